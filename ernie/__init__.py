@@ -1,0 +1,1 @@
+"""ERNIE on the static graph: model, tokenizers, readers, tasks and checkpoint formats."""

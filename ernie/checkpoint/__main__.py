@@ -1,0 +1,103 @@
+"""`python -m ernie.checkpoint inspect PATH` and `python -m ernie.checkpoint convert SRC DST --to FORMAT`."""
+
+import argparse
+import math
+
+import numpy as np
+
+from ernie.checkpoint.convert import FORMATS, convert
+from ernie.checkpoint.model_folder import open_model
+from ernie.config import ErnieConfig
+from ernie.tokenization import load_vocab
+from propeller.errors import UserError, one_line_errors
+
+_LISTED = 20
+
+
+def make_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(prog='python -m ernie.checkpoint', description='Look into and convert models.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    places = (
+        'A model folder (params/, vocab.txt, ernie_config.json), its params folder, a checkpoint folder, '
+        'a Hugging Face or PaddleNLP folder, a .safetensors or a .pdparams file.'
+    )
+    inspect = commands.add_parser('inspect', help='Print names, shapes, types, mean and standard deviation.')
+    inspect.add_argument('path', help=places)
+    change = commands.add_parser('convert', help='Write a model in another format, checked by reading it back.')
+    change.add_argument('source', metavar='SRC', help=places)
+    change.add_argument('target', metavar='DST', help='The folder to make; it must not exist.')
+    change.add_argument('--to', required=True, choices=FORMATS, help='Format of the new folder.')
+    change.add_argument('--config', help='ernie_config.json, if SRC has none.')
+    change.add_argument('--vocab', help='vocab.txt, if SRC has none.')
+    return parser
+
+
+def table(rows):
+    """Lines of a table with columns as wide as their widest cell; the first column is aligned to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+        yield '  '.join(cells)
+
+
+def inspect_lines(path):
+    """What `inspect` prints about the model at `path`, line by line.
+
+    Raises:
+        UserError: see `open_model`.
+    """
+    model = open_model(path)
+    rows, values, size = [('name', 'shape', 'dtype', 'mean', 'std')], 0, 0
+    for name in model:
+        array = model[name]
+        values, size = values + array.size, size + array.nbytes
+        rows.append((name, str(list(array.shape)), str(array.dtype), *_moments(array)))
+    yield from table(rows)
+    yield f'total: {len(model)} tensors, {values:,} values, {size:,} bytes'
+    yield f'format: {model.source}'
+    if model.unmapped:
+        yield f'without an ERNIE name: {", ".join(model.unmapped)}'
+    if model.config is None:
+        yield 'config: none found'
+    else:
+        yield 'config: ' + ', '.join(ErnieConfig(model.config).print_lines())
+    yield f'vocabulary: {_vocabulary(model.vocab_path)}'
+
+
+def _moments(array):
+    if not array.size or not math.isfinite(mean := float(np.mean(array, dtype=np.float64))):
+        return '-' if not array.size else 'not finite', '-'
+    return f'{mean:.6f}', f'{float(np.std(array, dtype=np.float64)):.6f}'
+
+
+def _vocabulary(path):
+    if path is None:
+        return 'none found'
+    try:
+        return f'{len(load_vocab(path))} entries in {path}'
+    except UserError as e:
+        return f'broken: {e}'
+
+
+def _print_conversion(arguments):
+    done = convert(arguments.source, arguments.target, arguments.to, arguments.config, arguments.vocab)
+    print(f'{arguments.target}: {len(done.written)} tensors written as {arguments.to} and read back bit by bit.')
+    if done.left_out:
+        more = f' and {len(done.left_out) - _LISTED} more' if len(done.left_out) > _LISTED else ''
+        print(f'left out, no place in this format: {", ".join(done.left_out[:_LISTED])}{more}')
+
+
+def main(argv=None):
+    """Run one command."""
+    arguments = make_parser().parse_args(argv)
+    if arguments.command == 'inspect':
+        for line in inspect_lines(arguments.path):
+            print(line)
+    else:
+        _print_conversion(arguments)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

@@ -1,0 +1,162 @@
+"""One model format into another, checked by reading back."""
+
+import json
+import os
+import shutil
+from typing import NamedTuple
+
+import numpy as np
+
+from ernie.checkpoint.huggingface_config import to_huggingface
+from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, PARAMETERS, VOCABULARY, Model, open_model
+from ernie.checkpoint.names import (
+    HUGGINGFACE_POSITIONS,
+    PREFIXES,
+    TASK_HEADS,
+    backbone_shapes,
+    ernie_to_huggingface,
+    is_training_state,
+)
+from ernie.checkpoint.strict import match_parameters
+from ernie.config import ErnieConfig
+from ernie.tokenization import load_vocab
+from propeller.errors import UserError, bad_input
+from propeller.storage import write_safetensors
+from propeller.storage.fluid import check_name, write_variable
+from propeller.storage.folders import whole_folder
+
+FORMATS = ('fluid', 'safetensors', 'huggingface')
+# A model that was never trained with a task on the pooled output has no pooled layer.
+POOLED = ('pooled_fc.w_0', 'pooled_fc.b_0')
+
+
+class Conversion(NamedTuple):
+    """What `convert` did.
+
+    Attributes:
+        written: ERNIE names of the parameters in the new folder.
+        left_out: names in the source that have no place in it.
+    """
+
+    written: list
+    left_out: list
+
+
+def convert(source, target, to, config_path=None, vocab_path=None):
+    """Write a model as a folder of another format. The folder is whole and checked, or not there.
+
+    | `to` | folder |
+    |---|---|
+    | `fluid` | `params/` with one file per variable, `vocab.txt`, `ernie_config.json`: as the 2019 suite reads it |
+    | `safetensors` | `model.safetensors` with ERNIE's names, `vocab.txt`, `ernie_config.json` |
+    | `huggingface` | `model.safetensors` with BERT's or ERNIE's names, `vocab.txt`, `config.json` |
+
+    Args:
+        source: what `open_model` opens.
+        target: the folder to make; must not exist.
+        to: one of `FORMATS`.
+        config_path, vocab_path: `ernie_config.json` and `vocab.txt`, if the source has none or others are wanted.
+
+    Returns:
+        `Conversion`.
+
+    Raises:
+        UserError: the source is broken or does not fit its configuration, `target` exists, or the disk refuses.
+    """
+    if to not in FORMATS:
+        raise UserError(f'format {to!r} is unknown. Allowed: {", ".join(FORMATS)}.')
+    if os.path.lexists(target):
+        raise UserError(f'{target}: exists already. Give a folder that does not exist; nothing is overwritten.')
+    model = open_model(source)
+    config, vocab_path = _companions(model, config_path, vocab_path)
+    match_parameters(backbone_shapes(config), model, allow_missing=POOLED)
+    names = [name for name in model if not is_training_state(name)]
+    left_out = [name for name in model if is_training_state(name)] + model.unmapped
+    if to == 'huggingface':
+        placed = ernie_to_huggingface(names, config.use_task_id)[1]
+        left_out = [name for name in names if name not in placed] + left_out
+        names = [name for name in names if name in placed]
+    try:
+        with whole_folder(target) as folder:
+            _WRITERS[to](folder, model, names, config)
+            shutil.copyfile(vocab_path, os.path.join(folder, VOCABULARY))
+            if model.labels_path:
+                shutil.copyfile(model.labels_path, os.path.join(folder, LABELS))
+            _verify(folder, model, names, config)
+    except OSError as e:
+        raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
+    return Conversion(names, left_out)
+
+
+def _companions(model, config_path, vocab_path):
+    content = config_path or model.config
+    if content is None:
+        raise UserError(f'{model.path}: has no model configuration ({ERNIE_CONFIG}). Give one with --config.')
+    config = ErnieConfig(content)
+    vocab_path = vocab_path or model.vocab_path
+    if vocab_path is None:
+        raise UserError(f'{model.path}: has no vocabulary ({VOCABULARY}). Give one with --vocab.')
+    largest = max(load_vocab(vocab_path).values())
+    if largest >= config.vocab_size:
+        raise bad_input(vocab_path, f'the id {largest}', f'ids below vocab_size = {config.vocab_size}')
+    return config, vocab_path
+
+
+def _write_json(path, values):
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(values, f, indent=2, sort_keys=True, ensure_ascii=False)
+        f.write('\n')
+
+
+def _write_fluid(folder, model, names, config):
+    parameters = os.path.join(folder, PARAMETERS)
+    os.mkdir(parameters)
+    for name in names:
+        check_name(name, model.path)
+        write_variable(os.path.join(parameters, name), model[name])
+    _write_json(os.path.join(folder, ERNIE_CONFIG), config.to_dict())
+
+
+def _write_safetensors(folder, model, names, config):
+    write_safetensors(os.path.join(folder, 'model.safetensors'), {name: model[name] for name in names})
+    _write_json(os.path.join(folder, ERNIE_CONFIG), config.to_dict())
+
+
+def _write_huggingface(folder, model, names, config):
+    architecture, places = ernie_to_huggingface(names, config.use_task_id)
+    tensors = {}
+    for name, place in places.items():
+        tensors[place.name] = model[name].T if place.transposed else model[name]
+    prefix = next((p for p in PREFIXES if places['word_embedding'].name.startswith(p)), '')
+    # transformers before 4.31 stores the position numbers too and asks for them.
+    tensors[prefix + HUGGINGFACE_POSITIONS] = np.arange(config.max_position_embeddings, dtype=np.int64)[None]
+    write_safetensors(os.path.join(folder, 'model.safetensors'), tensors, metadata={'format': 'pt'})
+    head = next((ernie for ernie, _, end in TASK_HEADS if architecture.endswith(end)), None)
+    num_labels = model.shape(f'{head}_w')[1] if head else None
+    values = to_huggingface(config, architecture, num_labels, tied='mask_lm_out_fc.w_0' not in places)
+    _write_json(os.path.join(folder, 'config.json'), values)
+
+
+_WRITERS = {'fluid': _write_fluid, 'safetensors': _write_safetensors, 'huggingface': _write_huggingface}
+
+
+def _verify(folder, model, names, config):
+    """Read everything back: the same names, bits and configuration, or the conversion fails."""
+    copy = open_model(folder)
+    if sorted(copy) != sorted(names) or copy.unmapped:
+        raise UserError(f'{model.path}: the copy reads back with other names: {_difference(copy, names)}.')
+    for name in names:
+        ours, theirs = model[name], copy[name]
+        if ours.shape != theirs.shape or not _same_bits(ours, theirs):
+            raise UserError(f'{model.path}: {name} reads back differently.')
+    if backbone_shapes(ErnieConfig(copy.config)) != backbone_shapes(config):
+        raise UserError(f'{model.path}: the configuration reads back differently.')
+
+
+def _difference(copy: Model, names):
+    return ', '.join(sorted(set(copy) ^ set(names)) + copy.unmapped)
+
+
+def _same_bits(a, b):
+    a, b = (np.asarray(x, x.dtype.newbyteorder('='), order='C') for x in (a, b))
+    return a.dtype == b.dtype and a.tobytes() == b.tobytes()

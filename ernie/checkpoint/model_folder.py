@@ -1,0 +1,179 @@
+"""A model as its parameters by ERNIE's names, with its configuration and vocabulary, from any known place."""
+
+import os
+
+import numpy as np
+
+from ernie.checkpoint.huggingface_config import from_huggingface
+from ernie.checkpoint.names import (
+    DECODER_BIAS,
+    HUGGINGFACE_BIAS,
+    HUGGINGFACE_POSITIONS,
+    TIED_DECODER,
+    foreign_to_ernie,
+    framework_of,
+    without_prefix,
+)
+from ernie.config import DEFAULT_LAYER_NORM_EPS, ErnieConfig, read_json_object
+from propeller.errors import UserError, bad_input
+from propeller.storage import Tensors, open_tensors
+
+ERNIE_CONFIG = 'ernie_config.json'
+# Hugging Face's and, in older folders, PaddleNLP's.
+FOREIGN_CONFIGS = ('config.json', 'model_config.json')
+VOCABULARY = 'vocab.txt'
+LABELS = 'labels.json'
+PARAMETERS = 'params'
+
+
+class Model(Tensors):
+    """Parameters by ERNIE's names, read when asked for; fully connected weights are [in, out].
+
+    Attributes:
+        path: the file or folder that was opened.
+        source: 'fluid', 'safetensors', 'pdparams', 'huggingface' or 'paddlenlp'.
+        config: content of `ernie_config.json`, or what corresponds to it; None if there is none.
+        vocab_path, labels_path: path of `vocab.txt` and `labels.json`, or None.
+        unmapped: names of what the file holds besides and which has no name here.
+    """
+
+    def __init__(self, path, tensors, entries, source, unmapped):
+        super().__init__(path)
+        self.source, self.unmapped = source, unmapped
+        self.config = self.vocab_path = self.labels_path = None
+        self._tensors, self._entries = tensors, entries
+
+    def __getitem__(self, name):
+        stored, transposed = self._entries[name]
+        array = self._tensors[stored]
+        return np.ascontiguousarray(array.T) if transposed else array
+
+    def __iter__(self):
+        return iter(self._entries)
+
+    def __len__(self):
+        return len(self._entries)
+
+    def shape(self, name):
+        stored, transposed = self._entries[name]
+        shape = self._tensors.shape(stored)
+        return shape[::-1] if transposed else shape
+
+    def dtype(self, name):
+        return self._tensors.dtype(self._entries[name][0])
+
+
+def open_model(path):
+    """Open a model.
+
+    Args:
+        path: a model folder (`params/`, `vocab.txt`, `ernie_config.json`); its `params/` folder alone (the other two
+            are then looked for beside it); a checkpoint folder of ours; a Hugging Face folder of a BERT or ERNIE model
+            with safetensors; a PaddleNLP folder of an ERNIE model; a `.safetensors` or `.pdparams` file (configuration
+            and vocabulary are looked for beside it).
+
+    Returns:
+        `Model`.
+
+    Raises:
+        UserError: nothing is there, it is none of these, or something in it is broken.
+    """
+    path = os.fspath(path)
+    folder = path if os.path.isdir(path) else os.path.dirname(path) or '.'
+    tensors = open_tensors(_tensor_place(path))
+    if tensors.source == 'fluid' and tensors.path == path and not _companion(folder, ERNIE_CONFIG):
+        folder = os.path.dirname(os.path.abspath(path))
+    names = getattr(tensors, 'parameter_names', {})
+    if framework_of(names.values()) == 'ernie':
+        model = _renamed(path, tensors, names)
+    else:
+        model = _by_framework(path, tensors, folder)
+    model.config = _read_config(folder, model.source)
+    model.vocab_path = _companion(folder, VOCABULARY)
+    model.labels_path = _companion(folder, LABELS)
+    return model
+
+
+def _tensor_place(path):
+    inner = os.path.join(path, PARAMETERS)
+    if os.path.isdir(inner) and not os.path.exists(os.path.join(path, 'model.safetensors')):
+        return inner
+    return path
+
+
+def _companion(folder, name):
+    path = os.path.join(folder, name)
+    return path if os.path.isfile(path) else None
+
+
+def _foreign_config(folder):
+    return next((path for name in FOREIGN_CONFIGS if (path := _companion(folder, name))), None)
+
+
+def _read_config(folder, source):
+    path = _companion(folder, ERNIE_CONFIG)
+    if path:
+        return ErnieConfig(path).to_dict()
+    path = _foreign_config(folder)
+    if path is None or source not in ('huggingface', 'paddlenlp'):
+        return None
+    # PaddleNLP builds its norms with Paddle's own default.
+    extra = {'layer_norm_eps': DEFAULT_LAYER_NORM_EPS} if source == 'paddlenlp' else {}
+    return from_huggingface(_plain_config(path), path, **extra)
+
+
+def _plain_config(path):
+    values = read_json_object(path)
+    # model_config.json of PaddleNLP: a model with a head nests the encoder's arguments.
+    nested = values.get('init_args')
+    if isinstance(nested, list) and nested and isinstance(nested[0], dict):
+        values = {'model_type': 'ernie', **nested[0]}
+    elif 'init_class' in values and 'model_type' not in values:
+        values = {'model_type': 'ernie', **values}
+    return values
+
+
+def _renamed(path, tensors, names):
+    """A Paddle 2.x/3.x file whose table says which parameter each entry is."""
+    entries = {names[name]: (name, False) for name in tensors if name in names}
+    if len(entries) < sum(name in names for name in tensors):
+        raise UserError(f'{path}: two entries have the same parameter name.')
+    return Model(path, tensors, entries, tensors.source, [n for n in tensors if n not in names] + tensors.ignored)
+
+
+def _by_framework(path, tensors, folder):
+    framework = framework_of(tensors)
+    if framework not in ('huggingface', 'paddlenlp'):
+        return Model(path, tensors, {name: (name, False) for name in tensors}, tensors.source, list(tensors.ignored))
+    names = set(tensors) - set(_redundant(tensors))
+    table = foreign_to_ernie([n for n in tensors if n in names], framework, _architecture(folder))
+    entries = {}
+    for stored, (name, transposed) in table.items():
+        if name in entries:
+            raise bad_input(path, f'{stored} and {entries[name][0]}', f'one tensor for {name}')
+        if transposed and len(tensors.shape(stored)) != 2:
+            raise bad_input(path, f'{stored} of shape {list(tensors.shape(stored))}', 'a matrix')
+        entries[name] = (stored, transposed)
+    unmapped = [name for name in tensors if name in names and name not in table]
+    return Model(path, tensors, entries, framework, unmapped + tensors.ignored)
+
+
+def _architecture(folder):
+    path = _foreign_config(folder)
+    names = read_json_object(path).get('architectures') if path else None
+    return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ''
+
+
+def _redundant(tensors):
+    """Names in a Hugging Face file that say nothing new: position numbers, and the output layer's copies when tied."""
+    by_plain = {without_prefix(name): name for name in tensors}
+    positions = by_plain.get(HUGGINGFACE_POSITIONS)
+    if positions and len(tensors.shape(positions)) == 2:
+        count = tensors.shape(positions)[1]
+        if np.array_equal(tensors[positions], np.arange(count)[None]):
+            yield positions
+    for copy, original in ((TIED_DECODER, 'embeddings.word_embeddings.weight'), (DECODER_BIAS, HUGGINGFACE_BIAS)):
+        if copy in by_plain and original in by_plain:
+            copy, original = by_plain[copy], by_plain[original]
+            if tensors.shape(copy) == tensors.shape(original) and np.array_equal(tensors[copy], tensors[original]):
+                yield copy

@@ -1,0 +1,210 @@
+"""Parameter names: ERNIE's of 2019, and those of Hugging Face (BERT, ERNIE) and PaddleNLP (ERNIE) models.
+
+ERNIE's fully connected weights are [in, out]; so are PaddleNLP's; Hugging Face's are [out, in].
+"""
+
+import re
+from typing import NamedTuple
+
+# What a module of another framework is to us: the part after its name, and the end of the ERNIE name.
+_TABLE = {'weight': ''}
+_LINEAR = {'weight': '.w_0', 'bias': '.b_0'}
+_HEAD = {'weight': '_w', 'bias': '_b'}
+_NORM = {'weight': '_scale', 'bias': '_bias', 'gamma': '_scale', 'beta': '_bias'}
+_BIAS = {'bias': '.b_0'}
+
+_EMBEDDINGS = {
+    'embeddings.word_embeddings': ('word_embedding', _TABLE),
+    'embeddings.position_embeddings': ('pos_embedding', _TABLE),
+    'embeddings.token_type_embeddings': ('sent_embedding', _TABLE),
+    'embeddings.task_type_embeddings': ('task_embedding', _TABLE),
+    'pooler.dense': ('pooled_fc', _LINEAR),
+}
+_HUGGINGFACE = {**_EMBEDDINGS, 'embeddings.LayerNorm': ('pre_encoder_layer_norm', _NORM)}
+_HUGGINGFACE_LAYER = {
+    'encoder.layer.{}.attention.self.query': ('encoder_layer_{}_multi_head_att_query_fc', _LINEAR),
+    'encoder.layer.{}.attention.self.key': ('encoder_layer_{}_multi_head_att_key_fc', _LINEAR),
+    'encoder.layer.{}.attention.self.value': ('encoder_layer_{}_multi_head_att_value_fc', _LINEAR),
+    'encoder.layer.{}.attention.output.dense': ('encoder_layer_{}_multi_head_att_output_fc', _LINEAR),
+    'encoder.layer.{}.attention.output.LayerNorm': ('encoder_layer_{}_post_att_layer_norm', _NORM),
+    'encoder.layer.{}.intermediate.dense': ('encoder_layer_{}_ffn_fc_0', _LINEAR),
+    'encoder.layer.{}.output.dense': ('encoder_layer_{}_ffn_fc_1', _LINEAR),
+    'encoder.layer.{}.output.LayerNorm': ('encoder_layer_{}_post_ffn_layer_norm', _NORM),
+}
+_HUGGINGFACE_PRETRAINING = {
+    'cls.predictions.transform.dense': ('mask_lm_trans_fc', _LINEAR),
+    'cls.predictions.transform.LayerNorm': ('mask_lm_trans_layer_norm', _NORM),
+    'cls.predictions': ('mask_lm_out_fc', _BIAS),
+    'cls.predictions.decoder': ('mask_lm_out_fc', {'weight': '.w_0'}),
+    'cls.seq_relationship': ('next_sent_fc', _LINEAR),
+}
+_PADDLENLP = {**_EMBEDDINGS, 'embeddings.layer_norm': ('pre_encoder_layer_norm', _NORM)}
+_PADDLENLP_LAYER = {
+    'encoder.layers.{}.self_attn.q_proj': ('encoder_layer_{}_multi_head_att_query_fc', _LINEAR),
+    'encoder.layers.{}.self_attn.k_proj': ('encoder_layer_{}_multi_head_att_key_fc', _LINEAR),
+    'encoder.layers.{}.self_attn.v_proj': ('encoder_layer_{}_multi_head_att_value_fc', _LINEAR),
+    'encoder.layers.{}.self_attn.out_proj': ('encoder_layer_{}_multi_head_att_output_fc', _LINEAR),
+    'encoder.layers.{}.norm1': ('encoder_layer_{}_post_att_layer_norm', _NORM),
+    'encoder.layers.{}.linear1': ('encoder_layer_{}_ffn_fc_0', _LINEAR),
+    'encoder.layers.{}.linear2': ('encoder_layer_{}_ffn_fc_1', _LINEAR),
+    'encoder.layers.{}.norm2': ('encoder_layer_{}_post_ffn_layer_norm', _NORM),
+}
+# The head's ERNIE name, the module in the Hugging Face class, and the end of that class's name.
+TASK_HEADS = (
+    ('_cls_out', 'classifier', 'ForSequenceClassification'),
+    ('cls_seq_label_out', 'classifier', 'ForTokenClassification'),
+    ('cls_mrc_out', 'qa_outputs', 'ForQuestionAnswering'),
+)
+PREFIXES = ('bert.', 'ernie.')
+HUGGINGFACE_POSITIONS = 'embeddings.position_ids'
+TIED_DECODER = 'cls.predictions.decoder.weight'
+DECODER_BIAS = 'cls.predictions.decoder.bias'
+HUGGINGFACE_BIAS = 'cls.predictions.bias'
+
+_LAYER_NUMBER = re.compile(r'(?:^|\.)encoder\.layers?\.(\d{1,6})\.')
+_ERNIE_LAYER_NUMBER = re.compile(r'^encoder_layer_(\d{1,6})_')
+_TRAINING_STATE = re.compile(
+    r'.*_moment[12]_\d+|.*_beta[12]_pow_acc_\d+|@LR_DECAY_COUNTER@|scheduled_learning_rate|learning_rate_\d+'
+    r'|loss_scaling_\d+|num_(good|bad)_steps_\d+|.*\.master'
+)
+
+
+class Foreign(NamedTuple):
+    """Where an ERNIE parameter is in another framework's file."""
+
+    name: str
+    transposed: bool
+
+
+def is_training_state(name):
+    """Whether a variable of a 2019 training checkpoint belongs to the optimizer or the schedule, not to the model."""
+    return _TRAINING_STATE.fullmatch(name) is not None
+
+
+def without_prefix(name):
+    """`name` without the leading `bert.` or `ernie.` of a model with a head."""
+    for prefix in PREFIXES:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def framework_of(names):
+    """'huggingface', 'paddlenlp' or 'ernie': whose names these are; None if nobody's known here."""
+    plain = {without_prefix(name) for name in names}
+    if 'word_embedding' in plain:
+        return 'ernie'
+    if 'embeddings.word_embeddings.weight' not in plain:
+        return None
+    return 'paddlenlp' if any('.self_attn.q_proj.' in name for name in plain) else 'huggingface'
+
+
+def foreign_to_ernie(names, framework, architecture=''):
+    """What the tensors of another framework's file are called here.
+
+    Args:
+        names: all names in the file.
+        framework: 'huggingface' or 'paddlenlp'.
+        architecture: class that wrote the file, e.g. `BertForTokenClassification`; tells whose head `classifier` is.
+
+    Returns:
+        dict name in the file -> (ERNIE name, whether it is transposed). Names that mean nothing here are not in it.
+    """
+    layers = sorted({int(m[1]) for name in names if (m := _LAYER_NUMBER.search(name))})
+    head = next((h for h in TASK_HEADS if architecture.endswith(h[2])), TASK_HEADS[0])
+    if framework == 'paddlenlp':
+        modules = _expand(_PADDLENLP, _PADDLENLP_LAYER, layers)
+    else:
+        modules = {**_expand(_HUGGINGFACE, _HUGGINGFACE_LAYER, layers), **_HUGGINGFACE_PRETRAINING}
+    modules['classifier'] = (head[0] if head[1] == 'classifier' else TASK_HEADS[0][0], _HEAD)
+    modules['qa_outputs'] = ('cls_mrc_out', _HEAD)
+    table = {}
+    for module, (ernie, parts) in modules.items():
+        for part, end in parts.items():
+            turned = framework == 'huggingface' and part == 'weight' and parts in (_LINEAR, _HEAD)
+            turned = turned or f'{module}.{part}' == TIED_DECODER
+            table[f'{module}.{part}'] = (ernie + end, turned)
+    return {name: table[plain] for name in names if (plain := without_prefix(name)) in table}
+
+
+def ernie_to_huggingface(names, use_task_id):
+    """Where a Hugging Face model of these ERNIE parameters has them.
+
+    Args:
+        names: ERNIE names.
+        use_task_id: whether the model adds the task table; without it the table has no place there.
+
+    Returns:
+        architecture (class name, e.g. `BertModel`), and dict ERNIE name -> `Foreign`, without the names that have no
+        place there.
+    """
+    kind = 'Ernie' if use_task_id else 'Bert'
+    layers = sorted({int(m[1]) for name in names if (m := _ERNIE_LAYER_NUMBER.match(name))})
+    modules = _expand(_HUGGINGFACE, _HUGGINGFACE_LAYER, layers)
+    if not use_task_id:
+        del modules['embeddings.task_type_embeddings']
+    heads, architecture = {}, 'Model'
+    for ernie, module, end in TASK_HEADS:
+        if f'{ernie}_w' in names:
+            heads, architecture = {module: (ernie, _HEAD)}, end
+            break
+    if not heads and 'mask_lm_trans_fc.w_0' in names:
+        heads = _HUGGINGFACE_PRETRAINING
+        architecture = 'ForPreTraining' if 'next_sent_fc.w_0' in names else 'ForMaskedLM'
+    prefix = f'{kind.lower()}.' if heads else ''
+    places = _places({prefix + module: value for module, value in modules.items()})
+    places.update(_places(heads))
+    return kind + architecture, {name: places[name] for name in names if name in places}
+
+
+def _expand(fixed, per_layer, layers):
+    modules = dict(fixed)
+    for i in layers:
+        for module, (ernie, parts) in per_layer.items():
+            modules[module.format(i)] = (ernie.format(i), parts)
+    return modules
+
+
+def _places(modules):
+    places = {}
+    for module, (ernie, parts) in modules.items():
+        for part in ('weight', 'bias'):
+            if part in parts:
+                name = f'{module}.{part}'
+                turned = part == 'weight' and (parts in (_LINEAR, _HEAD) or name == TIED_DECODER)
+                places[ernie + parts[part]] = Foreign(name, turned)
+    return places
+
+
+def backbone_shapes(config):
+    """Names and shapes of the encoder's parameters for an `ErnieConfig`, the pooled layer included.
+
+    Returns:
+        dict name -> tuple.
+    """
+    hidden, inner = config.hidden_size, config.intermediate_size
+    shapes = {
+        'word_embedding': (config.vocab_size, hidden),
+        'pos_embedding': (config.max_position_embeddings, hidden),
+        'sent_embedding': (config.sentence_types, hidden),
+    }
+    if config.use_task_id:
+        shapes['task_embedding'] = (config.task_type_vocab_size, hidden)
+
+    def linear(name, rows, columns):
+        shapes[f'{name}.w_0'], shapes[f'{name}.b_0'] = (rows, columns), (columns,)
+
+    def norm(name):
+        shapes[f'{name}_layer_norm_scale'] = shapes[f'{name}_layer_norm_bias'] = (hidden,)
+
+    norm('pre_encoder')
+    for i in range(config.num_hidden_layers):
+        layer = f'encoder_layer_{i}'
+        for part in ('query', 'key', 'value', 'output'):
+            linear(f'{layer}_multi_head_att_{part}_fc', hidden, hidden)
+        norm(f'{layer}_post_att')
+        linear(f'{layer}_ffn_fc_0', hidden, inner)
+        linear(f'{layer}_ffn_fc_1', inner, hidden)
+        norm(f'{layer}_post_ffn')
+    linear('pooled_fc', hidden, hidden)
+    return shapes

@@ -1,0 +1,173 @@
+"""The architecture of a model, as `ernie_config.json` states it."""
+
+import json
+import math
+from collections.abc import Mapping
+
+from propeller.errors import UserError, bad_input
+
+ACTIVATIONS = ('relu', 'gelu')
+SIZES = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings')
+PROBABILITIES = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
+REQUIRED = (*SIZES, 'hidden_act', *PROBABILITIES, 'initializer_range')
+OPTIONAL_SIZES = ('type_vocab_size', 'sent_type_vocab_size', 'task_type_vocab_size', 'intermediate_size')
+OPTIONAL = (*OPTIONAL_SIZES, 'use_task_id', 'layer_norm_eps')
+DEFAULT_LAYER_NORM_EPS = 1e-5
+
+
+class ErnieConfig:
+    """A checked, read-only model configuration.
+
+    Args:
+        source: path of a JSON file; or a mapping; or an object with `to_dict()`, such as propeller's `HParams`.
+
+    Keys of the model are read as attributes (`config.hidden_size`) or items (`config['hidden_size']`); an optional one
+    that is absent or null has its default. Other keys of the file are kept and may be read, but mean nothing here.
+
+    | key | allowed | default |
+    |---|---|---|
+    | `vocab_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads`, `max_position_embeddings` | whole numbers from 1; `hidden_size` a multiple of `num_attention_heads` | required |
+    | `hidden_act` | `relu`, `gelu` (the exact form, with erf) | required |
+    | `hidden_dropout_prob`, `attention_probs_dropout_prob` | 0 <= p < 1 | required |
+    | `initializer_range` | standard deviation, >= 0 | required |
+    | `sent_type_vocab_size`, `type_vocab_size` | whole numbers; the first counts if given and not 0 | one is required |
+    | `use_task_id` | true, false | false |
+    | `task_type_vocab_size` | whole number from 1 | required with `use_task_id` |
+    | `intermediate_size` | whole number from 1, the width inside the feed-forward layer | 4 * `hidden_size` |
+    | `layer_norm_eps` | > 0 | 1e-5 |
+
+    Raises:
+        UserError: names the file, the key, what was found and what is allowed.
+    """  # noqa: E501
+
+    def __init__(self, source):
+        self._origin = 'model configuration'
+        if isinstance(source, Mapping):
+            values = dict(source)
+        elif isinstance(source, ErnieConfig):
+            values, self._origin = source.to_dict(), source._origin
+        elif hasattr(source, 'to_dict'):
+            values = dict(source.to_dict())
+        else:
+            self._origin = str(source)
+            values = read_json_object(source)
+        self._values = values
+        self._check()
+
+    def _check(self):
+        for key in REQUIRED:
+            if self._values.get(key) is None:
+                raise UserError(f'{self._origin}: key {key!r} is missing. Required keys: {", ".join(REQUIRED)}.')
+        for key in SIZES:
+            self._check_size(key, least=1)
+        for key in OPTIONAL_SIZES:
+            if self._values.get(key) is not None:
+                self._check_size(key, least=0 if key == 'sent_type_vocab_size' else 1)
+        if self.hidden_size % self.num_attention_heads:
+            raise self._bad('hidden_size', f'a multiple of num_attention_heads ({self.num_attention_heads})')
+        if self._values['hidden_act'] not in ACTIVATIONS:
+            raise self._bad('hidden_act', f'one of {", ".join(ACTIVATIONS)}')
+        for key in PROBABILITIES:
+            self._check_number(key, lambda p: 0 <= p < 1, 'a probability p with 0 <= p < 1')
+        self._check_number('initializer_range', lambda s: s >= 0, 'a standard deviation >= 0')
+        if self._values.get('layer_norm_eps') is not None:
+            self._check_number('layer_norm_eps', lambda e: e > 0, 'a number > 0')
+        if not self._values.get('sent_type_vocab_size') and self._values.get('type_vocab_size') is None:
+            raise UserError(f"{self._origin}: give 'sent_type_vocab_size' or 'type_vocab_size': neither is there.")
+        if self._values.get('use_task_id') not in (None, True, False):
+            raise self._bad('use_task_id', 'true or false')
+        if self.use_task_id and self._values.get('task_type_vocab_size') is None:
+            raise UserError(f"{self._origin}: key 'task_type_vocab_size' is missing, use_task_id is true.")
+
+    def _check_size(self, key, least):
+        value = self._values[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self._bad(key, f'a whole number >= {least}')
+
+    def _check_number(self, key, allowed, text):
+        value = self._values[key]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise self._bad(key, text)
+        if not allowed(value):
+            raise self._bad(key, text)
+
+    def _bad(self, key, expected):
+        return bad_input(self._origin, f'{key} = {self._values[key]!r}', expected)
+
+    @property
+    def sentence_types(self):
+        """Rows of the sentence-type table."""
+        return self._values.get('sent_type_vocab_size') or self._values['type_vocab_size']
+
+    @property
+    def use_task_id(self):
+        """Whether the model adds a task embedding."""
+        return bool(self._values.get('use_task_id'))
+
+    @property
+    def intermediate_size(self):
+        """Width inside the feed-forward layer."""
+        return self.get('intermediate_size', 4 * self.hidden_size)
+
+    @property
+    def layer_norm_eps(self):
+        """The number added to the variance in every layer norm."""
+        return self.get('layer_norm_eps', DEFAULT_LAYER_NORM_EPS)
+
+    @property
+    def head_dim(self):
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def __getattr__(self, key):
+        values = self.__dict__.get('_values', {})
+        if key in values:
+            return values[key]
+        if key in OPTIONAL:
+            return None
+        raise AttributeError(f'no key {key!r} in {self.__dict__.get("_origin", "the configuration")}')
+
+    def __getitem__(self, key):
+        try:
+            return getattr(self, key)
+        except AttributeError as e:
+            raise KeyError(str(e)) from None
+
+    def __contains__(self, key):
+        return self._values.get(key) is not None
+
+    def __eq__(self, other):
+        return isinstance(other, ErnieConfig) and self._values == other._values
+
+    __hash__ = None
+
+    def get(self, key, default=None):
+        """The value in the file, or `default` where the key is absent or null."""
+        value = self._values.get(key)
+        return default if value is None else value
+
+    def to_dict(self):
+        """A copy of the keys and values as they were given."""
+        return dict(self._values)
+
+    def print_lines(self):
+        """`key: value` of every given key, sorted, as the programs print them at their start."""
+        return [f'{key}: {self._values[key]}' for key in sorted(self._values)]
+
+
+def read_json_object(path):
+    """The JSON object in the UTF-8 file `path`, as a dict; a `UserError` says where it is not one."""
+    try:
+        with open(path, encoding='utf-8') as f:
+            value = json.load(f)
+    except OSError as e:
+        raise UserError(f'{path}: cannot read the JSON file ({e.strerror}).') from None
+    except UnicodeDecodeError as e:
+        raise bad_input(path, f'bytes that are not UTF-8 at offset {e.start}', 'a JSON object in UTF-8') from None
+    except json.JSONDecodeError as e:
+        raise bad_input(path, f'broken JSON ({e.msg}, column {e.colno})', 'a JSON object', line=e.lineno) from None
+    except (RecursionError, ValueError):
+        raise bad_input(path, 'JSON nested too deeply or a number too long', 'a flat JSON object') from None
+    if not isinstance(value, dict):
+        raise bad_input(path, f'a JSON {type(value).__name__}', 'a JSON object')
+    return value

@@ -1,0 +1,224 @@
+"""Classification, regression and multi-label classification: reading, scores, prediction file."""
+
+import os
+import time
+
+import numpy as np
+
+from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
+from ernie.finetune.setup import split_list
+from ernie.finetune.task import Task
+from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
+from ernie.metrics.report import class_report, multilabel_report
+from ernie.model.heads import is_classification_head
+from ernie.reader.classify import ClassifyReader, load_label_map
+from propeller.errors import UsageError, UserError
+from propeller.log import get_logger
+from propeller.storage.atomic import replacing
+from propeller.types import HParams
+
+log = get_logger(__name__)
+
+DEFAULT_METRIC = {'classify': 'simple_accuracy', 'regression': 'pearson_and_spearman', 'multilabel': 'multilabel_f1'}
+MULTILABEL_THRESHOLD = 0.5
+
+
+class ClassificationTask(Task):
+    """`run_classifier`: one text or a pair per row."""
+
+    model_class = ErnieClassifier
+
+    def __init__(self, args, config, tokenizer, vocab_path, saved):
+        super().__init__(args, config, tokenizer, vocab_path, saved)
+        self.kind = _kind(args)
+        self.label_map = self._label_map()
+        self.num_labels = self._num_labels()
+        self.label_names = self._label_names()
+        self.metric = args.metric
+        if self.metric == 'simple_accuracy':  # the default stands for the task's own metric
+            self.metric = DEFAULT_METRIC[self.kind]
+        check_metric(self.metric, self.kind == 'regression', self.kind == 'multilabel')
+        self.class_weights = None
+
+    def _label_map(self):
+        if self.kind == 'regression':
+            return None
+        if self.args.label_map_config:
+            return load_label_map(self.args.label_map_config)
+        return self.saved.get('label_map')
+
+    def _num_labels(self):
+        if self.kind == 'regression':
+            if self.args.num_labels not in (None, 1):
+                raise UsageError(f'--num_labels {self.args.num_labels}: regression has 1 output.')
+            return 1
+        mapped = len(set(self.label_map.values())) if self.label_map else None
+        number = self.args.num_labels or mapped or self.saved.get('num_labels') or 2
+        if mapped and number != mapped:
+            where = self.args.label_map_config or 'the checkpoint'
+            raise UsageError(f'--num_labels {number}: the label map of {where} has {mapped} classes.')
+        return number
+
+    def _label_names(self):
+        names = [str(i) for i in range(self.num_labels)]
+        for name, index in reversed((self.label_map or {}).items()):  # the first of several names for an id counts
+            names[index] = name
+        return names
+
+    def prepare_training(self, rows):
+        weights = self.args.class_weights
+        if not weights:
+            return
+        if self.kind == 'regression':
+            raise UsageError('--class_weights: regression has no classes.')
+        if weights == 'balanced':
+            counts = (
+                rows.labels.sum(axis=0)
+                if self.kind == 'multilabel'
+                else np.bincount(rows.labels, minlength=self.num_labels)
+            )
+            self.class_weights = [float(w) for w in len(rows) / (self.num_labels * np.maximum(counts, 1))]
+        else:
+            self.class_weights = _floats(weights, self.num_labels)
+        log.info(
+            'class weights: %s',
+            ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),
+        )
+
+    def hparams(self, num_train_steps, warmup_steps):
+        args = self.args
+        return HParams(
+            ernie=self.config,
+            kind=self.kind,
+            num_labels=self.num_labels,
+            learning_rate=args.learning_rate,
+            num_train_steps=num_train_steps,
+            warmup_steps=warmup_steps,
+            weight_decay=args.weight_decay,
+            lr_scheduler=args.lr_scheduler,
+            decay_without_warmup=args.decay_without_warmup,
+            clip_norm=args.clip_norm,
+            head_learning_rate=args.head_learning_rate,
+            freeze_encoder=args.freeze_encoder,
+            class_weights=self.class_weights,
+        )
+
+    def feeds(self, labelled):
+        return feeds(self.config, self.kind, self.num_labels, labelled)
+
+    def read(self, path, labelled):
+        args = self.args
+        reader = ClassifyReader(
+            self.tokenizer,
+            args.max_seq_len,
+            self.label_map,
+            self.kind if labelled else 'predict',
+            self.num_labels,
+            args.for_cn,
+            skip_bad_rows=args.skip_bad_rows,
+            cache=args.cache,
+        )
+        rows = reader.read(path)
+        if labelled and self.metric == 'acc_and_f1_and_mrr' and rows.qids is None:
+            raise UserError(f'{path}: --metric {self.metric} needs a column qid.')
+        return rows
+
+    def arrays(self, rows, indices, labelled):
+        return batch_arrays(rows, indices, self.args.task_id if self.config.use_task_id else None, labelled)
+
+    def is_new(self, name):
+        return is_classification_head(name)
+
+    def describe(self):
+        args = self.args
+        return {
+            'task': 'classification',
+            'kind': self.kind,
+            'num_labels': self.num_labels,
+            'labels': self.label_names,
+            'label_map': self.label_map,
+            'max_seq_len': args.max_seq_len,
+            'tokenizer': args.tokenizer,
+            'do_lower_case': args.do_lower_case,
+            'for_cn': args.for_cn,
+            'task_id': args.task_id,
+        }
+
+    def training_values(self, outputs, batch):
+        if self.kind != 'classify' or not self.args.metrics:
+            return {}
+        return {'acc': float((outputs[0].argmax(-1) == batch.arrays[-1][:, 0]).mean())}
+
+    def training_line(self, values, speed):
+        if 'acc' in values:
+            return f'ave loss: {values["loss"]:f}, ave acc: {values["acc"]:f}, speed: {speed:f} steps/s'
+        return f'ave loss: {values["loss"]:f},  speed: {speed:f} steps/s'
+
+    def evaluate(self, predictor, rows, path):
+        started = time.monotonic()
+        outputs, loss = predictor.collect(rows, labelled=True)
+        elapsed = time.monotonic() - started
+        regression = self.kind == 'regression'
+        values = evaluate(
+            self.metric,
+            outputs[:, 0] if regression else outputs,
+            rows.labels,
+            rows.qids,
+            average_loss=loss,
+            elapsed=elapsed,
+            is_regression=regression,
+            threshold=MULTILABEL_THRESHOLD,
+        )
+        line = format_dev_line(self.metric, values, regression)
+        report = None
+        if self.kind == 'multilabel':
+            report = multilabel_report(rows.labels, outputs >= MULTILABEL_THRESHOLD, self.label_names)
+        elif self.kind == 'classify':
+            report = class_report(rows.labels, outputs.argmax(-1), self.num_labels, self.label_names)
+        return values, line, report
+
+    def main_value(self, values):
+        return main_value(self.metric, values)
+
+    def write_predictions(self, predictor, rows, path):
+        outputs, _ = predictor.collect(rows, labelled=False)
+        folder = os.path.dirname(path)
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        with replacing(path) as partial, open(partial, 'w', encoding='utf-8') as f:
+            for i, output in enumerate(outputs):
+                cells = [self._prediction(output), _array_text(output)]
+                f.write('\t'.join(([str(rows.qids[i])] if rows.qids is not None else []) + cells) + '\n')
+
+    def _prediction(self, output):
+        """The class as a number (2019: `1.0`), the value of a regression, the classes of a multi-label row."""
+        if self.kind == 'regression':
+            return repr(float(output[0]))
+        if self.kind == 'multilabel':
+            return ','.join(str(i) for i in np.flatnonzero(output >= MULTILABEL_THRESHOLD))
+        return repr(float(output.argmax()))
+
+
+def _kind(args):
+    if args.is_classify == args.is_regression:
+        raise UsageError(
+            f'--is_classify {args.is_classify} and --is_regression {args.is_regression}: exactly one must be true.'
+        )
+    if args.is_regression and args.is_multilabel:
+        raise UsageError('--is_regression true and --is_multilabel true: give one.')
+    return 'regression' if args.is_regression else 'multilabel' if args.is_multilabel else 'classify'
+
+
+def _floats(text, count):
+    try:
+        values = [float(part) for part in split_list(text)]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(v > 0 for v in values):
+        raise UsageError(f'--class_weights {text}: expected {count} numbers above 0 joined by commas, or "balanced".')
+    return values
+
+
+def _array_text(row):
+    """`[0.01 0.99]` on one line, every number in full: 2019's text without its line breaks and ellipses."""
+    return '[' + ' '.join(f'{value:.8g}' for value in row) + ']'

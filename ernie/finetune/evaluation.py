@@ -1,0 +1,97 @@
+"""Evaluation of the dev sets and prediction of the test sets, during training, after it, or alone."""
+
+import json
+import os
+
+from ernie.finetune.predictor import Predictor
+from ernie.finetune.setup import split_list
+from ernie.metrics.report import format_report, write_report
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+
+class Evaluator:
+    """The dev and test sets of a run.
+
+    Args:
+        args: the flags.
+        session: `propeller.graph.Session`.
+        task: `Task`.
+        record: function (phase, step, epoch, values), called for each scored set.
+        report_folder: where the per-class reports go.
+    """
+
+    def __init__(self, args, session, task, record, report_folder):
+        self.args, self.task, self.record, self.report_folder = args, task, record, report_folder
+        self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
+        self.dev_sets, self.test_sets = [], []
+        self.main = None
+
+    def read_sets(self):
+        """Read every file that will be needed, so that a bad one is found before the training."""
+        args = self.args
+        if args.do_val and not args.dev_set:
+            log.warning('--do_val true without --dev_set: nothing to evaluate')
+        if args.do_test and not args.test_set:
+            log.warning('--do_test true without --test_set: nothing to predict')
+        if args.do_val:
+            self.dev_sets = [(path, self.task.read(path, labelled=True)) for path in split_list(args.dev_set)]
+        if args.do_test:
+            names = zip(split_list(args.test_set), split_list(args.test_save), strict=False)
+            self.test_sets = [(path, save, self.task.read(path, labelled=False)) for path, save in names]
+        self.diagnostic = self.task.read(args.diagnostic, labelled=False) if args.diagnostic else None
+
+    def any_program(self):
+        """A program of the task without optimizer, for loading parameters."""
+        return self.predictor.program(labelled=bool(self.dev_sets))
+
+    def run(self, epoch, step):
+        """Score all dev sets and predict all test sets. Returns the main value of the first dev set, or None."""
+        main = None
+        for path, rows in self.dev_sets:
+            log.info('validation result of dataset %s:', path)
+            values, line, report = self.task.evaluate(self.predictor, rows, path)
+            log.info('%s, file: %s, epoch: %d, steps: %d', line, path, epoch, step)
+            recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
+            self.record('dev', step, epoch, {**recorded, 'file': path})
+            if report:
+                self._write_report(path, report)
+            if main is None:
+                main = self.task.main_value(values)
+                self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, report
+        for path, save, rows in self.test_sets:
+            target = f'{save}.{epoch}.{step}'
+            log.info('testing %s, save to %s', path, target)
+            self.task.write_predictions(self.predictor, rows, target)
+        return main
+
+    def _write_report(self, path, report):
+        os.makedirs(self.report_folder, exist_ok=True)
+        name = os.path.splitext(os.path.basename(path))[0]
+        twins = [p for p, _ in self.dev_sets if os.path.splitext(os.path.basename(p))[0] == name]
+        if len(twins) > 1:  # MNLI: m/dev.tsv and mm/dev.tsv
+            name = f'{os.path.basename(os.path.dirname(os.path.abspath(path)))}_{name}'
+        write_report(os.path.join(self.report_folder, name), report)
+
+    def files(self):
+        """dict file name -> bytes for a checkpoint: the newest scores and report of the first dev set."""
+        if self.main is None:
+            return {}
+        values, report = self.main
+        files = {'metrics.json': _json(values)}
+        if report:
+            files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}
+        return files
+
+    def diagnose(self, epoch, step):
+        """Predict the --diagnostic file, if there is one, with the parameters as they are."""
+        if self.diagnostic is None:
+            return
+        log.info('Final diagnostic')
+        self.task.write_predictions(self.predictor, self.diagnostic, self.args.diagnostic_save)
+        log.info('Done final diagnostic, saving to %s', self.args.diagnostic_save)
+
+
+def _json(value):
+    return (json.dumps(value, ensure_ascii=False, indent=1) + '\n').encode()

@@ -1,0 +1,119 @@
+"""What a fine-tuning run does between its steps: log lines, evaluation, best checkpoint, early stop."""
+
+import time
+
+from propeller.log import get_logger
+from propeller.train.hooks import RunHook
+
+log = get_logger(__name__)
+
+
+class TrainingLogHook(RunHook):
+    """The training lines of 2019 every `per_step` steps, and the same numbers as records.
+
+    Args:
+        session, program: the training program.
+        task: `Task`.
+        rows: number of training rows.
+        per_step: log interval in steps.
+        verbose: also log queue size and learning rate.
+        queue_size: function -> batches that wait.
+        record: function (phase, step, epoch, values), called at each log point.
+    """
+
+    def __init__(self, session, program, task, rows, per_step, verbose, queue_size, record):
+        self.session, self.program, self.task, self.rows = session, program, task, rows
+        self.per_step, self.verbose, self.queue_size, self.record = per_step, verbose, queue_size, record
+        spec = program.outputs
+        self.values = [spec.loss, *spec.predictions]
+        self.epoch, self.rows_done = 0, 0
+        self.points = []
+        self._restart_clock()
+
+    def _restart_clock(self):
+        self.clock, self.steps, self.tokens, self.fed = time.monotonic(), 0, 0, 0
+
+    def before_train(self, program):
+        self._restart_clock()
+
+    def before_run(self, state):
+        return self.values
+
+    def after_run(self, fetched, state):
+        batch = state.batch
+        if batch.epoch != self.epoch:
+            self.epoch, self.rows_done = batch.epoch, 0
+        self.rows_done += len(batch.rows)
+        self.steps += 1
+        self.tokens += batch.real_tokens
+        self.fed += batch.fed_tokens
+        if state.gstep % self.per_step == 0:
+            self._log(fetched, state)
+
+    def _log(self, fetched, state):
+        seconds = max(time.monotonic() - self.clock, 1e-9)
+        values = {'loss': float(fetched[0]), **self.task.training_values(fetched[1:], state.batch)}
+        speed, rate = self.steps / seconds, self.session.learning_rate(self.program)
+        if self.verbose:
+            log.info('train pyreader queue size: %d, learning rate: %f', self.queue_size(), rate)
+        line = self.task.training_line(values, speed)
+        log.info('epoch: %d, progress: %d/%d, step: %d, %s', self.epoch, self.rows_done, self.rows, state.gstep, line)
+        extra = {'learning_rate': rate, 'steps_per_second': speed, 'tokens_per_second': self.tokens / seconds}
+        extra['real_token_share'] = self.tokens / max(self.fed, 1)
+        self.points.append({**values, 'time': time.monotonic()})
+        self.record('train', state.gstep, self.epoch, {**values, **extra})
+        self._restart_clock()
+
+    def state_dict(self):
+        return {'epoch': self.epoch, 'rows_done': self.rows_done}
+
+    def load_state_dict(self, state):
+        self.epoch, self.rows_done = int(state['epoch']), int(state['rows_done'])
+
+
+class EvaluationHook(RunHook):
+    """Evaluate every `per_step` steps, after each epoch and after the last step; keep the best; stop when it stays.
+
+    Args:
+        evaluate: function (epoch, step) -> main value of the metric, or None if there is no labelled set.
+        per_step: interval in steps.
+        save_best: function (state, value), called when the value is the best so far.
+        patience: evaluations without a better value before training stops; -1 never stops.
+    """
+
+    def __init__(self, evaluate, per_step, save_best, patience=-1):
+        self.evaluate, self.per_step, self.save_best, self.patience = evaluate, per_step, save_best, patience
+        self.best, self.best_step, self.worse, self.evaluated, self.last = None, None, 0, None, None
+
+    def after_run(self, fetched, state):
+        self.last = state
+        if state.gstep % self.per_step == 0 or state.batch.position['batch'] == 0:
+            self._evaluate()
+
+    def _evaluate(self):
+        state = self.last
+        value = self.evaluate(state.batch.epoch, state.gstep)
+        self.evaluated = state.gstep
+        if value is None:
+            return
+        if self.best is None or value > self.best:
+            self.best, self.best_step, self.worse = value, state.gstep, 0
+            self.save_best(state, value)
+        else:
+            self.worse += 1
+
+    def should_stop(self, state):
+        stop = 0 < self.patience <= self.worse
+        if stop:
+            log.info('early stop: %d evaluations without a better metric than at step %d', self.worse, self.best_step)
+        return stop
+
+    def after_train(self):
+        if self.last is not None and self.evaluated != self.last.gstep:
+            self._evaluate()
+
+    def state_dict(self):
+        return {'best': self.best, 'best_step': self.best_step, 'worse': self.worse}
+
+    def load_state_dict(self, state):
+        self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']

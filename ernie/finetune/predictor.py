@@ -1,0 +1,65 @@
+"""Evaluation and prediction: rows in batches of like length, results in the order of the file."""
+
+import numpy as np
+
+from propeller.data.batching import BatchStream
+from propeller.train.loop import evaluation_pass
+from propeller.train.model import build_model_spec
+from propeller.types import RunMode
+
+
+class Predictor:
+    """Runs a task's graph without dropout over rows, sharing the parameters of its session.
+
+    Args:
+        session: `propeller.graph.Session`.
+        task: `Task`.
+        batch_size, in_tokens: see `propeller.data.batching.plan_batches`.
+    """
+
+    def __init__(self, session, task, batch_size, in_tokens=False):
+        self.session, self.task = session, task
+        self.batch_size, self.in_tokens = batch_size, in_tokens
+        self._programs = {}
+
+    def program(self, labelled):
+        """The program, built at first use: with the label as last input and the loss, or without both."""
+        if labelled not in self._programs:
+            mode = RunMode.EVAL if labelled else RunMode.PREDICT
+            params = self.task.hparams(1, 0)
+
+            def build(*features):
+                return build_model_spec(self.task.model_class, features, mode, params, None)
+
+            self._programs[labelled] = self.session.build(self.task.feeds(labelled), build)
+        return self._programs[labelled]
+
+    def batches(self, rows, labelled):
+        """Yields (row indices, list of predictions, loss or None) per batch; batches are grouped by length."""
+        program = self.program(labelled)
+        spec = program.outputs
+        stream = BatchStream(
+            rows,
+            lambda indices: self.task.arrays(rows, indices, labelled),
+            self.batch_size,
+            in_tokens=self.in_tokens,
+            shuffle=False,
+        )
+        fetch = [*spec.predictions, *([spec.loss] if labelled else [])]
+        passes = evaluation_pass(self.session, program, stream, fetch, lambda batch: batch.arrays)
+        for batch, fetched in passes:
+            yield batch.rows, fetched[: len(spec.predictions)], float(fetched[-1]) if labelled else None
+
+    def collect(self, rows, labelled, output=-1):
+        """Predictions of fixed width for all rows, in the order of the file.
+
+        Returns:
+            (float array [N, W] of prediction number `output`, mean loss per row or None).
+        """
+        result, total = None, 0.0
+        for indices, predictions, loss in self.batches(rows, labelled):
+            if result is None:
+                result = np.empty((len(rows), *predictions[output].shape[1:]), predictions[output].dtype)
+            result[indices] = predictions[output]
+            total += (loss or 0.0) * len(indices)
+        return result, total / len(rows) if labelled else None

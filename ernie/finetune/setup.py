@@ -1,0 +1,163 @@
+"""From flags to objects: what contradicts itself is refused here, before any work is done."""
+
+import json
+import os
+import tempfile
+
+from ernie.checkpoint import open_model
+from ernie.config import ErnieConfig
+from ernie.tokenization import CharTokenizer, FullTokenizer
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+TOKENIZERS = {'FullTokenizer': FullTokenizer, 'CharTokenizer': CharTokenizer}
+
+
+def split_list(text):
+    """`a,b` -> ['a', 'b']; None or '' -> []."""
+    return [part.strip() for part in text.split(',') if part.strip()] if text else []
+
+
+def check_flags(args):
+    """Refuse flags that cannot be, or that contradict each other.
+
+    Raises:
+        UsageError: names the flags, what was found and what was expected.
+    """
+    _check_work(args)
+    _check_numbers(args)
+    if args.tokenizer not in TOKENIZERS:
+        raise UsageError(f'--tokenizer {args.tokenizer}: expected one of {", ".join(TOKENIZERS)}.')
+    if args.use_fp16:
+        raise UsageError('--use_fp16 true: half precision is not available yet; leave it out.')
+    if int(os.environ.get('PADDLE_TRAINERS_NUM', '1')) > 1:
+        raise UsageError('PADDLE_TRAINERS_NUM > 1: training in several processes is not available yet; start one.')
+    if args.resume and args.init_checkpoint:
+        raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
+    if args.in_tokens and args.do_train and args.batch_size < args.max_seq_len:
+        raise UsageError(
+            f'--in_tokens true: --batch_size {args.batch_size} counts tokens and must be at least '
+            f'--max_seq_len {args.max_seq_len}.'
+        )
+    if args.early_stop == 0:
+        raise UsageError('--early_stop 0: expected the number of evaluations to wait, or -1 for never.')
+    if args.early_stop > 0 and not (args.do_val and args.dev_set):
+        raise UsageError('--early_stop needs --do_val true and a --dev_set.')
+
+
+def _check_work(args):
+    if not (args.do_train or args.do_val or args.do_test):
+        raise UsageError('--do_train, --do_val, --do_test are all false: at least one must be true.')
+    if args.do_train and not args.train_set:
+        raise UsageError('--do_train true needs --train_set.')
+    for wanted, files, flag in ((args.do_val, args.dev_set, 'dev_set'), (args.do_test, args.test_set, 'test_set')):
+        if wanted and not files and not args.do_train:
+            other = args.test_set if flag == 'dev_set' else args.dev_set
+            if not other:
+                raise UsageError('--do_train false: give --dev_set to evaluate or --test_set to predict.')
+    if not args.do_train and not args.init_checkpoint:
+        raise UsageError('--do_train false needs --init_checkpoint: the model to evaluate.')
+    tests, saves = split_list(args.test_set), split_list(args.test_save)
+    if args.do_test and tests and len(saves) != len(tests):
+        raise UsageError(f'--test_save names {len(saves)} files for {len(tests)} files of --test_set.')
+    if bool(args.diagnostic) != bool(args.diagnostic_save):
+        raise UsageError('--diagnostic and --diagnostic_save belong together.')
+
+
+def _check_numbers(args):
+    least = {'epoch': 1, 'batch_size': 1, 'save_steps': 1, 'validation_steps': 1, 'skip_steps': 1, 'max_seq_len': 3}
+    least |= {
+        'length_window': 0,
+        'max_checkpoints': 0,
+        'max_steps': 0,
+        'clip_norm': 0,
+        'weight_decay': 0,
+        'early_stop': -1,
+    }
+    optional = {'predict_batch_size': 1, 'num_labels': 1, 'random_seed': 0, 'cpu_threads': 1, 'task_id': 0}
+    for name, smallest in (least | optional).items():
+        value = getattr(args, name)
+        if value is not None and not value >= smallest:
+            raise UsageError(f'--{name} {value}: expected at least {smallest}.')
+    if not 0 <= args.warmup_proportion < 1:
+        raise UsageError(f'--warmup_proportion {args.warmup_proportion}: expected a share from 0 to below 1.')
+    for name in ('learning_rate', 'head_learning_rate'):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise UsageError(f'--{name} {value}: expected a number above 0.')
+
+
+def check_writable(folder):
+    """Make `folder` and prove that files can be written there.
+
+    Raises:
+        UserError: they cannot.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another --checkpoints.') from e
+
+
+class Source:
+    """The folder that parameters come from, with the configuration and vocabulary beside it.
+
+    Attributes:
+        path: the folder, None when training starts from random values.
+        tensors: mapping name -> array, None likewise.
+        config: `ErnieConfig`.
+        vocab_path: vocabulary file.
+        saved: dict, `labels.json` of the folder, {} if it has none.
+    """
+
+    def __init__(self, path, config_path, vocab_path):
+        self.path = path
+        self.tensors = open_model(path) if path else None
+        config_path = config_path or (self.tensors.config if path else None)
+        if config_path is None:
+            raise UsageError('--ernie_config_path is missing, and no ernie_config.json lies beside the parameters.')
+        self.config = ErnieConfig(config_path)
+        self.vocab_path = vocab_path or (self.tensors.vocab_path if path else None)
+        if self.vocab_path is None:
+            raise UsageError('--vocab_path is missing, and no vocab.txt lies beside the parameters.')
+        self.saved = read_saved_labels(path)
+
+
+def read_saved_labels(folder):
+    """The `labels.json` of a checkpoint folder as a dict; {} where there is none."""
+    path = os.path.join(folder, 'labels.json') if folder else ''
+    if not os.path.isfile(path):
+        return {}
+    try:
+        with open(path, encoding='utf-8') as f:
+            saved = json.load(f)
+    except (OSError, ValueError) as e:
+        raise bad_input(path, f'unreadable JSON ({e})', 'the labels of a checkpoint') from e
+    if not isinstance(saved, dict):
+        raise bad_input(path, type(saved).__name__, 'a JSON object')
+    return saved
+
+
+def build_tokenizer(args, source):
+    """The tokenizer that the flags ask for.
+
+    Raises:
+        UserError: the vocabulary holds ids that the word table does not have; texts could be longer than positions.
+    """
+    tokenizer = TOKENIZERS[args.tokenizer](source.vocab_path, do_lower_case=args.do_lower_case)
+    token, largest = max(tokenizer.vocab.items(), key=lambda item: item[1])
+    rows, positions = source.config.vocab_size, source.config.max_position_embeddings
+    if largest >= rows:
+        raise bad_input(source.vocab_path, f'id {largest} ({token})', f'ids below vocab_size {rows}')
+    if args.max_seq_len > positions:
+        raise UsageError(f'--max_seq_len {args.max_seq_len}: the model has {positions} positions.')
+    config = source.config
+    if args.task_id and not config.use_task_id:
+        log.warning('--task_id %d has no effect: the model configuration has no use_task_id', args.task_id)
+    if config.use_task_id and args.task_id >= config.task_type_vocab_size:
+        raise UsageError(f'--task_id {args.task_id}: the model has {config.task_type_vocab_size} task types.')
+    return tokenizer

@@ -1,0 +1,86 @@
+"""What the fine-tuning loop needs to know of a task. One subclass per program."""
+
+import abc
+import json
+
+
+class Task(abc.ABC):
+    """A task: its graph, its reader, its scores and its prediction file.
+
+    Args:
+        args: the parsed flags.
+        config: `ErnieConfig`.
+        tokenizer: what turns text into ids.
+        vocab_path: its vocabulary file.
+        saved: dict, the `labels.json` of the checkpoint that is loaded, {} if there is none.
+    """
+
+    model_class = None
+
+    def __init__(self, args, config, tokenizer, vocab_path, saved):
+        self.args, self.config, self.tokenizer = args, config, tokenizer
+        self.vocab_path, self.saved = vocab_path, saved
+
+    @abc.abstractmethod
+    def hparams(self, num_train_steps, warmup_steps):
+        """-> `HParams` for `model_class`."""
+
+    @abc.abstractmethod
+    def feeds(self, labelled):
+        """-> list of `graph.Feed`, the label last if there is one."""
+
+    @abc.abstractmethod
+    def read(self, path, labelled):
+        """-> rows of a file: an object with `len()` and `lengths` [N] int."""
+
+    @abc.abstractmethod
+    def arrays(self, rows, indices, labelled):
+        """-> list of arrays for `feeds`."""
+
+    @abc.abstractmethod
+    def is_new(self, name):
+        """Whether pre-trained parameters may lack `name`, because it belongs to the task's head."""
+
+    @abc.abstractmethod
+    def describe(self):
+        """-> JSON-able dict, the `labels.json` of a checkpoint: labels and what else prediction needs."""
+
+    @abc.abstractmethod
+    def training_values(self, outputs, batch):
+        """-> dict of numbers for the log line. outputs: what the graph predicted for the batch (list of arrays)."""
+
+    @abc.abstractmethod
+    def training_line(self, values, speed):
+        """-> the part of the log line after `step: N, `. speed: steps a second."""
+
+    @abc.abstractmethod
+    def evaluate(self, predictor, rows, path):
+        """Score a labelled set. -> (dict of values, log line without its tail, report dict or None)."""
+
+    @abc.abstractmethod
+    def main_value(self, values):
+        """-> the number that chooses the best checkpoint; larger is better."""
+
+    @abc.abstractmethod
+    def write_predictions(self, predictor, rows, path):
+        """Write one line per row, in order, to `path`."""
+
+    def prepare_training(self, rows):
+        """Called with the training rows before the graph is built."""
+
+    def checkpoint_files(self):
+        """dict file name -> bytes: everything that prediction needs beside the parameters."""
+        return {
+            'ernie_config.json': _json(self.config.to_dict()),
+            'vocab.txt': self.vocabulary_bytes(),
+            'labels.json': _json(self.describe()),
+        }
+
+    def vocabulary_bytes(self):
+        """The vocabulary file, byte for byte."""
+        with open(self.vocab_path, 'rb') as f:
+            return f.read()
+
+
+def _json(value):
+    return (json.dumps(value, ensure_ascii=False, indent=2) + '\n').encode()

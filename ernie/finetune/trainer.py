@@ -1,0 +1,307 @@
+"""One fine-tuning run: initial values, training with evaluation and checkpoints, or evaluation alone."""
+
+import os
+import sys
+import time
+
+from propeller.data.prefetch import prefetch
+
+from ernie.checkpoint import match_parameters
+from ernie.finetune.evaluation import Evaluator
+from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
+from ernie.finetune.setup import Source, build_tokenizer, check_flags, check_writable, split_list
+from ernie.metrics.curves import draw_curves
+from ernie.utils.args import print_arguments, settings_lines
+from propeller.data.batching import BatchStream
+from propeller.graph import Session
+from propeller.log import get_logger
+from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state, restore_training, save_checkpoint
+from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
+from propeller.train.loop import LoopState, train_loop
+from propeller.train.model import build_model_spec
+from propeller.train.record import EventWriter, MetricsFile, read_metrics
+from propeller.types import RunMode
+
+log = get_logger(__name__)
+
+BEST = 'best'
+METRICS_FILE = 'metrics.jsonl'
+PREFETCHED_BATCHES = 70
+
+
+def fine_tune(args, task_class):
+    """Do what the flags of a fine-tuning program ask for.
+
+    Args:
+        args: parsed by `ernie.finetune.flags`.
+        task_class: subclass of `Task`.
+    Raises:
+        UserError: anything the user can mend.
+    """
+    print_arguments(args, log)
+    check_flags(args)
+    check_writable(args.checkpoints)
+    run = FineTuning(args, task_class)
+    if args.do_train:
+        run.train()
+    else:
+        run.evaluate_only()
+
+
+class FineTuning:
+    """Holds what training and evaluation share: session, model source, task, evaluator."""
+
+    def __init__(self, args, task_class):
+        self.args = args
+        self.checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
+        resumed = self.checkpoints.newest() if args.resume else None
+        if args.resume:
+            log.info('resume: %s', resumed or f'no checkpoint in {args.checkpoints} yet, starting anew')
+        self.start_from = resumed or args.init_checkpoint
+        if args.init_checkpoint and args.init_pretraining_params:
+            log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
+        path = self.start_from or args.init_pretraining_params
+        self.source = Source(path, args.ernie_config_path, args.vocab_path)
+        for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
+            log.info(line)
+        tokenizer = build_tokenizer(args, self.source)
+        saved = self.source.saved if self.start_from else {}
+        self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
+        self.checkpoints.files = self.task.checkpoint_files()
+        self.session = Session(args.use_cuda, self._seed())
+        log.info('Device count: %d', 1)
+        log.info('random seed: %d', self.session.seed)
+        self.evaluator = Evaluator(args, self.session, self.task, self._record, self._report_folder())
+        self.metrics = self.events = None
+
+    def _seed(self):
+        """The seed of the flags; when training continues and none is given, that of the earlier run."""
+        if self.args.random_seed is None and self._continues():
+            return read_state(self.start_from).get('seed')
+        return self.args.random_seed
+
+    def _continues(self):
+        return bool(
+            self.start_from
+            and self.args.do_train
+            and all(os.path.isfile(os.path.join(self.start_from, name)) for name in (STATE, OPTIMIZER))
+        )
+
+    def _report_folder(self):
+        return os.path.join(self.args.checkpoints, 'reports')
+
+    def _record(self, phase, step, epoch, values):
+        self.metrics.append(phase, step, epoch, values)
+        if self.events:
+            tag = f'{phase}/{os.path.basename(values["file"])}' if 'file' in values else phase
+            self.events.add_scalars(values, step, f'{tag}/')
+
+    def _open_records(self, step):
+        self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
+        if self.args.log_dir:
+            self.events = EventWriter(self.args.log_dir, resume_step=step)
+
+    def _close_records(self):
+        for file in filter(None, (self.metrics, self.events)):
+            file.close()
+        path = self.metrics.path
+        draw_curves(read_metrics(path), os.path.join(self.args.checkpoints, 'curves.png'))
+
+    # ------------------------------------------------------------ initial values
+
+    def load(self, program):
+        """Give `program` its values. Returns the training state to continue from, or None."""
+        self.session.initialize(program)
+        if self._continues():
+            log.info('continuing from %s', self.start_from)
+            return restore_training(self.start_from, self.session, program)
+        if not self.source.path:
+            log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
+            return None
+        allowed = () if self.start_from else self._allowed_missing(program)
+        new_head = (lambda name: False) if self.start_from else self.task.is_new
+        match = match_parameters(program.parameters(), self.source.tensors, new_head, allowed)
+        for name in match.load:
+            self.session.write(name, self.source.tensors[name].astype('float32'))
+        log.info('%s: %d parameters loaded', self.source.path, len(match.load))
+        if match.new:
+            log.info('new, with random values: %s', ', '.join(match.new))
+        if match.unused:
+            log.info('not used: %s', ', '.join(match.unused))
+        return self._load_old_optimizer(program) if self.start_from and program.training else None
+
+    def _load_old_optimizer(self, program):
+        """A training checkpoint of 2019 holds moments and a step counter; the data position it does not know."""
+        state, tensors = program.optimizer_state(), self.source.tensors
+        extra = getattr(tensors, 'training_state', {})
+        if not all(name in extra and extra.shape(name) == shape for name, shape in state.items()):
+            log.info('%s holds no optimizer state: moments and schedule start anew', self.source.path)
+            return
+        for name in state:
+            self.session.write(name, extra[name])
+        steps = int(extra['@LR_DECAY_COUNTER@'].reshape(-1)[0]) if '@LR_DECAY_COUNTER@' in extra else 0
+        self.session.set_updates_done(program, steps)
+        log.info('optimizer state loaded; the schedule continues at step %d, the data start anew', steps)
+        return
+
+    def _allowed_missing(self, program):
+        patterns = split_list(self.args.allow_missing)
+        return [
+            name
+            for name in program.parameters()
+            if any(name.startswith(p[:-1]) if p.endswith('*') else name == p for p in patterns)
+        ]
+
+    # ------------------------------------------------------------ training
+
+    def train(self):
+        """Train, evaluate, save; at the end the best checkpoint, curves and predictions are on disk."""
+        args, task = self.args, self.task
+        rows = task.read(args.train_set, labelled=True)
+        self.evaluator.read_sets()
+        task.prepare_training(rows)
+        steps, warmup = self._schedule(len(rows))
+        program = self.session.build(task.feeds(labelled=True), self._training_graph(steps, warmup))
+        if args.verbose:
+            log.info('Theoretical memory usage in training: %.3f - %.3f %s', *self._memory(program))
+        state = self.load(program)
+        stream = self._stream(rows, state)
+        loop = LoopState(state['global_step'] if state else 0)
+        self._open_records(loop.gstep)
+        if state:
+            self.session.set_random_state(state['random_state'])
+        with prefetch(stream, PREFETCHED_BATCHES) as batches:
+            hooks = self._hooks(program, rows, batches, state, stream)
+            train_loop(self.session, program, batches, hooks, loop, lambda batch: batch.arrays)
+        self._close_records()
+        self.evaluator.diagnose(hooks[1].last.batch.epoch if hooks[1].last else 0, loop.gstep)
+        self._say_where(hooks[1])
+        if args.enable_ce:
+            print_kpis(hooks[0].points, loop)
+
+    def _training_graph(self, steps, warmup):
+        params = self.task.hparams(steps, warmup)
+        return lambda *features: build_model_spec(self.task.model_class, features, RunMode.TRAIN, params, None)
+
+    def _schedule(self, examples):
+        args = self.args
+        per_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
+        steps = args.epoch * examples // per_batch
+        if args.max_steps:
+            steps = min(steps, args.max_steps)
+        warmup = int(steps * args.warmup_proportion)
+        log.info('Num train examples: %d', examples)
+        log.info('Max train steps: %d', steps)
+        log.info('Num warmup steps: %d', warmup)
+        return steps, warmup
+
+    def _memory(self, program):
+        """Bounds in MB: parameters with gradients and moments; and the activations of a full batch beside them."""
+        args, config = self.args, self.source.config
+        numbers = sum(_product(shape) for shape in program.parameters().values())
+        tokens = args.batch_size if args.in_tokens else args.batch_size * args.max_seq_len
+        per_layer = 16 * config.hidden_size + 2 * config.intermediate_size
+        per_layer += 4 * config.num_attention_heads * args.max_seq_len
+        low = 16 * numbers / 2**20
+        return low, low + 4 * tokens * per_layer * config.num_hidden_layers / 2**20, 'MB'
+
+    def _stream(self, rows, state):
+        args = self.args
+        stream = BatchStream(
+            rows,
+            lambda indices: self.task.arrays(rows, indices, labelled=True),
+            args.batch_size,
+            in_tokens=args.in_tokens,
+            window=args.length_window if args.shuffle else 0,
+            shuffle=args.shuffle,
+            seed=self.session.seed,
+            epochs=args.epoch,
+        )
+        if state:
+            stream.seek(state['data_position'])
+        return stream
+
+    def _hooks(self, program, rows, batches, state, stream):
+        args = self.args
+        training_log = TrainingLogHook(
+            self.session, program, self.task, len(rows), args.skip_steps, args.verbose, batches.qsize, self._record
+        )
+        keep_best = lambda loop, value: self._save_best(program, loop, value)  # noqa: E731
+        evaluation = EvaluationHook(self.evaluator.run, args.validation_steps, keep_best, args.early_stop)
+        stateful = {'training_log': training_log, 'evaluation': evaluation}
+        for name, hook in stateful.items() if state else ():
+            hook.load_state_dict(state['hooks'][name])
+
+        def save(loop):
+            hook_states = {name: hook.state_dict() for name, hook in stateful.items()}
+            self.checkpoints.save(self.session, program, self._state(loop, hook_states), self.evaluator.files())
+
+        saver = CheckpointSaverHook(save, args.save_steps)
+        hooks = [training_log, evaluation, saver, StopAtStepHook(args.max_steps or None)]
+        if sys.stderr.isatty():
+            hooks.append(TqdmProgressBarHook(min(stream.total_steps, args.max_steps or stream.total_steps), 'training'))
+        return hooks
+
+    def _state(self, loop, hook_states):
+        return {
+            'global_step': loop.gstep,
+            'data_position': loop.batch.position,
+            'random_state': self.session.random_state(),
+            'seed': self.session.seed,
+            'hooks': hook_states,
+        }
+
+    def _save_best(self, program, loop, value):
+        log.info(
+            'best so far: %f at step %d, saved to %s', value, loop.gstep, os.path.join(self.args.checkpoints, BEST)
+        )
+        state = {'global_step': loop.gstep, 'epoch': loop.batch.epoch, 'value': value}
+        files = {**self.checkpoints.files, **self.evaluator.files()}
+        save_checkpoint(
+            os.path.join(self.args.checkpoints, BEST), self.session, program, state, files, weights_only=True
+        )
+
+    def _say_where(self, evaluation):
+        folder = self.args.checkpoints
+        if evaluation.best is not None:
+            log.info(
+                'best checkpoint: %s (step %d, %f)', os.path.join(folder, BEST), evaluation.best_step, evaluation.best
+            )
+        newest = self.checkpoints.newest()
+        if newest:
+            log.info('last checkpoint: %s', newest)
+        log.info('metrics: %s, curves: %s', self.metrics.path, os.path.join(folder, 'curves.png'))
+
+    # ------------------------------------------------------------ evaluation alone
+
+    def evaluate_only(self):
+        """Score the dev sets and predict the test sets with --init_checkpoint."""
+        self.evaluator.read_sets()
+        program = self.evaluator.any_program()
+        self.load(program)
+        path = os.path.join(self.start_from, STATE)
+        state = read_state(self.start_from) if os.path.isfile(path) else {}
+        epoch = state.get('epoch', state.get('data_position', {}).get('epoch', 0))
+        self.metrics = MetricsFile(os.path.join(self.args.checkpoints, 'evaluation.jsonl'))
+        self.evaluator.run(epoch, state.get('global_step', 0))
+        self.evaluator.diagnose(epoch, state.get('global_step', 0))
+        self.metrics.close()
+
+
+def print_kpis(points, loop):
+    """The lines of continuous evaluation on stdout: values of the second-last log point."""
+    cards = len(os.environ.get('CUDA_VISIBLE_DEVICES', '0').split(','))
+    if len(points) < 2:
+        print('ce info error')
+        return
+    print(f'kpis\ttrain_duration_card{cards}\t{time.monotonic() - loop.started}')
+    print(f'kpis\ttrain_loss_card{cards}\t{points[-2]["loss"]:f}')
+    if 'acc' in points[-2]:
+        print(f'kpis\ttrain_acc_card{cards}\t{points[-2]["acc"]:f}')
+
+
+def _product(shape):
+    result = 1
+    for size in shape:
+        result *= size
+    return result

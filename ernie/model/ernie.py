@@ -1,0 +1,104 @@
+"""The ERNIE model: embeddings, encoder, pooled output, masked-LM output. One definition for all programs.
+
+Parameter names and shapes are those of the released checkpoints. Shapes: B batch, T length, H hidden, V vocabulary,
+N masked tokens in the batch.
+"""
+
+from ernie.model.transformer_encoder import ACTIVATIONS, dropout, encoder, layer_norm, linear
+from propeller import graph
+from propeller.graph import F, paddle
+
+# Added to the attention score of a padding key; exp(-10000) is 0 in float32.
+PADDING_BIAS = 10000.0
+
+
+class ErnieModel:
+    """Builds the encoder into the current program.
+
+    Args:
+        src_ids, position_ids, sentence_ids: int64 [B, T] (or [B, T, 1], the layout of 2019).
+        task_ids: int64 like the others; only read when the configuration has `use_task_id`. May be None otherwise.
+        input_mask: float32 like the others, 1 for tokens and 0 for padding.
+        config: `ErnieConfig`.
+        training: whether dropout is on.
+        weight_sharing: whether the masked-LM output reuses the word table.
+    """
+
+    def __init__(
+        self, src_ids, position_ids, sentence_ids, task_ids, input_mask, config, training=False, weight_sharing=True
+    ):
+        self.config, self.training, self.weight_sharing = config, training, weight_sharing
+        tables = [
+            ('word_embedding', src_ids, config.vocab_size),
+            ('pos_embedding', position_ids, config.max_position_embeddings),
+            ('sent_embedding', sentence_ids, config.sentence_types),
+        ]
+        if config.use_task_id:
+            tables.append(('task_embedding', task_ids, config.task_type_vocab_size))
+        embedded = sum(self._lookup(*table) for table in tables)  # [B, T, H]
+        embedded = layer_norm(embedded, 'pre_encoder', config.layer_norm_eps)
+        embedded = dropout(embedded, config.hidden_dropout_prob, training)
+        # Only keys are masked: what a padding query attends to is never read.
+        mask = _two_axes(input_mask)
+        key_bias = paddle.unsqueeze((mask - 1.0) * PADDING_BIAS, [1, 2])  # [B, 1, 1, T]
+        self.layer_outputs = encoder(embedded, key_bias, config, training)
+
+    def _table(self, name, rows):
+        return graph.parameter(
+            name, [rows, self.config.hidden_size], graph.truncated_normal(self.config.initializer_range)
+        )
+
+    def _lookup(self, name, ids, rows):
+        return F.embedding(_two_axes(ids), self._table(name, rows))
+
+    def get_sequence_output(self, layer=-1):
+        """Output of a layer (default the last): float32 [B, T, H]."""
+        return self.layer_outputs[layer]
+
+    def get_pooled_output(self):
+        """tanh of a linear layer over the first token: float32 [B, H]. Its parameters exist only if this is called."""
+        first = self.get_sequence_output()[:, 0]
+        return paddle.tanh(linear(first, 'pooled_fc', self.config.hidden_size, self.config.initializer_range))
+
+    def get_lm_logits(self, mask_pos):
+        """Scores of the vocabulary for the tokens at `mask_pos` (int, [N] or [N, 1], indices into the B*T positions).
+
+        Returns float32 [N, V].
+        """
+        config = self.config
+        flat = self.get_sequence_output().reshape([-1, config.hidden_size])  # [B*T, H]
+        picked = paddle.gather(flat, mask_pos.reshape([-1]))  # [N, H]
+        hidden = linear(picked, 'mask_lm_trans_fc', config.hidden_size, config.initializer_range)
+        hidden = layer_norm(ACTIVATIONS[config.hidden_act](hidden), 'mask_lm_trans', config.layer_norm_eps)
+        bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
+        if self.weight_sharing:
+            words = self._table('word_embedding', config.vocab_size)
+            return paddle.matmul(hidden, words, transpose_y=True) + bias
+        init = graph.truncated_normal(config.initializer_range)
+        weight = graph.parameter('mask_lm_out_fc.w_0', [config.hidden_size, config.vocab_size], init)
+        return F.linear(hidden, weight, bias)
+
+    def get_lm_output(self, mask_label, mask_pos):
+        """Mean masked-LM loss, a scalar. mask_label: int64 [N] or [N, 1], the true ids of the tokens at `mask_pos`."""
+        return F.cross_entropy(self.get_lm_logits(mask_pos), mask_label.reshape([-1]))
+
+    def get_task_output(self, task, task_labels):
+        """Loss and accuracy, both scalars, of a sentence-level task.
+
+        task: dict with `task_name` (str) and `num_labels` (int); parameters are `{task_name}_fc.{w,b}_0`.
+        task_labels: int64 [B] or [B, 1].
+        """
+        logits = linear(
+            self.get_pooled_output(), f'{task["task_name"]}_fc', task['num_labels'], self.config.initializer_range
+        )
+        labels = task_labels.reshape([-1])
+        accuracy = (logits.argmax(-1) == labels).astype('float32').mean()
+        return F.cross_entropy(logits, labels), accuracy
+
+    def get_next_sentence_output(self, labels):
+        """Loss and accuracy of the two-class next-sentence task (`next_sent_fc`). labels: int64 [B] or [B, 1]."""
+        return self.get_task_output({'task_name': 'next_sent', 'num_labels': 2}, labels)
+
+
+def _two_axes(x):
+    return x.squeeze(-1) if len(x.shape) == 3 else x

@@ -1,0 +1,25 @@
+"""Task heads over the encoder's outputs, with the parameter names of the 2019 runners."""
+
+from ernie.model.transformer_encoder import dropout
+from propeller import graph
+from propeller.graph import F
+
+HEAD_STD = 0.02  # fixed in 2019, whatever `initializer_range` says
+HEAD_DROPOUT = 0.1
+
+
+def head(x, weight_name, bias_name, width, training):
+    """Dropout 0.1 and a linear layer: x [..., H] -> [..., width]."""
+    weight = graph.parameter(weight_name, [x.shape[-1], width], graph.truncated_normal(HEAD_STD))
+    bias = graph.parameter(bias_name, [width], graph.constant(0))
+    return F.linear(dropout(x, HEAD_DROPOUT, training), weight, bias)
+
+
+def classification_head(pooled, num_labels, training):
+    """pooled [B, H] -> logits [B, num_labels], parameters `_cls_out_w`, `_cls_out_b`."""
+    return head(pooled, '_cls_out_w', '_cls_out_b', num_labels, training)
+
+
+def is_classification_head(name):
+    """Whether `name` is a parameter of the classification head, which a pre-trained folder need not hold."""
+    return name in ('_cls_out_w', '_cls_out_b')

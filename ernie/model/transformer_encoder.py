@@ -1,0 +1,64 @@
+"""The transformer encoder (Vaswani et al. 2017, post-norm) with the parameter names of the 2019 suite.
+
+Shapes: B batch, T length, H hidden, A heads, D = H / A head width, F feed-forward width.
+"""
+
+from propeller import graph
+from propeller.graph import F, paddle
+
+ACTIVATIONS = {'relu': F.relu, 'gelu': F.gelu}  # gelu is the exact (erf) form
+
+
+def linear(x, name, width, std):
+    """x [..., I] -> [..., width], parameters `{name}.w_0` [I, width] and `{name}.b_0` [width]."""
+    weight = graph.parameter(f'{name}.w_0', [x.shape[-1], width], graph.truncated_normal(std))
+    bias = graph.parameter(f'{name}.b_0', [width], graph.constant(0))
+    return F.linear(x, weight, bias)
+
+
+def layer_norm(x, name, epsilon):
+    """Normalise the last axis; parameters `{name}_layer_norm_scale` and `{name}_layer_norm_bias`, both [H]."""
+    width = x.shape[-1]
+    scale = graph.parameter(f'{name}_layer_norm_scale', [width], graph.constant(1))
+    bias = graph.parameter(f'{name}_layer_norm_bias', [width], graph.constant(0))
+    return F.layer_norm(x, [width], scale, bias, epsilon)
+
+
+def dropout(x, rate, training):
+    """Zero units with probability `rate` and scale the others up; nothing at all outside training or at rate 0."""
+    return F.dropout(x, rate) if training and rate else x
+
+
+def multi_head_attention(x, key_bias, config, name, training):
+    """Self-attention. x [B, T, H]; key_bias [B, 1, 1, T], 0 for real tokens and very negative for padding."""
+    hidden, heads, std = config.hidden_size, config.num_attention_heads, config.initializer_range
+    head_width = hidden // heads
+
+    def heads_of(part):
+        projected = linear(x, f'{name}_{part}_fc', hidden, std)  # [B, T, H]
+        return projected.reshape([0, 0, heads, head_width]).transpose([0, 2, 1, 3])  # [B, A, T, D]
+
+    query, key, value = heads_of('query'), heads_of('key'), heads_of('value')
+    scores = paddle.matmul(query * head_width**-0.5, key, transpose_y=True) + key_bias  # [B, A, T, T]
+    weights = dropout(F.softmax(scores), config.attention_probs_dropout_prob, training)
+    context = paddle.matmul(weights, value).transpose([0, 2, 1, 3]).reshape([0, 0, hidden])  # [B, T, H]
+    return linear(context, f'{name}_output_fc', hidden, std)
+
+
+def encoder_layer(x, key_bias, config, name, training):
+    """Attention and feed-forward, each followed by dropout, residual and norm. x [B, T, H] -> [B, T, H]."""
+    std, epsilon = config.initializer_range, config.layer_norm_eps
+    attended = multi_head_attention(x, key_bias, config, f'{name}_multi_head_att', training)
+    x = layer_norm(x + dropout(attended, config.hidden_dropout_prob, training), f'{name}_post_att', epsilon)
+    wide = ACTIVATIONS[config.hidden_act](linear(x, f'{name}_ffn_fc_0', config.intermediate_size, std))  # [B, T, F]
+    narrow = linear(wide, f'{name}_ffn_fc_1', config.hidden_size, std)
+    return layer_norm(x + dropout(narrow, config.hidden_dropout_prob, training), f'{name}_post_ffn', epsilon)
+
+
+def encoder(x, key_bias, config, training):
+    """All layers. Returns the outputs of every layer, a list of `num_hidden_layers` values [B, T, H]."""
+    outputs = []
+    for i in range(config.num_hidden_layers):
+        x = encoder_layer(x, key_bias, config, f'encoder_layer_{i}', training)
+        outputs.append(x)
+    return outputs

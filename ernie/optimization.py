@@ -1,0 +1,96 @@
+"""Learning-rate schedules and the AdamW recipe of the suite.
+
+The 2019 linear schedule decays from step 0, not from the end of the warm-up, so the rate drops by the factor
+(1 - warmup_steps / total_steps) at that point; and without warm-up it did not decay at all. Both are kept as the default
+because all published results were made that way.
+"""
+
+from propeller import graph
+from propeller.errors import UsageError
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+SCHEDULERS = ('linear_warmup_decay', 'noam_decay', 'constant')
+
+
+def learning_rate_schedule(scheduler, base, warmup_steps, total_steps, decay_without_warmup=False):
+    """A function of the number of updates done -> learning rate.
+
+    Args:
+        scheduler: `linear_warmup_decay`: base * s/W below W, then base * (1 - min(s, N)/N);
+            `noam_decay`: base * min(sqrt(W/s), s/W) with s counted from 1 (Vaswani et al. 2017, section 5.3, scaled to
+            reach `base` at its peak); `constant`: base after a linear warm-up.
+        base: peak rate.
+        warmup_steps: W. At 0 the rate is constant whatever the scheduler ...
+        total_steps: N.
+        decay_without_warmup: ... unless this is set, when `linear_warmup_decay` decays from the first step.
+    Raises:
+        UsageError: unknown scheduler, rate not positive.
+    """
+    if scheduler not in SCHEDULERS:
+        raise UsageError(f'--lr_scheduler {scheduler}: expected one of {", ".join(SCHEDULERS)}.')
+    if not base > 0:
+        raise UsageError(f'--learning_rate {base}: expected a number above 0.')
+    warmup, total = int(warmup_steps), max(int(total_steps), 1)
+
+    def linear(s):
+        return base * s / warmup if s < warmup else base * (1.0 - min(s, total) / total)
+
+    def noam(s):
+        return base * min((warmup / (s + 1)) ** 0.5, (s + 1) / warmup)
+
+    def constant(s):
+        return base * min(1.0, s / warmup) if warmup > 0 else base
+
+    if scheduler == 'constant' or (warmup <= 0 and not (scheduler == 'linear_warmup_decay' and decay_without_warmup)):
+        return constant
+    return linear if scheduler == 'linear_warmup_decay' else noam
+
+
+def describe_schedule(scheduler, base, warmup_steps, total_steps, decay_without_warmup=False):
+    """One sentence for the log: what the rate will do."""
+    if (
+        scheduler == 'constant'
+        or (warmup_steps <= 0 and not decay_without_warmup)
+        or scheduler != 'linear_warmup_decay'
+    ):
+        if scheduler == 'noam_decay' and warmup_steps > 0:
+            return f'learning rate: noam decay, peak {base:g} at step {warmup_steps}'
+        if warmup_steps > 0:
+            return f'learning rate: up to {base:g} over {warmup_steps} steps, then constant'
+        why = '' if scheduler == 'constant' else f'; {scheduler} without warm-up does not decay'
+        hint = ' (--decay_without_warmup true makes it)' if scheduler == 'linear_warmup_decay' else ''
+        return f'learning rate: constant {base:g}{why}{hint}'
+    if warmup_steps > 0:
+        after = base * (1 - warmup_steps / max(total_steps, 1))
+        return f'learning rate: up to {base:g} over {warmup_steps} steps, then from {after:g} linearly to 0 at step {total_steps}'
+    return f'learning rate: from {base:g} linearly to 0 at step {total_steps}'
+
+
+def decays(name):
+    """Whether weight decay applies to the parameter: not to norms and biases."""
+    return 'layer_norm' not in name and not name.endswith(('_bias', '_b', '.b_0'))
+
+
+def optimization(
+    loss,
+    learning_rate,
+    num_train_steps,
+    warmup_steps=0,
+    weight_decay=0.01,
+    scheduler='linear_warmup_decay',
+    decay_without_warmup=False,
+    clip_norm=1.0,
+):
+    """Append the suite's optimizer to the program being built: AdamW, global-norm clipping, a schedule.
+
+    Args:
+        loss: scalar value.
+        learning_rate, warmup_steps, num_train_steps, scheduler, decay_without_warmup: see `learning_rate_schedule`.
+        weight_decay: decoupled decay on everything but norms and biases.
+        clip_norm: largest global gradient norm; 0 or None for no clipping.
+    """
+    settings = (scheduler, learning_rate, warmup_steps, num_train_steps, decay_without_warmup)
+    log.info(describe_schedule(*settings))
+    graph.minimize(loss, learning_rate_schedule(*settings), weight_decay, decays, clip_norm or None)

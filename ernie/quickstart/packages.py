@@ -1,0 +1,41 @@
+"""Files inside installed packages, found without importing the package."""
+
+import hashlib
+import importlib.util
+import os
+
+from propeller.errors import UserError, bad_input
+
+
+def package_file(package, relative_path, sha256=None):
+    """Path of a file that an installed top-level package ships.
+
+    The package is not imported: the data packages used here have compiled parts for other Python versions.
+
+    Args:
+        package: name as in an import statement.
+        relative_path: path inside the package's folder, with `/`.
+        sha256: hexadecimal digest the file must have; None to take it as it is.
+
+    Raises:
+        UserError: the package or the file is not there, or the file has another digest.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f'the package {package} is not installed. Run: sh script/venv.sh data')
+    path = os.path.join(spec.submodule_search_locations[0], *relative_path.split('/'))
+    if not os.path.isfile(path):
+        raise UserError(
+            f'{path}: not in the installed {package}. Install the version that requirements-data.txt names.'
+        )
+    if sha256 is not None:
+        found = file_sha256(path)
+        if found != sha256:
+            raise bad_input(path, f'sha256 {found}', sha256, advice=f'Install {package} anew: the file is damaged.')
+    return path
+
+
+def file_sha256(path):
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, 'rb') as f:
+        return hashlib.file_digest(f, 'sha256').hexdigest()

@@ -1,0 +1,194 @@
+"""Rows of TAB-separated and CSV files, for all tasks: one reader, one set of checks."""
+
+import bisect
+import csv
+import os
+import sys
+from typing import NamedTuple
+
+from propeller.errors import bad_input
+
+CSV_ALIASES = {'text': 'text_a'}
+BOM = b'\xef\xbb\xbf'
+
+
+class Record(NamedTuple):
+    """One row: the 1-based number of its (first) line and its cells by column name."""
+
+    line: int
+    cells: dict
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be used: where, and the parts of the message."""
+
+    line: int
+    found: str
+    expected: str
+    advice: str = ''
+
+    def as_error(self, path):
+        """The `UserError` for it."""
+        return bad_input(path, self.found, self.expected, line=self.line, advice=self.advice)
+
+
+class BadRows:
+    """Collects the rows of one file that were skipped: counts all, lists the first `shown` by line number."""
+
+    def __init__(self, path, shown=20):
+        self.path = os.fspath(path)
+        self.shown = shown
+        self.count = 0
+        self.rows = []  # (line, reason), ascending; no more than shown, so that a wholly wrong file costs no memory
+
+    def __len__(self):
+        return self.count
+
+    def clear(self):
+        """Forgets everything, for a second reading."""
+        self.count = 0
+        self.rows = []
+
+    def add(self, row):
+        """Takes a `BadRow`; in any order of lines."""
+        self.count += 1
+        bisect.insort(self.rows, (row.line, f'found {row.found}, expected {row.expected}'))
+        del self.rows[self.shown :]
+
+    def messages(self):
+        """`path:line: reason` for each listed row, and a last line if there are more."""
+        lines = [f'{self.path}:{line}: {reason}' for line, reason in self.rows]
+        more = self.count - len(self.rows)
+        return [*lines, f'{self.path}: {more} more'] if more > 0 else lines
+
+
+def read_records(path, required=('text_a',), bad_rows=None):
+    """Iterates over the rows of a file with a header line, as `Record`.
+
+    A name ending in `.csv` means CSV: commas, cells in double quotes where needed (RFC 4180), line breaks within
+    quotes allowed, and the column `text` is understood as `text_a`. Any other name means TSV: cells separated by TAB,
+    no quoting, lines end at `\\n` only. Both are UTF-8; a byte order mark and the `\\r` of a Windows line end are
+    dropped. Columns come in any order, and columns nobody asked for are carried along. An empty line is a row with one
+    empty cell.
+
+    Args:
+        path: the file.
+        required: column names that the header must have.
+        bad_rows: None, or a `BadRows` that takes unusable rows (wrong number of cells, not UTF-8, bad quoting) instead
+            of ending the iteration. What is wrong with the file as a whole raises all the same.
+
+    Raises:
+        UserError: with file, line, what was found and what was expected.
+    """
+    path = os.fspath(path)
+    try:
+        file = open(path, 'rb')  # noqa: SIM115 - the error belongs to this call only, not to the whole block
+    except FileNotFoundError:
+        raise bad_input(path, 'no such file', 'a file of rows with a header line') from None
+    except OSError as e:
+        raise bad_input(path, f'a path that cannot be read ({e.strerror})', 'a readable file') from None
+    with file:
+        lines = _Lines(path, file)
+        rows = _csv_rows(lines) if path.lower().endswith('.csv') else _tsv_rows(lines)
+        first = next(rows, None)
+        header = _header(path, lines.undecodable(1) or first, required)
+        count = 0
+        for row in rows:
+            bad = lines.undecodable(row[0]) or (row if isinstance(row, BadRow) else _wrong_count(row, header))
+            if bad is None:
+                count += 1
+                yield Record(row[0], dict(zip(header, row[1], strict=True)))
+            elif bad_rows is None:
+                raise bad.as_error(path)
+            else:
+                bad_rows.add(bad)
+    if not count:
+        found = 'no usable row after the header line' if bad_rows else 'a header line and no row'
+        raise bad_input(path, found, 'at least one row')
+
+
+class _Lines:
+    """Decoded lines of a file with their number. Bytes that are not UTF-8 are remembered, not lost."""
+
+    def __init__(self, path, file):
+        self.path = path
+        self.number = 0
+        self._file = file
+        self._bad = None  # (line, found), until asked for
+
+    def __iter__(self):
+        for number, raw in enumerate(self._file, 1):
+            self.number = number
+            if number == 1:
+                raw = raw.removeprefix(BOM)
+            try:
+                yield raw.decode('utf-8')
+            except UnicodeDecodeError as e:
+                self._bad = self._bad or (number, f'byte 0x{raw[e.start]:02x} at byte {e.start + 1} of the line')
+                yield raw.decode('utf-8', errors='replace')
+
+    def undecodable(self, first_line):
+        """The `BadRow` of a line that was not UTF-8, if any came since `first_line`."""
+        bad, self._bad = self._bad, None
+        if bad is None or bad[0] < first_line:
+            return None
+        return BadRow(bad[0], bad[1], 'UTF-8 text', 'Save the file in the encoding UTF-8.')
+
+
+def _tsv_rows(lines):
+    for text in lines:
+        yield lines.number, text.removesuffix('\n').removesuffix('\r').split('\t')
+
+
+def _csv_rows(lines):
+    """Rows of a CSV file, and a `BadRow` where the quoting is wrong; a quote that never closes ends everything."""
+    # The library's limit of 128 KiB a cell is a guard against unclosed quotes, which strict mode reports by itself.
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    reader = csv.reader(iter(lines), strict=True)
+    while True:
+        first_line = lines.number + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as e:
+            if 'unexpected end of data' in str(e):
+                raise bad_input(
+                    lines.path, 'a double quote that is never closed', 'a closing quote', line=first_line
+                ) from None
+            yield BadRow(first_line, f'bad CSV quoting ({e})', 'cells in double quotes, a quote inside one doubled')
+        else:
+            yield first_line, cells or ['']
+
+
+def _header(path, row, required):
+    """Column names of the header row, checked."""
+    if row is None:
+        raise bad_input(path, 'an empty file', 'a header line that names the columns, then rows')
+    if isinstance(row, BadRow):
+        raise row.as_error(path)
+    header = [name.strip() for name in row[1]]
+    if path.lower().endswith('.csv'):
+        header = [CSV_ALIASES.get(name, name) if CSV_ALIASES.get(name) not in header else name for name in header]
+    for name in header:
+        if not name or header.count(name) > 1:
+            what = f'the column {name!r} twice' if name else 'a column without a name'
+            raise bad_input(path, what, 'a different name for every column', line=1)
+    missing = [name for name in required if name not in header]
+    if missing:
+        columns = ', '.join(repr(_short(name)) for name in header)
+        names = ', '.join(repr(name) for name in missing)
+        advice = 'The first line must name the columns.' if len(missing) == len(required) else ''
+        raise bad_input(path, f'the columns {columns}', f'also a column {names}', line=1, advice=advice)
+    return header
+
+
+def _wrong_count(row, header):
+    line, cells = row
+    if len(cells) == len(header):
+        return None
+    return BadRow(line, f'{len(cells)} cells', f'{len(header)} as in the header ({", ".join(header)})')
+
+
+def _short(text, limit=40):
+    return text if len(text) <= limit else text[: limit - 1] + '…'

@@ -1,0 +1,309 @@
+"""Tokenized rows as ragged arrays, in memory or mapped from files, and the cache they are kept in."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import struct
+import tempfile
+import time
+import zlib
+
+import numpy as np
+
+from propeller.data.batching import pad_ragged
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+FORMAT_VERSION = 1
+META = 'set.json'
+STALE_SECONDS = 24 * 3600  # a half-written entry older than this belongs to a process that died
+
+
+class TokenizedSet:
+    """Rows of one file as token ids.
+
+    Attributes:
+        ids: [total] int32, token ids of all rows, special tokens included, one row after the other.
+        offsets: [N + 1] int64, row i is `ids[offsets[i]:offsets[i + 1]]`.
+        split: [N] int32, how many leading tokens of the row have sentence type 0; the rest has type 1.
+        labels: None, or [N] int64 (classes), [N] float32 (regression) or [N, C] float32 (multi-label).
+        qids: None or [N] int64.
+        lines: [N] int64, 1-based line number of each row in the file.
+        path: the file it came from, for messages.
+        bad_rows: None, or the `BadRows` of the file.
+    """
+
+    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'qids', 'lines')
+
+    def __init__(self, ids, offsets, split, labels=None, qids=None, lines=None, path='', bad_rows=None):
+        self.ids = ids
+        self.offsets = offsets
+        self.split = split
+        self.labels = labels
+        self.qids = qids
+        self.lines = lines
+        self.path = path
+        self.bad_rows = bad_rows
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self):
+        """[N] int64, tokens of each row."""
+        return np.diff(self.offsets)
+
+    def row(self, i):
+        """Row `i`: (ids [T] int32, types [T] int64 of 0 and 1)."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f'row {i} of {len(self)}')
+        i %= len(self)
+        ids = self.ids[self.offsets[i] : self.offsets[i + 1]]
+        return ids, (np.arange(len(ids)) >= self.split[i]).astype(np.int64)
+
+    def padded(self, indices, pad_id=0):
+        """Rows as rectangles of their longest length T.
+
+        Args:
+            indices: [B] int.
+            pad_id: fills token ids, types and positions on the right.
+
+        Returns:
+            (token ids, sentence types, positions), [B, T] int64 each, and the input mask, [B, T] float32, 1 on tokens.
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        token_ids = pad_ragged(self.ids, self.offsets, indices, pad_id)
+        columns = np.arange(token_ids.shape[1])
+        on_token = columns < (self.offsets[indices + 1] - self.offsets[indices])[:, None]
+        types = np.where(on_token, columns >= self.split[indices][:, None], pad_id)
+        positions = np.where(on_token, columns, pad_id)
+        return token_ids, types.astype(np.int64), positions.astype(np.int64), on_token.astype(np.float32)
+
+    @classmethod
+    def load(cls, folder, path='', bad_rows=None):
+        """A set that a `SetWriter` has written; its arrays are mapped from the files, not read.
+
+        Raises:
+            ValueError: the entry is damaged: a file is missing, or its bytes are not those that were written.
+        """
+        try:
+            with open(os.path.join(folder, META), encoding='utf-8') as f:
+                meta = json.load(f)
+            arrays = {name: _map_array(folder, name, crc) for name, crc in meta['crc32'].items()}
+            if bad_rows is not None:
+                bad_rows.count = int(meta['bad_rows']['count'])
+                bad_rows.rows = [(int(line), str(reason)) for line, reason in meta['bad_rows']['rows']]
+            tokenized = cls(**arrays, path=path, bad_rows=bad_rows)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+            raise ValueError(f'{folder}: damaged: {e}') from e
+        if len(tokenized) != meta['rows']:
+            raise ValueError(f'{folder}: damaged: {len(tokenized)} rows instead of {meta["rows"]}')
+        return tokenized
+
+
+def _map_array(folder, name, crc):
+    path = os.path.join(folder, f'{name}.npy')
+    if name not in TokenizedSet.ARRAYS or _crc32(path) != crc:
+        raise ValueError(f'{name}.npy is not as it was written')
+    # A plain view of the mapping: indexing the memmap subclass is several times slower.
+    return np.asarray(np.load(path, mmap_mode='r', allow_pickle=False))
+
+
+def _crc32(path):
+    crc = 0
+    with open(path, 'rb') as f:
+        while block := f.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+class ArrayWriter:
+    """A `.npy` file that grows chunk by chunk along its first axis; the header is filled in at the end."""
+
+    HEADER = 128
+
+    def __init__(self, path):
+        self._file = open(path, 'wb')  # noqa: SIM115 - closed by finish() or close()
+        self._file.write(bytes(self.HEADER))
+        self._dtype = self._shape = None
+        self._count = 0
+
+    def append(self, chunk):
+        """Adds [n, ...]; dtype and trailing shape must stay those of the first chunk."""
+        chunk = np.ascontiguousarray(chunk)
+        if self._dtype is None:
+            self._dtype, self._shape = chunk.dtype, chunk.shape[1:]
+        assert (chunk.dtype, chunk.shape[1:]) == (self._dtype, self._shape)
+        self._file.write(chunk.data)
+        self._count += len(chunk)
+
+    def finish(self):
+        """Writes the header (NumPy format 1.0) and closes the file."""
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {(self._count, *self._shape)}, }}"
+        text = header.encode('latin1').ljust(self.HEADER - 11) + b'\n'
+        self._file.seek(0)
+        self._file.write(b'\x93NUMPY\x01\x00' + struct.pack('<H', len(text)) + text)
+        self._file.close()
+
+    def close(self):
+        self._file.close()
+
+
+class _FileSink:
+    """Chunks go to files of a folder: memory stays that of one chunk."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._writers = {}
+
+    def append(self, name, chunk):
+        if name not in self._writers:
+            self._writers[name] = ArrayWriter(os.path.join(self.folder, f'{name}.npy'))
+        self._writers[name].append(chunk)
+
+    def close(self):
+        for writer in self._writers.values():
+            writer.close()
+
+    def finish(self, bad_rows, rows):
+        for writer in self._writers.values():
+            writer.finish()
+        crc = {name: _crc32(os.path.join(self.folder, f'{name}.npy')) for name in self._writers}
+        kept = {'count': len(bad_rows), 'rows': bad_rows.rows} if bad_rows is not None else {'count': 0, 'rows': []}
+        with open(os.path.join(self.folder, META), 'w', encoding='utf-8') as f:
+            json.dump({'rows': rows, 'crc32': crc, 'bad_rows': kept}, f)
+
+
+class _MemorySink:
+    def __init__(self):
+        self._chunks = {}
+
+    def append(self, name, chunk):
+        self._chunks.setdefault(name, []).append(chunk)
+
+    def arrays(self):
+        return {name: np.concatenate(chunks) for name, chunks in self._chunks.items()}
+
+
+def _append_all(chunks, sink):
+    """Feeds chunks into a sink; `lengths` [n] becomes `offsets` [n + 1] counted over all chunks. Returns the rows."""
+    end = rows = 0
+    sink.append('offsets', np.zeros(1, np.int64))
+    for chunk in chunks:
+        for name, array in chunk.items():
+            if name == 'lengths':
+                array = end + np.cumsum(array, dtype=np.int64)
+                end = int(array[-1]) if len(array) else end
+                rows += len(array)
+                name = 'offsets'
+            sink.append(name, array)
+    return rows
+
+
+def collect(chunks, path='', bad_rows=None):
+    """A `TokenizedSet` in memory.
+
+    Args:
+        chunks: iterable of dicts with `ids`, `lengths`, `split`, `lines` and perhaps `labels`, `qids`; each [n, ...]
+            but `ids`, which holds all rows of the chunk.
+        path, bad_rows: attributes of the set.
+    """
+    sink = _MemorySink()
+    _append_all(chunks, sink)
+    return TokenizedSet(**sink.arrays(), path=path, bad_rows=bad_rows)
+
+
+# -------------------------------------------------------------------------------------------------------------- cache
+
+
+def cache_folder(environ=None):
+    """Where tokenized files are kept: `$ERNIE_CACHE`, else `$XDG_CACHE_HOME/ernie`, else `~/.cache/ernie`."""
+    environ = os.environ if environ is None else environ
+    if environ.get('ERNIE_CACHE'):
+        root = environ['ERNIE_CACHE']
+    else:
+        root = os.path.join(environ.get('XDG_CACHE_HOME') or os.path.join('~', '.cache'), 'ernie')
+    return os.path.join(os.path.expanduser(root), 'tokenized')
+
+
+class SetCache:
+    """Sets by key in a folder. Entries appear whole or not at all, so that many processes may share the folder."""
+
+    _warned = set()  # folders already complained about: one warning per process
+
+    def __init__(self, folder=None):
+        self.folder = folder or cache_folder()
+
+    def load(self, key, path='', bad_rows=None):
+        """The set of a key, or None if there is none or it is damaged (which is logged)."""
+        entry = self._entry(key)
+        if not os.path.isdir(entry):
+            return None
+        try:
+            return TokenizedSet.load(entry, path, bad_rows)
+        except ValueError as e:
+            log.warning('%s. It is made anew.', e)
+            return None
+
+    def store(self, key, make_chunks, path='', bad_rows=None):
+        """Writes chunks as they come and returns the set; in memory if the folder cannot be written or is full.
+
+        Args:
+            key: hexadecimal name of the entry.
+            make_chunks: function that starts an iterator over chunks (see `collect`); called again if writing fails.
+                What the iterator raises passes through and leaves nothing behind.
+            path, bad_rows: attributes of the set.
+        """
+        temporary = None
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            self._remove_stale()
+            temporary = tempfile.mkdtemp(prefix=f'{key}.tmp-', dir=self.folder)
+            sink = _FileSink(temporary)
+            try:
+                rows = _append_all(make_chunks(), sink)
+                sink.finish(bad_rows, rows)
+            finally:
+                sink.close()
+            self._publish(temporary, self._entry(key))
+        except OSError as e:
+            self._warn(e)
+        finally:
+            if temporary:
+                shutil.rmtree(temporary, ignore_errors=True)
+        return self.load(key, path, bad_rows) or collect(make_chunks(), path, bad_rows)
+
+    def _entry(self, key):
+        assert re.fullmatch('[0-9a-f]+', key)
+        return os.path.join(self.folder, key)
+
+    def _publish(self, temporary, entry):
+        """Renames a whole entry into place; another process' whole entry is as good as ours."""
+        try:
+            os.rename(temporary, entry)
+        except OSError:
+            try:
+                TokenizedSet.load(entry)
+            except ValueError:
+                shutil.rmtree(entry, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    os.rename(temporary, entry)
+
+    def _remove_stale(self):
+        for name in os.listdir(self.folder):
+            old = os.path.join(self.folder, name)
+            with contextlib.suppress(OSError):
+                if '.tmp-' in name and time.time() - os.stat(old).st_mtime > STALE_SECONDS:
+                    shutil.rmtree(old)
+
+    def _warn(self, error):
+        if self.folder not in self._warned:
+            self._warned.add(self.folder)
+            log.warning('The cache folder %s cannot be written (%s): going on without.', self.folder, error)

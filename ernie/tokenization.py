@@ -1,0 +1,242 @@
+"""Text -> sub-words -> ids: vocabularies, `FullTokenizer` for raw text, `CharTokenizer` for text cut at spaces."""
+
+from itertools import chain
+
+from ernie.text import (
+    MAX_CHARS_PER_WORD,
+    CharacterTable,
+    NeedsContext,
+    basic_words,
+    convert_to_unicode,
+    is_cjk,
+    longest_matches,
+)
+from propeller.errors import bad_input
+
+SPECIAL_TOKENS = ('[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]')
+_CACHED_WORDS = 1 << 16
+_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
+_ASCII_WHITESPACE = ' \t\r\n\v\f'
+
+
+def load_vocab(path, required=SPECIAL_TOKENS):
+    """Reads a vocabulary file, UTF-8, in one of two forms; the first line that is not blank tells which.
+
+    `token<TAB>id` on each line: the ids may be in any order and leave gaps.
+    One token a line: the id is the line number, from 0. A blank line is no token but keeps its number.
+
+    Args:
+        path: the file.
+        required: tokens that must be there.
+
+    Returns:
+        dict token -> id, in the order of the file.
+
+    Raises:
+        UserError: the file cannot be read or is empty; a line is not UTF-8, has more than one TAB, no token, no id or
+            an id that is not a whole number; a token or an id comes twice; a required token is missing.
+    """
+    vocab, owners, has_ids = {}, {}, None
+    for number, line in enumerate(_lines(path), start=1):
+        token, *ids = [field.strip(_ASCII_WHITESPACE) for field in _decode(line, path, number).split('\t')]
+        if not token and not any(ids):
+            continue
+        if has_ids is None:
+            has_ids = bool(ids)
+        index = _parse_id(ids, has_ids, path, number) if ids or has_ids else number - 1
+        if not token:
+            raise bad_input(path, 'an id without a token', 'token<TAB>id', line=number)
+        if token in vocab:
+            raise bad_input(path, f'token {token!r} a second time', 'each token once', line=number)
+        if owners.setdefault(index, token) != token:
+            raise bad_input(path, f'id {index}, which token {owners[index]!r} has', 'each id once', line=number)
+        vocab[token] = index
+    missing = [token for token in required if token not in vocab]
+    if missing:
+        raise bad_input(path, f'no token {", ".join(missing)}', 'a vocabulary with the special tokens')
+    return vocab
+
+
+def _lines(path):
+    try:
+        with open(path, 'rb') as f:
+            content = f.read()
+    except OSError as e:
+        raise bad_input(path, e.strerror or str(e), 'a vocabulary file that can be read') from e
+    if not content.strip():
+        raise bad_input(path, 'an empty file', 'a vocabulary: token<TAB>id, or one token a line')
+    return content.removeprefix(_BYTE_ORDER_MARK).removesuffix(b'\n').split(b'\n')
+
+
+def _decode(line, path, number):
+    try:
+        return line.decode('utf-8')
+    except UnicodeDecodeError as e:
+        raise bad_input(path, f'byte 0x{line[e.start]:02x} that is not UTF-8', 'UTF-8 text', line=number) from e
+
+
+def _parse_id(ids, has_ids, path, number):
+    """The id, from the fields of a line after its token."""
+    if len(ids) > 1:
+        raise bad_input(path, f'{len(ids) + 1} fields', 'token<TAB>id, or one token a line', line=number)
+    if bool(ids) != has_ids:
+        forms = ('one token a line', 'token<TAB>id')
+        raise bad_input(path, forms[not has_ids], f'{forms[has_ids]} as on the lines before', line=number)
+    if not (ids[0].isascii() and ids[0].isdigit()):
+        raise bad_input(path, f'id {ids[0]!r}', 'a whole number from 0', line=number)
+    return int(ids[0])
+
+
+class BasicTokenizer:
+    """Text -> words: cleaned, each ideograph and each punctuation character a word of its own.
+
+    Args:
+        do_lower_case: lower-case and strip accents as well.
+    """
+
+    def __init__(self, do_lower_case=True):
+        self.do_lower_case = do_lower_case
+        self._table = CharacterTable(do_lower_case)
+
+    def tokenize(self, text):
+        """str, or bytes of UTF-8 -> list of words. White space alone gives none."""
+        text = convert_to_unicode(text)
+        try:
+            return text.translate(self._table).split()
+        except NeedsContext:
+            return basic_words(text, self.do_lower_case)
+
+
+class WordpieceTokenizer:
+    """Words -> pieces of the vocabulary by longest match from the left; `##` marks pieces inside a word.
+
+    Args:
+        vocab: container of pieces.
+        unk_token: stands for a word with a part that is not in the vocabulary.
+        max_input_chars_per_word: a longer word becomes `unk_token` as a whole.
+    """
+
+    def __init__(self, vocab, unk_token='[UNK]', max_input_chars_per_word=MAX_CHARS_PER_WORD):
+        self.vocab = vocab
+        self.unk_token = unk_token
+        self.max_input_chars_per_word = max_input_chars_per_word
+        self._longest = max(map(len, vocab), default=0)
+
+    def tokenize(self, text):
+        """Words with white space between -> list of pieces."""
+        return [piece for word in convert_to_unicode(text).split() for piece in self.pieces(word)]
+
+    def pieces(self, word):
+        """One word -> list of its pieces."""
+        spans = None
+        if len(word) <= self.max_input_chars_per_word:
+            spans = longest_matches(word, self.vocab, longest=self._longest)
+        if spans is None:
+            return [self.unk_token]
+        return [word[start:end] if start == 0 else '##' + word[start:end] for start, end in spans]
+
+
+class _WordIds(dict):
+    """Word -> ids of its pieces, made at the first look-up. Starts anew when full: words in use come back at once."""
+
+    def __init__(self, vocab, wordpiece):
+        super().__init__()
+        self.vocab = vocab
+        self.wordpiece = wordpiece
+
+    def __missing__(self, word):
+        ids = tuple(self.vocab[piece] for piece in self.wordpiece.pieces(word))
+        if len(word) <= self.wordpiece.max_input_chars_per_word:
+            if len(self) >= _CACHED_WORDS:
+                self.clear()
+            self[word] = ids
+        return ids
+
+    def __reduce__(self):
+        return type(self), (self.vocab, self.wordpiece)
+
+
+class _VocabularyTokenizer:
+    """What the tokenizers share; they differ in how `words` cuts a text.
+
+    Args:
+        vocab_file: a file for `load_vocab`.
+        do_lower_case: for a vocabulary of lower-case pieces.
+
+    Attributes:
+        vocab: dict token -> id. inv_vocab: dict id -> token.
+    """
+
+    def __init__(self, vocab_file, do_lower_case=True):
+        self.vocab = load_vocab(vocab_file)
+        self.inv_vocab = {index: token for token, index in self.vocab.items()}
+        self.do_lower_case = do_lower_case
+        self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab)
+        self._ids = _WordIds(self.vocab, self.wordpiece_tokenizer)
+
+    def words(self, text):
+        """str, or bytes of UTF-8 -> list of words, before they are cut into pieces."""
+        raise NotImplementedError
+
+    def tokenize(self, text):
+        """str, or bytes of UTF-8 -> list of pieces, without `[CLS]` and `[SEP]`."""
+        return [piece for word in self.words(text) for piece in self.wordpiece_tokenizer.pieces(word)]
+
+    def encode(self, text):
+        """`convert_tokens_to_ids(tokenize(text))`, but quick: words are cut once and remembered."""
+        return list(chain.from_iterable(map(self._ids.__getitem__, self.words(text))))
+
+    def convert_tokens_to_ids(self, tokens):
+        """Tokens -> list of ids. KeyError for a token that is not in the vocabulary."""
+        return [self.vocab[token] for token in tokens]
+
+    def convert_ids_to_tokens(self, ids):
+        """Ids -> list of tokens. KeyError for an id that is not in the vocabulary."""
+        return [self.inv_vocab[index] for index in ids]
+
+
+class FullTokenizer(_VocabularyTokenizer):
+    """For raw text: `BasicTokenizer`, then `WordpieceTokenizer`.
+
+    Special tokens inside a text are cut at their brackets like any other text: add them afterwards.
+    """
+
+    def __init__(self, vocab_file, do_lower_case=True):
+        super().__init__(vocab_file, do_lower_case)
+        self.basic_tokenizer = BasicTokenizer(do_lower_case)
+
+    def words(self, text):
+        return self.basic_tokenizer.tokenize(text)
+
+
+class CharTokenizer(_VocabularyTokenizer):
+    """For text already segmented by spaces: no cleaning, no accent stripping, no cut at ideographs or punctuation.
+
+    A run of Chinese characters without spaces is one word, so its pieces after the first are looked up with `##`.
+    """
+
+    def words(self, text):
+        text = convert_to_unicode(text)
+        return (text.lower() if self.do_lower_case else text).split()
+
+
+def tokenize_chinese_chars(text):
+    """Cuts a text at ideographs and white space (space, TAB, CR, LF, U+202F), each an item of its own.
+
+    Other white space and punctuation do not cut.
+
+    Returns:
+        list of str; joined they are `text` again.
+    """
+    items, run = [], []
+    for char in text:
+        if not (char in ' \t\r\n\u202f' or is_cjk(char)):
+            run.append(char)
+            continue
+        if run:
+            items.append(''.join(run))
+            run = []
+        items.append(char)
+    if run:
+        items.append(''.join(run))
+    return items

@@ -1,0 +1,226 @@
+"""The released bundles: models, task data and demo data, fetched once into a cache folder.
+
+    python -m ernie.zoo list
+    export MODEL_PATH="$(python -m ernie.zoo download ernie-1.0-zh-base)"
+
+The cache folder is $ERNIE_HOME, else ~/.cache/ernie/zoo. It holds one folder for each bundle, and `archives/`: each
+archive with a JSON record of its size and SHA-256. The publisher gives no checksums, so the first archive that unpacks
+is trusted and recorded, and every later one must be the same to the byte.
+"""
+
+import argparse
+import contextlib
+import datetime
+import difflib
+import fcntl
+import json
+import os
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from ernie.utils.fetch import ChangedFile, disk_errors, fetch, sha256_of, write_json
+from ernie.utils.unpack import DamagedArchive, unpack
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+MAX_UNPACKED_GB = 20.0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One released archive.
+
+    Attributes:
+        name: our name for it.
+        url: where it was published.
+        about: what it is, for `list`.
+        holds: paths that its folder is expected to hold.
+    """
+
+    name: str
+    url: str
+    about: str
+    holds: tuple = ()
+
+    @property
+    def file(self):
+        """Name of the archive."""
+        return self.url.rpartition('/')[2]
+
+
+_STORE = 'https://ernie.bj.bcebos.com/'
+_MODEL = ('params', 'vocab.txt', 'ernie_config.json')
+_SUBWORD = ('subword/dict.wordseg.pickle', 'subword/spm_cased_simp_sampled.model')
+_ENCODER = ('pooler', *(f'enc{i}' for i in range(1, 13)))
+_ZH_BASE = 'https://baidu-nlp.bj.bcebos.com/ERNIE_stable-1.0.1.tar.gz'
+_ALL = (
+    Bundle('ernie-1.0-zh-base', _ZH_BASE, 'ERNIE 1.0 Chinese, 12 layers', _MODEL),
+    Bundle('ernie-1.0-zh-base-params', f'{_STORE}ERNIE_stable.tgz', 'the same, parameters only'),
+    Bundle('ernie-1.0-zh-base-512', f'{_STORE}ERNIE_1.0_max-len-512.tar.gz', 'the same for length 512', _MODEL),
+    Bundle('ernie-2.0-en-base', f'{_STORE}ERNIE_Base_en_stable-2.0.0.tar.gz', 'ERNIE 2.0 English, 12 layers', _MODEL),
+    Bundle('ernie-2.0-en-large', f'{_STORE}ERNIE_Large_en_stable-2.0.0.tar.gz', 'ERNIE 2.0 English, 24 layers', _MODEL),
+    Bundle('ernie-tiny-zh', f'{_STORE}ernie_tiny.tar.gz', 'ERNIE tiny Chinese, 3 layers', _MODEL + _SUBWORD),
+    Bundle('ernie-1.0-encoder', f'{_STORE}ernie1.0_zh_inference_model.tar.gz', 'for the embedding service', _ENCODER),
+    Bundle('task-data-zh', f'{_STORE}task_data_zh.tgz', 'data of the Chinese tasks', ('chnsenticorp',)),
+    Bundle('propeller-demo-data', f'{_STORE}propeller_demo_data.tar.gz', 'data of the propeller examples'),
+    Bundle('distill-data', f'{_STORE}distill_data.tar.gz', 'data of the distillation example', ('distill',)),
+)
+BUNDLES = {bundle.name: bundle for bundle in _ALL}
+
+
+def cache_folder():
+    """The `Path` in $ERNIE_HOME, else ~/.cache/ernie/zoo."""
+    return Path(os.environ.get('ERNIE_HOME') or Path.home() / '.cache' / 'ernie' / 'zoo')
+
+
+def find_bundle(name):
+    """The `Bundle` of that name.
+
+    Raises:
+        UsageError: there is none; the text lists the names.
+    """
+    if name not in BUNDLES:
+        near = difflib.get_close_matches(name, BUNDLES, 1)
+        raise UsageError(
+            f'no bundle {name!r}; there are {", ".join(BUNDLES)}.' + (f' Did you mean {near[0]}?' if near else '')
+        )
+    return BUNDLES[name]
+
+
+def _address(bundle, url_base):
+    if url_base is None:
+        return bundle.url
+    parts = urllib.parse.urlsplit(url_base)
+    if parts.scheme not in ('http', 'https') or not parts.netloc or any(c.isspace() for c in url_base):
+        raise UsageError(f'--url-base: found {url_base!r}, expected an address like https://host/folder')
+    return f'{url_base.rstrip("/")}/{bundle.file}'
+
+
+@contextlib.contextmanager
+def _locked(path):
+    """One program at a time: a second one waits, and then finds what the first has fetched."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(path, 'w')  # noqa: SIM115
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read_record(path):
+    """The record of an earlier use of the archive, or None."""
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        if isinstance(record['sha256'], str):
+            return record
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise bad_input(path, 'something else', 'a JSON object with sha256', advice='Delete it to trust the archive anew.')
+
+
+def _get_archive(archive, url, record, pause):
+    """Fetches the archive unless it is there; returns its SHA-256, which is that of the record if there is one."""
+    expected = record and record['sha256']
+    if not archive.exists():
+        try:
+            return fetch(url, archive, expected, pause=pause)
+        except ChangedFile as e:
+            raise UserError(f'{e} That is what {archive.name}.json recorded; delete it to trust the new file.') from e
+    found = sha256_of(archive)
+    if expected and found != expected:
+        raise bad_input(archive, f'SHA-256 {found}', f'{expected} as recorded', advice='Delete it and run again.')
+    return found
+
+
+def _fetch_and_unpack(bundle, target, url, max_bytes, pause):
+    archive = target.parent / 'archives' / bundle.file
+    record_path = archive.with_name(archive.name + '.json')
+    record = _read_record(record_path)
+    sha256 = _get_archive(archive, url, record, pause)
+    try:
+        unpack(archive, target, max_bytes)
+    except DamagedArchive as e:
+        damaged = archive.with_name(archive.name + '.damaged')
+        os.replace(archive, damaged)
+        raise UserError(f'{e} It is now {damaged.name}; run again to fetch it anew.') from e
+    if record is None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+        size = archive.stat().st_size
+        with disk_errors(record_path):
+            write_json(record_path, {'url': url, 'size': size, 'sha256': sha256, 'first_use': now})
+        log.info('%s: recorded SHA-256 %s, %d bytes', archive, sha256, size)
+
+
+def content_folder(folder, holds):
+    """The folder that has what the bundle should hold: `folder` itself, or the only folder in it."""
+    inner = list(folder.iterdir())
+    for place in (folder, *(inner if len(inner) == 1 and inner[0].is_dir() else [])):
+        if all((place / name).exists() for name in holds):
+            return place
+    missing = [name for name in holds if not (folder / name).exists()]
+    log.warning('%s: holds %s, but not %s', folder, ', '.join(sorted(p.name for p in inner)), ', '.join(missing))
+    return folder
+
+
+def download(name, folder=None, url_base=None, max_unpacked_gb=MAX_UNPACKED_GB, pause=1.0):
+    """Returns the `Path` of an unpacked bundle, fetching it if it is not there.
+
+    Args:
+        name: a key of `BUNDLES`.
+        folder: in place of the cache folder.
+        url_base: address of a folder on another server that has the archive.
+        max_unpacked_gb: limit for the unpacked archive, in units of 10^9 bytes.
+        pause: seconds before a second attempt when the connection breaks.
+
+    Raises:
+        UsageError: unknown name or bad address.
+        UserError: not to be had, changed since its first use, damaged, hostile, or the disk is full.
+    """
+    bundle = find_bundle(name)
+    url = _address(bundle, url_base)
+    target = Path(folder or cache_folder()) / name
+    with _locked(target.parent / 'archives' / f'.{name}.lock'):
+        if not target.is_dir():
+            _fetch_and_unpack(bundle, target, url, int(max_unpacked_gb * 1e9), pause)
+    return content_folder(target, bundle.holds)
+
+
+def print_list(folder=None):
+    """One line for each bundle: name, whether it is here, what it is, address."""
+    folder = Path(folder or cache_folder())
+    width = max(map(len, BUNDLES))
+    for bundle in BUNDLES.values():
+        state = 'here' if (folder / bundle.name).is_dir() else '-'
+        print(f'{bundle.name:{width}}  {state:4}  {bundle.about:28}  {bundle.url}')
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog='python -m ernie.zoo', description='The released models and data.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    where = {'metavar': 'FOLDER', 'help': 'in place of $ERNIE_HOME or ~/.cache/ernie/zoo'}
+    commands.add_parser('list', help='names, and which are here').add_argument('--dir', **where)
+    get = commands.add_parser('download', help='fetch and unpack one; prints its folder')
+    get.add_argument('name', metavar='NAME')
+    get.add_argument('--dir', **where)
+    get.add_argument('--url-base', metavar='URL', help='folder on another server that has the archive')
+    limit = 'refuse what unpacks to more (default: %(default)s)'
+    get.add_argument('--max_unpacked_gb', type=float, default=MAX_UNPACKED_GB, metavar='GB', help=limit)
+    return parser
+
+
+def main(argv=None):
+    args = _parser().parse_args(argv)
+    if args.command == 'list':
+        print_list(args.dir)
+    else:
+        print(download(args.name, args.dir, args.url_base, args.max_unpacked_gb))
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

@@ -1,0 +1,221 @@
+"""Settings from the command line, from files and from the environment.
+
+A setting is a dictionary, written as a Python literal (comments, trailing commas and arithmetic allowed) or as JSON.
+The text is parsed, never executed.
+"""
+
+import argparse
+import ast
+import json
+import operator
+import os
+import warnings
+
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.types import HParams, RunConfig
+
+_NAMES = {'null': None, 'true': True, 'false': False}
+_BINARY = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_UNARY = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+# A short text such as 9**9**9 must not keep the machine busy; no honest setting is longer than that.
+_MAX_INTEGER_BITS = 1024
+_MAX_QUOTE = 200
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argparse parser that already knows `--run_config` and `--hparam`; a program may add its own flags."""
+
+    def __init__(self, name, **kwargs):
+        super().__init__(prog=name, **kwargs)
+        self.add_argument(
+            '--run_config', default=None, metavar='FILE_OR_TEXT', help='run settings: a file, or the dictionary itself'
+        )
+        self.add_argument(
+            '--hparam',
+            nargs='*',
+            action='append',
+            default=None,
+            metavar='FILE_OR_TEXT',
+            help='hyper-parameters: files or dictionaries, merged from left to right; may be repeated',
+        )
+
+
+def parse_runconfig(args=None):
+    """The `RunConfig` of `args.run_config`, or of the environment variable PROPELLER_RUNCONFIG where that is None.
+
+    Raises:
+        UsageError: neither is given, or a setting is unknown (then it is a `TypeError` too).
+        UserError: the text cannot be read, or a value is impossible.
+    """
+    text, origin = getattr(args, 'run_config', None), '--run_config'
+    if text is None:
+        text, origin = os.environ.get('PROPELLER_RUNCONFIG'), 'PROPELLER_RUNCONFIG'
+    if text is None:
+        raise UsageError('no run settings: give --run_config FILE_OR_TEXT or set PROPELLER_RUNCONFIG.')
+    settings = HParams.from_dict(_parse_setting(text, origin))
+    return RunConfig(**settings.to_dict())
+
+
+def parse_hparam(args=None):
+    """The `HParams` of all values of `args.hparam`, later ones winning, or of PROPELLER_HPARAMS where none is given.
+
+    Raises:
+        UsageError: neither is given (a bare `--hparam` is: it gives an empty `HParams`).
+        UserError: a text cannot be read.
+    """
+    groups = getattr(args, 'hparam', None)
+    if groups is None:
+        text = os.environ.get('PROPELLER_HPARAMS')
+        if text is None:
+            raise UsageError('no hyper-parameters: give --hparam FILE_OR_TEXT ... or set PROPELLER_HPARAMS.')
+        return HParams.from_dict(_parse_setting(text, 'PROPELLER_HPARAMS'))
+    result = HParams()
+    for text in (text for group in groups for text in group):
+        result.join(HParams.from_dict(_parse_setting(text, '--hparam')))
+    return result
+
+
+def parse_file(path):
+    """The dictionary in a UTF-8 file, as a Python literal or JSON; a `UserError` names the file and the line."""
+    try:
+        with open(path, encoding='utf-8-sig') as f:
+            text = f.read()
+    except OSError as e:
+        raise UserError(f'{path}: cannot be read: {e.strerror}.') from e
+    except UnicodeDecodeError as e:
+        raise bad_input(path, f'byte 0x{e.object[e.start]:02x} at offset {e.start}', 'UTF-8 text') from e
+    return parse_text(text, origin=str(path))
+
+
+def parse_text(text, origin='settings'):
+    """The dictionary that `text` spells.
+
+    Args:
+        text: a Python dictionary literal or a JSON object.
+        origin: where the text came from, for errors.
+
+    Raises:
+        UserError: `ORIGIN:LINE:COLUMN: ...` with the text (or its line, if long) quoted.
+    """
+    try:
+        # JSON first: its escapes \/ and \ud83d\ude00 mean something else in Python.
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = _parse_literal(text, origin)
+    if not isinstance(value, dict):
+        raise UserError(f'{origin}: found {type(value).__name__}, expected a dictionary: {_shorten(text)!r}')
+    return value
+
+
+def _parse_setting(text, origin):
+    """The dictionary of a path or of a text."""
+    if os.path.isfile(text):
+        return parse_file(text)
+    if not text.strip():
+        raise UserError(f'{origin}: found nothing, expected a file or a dictionary.')
+    if '{' not in text and '\n' not in text:
+        raise UserError(f'{origin}: found {_shorten(text)!r}, expected an existing file or a dictionary {{...}}.')
+    return parse_text(text, origin)
+
+
+def _parse_literal(text, origin):
+    try:
+        return _evaluate(_syntax_tree(text, origin), text, origin)
+    except (RecursionError, MemoryError) as e:
+        raise UserError(f'{origin}: nested too deeply: {_shorten(text)!r}') from e
+
+
+def _syntax_tree(text, origin):
+    """The expression tree of `text`; lines count from 2 because of the opening parenthesis."""
+    with warnings.catch_warnings():
+        # An unknown escape such as '\d' in a path is no concern of whoever set the path.
+        warnings.simplefilter('ignore')
+        try:
+            # Inside parentheses, indentation and comments before the dictionary are allowed.
+            return ast.parse(f'(\n{text}\n)', mode='eval').body
+        except (SyntaxError, ValueError) as wrapped:
+            error, shift = wrapped, 1
+            try:
+                # The error of the bare text does not speak of the parenthesis that is ours.
+                ast.parse(text, mode='eval')
+            except IndentationError:
+                pass
+            except (SyntaxError, ValueError) as bare:
+                error, shift = bare, 0
+    if not isinstance(error, SyntaxError):
+        raise UserError(f'{origin}: {error}: {_shorten(text)!r}')
+    raise _at(origin, text, (error.lineno or 1) - shift, error.offset or 1, error.msg) from error
+
+
+def _evaluate(node, text, origin):
+    """The value of a tree of literals and arithmetic."""
+    if isinstance(node, ast.Constant) and not isinstance(node.value, complex) and node.value is not Ellipsis:
+        return node.value
+    if isinstance(node, ast.Name) and node.id in _NAMES:
+        return _NAMES[node.id]
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
+        values = [_evaluate(item, text, origin) for item in node.elts]
+        return _guarded(lambda: kind(values), node, text, origin)
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        keys = [_evaluate(key, text, origin) for key in node.keys]
+        values = [_evaluate(value, text, origin) for value in node.values]
+        return _guarded(lambda: dict(zip(keys, values, strict=True)), node, text, origin)
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        operands = [_number(side, text, origin) for side in (node.left, node.right)]
+        return _guarded(lambda: _arithmetic(_BINARY[type(node.op)], *operands), node, text, origin)
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+        return _UNARY[type(node.op)](_number(node.operand, text, origin))
+    raise _at_node(origin, text, node, f'{ast.unparse(node)[:60]!r} is neither a literal nor arithmetic')
+
+
+def _number(node, text, origin):
+    value = _evaluate(node, text, origin)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _at_node(origin, text, node, f'arithmetic with {type(value).__name__}, expected numbers')
+    return value
+
+
+def _arithmetic(operation, left, right):
+    is_integer_power = operation is operator.pow and isinstance(left, int) and isinstance(right, int)
+    if is_integer_power and left.bit_length() * max(right, 0) > _MAX_INTEGER_BITS:
+        raise OverflowError('the power is too large')
+    value = operation(left, right)
+    if isinstance(value, complex):
+        raise ValueError('the result is a complex number')
+    return value
+
+
+def _guarded(compute, node, text, origin):
+    try:
+        return compute()
+    except (ArithmeticError, TypeError, ValueError) as e:
+        raise _at_node(origin, text, node, str(e)) from e
+
+
+def _at_node(origin, text, node, what):
+    lines = text.splitlines()
+    line = node.lineno - 1
+    # The tree counts columns in bytes of UTF-8.
+    before = lines[line - 1].encode()[: node.col_offset].decode() if line <= len(lines) else ''
+    return _at(origin, text, line, len(before) + 1, what)
+
+
+def _at(origin, text, line, column, what):
+    """The error at a 1-based line and column of `text`, quoting the text, or just its line where it is long."""
+    lines = text.splitlines()
+    line = min(max(line, 1), max(len(lines), 1))
+    quoted = text.strip() if len(text) <= _MAX_QUOTE else (lines[line - 1].strip() if lines else '')
+    return UserError(f'{origin}:{line}:{column}: {what} in {_shorten(quoted)!r}')
+
+
+def _shorten(text):
+    return text if len(text) <= _MAX_QUOTE else text[: _MAX_QUOTE - 3] + '...'

@@ -1,0 +1,286 @@
+"""Which rows go together into a batch, and how ragged rows become a rectangle."""
+
+import functools
+import operator
+from typing import NamedTuple
+
+import numpy as np
+
+from propeller.errors import UserError
+
+# ----------------------------------------------------------------------------------------------------------- planning
+
+
+def plan_batches(
+    lengths,
+    batch_size,
+    *,
+    in_tokens=False,
+    window=50,
+    shuffle=True,
+    rng=None,
+    replica_id=0,
+    num_replicas=1,
+):
+    """The batches of one pass over the data, as row indices. Every row comes exactly once; a partial batch is kept.
+
+    Rows are permuted, cut into windows of about `window` batches, sorted by length inside each window, cut into
+    batches, and the batches are permuted: neighbours in length share a batch, so little of it is padding, while
+    batches stay random.
+
+    Args:
+        lengths: [N] int, length of every row in tokens.
+        batch_size: most rows of a batch, or with `in_tokens` most tokens of the padded batch: `count * longest`.
+            A row longer than that is a batch of its own.
+        in_tokens: whether `batch_size` counts tokens.
+        window: size of the windows that are sorted by length, in batches; 0 keeps the (permuted) order.
+        shuffle: False leaves out both permutations, for evaluation; with `window=0` that is file order.
+        rng: `np.random.Generator`, needed when `shuffle`.
+        replica_id: which of the cooperating processes asks, 0 .. num_replicas - 1.
+        num_replicas: number of cooperating processes. All of them must pass an equal `rng`; each gets its share, the
+            same number of batches as every other, step by step of similar length. If the batches do not divide
+            evenly, the largest are halved.
+
+    Returns:
+        list of int64 arrays of row indices.
+
+    Raises:
+        UserError: there are fewer rows than processes.
+        ValueError: a size is out of its range.
+    """
+    if batch_size < 1 or window < 0:
+        raise ValueError(f'batch_size {batch_size} must be at least 1 and window {window} at least 0')
+    if not 0 <= replica_id < num_replicas:
+        raise ValueError(f'replica_id {replica_id} must be in 0 .. {num_replicas - 1}')
+    lengths = np.asarray(lengths, dtype=np.int64)
+    order = rng.permutation(len(lengths)) if shuffle else np.arange(len(lengths))
+    if window:
+        window_of_row = _windows(lengths[order], batch_size * window, in_tokens)
+        order = order[np.lexsort((lengths[order], window_of_row))]
+    cut = _cut_by_tokens if in_tokens else _cut_by_rows
+    batches = _divisible(cut(lengths[order], order, batch_size), num_replicas)
+    steps = len(batches) // num_replicas
+    order_of_steps = rng.permutation(steps) if shuffle else range(steps)
+    return [batches[step * num_replicas + replica_id] for step in order_of_steps]
+
+
+def _windows(lengths, size, in_tokens):
+    """Window number of each row, ascending; `size` in rows or tokens."""
+    if not in_tokens:
+        return np.arange(len(lengths)) // size
+    return (np.cumsum(lengths) - lengths) // size
+
+
+def _cut_by_rows(lengths, order, batch_size):
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _cut_by_tokens(lengths, order, budget):
+    """Greedy: a row joins while `count * longest`, the row included, stays within the budget."""
+    batches = []
+    start = 0
+    while start < len(order):
+        most_rows = max(budget // max(int(lengths[start]), 1), 1)
+        longest = np.maximum.accumulate(lengths[start : start + most_rows])
+        cost = longest * np.arange(1, len(longest) + 1)  # never falls, so the cut can be searched for
+        count = max(int(np.searchsorted(cost, budget, side='right')), 1)
+        batches.append(order[start : start + count])
+        start += count
+    return batches
+
+
+def _divisible(batches, num_replicas):
+    """Halves the largest batches (the last of equals first) until their number divides by `num_replicas`."""
+    batches = list(batches)
+    while len(batches) % num_replicas:
+        sizes = [len(batch) for batch in batches]
+        largest = len(sizes) - 1 - int(np.argmax(sizes[::-1]))
+        if sizes[largest] < 2:
+            raise UserError(
+                f'found {sum(sizes)} rows for {num_replicas} processes, expected at least one row for each at every '
+                f'step. Use fewer processes or more data.'
+            )
+        batches[largest : largest + 1] = np.array_split(batches[largest], 2)
+    return batches
+
+
+# ------------------------------------------------------------------------------------------------------------ padding
+
+
+def pad_ragged(flat, offsets, indices, pad_value=0, dtype=np.int64, length=None):
+    """Rows of a ragged array as a rectangle.
+
+    Args:
+        flat: [total] values of all rows, one row after the other.
+        offsets: [N + 1] int, row i is `flat[offsets[i]:offsets[i + 1]]`.
+        indices: [B] int, the rows wanted.
+        pad_value: value on the right of rows that are too short.
+        dtype: type of the result.
+        length: width of the result; longer rows are cut. None: the longest of the rows.
+
+    Returns:
+        [B, T] array of `dtype`.
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    starts = offsets[indices]
+    lengths = offsets[indices + 1] - starts
+    if length is None:
+        length = int(lengths.max(initial=0))
+    lengths = np.minimum(lengths, length)
+    padded = np.full((len(indices), length), pad_value, dtype=dtype)
+    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    padded[np.arange(length) < lengths[:, None]] = flat[np.arange(len(shift)) + shift]
+    return padded
+
+
+def pad_rows(rows, pad_value=0, dtype=np.int64, length=None):
+    """The same for a list of 1-D rows.
+
+    Args:
+        rows: list of B one-dimensional arrays or lists.
+        pad_value, dtype, length: as in `pad_ragged`.
+
+    Returns:
+        [B, T] array of `dtype`.
+    """
+    rows = [np.asarray(row) for row in rows]
+    if any(row.ndim != 1 for row in rows):
+        raise ValueError(f'found rows of shapes {sorted({row.shape for row in rows})}, expected one dimension each')
+    offsets = np.cumsum([0] + [len(row) for row in rows])
+    flat = np.concatenate(rows) if rows else np.empty(0, dtype)
+    return pad_ragged(flat, offsets, np.arange(len(rows)), pad_value, dtype, length)
+
+
+# ------------------------------------------------------------------------------------------------------------- stream
+
+
+class Batch(NamedTuple):
+    """One batch with its place in the data."""
+
+    arrays: list  # what `build` made of the rows
+    rows: np.ndarray  # [B] int64, row indices in the data set: puts predictions back into the order of the file
+    epoch: int  # 0-based
+    index_in_epoch: int  # 0-based
+    position: dict  # where the NEXT batch is, JSON-able, for `BatchStream.seek`
+    real_tokens: int  # sum of the lengths of the rows
+    fed_tokens: int  # rows * longest: real tokens and padding
+
+
+class BatchStream:
+    """Batches of a data set, epoch after epoch, from any position on.
+
+    The order of an epoch depends on `seed` and the epoch's number only, so a position is a few integers. Iterating
+    does not move the stream: each `iter()` starts at the position last sought (at first the beginning).
+
+    Args:
+        dataset: anything with `lengths`, [N] int.
+        build: function from [B] row indices to a list of arrays.
+        batch_size, in_tokens, window, shuffle, replica_id, num_replicas: as in `plan_batches`.
+        seed: int >= 0. Processes that share the data must share it.
+        epochs: number of passes; None is without end.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        build,
+        batch_size,
+        *,
+        in_tokens=False,
+        window=50,
+        shuffle=True,
+        seed=0,
+        epochs=1,
+        replica_id=0,
+        num_replicas=1,
+    ):
+        if seed < 0:
+            raise UserError(f'found random seed {seed}, expected an integer that is not negative.')
+        self.lengths = np.asarray(dataset.lengths, dtype=np.int64)
+        self.build = build
+        self.epochs = epochs
+        self._settings = {
+            'batch_size': int(batch_size),
+            'in_tokens': bool(in_tokens),
+            'window': int(window),
+            'shuffle': bool(shuffle),
+            'num_replicas': int(num_replicas),
+        }
+        self._seed = int(seed)
+        self._replica_id = int(replica_id)
+        self._start = (0, 0)
+        # The newest plan only: plans are remade from the seed, and one of a large data set is large.
+        self._plan = functools.lru_cache(maxsize=1)(self._make_plan)
+
+    def _make_plan(self, epoch):
+        rng = np.random.default_rng([self._seed, epoch])
+        return plan_batches(self.lengths, rng=rng, replica_id=self._replica_id, **self._settings)
+
+    def steps_in_epoch(self, epoch):
+        """Number of batches of an epoch; with `in_tokens` and `shuffle` it differs a little between epochs."""
+        return len(self._plan(epoch))
+
+    @property
+    def steps_per_epoch(self):
+        """Number of batches of the first epoch."""
+        return self.steps_in_epoch(0)
+
+    @property
+    def total_steps(self):
+        """Number of batches of all epochs; None for a stream without end."""
+        if self.epochs is None:
+            return None
+        if self._settings['in_tokens'] and self._settings['shuffle']:
+            return sum(len(self._make_plan(epoch)) for epoch in range(self.epochs))
+        return self.epochs * self.steps_per_epoch
+
+    def _position(self, epoch, batch):
+        return {'epoch': epoch, 'batch': batch, 'seed': self._seed, 'rows': len(self.lengths), **self._settings}
+
+    @property
+    def position(self):
+        """Where the next `iter()` starts."""
+        return self._position(*self._start)
+
+    def seek(self, position):
+        """Lets the next `iter()` start at a position that a batch of an equally made stream carried.
+
+        Raises:
+            UserError: the position belongs to other data or other settings; names them, with both values.
+        """
+        expected = self._position(0, 0)
+        for key in sorted(expected.keys() - {'epoch', 'batch'}):
+            if position.get(key) != expected[key]:
+                raise UserError(
+                    f'found a data position made with {key} {position.get(key)}, expected {key} {expected[key]}. '
+                    f'Resume with the data and settings that the checkpoint was made with.'
+                )
+        epoch, batch = operator.index(position['epoch']), operator.index(position['batch'])
+        if epoch < 0 or not 0 <= batch <= self.steps_in_epoch(epoch):
+            raise UserError(
+                f'found data position epoch {epoch}, batch {batch}, expected a batch within '
+                f'0 .. {self.steps_in_epoch(max(epoch, 0))}.'
+            )
+        self._start = (epoch, batch)
+
+    def __iter__(self):
+        epoch, index = self._start
+        while self.epochs is None or epoch < self.epochs:
+            plan = self._plan(epoch)
+            if not plan:
+                return
+            for rows in plan[index:]:
+                last = index + 1 == len(plan)
+                position = self._position(epoch + 1, 0) if last else self._position(epoch, index + 1)
+                lengths = self.lengths[rows]
+                yield Batch(
+                    arrays=self.build(rows),
+                    rows=rows,
+                    epoch=epoch,
+                    index_in_epoch=index,
+                    position=position,
+                    real_tokens=int(lengths.sum()),
+                    fed_tokens=len(rows) * int(lengths.max()),
+                )
+                index += 1
+            epoch, index = epoch + 1, 0

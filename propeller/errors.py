@@ -1,0 +1,43 @@
+"""Errors that speak to the user. A program prints their text as one line, without a traceback."""
+
+import contextlib
+import sys
+
+
+class UserError(ValueError):
+    """Something the user can mend: the text says what was found, what was expected and what to do. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """Flags or settings that cannot be. Exit code 2."""
+
+    exit_code = 2
+
+
+def bad_input(path, found, expected, line=None, advice=''):
+    """A `UserError` in the one form all readers use: `FILE:LINE: found X, expected Y. ADVICE`.
+
+    Args:
+        path: the file or folder at fault.
+        found: what stands there.
+        expected: what should stand there.
+        line: 1-based line number, if one line is at fault.
+        advice: a sentence that tells what to do, if that is not plain from `expected`.
+    """
+    place = f'{path}:{line}' if line is not None else f'{path}'
+    return UserError(f'{place}: found {found}, expected {expected}.' + (f' {advice}' if advice else ''))
+
+
+@contextlib.contextmanager
+def one_line_errors():
+    """Around a program's main(): a `UserError` ends it with its text on one line of stderr and its exit code."""
+    try:
+        yield
+    except UserError as e:
+        print(f'error: {e}', file=sys.stderr, flush=True)
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr, flush=True)
+        sys.exit(130)

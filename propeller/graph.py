@@ -1,0 +1,275 @@
+"""Everything that touches Paddle's program API: programs, parameters, optimizer, execution, random state.
+
+Another version of Paddle should cost this one file. The rest of the code calls `paddle` and `paddle.nn.functional` only for
+stateless layers (matmul, softmax, dropout ...), which have been stable for years.
+
+The static graph of Paddle 3 is PIR. A training program and its evaluation program are built apart, by the same code in two
+modes; they share parameters because both refer to them by name in one scope. Only the training program is initialised.
+"""
+
+import contextlib
+import contextvars
+import io
+import os
+import random
+import warnings
+from typing import NamedTuple
+
+import propeller  # noqa: F401  (makes the processor settings before paddle is loaded)
+from propeller.errors import UserError
+
+os.environ.setdefault('GLOG_minloglevel', '2')  # the interpreter's own chatter hides the training log
+
+import numpy as np  # noqa: E402
+
+# Loaded quietly: it warns of more than one thread, which is what is wanted here, and of a missing ccache, which is not
+# needed. Models take `paddle` and `F` from this module, so that it is never loaded without its settings.
+with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import paddle  # noqa: E402
+    import paddle.nn.functional as F  # noqa: E402, F401
+
+_build = contextvars.ContextVar('propeller_build', default=None)
+
+
+class Feed(NamedTuple):
+    """One input of a program: its name, its shape with -1 for sizes that vary, its numpy type name."""
+
+    name: str
+    shape: tuple
+    dtype: str
+
+
+class Program:
+    """A built graph.
+
+    Attributes:
+        feeds: list of `Feed`, in the order in which `Session.run` takes arrays.
+        outputs: whatever the build function returned.
+        training: whether an optimizer was appended.
+    """
+
+    def __init__(self, main, startup, feeds):
+        self.main, self.startup, self.feeds = main, startup, feeds
+        self.outputs = None
+        self.schedule = None
+        self.parameter_values = {}
+        self.rules = []
+
+    @property
+    def training(self):
+        return self.schedule is not None
+
+    def parameters(self):
+        """dict name -> shape (tuple of int) of every parameter the program reads."""
+        return {name: tuple(value.shape) for name, value in self.parameter_values.items()}
+
+    def trainable(self):
+        """Names of the parameters that the optimizer changes."""
+        return [name for name, value in self.parameter_values.items() if not value.stop_gradient]
+
+    def optimizer_state(self):
+        """dict name -> shape of moments and power accumulators (the persistable variables that are no parameters)."""
+        found = {}
+        for op in self.main.global_block().ops:
+            if op.name() == 'pd_op.data':
+                attrs = op.attrs()
+                if any(attrs.get('persistable', [False])):
+                    found[attrs['name']] = tuple(attrs['shape'])
+        return dict(sorted(found.items()))
+
+
+# ---------------------------------------------------------------- inside a build function
+
+
+def truncated_normal(std):
+    """Initialiser: normal of mean 0 and deviation `std`, cut at two deviations."""
+    return paddle.nn.initializer.TruncatedNormal(mean=0.0, std=std, a=-2 * std, b=2 * std)
+
+
+def constant(value):
+    """Initialiser: one value everywhere."""
+    return paddle.nn.initializer.Constant(float(value))
+
+
+def parameter(name, shape, initializer, dtype='float32'):
+    """The parameter `name` of the program being built: made at the first request, the same value at every later one.
+
+    The enclosing `parameter_rules` decide whether it is trained and at which share of the learning rate.
+    """
+    program = _build.get()
+    assert program is not None, 'parameter() belongs inside a build function'
+    if name in program.parameter_values:
+        value = program.parameter_values[name]
+        assert tuple(value.shape) == tuple(shape), (name, value.shape, shape)
+        return value
+    frozen = any(rule.frozen(name) for rule in program.rules)
+    rate = float(np.prod([rule.rate(name) for rule in program.rules] or [1.0]))
+    attr = paddle.ParamAttr(name=name, initializer=initializer, learning_rate=rate, trainable=not frozen)
+    value = paddle.create_parameter(shape=list(shape), dtype=dtype, attr=attr)
+    program.parameter_values[name] = value
+    return value
+
+
+class _Rule(NamedTuple):
+    frozen: object
+    rate: object
+
+
+@contextlib.contextmanager
+def parameter_rules(frozen=None, rate=None):
+    """For the parameters made inside: `frozen(name)` -> bool (never trained), `rate(name)` -> share of the learning rate."""
+    rules = _build.get().rules
+    rules.append(_Rule(frozen or (lambda name: False), rate or (lambda name: 1.0)))
+    try:
+        yield
+    finally:
+        rules.pop()
+
+
+class _Schedule(paddle.optimizer.lr.LRScheduler):
+    """Paddle's scheduler interface over a pure function step -> rate."""
+
+    def __init__(self, rate):
+        self._rate = rate
+        super().__init__(learning_rate=rate(0))
+
+    def get_lr(self):
+        return float(self._rate(self.last_epoch))
+
+
+def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=None):
+    """Append AdamW (beta 0.9 and 0.999, epsilon 1e-8) to the program being built.
+
+    p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)   (Loshchilov and Hutter 2019, algorithm 2)
+
+    Args:
+        loss: scalar value.
+        rate: function of the number of updates done so far (int) -> learning rate (float).
+        weight_decay: decoupled decay, in units of the learning rate.
+        decays: name -> whether decay applies to that parameter.
+        clip_norm: gradients are scaled down so that their global norm is at most this; None for no clipping.
+    """
+    program = _build.get()
+    program.schedule = _Schedule(rate)
+    clip = None if clip_norm is None else paddle.nn.ClipGradByGlobalNorm(clip_norm)
+    optimizer = paddle.optimizer.AdamW(
+        learning_rate=program.schedule,
+        weight_decay=weight_decay,
+        apply_decay_param_fun=decays,
+        grad_clip=clip,
+    )
+    optimizer.minimize(loss)
+
+
+# ---------------------------------------------------------------- building and running
+
+
+def cuda_devices():
+    """Number of GPUs that Paddle can use here; 0 with a CPU build."""
+    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+
+
+class Session:
+    """One set of variables and an executor: programs built here share parameters by name.
+
+    Args:
+        use_cuda: run on GPU `device`.
+        seed: seed of parameter initialisation and of dropout; None draws one (see attribute `seed`).
+    Raises:
+        UserError: `use_cuda` without a usable GPU.
+    """
+
+    def __init__(self, use_cuda=False, seed=None, device=0):
+        if use_cuda and not cuda_devices():
+            why = 'this PaddlePaddle is a CPU build' if not paddle.is_compiled_with_cuda() else 'no GPU is visible'
+            raise UserError(f'--use_cuda true, but {why}. Use --use_cuda false, or install paddlepaddle-gpu 3.3.')
+        paddle.enable_static()
+        self.seed = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
+        paddle.seed(self.seed)
+        self.place = paddle.CUDAPlace(device) if use_cuda else paddle.CPUPlace()
+        self.scope = paddle.static.Scope()
+        self.executor = paddle.static.Executor(self.place)
+
+    def build(self, feeds, build_fn):
+        """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`."""
+        program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
+        token = _build.set(program)
+        try:
+            with paddle.static.program_guard(program.main, program.startup), paddle.utils.unique_name.guard():
+                inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
+                program.outputs = build_fn(*inputs)
+        finally:
+            _build.reset(token)
+        return program
+
+    def initialize(self, program):
+        """Give every variable of `program` its initial value. Other programs must not be initialised afterwards."""
+        with paddle.static.scope_guard(self.scope):
+            self.executor.run(program.startup)
+
+    def run(self, program, arrays, fetch_list):
+        """Run `program` once. arrays: one per feed, in order. Returns a numpy array per fetched value."""
+        feed = {f.name: array for f, array in zip(program.feeds, arrays, strict=True)}
+        # The executor looks for the learning rate in the global scope, whatever scope it is given.
+        with paddle.static.scope_guard(self.scope):
+            return self.executor.run(program.main, feed=feed, fetch_list=list(fetch_list))
+
+    def step(self, program, arrays, fetch_list):
+        """One training step: like `run`, then the schedule moves on."""
+        fetched = self.run(program, arrays, fetch_list)
+        program.schedule.step()
+        return fetched
+
+    def learning_rate(self, program):
+        """The rate that the next update will use."""
+        return program.schedule()
+
+    def set_updates_done(self, program, steps):
+        """Put the schedule where `steps` updates leave it."""
+        program.schedule.last_epoch = int(steps)
+        program.schedule.last_lr = program.schedule.get_lr()
+
+    def read(self, name):
+        """A copy of variable `name` as a numpy array."""
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise KeyError(name)
+        return np.array(variable.get_tensor())
+
+    def write(self, name, array):
+        """Set variable `name`; shape and type must be those it has."""
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise KeyError(name)
+        tensor = variable.get_tensor()
+        if list(tensor.shape()) != list(array.shape):
+            raise UserError(f'{name}: found shape {list(array.shape)}, expected {list(tensor.shape())}.')
+        tensor.set(np.ascontiguousarray(array), self.place)
+
+    def random_state(self):
+        """State of the generators that dropout draws from, as plain lists of integers (JSON-able)."""
+        state = {'cpu': _generator_state(paddle.get_rng_state()[0])}
+        if isinstance(self.place, paddle.CUDAPlace):
+            state['cuda'] = [_generator_state(s) for s in paddle.get_cuda_rng_state()]
+        return state
+
+    def set_random_state(self, state):
+        """Take back what `random_state` gave."""
+        paddle.set_rng_state([_restored_generator(state['cpu'])])
+        if 'cuda' in state and isinstance(self.place, paddle.CUDAPlace):
+            paddle.set_cuda_rng_state([_restored_generator(s) for s in state['cuda']])
+
+
+def _generator_state(state):
+    def plain(x):
+        return [plain(y) for y in x] if isinstance(x, (list, tuple)) else int(x)
+
+    return plain(state.__getstate__())
+
+
+def _restored_generator(plain):
+    kind = type(paddle.get_rng_state()[0])
+    state = kind.__new__(kind)
+    state.__setstate__(tuple(plain))
+    return state

@@ -1,0 +1,28 @@
+"""What all tensor files look like to a reader."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+
+class Tensors(Mapping):
+    """Names to numpy arrays of one file or folder, in the order of the file. An array is read when it is asked for.
+
+    Attributes:
+        path: the file or folder.
+        source: its format, 'safetensors', 'fluid' or 'pdparams'.
+        ignored: names in it that hold no tensor.
+    """
+
+    source = None
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.ignored = []
+
+    @abstractmethod
+    def shape(self, name):
+        """Shape of a tensor, a tuple, without reading its data."""
+
+    @abstractmethod
+    def dtype(self, name):
+        """numpy type of the array that reading gives, without reading its data."""

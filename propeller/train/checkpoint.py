@@ -1,0 +1,158 @@
+"""Training checkpoints: a folder that explains itself and from which training continues exactly.
+
+{prefix}{global step}/
+    model.safetensors      parameters by name
+    optimizer.safetensors  moments and power accumulators by name
+    training_state.json    steps done, data position, random state, state of the hooks
+    ...                    whatever files the program adds (configuration, vocabulary, labels, metrics)
+"""
+
+import json
+import os
+import re
+import shutil
+
+from propeller.errors import UserError, bad_input
+from propeller.log import get_logger
+from propeller.storage import open_tensors, write_safetensors
+from propeller.storage.folders import recover, whole_folder
+
+log = get_logger(__name__)
+
+MODEL, OPTIMIZER, STATE = 'model.safetensors', 'optimizer.safetensors', 'training_state.json'
+
+
+class Checkpoints:
+    """The checkpoints of one run, as folders `{prefix}{step}` under `root`.
+
+    Args:
+        root: folder of the run.
+        prefix: what stands before the step number.
+        keep: how many of the newest to keep; 0 keeps all.
+        files: dict file name -> bytes, written into each checkpoint as it is.
+        list_file: name of a file in `root` that lists the kept folders, oldest first; None for no such file.
+    """
+
+    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None):
+        self.root, self.prefix, self.keep, self.list_file = root, prefix, keep, list_file
+        self.files = dict(files or {})
+
+    def steps(self):
+        """Step numbers of the checkpoints on disk, ascending."""
+        pattern = re.compile(re.escape(self.prefix) + r'(\d+)$')
+        names = os.listdir(self.root) if os.path.isdir(self.root) else []
+        found = [(int(m.group(1)), name) for name in names if (m := pattern.match(name))]
+        return sorted(step for step, name in found if os.path.isfile(os.path.join(self.root, name, STATE)))
+
+    def path(self, step):
+        """Folder of the checkpoint at `step`."""
+        return os.path.join(self.root, f'{self.prefix}{step}')
+
+    def newest(self):
+        """Folder of the newest whole checkpoint, after mending what a kill left behind; None if there is none."""
+        recover(self.root)
+        steps = self.steps()
+        return self.path(steps[-1]) if steps else None
+
+    def save(self, session, program, state, files=None):
+        """Write the checkpoint of `state['global_step']` and delete the oldest beyond `keep`. Returns its folder."""
+        folder = self.path(state['global_step'])
+        save_checkpoint(folder, session, program, state, {**self.files, **(files or {})})
+        steps = self.steps()
+        if self.keep:
+            for step in steps[: -self.keep]:
+                shutil.rmtree(self.path(step))
+            steps = steps[-self.keep :]
+        if self.list_file:
+            _write_text(os.path.join(self.root, self.list_file), ''.join(f'{self.prefix}{s}\n' for s in steps))
+        return folder
+
+
+def save_checkpoint(folder, session, program, state, files=None, weights_only=False):
+    """Write one checkpoint folder, whole or not at all; an older one of that name is replaced.
+
+    Args:
+        folder: target.
+        session, program: where parameters are read from; the optimizer's state is written if `program` trains.
+        state: JSON-able dict, with `global_step`.
+        files: dict file name -> bytes.
+        weights_only: leave the optimizer's state out; training cannot continue exactly from such a checkpoint.
+    Raises:
+        UserError: the disk refuses.
+    """
+    try:
+        with whole_folder(folder, replace=True) as work:
+            model = {name: session.read(name) for name in program.parameters()}
+            write_safetensors(os.path.join(work, MODEL), model)
+            if program.training and not weights_only:
+                optimizer = {name: session.read(name) for name in program.optimizer_state()}
+                write_safetensors(os.path.join(work, OPTIMIZER), optimizer)
+            for name, content in (files or {}).items():
+                with open(os.path.join(work, name), 'wb') as f:
+                    f.write(content)
+            with open(os.path.join(work, STATE), 'w', encoding='utf-8') as f:
+                json.dump(state, f, ensure_ascii=False)
+    except OSError as e:
+        raise UserError(f'{folder}: the checkpoint could not be written: {e.strerror or e}.') from e
+
+
+def read_state(folder):
+    """The dict of `training_state.json`.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = os.path.join(folder, STATE)
+    try:
+        with open(path, encoding='utf-8') as f:
+            state = json.load(f)
+    except FileNotFoundError:
+        raise bad_input(folder, f'no {STATE}', 'a training checkpoint') from None
+    except (OSError, ValueError) as e:
+        raise bad_input(path, f'unreadable JSON ({e})', 'the state of a training checkpoint') from e
+    if not isinstance(state, dict) or not isinstance(state.get('global_step'), int):
+        raise bad_input(path, 'no integer "global_step"', 'the state of a training checkpoint')
+    return state
+
+
+def restore_parameters(folder, session, program):
+    """Set every parameter of `program` from a checkpoint folder, strictly: none missing, none mis-shaped."""
+    _restore(open_tensors(folder), program.parameters(), session, folder)
+
+
+def restore_training(folder, session, program):
+    """Set parameters and optimizer state of a training program. Returns the dict of `training_state.json`."""
+    state = read_state(folder)
+    restore_parameters(folder, session, program)
+    path = os.path.join(folder, OPTIMIZER)
+    if not os.path.isfile(path):
+        raise bad_input(folder, f'no {OPTIMIZER}', 'a checkpoint made during training', advice=_WEIGHTS_ONLY)
+    _restore(open_tensors(path), program.optimizer_state(), session, path)
+    session.set_updates_done(program, state['global_step'])
+    return state
+
+
+_WEIGHTS_ONLY = 'To start a new training from its weights, give the folder as --init_pretraining_params.'
+
+
+def _restore(tensors, expected, session, source):
+    """Strict: each expected variable is there in its shape, and nothing else is."""
+    wrong = [f'{name} is missing' for name in expected if name not in tensors]
+    wrong += [f'{name} is not part of this program' for name in tensors if name not in expected]
+    wrong += [
+        f'{name} has shape {list(tensors.shape(name))}, expected {list(shape)}'
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors.shape(name)) != tuple(shape)
+    ]
+    if wrong:
+        raise UserError(f'{source}: does not fit this program: {"; ".join(wrong)}.')
+    for name in expected:
+        session.write(name, tensors[name])
+
+
+def _write_text(path, text):
+    with open(path + '.tmp', 'w', encoding='utf-8') as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(path + '.tmp', path)

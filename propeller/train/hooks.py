@@ -1,0 +1,172 @@
+"""What happens around each step of the training loop."""
+
+import time
+
+import numpy as np
+
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+
+class RunHook:
+    """Base of all hooks; every method may be left out."""
+
+    def before_train(self, program):
+        """Once, before the first step."""
+
+    def before_run(self, state):
+        """-> list of values to fetch in this step. Best the same list always: each new one costs a compilation."""
+        return []
+
+    def after_run(self, fetched, state):
+        """After each step, with the arrays asked for."""
+
+    def should_stop(self, state):
+        """Asked before each step."""
+        return False
+
+    def after_train(self):
+        """Once, after the last step; the result is collected by the loop."""
+
+    def state_dict(self):
+        """JSON-able state that a checkpoint keeps; {} if there is none."""
+        return {}
+
+    def load_state_dict(self, state):
+        """Take back what `state_dict` gave."""
+
+
+class StopAtStepHook(RunHook):
+    """Stop at a global step, or after a number of steps of this run; None for no limit."""
+
+    def __init__(self, stop_global_step=None, stop_step=None):
+        self.stop_global_step, self.stop_step = stop_global_step, stop_step
+
+    def should_stop(self, state):
+        over_global = self.stop_global_step is not None and state.gstep >= self.stop_global_step
+        over_run = self.stop_step is not None and state.step >= self.stop_step
+        if over_global or over_run:
+            log.info('StopAtStepHook called stop')
+        return over_global or over_run
+
+
+class LoggingHook(RunHook):
+    """Log loss, speed and summaries every `per_step` steps, once `skip_step` steps of this run are over.
+
+    Args:
+        loss: scalar value.
+        per_step: log interval, in steps.
+        skip_step: steps of this run without logging.
+        summary_writer: object with add_scalar(name, value, step) and add_histogram; or None.
+        summary_record: `SummaryRecord` of (name, value) pairs; or None.
+    """
+
+    def __init__(self, loss, per_step=10, skip_step=100, summary_writer=None, summary_record=None):
+        self.per_step, self.skip_step, self.writer = per_step, skip_step, summary_writer
+        self.scalars = list(summary_record.scalar or []) if summary_record else []
+        self.histograms = list(summary_record.histogram or []) if summary_record else []
+        self.values = [loss, *(v for _, v in self.scalars), *(v for _, v in self.histograms)]
+        self.last = None
+
+    def before_run(self, state):
+        return self.values
+
+    def after_run(self, fetched, state):
+        if state.step <= self.skip_step or state.gstep % self.per_step:
+            return
+        now, speed = time.monotonic(), -1.0
+        if self.last:
+            speed = (state.gstep - self.last[0]) / max(now - self.last[1], 1e-9)
+        self.last = (state.gstep, now)
+        loss = float(np.mean(fetched[0]))
+        scalars = dict(zip((n for n, _ in self.scalars), (float(np.mean(f)) for f in fetched[1:]), strict=False))
+        extra = ' '.join(f'{name}:{value:.5f}' for name, value in scalars.items())
+        log.debug('step: %d\tsteps/sec: %.5f\tloss: %.5f\t%s', state.gstep, speed, loss, extra)
+        if self.writer:
+            self._write(scalars | {'loss': loss, 'global_step': speed}, fetched[1 + len(self.scalars) :], state.gstep)
+
+    def _write(self, scalars, histograms, step):
+        for name, value in scalars.items():
+            if np.isnan(value):
+                log.warning('summary %s is NaN at step %d, skipped', name, step)
+            else:
+                self.writer.add_scalar(name, value, step)
+        for (name, _), value in zip(self.histograms, histograms, strict=True):
+            if np.isnan(value).any():
+                log.warning('summary %s holds NaN at step %d, skipped', name, step)
+            else:
+                self.writer.add_histogram(name, value, step)
+
+
+class CheckpointSaverHook(RunHook):
+    """Call `save(state)` every `per_step` global steps, once `skip_step` steps of this run are over, and at the end."""
+
+    def __init__(self, save, per_step=10, skip_step=0, at_end=True):
+        self.save, self.per_step, self.skip_step, self.at_end = save, per_step, skip_step, at_end
+        self.saved, self.state = None, None
+
+    def after_run(self, fetched, state):
+        self.state = state
+        if state.step > self.skip_step and self.per_step and state.gstep % self.per_step == 0:
+            self.save(state)
+            self.saved = state.gstep
+
+    def after_train(self):
+        if self.at_end and self.state is not None and self.saved != self.state.gstep:
+            self.save(self.state)
+
+
+class PeriodicEvaluationHook(RunHook):
+    """Call `evaluate(gstep)` every `per_step` global steps, once `skip_step` steps of this run are over."""
+
+    def __init__(self, evaluate, per_step, skip_step=0):
+        self.evaluate, self.per_step, self.skip_step = evaluate, per_step, skip_step
+
+    def after_run(self, fetched, state):
+        if state.step > self.skip_step and state.gstep % self.per_step == 0:
+            self.evaluate(state.gstep)
+
+
+class TqdmProgressBarHook(RunHook):
+    """A progress bar on stderr; log lines are printed above it.
+
+    Args:
+        max_steps: number of global steps at 100 %; None if unknown.
+        desc: text before the bar.
+        loggers: names of the loggers whose lines go above the bar.
+    """
+
+    def __init__(self, max_steps=None, desc='', loggers=('propeller', 'ernie')):
+        self.max_steps, self.desc, self.loggers = max_steps, desc, loggers
+        self.bar = self.redirect = None
+
+    def _bar_class(self):
+        from tqdm import tqdm
+
+        return tqdm
+
+    def before_train(self, program):
+        import logging
+
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
+        self.redirect = logging_redirect_tqdm([logging.getLogger(name) for name in self.loggers])
+        self.redirect.__enter__()
+        self.bar = self._bar_class()(total=self.max_steps, desc=self.desc, unit='step', dynamic_ncols=True)
+
+    def after_run(self, fetched, state):
+        self.bar.update(state.gstep - self.bar.n)
+
+    def after_train(self):
+        self.bar.close()
+        self.redirect.__exit__(None, None, None)
+
+
+class TqdmNotebookProgressBarHook(TqdmProgressBarHook):
+    """The same in a notebook."""
+
+    def _bar_class(self):
+        from tqdm.notebook import tqdm
+
+        return tqdm

@@ -1,0 +1,203 @@
+"""What a run leaves to look at later: `metrics.jsonl`, always, and TensorBoard event files, when asked for."""
+
+import json
+import math
+import numbers
+import os
+import time
+
+import numpy as np
+
+from propeller.errors import UserError, bad_input
+from propeller.log import get_logger
+from propeller.storage.atomic import replacing
+
+log = get_logger(__name__)
+
+_OWN_KEYS = ('step', 'epoch', 'phase', 'time')
+
+
+class MetricsFile:
+    """A file of JSON lines `{"step", "epoch", "phase", "time", ...values}`, on the disk line by line.
+
+    `step` is the global step, `epoch` counts from 0, `phase` is a word such as `train` or `dev`, `time` is in seconds
+    since 1970. A value that is not finite is written as null, for JSON has no word for it.
+
+    Args:
+        path: the file; its folder is made.
+        resume_step: global step from which training goes on: records of later steps are removed, for they will be
+            written again, and 0 begins anew. None keeps all, as a mere evaluation does.
+
+    Raises:
+        UserError: the file cannot be written, or a line other than the last, which a crash may have cut, is broken.
+    """
+
+    def __init__(self, path, resume_step=None):
+        self.path = os.fspath(path)
+        try:
+            os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+            self._mend(resume_step)
+            self._file = open(self.path, 'ab')  # noqa: SIM115 (kept open for the whole run)
+        except OSError as e:
+            raise UserError(f'{self.path}: cannot be written ({e.strerror or e}).') from e
+
+    def _mend(self, resume_step):
+        """Leave only whole lines of the steps that stay."""
+        if not os.path.exists(self.path):
+            return
+        with open(self.path, 'rb') as f:
+            content = f.read()
+        if resume_step == 0:
+            kept = b''
+        else:
+            lines = _whole_lines(self.path, content)
+            kept = b''.join(
+                line + b'\n' for line, record in lines if resume_step is None or record['step'] <= resume_step
+            )
+        if kept != content:
+            with replacing(self.path) as partial, open(partial, 'wb') as f:
+                f.write(kept)
+
+    def append(self, phase, step, epoch, values):
+        """Write one record.
+
+        Args:
+            phase: `train`, `dev`, `test` ...
+            step: global step.
+            epoch: number of the epoch, from 0.
+            values: dict of numbers, numpy scalars included, or strings; other names than the record's own.
+        """
+        taken = [name for name in values if name in _OWN_KEYS]
+        assert not taken, f'{taken} are keys of the record itself'
+        record = {'step': int(step), 'epoch': int(epoch), 'phase': phase, 'time': round(time.time(), 3)}
+        record.update((name, _plain(value)) for name, value in values.items())
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False) + '\n'
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+        except OSError as e:
+            raise UserError(f'{self.path}: cannot be written ({e.strerror or e}).') from e
+
+    def close(self):
+        """Close the file; nothing can be appended any more."""
+        self._file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def read_metrics(path):
+    """The records of a `MetricsFile`, as a list of dicts in the order of writing.
+
+    A last line that was cut by a crash is left out.
+
+    Raises:
+        UserError: the file cannot be read, or another line is broken; the line is named.
+    """
+    try:
+        with open(path, 'rb') as f:
+            content = f.read()
+    except OSError as e:
+        raise UserError(f'{path}: cannot be read ({e.strerror or e}).') from e
+    return [record for _, record in _whole_lines(path, content)]
+
+
+def _whole_lines(path, content):
+    """List of (line without its end, record)."""
+    result = []
+    lines = content.split(b'\n')
+    for number, line in enumerate(lines, start=1):
+        record = _parse(line)
+        if record is not None:
+            result.append((line, record))
+        elif number < len(lines):
+            found = repr(line[:60].decode('utf-8', 'replace'))
+            raise bad_input(
+                path, found, 'a JSON object with "step", "epoch" and "phase"', number, 'Move the file away.'
+            )
+    return result
+
+
+def _parse(line):
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get('phase'), str):
+        return None
+    return record if all(isinstance(record.get(key), int) for key in ('step', 'epoch')) else None
+
+
+def _plain(value):
+    """A number or string as JSON has it."""
+    if isinstance(value, str):
+        return value
+    value = np.asarray(value).item() if not isinstance(value, numbers.Number) else value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
+
+
+class EventWriter:
+    """TensorBoard event files, which VisualDL reads too, through the package tensorboardX.
+
+    Args:
+        log_dir: folder of the event files; made if needed.
+        resume_step: global step from which training goes on: viewers then hide later points of the earlier run.
+
+    Raises:
+        UserError: tensorboardX is not installed, or the folder cannot be written.
+    """
+
+    def __init__(self, log_dir, resume_step=None):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as e:
+            raise UserError('event files need the package tensorboardX: pip install tensorboardX') from e
+        try:
+            os.makedirs(log_dir, exist_ok=True)
+            purge_step = None if resume_step is None else resume_step + 1
+            self._writer = SummaryWriter(os.fspath(log_dir), purge_step=purge_step)
+        except OSError as e:
+            raise UserError(f'{log_dir}: event files cannot be written ({e.strerror or e}).') from e
+
+    def add_scalar(self, name, value, step):
+        """Write one number; one that is not finite is left out with a warning."""
+        value = float(np.asarray(value).item())
+        if math.isfinite(value):
+            self._writer.add_scalar(name, value, int(step))
+        else:
+            log.warning('summary %s is %f at step %d, left out', name, value, step)
+
+    def add_histogram(self, name, values, step):
+        """Write the distribution of an array; one with values that are not finite is left out with a warning."""
+        values = np.asarray(values, dtype=np.float64).reshape(-1)
+        if values.size and np.isfinite(values).all():
+            self._writer.add_histogram(name, values, int(step))
+        else:
+            log.warning('summary %s is empty or not finite at step %d, left out', name, step)
+
+    def add_scalars(self, values, step, prefix=''):
+        """Write every number of a dict, under `prefix` + name; strings are skipped."""
+        for name, value in values.items():
+            if not isinstance(value, str):
+                self.add_scalar(prefix + name, value, step)
+
+    def flush(self):
+        """Have everything so far in the file."""
+        self._writer.flush()
+
+    def close(self):
+        """Flush and close."""
+        self._writer.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

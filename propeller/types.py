@@ -1,0 +1,260 @@
+"""The plain values that programs, models and the training loop hand to each other. No paddle in here."""
+
+import enum
+import json
+import operator
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from propeller.errors import UsageError, UserError
+
+
+class RunMode(enum.Enum):
+    """What a graph is built for."""
+
+    TRAIN = 1
+    PREDICT = 2
+    EVAL = 3
+
+
+class StopException(Exception):
+    """Raised inside the training loop when a hook asks to stop; the loop then ends cleanly."""
+
+
+class UnknownSettingError(UsageError, TypeError):
+    """A setting that nobody reads, most often a misspelt one. Also a `TypeError`, as for any unknown keyword."""
+
+
+class HParams:
+    """Hyper-parameters by name, as attributes (`h.batch_size`) and as items (`h['batch_size']`).
+
+    A name that is also a method (`get`, `join`, ...) is reachable as an item only.
+    """
+
+    def __init__(self, **values):
+        object.__setattr__(self, '_values', values)
+
+    def __getattr__(self, name):
+        # copy and pickle look attributes up before __init__ has run.
+        values = self.__dict__.get('_values', {})
+        if name not in values:
+            raise AttributeError(f'HParams has no {name!r}; it has: {", ".join(sorted(values)) or "nothing"}')
+        return values[name]
+
+    def __setattr__(self, name, value):
+        self._values[name] = value
+
+    def __getitem__(self, key):
+        if key not in self._values:
+            raise UserError(f'key({key}) not in HParams. It has: {", ".join(sorted(self._values)) or "nothing"}.')
+        return self._values[key]
+
+    def __setitem__(self, key, value):
+        self._values[key] = value
+
+    def __contains__(self, key):
+        return key in self._values
+
+    def __iter__(self):
+        return iter(self._values)
+
+    def __len__(self):
+        return len(self._values)
+
+    def __eq__(self, other):
+        return isinstance(other, HParams) and self._values == other._values
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f'HParams({", ".join(f"{k}={v!r}" for k, v in self._values.items())})'
+
+    def __getstate__(self):
+        return self.to_dict()
+
+    def __setstate__(self, values):
+        object.__setattr__(self, '_values', dict(values))
+
+    def get(self, key, default=None):
+        """The value of `key`, or `default` where it is not set."""
+        return self._values.get(key, default)
+
+    def to_dict(self):
+        """A new dict of all values."""
+        return dict(self._values)
+
+    @classmethod
+    def from_dict(cls, values):
+        """From a mapping whose keys are strings; a `UserError` for anything else."""
+        if not isinstance(values, Mapping):
+            raise UserError(f'hyper-parameters: found {type(values).__name__}, expected a dictionary.')
+        for key in values:
+            if not isinstance(key, str):
+                raise UserError(f'hyper-parameters: found the key {key!r}, expected a string.')
+        result = cls()
+        result._values.update(values)
+        return result
+
+    def to_json(self):
+        """The values as a JSON object, in the order in which they were set."""
+        return json.dumps(self._values, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text):
+        """The inverse of `to_json`; a `UserError` where `text` is not a JSON object."""
+        try:
+            values = json.loads(text)
+        except ValueError as e:
+            raise UserError(f'hyper-parameters: not JSON ({e}): {text!r}') from e
+        return cls.from_dict(values)
+
+    def join(self, other):
+        """Take over every value of `other` (it wins over an own one); returns self."""
+        self._values.update(other._values)
+        return self
+
+
+class _RunConfigFields(NamedTuple):
+    model_dir: str | None = None
+    run_steps: int | None = None
+    max_steps: int | None = None
+    save_steps: int | None = None
+    eval_steps: int | None = None
+    eval_max_steps: int | None = None
+    skip_steps: int | None = None
+    log_steps: int | None = None
+    max_ckpt: int | None = None
+
+
+class RunConfig(_RunConfigFields):
+    """How long to train and how often to log, save and evaluate. Immutable; every field may be left out (None).
+
+    "This run" counts from its start (`step`), "global" counts on over restarts (`gstep`).
+
+    Attributes:
+        model_dir: folder for checkpoints and histories.
+        run_steps: stop after that many steps of this run; None: no limit.
+        max_steps: stop at that global step; None: no limit.
+        save_steps: save a checkpoint every so many global steps.
+        eval_steps: evaluate every so many global steps.
+        eval_max_steps: batches per evaluation at most; None: the whole set.
+        skip_steps: neither log nor evaluate before this run has made more steps than that.
+        log_steps: log every so many steps.
+        max_ckpt: checkpoints to keep; the reader of the field keeps 10 when it is None.
+
+    Raises:
+        UnknownSettingError: an unknown field.
+        UserError: a value that cannot be, with the field, what was found and what is allowed.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *args, **settings):
+        unknown = sorted(set(settings) - set(cls._fields))
+        if unknown:
+            raise UnknownSettingError(
+                f'run_config: unknown setting {", ".join(map(repr, unknown))}; known are {", ".join(cls._fields)}.'
+            )
+        given = _RunConfigFields(*args, **settings)._asdict()
+        return super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
+
+    def _replace(self, /, **changes):
+        """A copy with `changes`, checked like a new one."""
+        return type(self)(**{**self._asdict(), **changes})
+
+
+def _checked_setting(name, value):
+    """The value of a `RunConfig` field in its own type, or a `UserError`."""
+    if value is None:
+        return None
+    if name == 'model_dir':
+        if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+            raise UserError(f'run_config: model_dir: found {value!r}, expected the path of a folder as a string.')
+        return os.fspath(value)
+    least = 0 if name == 'skip_steps' else 1
+    number = _whole_number(value)
+    if number is None or number < least:
+        raise UserError(
+            f'run_config: {name}: found {value!r}, expected a whole number of at least {least}'
+            ' (or leave it out for the default).'
+        )
+    return number
+
+
+def _whole_number(value):
+    """`value` as an int where it is one, also when written as a float (`1e5`); otherwise None. True is no number."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+class _WarmStartFields(NamedTuple):
+    predicate_fn: Callable[[Any], bool]
+    from_dir: str
+
+
+class WarmStartSetting(_WarmStartFields):
+    """Where first values of parameters come from.
+
+    Attributes:
+        predicate_fn: called with each variable; True loads it.
+        from_dir: folder of the values.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, predicate_fn, from_dir):
+        if not callable(predicate_fn):
+            raise UserError(f'WarmStartSetting: predicate_fn: found {predicate_fn!r}, expected a function.')
+        if not isinstance(from_dir, str | os.PathLike) or not os.fspath(from_dir):
+            raise UserError(f'WarmStartSetting: from_dir: found {from_dir!r}, expected the path of a folder.')
+        return super().__new__(cls, predicate_fn, os.fspath(from_dir))
+
+
+class ProgramPair(NamedTuple):
+    """A program and the one that makes the first values of its parameters."""
+
+    train_program: Any
+    startup_program: Any
+
+
+class InferenceSpec(NamedTuple):
+    """The signature of an exported model: lists of graph variables, in the order of feeding and fetching."""
+
+    inputs: list
+    outputs: list
+
+
+class ModelSpec(NamedTuple):
+    """What a model built for one `mode`; a field that the mode does not need is left out.
+
+    Attributes:
+        loss: scalar variable.
+        predictions: list of variables.
+        metrics: dict name -> metric object.
+        mode: a `RunMode`.
+        inference_spec: an `InferenceSpec`, or a dict of them.
+        train_hooks: hooks of the training loop.
+        eval_hooks: hooks of an evaluation.
+    """
+
+    loss: Any = None
+    predictions: Any = None
+    metrics: Any = None
+    mode: RunMode | None = None
+    inference_spec: Any = None
+    train_hooks: tuple | list = ()
+    eval_hooks: tuple | list = ()
+
+
+class SummaryRecord(NamedTuple):
+    """What a graph wants written at log steps: lists of (name, variable)."""
+
+    scalar: list
+    histogram: list

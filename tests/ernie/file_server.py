@@ -1,0 +1,82 @@
+"""A local web server with ranges, which breaks off, changes its file and refuses on request."""
+
+import contextlib
+import http.server
+import threading
+import time
+
+
+class FileServer:
+    """Serves `content` under any path.
+
+    Attributes:
+        content: the bytes of the file.
+        etag: its ETag, or None.
+        ranges: whether Range is honoured.
+        breaks: for each coming GET, after how many bytes of the body the connection ends (None: never).
+        answers: for each coming GET, a status to answer with in place of the file (None: the file).
+        chunked: send without Content-Length.
+        holds_after: number of bytes of a body after which the server sends nothing until this is None again.
+        requests: (path, Range header or None) of all GETs.
+    """
+
+    def __init__(self, content):
+        self.content, self.etag, self.ranges, self.chunked = content, '"one"', True, False
+        self.breaks, self.answers, self.requests = [], [], []
+        self.holds_after, self.url = None, ''
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        plan, asked = self.server.plan, self.headers.get('Range')
+        plan.requests.append((self.path, asked))
+        answer = plan.answers.pop(0) if plan.answers else None
+        end = plan.breaks.pop(0) if plan.breaks else None
+        start = int(asked.removeprefix('bytes=').removesuffix('-')) if asked and plan.ranges else 0
+        if start and start >= len(plan.content):
+            answer = 416
+        if answer:
+            self.send_error(answer)
+            return
+        body = plan.content[start:]
+        self.send_response(206 if asked and plan.ranges else 200)
+        if asked and plan.ranges:
+            self.send_header('Content-Range', f'bytes {start}-{len(plan.content) - 1}/{len(plan.content)}')
+        if plan.etag:
+            self.send_header('ETag', plan.etag)
+        self.send_header(*(('Transfer-Encoding', 'chunked') if plan.chunked else ('Content-Length', str(len(body)))))
+        self.end_headers()
+        sent = body[:end]
+        if plan.holds_after is not None:
+            self.wfile.write(sent[: plan.holds_after])
+            sent = sent[plan.holds_after :]
+            while plan.holds_after is not None:
+                time.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(b'%x\r\n%s\r\n' % (len(sent), sent) if plan.chunked else sent)
+        if end is not None:
+            self.close_connection = True
+        elif plan.chunked:
+            self.wfile.write(b'0\r\n\r\n')
+
+
+@contextlib.contextmanager
+def serve(content):
+    """A running `FileServer`, whose `url` is set."""
+    plan = FileServer(content)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), _Handler)
+    server.plan = plan
+    plan.url = f'http://127.0.0.1:{server.server_address[1]}'
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+    thread.start()
+    try:
+        yield plan
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

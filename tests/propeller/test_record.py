@@ -1,0 +1,231 @@
+import glob
+import json
+import logging
+import os
+import struct
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from propeller import summary
+from propeller.errors import UserError
+from propeller.log import get_logger
+from propeller.train.record import EventWriter, MetricsFile, read_metrics
+
+
+@pytest.fixture
+def messages():
+    """The log messages of the test: propeller's logger does not pass them up to pytest's own handler."""
+    found = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    logger = get_logger('propeller')
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file with records of the steps 5, 10, 15, 20 and an evaluation at 10."""
+    path = tmp_path / 'deep' / 'er' / 'metrics.jsonl'
+    with MetricsFile(path) as f:
+        for step in (5, 10):
+            f.append('train', step, 0, {'loss': 1 / step})
+        f.append('dev', 10, 0, {'acc': 0.5, 'file': '验证.tsv'})
+        for step in (15, 20):
+            f.append('train', step, 1, {'loss': 1 / step})
+    return path
+
+
+def steps(path):
+    return [(record['phase'], record['step']) for record in read_metrics(path)]
+
+
+def test_records_are_lines_of_strict_json(tmp_path):
+    path = tmp_path / 'metrics.jsonl'
+    before = time.time()
+    with MetricsFile(path) as f:
+        values = {
+            'loss': np.float32(0.25),
+            'n': np.int64(3),
+            'bad': float('nan'),
+            'x': np.array([np.inf]),
+            'file': '中',
+        }
+        f.append('train', np.int64(7), 2, values)
+        # On the disk already, before the file is closed.
+        (line,) = path.read_text(encoding='utf-8').splitlines()
+    record = json.loads(line, parse_constant=pytest.fail)
+    assert before - 1 <= record.pop('time') <= time.time() + 1
+    assert record == {
+        'step': 7,
+        'epoch': 2,
+        'phase': 'train',
+        'loss': 0.25,
+        'n': 3,
+        'bad': None,
+        'x': None,
+        'file': '中',
+    }
+    assert list(json.loads(line))[:4] == ['step', 'epoch', 'phase', 'time']
+
+
+def test_resume_removes_the_steps_that_will_come_again(path):
+    kept = path.read_bytes().splitlines()[:3]
+    with MetricsFile(path, resume_step=10) as f:
+        assert path.read_bytes().splitlines() == kept
+        f.append('train', 11, 0, {'loss': 9.0})
+    assert steps(path) == [('train', 5), ('train', 10), ('dev', 10), ('train', 11)]
+    MetricsFile(path, resume_step=10**9).close()
+    assert len(steps(path)) == 4
+    MetricsFile(path, resume_step=0).close()
+    assert steps(path) == []
+
+
+def test_without_resume_all_is_kept(path):
+    with MetricsFile(path) as f:
+        f.append('test', 3, 0, {'acc': 1.0})
+    assert steps(path)[-2:] == [('train', 20), ('test', 3)] and len(steps(path)) == 6
+
+
+def test_a_line_cut_at_any_byte_is_tolerated(path):
+    content = path.read_bytes()
+    start = content.rindex(b'\n', 0, -1) + 1
+    for cut in range(start, len(content)):
+        path.write_bytes(content[:cut])
+        whole = 5 if cut == len(content) - 1 else 4
+        assert len(read_metrics(path)) == whole
+        with MetricsFile(path) as f:
+            f.append('train', 25, 1, {'loss': 0.0})
+        assert len(steps(path)) == whole + 1 and steps(path)[-1] == ('train', 25)
+
+
+@pytest.mark.parametrize(
+    'line', [b'', b'{"step": 1', b'[1]', b'{"step": 1, "epoch": 0}', b'\x00\x00', b'{"phase": "x"}']
+)
+def test_a_broken_line_in_the_middle_is_named(path, line):
+    lines = path.read_bytes().split(b'\n')
+    lines[2] = line
+    path.write_bytes(b'\n'.join(lines))
+    for use in (read_metrics, MetricsFile):
+        with pytest.raises(UserError, match=r'metrics\.jsonl:3: found .* Move the file away'):
+            use(path)
+    MetricsFile(path, resume_step=0).close()
+    assert path.read_bytes() == b''
+
+
+def test_unwritable_and_missing_files_are_user_errors(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot be written'):
+        MetricsFile(tmp_path / 'file' / 'metrics.jsonl')
+    with pytest.raises(UserError, match='cannot be read'):
+        read_metrics(tmp_path / 'none')
+
+
+def masked_crc32c(data):
+    """CRC-32C (Castagnoli), bit by bit, masked as TensorFlow's record format asks."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def events(folder):
+    """The events of all files of the folder, read by the record format itself, checksums included."""
+    event_pb2 = pytest.importorskip('tensorboardX.proto.event_pb2')
+    result = []
+    for name in sorted(glob.glob(os.path.join(folder, 'events.out.tfevents.*'))):
+        with open(name, 'rb') as f:
+            while head := f.read(12):
+                length, check = struct.unpack('<QI', head)
+                data = f.read(length)
+                assert check == masked_crc32c(head[:8])
+                assert struct.unpack('<I', f.read(4))[0] == masked_crc32c(data)
+                result.append(event_pb2.Event.FromString(data))
+    return result
+
+
+def test_event_files_hold_scalars_and_histograms(tmp_path, messages):
+    with EventWriter(tmp_path / 'log') as writer:
+        writer.add_scalar('loss', np.float32(0.5), 3)
+        writer.add_scalars({'acc': 0.75, 'file': 'dev.tsv'}, np.int64(4), prefix='dev/')
+        writer.add_scalar('rate', float('nan'), 5)
+        writer.add_histogram('weights', np.arange(6.0).reshape(2, 3), 5)
+        writer.add_histogram('broken', np.array([1.0, np.inf]), 5)
+    found = {(value.tag, e.step): value for e in events(tmp_path / 'log') for value in e.summary.value}
+    assert set(found) == {('loss', 3), ('dev/acc', 4), ('weights', 5)}
+    assert found['loss', 3].simple_value == 0.5 and found['dev/acc', 4].simple_value == 0.75
+    histogram = found['weights', 5].histo
+    assert (histogram.num, histogram.min, histogram.max, histogram.sum) == (6, 0, 5, 15)
+    assert [message.split()[1] for message in messages] == ['rate', 'broken']
+
+
+def test_event_files_of_a_resumed_run_hide_later_steps(tmp_path):
+    with EventWriter(tmp_path, resume_step=10) as writer:
+        writer.add_scalar('loss', 1.0, 11)
+    start = [e for e in events(tmp_path) if e.HasField('session_log')]
+    assert [e.step for e in start] == [11]
+
+
+def test_event_writer_says_what_to_install_or_mend(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot be written'):
+        EventWriter(tmp_path / 'file' / 'log')
+    monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+    with pytest.raises(UserError, match='pip install tensorboardX'):
+        EventWriter(tmp_path / 'log')
+    assert not (tmp_path / 'log').exists()
+
+
+class Variable:
+    """What a graph variable looks like from outside."""
+
+    shape, dtype = (3, 7), 'float32'
+
+
+def test_summaries_are_collected_for_the_graph_being_built(messages):
+    a, b, c = Variable(), Variable(), Variable()
+    with summary.recording() as outer:
+        summary.scalar('loss', a)
+        with summary.recording() as inner:
+            summary.scalar('loss', b)
+        summary.histogram('loss', c)
+    assert outer == ([('loss', a)], [('loss', c)]) and inner == ([('loss', b)], [])
+    assert not messages
+    summary.scalar('late', a)
+    assert outer == ([('loss', a)], [('loss', c)])
+    assert len(messages) == 1 and 'late' in messages[0]
+
+
+@pytest.mark.parametrize('value', [1.5, 3, np.float32(2), np.zeros(3), None, 'loss', [1], {}])
+def test_only_graph_variables_are_summarised(value):
+    with summary.recording() as record:
+        for add in (summary.scalar, summary.histogram):
+            with pytest.raises(ValueError, match='expected a graph variable'):
+                add('x', value)
+    assert record == ([], [])
+
+
+def test_summary_names_are_unique_strings():
+    with summary.recording():
+        summary.scalar('x', Variable())
+        with pytest.raises(UserError, match="'x': the name is taken"):
+            summary.scalar('x', Variable())
+        for name in ('', None, 3):
+            with pytest.raises(UserError, match='non-empty string'):
+                summary.scalar(name, Variable())
+
+
+def test_a_paddle_value_is_a_graph_variable():
+    paddle = pytest.importorskip('paddle')
+    paddle.enable_static()
+    with paddle.static.program_guard(paddle.static.Program()), summary.recording() as record:
+        value = paddle.mean(paddle.static.data('x', [-1, 3], 'float32'))
+        summary.scalar('mean', value)
+    assert record.scalar[0][1] is value
