@@ -3,7 +3,7 @@
     python -m benchmark.untrained_encoder [--data lcqmc_sample/train.tsv] [--model FOLDER] [--pairs 500]
 
 Without any training, true pairs must come out closer than false ones. Prints the area under the ROC curve and the best
-accuracy of a threshold, for the trained weights and for random ones. Plain numpy, apart from the programs' own model.
+accuracy of a threshold, for the trained weights and for random ones. The encoder is written in numpy here.
 """
 
 import argparse
@@ -115,10 +115,10 @@ def main(argv=None):
         folders = {'trained': args.model} if args.model else {}
         if not args.model:
             encoder = load_encoder()
-            for name in ('trained', 'random'):
+            for name, seed in (('trained', None), ('random', 1)):
                 folders[name] = os.path.join(scratch, name)
                 os.mkdir(folders[name])
-                quickstart_encoder.write_model(folders[name], encoder, seed=1, random=name == 'random')
+                quickstart_encoder.write_model(folders[name], encoder, random_seed=seed)
         for name, folder in folders.items():
             auc, accuracy = measure(folder, pairs)
             print(f'{name} weights, {len(pairs)} pairs: AUC {auc:.3f}, best accuracy {accuracy:.3f}')

@@ -178,11 +178,13 @@ def download(name, folder=None, url_base=None, max_unpacked_gb=MAX_UNPACKED_GB, 
         pause: seconds before a second attempt when the connection breaks.
 
     Raises:
-        UsageError: unknown name or bad address.
+        UsageError: unknown name, bad address or bad limit.
         UserError: not to be had, changed since its first use, damaged, hostile, or the disk is full.
     """
     bundle = find_bundle(name)
     url = _address(bundle, url_base)
+    if not 0 < max_unpacked_gb < 1e6:
+        raise UsageError(f'--max_unpacked_gb: found {max_unpacked_gb}, expected a number of gigabytes above 0')
     target = Path(folder or cache_folder()) / name
     with _locked(target.parent / 'archives' / f'.{name}.lock'):
         if not target.is_dir():

@@ -16,6 +16,7 @@ import warnings
 from typing import NamedTuple
 
 import propeller  # noqa: F401  (makes the processor settings before paddle is loaded)
+from propeller.environment import keep_memory
 from propeller.errors import UserError
 
 os.environ.setdefault('GLOG_minloglevel', '2')  # the interpreter's own chatter hides the training log
@@ -29,6 +30,7 @@ with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
     import paddle  # noqa: E402
     import paddle.nn.functional as F  # noqa: E402, F401
 
+keep_memory()
 _build = contextvars.ContextVar('propeller_build', default=None)
 
 
@@ -159,7 +161,9 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
         apply_decay_param_fun=decays,
         grad_clip=clip,
     )
-    optimizer.minimize(loss)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message=".*'place' interface")
+        optimizer.minimize(loss)
 
 
 # ---------------------------------------------------------------- building and running
@@ -247,6 +251,29 @@ class Session:
             raise UserError(f'{name}: found shape {list(array.shape)}, expected {list(tensor.shape())}.')
         tensor.set(np.ascontiguousarray(array), self.place)
 
+    def export_inference(self, program, inputs, outputs, folder, sample, tolerance=1e-4):
+        """Write Paddle's inference model (`model.json`, `model.pdiparams`) and prove that it gives the same numbers.
+
+        Args:
+            program: where `inputs` and `outputs`, lists of graph values, belong to.
+            folder: existing folder to write to.
+            sample: list of arrays for `inputs`, a real batch.
+            tolerance: largest allowed difference from the executor.
+        Raises:
+            UserError: the exported model differs from the program on the sample.
+        """
+        prefix = os.path.join(folder, 'model')
+        with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            paddle.static.save_inference_model(prefix, inputs, outputs, self.executor, program=program.main)
+        feed = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
+        with paddle.static.scope_guard(self.scope):
+            expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
+        for i, (want, got) in enumerate(zip(expected, run_exported(folder, sample), strict=True)):
+            difference = float(np.abs(want.astype(np.float64) - got).max(initial=0.0))
+            if not difference <= tolerance:
+                raise UserError(f'{folder}: output {i} of the exported model differs by {difference:g} from the graph.')
+
     def random_state(self):
         """State of the generators that dropout draws from, as plain lists of integers (JSON-able)."""
         state = {'cpu': _generator_state(paddle.get_rng_state()[0])}
@@ -259,6 +286,21 @@ class Session:
         paddle.set_rng_state([_restored_generator(state['cpu'])])
         if 'cuda' in state and isinstance(self.place, paddle.CUDAPlace):
             paddle.set_cuda_rng_state([_restored_generator(s) for s in state['cuda']])
+
+
+def run_exported(folder, arrays):
+    """Outputs of an exported inference model for one batch, on CPU. arrays: in the order of its inputs."""
+    from paddle import inference
+
+    prefix = os.path.join(folder, 'model')
+    config = inference.Config(f'{prefix}.json', f'{prefix}.pdiparams')
+    config.disable_gpu()
+    config.disable_glog_info()
+    predictor = inference.create_predictor(config)
+    for name, array in zip(predictor.get_input_names(), arrays, strict=True):
+        predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+    predictor.run()
+    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
 def _generator_state(state):

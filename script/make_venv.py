@@ -137,6 +137,7 @@ def run_logged(command, failure):
     Raises:
         InstallError: it failed; the text ends with its last error line and names the log.
     """
+    started = time.strftime('%Y-%m-%d %H:%M:%S')
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace'
     )
@@ -159,7 +160,7 @@ def run_logged(command, failure):
             process.terminate()
         code = process.wait()
         status.clear()
-        logged = write_log(command, kept)
+        logged = write_log(command, started, kept)
     if code:
         where = f' Log: {LOG}' if logged else ''
         # Pip writes nothing before it has all packages: it is only the disk, or a kill, that leaves halves.
@@ -173,11 +174,11 @@ def _pump(stream, lines):
     lines.put(None)
 
 
-def write_log(command, lines):
+def write_log(command, started, lines):
     """Appends to the log; False when the disk does not take it, which must not hide the error being reported."""
     try:
         with open(LOG, 'a', encoding='utf-8') as f:
-            f.write('\n'.join([f'{time.strftime("%F %T")} $ {" ".join(command)}', *lines, '']))
+            f.write('\n'.join([f'{started} $ {" ".join(command)}', *lines, '']))
     except OSError:
         return False
     return True

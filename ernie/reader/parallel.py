@@ -82,8 +82,9 @@ def map_ordered(encode, chunks, processes=None, alone=4):
         first = next(chunks, None)
         if first is None:
             return
+        chunks = itertools.chain([first], chunks)
         with _Pool(encode, processes - 1) as pool:
-            yield from _share(encode, itertools.chain([first], chunks), pool)
+            yield from _share(encode, chunks, pool)
     else:
         yield from map(encode, chunks)
 
@@ -99,19 +100,20 @@ def _share(encode, chunks, pool):
             return outcome
         try:
             return outcome.result()
-        except _WorkerFailed:
+        except _WorkerFailed as e:
+            log.debug('A tokenizing process failed (%r); its chunk is done here.', e.__cause__)
             return encode(chunk)
 
     while error is None:
         try:
             chunk = next(chunks)
+            future = pool.submit(chunk)
+            pending.append((chunk, future) if future else (None, encode(chunk)))
         except StopIteration:
             break
-        except Exception as e:
+        except Exception as e:  # its turn comes when all before it have been given out
             error = e
             break
-        future = pool.submit(chunk)
-        pending.append((chunk, future) if future else (None, encode(chunk)))
         while pending and (pending[0][0] is None or pending[0][1].done() or len(pending) > pool.most_pending):
             yield pop()
     while pending:
@@ -132,8 +134,9 @@ class _Pool:
 
     def __init__(self, encode, workers):
         self.most_pending = 32 * workers
-        self._message = pickle.dumps(encode, pickle.HIGHEST_PROTOCOL)
-        self._workers = [_Worker(process) for process in (_start_process() for _ in range(workers)) if process]
+        self._message = _pickled(encode)
+        processes = [_start_process() for _ in range(workers if self._message else 0)]
+        self._workers = [_Worker(process) for process in processes if process]
         self._idle = queue.SimpleQueue()
         for worker in self._workers * 2:
             self._idle.put(worker)
@@ -171,6 +174,14 @@ class _Pool:
             raise _WorkerFailed from e
         finally:
             self._idle.put(worker)
+
+
+def _pickled(encode):
+    try:
+        return pickle.dumps(encode, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as e:
+        log.debug('The encoder cannot be sent to other processes (%s); this one does everything.', e)
+        return None
 
 
 class _Worker:
@@ -221,3 +232,5 @@ def work():
             answers.flush()
     except (EOFError, BrokenPipeError):
         pass
+    except Exception:
+        sys.exit(1)  # the parent does the chunk again, and what it raises there is what the user sees

@@ -76,11 +76,12 @@ def _cut_by_rows(lengths, order, batch_size):
 
 
 def _cut_by_tokens(lengths, order, budget):
-    """Greedy: a row joins while `count * longest`, the row included, stays within the budget."""
+    """Greedy: a row joins while `count * longest`, the row included, stays within the budget. Empty rows count as 1."""
+    lengths = np.maximum(lengths, 1)
     batches = []
     start = 0
     while start < len(order):
-        most_rows = max(budget // max(int(lengths[start]), 1), 1)
+        most_rows = max(budget // int(lengths[start]), 1)
         longest = np.maximum.accumulate(lengths[start : start + most_rows])
         cost = longest * np.arange(1, len(longest) + 1)  # never falls, so the cut can be searched for
         count = max(int(np.searchsorted(cost, budget, side='right')), 1)

@@ -1,0 +1,1 @@
+"""Models, learners, hooks, metrics, checkpoints."""

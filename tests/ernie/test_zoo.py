@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import termios
 import threading
 from pathlib import Path
 
@@ -168,6 +169,12 @@ def test_the_limit_for_the_unpacked_size(server):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize('limit', [0, -1.0, float('nan'), float('inf')])
+def test_limits_that_are_none(server, limit):
+    with pytest.raises(UsageError, match='--max_unpacked_gb'):
+        get(server, max_unpacked_gb=limit)
+
+
 def test_an_archive_laid_there_by_hand_is_used(home):
     (home / 'archives').mkdir(parents=True)
     (home / 'archives' / FILE).write_bytes(ARCHIVE)
@@ -236,6 +243,7 @@ def test_the_command_prints_the_folder_alone(server, home):
 
 def test_the_command_shows_a_bar_on_a_terminal(server):
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
     try:
         command('download', NAME, '--url-base', server.url, capture_output=False, stdout=subprocess.PIPE, stderr=theirs)
         assert b'100%|' in os.read(ours, 65536)

@@ -254,6 +254,17 @@ def test_memory_stays_bounded(tmp_path, monkeypatch):
         load(path, max_opcodes=900)
 
 
+def test_refusals_say_why(tmp_path):
+    fields = DTYPE + b'(K\x03U\x01<N(U\x01at}J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.'
+    key = b'}N' + b'\x85' * 5 + b'K\x01s.'
+    for stream, text in [(fields, 'found a structured numpy type'), (key, 'found a dictionary key nested too deeply')]:
+        (tmp_path / 'x').write_bytes(b'\x80\x04' + stream)
+        with pytest.raises(UserError, match=text):
+            load(tmp_path / 'x')
+    (tmp_path / 'x').write_bytes(b'\x80\x04}N' + b'\x85' * 4 + b'K\x01s.')
+    assert load(tmp_path / 'x') == {((((None,),),),): 1}
+
+
 @pytest.mark.parametrize('protocol', [0, 1, 6])
 def test_other_protocols_are_refused(tmp_path, protocol):
     data = pickle.dumps({'a': np.ones(2)}, protocol=protocol) if protocol < 2 else b'\x80\x06N.'

@@ -1,0 +1,144 @@
+"""Runs the ordinary task script and reads what it leaves."""
+
+import glob
+import json
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+from propeller.errors import UserError, bad_input
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRIPT = os.path.join(ROOT, 'script', 'zh_task', 'ernie_base', 'run_ChnSentiCorp.sh')
+LABELS = ('negative', 'positive')
+# An interrupted run loses at most so many steps.
+_SAVE_STEPS = 40
+
+
+class Scores(NamedTuple):
+    """Accuracies of the best checkpoint."""
+
+    step: int
+    dev: float
+    test: float
+
+
+def run_script(model, data, folder, flags):
+    """Run the script with the flags appended, its output on this process's streams.
+
+    Args:
+        model, data: values of MODEL_PATH and TASK_DATA_PATH.
+        folder: working folder.
+        flags: dict flag -> value; they win over those in the script.
+
+    Raises:
+        UserError: the script failed; what it printed tells why.
+    """
+    environment = {**os.environ, 'MODEL_PATH': model, 'TASK_DATA_PATH': data, 'PYTHON': sys.executable}
+    environment['ERNIE_ROOT'] = ROOT
+    command = ['sh', SCRIPT]
+    for name, value in flags.items():
+        command += [f'--{name}', str(value)]
+    code = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    if code:
+        raise UserError(f'{SCRIPT} ended with exit code {code}; the reason stands above.')
+
+
+def training_flags(args):
+    """What differs from the published recipe: a size for two cores, and a rate that rises and falls."""
+    return {
+        'epoch': args.epoch,
+        'max_seq_len': args.max_seq_len,
+        'batch_size': args.batch_size,
+        'predict_batch_size': 64,
+        'learning_rate': args.learning_rate,
+        'warmup_proportion': 0.1,
+        'random_seed': args.seed,
+        # Evaluation at the end of each epoch is enough.
+        'validation_steps': 1_000_000,
+        'save_steps': _SAVE_STEPS,
+        'max_checkpoints': 1,
+        'resume': 'true',
+    }
+
+
+def prediction_flags(args, checkpoints, sentences, output):
+    """Predict a file with the best checkpoint, which is all that is needed for it."""
+    return {
+        'do_train': 'false',
+        'do_val': 'false',
+        'do_test': 'true',
+        'init_checkpoint': os.path.join(checkpoints, 'best'),
+        'test_set': sentences,
+        'test_save': output,
+        'max_seq_len': args.max_seq_len,
+        'checkpoints': checkpoints,
+        'verbose': 'false',
+    }
+
+
+def read_scores(checkpoints):
+    """Accuracies of the best checkpoint on dev.tsv and test.tsv.
+
+    Args:
+        checkpoints: the `--checkpoints` folder of a finished run.
+
+    Raises:
+        UserError: the run left no scores.
+    """
+    best, log = os.path.join(checkpoints, 'best', 'metrics.json'), os.path.join(checkpoints, 'metrics.jsonl')
+    try:
+        with open(best, encoding='utf-8') as f:
+            step = json.load(f)['step']
+        with open(log, encoding='utf-8') as f:
+            records = [json.loads(line) for line in f]
+    except (OSError, ValueError, KeyError) as e:
+        raise UserError(f'{checkpoints}: the scores cannot be read ({e}). Run again with --fresh.') from None
+    accuracy = {
+        os.path.basename(record['file']): record['acc']
+        for record in records
+        if record['phase'] == 'dev' and record['step'] == step
+    }
+    missing = ', '.join(sorted({'dev.tsv', 'test.tsv'} - accuracy.keys()))
+    if missing:
+        raise bad_input(log, f'no scores of {missing} at step {step}', 'those of the best checkpoint')
+    return Scores(step, accuracy['dev.tsv'], accuracy['test.tsv'])
+
+
+def write_sentences(path, sentences):
+    """A test set without labels: one column, `text_a`."""
+    with open(path, 'w', encoding='utf-8', newline='\n') as f:
+        f.write('text_a\n')
+        f.writelines(f'{sentence}\n' for sentence in sentences)
+
+
+def read_predictions(output, count):
+    """The newest prediction file of a `--test_save` name.
+
+    Args:
+        output: that name; the program appends epoch and steps.
+        count: rows that were predicted.
+
+    Returns:
+        (path, list of (label text, probability of it)).
+
+    Raises:
+        UserError: there is no such file, or it does not hold `count` predictions.
+    """
+    paths = sorted(glob.glob(glob.escape(output) + '.*'), key=os.path.getmtime)
+    if not paths:
+        raise UserError(f'{output}.*: no predictions were written.')
+    with open(paths[-1], encoding='utf-8') as f:
+        lines = f.read().splitlines()
+    if len(lines) != count:
+        raise bad_input(paths[-1], f'{len(lines)} predictions', f'{count}')
+    results = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            label, probabilities = line.split('\t')
+            values = [float(p) for p in probabilities.strip('[]').split()]
+            results.append((LABELS[int(float(label))], values[int(float(label))]))
+        except (ValueError, IndexError):
+            raise bad_input(paths[-1], repr(line), 'prediction<TAB>[probabilities]', line=number) from None
+    return paths[-1], results

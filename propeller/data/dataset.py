@@ -1,0 +1,277 @@
+"""Lazy data sets: a source, then operations that each make a new data set."""
+
+import collections
+import gzip
+import inspect
+import itertools
+import random
+
+import numpy as np
+
+from propeller.data.batching import pad_rows
+from propeller.data.prefetch import prefetch
+from propeller.errors import UserError, bad_input
+
+FORMATS = (None, 'GZIP')
+
+
+class Dataset:
+    """A sequence of elements that is made anew at each `iter()`. An element is one value, or a tuple or list of them.
+
+    `data_shapes` and `data_types` are taken from the first element if they are not set; its values must be numpy arrays
+    then. Two data sets are equal when name, shapes and types agree.
+    """
+
+    name = None
+
+    def __init__(self, make_iterator, data_shapes=None, data_types=None):
+        """Args:
+        make_iterator: function without arguments that starts a new iterator.
+        data_shapes: list of shapes, one per value of an element.
+        data_types: list of dtype names.
+        """
+        self._make_iterator = make_iterator
+        self._data_shapes = data_shapes
+        self._data_types = data_types
+
+    def __iter__(self):
+        return iter(self._make_iterator())
+
+    # -------------------------------------------------------------------------------------------------------- sources
+
+    @classmethod
+    def from_generator_func(cls, gen, data_shapes=None, data_types=None):
+        """What the generator function `gen` yields; it is called without arguments at each pass.
+
+        Raises:
+            ValueError: `gen` is not a generator function.
+        """
+        if not inspect.isgeneratorfunction(gen):
+            raise ValueError(f'{gen!r} must be a generator function')
+        return cls(gen, data_shapes, data_types)
+
+    @classmethod
+    def from_file(cls, path, format=None):
+        """Lines of a file as bytes, line end included.
+
+        Args:
+            path: the file.
+            format: None, or 'GZIP' for a gzip file.
+
+        Raises:
+            ValueError: the format is another one.
+            UserError: at iteration: the file cannot be read, is empty or is not gzip.
+        """
+        if format not in FORMATS:
+            raise ValueError(f'format {format!r} must be one of {FORMATS}')
+
+        def lines():
+            line = None
+            try:
+                with gzip.open(path) if format == 'GZIP' else open(path, 'rb') as f:
+                    for line in f:  # noqa: UP028 - the loop variable tells whether there was a line
+                        yield line
+            except (OSError, EOFError) as e:
+                raise bad_input(path, f'a file that cannot be read ({e})', f'{format or "text"} lines') from e
+            if line is None:
+                raise bad_input(path, 'an empty file', 'at least one line')
+
+        return cls(lines)
+
+    @classmethod
+    def from_list(cls, elements):
+        """The elements of a list.
+
+        Raises:
+            ValueError: it is not a list.
+        """
+        if not isinstance(elements, list):
+            raise ValueError(f'expected a list, found {type(elements).__name__}')
+        return cls(lambda: iter(elements))
+
+    # ---------------------------------------------------------------------------------------------- shapes and types
+
+    @property
+    def data_shapes(self):
+        """List of shapes, one per value of an element."""
+        return self._infer()[0]
+
+    @data_shapes.setter
+    def data_shapes(self, value):
+        self._data_shapes = value
+
+    @property
+    def data_types(self):
+        """List of dtype names, one per value of an element."""
+        return self._infer()[1]
+
+    @data_types.setter
+    def data_types(self, value):
+        self._data_types = value
+
+    def _infer(self):
+        if self._data_shapes is None or self._data_types is None:
+            iterator = iter(self)
+            try:
+                first = next(iterator)
+            except StopIteration:
+                raise UserError(
+                    f'data set {self.name!r}: found no element, expected one to take shapes from.'
+                ) from None
+            finally:
+                _close(iterator)
+            values = first if isinstance(first, (tuple, list)) else [first]
+            for value in values:
+                if not isinstance(value, (np.ndarray, np.generic)):
+                    raise ValueError(f'elements must be numpy arrays to take shapes from, not {type(value).__name__}')
+            shapes, types = [list(value.shape) for value in values], [value.dtype.name for value in values]
+            self._data_shapes = shapes if self._data_shapes is None else self._data_shapes
+            self._data_types = types if self._data_types is None else self._data_types
+        return self._data_shapes, self._data_types
+
+    def __eq__(self, other):
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        return (self.name, self.data_shapes, self.data_types) == (other.name, other.data_shapes, other.data_types)
+
+    # ----------------------------------------------------------------------------------------------------- operations
+
+    def apply(self, transform):
+        """A data set of what `transform`, a function from an iterator to an iterator, makes of each pass."""
+        return self._derived(lambda: transform(iter(self)))
+
+    def _derived(self, make_iterator):
+        derived = Dataset(make_iterator)
+        derived.name = self.name
+        return derived
+
+    def map(self, fn):
+        """`fn(element)`, or `fn(*element)` where the element is a tuple or a list."""
+        return self._derived(lambda: (_call(fn, element) for element in self))
+
+    def filter(self, fn):
+        """The elements for which `fn` (called as in `map`) is true."""
+        return self._derived(lambda: (element for element in self if _call(fn, element)))
+
+    def shuffle(self, buffer_size, seed=None):
+        """Random order within a reservoir: a random one of `buffer_size` held elements goes out as the next comes in.
+
+        Args:
+            buffer_size: elements held, at least 1.
+            seed: None, or any seed of Python's `random`: every pass then has the same order.
+        """
+        if buffer_size < 1:
+            raise ValueError(f'buffer_size {buffer_size} must be at least 1')
+        return self._derived(lambda: _shuffle(self, buffer_size, random.Random(seed)))
+
+    def repeat(self, n=-1):
+        """The data set `n` times over, without end if negative. Each round iterates anew, nothing is kept.
+
+        An iteration without end over a data set without elements ends at once.
+        """
+        return self._derived(lambda: _repeat(self, n))
+
+    def interleave(self, map_fn, cycle_length, block_length=1):
+        """`map_fn` makes an iterable of each element; `cycle_length` of them are open and give `block_length` items in
+        turn. One that is used up is replaced by that of the next element.
+        """
+        if cycle_length < 1 or block_length < 1:
+            raise ValueError(f'cycle_length {cycle_length} and block_length {block_length} must be at least 1')
+        return self._derived(lambda: _interleave(self, map_fn, cycle_length, block_length))
+
+    def shard(self, num_shards, index):
+        """Every `num_shards`-th element, from number `index` on."""
+        if not 0 <= index < num_shards:
+            raise ValueError(f'index {index} must be in 0 .. {num_shards - 1}')
+        return self._derived(lambda: itertools.islice(self, index, None, num_shards))
+
+    def take(self, count=1):
+        """The first `count` elements."""
+        return self._derived(lambda: itertools.islice(self, count))
+
+    def buffered(self, size=10):
+        """The same elements, up to `size` of them made ahead in a thread."""
+        return self._derived(lambda: _buffered(self, size))
+
+    def padded_batch(self, batch_size, pad_value=0, max_seqlen=None):
+        """Batches: a list of one array per value of an element. The last batch may be smaller.
+
+        Args:
+            batch_size: elements of a batch.
+            pad_value: one value, or a list of one per value of an element.
+            max_seqlen: width of the padded arrays (longer rows are cut); None is the longest of the batch.
+
+        Returns:
+            data set of lists: scalars are stacked to [B], 1-D arrays padded to [B, T], others stacked to [B, ...].
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size {batch_size} must be at least 1')
+        return self._derived(lambda: _padded_batches(self, batch_size, pad_value, max_seqlen))
+
+
+def _call(fn, element):
+    return fn(*element) if isinstance(element, (tuple, list)) else fn(element)
+
+
+def _close(iterator):
+    if hasattr(iterator, 'close'):
+        iterator.close()
+
+
+def _shuffle(elements, buffer_size, rng):
+    held = []
+    for element in elements:
+        if len(held) < buffer_size:
+            held.append(element)
+            continue
+        slot = rng.randrange(buffer_size)
+        yield held[slot]
+        held[slot] = element
+    rng.shuffle(held)
+    yield from held
+
+
+def _repeat(elements, n):
+    for _ in itertools.count() if n < 0 else range(n):
+        empty = True
+        for element in elements:
+            empty = False
+            yield element
+        if empty:
+            return
+
+
+def _interleave(elements, map_fn, cycle_length, block_length):
+    waiting = (iter(_call(map_fn, element)) for element in elements)
+    lanes = collections.deque(itertools.islice(waiting, cycle_length))
+    while lanes:
+        lane = lanes.popleft()
+        count = 0
+        for item in itertools.islice(lane, block_length):
+            count += 1
+            yield item
+        if count < block_length:  # used up: the next element takes its place in the circle
+            lane = next(waiting, None)
+        if lane is not None:
+            lanes.append(lane)
+
+
+def _buffered(elements, size):
+    with prefetch(elements, size) as items:
+        yield from items
+
+
+def _padded_batches(elements, batch_size, pad_value, max_seqlen):
+    iterator = iter(elements)
+    while batch := list(itertools.islice(iterator, batch_size)):
+        rows = [element if isinstance(element, (tuple, list)) else [element] for element in batch]
+        columns = list(zip(*rows, strict=True))
+        pad_values = pad_value if isinstance(pad_value, (tuple, list)) else [pad_value] * len(columns)
+        yield [_stack(column, pad, max_seqlen) for column, pad in zip(columns, pad_values, strict=True)]
+
+
+def _stack(column, pad_value, max_seqlen):
+    arrays = [np.asarray(value) for value in column]
+    if arrays[0].ndim != 1:
+        return np.stack(arrays)
+    return pad_rows(arrays, pad_value, np.result_type(*arrays), max_seqlen)

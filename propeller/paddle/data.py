@@ -1,0 +1,5 @@
+"""`propeller.data` of 2019."""
+
+from propeller.data.dataset import Dataset
+
+__all__ = ['Dataset']

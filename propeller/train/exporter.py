@@ -1,0 +1,109 @@
+"""What happens to a model that scored better than all before: kept as a checkpoint, or exported for inference."""
+
+import json
+import os
+
+from propeller.errors import UserError
+from propeller.log import get_logger
+from propeller.storage.folders import whole_folder
+from propeller.train.checkpoint import Checkpoints
+from propeller.types import RunMode
+
+log = get_logger(__name__)
+
+_BEST_FILE = 'best.json'
+
+
+class Exporter:
+    """Base: remembers the best results in `export_dir`, also over restarts.
+
+    Args:
+        export_dir: folder.
+        cmp_fn: function (old results, new results) -> whether the new ones are better; results are dicts data set name ->
+            dict metric name -> value. The first evaluation always counts as better.
+    """
+
+    def __init__(self, export_dir, cmp_fn):
+        self.export_dir, self.cmp_fn = export_dir, cmp_fn
+        self.best = self._remembered()
+
+    @property
+    def _best(self):
+        """The name under which programs of 2019 read it."""
+        return self.best
+
+    def _remembered(self):
+        path = os.path.join(self.export_dir, _BEST_FILE)
+        try:
+            with open(path, encoding='utf-8') as f:
+                return json.load(f)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as e:
+            raise UserError(f'{path}: cannot be read ({e}). Delete it to forget the best result.') from e
+
+    def export(self, session, program, results, gstep, sample):
+        """Called after each evaluation with its program, its results, and the inputs (without label) of one batch."""
+        results = {name: {k: float(v) for k, v in values.items()} for name, values in results.items()}
+        if self.best is not None and not self.cmp_fn(self.best, results):
+            return
+        self.write(session, program, gstep, sample)
+        self.best = results
+        path = os.path.join(self.export_dir, _BEST_FILE)
+        with open(path + '.tmp', 'w', encoding='utf-8') as f:
+            json.dump(results, f)
+        os.replace(path + '.tmp', path)
+        log.info('[Best Exporter]: export to %s at step %d', self.export_dir, gstep)
+
+    def write(self, session, program, gstep, sample):
+        """Write the model."""
+        raise NotImplementedError
+
+
+class BestExporter(Exporter):
+    """Keeps the best model as the checkpoint `export_dir/model_{gstep}`."""
+
+    def write(self, session, program, gstep, sample):
+        checkpoints = Checkpoints(self.export_dir, prefix='model_', keep=1, list_file='ckpt_info')
+        checkpoints.save(session, program, {'global_step': gstep})
+
+
+class BestInferenceModelExporter(Exporter):
+    """Exports the best model for inference to `export_dir/inference`.
+
+    Args:
+        export_dir, cmp_fn: see `Exporter`.
+        model_class_or_model_fn, hparams, dataset: if all three are given, the PREDICT graph is exported, otherwise the
+            graph of the evaluation. `dataset` gives the inputs, without label.
+    """
+
+    def __init__(self, export_dir, cmp_fn, model_class_or_model_fn=None, hparams=None, dataset=None):
+        super().__init__(export_dir, cmp_fn)
+        self.model, self.hparams, self.dataset = model_class_or_model_fn, hparams, dataset
+        self._predict_program = None
+
+    def write(self, session, program, gstep, sample):
+        if self.model is not None and self.dataset is not None:
+            program, sample = self._predict_graph(session), list(next(iter(self.dataset)))
+        spec = program.outputs.inference_spec
+        specs = spec if isinstance(spec, dict) else {'': spec}
+        with whole_folder(os.path.join(self.export_dir, 'inference'), replace=True) as work:
+            for name, one in specs.items():
+                folder = os.path.join(work, name) if name else work
+                os.makedirs(folder, exist_ok=True)
+                session.export_inference(program, one.inputs, one.outputs, folder, sample)
+
+    def _predict_graph(self, session):
+        """Built once: parameters are shared by name, so it always sees the live ones."""
+        if self._predict_program is None:
+            from propeller.train.learner import Learner
+            from propeller.types import RunConfig
+
+            learner = Learner(self.model, RunConfig(model_dir=self.export_dir), self.hparams)
+            self._predict_program = learner.build(session, 'eval', self.dataset, RunMode.PREDICT)
+        return self._predict_program
+
+
+# The name in 2019's documentation.
+BestInferenceExporter = BestInferenceModelExporter
+

@@ -1,0 +1,289 @@
+"""`Learner` and `train_and_eval`: a model, a data set and a `RunConfig` become a training run."""
+
+import itertools
+import os
+
+import numpy as np
+
+from propeller import summary
+from propeller.data.dataset import Dataset
+from propeller.data.prefetch import prefetch
+from propeller.errors import UserError
+from propeller.graph import Feed, Session, cuda_devices
+from propeller.log import get_logger
+from propeller.storage import open_tensors
+from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training
+from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook
+from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_loop
+from propeller.train.model import build_model_spec
+from propeller.train.record import EventWriter
+from propeller.types import RunMode
+
+log = get_logger(__name__)
+
+LIST_FILE = 'ckpt_info'
+DEFAULT_MAX_CKPT = 10
+
+
+class Variable:
+    """What `WarmStartSetting.predicate_fn` is asked about: a parameter's `name` and `shape`."""
+
+    def __init__(self, name, shape):
+        self.name, self.shape = name, shape
+
+
+class Learner:
+    """Trains, evaluates and predicts with one model.
+
+    Args:
+        model_class_or_model_fn: see `propeller.train.model.build_model_spec`.
+        run_config: `RunConfig`; `model_dir` is needed.
+        params: handed to the model as `config`.
+        warm_start_setting: `WarmStartSetting` or None.
+        use_cuda: run on GPU; None: if there is one.
+        seed: of initial values and dropout; None draws one.
+    Raises:
+        UserError: `run_config` has no `model_dir`.
+    """
+
+    def __init__(
+        self, model_class_or_model_fn, run_config, params=None, warm_start_setting=None, use_cuda=None, seed=None
+    ):
+        if not run_config.model_dir:
+            raise UserError('run_config: model_dir is missing: the folder for checkpoints.')
+        self.model, self.run_config, self.params = model_class_or_model_fn, run_config, params
+        self.warm_start_setting = warm_start_setting
+        self.use_cuda = bool(cuda_devices()) if use_cuda is None else use_cuda
+        self.seed = seed
+        keep = DEFAULT_MAX_CKPT if run_config.max_ckpt is None else run_config.max_ckpt
+        self.checkpoints = Checkpoints(run_config.model_dir, prefix='model_', keep=keep, list_file=LIST_FILE)
+
+    # ------------------------------------------------------------ the three verbs
+
+    def train(self, dataset, train_hooks=()):
+        """Train until the data end or `run_config` says stop; continues from the last checkpoint in `model_dir`.
+
+        Returns:
+            list of what the hooks' `after_train` gave.
+        """
+        return _TrainingRun(self, dataset, {}, train_hooks).run()
+
+    def evaluate(self, dataset, eval_hooks=()):
+        """Score the last checkpoint. Returns dict metric name -> numpy scalar, and the results of `eval_hooks`, if any."""
+        session, program = self._restored('eval', dataset, RunMode.EVAL, self._checkpoint(-1, None))
+        results = self.score(session, program, dataset)
+        others = [hook.after_train() for hook in eval_hooks]
+        step = read_state(self._checkpoint(-1, None))['global_step']
+        self.report('eval', results, step)
+        return (results, *others) if others else results
+
+    def predict(self, dataset, ckpt=-1, ckpt_path=None, steps=-1, split_batch=True):
+        """Predict with a checkpoint.
+
+        Args:
+            dataset: batches of features, without label.
+            ckpt: which checkpoint of `model_dir`, -1 the newest, -2 the one before ...
+            ckpt_path: a checkpoint folder instead.
+            steps: batches at most; -1 for all.
+            split_batch: yield one tuple per example; otherwise one list of arrays per batch.
+        Yields:
+            tuple of Python lists (or numbers), one per prediction; or a list of arrays.
+        """
+        session, program = self._restored('predict', dataset, RunMode.PREDICT, self._checkpoint(ckpt, ckpt_path))
+        batches = itertools.islice(dataset, None if steps < 0 else steps)
+        for _, fetched in evaluation_pass(session, program, batches, program.outputs.predictions):
+            if split_batch:
+                yield from zip(*(array.tolist() for array in fetched), strict=True)
+            else:
+                yield fetched
+
+    # ------------------------------------------------------------ parts
+
+    def build(self, session, name, dataset, mode):
+        """The program of one mode; its inputs are called `{name}_placeholder_{i}`."""
+        if not isinstance(dataset, Dataset):
+            raise UserError(f'The data set is a {type(dataset).__name__}, expected a propeller Dataset.')
+        dataset.name = name
+        feeds = [
+            Feed(f'{name}_placeholder_{i}', tuple(shape), np.dtype(dtype).name)
+            for i, (shape, dtype) in enumerate(zip(dataset.data_shapes, dataset.data_types, strict=True))
+        ]
+        return session.build(
+            feeds, lambda *features: build_model_spec(self.model, features, mode, self.params, self.run_config)
+        )
+
+    def score(self, session, program, dataset):
+        """Metrics of an evaluation program over `dataset`, at most `eval_max_steps` batches of it."""
+        batches = itertools.islice(dataset, self.run_config.eval_max_steps)
+        return run_metrics(session, program, batches, program.outputs.metrics)
+
+    def report(self, name, results, step):
+        """Log results, and write them to `eval_history/{name}` if tensorboardX is installed."""
+        log.info('*** eval res: %10s ***', name)
+        for metric, value in results.items():
+            log.info('%s\t%s', metric, value)
+        log.info('*' * 30)
+        writer = history_writer(os.path.join(self.run_config.model_dir, 'eval_history', name), step)
+        if writer:
+            with writer:
+                writer.add_scalars({k: float(v) for k, v in results.items()}, step)
+
+    def _checkpoint(self, index, path):
+        if path is not None:
+            return path
+        steps = self.checkpoints.steps() if self.checkpoints.newest() else []
+        if not -len(steps) <= index < len(steps):
+            raise UserError(f'{self.run_config.model_dir}: found {len(steps)} checkpoints, expected number {index} of them.')
+        return self.checkpoints.path(steps[index])
+
+    def _restored(self, name, dataset, mode, folder):
+        session = Session(self.use_cuda, self.seed)
+        program = self.build(session, name, dataset, mode)
+        session.initialize(program)
+        restore_parameters(folder, session, program)
+        return session, program
+
+
+class _TrainingRun:
+    """One call of `train`, with or without evaluation on the way."""
+
+    def __init__(self, learner, train_dataset, eval_datasets, train_hooks=(), eval_hooks=(), exporters=()):
+        self.learner, self.config = learner, learner.run_config
+        self.session = Session(learner.use_cuda, learner.seed)
+        self.dataset = train_dataset
+        with summary.recording() as self.summaries:
+            self.program = learner.build(self.session, 'train', train_dataset, RunMode.TRAIN)
+        self.eval_sets = eval_datasets
+        self.eval_programs = {
+            name: learner.build(self.session, 'eval', dataset, RunMode.EVAL) for name, dataset in eval_datasets.items()
+        }
+        self.train_hooks, self.eval_hooks, self.exporters = list(train_hooks), list(eval_hooks), list(exporters)
+        self.results = {}
+        self.position = 0
+
+    def run(self):
+        self.session.initialize(self.program)
+        self._warm_start()
+        state = self._restore()
+        step = state['global_step'] if state else 0
+        self.position = state['data_position'] if state else 0
+        writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
+        hooks = self._hooks(writer)
+        batches = itertools.islice(self.dataset, self.position, None)
+        with prefetch(batches) as ready:
+            results = train_loop(self.session, self.program, ready, hooks, LoopState(step))
+        if writer:
+            writer.close()
+        return results
+
+    def _warm_start(self):
+        setting = self.learner.warm_start_setting
+        if setting is None:
+            return
+        tensors = open_tensors(setting.from_dir)
+        for name, shape in self.program.parameters().items():
+            if setting.predicate_fn(Variable(name, shape)):
+                if name not in tensors:
+                    raise UserError(f'{setting.from_dir}: no {name}, which the warm start asks for.')
+                self.session.write(name, tensors[name])
+                log.info('warm start: %s', name)
+
+    def _restore(self):
+        folder = self.learner.checkpoints.newest()
+        if folder is None:
+            return None
+        state = restore_training(folder, self.session, self.program)
+        self.session.set_random_state(state['random_state'])
+        log.info('continuing from %s', folder)
+        return state
+
+    def _hooks(self, writer):
+        config, spec = self.config, self.program.outputs
+        skip = config.skip_steps or 0
+        hooks = [StopAtStepHook(config.max_steps, config.run_steps)]
+        hooks.append(LoggingHook(spec.loss, config.log_steps or 10, skip, writer, self.summaries))
+        hooks += [*(spec.train_hooks or ()), *self.train_hooks]
+        if self.eval_programs:
+            hooks.append(PeriodicEvaluationHook(self._evaluate, config.eval_steps or 1000, skip))
+        hooks.append(CheckpointSaverHook(self._save, config.save_steps or 1000))
+        return hooks
+
+    def _save(self, state):
+        consumed = self.position + state.step
+        saved = {
+            'global_step': state.gstep,
+            'data_position': consumed,
+            'random_state': self.session.random_state(),
+            'seed': self.session.seed,
+        }
+        return self.learner.checkpoints.save(self.session, self.program, saved)
+
+    def _evaluate(self, gstep):
+        self.results = {}
+        for name, program in self.eval_programs.items():
+            self.results[name] = self.learner.score(self.session, program, self.eval_sets[name])
+            self.learner.report(name, self.results[name], gstep)
+        for hook in self.eval_hooks:
+            hook.after_train()
+        if self.exporters:
+            name, program = next(iter(self.eval_programs.items()))
+            sample = list(next(iter(self.eval_sets[name])))[:-1]
+            for exporter in self.exporters:
+                exporter.export(self.session, program, self.results, gstep, sample)
+
+
+def train_and_eval(
+    *,
+    model_class_or_model_fn=None,
+    params=None,
+    run_config=None,
+    train_dataset=None,
+    eval_dataset=None,
+    warm_start_setting=None,
+    train_hooks=(),
+    eval_hooks=(),
+    exporters=(),
+    use_cuda=None,
+    seed=None,
+):
+    """Train, and evaluate every `run_config.eval_steps` steps with the live parameters.
+
+    Args:
+        model_class_or_model_fn, params, run_config, warm_start_setting, use_cuda, seed: see `Learner`.
+        train_dataset: propeller `Dataset` of batches, the label last.
+        eval_dataset: one such data set, or dict name -> data set, all of the same shapes and types.
+        train_hooks: `RunHook`s of the training loop.
+        eval_hooks: hooks whose `after_train` is called after each evaluation.
+        exporters: see `propeller.train.exporter`.
+    Returns:
+        dict data set name -> dict metric name -> value, of the last evaluation.
+    Raises:
+        UserError: an argument is missing, or the evaluation sets differ in shape or type.
+    """
+    needed = {
+        'model_class_or_model_fn': model_class_or_model_fn,
+        'params': params,
+        'run_config': run_config,
+        'train_dataset': train_dataset,
+        'eval_dataset': eval_dataset,
+    }
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise UserError(f'train_and_eval needs {", ".join(missing)}.')
+    eval_sets = eval_dataset if isinstance(eval_dataset, dict) else {'eval': eval_dataset}
+    kinds = {(str(d.data_shapes), str(d.data_types)) for d in eval_sets.values() if isinstance(d, Dataset)}
+    if len(kinds) > 1:
+        raise UserError(f'The evaluation sets {", ".join(eval_sets)} differ in shapes or types: {sorted(kinds)}.')
+    learner = Learner(model_class_or_model_fn, run_config, params, warm_start_setting, use_cuda, seed)
+    run = _TrainingRun(learner, train_dataset, eval_sets, train_hooks, eval_hooks, exporters)
+    run.run()
+    return run.results
+
+
+def history_writer(folder, step):
+    """`EventWriter` in `folder`, or None with one log line where tensorboardX is not installed."""
+    try:
+        return EventWriter(folder, resume_step=step)
+    except UserError as e:
+        log.warning('%s: no history written (%s)', folder, e)
+        return None

@@ -1,0 +1,251 @@
+import errno
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+import pytest
+
+from ernie.reader import classify, tokenized_set
+from ernie.reader.classify import ClassifyReader
+from ernie.reader.tokenized_set import ArrayWriter, SetCache, TokenizedSet, cache_folder, collect
+from ernie.tokenization import CharTokenizer, FullTokenizer
+from propeller.errors import UserError
+
+ROWS = 'text_a\tlabel\tqid\n今天 好\t1\t5\n\t0\t6\nBad 天\t1\t7\n'
+ARRAYS = TokenizedSet.ARRAYS
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(SetCache, '_warned', set())
+    return tmp_path / 'cache' / 'tokenized'
+
+
+@pytest.fixture
+def vocab(tmp_path):
+    path = tmp_path / 'vocab.txt'
+    path.write_text('\n'.join(['[PAD]', '[CLS]', '[SEP]', '[MASK]', '[UNK]', *'今天好', 'bad', 'Bad']))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / 'data.tsv'
+    path.write_text(ROWS, encoding='utf-8')
+    return path
+
+
+@pytest.fixture
+def tokenizings(monkeypatch):
+    """Counts how often rows are encoded."""
+    calls = []
+    encode = classify.RowEncoder.__call__
+    monkeypatch.setattr(classify.RowEncoder, '__call__', lambda self, rows: calls.append(1) or encode(self, rows))
+    return calls
+
+
+def same(left, right):
+    return all(
+        np.array_equal(getattr(left, name), getattr(right, name))
+        and getattr(left, name).dtype == getattr(right, name).dtype
+        for name in ARRAYS
+    )
+
+
+def test_the_second_reading_takes_the_cache(vocab, data, folder, tokenizings, capsys):
+    tokenizer = FullTokenizer(str(vocab))
+    fresh = ClassifyReader(tokenizer, cache=False).read(data)
+    first = ClassifyReader(tokenizer).read(data)
+    second = ClassifyReader(FullTokenizer(str(vocab))).read(data)
+    assert len(tokenizings) == 2
+    assert same(first, fresh) and same(second, fresh)
+    assert type(second.ids) is np.ndarray and not second.ids.flags.writeable
+    entries = os.listdir(folder)
+    assert len(entries) == 1 and len(entries[0]) == 64
+    assert '3 rows, 11 tokens, from the cache' in capsys.readouterr().err
+
+
+def test_another_name_for_the_same_content_is_found(vocab, data, tokenizings, tmp_path):
+    reader = ClassifyReader(FullTokenizer(str(vocab)))
+    reader.read(data)
+    moved = tmp_path / 'moved.tsv'
+    os.rename(data, moved)
+    assert reader.read(moved).path == str(moved)
+    assert len(tokenizings) == 1
+
+
+def test_whatever_changes_the_ids_changes_the_key(vocab, data, tmp_path, tokenizings):
+    def keys():
+        full = FullTokenizer(str(vocab))
+        yield ClassifyReader(full)
+        yield ClassifyReader(full, max_seq_len=9)
+        yield ClassifyReader(full, num_labels=3)
+        yield ClassifyReader(full, label_map={'0': 1, '1': 0})
+        yield ClassifyReader(full, label_map={'0': 0, '1': 1})
+        yield ClassifyReader(full, task_kind='regression')
+        yield ClassifyReader(full, task_kind='predict')
+        yield ClassifyReader(full, for_cn=False)
+        yield ClassifyReader(full, skip_bad_rows=True)
+        yield ClassifyReader(FullTokenizer(str(vocab), do_lower_case=False))
+        yield ClassifyReader(CharTokenizer(str(vocab)))
+        vocab.write_text(vocab.read_text() + '\nmore')
+        yield ClassifyReader(FullTokenizer(str(vocab)))
+
+    readers = list(keys())
+    for reader in readers:
+        reader.read(data)
+    data.write_text(ROWS.replace('好', '今'), encoding='utf-8')
+    readers[0].read(data)
+    assert len(tokenizings) == len(readers) + 1
+
+
+def test_an_unknown_tokenizer_is_not_cached(vocab, data, folder):
+    class Own(FullTokenizer):
+        pass
+
+    assert len(ClassifyReader(Own(str(vocab))).read(data)) == 3
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize('array', [*ARRAYS, None])
+@pytest.mark.parametrize('damage', ['flip', 'cut', 'remove', 'empty'])
+def test_a_damaged_entry_is_made_anew(vocab, data, folder, tokenizings, damage, array, capsys):
+    reader = ClassifyReader(FullTokenizer(str(vocab)))
+    expected = collect(reader._chunks(str(data), None, classify._file_state(data)))
+    reader.read(data)
+    entry = folder / os.listdir(folder)[0]
+    file = entry / (f'{array}.npy' if array else tokenized_set.META)
+    content = file.read_bytes()
+    if damage == 'remove':
+        file.unlink()
+    else:
+        flipped = content[:-1] + bytes([content[-1] ^ 1])
+        file.write_bytes({'flip': flipped, 'cut': content[:-1], 'empty': b''}[damage])
+    count = len(tokenizings)
+    assert same(reader.read(data), expected)
+    assert len(tokenizings) == count + 1
+    assert 'damaged' in capsys.readouterr().err
+    assert same(reader.read(data), expected)
+    assert len(tokenizings) == count + 1
+    assert os.listdir(folder) == [entry.name]
+
+
+def test_an_entry_with_a_pickle_in_it_is_not_run(vocab, data, folder, tmp_path):
+    reader = ClassifyReader(FullTokenizer(str(vocab)))
+    reader.read(data)
+    entry = folder / os.listdir(folder)[0]
+
+    class Run:
+        def __reduce__(self):
+            return pathlib.Path.touch, (tmp_path / 'was_run',)
+
+    np.save(entry / 'labels.npy', np.array([Run()], object), allow_pickle=True)
+    made = json.loads((entry / tokenized_set.META).read_text())
+    made['crc32']['labels'] = tokenized_set._crc32(entry / 'labels.npy')
+    (entry / tokenized_set.META).write_text(json.dumps(made))
+    assert reader.read(data).labels.tolist() == [1, 0, 1]
+    assert not (tmp_path / 'was_run').exists()
+
+
+def test_errors_leave_nothing_behind(vocab, data, folder):
+    data.write_text(ROWS + 'x\t9\t1\n', encoding='utf-8')
+    with pytest.raises(UserError, match=r'data\.tsv:5'):
+        ClassifyReader(FullTokenizer(str(vocab))).read(data)
+    assert os.listdir(folder) == []
+
+
+def test_skipped_rows_are_listed_again_from_the_cache(vocab, data, tokenizings):
+    data.write_text(ROWS + 'x\t9\t1\nx\n', encoding='utf-8')
+    first, second = (ClassifyReader(FullTokenizer(str(vocab)), skip_bad_rows=True).read(data) for _ in range(2))
+    assert len(tokenizings) == 1
+    assert first.bad_rows.messages() == second.bad_rows.messages()
+    assert len(second.bad_rows) == 2 and second.bad_rows.rows[1] == (
+        6,
+        'found 1 cells, expected 3 as in the header (text_a, label, qid)',
+    )
+
+
+def test_a_concurrent_writer_is_harmless(vocab, data, folder, monkeypatch):
+    reader = ClassifyReader(FullTokenizer(str(vocab)))
+    chunks = reader._chunks
+
+    def chunks_while_another_writes(*args):
+        yield from chunks(*args)
+        monkeypatch.setattr(reader, '_chunks', chunks)
+        ClassifyReader(FullTokenizer(str(vocab))).read(data)
+
+    monkeypatch.setattr(reader, '_chunks', chunks_while_another_writes)
+    made = reader.read(data)
+    assert same(made, ClassifyReader(FullTokenizer(str(vocab)), cache=False).read(data))
+    assert len(os.listdir(folder)) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(vocab, data, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'file'))
+    for _ in range(2):
+        assert len(ClassifyReader(FullTokenizer(str(vocab))).read(data)) == 3
+    assert capsys.readouterr().err.count('cannot be written') == 1
+
+
+def test_a_full_disk_is_done_without(vocab, data, folder, monkeypatch, capsys):
+    append = ArrayWriter.append
+
+    def full(self, chunk):
+        if 'lines' in self._file.name:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        append(self, chunk)
+
+    monkeypatch.setattr(ArrayWriter, 'append', full)
+    made = ClassifyReader(FullTokenizer(str(vocab)), skip_bad_rows=True).read(data)
+    assert len(made) == 3 and made.bad_rows.count == 0
+    assert os.listdir(folder) == []
+    assert 'No space left' in capsys.readouterr().err
+
+
+def test_a_file_that_changes_meanwhile_is_not_kept(vocab, data, folder, monkeypatch):
+    reader = ClassifyReader(FullTokenizer(str(vocab)))
+    chunks = classify.map_ordered
+
+    def changing(*args):
+        yield from chunks(*args)
+        data.write_text(ROWS + 'x\t1\t1\n', encoding='utf-8')
+
+    monkeypatch.setattr(classify, 'map_ordered', changing)
+    with pytest.raises(UserError, match='changed while it was read'):
+        reader.read(data)
+    assert os.listdir(folder) == []
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(vocab, data, folder):
+    old, young = folder / ('0' * 64 + '.tmp-old'), folder / ('0' * 64 + '.tmp-young')
+    for path in (old, young):
+        path.mkdir(parents=True)
+    day_before = time.time() - 2 * tokenized_set.STALE_SECONDS
+    os.utime(old, (day_before, day_before))
+    ClassifyReader(FullTokenizer(str(vocab))).read(data)
+    assert not old.exists() and young.exists()
+
+
+def test_cache_folder():
+    home = os.path.expanduser('~')
+    assert cache_folder({'ERNIE_CACHE': '/a', 'XDG_CACHE_HOME': '/b'}) == '/a/tokenized'
+    assert cache_folder({'XDG_CACHE_HOME': '/b'}) == '/b/ernie/tokenized'
+    assert cache_folder({}) == f'{home}/.cache/ernie/tokenized'
+
+
+@pytest.mark.parametrize('shape', [(), (3,), (2, 5)])
+@pytest.mark.parametrize('dtype', [np.int32, np.int64, np.float32, np.bool_])
+def test_array_writer_makes_files_that_numpy_reads(tmp_path, shape, dtype):
+    rng = np.random.default_rng(0)
+    chunks = [(rng.random((n, *shape)) * 9).astype(dtype) for n in (3, 0, 1, 7)]
+    writer = ArrayWriter(tmp_path / 'a.npy')
+    for chunk in chunks:
+        writer.append(chunk)
+    writer.finish()
+    loaded = np.load(tmp_path / 'a.npy', allow_pickle=False)
+    assert loaded.dtype == dtype and np.array_equal(loaded, np.concatenate(chunks))
+    assert np.load(tmp_path / 'a.npy', mmap_mode='r').offset % 64 == 0

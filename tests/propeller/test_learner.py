@@ -1,0 +1,188 @@
+"""Learner, train_and_eval and exporters on a model small enough to compute by hand."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import propeller.paddle as propeller
+from propeller import graph
+from propeller.errors import UserError
+from propeller.graph import F, run_exported
+from propeller.storage import open_tensors
+from propeller.train.metrics import MSE, Mean
+
+ROWS, WIDTH = 37, 3
+TRUE_WEIGHT = np.array([[0.5], [-1.0], [2.0]], np.float32)
+
+
+class Line(propeller.train.Model):
+    """y = x w, with dropout on x so that the random state matters."""
+
+    def forward(self, features):
+        x = features[0]
+        if self.mode == propeller.RunMode.TRAIN and self.config.dropout:
+            x = F.dropout(x, self.config.dropout)
+        return graph.paddle.matmul(x, graph.parameter('w', [WIDTH, 1], graph.truncated_normal(0.1)))
+
+    def loss(self, predictions, label):
+        return F.mse_loss(predictions, label)
+
+    def backward(self, loss):
+        graph.minimize(loss, lambda step: 0.05, clip_norm=1.0)
+
+    def metrics(self, predictions, label):
+        return {'mse': MSE(label, predictions)}
+
+
+def dataset(repeat=1, labelled=True):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(ROWS, WIDTH)).astype(np.float32)
+    y = x @ TRUE_WEIGHT
+
+    def batches():
+        for _ in range(repeat):
+            for start in range(0, ROWS, 5):
+                end = start + 5
+                yield [x[start:end], y[start:end]] if labelled else [x[start:end]]
+
+    shapes, types = [[-1, WIDTH], [-1, 1]], ['float32', 'float32']
+    n = 2 if labelled else 1
+    return propeller.data.Dataset.from_generator_func(batches, data_shapes=shapes[:n], data_types=types[:n])
+
+
+def config(folder, **kw):
+    settings = dict(model_dir=str(folder), save_steps=4, eval_steps=5, log_steps=3, skip_steps=0)
+    return propeller.RunConfig(**{**settings, **kw})
+
+
+def params(dropout=0.0):
+    return propeller.HParams(dropout=dropout)
+
+
+def weight(folder):
+    return open_tensors(str(folder))['w']
+
+
+def test_train_and_eval_learns_and_reports(tmp_path):
+    results = propeller.train_and_eval(
+        model_class_or_model_fn=Line,
+        params=params(),
+        run_config=config(tmp_path / 'run', max_steps=150),
+        train_dataset=dataset(repeat=30),
+        eval_dataset={'dev': dataset(), 'other': dataset()},
+        seed=1,
+    )
+    np.testing.assert_allclose(weight(tmp_path / 'run' / 'model_150'), TRUE_WEIGHT, atol=0.05)
+    assert set(results) == {'dev', 'other'}
+    x_loss = float(results['dev']['loss'])
+    assert x_loss < 0.01
+    assert results['dev']['mse'] == pytest.approx(x_loss, rel=0.2)  # mean of batches against mean of rows
+    listed = (tmp_path / 'run' / 'ckpt_info').read_text().split()
+    assert listed[-1] == 'model_150'
+    assert len(listed) == 10
+    assert sorted(listed) == sorted(p.name for p in (tmp_path / 'run').iterdir() if p.name.startswith('model_'))
+
+
+def test_resume_equals_an_undisturbed_run(tmp_path, monkeypatch):
+    def run(folder, **kw):
+        learner = propeller.Learner(Line, config(folder, **kw), params(dropout=0.3), seed=7)
+        learner.train(dataset(repeat=4))
+
+    run(tmp_path / 'whole', max_steps=20)
+    run(tmp_path / 'parts', max_steps=8)
+    run(tmp_path / 'parts', max_steps=20)
+    for name in ('model.safetensors', 'optimizer.safetensors'):
+        a, b = (open_tensors(str(tmp_path / d / 'model_20' / name)) for d in ('whole', 'parts'))
+        assert list(a) == list(b)
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_evaluate_and_predict_use_the_checkpoint(tmp_path):
+    learner = propeller.Learner(Line, config(tmp_path, max_steps=16), params(), seed=3)
+    learner.train(dataset(repeat=4))
+    w = weight(tmp_path / 'model_16')
+    predicted = list(learner.predict(dataset(labelled=False)))
+    rows = np.concatenate([batch[0] for batch in dataset(labelled=False)])
+    np.testing.assert_allclose([p[0] for p in predicted], rows @ w, rtol=1e-5, atol=1e-6)
+    older = list(learner.predict(dataset(labelled=False), ckpt=-2, steps=1))
+    np.testing.assert_allclose([p[0] for p in older], rows[:5] @ weight(tmp_path / 'model_12'), rtol=1e-5, atol=1e-6)
+    results = learner.evaluate(dataset())
+    labels = rows @ TRUE_WEIGHT
+    assert results['mse'] == pytest.approx(float(((rows @ w - labels) ** 2).mean()), rel=1e-4)
+    whole = list(learner.predict(dataset(labelled=False), split_batch=False))
+    assert [len(batch[0]) for batch in whole] == [5] * 7 + [2]
+
+
+def test_function_style_model(tmp_path):
+    def model_fn(features, mode, params, run_config):
+        if mode == propeller.RunMode.PREDICT:
+            return propeller.ModelSpec(predictions=[Line(params, mode).forward(features)], mode=mode)
+        *inputs, label = features
+        line = Line(params, mode, run_config)
+        predictions = line.forward(inputs)
+        loss = line.loss(predictions, label)
+        if mode == propeller.RunMode.TRAIN:
+            line.backward(loss)
+        return propeller.ModelSpec(loss=loss, predictions=[predictions], metrics={'m': Mean(loss)}, mode=mode)
+
+    learner = propeller.Learner(model_fn, config(tmp_path, max_steps=3), params(), seed=3)
+    learner.train(dataset())
+    assert float(learner.evaluate(dataset())['m']) == pytest.approx(float(learner.evaluate(dataset())['loss']))
+    assert len(list(learner.predict(dataset(labelled=False)))) == ROWS
+
+
+def test_best_exporters(tmp_path):
+    smaller = lambda old, new: new['eval']['loss'] < old['eval']['loss']  # noqa: E731
+    best = propeller.train.BestExporter(str(tmp_path / 'best'), smaller)
+    inference = propeller.train.BestInferenceModelExporter(
+        str(tmp_path / 'served'), smaller, Line, params(), dataset(labelled=False)
+    )
+    propeller.train_and_eval(
+        model_class_or_model_fn=Line,
+        params=params(),
+        run_config=config(tmp_path / 'run', max_steps=10),
+        train_dataset=dataset(repeat=3),
+        eval_dataset=dataset(),
+        exporters=[best, inference],
+        seed=2,
+    )
+    kept = [p.name for p in (tmp_path / 'best').iterdir() if p.is_dir()]
+    assert kept == ['model_10']
+    x = np.ones((4, WIDTH), np.float32)
+    (out,) = run_exported(str(tmp_path / 'served' / 'inference'), [x])
+    np.testing.assert_allclose(out, x @ weight(tmp_path / 'best' / 'model_10'), rtol=1e-5)
+    assert best._best == json.loads((tmp_path / 'best' / 'best.json').read_text())
+    again = propeller.train.BestExporter(str(tmp_path / 'best'), smaller)
+    assert again.best == best.best
+
+
+def test_warm_start_loads_what_the_predicate_names(tmp_path):
+    learner = propeller.Learner(Line, config(tmp_path / 'a', max_steps=4), params(), seed=3)
+    learner.train(dataset())
+    setting = propeller.WarmStartSetting(lambda v: v.name == 'w', str(tmp_path / 'a' / 'model_4'))
+    seen = []
+
+    class Peek(propeller.train.RunHook):
+        def before_train(self, program):
+            seen.append(program)
+
+    warm = propeller.Learner(Line, config(tmp_path / 'b', max_steps=1), params(), setting, seed=9)
+    warm.train(dataset(), [Peek()])
+    # One update at rate 0.05 moves Adam's parameters by at most 0.05.
+    assert np.abs(weight(tmp_path / 'b' / 'model_1') - weight(tmp_path / 'a' / 'model_4')).max() <= 0.0501
+    assert len(seen) == 1
+
+
+def test_errors_name_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match='model_dir'):
+        propeller.Learner(Line, propeller.RunConfig())
+    with pytest.raises(UserError, match='Dataset'):
+        propeller.Learner(Line, config(tmp_path), params()).train([1, 2])
+    with pytest.raises(UserError, match='eval_dataset'):
+        propeller.train_and_eval(model_class_or_model_fn=Line, params=params(), run_config=config(tmp_path))
+    with pytest.raises(UserError, match='0 checkpoints'):
+        next(propeller.Learner(Line, config(tmp_path), params()).predict(dataset(labelled=False)))
+    assert not os.listdir(tmp_path)
