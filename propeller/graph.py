@@ -1,10 +1,11 @@
 """Everything that touches Paddle's program API: programs, parameters, optimizer, execution, random state.
 
-Another version of Paddle should cost this one file. The rest of the code calls `paddle` and `paddle.nn.functional` only for
-stateless layers (matmul, softmax, dropout ...), which have been stable for years.
+Another version of Paddle should cost this one file. The rest of the code calls `paddle` and `paddle.nn.functional` only
+for stateless layers (matmul, softmax, dropout ...), which have been stable for years.
 
-The static graph of Paddle 3 is PIR. A training program and its evaluation program are built apart, by the same code in two
-modes; they share parameters because both refer to them by name in one scope. Only the training program is initialised.
+The static graph of Paddle 3 is PIR. A training program and its evaluation program are built apart, by the same code in
+two modes; they share parameters because both refer to them by name in one scope. Only the training program is
+initialised.
 """
 
 import contextlib
@@ -120,7 +121,7 @@ class _Rule(NamedTuple):
 
 @contextlib.contextmanager
 def parameter_rules(frozen=None, rate=None):
-    """For the parameters made inside: `frozen(name)` -> bool (never trained), `rate(name)` -> share of the learning rate."""
+    """For parameters made inside: `frozen(name)` -> bool (not trained), `rate(name)` -> share of the learning rate."""
     rules = _build.get().rules
     rules.append(_Rule(frozen or (lambda name: False), rate or (lambda name: 1.0)))
     try:
@@ -143,7 +144,7 @@ class _Schedule(paddle.optimizer.lr.LRScheduler):
 def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=None):
     """Append AdamW (beta 0.9 and 0.999, epsilon 1e-8) to the program being built.
 
-    p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)   (Loshchilov and Hutter 2019, algorithm 2)
+    p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)   (Loshchilov, Hutter 2019, algorithm 2)
 
     Args:
         loss: scalar value.

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
-from ernie.finetune.setup import split_list
+from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
 from ernie.metrics.report import class_report, multilabel_report
@@ -38,7 +38,7 @@ class ClassificationTask(Task):
         if self.metric == 'simple_accuracy':  # the default stands for the task's own metric
             self.metric = DEFAULT_METRIC[self.kind]
         check_metric(self.metric, self.kind == 'regression', self.kind == 'multilabel')
-        self.class_weights = None
+        self.class_weights = self._class_weights()
 
     def _label_map(self):
         if self.kind == 'regression':
@@ -65,21 +65,22 @@ class ClassificationTask(Task):
             names[index] = name
         return names
 
-    def prepare_training(self, rows):
+    def _class_weights(self):
         weights = self.args.class_weights
-        if not weights:
-            return
-        if self.kind == 'regression':
+        if weights and self.kind == 'regression':
             raise UsageError('--class_weights: regression has no classes.')
-        if weights == 'balanced':
+        return _floats(weights, self.num_labels) if weights and weights != 'balanced' else None
+
+    def prepare_training(self, rows):
+        if not self.args.class_weights:
+            return
+        if self.args.class_weights == 'balanced':
             counts = (
                 rows.labels.sum(axis=0)
                 if self.kind == 'multilabel'
                 else np.bincount(rows.labels, minlength=self.num_labels)
             )
             self.class_weights = [float(w) for w in len(rows) / (self.num_labels * np.maximum(counts, 1))]
-        else:
-            self.class_weights = _floats(weights, self.num_labels)
         log.info(
             'class weights: %s',
             ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),
@@ -182,9 +183,7 @@ class ClassificationTask(Task):
 
     def write_predictions(self, predictor, rows, path):
         outputs, _ = predictor.collect(rows, labelled=False)
-        folder = os.path.dirname(path)
-        if folder:
-            os.makedirs(folder, exist_ok=True)
+        make_folder(os.path.dirname(path))
         with replacing(path) as partial, open(partial, 'w', encoding='utf-8') as f:
             for i, output in enumerate(outputs):
                 cells = [self._prediction(output), _array_text(output)]

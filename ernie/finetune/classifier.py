@@ -1,8 +1,8 @@
 """Classification, regression and multi-label classification of one text or a pair: the graph of the task.
 
-Inputs, in order: token ids, sentence types, positions (int64 [B, T]), mask (float32 [B, T]), task ids (int64 [B, T], only
-with `use_task_id`), and for training and evaluation the label: int64 [B, 1] for classes, float32 [B, 1] for regression,
-float32 [B, num_labels] for multi-label.
+Inputs, in order: token ids, sentence types, positions (int64 [B, T]), mask (float32 [B, T]), task ids (int64 [B, T],
+only with `use_task_id`), and for training and evaluation the label: int64 [B, 1] for classes, float32 [B, 1] for
+regression, float32 [B, num_labels] for multi-label.
 """
 
 import numpy as np
@@ -47,8 +47,12 @@ class ErnieClassifier(Model):
         return logits if kind == 'regression' else F.softmax(logits) if kind == 'classify' else F.sigmoid(logits)
 
     def loss(self, predictions, label):
-        """Mean over the batch of cross-entropy (classes), squared error (regression), binary cross-entropy (labels)."""
-        logits, kind, weights = predictions[0], self.config.kind, self.config.get('class_weights')
+        """Mean over the batch of cross-entropy (classes), squared error (regression), binary cross-entropy (labels).
+
+        Class weights count in training only: the loss of a dev set is comparable between runs.
+        """
+        logits, kind = predictions[0], self.config.kind
+        weights = self.config.get('class_weights') if self.mode == RunMode.TRAIN else None
         if kind == 'regression':
             return F.mse_loss(logits, label)
         table = paddle.assign(np.asarray(weights, np.float32)) if weights else None

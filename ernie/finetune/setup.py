@@ -6,6 +6,7 @@ import tempfile
 
 from ernie.checkpoint import open_model
 from ernie.config import ErnieConfig
+from ernie.optimization import SCHEDULERS
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
@@ -28,8 +29,9 @@ def check_flags(args):
     """
     _check_work(args)
     _check_numbers(args)
-    if args.tokenizer not in TOKENIZERS:
-        raise UsageError(f'--tokenizer {args.tokenizer}: expected one of {", ".join(TOKENIZERS)}.')
+    for flag, allowed in (('tokenizer', TOKENIZERS), ('lr_scheduler', SCHEDULERS)):
+        if getattr(args, flag) not in allowed:
+            raise UsageError(f'--{flag} {getattr(args, flag)}: expected one of {", ".join(allowed)}.')
     if args.use_fp16:
         raise UsageError('--use_fp16 true: half precision is not available yet; leave it out.')
     if int(os.environ.get('PADDLE_TRAINERS_NUM', '1')) > 1:
@@ -52,18 +54,30 @@ def _check_work(args):
         raise UsageError('--do_train, --do_val, --do_test are all false: at least one must be true.')
     if args.do_train and not args.train_set:
         raise UsageError('--do_train true needs --train_set.')
-    for wanted, files, flag in ((args.do_val, args.dev_set, 'dev_set'), (args.do_test, args.test_set, 'test_set')):
-        if wanted and not files and not args.do_train:
-            other = args.test_set if flag == 'dev_set' else args.dev_set
-            if not other:
-                raise UsageError('--do_train false: give --dev_set to evaluate or --test_set to predict.')
+    work = args.do_train or (args.do_val and args.dev_set) or (args.do_test and args.test_set) or args.diagnostic
+    if not work:
+        raise UsageError(
+            '--do_train false, and nothing else to do: give --dev_set with --do_val true to evaluate, '
+            'or --test_set with --do_test true to predict.'
+        )
     if not args.do_train and not args.init_checkpoint:
         raise UsageError('--do_train false needs --init_checkpoint: the model to evaluate.')
+    _check_outputs(args)
+
+
+def _check_outputs(args):
     tests, saves = split_list(args.test_set), split_list(args.test_save)
     if args.do_test and tests and len(saves) != len(tests):
         raise UsageError(f'--test_save names {len(saves)} files for {len(tests)} files of --test_set.')
     if bool(args.diagnostic) != bool(args.diagnostic_save):
         raise UsageError('--diagnostic and --diagnostic_save belong together.')
+    if args.do_test and tests and len({os.path.abspath(path) for path in saves}) != len(saves):
+        raise UsageError(f'--test_save {args.test_save}: one file twice; one would overwrite the other.')
+    if args.do_test and tests:
+        for path in saves:
+            check_writable(os.path.dirname(path), '--test_save')
+    if args.diagnostic:
+        check_writable(os.path.dirname(args.diagnostic_save), '--diagnostic_save')
 
 
 def _check_numbers(args):
@@ -89,18 +103,30 @@ def _check_numbers(args):
             raise UsageError(f'--{name} {value}: expected a number above 0.')
 
 
-def check_writable(folder):
-    """Make `folder` and prove that files can be written there.
+def make_folder(folder):
+    """Make `folder` with its parents; '' is the working directory.
 
     Raises:
-        UserError: they cannot.
+        UserError: it cannot be made.
     """
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        os.makedirs(folder or '.', exist_ok=True)
+    except OSError as e:
+        raise UserError(f'{folder}: cannot make this folder ({e.strerror or e}).') from e
+
+
+def check_writable(folder, flag='--checkpoints'):
+    """Make `folder` and prove that files can be written there; '' is the working directory.
+
+    Raises:
+        UserError: they cannot; the text names the flag that asked for the folder.
+    """
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder or '.'):
             pass
     except OSError as e:
-        raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another --checkpoints.') from e
+        raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another {flag}.') from e
 
 
 class Source:

@@ -246,7 +246,7 @@ class ClassifyReader:
         for_cn: whether spaces in the texts are removed, see `remove_spaces`.
         skip_bad_rows: whether rows that cannot be used are counted and listed instead of an error.
         cache: False neither reads nor writes the cache folder (`tokenized_set.cache_folder`).
-        processes: processes that tokenize; None is one a processor.
+        processes: processes that tokenize a large file; None is one a processor.
 
     Raises:
         UsageError: options that cannot be.

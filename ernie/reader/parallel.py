@@ -58,7 +58,7 @@ def chunked(rows, size_of, most_rows=CHUNK_ROWS, most_characters=CHUNK_CHARACTER
         raise error
 
 
-def map_ordered(encode, chunks, processes=None, alone=4):
+def map_ordered(encode, chunks, processes=None, alone=8):
     """`encode(chunk)` of every chunk, in order.
 
     This process does the first chunks alone, so that a small file never pays for starting a process (some tenths of a
@@ -68,7 +68,8 @@ def map_ordered(encode, chunks, processes=None, alone=4):
     Args:
         encode: picklable callable whose result depends on the chunk only.
         chunks: iterable of picklable chunks.
-        processes: how many processes work, this one included; None is one a processor.
+        processes: how many workers to start; None is one a processor; with fewer than 2 everything is done here. The
+            processors are shared with this process, which fills the gaps that handing over leaves.
         alone: how many chunks are done before workers are started.
 
     Yields:
@@ -83,7 +84,7 @@ def map_ordered(encode, chunks, processes=None, alone=4):
         if first is None:
             return
         chunks = itertools.chain([first], chunks)
-        with _Pool(encode, processes - 1) as pool:
+        with _Pool(encode, processes) as pool:
             yield from _share(encode, chunks, pool)
     else:
         yield from map(encode, chunks)
@@ -104,13 +105,13 @@ def _share(encode, chunks, pool):
             log.debug('A tokenizing process failed (%r); its chunk is done here.', e.__cause__)
             return encode(chunk)
 
-    while error is None:
+    while True:
         try:
-            chunk = next(chunks)
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
             future = pool.submit(chunk)
             pending.append((chunk, future) if future else (None, encode(chunk)))
-        except StopIteration:
-            break
         except Exception as e:  # its turn comes when all before it have been given out
             error = e
             break

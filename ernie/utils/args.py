@@ -1,7 +1,6 @@
 """Command-line flags as the 2019 programs had them: booleans are values, `--help` shows every default."""
 
 import argparse
-import sys
 
 from propeller.errors import UsageError
 
@@ -21,9 +20,6 @@ def boolean(text):
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line; abbreviations of flags are understood, as the published scripts need."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
 
     def error(self, message):
         raise UsageError(f'{message}. --help lists all flags.')
@@ -52,8 +48,3 @@ def print_arguments(args, log):
     """Log all flags with their values."""
     for line in settings_lines('Configuration Arguments', vars(args)):
         log.info(line)
-
-
-def given_flags(argv=None):
-    """The flags that stand on the command line (without their dashes), abbreviations as they were typed."""
-    return {a[2:].split('=')[0] for a in (sys.argv[1:] if argv is None else argv) if a.startswith('--')}

@@ -19,8 +19,8 @@ class Exporter:
 
     Args:
         export_dir: folder.
-        cmp_fn: function (old results, new results) -> whether the new ones are better; results are dicts data set name ->
-            dict metric name -> value. The first evaluation always counts as better.
+        cmp_fn: function (old results, new results) -> whether the new ones are better; results are dicts data set name
+            -> dict metric name -> value. The first evaluation always counts as better.
     """
 
     def __init__(self, export_dir, cmp_fn):
@@ -106,4 +106,3 @@ class BestInferenceModelExporter(Exporter):
 
 # The name in 2019's documentation.
 BestInferenceExporter = BestInferenceModelExporter
-

@@ -58,7 +58,7 @@ class LoggingHook(RunHook):
         loss: scalar value.
         per_step: log interval, in steps.
         skip_step: steps of this run without logging.
-        summary_writer: object with add_scalar(name, value, step) and add_histogram; or None.
+        summary_writer: `propeller.train.record.EventWriter`, or None.
         summary_record: `SummaryRecord` of (name, value) pairs; or None.
     """
 
@@ -84,19 +84,10 @@ class LoggingHook(RunHook):
         extra = ' '.join(f'{name}:{value:.5f}' for name, value in scalars.items())
         log.debug('step: %d\tsteps/sec: %.5f\tloss: %.5f\t%s', state.gstep, speed, loss, extra)
         if self.writer:
-            self._write(scalars | {'loss': loss, 'global_step': speed}, fetched[1 + len(self.scalars) :], state.gstep)
-
-    def _write(self, scalars, histograms, step):
-        for name, value in scalars.items():
-            if np.isnan(value):
-                log.warning('summary %s is NaN at step %d, skipped', name, step)
-            else:
-                self.writer.add_scalar(name, value, step)
-        for (name, _), value in zip(self.histograms, histograms, strict=True):
-            if np.isnan(value).any():
-                log.warning('summary %s holds NaN at step %d, skipped', name, step)
-            else:
-                self.writer.add_histogram(name, value, step)
+            for name, value in (scalars | {'loss': loss, 'global_step': speed}).items():
+                self.writer.add_scalar(name, value, state.gstep)
+            for (name, _), value in zip(self.histograms, fetched[1 + len(self.scalars) :], strict=True):
+                self.writer.add_histogram(name, value, state.gstep)
 
 
 class CheckpointSaverHook(RunHook):

@@ -69,12 +69,12 @@ class Learner:
         return _TrainingRun(self, dataset, {}, train_hooks).run()
 
     def evaluate(self, dataset, eval_hooks=()):
-        """Score the last checkpoint. Returns dict metric name -> numpy scalar, and the results of `eval_hooks`, if any."""
-        session, program = self._restored('eval', dataset, RunMode.EVAL, self._checkpoint(-1, None))
+        """Score the last checkpoint: dict metric name -> numpy scalar; with `eval_hooks`, their results after it."""
+        folder = self._checkpoint(-1, None)
+        session, program = self._restored('eval', dataset, RunMode.EVAL, folder)
         results = self.score(session, program, dataset)
         others = [hook.after_train() for hook in eval_hooks]
-        step = read_state(self._checkpoint(-1, None))['global_step']
-        self.report('eval', results, step)
+        self.report('eval', results, read_state(folder)['global_step'])
         return (results, *others) if others else results
 
     def predict(self, dataset, ckpt=-1, ckpt_path=None, steps=-1, split_batch=True):
@@ -133,7 +133,8 @@ class Learner:
             return path
         steps = self.checkpoints.steps() if self.checkpoints.newest() else []
         if not -len(steps) <= index < len(steps):
-            raise UserError(f'{self.run_config.model_dir}: found {len(steps)} checkpoints, expected number {index} of them.')
+            folder = self.run_config.model_dir
+            raise UserError(f'{folder}: found {len(steps)} checkpoints, expected number {index} of them.')
         return self.checkpoints.path(steps[index])
 
     def _restored(self, name, dataset, mode, folder):

@@ -53,7 +53,7 @@ def dataset(repeat=1, labelled=True):
 
 
 def config(folder, **kw):
-    settings = dict(model_dir=str(folder), save_steps=4, eval_steps=5, log_steps=3, skip_steps=0)
+    settings = {'model_dir': str(folder), 'save_steps': 4, 'eval_steps': 5, 'log_steps': 3, 'skip_steps': 0}
     return propeller.RunConfig(**{**settings, **kw})
 
 

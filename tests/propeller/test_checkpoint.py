@@ -1,0 +1,145 @@
+"""Checkpoints are whole or not there, and strict when they are read."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from propeller import graph
+from propeller.errors import UserError
+from propeller.graph import F
+from propeller.storage import open_tensors, write_safetensors
+from propeller.storage.folders import recover, whole_folder
+from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training, save_checkpoint
+
+
+@pytest.fixture
+def trained():
+    """A session and a training program of one 3 x 2 layer after two updates."""
+    session = graph.Session(seed=5)
+
+    def build(x):
+        weight = graph.parameter('w', [3, 2], graph.truncated_normal(0.5))
+        bias = graph.parameter('b', [2], graph.constant(0.25))
+        loss = F.linear(x, weight, bias).square().mean()
+        graph.minimize(loss, lambda step: 0.1 / (step + 1))
+        return loss
+
+    program = session.build([graph.Feed('x', (-1, 3), 'float32')], build)
+    session.initialize(program)
+    for _ in range(2):
+        session.step(program, [np.ones((5, 3), np.float32)], [program.outputs])
+    return session, program
+
+
+def values(session, program):
+    return {name: session.read(name) for name in [*program.parameters(), *program.optimizer_state()]}
+
+
+def test_restore_gives_back_every_value_and_the_schedule(trained, tmp_path):
+    session, program = trained
+    before = values(session, program)
+    assert {'w', 'b', 'w_moment1_0', 'b_beta2_pow_acc_0'} < set(before)
+    folder = Checkpoints(tmp_path, files={'note.txt': b'abc'}).save(session, program, {'global_step': 2})
+    rate = session.learning_rate(program)
+    for _ in range(3):
+        session.step(program, [np.ones((5, 3), np.float32)], [program.outputs])
+    assert not np.array_equal(session.read('w'), before['w'])
+    assert restore_training(folder, session, program)['global_step'] == 2
+    for name, value in values(session, program).items():
+        np.testing.assert_array_equal(value, before[name])
+    assert session.learning_rate(program) == rate == pytest.approx(0.1 / 3)
+    assert Path(folder, 'note.txt').read_bytes() == b'abc'
+
+
+def test_old_checkpoints_are_deleted_and_listed(trained, tmp_path):
+    checkpoints = Checkpoints(tmp_path, prefix='model_', keep=2, list_file='ckpt_info')
+    for step in (3, 20, 100):
+        checkpoints.save(*trained, {'global_step': step})
+    assert checkpoints.steps() == [20, 100]
+    assert (tmp_path / 'ckpt_info').read_text() == 'model_20\nmodel_100\n'
+    assert checkpoints.newest() == checkpoints.path(100)
+
+
+def test_what_does_not_fit_is_named(trained, tmp_path):
+    session, program = trained
+    folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})
+    wrong = {'w': np.zeros((3, 5), np.float32), 'extra': np.zeros(1, np.float32)}
+    write_safetensors(os.path.join(folder, 'model.safetensors'), wrong)
+    with pytest.raises(UserError) as error:
+        restore_parameters(folder, session, program)
+    for part in ('b is missing', 'extra is not part', r'w has shape [3, 5], expected [3, 2]'):
+        assert part in str(error.value)
+
+
+def test_weights_only_cannot_continue(trained, tmp_path):
+    session, program = trained
+    save_checkpoint(tmp_path / 'best', session, program, {'global_step': 2}, weights_only=True)
+    with pytest.raises(UserError, match='init_pretraining_params'):
+        restore_training(tmp_path / 'best', session, program)
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', '{"global_step": "7"}'])
+def test_damaged_state_is_one_error(tmp_path, text):
+    (tmp_path / 'training_state.json').write_text(text)
+    with pytest.raises(UserError, match='training_state.json'):
+        read_state(tmp_path)
+    with pytest.raises(UserError, match='no training_state.json'):
+        read_state(tmp_path / 'nothing')
+
+
+def test_failed_save_leaves_the_old_one(trained, tmp_path, monkeypatch):
+    session, program = trained
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(session, program, {'global_step': 2, 'mark': 1})
+
+    def full(*args, **settings):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('propeller.train.checkpoint.json.dump', full)
+    with pytest.raises(UserError, match='No space left'):
+        checkpoints.save(session, program, {'global_step': 2, 'mark': 2})
+    assert read_state(checkpoints.newest())['mark'] == 1
+    assert os.listdir(tmp_path) == ['step_2']
+
+
+def test_recover_undoes_each_moment_of_a_replacement(tmp_path):
+    """Every intermediate state of whole_folder, made by hand, ends in a whole folder."""
+
+    def make(name, text):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'f').write_text(text)
+
+    make('.tmp-a-x1', 'unfinished')
+    make('.old-a', 'old')  # killed between the two renames: the old one comes back
+    recover(tmp_path)
+    assert (tmp_path / 'a' / 'f').read_text() == 'old'
+    make('.old-a', 'old')  # killed before the old one was deleted
+    (tmp_path / 'a' / 'f').write_text('new')
+    recover(tmp_path)
+    assert (tmp_path / 'a' / 'f').read_text() == 'new'
+    assert os.listdir(tmp_path) == ['a']
+
+
+def test_whole_folder_replaces_and_refuses(tmp_path):
+    target = tmp_path / 'deep' / 'er' / 'x'
+    for text in ('1', '2'):
+        with whole_folder(target, replace=True) as work:
+            Path(work, 'f').write_text(text)
+    assert (target / 'f').read_text() == '2'
+    with pytest.raises(FileExistsError), whole_folder(target):
+        pass
+    with pytest.raises(RuntimeError), whole_folder(target, replace=True) as work:
+        Path(work, 'f').write_text('3')
+        raise RuntimeError
+    assert (target / 'f').read_text() == '2'
+    assert os.listdir(target.parent) == ['x']
+
+
+def test_checkpoint_files_are_readable_as_they_are(trained, tmp_path):
+    session, program = trained
+    folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})
+    assert set(open_tensors(folder)) == {'w', 'b'}
+    assert json.loads(Path(folder, 'training_state.json').read_text())['global_step'] == 2

@@ -1,0 +1,151 @@
+"""Programs that share parameters, seeds, random state, export."""
+
+import json
+
+import numpy as np
+import pytest
+
+from propeller import graph
+from propeller.environment import is_amd, keep_memory, prepare_cpu
+from propeller.errors import UserError
+from propeller.graph import F, paddle
+
+X = graph.Feed('x', (-1, 4), 'float32')
+
+
+def layer(x, width=3, std=0.2):
+    return paddle.matmul(x, graph.parameter('w', [4, width], graph.truncated_normal(std)))
+
+
+def test_programs_share_parameters_by_name():
+    session = graph.Session(seed=1)
+
+    def train(x):
+        loss = layer(x).square().mean()
+        graph.minimize(loss, lambda step: 0.1)
+        return loss
+
+    training = session.build([X], train)
+    session.initialize(training)
+    evaluation = session.build([X], lambda x: layer(x))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    for _ in range(2):
+        (out,) = session.run(evaluation, [x], [evaluation.outputs])
+        np.testing.assert_allclose(out, x @ session.read('w'), rtol=1e-5, atol=1e-6)
+        session.step(training, [x], [training.outputs])
+    assert not evaluation.training
+    assert evaluation.optimizer_state() == {}
+
+
+def test_one_name_is_one_parameter():
+    session = graph.Session(seed=1)
+    program = session.build([X], lambda x: [layer(x), layer(x)])
+    session.initialize(program)
+    a, b = session.run(program, [np.ones((2, 4), np.float32)], program.outputs)
+    np.testing.assert_array_equal(a, b)
+    assert program.parameters() == {'w': (4, 3)}
+
+
+def test_seed_decides_initial_values_and_dropout():
+    def run(seed):
+        session = graph.Session(seed=seed)
+        program = session.build([X], lambda x: F.dropout(layer(x, 200), 0.5))
+        session.initialize(program)
+        return session.run(program, [np.ones((2, 4), np.float32)], [program.outputs])[0]
+
+    np.testing.assert_array_equal(run(3), run(3))
+    assert not np.array_equal(run(3), run(4))
+
+
+def test_truncated_normal_is_cut_at_two_deviations():
+    session = graph.Session(seed=2)
+    program = session.build([X], lambda x: layer(x, 5000, std=0.3))
+    session.initialize(program)
+    w = session.read('w')
+    assert np.abs(w).max() <= 0.6
+    # A normal cut at two deviations has 0.8796 of the deviation.
+    assert w.std() == pytest.approx(0.3 * 0.8796, rel=0.02)
+    assert abs(w.mean()) < 0.01
+
+
+def test_random_state_survives_json():
+    session = graph.Session(seed=9)
+    program = session.build([X], lambda x: F.dropout(x, 0.5))
+    x = np.ones((20, 4), np.float32)
+    session.run(program, [x], [program.outputs])
+    state = json.loads(json.dumps(session.random_state()))
+    first = [session.run(program, [x], [program.outputs])[0] for _ in range(3)]
+    session.set_random_state(state)
+    second = [session.run(program, [x], [program.outputs])[0] for _ in range(3)]
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_write_refuses_another_shape_and_unknown_names():
+    session = graph.Session(seed=1)
+    program = session.build([X], lambda x: layer(x))
+    session.initialize(program)
+    with pytest.raises(UserError, match=r'w: found shape \[4, 2\], expected \[4, 3\]'):
+        session.write('w', np.zeros((4, 2), np.float32))
+    with pytest.raises(KeyError):
+        session.read('nothing')
+
+
+def test_export_equals_the_graph_and_takes_any_batch(tmp_path):
+    session = graph.Session(seed=6)
+    program = session.build([X], lambda x: [x, F.softmax(layer(x))])
+    session.initialize(program)
+    inputs, output = [program.outputs[0]], program.outputs[1]
+    x = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)
+    session.export_inference(program, inputs, [output], str(tmp_path), [x])
+    expected = session.run(program, [x[:3]], [output])[0]
+    np.testing.assert_allclose(graph.run_exported(str(tmp_path), [x[:3]])[0], expected, atol=1e-6)
+
+
+def test_export_that_differs_is_refused(tmp_path, monkeypatch):
+    session = graph.Session(seed=6)
+    program = session.build([X], lambda x: [x, layer(x)])
+    session.initialize(program)
+    monkeypatch.setattr(graph, 'run_exported', lambda folder, arrays: [np.zeros((2, 3), np.float32)])
+    with pytest.raises(UserError, match='output 0 of the exported model differs'):
+        sample = [np.ones((2, 4), np.float32)]
+        session.export_inference(program, program.outputs[:1], program.outputs[1:], str(tmp_path), sample)
+
+
+@pytest.mark.skipif(bool(graph.cuda_devices()), reason='a GPU is here')
+def test_gpu_without_gpu_is_one_clear_error():
+    with pytest.raises(UserError, match='--use_cuda false'):
+        graph.Session(use_cuda=True)
+
+
+def test_processor_settings(tmp_path):
+    amd, intel = tmp_path / 'amd', tmp_path / 'intel'
+    amd.write_text('processor : 0\nvendor_id\t: AuthenticAMD\n')
+    intel.write_text('processor : 0\nvendor_id\t: GenuineIntel\n')
+    assert is_amd(amd)
+    assert not is_amd(intel)
+    assert not is_amd(tmp_path / 'none')
+    for path, expected in ((amd, '5'), (intel, None)):
+        environ = {}
+        prepare_cpu(environ, path)
+        assert environ.get('MKL_DEBUG_CPU_TYPE') == expected
+        assert int(environ['OMP_NUM_THREADS']) >= 1
+    chosen = {'MKL_DEBUG_CPU_TYPE': '0', 'OMP_NUM_THREADS': '3'}
+    prepare_cpu(chosen, amd)
+    assert chosen == {'MKL_DEBUG_CPU_TYPE': '0', 'OMP_NUM_THREADS': '3'}
+
+
+def test_memory_setting_needs_glibc():
+    class Musl:
+        pass
+
+    class Glibc:
+        calls = []
+
+        def mallopt(self, option, value):
+            self.calls.append((option, value))
+            return 1
+
+    assert not keep_memory(Musl())
+    assert keep_memory(Glibc())
+    assert dict(Glibc.calls) == {-3: 1 << 30, -1: (1 << 31) - 1}
