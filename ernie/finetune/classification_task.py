@@ -80,7 +80,9 @@ class ClassificationTask(Task):
                 if self.kind == 'multilabel'
                 else np.bincount(rows.labels, minlength=self.num_labels)
             )
-            self.class_weights = [float(w) for w in len(rows) / (self.num_labels * np.maximum(counts, 1))]
+            # A class that never occurs has no frequency; among several labels a huge weight would drown the others.
+            balanced = len(rows) / (self.num_labels * np.maximum(counts, 1))
+            self.class_weights = [float(w) for w in np.where(counts > 0, balanced, 1.0)]
         log.info(
             'class weights: %s',
             ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),

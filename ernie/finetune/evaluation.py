@@ -4,7 +4,7 @@ import json
 import os
 
 from ernie.finetune.predictor import Predictor
-from ernie.finetune.setup import split_list
+from ernie.finetune.setup import make_folder, split_list
 from ernie.metrics.report import format_report, write_report
 from propeller.log import get_logger
 
@@ -25,8 +25,8 @@ class Evaluator:
     def __init__(self, args, session, task, record, report_folder):
         self.args, self.task, self.record, self.report_folder = args, task, record, report_folder
         self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
-        self.dev_sets, self.test_sets = [], []
-        self.main = None
+        self.dev_sets, self.test_sets, self.names = [], [], {}
+        self.diagnostic = self.main = None
 
     def read_sets(self):
         """Read every file that will be needed, so that a bad one is found before the training."""
@@ -37,10 +37,12 @@ class Evaluator:
             log.warning('--do_test true without --test_set: nothing to predict')
         if args.do_val:
             self.dev_sets = [(path, self.task.read(path, labelled=True)) for path in split_list(args.dev_set)]
+            self.names = short_names([path for path, _ in self.dev_sets])
         if args.do_test:
             names = zip(split_list(args.test_set), split_list(args.test_save), strict=False)
             self.test_sets = [(path, save, self.task.read(path, labelled=False)) for path, save in names]
-        self.diagnostic = self.task.read(args.diagnostic, labelled=False) if args.diagnostic else None
+        if args.diagnostic:
+            self.diagnostic = self.task.read(args.diagnostic, labelled=False)
 
     def any_program(self):
         """A program of the task without optimizer, for loading parameters."""
@@ -56,7 +58,8 @@ class Evaluator:
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
             self.record('dev', step, epoch, {**recorded, 'file': path})
             if report:
-                self._write_report(path, report)
+                make_folder(self.report_folder)
+                write_report(os.path.join(self.report_folder, self.names[path]), report)
             if main is None:
                 main = self.task.main_value(values)
                 self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, report
@@ -65,14 +68,6 @@ class Evaluator:
             log.info('testing %s, save to %s', path, target)
             self.task.write_predictions(self.predictor, rows, target)
         return main
-
-    def _write_report(self, path, report):
-        os.makedirs(self.report_folder, exist_ok=True)
-        name = os.path.splitext(os.path.basename(path))[0]
-        twins = [p for p, _ in self.dev_sets if os.path.splitext(os.path.basename(p))[0] == name]
-        if len(twins) > 1:  # MNLI: m/dev.tsv and mm/dev.tsv
-            name = f'{os.path.basename(os.path.dirname(os.path.abspath(path)))}_{name}'
-        write_report(os.path.join(self.report_folder, name), report)
 
     def files(self):
         """dict file name -> bytes for a checkpoint: the newest scores and report of the first dev set."""
@@ -84,13 +79,27 @@ class Evaluator:
             files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}
         return files
 
-    def diagnose(self, epoch, step):
+    def diagnose(self):
         """Predict the --diagnostic file, if there is one, with the parameters as they are."""
         if self.diagnostic is None:
             return
         log.info('Final diagnostic')
         self.task.write_predictions(self.predictor, self.diagnostic, self.args.diagnostic_save)
         log.info('Done final diagnostic, saving to %s', self.args.diagnostic_save)
+
+
+def short_names(paths):
+    """dict path -> a name for its report: the file's without ending; with the folder's before it where two files share
+    a name (MNLI has `m/dev.tsv` and `mm/dev.tsv`); with a number after it where that is not enough.
+    """
+    paths = list(dict.fromkeys(paths))
+    plain = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    longer = [
+        f'{os.path.basename(os.path.dirname(os.path.abspath(path)))}_{name}' if plain.count(name) > 1 else name
+        for path, name in zip(paths, plain, strict=True)
+    ]
+    numbered = [f'{name}_{i}' if longer.count(name) > 1 else name for i, name in enumerate(longer, start=1)]
+    return dict(zip(paths, numbered, strict=True))
 
 
 def _json(value):

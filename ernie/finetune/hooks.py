@@ -11,6 +11,9 @@ log = get_logger(__name__)
 class TrainingLogHook(RunHook):
     """The training lines of 2019 every `per_step` steps, and the same numbers as records.
 
+    Attributes:
+        points: list of dicts, the logged values and `seconds`, the time since the log point before.
+
     Args:
         session, program: the training program.
         task: `Task`.
@@ -26,7 +29,7 @@ class TrainingLogHook(RunHook):
         self.per_step, self.verbose, self.queue_size, self.record = per_step, verbose, queue_size, record
         spec = program.outputs
         self.values = [spec.loss, *spec.predictions]
-        self.epoch, self.rows_done = 0, 0
+        self.epoch, self.rows_done, self.rate = 0, 0, None
         self.points = []
         self._restart_clock()
 
@@ -36,7 +39,19 @@ class TrainingLogHook(RunHook):
     def before_train(self, program):
         self._restart_clock()
 
+    def outside(self, work):
+        """`work`, a function, such that its time does not count as training time in the speeds."""
+
+        def timed(*args):
+            started = time.monotonic()
+            result = work(*args)
+            self.clock += time.monotonic() - started
+            return result
+
+        return timed
+
     def before_run(self, state):
+        self.rate = self.session.learning_rate(self.program)
         return self.values
 
     def after_run(self, fetched, state):
@@ -53,14 +68,14 @@ class TrainingLogHook(RunHook):
     def _log(self, fetched, state):
         seconds = max(time.monotonic() - self.clock, 1e-9)
         values = {'loss': float(fetched[0]), **self.task.training_values(fetched[1:], state.batch)}
-        speed, rate = self.steps / seconds, self.session.learning_rate(self.program)
+        speed = self.steps / seconds
         if self.verbose:
-            log.info('train pyreader queue size: %d, learning rate: %f', self.queue_size(), rate)
+            log.info('train pyreader queue size: %d, learning rate: %f', self.queue_size(), self.rate)
         line = self.task.training_line(values, speed)
         log.info('epoch: %d, progress: %d/%d, step: %d, %s', self.epoch, self.rows_done, self.rows, state.gstep, line)
-        extra = {'learning_rate': rate, 'steps_per_second': speed, 'tokens_per_second': self.tokens / seconds}
+        extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': self.tokens / seconds}
         extra['real_token_share'] = self.tokens / max(self.fed, 1)
-        self.points.append({**values, 'time': time.monotonic()})
+        self.points.append({**values, 'seconds': seconds})
         self.record('train', state.gstep, self.epoch, {**values, **extra})
         self._restart_clock()
 

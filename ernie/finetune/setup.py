@@ -73,11 +73,6 @@ def _check_outputs(args):
         raise UsageError('--diagnostic and --diagnostic_save belong together.')
     if args.do_test and tests and len({os.path.abspath(path) for path in saves}) != len(saves):
         raise UsageError(f'--test_save {args.test_save}: one file twice; one would overwrite the other.')
-    if args.do_test and tests:
-        for path in saves:
-            check_writable(os.path.dirname(path), '--test_save')
-    if args.diagnostic:
-        check_writable(os.path.dirname(args.diagnostic_save), '--diagnostic_save')
 
 
 def _check_numbers(args):
@@ -121,12 +116,26 @@ def check_writable(folder, flag='--checkpoints'):
     Raises:
         UserError: they cannot; the text names the flag that asked for the folder.
     """
-    make_folder(folder)
     try:
+        os.makedirs(folder or '.', exist_ok=True)
         with tempfile.TemporaryFile(dir=folder or '.'):
             pass
     except OSError as e:
         raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another {flag}.') from e
+
+
+def check_output_folders(args):
+    """Make every folder that the run will write to, and prove that it can: hours later it would be too late.
+
+    Raises:
+        UserError: one of them cannot be written.
+    """
+    check_writable(args.checkpoints)
+    if args.do_test and args.test_set:
+        for path in split_list(args.test_save):
+            check_writable(os.path.dirname(path), '--test_save')
+    if args.diagnostic:
+        check_writable(os.path.dirname(args.diagnostic_save), '--diagnostic_save')
 
 
 class Source:

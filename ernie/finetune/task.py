@@ -65,7 +65,7 @@ class Task(abc.ABC):
     def write_predictions(self, predictor, rows, path):
         """Write one line per row, in order, to `path`."""
 
-    def prepare_training(self, rows):
+    def prepare_training(self, rows):  # noqa: B027 (optional: most tasks have nothing to prepare)
         """Called with the training rows before the graph is built."""
 
     def checkpoint_files(self):

@@ -2,17 +2,17 @@
 
 import os
 import sys
-import time
-
-from propeller.data.prefetch import prefetch
 
 from ernie.checkpoint import match_parameters
+from ernie.checkpoint.names import is_training_state
 from ernie.finetune.evaluation import Evaluator
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
-from ernie.finetune.setup import Source, build_tokenizer, check_flags, check_writable, split_list
+from ernie.finetune.setup import Source, build_tokenizer, check_flags, check_output_folders, split_list
 from ernie.metrics.curves import draw_curves
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
+from propeller.data.prefetch import prefetch
+from propeller.errors import bad_input
 from propeller.graph import Session
 from propeller.log import get_logger
 from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state, restore_training, save_checkpoint
@@ -25,6 +25,7 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 BEST = 'best'
+DECAY_COUNTER = '@LR_DECAY_COUNTER@'
 METRICS_FILE = 'metrics.jsonl'
 PREFETCHED_BATCHES = 70
 
@@ -40,7 +41,7 @@ def fine_tune(args, task_class):
     """
     print_arguments(args, log)
     check_flags(args)
-    check_writable(args.checkpoints)
+    check_output_folders(args)
     run = FineTuning(args, task_class)
     if args.do_train:
         run.train()
@@ -57,6 +58,8 @@ class FineTuning:
         resumed = self.checkpoints.newest() if args.resume else None
         if args.resume:
             log.info('resume: %s', resumed or f'no checkpoint in {args.checkpoints} yet, starting anew')
+        elif args.do_train:
+            self._warn_of_older_run()
         self.start_from = resumed or args.init_checkpoint
         if args.init_checkpoint and args.init_pretraining_params:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
@@ -73,6 +76,15 @@ class FineTuning:
         log.info('random seed: %d', self.session.seed)
         self.evaluator = Evaluator(args, self.session, self.task, self._record, self._report_folder())
         self.metrics = self.events = None
+
+    def _warn_of_older_run(self):
+        steps = self.checkpoints.steps()
+        if steps:
+            log.warning(
+                '%s holds checkpoints of an earlier run up to step %d; --resume true would continue that one',
+                self.args.checkpoints,
+                steps[-1],
+            )
 
     def _seed(self):
         """The seed of the flags; when training continues and none is given, that of the earlier run."""
@@ -93,7 +105,7 @@ class FineTuning:
     def _record(self, phase, step, epoch, values):
         self.metrics.append(phase, step, epoch, values)
         if self.events:
-            tag = f'{phase}/{os.path.basename(values["file"])}' if 'file' in values else phase
+            tag = f'{phase}/{self.evaluator.names[values["file"]]}' if 'file' in values else phase
             self.events.add_scalars(values, step, f'{tag}/')
 
     def _open_records(self, step):
@@ -110,14 +122,18 @@ class FineTuning:
     # ------------------------------------------------------------ initial values
 
     def load(self, program):
-        """Give `program` its values. Returns the training state to continue from, or None."""
+        """Give `program` its values. Returns (training state to continue from or None, updates done earlier)."""
         self.session.initialize(program)
         if self._continues():
             log.info('continuing from %s', self.start_from)
-            return restore_training(self.start_from, self.session, program)
+            state = restore_training(self.start_from, self.session, program)
+            absent = [key for key in ('data_position', 'random_state', 'hooks') if key not in state]
+            if absent:
+                raise bad_input(os.path.join(self.start_from, STATE), f'no {", ".join(absent)}', 'what our runs save')
+            return state, state['global_step']
         if not self.source.path:
             log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
-            return None
+            return None, 0
         allowed = () if self.start_from else self._allowed_missing(program)
         new_head = (lambda name: False) if self.start_from else self.task.is_new
         match = match_parameters(program.parameters(), self.source.tensors, new_head, allowed)
@@ -126,23 +142,29 @@ class FineTuning:
         log.info('%s: %d parameters loaded', self.source.path, len(match.load))
         if match.new:
             log.info('new, with random values: %s', ', '.join(match.new))
-        if match.unused:
-            log.info('not used: %s', ', '.join(match.unused))
-        return self._load_old_optimizer(program) if self.start_from and program.training else None
+        unused = [*match.unused, *self.source.tensors.unmapped]
+        if any(not is_training_state(name) for name in unused):
+            log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
+        return None, self._load_old_optimizer(program) if self.start_from and program.training else 0
 
     def _load_old_optimizer(self, program):
-        """A training checkpoint of 2019 holds moments and a step counter; the data position it does not know."""
+        """Moments and step counter of a training checkpoint of 2019. Returns the updates done.
+
+        The data position was not kept in 2019: the epochs start anew, while the schedule goes on.
+        """
         state, tensors = program.optimizer_state(), self.source.tensors
-        extra = getattr(tensors, 'training_state', {})
-        if not all(name in extra and extra.shape(name) == shape for name, shape in state.items()):
+        if not all(name in tensors and tensors.shape(name) == shape for name, shape in state.items()):
             log.info('%s holds no optimizer state: moments and schedule start anew', self.source.path)
-            return
+            return 0
         for name in state:
-            self.session.write(name, extra[name])
-        steps = int(extra['@LR_DECAY_COUNTER@'].reshape(-1)[0]) if '@LR_DECAY_COUNTER@' in extra else 0
+            self.session.write(name, tensors[name].astype('float32'))
+        steps = 0
+        if DECAY_COUNTER in tensors:
+            # fluid stored the number that the last update had: linear decay counted from 0, noam from 1.
+            steps = int(tensors[DECAY_COUNTER].reshape(-1)[0]) + (self.args.lr_scheduler != 'noam_decay')
         self.session.set_updates_done(program, steps)
-        log.info('optimizer state loaded; the schedule continues at step %d, the data start anew', steps)
-        return
+        log.info('optimizer state loaded; the schedule continues after %d updates, the data start anew', steps)
+        return steps
 
     def _allowed_missing(self, program):
         patterns = split_list(self.args.allow_missing)
@@ -164,9 +186,9 @@ class FineTuning:
         program = self.session.build(task.feeds(labelled=True), self._training_graph(steps, warmup))
         if args.verbose:
             log.info('Theoretical memory usage in training: %.3f - %.3f %s', *self._memory(program))
-        state = self.load(program)
+        state, updates = self.load(program)
         stream = self._stream(rows, state)
-        loop = LoopState(state['global_step'] if state else 0)
+        loop = LoopState(updates)
         self._open_records(loop.gstep)
         if state:
             self.session.set_random_state(state['random_state'])
@@ -174,10 +196,10 @@ class FineTuning:
             hooks = self._hooks(program, rows, batches, state, stream)
             train_loop(self.session, program, batches, hooks, loop, lambda batch: batch.arrays)
         self._close_records()
-        self.evaluator.diagnose(hooks[1].last.batch.epoch if hooks[1].last else 0, loop.gstep)
+        self.evaluator.diagnose()
         self._say_where(hooks[1])
         if args.enable_ce:
-            print_kpis(hooks[0].points, loop)
+            print_kpis(hooks[0].points)
 
     def _training_graph(self, steps, warmup):
         params = self.task.hparams(steps, warmup)
@@ -227,7 +249,8 @@ class FineTuning:
             self.session, program, self.task, len(rows), args.skip_steps, args.verbose, batches.qsize, self._record
         )
         keep_best = lambda loop, value: self._save_best(program, loop, value)  # noqa: E731
-        evaluation = EvaluationHook(self.evaluator.run, args.validation_steps, keep_best, args.early_stop)
+        evaluate = training_log.outside(self.evaluator.run)
+        evaluation = EvaluationHook(evaluate, args.validation_steps, training_log.outside(keep_best), args.early_stop)
         stateful = {'training_log': training_log, 'evaluation': evaluation}
         for name, hook in stateful.items() if state else ():
             hook.load_state_dict(state['hooks'][name])
@@ -236,7 +259,7 @@ class FineTuning:
             hook_states = {name: hook.state_dict() for name, hook in stateful.items()}
             self.checkpoints.save(self.session, program, self._state(loop, hook_states), self.evaluator.files())
 
-        saver = CheckpointSaverHook(save, args.save_steps)
+        saver = CheckpointSaverHook(training_log.outside(save), args.save_steps)
         hooks = [training_log, evaluation, saver, StopAtStepHook(args.max_steps or None)]
         if sys.stderr.isatty():
             hooks.append(TqdmProgressBarHook(min(stream.total_steps, args.max_steps or stream.total_steps), 'training'))
@@ -245,6 +268,7 @@ class FineTuning:
     def _state(self, loop, hook_states):
         return {
             'global_step': loop.gstep,
+            'epoch': loop.batch.epoch,
             'data_position': loop.batch.position,
             'random_state': self.session.random_state(),
             'seed': self.session.seed,
@@ -281,20 +305,20 @@ class FineTuning:
         self.load(program)
         path = os.path.join(self.start_from, STATE)
         state = read_state(self.start_from) if os.path.isfile(path) else {}
-        epoch = state.get('epoch', state.get('data_position', {}).get('epoch', 0))
+        epoch, step = state.get('epoch', 0), state.get('global_step', 0)
         self.metrics = MetricsFile(os.path.join(self.args.checkpoints, 'evaluation.jsonl'))
-        self.evaluator.run(epoch, state.get('global_step', 0))
-        self.evaluator.diagnose(epoch, state.get('global_step', 0))
+        self.evaluator.run(epoch, step)
+        self.evaluator.diagnose()
         self.metrics.close()
 
 
-def print_kpis(points, loop):
+def print_kpis(points):
     """The lines of continuous evaluation on stdout: values of the second-last log point."""
     cards = len(os.environ.get('CUDA_VISIBLE_DEVICES', '0').split(','))
     if len(points) < 2:
         print('ce info error')
         return
-    print(f'kpis\ttrain_duration_card{cards}\t{time.monotonic() - loop.started}')
+    print(f'kpis\ttrain_duration_card{cards}\t{points[-2]["seconds"]}')
     print(f'kpis\ttrain_loss_card{cards}\t{points[-2]["loss"]:f}')
     if 'acc' in points[-2]:
         print(f'kpis\ttrain_acc_card{cards}\t{points[-2]["acc"]:f}')

@@ -20,7 +20,7 @@ def build_parser():
     """The flags of quickstart.sh."""
     parser = Parser(prog='quickstart.sh', description=DESCRIPTION, formatter_class=_formatter())
     parser.add_argument('--dir', default='quickstart', help='folder for everything that is made')
-    parser.add_argument('--rows', type=int, default=2400, help='reviews to train on')
+    parser.add_argument('--rows', type=int, default=3600, help='reviews to train on')
     parser.add_argument('--dev_rows', type=int, default=300, help='reviews that choose the best checkpoint')
     parser.add_argument('--test_rows', type=int, default=1000, help='reviews held out for the test')
     parser.add_argument('--epoch', type=int, default=1, help='passes over the training reviews')

