@@ -1,6 +1,7 @@
 """Errors that speak to the user. A program prints their text as one line, without a traceback."""
 
 import contextlib
+import os
 import sys
 
 
@@ -32,12 +33,18 @@ def bad_input(path, found, expected, line=None, advice=''):
 
 @contextlib.contextmanager
 def one_line_errors():
-    """Around a program's main(): a `UserError` ends it with its text on one line of stderr and its exit code."""
+    """Around a program's main(): a `UserError` ends it with its text on one line of stderr and its exit code.
+
+    A reader of standard output that went away (`| head`) ends it without a word, like any other filter.
+    """
     try:
         yield
     except UserError as e:
         print(f'error: {e}', file=sys.stderr, flush=True)
         sys.exit(e.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails once more
+        sys.exit(141)  # what a shell reports for SIGPIPE
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         sys.exit(130)

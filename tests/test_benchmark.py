@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_help(module):
 
 def test_readme_names_every_program_and_no_other():
     text = (ROOT / 'benchmark' / 'README.md').read_text(encoding='utf-8')
-    named = {line.split('benchmark.')[1].split()[0] for line in text.splitlines() if 'python -m benchmark.' in line}
+    named = set(re.findall(r'python -m benchmark\.(\w+)', text))
     assert named == set(PROGRAMS)
 
 

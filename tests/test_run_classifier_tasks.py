@@ -161,17 +161,10 @@ def test_ranking_by_questions(tmp_path, train):
 
 
 def test_several_labels_a_row(tmp_path, train):
-    """Good characters mean label 0, bad ones label 2; label 1 never holds; a row may have none."""
+    """Good texts have the labels 0 and 1, bad ones the label 2; label 3 never holds."""
 
     def rows(count, seed):
-        rng = np.random.default_rng(seed)
-        result = []
-        for _ in range(count):
-            holds = rng.random(2) < 0.5
-            text = list(rng.choice(list(FILLING), 4)) + [w[0] for w, h in zip((GOOD, BAD), holds, strict=True) if h]
-            rng.shuffle(text)
-            result.append((''.join(text), ','.join(i for i, h in zip('02', holds, strict=True) if h)))
-        return result
+        return [(text, ('2', '1, 0')[y]) for text, y in sentences(count, seed)]
 
     dev_rows = rows(43, 2)
     dev = table(tmp_path / 'dev.tsv', dev_rows)
@@ -182,20 +175,20 @@ def test_several_labels_a_row(tmp_path, train):
         test_set=dev,
         test_save=tmp_path / 'out',
         is_multilabel=True,
-        num_labels=3,
-        epoch=6,
+        num_labels=4,
+        epoch=5,
         class_weights='balanced',
     )
     assert best(tmp_path / 'c', 'micro_f1') > 0.95
-    true = np.array([[str(i) in labels.split(',') for i in range(3)] for _, labels in dev_rows])
-    found = probabilities(tmp_path / 'out.5.114')
-    cells = [line.split('\t')[0] for line in (tmp_path / 'out.5.114').read_text().splitlines()]
-    assert cells == [','.join(str(i) for i in range(3) if row[i] >= 0.5) for row in found]
+    true = np.array([[str(i) in labels.split(', ') for i in range(4)] for _, labels in dev_rows])
+    found = probabilities(tmp_path / 'out.4.95')
+    cells = [line.split('\t')[0] for line in (tmp_path / 'out.4.95').read_text().splitlines()]
+    assert cells == [','.join(str(i) for i in range(4) if row[i] >= 0.5) for row in found]
     last = records(tmp_path / 'c', 'dev')[-1]
     assert last['micro_f1'] == pytest.approx(f1_score(true, found >= 0.5, average='micro', zero_division=0))
     entropy = -np.where(true, np.log(found), np.log1p(-found)).mean()
     assert last['loss'] == pytest.approx(entropy, rel=1e-3)  # without the class weights
-    assert re.search(r'class weights: 0 0\.\d+, 1 1, 2 0\.\d+\n', ran.log)
+    assert re.search(r'class weights: 0 0\.\d+, 1 0\.\d+, 2 0\.\d+, 3 1\n', ran.log)
 
 
 def test_csv_and_chinese_labels(tmp_path, train):

@@ -60,6 +60,14 @@ def _put_in_place(work, target, aside):
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def remove_folder(path):
+    """Delete a folder such that a kill leaves it whole, or under a name that `recover` removes."""
+    parent, name = os.path.split(os.path.abspath(path))
+    doomed = tempfile.mkdtemp(prefix=f'{TEMPORARY}{name}-', dir=parent)
+    os.rename(path, doomed)  # an empty folder may be replaced
+    shutil.rmtree(doomed)
+
+
 def _umask():
     value = os.umask(0)
     os.umask(value)

@@ -10,12 +10,11 @@
 import json
 import os
 import re
-import shutil
 
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 from propeller.storage import open_tensors, write_safetensors
-from propeller.storage.folders import recover, whole_folder
+from propeller.storage.folders import recover, remove_folder, whole_folder
 
 log = get_logger(__name__)
 
@@ -61,7 +60,7 @@ class Checkpoints:
         steps = self.steps()
         if self.keep:
             for step in steps[: -self.keep]:
-                shutil.rmtree(self.path(step))
+                remove_folder(self.path(step))
             steps = steps[-self.keep :]
         if self.list_file:
             _write_text(os.path.join(self.root, self.list_file), ''.join(f'{self.prefix}{s}\n' for s in steps))

@@ -1,0 +1,210 @@
+"""A run that was killed and resumed gives the numbers of a run that was not, to the last bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from propeller.errors import UserError
+from propeller.storage import open_tensors
+from tests.ernie.tiny_model import SETTINGS, flags, messages, run, sentences, write_model, write_table
+
+ROOT = Path(__file__).parents[1]
+ROWS, EPOCHS, STEPS = 203, 12, 12 * 26
+
+
+def command(folder, checkpoints, **values):
+    settings = {
+        'init_pretraining_params': folder / 'm',
+        'train_set': folder / 'train.tsv',
+        'dev_set': folder / 'dev.tsv',
+        'do_test': False,
+        'checkpoints': checkpoints,
+        'epoch': EPOCHS,
+        'skip_steps': 1,
+        'save_steps': 50,
+        'validation_steps': 35,
+        'cpu_threads': 1,  # several threads may add in another order
+    }
+    return [sys.executable, str(ROOT / 'run_classifier.py'), *flags(**(SETTINGS | settings | values))]
+
+
+def finish(argv):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return messages(done.stderr)
+
+
+def kill_after(argv, folder):
+    """Start a run and kill it as soon as `folder` is there."""
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 200
+        while not folder.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert folder.exists()
+    finally:
+        process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL, 'it ended before it could be killed'
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('resume')
+    write_model(folder / 'm')
+    write_table(folder / 'train.tsv', ['text_a', 'label'], sentences(ROWS, 1))
+    write_table(folder / 'dev.tsv', ['text_a', 'label'], sentences(23, 2))
+    finish(command(folder, folder / 'whole'))
+    return folder
+
+
+def records(folder, phase='train'):
+    lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    timed = ('time', 'steps_per_second', 'tokens_per_second')
+    return [{k: v for k, v in r.items() if k not in timed} for r in lines if r['phase'] == phase]
+
+
+def assert_same_tensors(a, b):
+    a, b = open_tensors(str(a)), open_tensors(str(b))
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def assert_same_state(a, b):
+    a, b = (json.loads((folder / 'training_state.json').read_text()) for folder in (a, b))
+    assert a == b
+
+
+def test_killed_and_resumed(data):
+    whole, parts = data / 'whole', data / 'parts'
+    kill_after(command(data, parts), parts / 'step_100')
+    done = max(int(p.name.removeprefix('step_')) for p in parts.glob('step_*'))
+    assert 100 <= done < STEPS
+    lines = finish(command(data, parts, resume=True))
+    assert f'resume: {parts}/step_{done}' in lines and f'continuing from {parts}/step_{done}' in lines
+    found = records(parts)
+    assert [r['step'] for r in found] == list(range(1, STEPS + 1))
+    assert found == records(whole)  # losses, accuracies, rates and shares of padding: the batches are the same
+    assert records(parts, 'dev') == records(whole, 'dev')
+    for name in ('model', 'optimizer'):
+        file = f'step_{STEPS}/{name}.safetensors'
+        assert_same_tensors(whole / file, parts / file)
+    assert_same_state(whole / f'step_{STEPS}', parts / f'step_{STEPS}')
+    assert_same_tensors(whole / 'best/model.safetensors', parts / 'best/model.safetensors')
+    assert sorted(p.name for p in parts.iterdir()) == sorted(p.name for p in whole.iterdir())
+
+
+def test_init_checkpoint_continues_the_same_way(data):
+    """In the middle of an epoch, with the seed and the rate of the earlier run, in another folder."""
+    whole, other = data / 'whole', data / 'other'
+    lines = finish(
+        command(
+            data,
+            other,
+            init_checkpoint=whole / 'step_250',
+            init_pretraining_params=None,
+            random_seed=None,
+        )
+    )
+    assert 'random seed: 1' in lines
+    assert records(other) == [r for r in records(whole) if r['step'] > 250]
+    file = f'step_{STEPS}/model.safetensors'
+    assert_same_tensors(whole / file, other / file)
+    assert_same_state(whole / f'step_{STEPS}', other / f'step_{STEPS}')
+
+
+def test_a_finished_run_stays_as_it_is(data):
+    whole = data / 'whole'
+    before = {p: os.stat(p).st_mtime_ns for p in whole.rglob('*.safetensors')}
+    content = (whole / 'metrics.jsonl').read_bytes()
+    finish(command(data, whole, resume=True))
+    assert {p: os.stat(p).st_mtime_ns for p in whole.rglob('*.safetensors')} == before
+    assert (whole / 'metrics.jsonl').read_bytes() == content
+
+
+# ------------------------------------------------------------------------------------------ in this process
+
+
+@pytest.fixture
+def short(tmp_path):
+    """Function (flags) -> `Ran`: 40 rows, five steps an epoch, a checkpoint at every third step."""
+    write_model(tmp_path / 'm')
+    settings = {
+        'init_pretraining_params': tmp_path / 'm',
+        'train_set': write_table(tmp_path / 'train.tsv', ['text_a', 'label'], sentences(40, 1)),
+        'do_val': False,
+        'do_test': False,
+        'checkpoints': tmp_path / 'c',
+        'epoch': 1,
+        'save_steps': 3,
+        'skip_steps': 1,
+    }
+    return lambda **values: run(**(settings | values))
+
+
+def test_resume_without_a_checkpoint_starts_anew(tmp_path, short):
+    lines = messages(short(resume=True).log)
+    assert f'resume: no checkpoint in {tmp_path}/c yet, starting anew' in lines
+    assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
+
+
+def test_resume_with_more_epochs(tmp_path, short):
+    short(warmup_proportion=0)
+    lines = messages(short(warmup_proportion=0, epoch=2, resume=True).log)
+    assert f'continuing from {tmp_path}/c/step_5' in lines
+    assert [(r['step'], r['epoch']) for r in records(tmp_path / 'c')] == [(s, (s - 1) // 5) for s in range(1, 11)]
+    assert (tmp_path / 'c/step_10').is_dir()
+
+
+def test_later_records_of_the_lost_steps_are_dropped(tmp_path, short):
+    short()
+    first = records(tmp_path / 'c')
+    for name in ('model.safetensors', 'training_state.json'):
+        (tmp_path / 'c/step_5' / name).unlink()
+    short(resume=True)
+    assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
+    assert records(tmp_path / 'c')[:3] == first[:3]
+
+
+@pytest.mark.parametrize(
+    ('values', 'parts'),
+    [
+        ({'batch_size': 7}, ['batch_size 8', 'batch_size 7']),
+        ({'random_seed': 2}, ['seed 1', 'seed 2']),
+        ({'shuffle': False}, ['shuffle True', 'shuffle False']),
+        ({'length_window': 3}, ['window 50', 'window 3']),
+        ({'freeze_encoder': True}, ['word_embedding_moment1_0 is not part of this program']),
+    ],
+)
+def test_other_settings_are_refused(short, values, parts):
+    short(max_steps=3)
+    with pytest.raises(UserError) as caught:
+        short(resume=True, **values)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+def test_other_data_are_refused(tmp_path, short):
+    short(max_steps=3)
+    with pytest.raises(UserError, match='rows 40.* rows 41'):
+        short(resume=True, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(41, 1)))
+
+
+def test_state_of_another_program_is_refused(tmp_path, short):
+    short(max_steps=3)
+    (tmp_path / 'c/step_3/training_state.json').write_text('{"global_step": 3, "data_position": {}}')
+    with pytest.raises(UserError, match='training_state.json: found no random_state, hooks'):
+        short(resume=True)
+
+
+def test_an_older_run_in_the_folder_is_pointed_at(tmp_path, short):
+    assert 'earlier run' not in short().log
+    lines = messages(short(max_steps=2).log)
+    text = f'{tmp_path}/c holds checkpoints of an earlier run up to step 5; --resume true would continue that one'
+    assert text in lines
