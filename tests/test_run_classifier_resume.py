@@ -208,3 +208,9 @@ def test_an_older_run_in_the_folder_is_pointed_at(tmp_path, short):
     lines = messages(short(max_steps=2).log)
     text = f'{tmp_path}/c holds checkpoints of an earlier run up to step 5; --resume true would continue that one'
     assert text in lines
+
+
+def test_an_older_run_in_the_folder_does_not_cost_the_new_checkpoints(tmp_path, short):
+    short()
+    short(max_steps=4, max_checkpoints=1)
+    assert sorted(p.name for p in (tmp_path / 'c').glob('step_*')) == ['step_4', 'step_5']

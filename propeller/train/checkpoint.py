@@ -57,7 +57,8 @@ class Checkpoints:
         """Write the checkpoint of `state['global_step']` and delete the oldest beyond `keep`. Returns its folder."""
         folder = self.path(state['global_step'])
         save_checkpoint(folder, session, program, state, {**self.files, **(files or {})})
-        steps = self.steps()
+        # Later steps are those of another run in the same folder: not ours to delete, nor a reason to delete this one.
+        steps = [step for step in self.steps() if step <= state['global_step']]
         if self.keep:
             for step in steps[: -self.keep]:
                 remove_folder(self.path(step))

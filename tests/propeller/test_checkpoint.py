@@ -63,6 +63,14 @@ def test_old_checkpoints_are_deleted_and_listed(trained, tmp_path):
     assert checkpoints.newest() == checkpoints.path(100)
 
 
+def test_a_new_run_in_an_old_folder_keeps_its_own(trained, tmp_path):
+    Checkpoints(tmp_path).save(*trained, {'global_step': 1000})
+    fresh = Checkpoints(tmp_path, keep=1)
+    for step in (10, 20):
+        fresh.save(*trained, {'global_step': step})
+    assert fresh.steps() == [20, 1000]
+
+
 def test_what_does_not_fit_is_named(trained, tmp_path):
     session, program = trained
     folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})

@@ -1,0 +1,297 @@
+"""Where initial values may come from, and that nothing is ever silently missing, left out or random."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from ernie.finetune.evaluation import short_names
+from ernie.optimization import learning_rate_schedule
+from propeller.errors import UserError
+from propeller.storage import open_tensors
+from propeller.storage.fluid import write_variable
+from tests.ernie import checkpoint_models
+from tests.ernie.tiny_model import CONFIG, messages, random_parameters, run, sentences, write_model, write_table
+
+HEAD = {'_cls_out_w': (12, 2), '_cls_out_b': (2,)}
+
+
+def head(width=2):
+    rng = np.random.default_rng(6)
+    return {name: rng.normal(size=(*shape[:-1], width)).astype(np.float32) for name, shape in HEAD.items()}
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Function (flags) -> (`Ran`, parameters after the run): one step that trains the head only."""
+
+    def start(**values):
+        settings = {
+            'train_set': write_table(tmp_path / 'train.tsv', ['text_a', 'label'], sentences(8, 1, most=3)),
+            'do_val': False,
+            'do_test': False,
+            'checkpoints': tmp_path / 'c',
+            'epoch': 1,
+            'freeze_encoder': True,
+            'max_seq_len': 8,
+        }
+        ran = run(**(settings | values))
+        tensors = open_tensors(str(tmp_path / 'c/step_1'))
+        return ran, {name: tensors[name] for name in tensors}
+
+    return start
+
+
+def assert_loaded(after, values):
+    assert set(after) == {*values, *HEAD}
+    for name, value in values.items():
+        if name not in HEAD:
+            np.testing.assert_array_equal(after[name], value, err_msg=name)
+
+
+# ------------------------------------------------------------------------------------------ strict
+
+
+def test_missing_tensors_are_named(tmp_path, train):
+    values = random_parameters()
+    del values['pooled_fc.w_0'], values['encoder_layer_1_ffn_fc_1.b_0']
+    with pytest.raises(UserError) as caught:
+        train(init_pretraining_params=write_model(tmp_path / 'm', values))
+    text = str(caught.value)
+    assert '2 missing: encoder_layer_1_ffn_fc_1.b_0 [12], pooled_fc.w_0 [12, 12]' in text
+    assert f'{tmp_path}/m' in text and '_cls_out_w' not in text
+
+
+def test_missing_tensors_that_are_allowed_are_named_as_new(tmp_path, train):
+    values = random_parameters()
+    del values['pooled_fc.w_0'], values['pooled_fc.b_0'], values['sent_embedding']
+    model = write_model(tmp_path / 'm', values)
+    with pytest.raises(UserError, match='1 missing: sent_embedding'):
+        train(init_pretraining_params=model, allow_missing='pooled_fc.*')
+    ran, after = train(init_pretraining_params=model, allow_missing='pooled_fc.*, sent_embedding')
+    new = 'new, with random values: sent_embedding, pooled_fc.w_0, pooled_fc.b_0, _cls_out_w, _cls_out_b'
+    assert new in messages(ran.log)
+    assert after['pooled_fc.w_0'].std() > 0.1 and np.all(after['pooled_fc.b_0'] == 0)
+
+
+def test_tensors_too_many_are_named(tmp_path, train):
+    values = random_parameters()
+    extra = {'mask_lm_out_fc.b_0': np.zeros(61, np.float32), 'next_sent_fc.w_0': np.zeros((12, 2), np.float32)}
+    ran, after = train(init_pretraining_params=write_model(tmp_path / 'm', values | extra))
+    assert 'not used: mask_lm_out_fc.b_0, next_sent_fc.w_0' in messages(ran.log)
+    assert_loaded(after, values)
+
+
+def test_wrong_shapes_are_named_with_both(tmp_path, train):
+    values = random_parameters() | {'pos_embedding': np.zeros((5, 12), np.float32)}
+    values['encoder_layer_0_ffn_fc_0.w_0'] = np.zeros((48, 12), np.float32)
+    with pytest.raises(UserError) as caught:
+        train(init_pretraining_params=write_model(tmp_path / 'm', values))
+    text = str(caught.value)
+    assert 'pos_embedding is [5, 12], expected [17, 12]' in text
+    assert 'encoder_layer_0_ffn_fc_0.w_0 is [48, 12], expected [12, 48]' in text
+
+
+def test_wrong_number_of_labels(tmp_path, train):
+    model = write_model(tmp_path / 'm', random_parameters() | head(3))
+    for flag in ('init_checkpoint', 'init_pretraining_params'):
+        with pytest.raises(UserError, match=r'_cls_out_w is \[12, 3\], expected \[12, 2\]'):
+            train(**{flag: model})
+    rows = [(text, y + 1) for text, y in sentences(8, 1, most=3)]
+    ran, _ = train(
+        init_checkpoint=model, num_labels=3, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], rows)
+    )
+    assert f'{tmp_path}/m: 41 parameters loaded' in messages(ran.log)
+
+
+def test_a_checkpoint_without_head_cannot_be_evaluated(tmp_path):
+    with pytest.raises(UserError, match=r'2 missing: _cls_out_w \[12, 2\], _cls_out_b \[2\]'):
+        run(
+            init_checkpoint=write_model(tmp_path / 'm'),
+            do_train=False,
+            dev_set=write_table(tmp_path / 'd.tsv', ['text_a', 'label'], sentences(8, 1)),
+            checkpoints=tmp_path / 'c',
+        )
+
+
+# ------------------------------------------------------------------------------------------ places
+
+
+def test_random_values_are_pointed_at(tmp_path, train):
+    model = write_model(tmp_path / 'm')
+    ran, after = train(ernie_config_path=model / 'ernie_config.json', vocab_path=model / 'vocab.txt')
+    assert 'no --init_checkpoint and no --init_pretraining_params: all parameters are random' in messages(ran.log)
+    assert after['word_embedding'].std() == pytest.approx(0.8796 * CONFIG['initializer_range'], rel=0.1)
+
+
+@pytest.mark.parametrize('part', ['', 'params'])
+def test_fluid_folder(tmp_path, train, part):
+    ran, after = train(init_pretraining_params=write_model(tmp_path / 'm') / part)
+    assert_loaded(after, random_parameters())
+    assert 'new, with random values: _cls_out_w, _cls_out_b' in messages(ran.log)
+
+
+def test_half_precision_parameters(tmp_path, train):
+    halves = {name: value.astype(np.float16) for name, value in random_parameters().items()}
+    _, after = train(init_pretraining_params=write_model(tmp_path / 'm', halves))
+    assert_loaded(after, {name: value.astype(np.float32) for name, value in halves.items()})
+
+
+def test_pdparams(tmp_path, train):
+    folder = write_model(tmp_path / 'm')
+    for file in (folder / 'params').iterdir():
+        file.unlink()
+    (folder / 'params').rmdir()
+    (folder / 'model.pdparams').write_bytes(pickle.dumps(random_parameters(), protocol=2))
+    for path in (folder, folder / 'model.pdparams'):
+        _, after = train(init_pretraining_params=path)
+        assert_loaded(after, random_parameters())
+
+
+def test_huggingface_folder(tmp_path, train):
+    values = checkpoint_models.parameters()
+    tensors = checkpoint_models.as_huggingface(values) | {'lm_head.other': np.zeros(3, np.float32)}
+    folder = checkpoint_models.huggingface_folder(tmp_path / 'hf', tensors)
+    ran, after = train(init_pretraining_params=folder)
+    assert_loaded(after, values)
+    assert 'not used: lm_head.other' in messages(ran.log)
+    saved = json.loads((tmp_path / 'c/step_1/ernie_config.json').read_text())
+    assert saved['layer_norm_eps'] == 1e-12 and saved['hidden_size'] == 12
+
+
+def test_own_checkpoint_as_start_of_a_new_training(tmp_path, train):
+    """Head included, but neither moments nor position nor schedule."""
+    _, first = train(init_pretraining_params=write_model(tmp_path / 'm'))
+    ran, after = train(
+        init_pretraining_params=tmp_path / 'c/step_1', learning_rate=1e-12, checkpoints=tmp_path / 'd', weight_decay=0
+    )
+    tensors = open_tensors(str(tmp_path / 'd/step_1'))
+    for name in first:
+        np.testing.assert_allclose(tensors[name], first[name], atol=1e-9, err_msg=name)
+    assert 'new, with random' not in ran.log and 'continuing' not in ran.log
+
+
+def test_init_checkpoint_takes_precedence(tmp_path, train):
+    model = write_model(tmp_path / 'a', random_parameters(seed=1) | head())
+    ran, after = train(init_checkpoint=model, init_pretraining_params=write_model(tmp_path / 'b'))
+    assert_loaded(after, random_parameters(seed=1))
+    assert '--init_pretraining_params is ignored: --init_checkpoint is set' in messages(ran.log)
+
+
+# ------------------------------------------------------------------------------------------ checkpoints of 2019
+
+UPDATES, ROWS, TOTAL = 4, 40, 10
+
+
+def old_checkpoint(folder, counter):
+    """What the 2019 runner saved: all persistable variables, one file each. Second moments are about 5."""
+    rng = np.random.default_rng(2)
+    values = random_parameters() | head()
+    state = {}
+    for name, value in values.items():
+        state[f'{name}_moment1_0'] = np.zeros_like(value)
+        state[f'{name}_moment2_0'] = rng.uniform(5, 6, value.shape).astype(np.float32)
+        state[f'{name}_beta1_pow_acc_0'] = np.array([0.9 ** (UPDATES + 1)], np.float32)
+        state[f'{name}_beta2_pow_acc_0'] = np.array([0.999 ** (UPDATES + 1)], np.float32)
+    state['loss_scaling_0'] = np.ones(1, np.float32)
+    if counter is None:
+        state['learning_rate_0'] = np.full(1, 0.01, np.float32)
+    else:
+        state['@LR_DECAY_COUNTER@'] = np.array([counter], np.int64)
+        state['scheduled_learning_rate'] = np.full(1, 0.005, np.float32)
+    write_model(folder, {})
+    folder = (folder / 'params').rename(folder / 'step_5')
+    for name, value in (values | state).items():
+        write_variable(folder / name, value)
+    return folder, values, state
+
+
+def continue_old(tmp_path, folder, **values):
+    ran = run(
+        init_checkpoint=folder,
+        train_set=write_table(tmp_path / 'train.tsv', ['text_a', 'label'], sentences(ROWS, 1)),
+        do_val=False,
+        do_test=False,
+        checkpoints=tmp_path / 'c',
+        epoch=2,
+        skip_steps=1,
+        warmup_proportion=values.pop('warmup_proportion', 0.2),
+        max_steps=values.pop('max_steps', 0),
+        **values,
+    )
+    lines = (tmp_path / 'c/metrics.jsonl').read_text().splitlines()
+    return ran, [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(('scheduler', 'counter'), [('linear_warmup_decay', UPDATES - 1), ('noam_decay', UPDATES)])
+def test_the_schedule_of_2019_goes_on(tmp_path, scheduler, counter):
+    """fluid keeps the number of the last update, counted from 0 for linear decay and from 1 for noam."""
+    folder, _, _ = old_checkpoint(tmp_path / 'old', counter)
+    ran, found = continue_old(tmp_path, folder, lr_scheduler=scheduler)
+    rate = learning_rate_schedule(scheduler, 0.01, 2, TOTAL)
+    assert [r['step'] for r in found] == list(range(UPDATES + 1, UPDATES + 11))
+    np.testing.assert_allclose([r['learning_rate'] for r in found], [rate(r['step'] - 1) for r in found])
+    text = f'optimizer state loaded; the schedule continues after {UPDATES} updates, the data start anew'
+    assert text in messages(ran.log) and 'not used' not in ran.log
+
+
+def test_the_moments_of_2019_go_on(tmp_path):
+    """The norm of the gradients is at most 1, so a step leaves second moments at 0.999 of their value, within 0.001."""
+    folder, values, state = old_checkpoint(tmp_path / 'old', UPDATES - 1)
+    continue_old(tmp_path, folder, max_steps=UPDATES + 1, warmup_proportion=0)
+    step = tmp_path / f'c/step_{UPDATES + 1}'
+    after = open_tensors(str(step / 'optimizer.safetensors'))
+    assert set(after) == {name for name in state if '_moment' in name or '_pow_acc_' in name}
+    for name in values:
+        moment = state[f'{name}_moment2_0'].astype(np.float64) * 0.999
+        grown = after[f'{name}_moment2_0'] - moment
+        assert grown.min() > -1e-5 and grown.max() < 0.00101, name
+        assert after[f'{name}_beta1_pow_acc_0'][0] == pytest.approx(0.9 ** (UPDATES + 2), rel=1e-5)
+    # The checkpoint is one of ours now, and continues as one.
+    ran, found = continue_old(tmp_path, step, warmup_proportion=0)
+    assert found[-1]['step'] == UPDATES + 10 and f'continuing from {step}' in messages(ran.log)
+
+
+def test_a_constant_rate_of_2019_has_no_counter(tmp_path):
+    folder, _, _ = old_checkpoint(tmp_path / 'old', None)
+    ran, found = continue_old(tmp_path, folder, warmup_proportion=0)
+    assert [r['step'] for r in found] == list(range(1, 11)) and {r['learning_rate'] for r in found} == {0.01}
+    assert 'optimizer state loaded' in ran.log
+
+
+def test_without_all_moments_they_start_anew(tmp_path):
+    folder, _, _ = old_checkpoint(tmp_path / 'old', UPDATES - 1)
+    (folder / 'pos_embedding_moment1_0').unlink()
+    ran, found = continue_old(tmp_path, folder)
+    assert f'{folder} holds no optimizer state: moments and schedule start anew' in messages(ran.log)
+    assert [r['step'] for r in found] == list(range(1, 11))
+
+
+def test_evaluation_of_a_checkpoint_of_2019(tmp_path):
+    """The optimizer's part is no parameter of the model and nothing to complain about."""
+    folder, _, _ = old_checkpoint(tmp_path / 'old', UPDATES - 1)
+    dev = write_table(tmp_path / 'd.tsv', ['text_a', 'label'], sentences(9, 1))
+    settings = {'do_train': False, 'dev_set': dev, 'test_set': dev, 'test_save': tmp_path / 'out'}
+    ran = run(init_checkpoint=folder, checkpoints=tmp_path / 'c', **settings)
+    assert 'not used' not in ran.log and 'acc:' in ran.log and f'{folder}: 41 parameters loaded' in messages(ran.log)
+    assert len((tmp_path / 'out.0.0').read_text().splitlines()) == 9
+    assert not (tmp_path / 'c/metrics.jsonl').exists()  # that of a training in the same folder is left alone
+    assert len((tmp_path / 'c/evaluation.jsonl').read_text().splitlines()) == 1
+
+
+# ------------------------------------------------------------------------------------------ names of reports
+
+
+@pytest.mark.parametrize(
+    ('paths', 'names'),
+    [
+        (['x/dev.tsv'], ['dev']),
+        (['x/dev.tsv', 'x/test.tsv'], ['dev', 'test']),
+        (['MNLI/m/dev.tsv', 'MNLI/mm/dev.tsv', 'a.b.csv'], ['m_dev', 'mm_dev', 'a.b']),
+        (['x/m/dev.tsv', 'y/m/dev.tsv'], ['m_dev_1', 'm_dev_2']),
+        (['x/dev.tsv', 'x/dev.csv', 'x/dev.tsv'], ['x_dev_1', 'x_dev_2']),
+    ],
+)
+def test_reports_never_share_a_name(paths, names):
+    assert list(short_names(paths).items()) == list(zip(dict.fromkeys(paths), names, strict=True))
