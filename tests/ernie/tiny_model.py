@@ -116,3 +116,20 @@ def run(**values):
 def messages(log):
     """The lines of a log without their prefix."""
     return [line.partition('\t')[2] for line in log.splitlines()]
+
+
+def table(path, rows, header=('text_a', 'label')):
+    """`write_table` with the columns of single texts."""
+    return write_table(path, header, rows)
+
+
+def records(folder, phase):
+    """The records of one phase in the `metrics.jsonl` of a run."""
+    found = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    return [r for r in found if r['phase'] == phase]
+
+
+def probabilities(path, column=1):
+    """The probabilities of a prediction file, [N, C]."""
+    cells = [line.split('\t') for line in path.read_text(encoding='utf-8').splitlines()]
+    return np.array([[float(x) for x in row[column][1:-1].split()] for row in cells])
