@@ -124,7 +124,8 @@ class EvaluationHook(RunHook):
         return stop
 
     def after_train(self):
-        if self.last is not None and self.evaluated != self.last.gstep:
+        # Who interrupts a training wants it to end now: the checkpoint is saved, the rest can be had from it.
+        if self.last is not None and self.evaluated != self.last.gstep and not self.last.interrupted:
             self._evaluate()
 
     def state_dict(self):

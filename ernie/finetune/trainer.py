@@ -196,6 +196,9 @@ class FineTuning:
             hooks = self._hooks(program, rows, batches, state, stream)
             train_loop(self.session, program, batches, hooks, loop, lambda batch: batch.arrays)
         self._close_records()
+        if loop.interrupted:
+            self._say_where(hooks[1])
+            sys.exit(130)
         self.evaluator.diagnose()
         self._say_where(hooks[1])
         if args.enable_ce:

@@ -1,5 +1,8 @@
 """The one training loop, and the one evaluation pass."""
 
+import contextlib
+import signal
+import threading
 import time
 
 import numpy as np
@@ -19,12 +22,14 @@ class LoopState:
         batch: the batch of the last update.
         started: time of the start, in seconds (monotonic clock).
         loading_seconds: time the loop waited for data.
+        interrupted: whether Ctrl-C or SIGTERM asked the loop to end.
     """
 
     def __init__(self, gstep=0):
         self.step, self.gstep, self.batch = 0, gstep, None
         self.started = time.monotonic()
         self.loading_seconds = 0.0
+        self.interrupted = False
 
 
 class _Fetches:
@@ -63,23 +68,51 @@ def train_loop(session, program, batches, hooks, state, arrays_of=lambda batch: 
     log.debug('********** Start Loop ************')
     fetches, source = _Fetches(), iter(batches)
     try:
-        while not any(hook.should_stop(state) for hook in hooks):
-            waited = time.monotonic()
-            batch = next(source, None)
-            state.loading_seconds += time.monotonic() - waited
-            if batch is None:
-                break
-            values = fetches.gather([hook.before_run(state) or [] for hook in hooks])
-            fetched = session.step(program, arrays_of(batch), values)
-            state.step, state.gstep, state.batch = state.step + 1, state.gstep + 1, batch
-            for hook, slots in zip(hooks, fetches.slots, strict=True):
-                hook.after_run([fetched[i] for i in slots], state)
-        log.debug('********** Stop Loop ************')
+        with _finish_step_on_signal(state):
+            while not state.interrupted and not any(hook.should_stop(state) for hook in hooks):
+                waited = time.monotonic()
+                batch = next(source, None)
+                state.loading_seconds += time.monotonic() - waited
+                if batch is None:
+                    break
+                values = fetches.gather([hook.before_run(state) or [] for hook in hooks])
+                fetched = session.step(program, arrays_of(batch), values)
+                state.step, state.gstep, state.batch = state.step + 1, state.gstep + 1, batch
+                for hook, slots in zip(hooks, fetches.slots, strict=True):
+                    hook.after_run([fetched[i] for i in slots], state)
     except StopException:
-        log.debug('********** Stop Loop ************')
+        pass
     except KeyboardInterrupt:
-        log.warning('********** Interrupt Loop ************')
+        state.interrupted = True
+    log.debug('********** %s Loop ************', 'Interupt' if state.interrupted else 'Stop')  # spelt as in 2019
     return [hook.after_train() for hook in hooks]
+
+
+@contextlib.contextmanager
+def _finish_step_on_signal(state):
+    """The first Ctrl-C or SIGTERM lets the step end, so that what is saved after it is consistent; a second one does
+    what it always does. Python delivers signals to the main thread only, so elsewhere nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {}
+
+    def restore():
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def finish(number, frame):
+        state.interrupted = True
+        restore()
+        log.warning('%s: training ends after this step; once more ends it at once', signal.Signals(number).name)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, finish)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def evaluation_pass(session, program, batches, fetch_list, arrays_of=lambda batch: batch):

@@ -1,5 +1,8 @@
 """The loop and its hooks, with a stand-in for the executor."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -68,6 +71,25 @@ def test_stop_requests_end_the_loop_well(error):
     session = Session()
     assert train_loop(session, None, range(9), [Raises()], LoopState()) == ['ended']
     assert session.steps == 2
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_step_end(number):
+    """The update that is under way counts: otherwise a checkpoint would hold it without knowing."""
+
+    class Interrupted(Session):
+        def step(self, program, arrays, fetch_list):
+            if self.steps == 2:
+                os.kill(os.getpid(), number)
+            return super().step(program, arrays, fetch_list)
+
+    saved, session, state = [], Interrupted(), LoopState()
+    before = signal.getsignal(number)
+    train_loop(session, None, range(9), [CheckpointSaverHook(lambda s: saved.append(s.gstep), per_step=100)], state)
+    assert session.steps == state.gstep == 3
+    assert saved == [3]
+    assert state.interrupted
+    assert signal.getsignal(number) is before
 
 
 def test_other_errors_come_through():
