@@ -9,22 +9,6 @@ from propeller.storage import open_tensors
 from tests.ernie.tiny_model import TASK_CONFIG, messages, probabilities, records, run, sentences, table, write_model
 
 
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp('model') / 'ernie')
-
-
-@pytest.fixture
-def train(tmp_path, model):
-    """Function (flags) -> `Ran`, from the tiny model, with checkpoints in `tmp_path / 'c'`."""
-
-    def start(**values):
-        settings = {'init_pretraining_params': model / 'params', 'checkpoints': tmp_path / 'c', 'do_test': False}
-        return run(**(settings | values))
-
-    return start
-
-
 def parameters(folder):
     tensors = open_tensors(str(folder))
     return {name: tensors[name] for name in tensors}

@@ -28,22 +28,6 @@ from tests.ernie.tiny_model import (
 QUIET = {**CONFIG, 'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
 
 
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp('model') / 'ernie')
-
-
-@pytest.fixture
-def train(tmp_path, model):
-    """Function (flags) -> `Ran`, from the tiny model, with checkpoints in `tmp_path / 'c'`."""
-
-    def start(**values):
-        settings = {'init_pretraining_params': model / 'params', 'checkpoints': tmp_path / 'c', 'do_test': False}
-        return run(**(settings | values))
-
-    return start
-
-
 def best(folder, key):
     return max(r[key] for r in records(folder, 'dev'))
 

@@ -31,6 +31,8 @@ class ClassificationTask(Task):
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
         self.kind = _kind(args)
+        if self.kind == 'regression':
+            self.loss_unit = 'squared error'
         self.label_map = self._label_map()
         self.num_labels = self._num_labels()
         self.label_names = self._label_names()

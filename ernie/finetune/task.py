@@ -16,6 +16,7 @@ class Task(abc.ABC):
     """
 
     model_class = None
+    loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         self.args, self.config, self.tokenizer = args, config, tokenizer

@@ -1,5 +1,6 @@
 """One fine-tuning run: initial values, training with evaluation and checkpoints, or evaluation alone."""
 
+import math
 import os
 import sys
 
@@ -117,7 +118,9 @@ class FineTuning:
         for file in filter(None, (self.metrics, self.events)):
             file.close()
         path = self.metrics.path
-        draw_curves(read_metrics(path), os.path.join(self.args.checkpoints, 'curves.png'))
+        draw_curves(
+            read_metrics(path), os.path.join(self.args.checkpoints, 'curves.png'), loss_unit=self.task.loss_unit
+        )
 
     # ------------------------------------------------------------ initial values
 
@@ -223,7 +226,7 @@ class FineTuning:
     def _memory(self, program):
         """Bounds in MB: parameters with gradients and moments; and the activations of a full batch beside them."""
         args, config = self.args, self.source.config
-        numbers = sum(_product(shape) for shape in program.parameters().values())
+        numbers = sum(math.prod(shape) for shape in program.parameters().values())
         tokens = args.batch_size if args.in_tokens else args.batch_size * args.max_seq_len
         per_layer = 16 * config.hidden_size + 2 * config.intermediate_size
         per_layer += 4 * config.num_attention_heads * args.max_seq_len
@@ -325,10 +328,3 @@ def print_kpis(points):
     print(f'kpis\ttrain_loss_card{cards}\t{points[-2]["loss"]:f}')
     if 'acc' in points[-2]:
         print(f'kpis\ttrain_acc_card{cards}\t{points[-2]["acc"]:f}')
-
-
-def _product(shape):
-    result = 1
-    for size in shape:
-        result *= size
-    return result
