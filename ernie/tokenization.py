@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+from ernie.alignment import Encoded, basic_words_aligned, slice_of, space_words_aligned
 from ernie.text import (
     MAX_CHARS_PER_WORD,
     CharacterTable,
@@ -128,12 +129,16 @@ class WordpieceTokenizer:
 
     def pieces(self, word):
         """One word -> list of its pieces."""
+        return [piece for piece, _, _ in self.spans(word)]
+
+    def spans(self, word):
+        """One word -> list of (piece, start, end) in its characters."""
         spans = None
         if len(word) <= self.max_input_chars_per_word:
             spans = longest_matches(word, self.vocab, longest=self._longest)
         if spans is None:
-            return [self.unk_token]
-        return [word[start:end] if start == 0 else '##' + word[start:end] for start, end in spans]
+            return [(self.unk_token, 0, len(word))]
+        return [(word[start:end] if start == 0 else '##' + word[start:end], start, end) for start, end in spans]
 
 
 class _WordIds(dict):
@@ -186,6 +191,24 @@ class _VocabularyTokenizer:
         """`convert_tokens_to_ids(tokenize(text))`, but quick: words are cut once and remembered."""
         return list(chain.from_iterable(map(self._ids.__getitem__, self.words(text))))
 
+    def aligned_words(self, text):
+        """`words(text)` as a list of `ernie.alignment.Word`."""
+        raise NotImplementedError
+
+    def encode_aligned(self, text):
+        """`encode(text)` with the slice of the original text for each id: `ernie.alignment.Encoded`.
+
+        Offsets count characters (code points) of `text`, a str.
+        """
+        encoded = Encoded([], [], [])
+        for word in self.aligned_words(text):
+            for piece, start, end in self.wordpiece_tokenizer.spans(word.text):
+                first, last = slice_of(text, word.origins[start:end])
+                encoded.ids.append(self.vocab[piece])
+                encoded.starts.append(first)
+                encoded.ends.append(last)
+        return encoded
+
     def convert_tokens_to_ids(self, tokens):
         """Tokens -> list of ids. KeyError for a token that is not in the vocabulary."""
         return [self.vocab[token] for token in tokens]
@@ -208,6 +231,9 @@ class FullTokenizer(_VocabularyTokenizer):
     def words(self, text):
         return self.basic_tokenizer.tokenize(text)
 
+    def aligned_words(self, text):
+        return basic_words_aligned(text, self.do_lower_case)
+
 
 class CharTokenizer(_VocabularyTokenizer):
     """For text already segmented by spaces: no cleaning, no accent stripping, no cut at ideographs or punctuation.
@@ -218,6 +244,9 @@ class CharTokenizer(_VocabularyTokenizer):
     def words(self, text):
         text = convert_to_unicode(text)
         return (text.lower() if self.do_lower_case else text).split()
+
+    def aligned_words(self, text):
+        return space_words_aligned(text, self.do_lower_case)
 
 
 def tokenize_chinese_chars(text):

@@ -10,12 +10,10 @@ from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
 from ernie.metrics.report import class_report, multilabel_report
-from ernie.model.heads import is_classification_head
 from ernie.reader.classify import ClassifyReader, load_label_map
 from propeller.errors import UsageError, UserError
 from propeller.log import get_logger
 from propeller.storage.atomic import replacing
-from propeller.types import HParams
 
 log = get_logger(__name__)
 
@@ -26,6 +24,7 @@ MULTILABEL_THRESHOLD = 0.5
 class ClassificationTask(Task):
     """`run_classifier`: one text or a pair per row."""
 
+    name = 'classification'
     model_class = ErnieClassifier
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
@@ -90,23 +89,8 @@ class ClassificationTask(Task):
             ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),
         )
 
-    def hparams(self, num_train_steps, warmup_steps):
-        args = self.args
-        return HParams(
-            ernie=self.config,
-            kind=self.kind,
-            num_labels=self.num_labels,
-            learning_rate=args.learning_rate,
-            num_train_steps=num_train_steps,
-            warmup_steps=warmup_steps,
-            weight_decay=args.weight_decay,
-            lr_scheduler=args.lr_scheduler,
-            decay_without_warmup=args.decay_without_warmup,
-            clip_norm=args.clip_norm,
-            head_learning_rate=args.head_learning_rate,
-            freeze_encoder=args.freeze_encoder,
-            class_weights=self.class_weights,
-        )
+    def head_hparams(self):
+        return {'kind': self.kind, 'num_labels': self.num_labels, 'class_weights': self.class_weights}
 
     def feeds(self, labelled):
         return feeds(self.config, self.kind, self.num_labels, labelled)
@@ -129,24 +113,16 @@ class ClassificationTask(Task):
         return rows
 
     def arrays(self, rows, indices, labelled):
-        return batch_arrays(rows, indices, self.args.task_id if self.config.use_task_id else None, labelled)
-
-    def is_new(self, name):
-        return is_classification_head(name)
+        return batch_arrays(rows, indices, self.task_id, labelled)
 
     def describe(self):
-        args = self.args
         return {
-            'task': 'classification',
+            **super().describe(),
             'kind': self.kind,
             'num_labels': self.num_labels,
             'labels': self.label_names,
             'label_map': self.label_map,
-            'max_seq_len': args.max_seq_len,
-            'tokenizer': args.tokenizer,
-            'do_lower_case': args.do_lower_case,
-            'for_cn': args.for_cn,
-            'task_id': args.task_id,
+            'for_cn': self.args.for_cn,
         }
 
     def training_values(self, outputs, batch):

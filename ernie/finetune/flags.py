@@ -107,6 +107,9 @@ def _additions(parser):
     add('max_checkpoints', int, 0, 'Keep so many of the newest checkpoints (and the best); 0: all.')
     add('allow_missing', str, '', 'Parameter names (or prefixes ending in *) that may be new, joined by commas.')
     add('is_multilabel', bool, False, 'Several classes may hold for a row; labels are joined by commas.')
+    add('use_crf', bool, False, 'Sequence labelling: a CRF layer over the labels.')
+    add('null_score_diff_threshold', float, 0.0, 'Reading: no answer when its score leads by more than this.')
+    add('to_simplified', bool, False, 'Reading: convert traditional characters to simplified ones (package opencc).')
     add('class_weights', str, None, 'Weight of each class in the loss, joined by commas; "balanced": by frequency.')
     add(
         'length_window',

@@ -3,6 +3,9 @@
 import abc
 import json
 
+from propeller.errors import UserError
+from propeller.types import HParams
+
 
 class Task(abc.ABC):
     """A task: its graph, its reader, its scores and its prediction file.
@@ -15,16 +18,41 @@ class Task(abc.ABC):
         saved: dict, the `labels.json` of the checkpoint that is loaded, {} if there is none.
     """
 
-    model_class = None
+    name = None  # of the task, in `labels.json`
+    model_class = None  # subclass of `FineTuneModel`
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         self.args, self.config, self.tokenizer = args, config, tokenizer
         self.vocab_path, self.saved = vocab_path, saved
+        if saved.get('task', self.name) != self.name:
+            raise UserError(f'--init_checkpoint: found a checkpoint of the task {saved["task"]}, expected {self.name}.')
 
-    @abc.abstractmethod
+    @property
+    def task_id(self):
+        """Value of the task id input; None where the model has no task embedding."""
+        return self.args.task_id if self.config.use_task_id else None
+
     def hparams(self, num_train_steps, warmup_steps):
         """-> `HParams` for `model_class`."""
+        args = self.args
+        return HParams(
+            ernie=self.config,
+            learning_rate=args.learning_rate,
+            num_train_steps=num_train_steps,
+            warmup_steps=warmup_steps,
+            weight_decay=args.weight_decay,
+            lr_scheduler=args.lr_scheduler,
+            decay_without_warmup=args.decay_without_warmup,
+            clip_norm=args.clip_norm,
+            head_learning_rate=args.head_learning_rate,
+            freeze_encoder=args.freeze_encoder,
+            **self.head_hparams(),
+        )
+
+    @abc.abstractmethod
+    def head_hparams(self):
+        """-> dict, what `model_class` needs of `HParams` beside the common ones."""
 
     @abc.abstractmethod
     def feeds(self, labelled):
@@ -38,13 +66,20 @@ class Task(abc.ABC):
     def arrays(self, rows, indices, labelled):
         """-> list of arrays for `feeds`."""
 
-    @abc.abstractmethod
     def is_new(self, name):
         """Whether pre-trained parameters may lack `name`, because it belongs to the task's head."""
+        return self.model_class.is_head(name)
 
-    @abc.abstractmethod
     def describe(self):
         """-> JSON-able dict, the `labels.json` of a checkpoint: labels and what else prediction needs."""
+        args = self.args
+        return {
+            'task': self.name,
+            'max_seq_len': args.max_seq_len,
+            'tokenizer': args.tokenizer,
+            'do_lower_case': args.do_lower_case,
+            'task_id': args.task_id,
+        }
 
     @abc.abstractmethod
     def training_values(self, outputs, batch):

@@ -1,25 +1,15 @@
 """Rows of classification, regression and ranking files -> token ids and labels."""
 
 import collections
-import hashlib
 import json
 import math
-import os
 import re
-import stat
 
 import numpy as np
 
-import ernie.text
-import ernie.tokenization
-from ernie.reader import records
-from ernie.reader.parallel import chunked, map_ordered
-from ernie.reader.records import BadRow, BadRows, read_records
-from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
+from ernie.reader.records import BadRow, read_records
+from ernie.reader.set_reader import SetReader
 from propeller.errors import UsageError, bad_input
-from propeller.log import get_logger
-
-log = get_logger(__name__)
 
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
@@ -229,12 +219,11 @@ def parse_qid(text):
     return qid
 
 
-class ClassifyReader:
+class ClassifyReader(SetReader):
     """Reads files with a header that names `text_a`, perhaps `text_b`, `label`, `qid`.
 
     A row becomes `[CLS] a [SEP]` cut to `max_seq_len`, or, when `text_b` has tokens, `[CLS] a [SEP] b [SEP]`, where
-    tokens are dropped from the end of the longer text. A text without a token is legal. Files are tokenized once: the
-    result is kept under a key of the file's content, the vocabulary, all options and the code that tokenizes.
+    tokens are dropped from the end of the longer text. A text without a token is legal.
 
     Args:
         tokenizer: has `vocab` and `encode`, see `ernie.tokenization`.
@@ -244,9 +233,7 @@ class ClassifyReader:
             commas; an empty cell is no class) or 'predict' (no label column is needed, none is read).
         num_labels: number of classes; not used for regression and prediction.
         for_cn: whether spaces in the texts are removed, see `remove_spaces`.
-        skip_bad_rows: whether rows that cannot be used are counted and listed instead of an error.
-        cache: False neither reads nor writes the cache folder (`tokenized_set.cache_folder`).
-        processes: processes that tokenize a large file; None is one a processor.
+        skip_bad_rows, cache, processes: see `SetReader`.
 
     Raises:
         UsageError: options that cannot be.
@@ -271,87 +258,12 @@ class ClassifyReader:
             raise UsageError(f'found max_seq_len {max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
         label_map = None if task_kind == 'predict' else label_map
         _check_labels(label_map, task_kind, num_labels)
-        self.skip_bad_rows = skip_bad_rows
-        self.cache = SetCache() if cache else None
-        self.processes = processes
-        self.encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn)
+        encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn)
+        super().__init__(encoder, skip_bad_rows=skip_bad_rows, cache=cache, processes=processes)
 
-    def read(self, path):
-        """Tokenizes a file, or takes it from the cache.
-
-        Returns:
-            `TokenizedSet`; its `bad_rows` is a `BadRows` with `skip_bad_rows`, else None.
-
-        Raises:
-            UserError: the file, or with `skip_bad_rows=False` a row of it, is not as it must be; file and line named.
-        """
-        path = os.fspath(path)
-        bad_rows = BadRows(path) if self.skip_bad_rows else None
-        state = _file_state(path)
-        key = self._key(path) if self.cache and state else None
-        tokenized = key and self.cache.load(key, path, bad_rows)
-        source = 'from the cache'
-        if not tokenized:
-            source = 'tokenized'
-            if key:
-                tokenized = self.cache.store(key, lambda: self._chunks(path, bad_rows, state), path, bad_rows)
-            else:
-                tokenized = collect(self._chunks(path, bad_rows, state), path, bad_rows)
-        log.info('%s: %d rows, %d tokens, %s', path, len(tokenized), len(tokenized.ids), source)
-        for message in bad_rows.messages() if bad_rows else ():
-            log.warning('skipped %s', message)
-        return tokenized
-
-    def _chunks(self, path, bad_rows, state):
-        """Chunks of the file in order. `state` is that of the file when its key was made."""
-        if bad_rows is not None:
-            bad_rows.clear()
+    def rows(self, path, bad_rows):
         required = ('text_a',) if self.encoder.task_kind == 'predict' else ('text_a', 'label')
-        chunks = chunked(read_records(path, required, bad_rows), _characters)
-        rows = 0
-        for arrays, bad in map_ordered(self.encoder, chunks, self.processes):
-            for row in bad:
-                if bad_rows is None:
-                    raise row.as_error(path)
-                bad_rows.add(row)
-            rows += len(arrays['lengths'])
-            yield arrays
-        if not rows:
-            raise bad_input(path, f'{len(bad_rows)} rows that cannot be used', 'a row that can', bad_rows.rows[0][0])
-        if _file_state(path) != state:
-            raise bad_input(path, 'a file that changed while it was read', 'one that stays', advice='Start again.')
+        return read_records(path, required, bad_rows)
 
-    def _key(self, path):
-        """Name of the file's entry in the cache; None for a tokenizer whose state is not known to be in the key."""
-        encoder, tokenizer = self.encoder, self.encoder.tokenizer
-        if type(tokenizer).__module__ != ernie.tokenization.__name__:
-            return None
-        settings = {
-            'format': FORMAT_VERSION,
-            'csv': path.lower().endswith('.csv'),
-            'skip_bad_rows': self.skip_bad_rows,
-            'encoder': {name: value for name, value in vars(encoder).items() if name != 'tokenizer'},
-            'tokenizer': [type(tokenizer).__name__, tokenizer.do_lower_case, sorted(tokenizer.vocab.items())],
-        }
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        # The rules are part of the key too: a new version of the program must not find the ids of an old one.
-        for file in (path, __file__, records.__file__, ernie.tokenization.__file__, ernie.text.__file__):
-            try:
-                with open(file, 'rb') as f:
-                    digest.update(hashlib.file_digest(f, 'sha256').digest())
-            except OSError as e:
-                raise bad_input(file, f'a file that cannot be read ({e.strerror})', 'a readable file') from None
-        return digest.hexdigest()
-
-
-def _characters(record):
-    return len(record.cells['text_a']) + len(record.cells.get('text_b', ''))
-
-
-def _file_state(path):
-    """What changes when a file is written; None for what is not a regular file (a pipe, say), or not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    def size_of(self, row):
+        return len(row.cells['text_a']) + len(row.cells.get('text_b', ''))

@@ -30,19 +30,23 @@ class TokenizedSet:
         offsets: [N + 1] int64, row i is `ids[offsets[i]:offsets[i + 1]]`.
         split: [N] int32, how many leading tokens of the row have sentence type 0; the rest has type 1.
         labels: None, or [N] int64 (classes), [N] float32 (regression) or [N, C] float32 (multi-label).
+        token_labels: None or [total] int32, a label for each of `ids`.
         qids: None or [N] int64.
         lines: [N] int64, 1-based line number of each row in the file.
         path: the file it came from, for messages.
         bad_rows: None, or the `BadRows` of the file.
     """
 
-    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'qids', 'lines')
+    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines')
 
-    def __init__(self, ids, offsets, split, labels=None, qids=None, lines=None, path='', bad_rows=None):
+    def __init__(
+        self, ids, offsets, split, labels=None, qids=None, lines=None, path='', bad_rows=None, token_labels=None
+    ):
         self.ids = ids
         self.offsets = offsets
         self.split = split
         self.labels = labels
+        self.token_labels = token_labels
         self.qids = qids
         self.lines = lines
         self.path = path
@@ -63,6 +67,10 @@ class TokenizedSet:
         i %= len(self)
         ids = self.ids[self.offsets[i] : self.offsets[i + 1]]
         return ids, (np.arange(len(ids)) >= self.split[i]).astype(np.int64)
+
+    def padded_labels(self, indices, pad_label):
+        """`token_labels` of the rows as a rectangle [B, T] int64, `pad_label` on the right."""
+        return pad_ragged(self.token_labels, self.offsets, np.asarray(indices, dtype=np.int64), pad_label)
 
     def padded(self, indices, pad_id=0):
         """Rows as rectangles of their longest length T.
@@ -212,7 +220,7 @@ def collect(chunks, path='', bad_rows=None):
 
     Args:
         chunks: iterable of dicts with `ids`, `lengths`, `split`, `lines` and perhaps `labels`, `qids`; each [n, ...]
-            but `ids`, which holds all rows of the chunk.
+            but `ids` and `token_labels`, which hold all rows of the chunk.
         path, bad_rows: attributes of the set.
     """
     sink = _MemorySink()

@@ -1,0 +1,126 @@
+"""From a file to a `TokenizedSet`, for all tasks: several processes, bounded memory, a cache, bad rows by line."""
+
+import abc
+import hashlib
+import json
+import os
+import stat
+import sys
+
+import ernie.text
+import ernie.tokenization
+from ernie.reader import records
+from ernie.reader.parallel import chunked, map_ordered
+from ernie.reader.records import BadRows
+from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
+from propeller.errors import bad_input
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+
+class SetReader(abc.ABC):
+    """Reads the files of one task. A task gives the rows of a file and an encoder for them.
+
+    Files are tokenized once: the result is kept under a key of the file's content, the vocabulary, all options and the
+    code that tokenizes.
+
+    Args:
+        encoder: picklable callable: a chunk, a list of what `rows` gives -> (arrays as `tokenized_set.collect` takes
+            them, list of `BadRow`). Has `tokenizer`; its other attributes are JSON-able options.
+        skip_bad_rows: whether rows that cannot be used are counted and listed instead of an error.
+        cache: False neither reads nor writes the cache folder (`tokenized_set.cache_folder`).
+        processes: processes that tokenize a large file; None is one a processor.
+    """
+
+    def __init__(self, encoder, *, skip_bad_rows=False, cache=True, processes=None):
+        self.encoder = encoder
+        self.skip_bad_rows = skip_bad_rows
+        self.cache = SetCache() if cache else None
+        self.processes = processes
+
+    @abc.abstractmethod
+    def rows(self, path, bad_rows):
+        """Iterates over the rows of a file, picklable. bad_rows: None, or the `BadRows` that takes unusable ones."""
+
+    @abc.abstractmethod
+    def size_of(self, row):
+        """Characters of a row, which bound the size of a chunk."""
+
+    def read(self, path):
+        """Tokenizes a file, or takes it from the cache.
+
+        Returns:
+            `TokenizedSet`; its `bad_rows` is a `BadRows` with `skip_bad_rows`, else None.
+
+        Raises:
+            UserError: the file, or with `skip_bad_rows=False` a row of it, is not as it must be; file and line named.
+        """
+        path = os.fspath(path)
+        bad_rows = BadRows(path) if self.skip_bad_rows else None
+        state = _file_state(path)
+        key = self._key(path) if self.cache and state else None
+        tokenized = key and self.cache.load(key, path, bad_rows)
+        source = 'from the cache'
+        if not tokenized:
+            source = 'tokenized'
+            if key:
+                tokenized = self.cache.store(key, lambda: self._chunks(path, bad_rows, state), path, bad_rows)
+            else:
+                tokenized = collect(self._chunks(path, bad_rows, state), path, bad_rows)
+        log.info('%s: %d rows, %d tokens, %s', path, len(tokenized), len(tokenized.ids), source)
+        for message in bad_rows.messages() if bad_rows else ():
+            log.warning('skipped %s', message)
+        return tokenized
+
+    def _chunks(self, path, bad_rows, state):
+        """Chunks of the file in order. `state` is that of the file when its key was made."""
+        if bad_rows is not None:
+            bad_rows.clear()
+        chunks = chunked(self.rows(path, bad_rows), self.size_of)
+        rows = 0
+        for arrays, bad in map_ordered(self.encoder, chunks, self.processes):
+            for row in bad:
+                if bad_rows is None:
+                    raise row.as_error(path)
+                bad_rows.add(row)
+            rows += len(arrays['lengths'])
+            yield arrays
+        if not rows:
+            line = bad_rows.rows[0][0] if bad_rows else None
+            raise bad_input(path, f'{len(bad_rows or ())} rows that cannot be used', 'a row that can', line)
+        if _file_state(path) != state:
+            raise bad_input(path, 'a file that changed while it was read', 'one that stays', advice='Start again.')
+
+    def _key(self, path):
+        """Name of the file's entry in the cache; None for a tokenizer whose state is not known to be in the key."""
+        encoder, tokenizer = self.encoder, self.encoder.tokenizer
+        if type(tokenizer).__module__ != ernie.tokenization.__name__:
+            return None
+        settings = {
+            'format': FORMAT_VERSION,
+            'csv': path.lower().endswith('.csv'),
+            'skip_bad_rows': self.skip_bad_rows,
+            'encoder': type(encoder).__qualname__,
+            'options': {name: value for name, value in vars(encoder).items() if name != 'tokenizer'},
+            'tokenizer': [type(tokenizer).__name__, tokenizer.do_lower_case, sorted(tokenizer.vocab.items())],
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        # The rules are part of the key too: a new version of the program must not find the ids of an old one.
+        code = (__name__, type(self).__module__, records.__name__, ernie.tokenization.__name__, ernie.text.__name__)
+        for file in (path, *(sys.modules[name].__file__ for name in code)):
+            try:
+                with open(file, 'rb') as f:
+                    digest.update(hashlib.file_digest(f, 'sha256').digest())
+            except OSError as e:
+                raise bad_input(file, f'a file that cannot be read ({e.strerror})', 'a readable file') from None
+        return digest.hexdigest()
+
+
+def _file_state(path):
+    """What changes when a file is written; None for what is not a regular file (a pipe, say), or not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
