@@ -3,6 +3,7 @@
 import numpy as np
 
 from propeller.data.batching import BatchStream
+from propeller.progress import progress
 from propeller.train.loop import evaluation_pass
 from propeller.train.model import build_model_spec
 from propeller.types import RunMode
@@ -47,7 +48,8 @@ class Predictor:
         )
         fetch = [*spec.predictions, *([spec.loss] if labelled else [])]
         passes = evaluation_pass(self.session, program, stream, fetch, lambda batch: batch.arrays)
-        for batch, fetched in passes:
+        what = 'evaluating' if labelled else 'predicting'
+        for batch, fetched in progress(passes, what, len(rows), count=lambda pair: len(pair[0].rows)):
             yield batch.rows, fetched[: len(spec.predictions)], float(fetched[-1]) if labelled else None
 
     def collect(self, rows, labelled, output=-1):

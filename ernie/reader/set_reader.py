@@ -15,6 +15,7 @@ from ernie.reader.records import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
 from propeller.errors import bad_input
 from propeller.log import get_logger
+from propeller.progress import progress
 
 log = get_logger(__name__)
 
@@ -79,7 +80,9 @@ class SetReader(abc.ABC):
             bad_rows.clear()
         chunks = chunked(self.rows(path, bad_rows), self.size_of)
         rows = 0
-        for arrays, bad in map_ordered(self.encoder, chunks, self.processes):
+        encoded = map_ordered(self.encoder, chunks, self.processes)
+        name = os.path.basename(path)
+        for arrays, bad in progress(encoded, f'reading {name}', count=lambda pair: len(pair[0]['lengths'])):
             for row in bad:
                 if bad_rows is None:
                     raise row.as_error(path)

@@ -1,0 +1,1 @@
+"""Prediction with a fine-tuned checkpoint, and its export: tasks, engines, streams."""
