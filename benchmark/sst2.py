@@ -61,17 +61,22 @@ def training_flags(data, model, checkpoints, threads, seed):
 
 
 def run_classifier(flags, show=False):
-    """Run run_classifier.py to its end; its log is shown only when it fails, or when asked for.
+    """`run_program` with run_classifier.py."""
+    run_program('run_classifier.py', flags, show)
+
+
+def run_program(name, flags, show=False):
+    """Run a program of the repository to its end; its log is shown only when it fails, or when asked for.
 
     Raises:
         UserError: it failed.
     """
-    command = [sys.executable, os.path.join(ROOT, 'run_classifier.py'), *flags]
+    command = [sys.executable, os.path.join(ROOT, name), *flags]
     if show:
         print(shlex.join(command), flush=True)
     done = subprocess.run(command, stderr=None if show else subprocess.PIPE, text=True)
     if done.returncode:
-        raise UserError(f'run_classifier.py ended with code {done.returncode}. {(done.stderr or "")[-2000:]}')
+        raise UserError(f'{name} ended with code {done.returncode}. {(done.stderr or "")[-2000:]}')
 
 
 def limit_cores(count):

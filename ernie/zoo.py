@@ -8,7 +8,6 @@ archive with a JSON record of its size and SHA-256. The publisher gives no check
 is trusted and recorded, and every later one must be the same to the byte.
 """
 
-import argparse
 import contextlib
 import datetime
 import difflib
@@ -19,6 +18,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from ernie.utils.args import Parser
 from ernie.utils.fetch import ChangedFile, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors
@@ -202,7 +202,7 @@ def print_list(folder=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog='python -m ernie.zoo', description='The released models and data.')
+    parser = Parser(prog='python -m ernie.zoo', description='The released models and data.')
     commands = parser.add_subparsers(dest='command', required=True)
     where = {'metavar': 'FOLDER', 'help': 'in place of $ERNIE_HOME or ~/.cache/ernie/zoo'}
     commands.add_parser('list', help='names, and which are here').add_argument('--dir', **where)

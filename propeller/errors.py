@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 
 
 class UserError(ValueError):
@@ -48,3 +50,20 @@ def one_line_errors():
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         sys.exit(130)
+
+
+@contextlib.contextmanager
+def sigterm_interrupts():
+    """Inside, SIGTERM ends the program as Ctrl-C does, so that what is half-written vanishes.
+
+    Enter it when paddle is loaded: loading sets a handler that dies on the spot. Python delivers signals to the main
+    thread only, so elsewhere nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

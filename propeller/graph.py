@@ -17,8 +17,9 @@ import warnings
 from typing import NamedTuple
 
 import propeller  # noqa: F401  (makes the processor settings before paddle is loaded)
+from propeller.compare import check_outputs
 from propeller.environment import keep_memory
-from propeller.errors import UserError
+from propeller.errors import UserError, bad_input
 
 os.environ.setdefault('GLOG_minloglevel', '2')  # the interpreter's own chatter hides the training log
 
@@ -93,6 +94,11 @@ def truncated_normal(std):
 def constant(value):
     """Initialiser: one value everywhere."""
     return paddle.nn.initializer.Constant(float(value))
+
+
+def values(array):
+    """Initialiser: an array of the parameter's shape."""
+    return paddle.nn.initializer.Assign(np.asarray(array, np.float32))
 
 
 def parameter(name, shape, initializer, dtype='float32'):
@@ -175,6 +181,13 @@ def cuda_devices():
     return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
 
 
+def require_cuda():
+    """Raises `UserError` where Paddle has no GPU."""
+    if not cuda_devices():
+        why = 'this PaddlePaddle is a CPU build' if not paddle.is_compiled_with_cuda() else 'no GPU is visible'
+        raise UserError(f'--use_cuda true, but {why}. Use --use_cuda false, or install paddlepaddle-gpu 3.3.')
+
+
 class Session:
     """One set of variables and an executor: programs built here share parameters by name.
 
@@ -186,9 +199,8 @@ class Session:
     """
 
     def __init__(self, use_cuda=False, seed=None, device=0):
-        if use_cuda and not cuda_devices():
-            why = 'this PaddlePaddle is a CPU build' if not paddle.is_compiled_with_cuda() else 'no GPU is visible'
-            raise UserError(f'--use_cuda true, but {why}. Use --use_cuda false, or install paddlepaddle-gpu 3.3.')
+        if use_cuda:
+            require_cuda()
         paddle.enable_static()
         self.seed = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
         paddle.seed(self.seed)
@@ -270,10 +282,25 @@ class Session:
         feed = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
         with paddle.static.scope_guard(self.scope):
             expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
-        for i, (want, got) in enumerate(zip(expected, run_exported(folder, sample), strict=True)):
-            difference = float(np.abs(want.astype(np.float64) - got).max(initial=0.0))
-            if not difference <= tolerance:
-                raise UserError(f'{folder}: output {i} of the exported model differs by {difference:g} from the graph.')
+        check_outputs(folder, expected, ExportedModel(folder).run(sample), tolerance)
+
+    def load_exported(self, folder):
+        """The inference model in `folder` as a `Program` of this session; its `outputs` are the list of its results.
+
+        Raises:
+            UserError: Paddle cannot load it.
+        """
+        check_exported(folder)
+        program = Program(None, None, [])
+        try:
+            with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                loaded = paddle.static.load_inference_model(os.path.join(folder, EXPORTED), self.executor)
+        except Exception as e:  # whatever Paddle's own code makes of damaged files
+            raise _unloadable(folder, e) from e
+        program.main, names, program.outputs = loaded
+        program.feeds = [Feed(name, (), '') for name in names]
+        return program
 
     def random_state(self):
         """State of the generators that dropout draws from, as plain lists of integers (JSON-able)."""
@@ -289,19 +316,62 @@ class Session:
             paddle.set_cuda_rng_state([_restored_generator(s) for s in state['cuda']])
 
 
-def run_exported(folder, arrays):
-    """Outputs of an exported inference model for one batch, on CPU. arrays: in the order of its inputs."""
-    from paddle import inference
+EXPORTED = 'model'  # an inference model is `model.json` and `model.pdiparams`
 
-    prefix = os.path.join(folder, 'model')
-    config = inference.Config(f'{prefix}.json', f'{prefix}.pdiparams')
-    config.disable_gpu()
-    config.disable_glog_info()
-    predictor = inference.create_predictor(config)
-    for name, array in zip(predictor.get_input_names(), arrays, strict=True):
-        predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
-    predictor.run()
-    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+class ExportedModel:
+    """An inference model in Paddle's predictor, on a processor with oneDNN's fused operators.
+
+    Args:
+        folder: holds `model.json` and `model.pdiparams`.
+        threads: threads of matrix products.
+        bf16: compute matrix products in bfloat16; has no effect where the processor does not know it.
+        device: GPU number, None for the processor.
+    Raises:
+        UserError: Paddle cannot load it.
+    """
+
+    def __init__(self, folder, threads=1, bf16=False, device=None):
+        from paddle import inference
+
+        check_exported(folder)
+        prefix = os.path.join(folder, EXPORTED)
+        config = inference.Config(f'{prefix}.json', f'{prefix}.pdiparams')
+        config.disable_glog_info()
+        if device is None:
+            config.disable_gpu()
+            config.set_cpu_math_library_num_threads(threads)
+            config.enable_mkldnn()
+            if bf16:
+                config.enable_mkldnn_bfloat16()
+        else:
+            config.enable_use_gpu(100, device)
+        try:
+            self._predictor = inference.create_predictor(config)
+        except Exception as e:  # whatever Paddle's own code makes of damaged files
+            raise _unloadable(folder, e) from e
+        self.input_names = self._predictor.get_input_names()
+        self._inputs = [self._predictor.get_input_handle(name) for name in self.input_names]
+
+    def run(self, arrays):
+        """Outputs for one batch, a list of arrays. arrays: in the order of the inputs."""
+        for handle, array in zip(self._inputs, arrays, strict=True):
+            handle.copy_from_cpu(np.ascontiguousarray(array))
+        self._predictor.run()
+        names = self._predictor.get_output_names()
+        return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
+
+
+def check_exported(folder):
+    """Raises `UserError` when the two files of an inference model are not in `folder`."""
+    missing = [f'{EXPORTED}{end}' for end in ('.json', '.pdiparams') if not os.path.isfile(f'{folder}/{EXPORTED}{end}')]
+    if missing:
+        raise bad_input(folder, f'no {" and no ".join(missing)}', "Paddle's inference model, in two files")
+
+
+def _unloadable(folder, error):
+    reason = ' '.join(str(error).split())[-200:]
+    return bad_input(folder, f'an inference model that Paddle cannot load ({reason})', 'one that it can')
 
 
 def _generator_state(state):

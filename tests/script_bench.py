@@ -60,11 +60,11 @@ class Bench:
         files = sorted(self.records.iterdir(), key=lambda p: int(p.name))
         return [p.read_text(encoding='utf-8').split('\0')[:-1] for p in files]
 
-    def flags(self):
-        """The flags of every run as dictionaries; the last value of a flag counts, as in argparse."""
+    def flags(self, name='run_classifier.py'):
+        """The flags of every run of the program as dictionaries; the last value of a flag counts, as in argparse."""
         runs = []
         for program, *rest in self.recorded():
-            assert program == f'{ROOT}/run_classifier.py'
+            assert program == f'{ROOT}/{name}'
             assert len(rest) % 2 == 0
             assert all(name.startswith('--') for name in rest[::2])
             runs.append(dict(zip(rest[::2], rest[1::2], strict=True)))

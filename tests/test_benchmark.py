@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import kill_while_saving, resume_equal, rival, sst2
+from benchmark import kill_while_saving, reading, resume_equal, rival, sst2
 from propeller.errors import UsageError, UserError
 from propeller.storage import write_safetensors
 from propeller.train.checkpoint import Checkpoints, save_checkpoint
@@ -175,3 +175,23 @@ def test_rival_is_read_and_its_failure_is_told(tmp_path):
         rival.rival_rates(rival_flags(script), 42)
     with pytest.raises(UsageError, match='multiple of 10'):
         rival_flags(script, '--steps', '15')
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize('count', [0, 1, 3, 4, 6, 9])
+def test_first_questions(count):
+    paragraphs = [('甲', 3), ('乙', 0), ('丙', 1), ('丁', 2)]
+    made = [{'context': c, 'qas': [{'id': f'{c}{i}'} for i in range(n)]} for c, n in paragraphs]
+    document = {'version': '1.1', 'data': [{'paragraphs': made[:2]}, {'paragraphs': made[2:], 'title': '题'}]}
+    kept = reading.first_questions(document, count)
+    ids = [qa['id'] for article in kept['data'] for p in article['paragraphs'] for qa in p['qas']]
+    assert ids == ['甲0', '甲1', '甲2', '丙0', '丁0', '丁1'][:count]
+    assert all(p['qas'] for article in kept['data'] for p in article['paragraphs'])
+
+
+@pytest.mark.parametrize('data, text', [(None, 'give --data'), ('none', 'none/xquad/train.en.json')])
+def test_reading_without_data(tmp_path, data, text):
+    with pytest.raises(UserError, match=text):
+        reading.files_of(data, 'known', tmp_path)

@@ -83,7 +83,7 @@ DATA = [
     ('train_set', 'text_a\tlabel\n的\t1\n一\t1\t2\n', ['bad.tsv:3', '3 cells', '2']),
     ('train_set', 'text_a\tlabel\n的\t1\n一\t2\n', ['bad.tsv:3', 'label 2', '0 .. 1']),
     ('train_set', 'text_a\tlabel\n的\t-1\n', ['bad.tsv:2', 'label -1', '0 .. 1']),
-    ('train_set', 'text_a\tlabel\n的\t好评\n', ['bad.tsv:2', "'好评'", '0 .. 1', 'label map']),
+    ('train_set', 'text_a\tlabel\n的\t好评\n', ['bad.tsv:2', "'好评'", '0 .. 1', '--label_map_config']),
     ('train_set', 'text_a\tlabel\n的\t1\n'.encode() + '好\t1\n'.encode('gbk'), ['bad.tsv:3', '0xba', 'UTF-8']),
     ('dev_set', 'text_a\tlabel\n的\t7\n', ['bad.tsv:2', 'label 7', '0 .. 1']),
     ('dev_set', None, ['dev.tsv', 'no such file']),
@@ -331,3 +331,15 @@ def test_the_program_says_it_in_one_line(case, values, code, parts):
 
 def test_usage_errors_are_user_errors():
     assert issubclass(UsageError, UserError) and (UserError.exit_code, UsageError.exit_code) == (1, 2)
+
+
+def test_what_a_user_mixes_up_is_named(case):
+    text, code = spoilt(case, init_pretraining_params=None)
+    assert code == 2 and 'give --init_pretraining_params' in text
+    commas = case.file('commas.tsv', 'text_a,label\n好,1\n')
+    text, code = spoilt(case, train_set=commas)
+    assert code == 1 and f'{commas}:1' in text and 'name ends in .csv' in text
+    (case.root / 'run/best').mkdir(parents=True)
+    (case.root / 'run/best/model.safetensors').write_bytes(b'')
+    text, code = spoilt(case, init_pretraining_params=case.root / 'run')
+    assert code == 1 and 'folders with one (best)' in text

@@ -10,6 +10,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import f1_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
+from propeller.errors import UsageError
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import (
     BAD,
@@ -129,6 +130,24 @@ def test_ranking_by_questions(tmp_path, train):
     last = records(tmp_path / 'c', 'dev')[-1]
     assert last['mrr'] == pytest.approx(np.mean(ranks)) and 0 < last['mrr'] <= 1
     assert f'f1: {last["f1"]:f}, mrr: {last["mrr"]:f}, data_num: 43, elapsed' in ran.log
+
+
+def test_a_checkpoint_knows_its_kind_and_settings(tmp_path, train):
+    """Evaluation and prediction without the flags of the training give what they gave with them."""
+    rows = [(text, ('2', '1, 0')[y]) for text, y in sentences(40, 1)]
+    data = table(tmp_path / 'data.tsv', rows)
+    settings = {'is_multilabel': True, 'num_labels': 4, 'max_seq_len': 9, 'tokenizer': 'CharTokenizer'}
+    train(train_set=data, dev_set=data, do_test=True, test_set=data, test_save=tmp_path / 'a', epoch=1, **settings)
+    work = {'do_train': False, 'checkpoints': tmp_path / 'e', 'init_pretraining_params': None, 'dev_set': data}
+    work |= {'init_checkpoint': tmp_path / 'c/step_5', 'do_test': True, 'test_set': data, 'test_save': tmp_path / 'b'}
+    ran = train(**work, max_seq_len=None)
+    assert 'from the checkpoint: max_seq_len 9, num_labels' not in ran.log  # num_labels has no default to differ from
+    assert 'from the checkpoint: max_seq_len 9, tokenizer CharTokenizer' in messages(ran.log)
+    assert (tmp_path / 'b.0.5').read_bytes() == (tmp_path / 'a.0.5').read_bytes()
+    line = json.loads((tmp_path / 'e/evaluation.jsonl').read_text())
+    assert line['loss'] == pytest.approx(records(tmp_path / 'c', 'dev')[-1]['loss'], abs=1e-6)
+    with pytest.raises(UsageError, match='the flags say regression, the checkpoint is of the kind multilabel'):
+        train(**work, is_classify=False, is_regression=True)
 
 
 def test_several_labels_a_row(tmp_path, train):

@@ -1,12 +1,17 @@
 """Every task script runs to its last line on small files, against a stand-in for Python that records its arguments."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
+from tests.ernie.tiny_model import write_model
+from tests.ernie.tiny_reading import write_puzzles
+from tests.ernie.tiny_tagging import label_map, sentences, write_rows
 from tests.script_bench import SCRIPT, Bench, chinese, glue, glue_sets
 
 # GPUs, batch, learning rate, epochs, length, classes, task id, metric, validation interval: one line of the recipes
@@ -28,6 +33,17 @@ CHINESE = {
     ('large', 'xnli'): (8, 8192, '4e-5', 3, 512, 3, 0, ACC, 25),
 }
 FOLDERS = {'ChnSentiCorp': 'chnsenticorp', 'dbqa': 'nlpcc-dbqa'}
+
+# Reading comprehension: batch and learning rate, all on 8 GPUs.
+READING = {
+    ('base', 'cmrc2018'): (16, '3e-5'),
+    ('base', 'drcd'): (16, '5e-5'),
+    ('large', 'cmrc2018'): (8, '3e-5'),
+    ('large', 'drcd'): (8, '3e-5'),
+}
+
+# Sequence labelling: learning rate, the only difference between the sizes.
+TAGGING = {('base', 'msra_ner'): '5e-5', ('large', 'msra_ner'): '1e-5'}
 
 # GPUs, batch, learning rate, epochs, length, classes, metric, save, validation and log intervals, runs.
 E9, E12 = 10**9, 10**12
@@ -127,6 +143,65 @@ def expected_chinese(bench, size, task):
     return flags
 
 
+def expected_reading(bench, size, task, simplified):
+    batch, rate = READING[size, task]
+    data, flags = f'{bench.data}/{task}', SHARED | {'--use_fast_executor': 'true', '--do_lower_case': 'true'}
+    if task == 'drcd':
+        flags |= {'--test_set': f'{data}/test.json', '--to_simplified': simplified}
+    return flags | {
+        '--do_test': 'true' if task == 'drcd' else 'false',
+        '--init_pretraining_params': f'{bench.model}/params',
+        '--vocab_path': f'{bench.model}/vocab.txt',
+        '--ernie_config_path': f'{bench.model}/ernie_config.json',
+        '--train_set': f'{data}/train.json',
+        '--dev_set': f'{data}/dev.json',
+        '--task_id': '0',
+        '--metric': 'cmrc',
+        '--batch_size': str(batch),
+        '--in_tokens': 'false',
+        '--max_seq_len': '512',
+        '--doc_stride': '128',
+        '--epoch': '2',
+        '--learning_rate': rate,
+        '--warmup_proportion': '0.0',
+        '--weight_decay': '0.01',
+        '--save_steps': '1000',
+        '--validation_steps': '100',
+        '--skip_steps': '10',
+        '--checkpoints': './checkpoints',
+    }
+
+
+def expected_tagging(bench, size, task, test):
+    data = f'{bench.data}/{task}'
+    return SHARED | {
+        '--verbose': 'false',
+        '--do_test': 'true',
+        '--init_pretraining_params': f'{bench.model}/params',
+        '--vocab_path': f'{bench.model}/vocab.txt',
+        '--ernie_config_path': f'{bench.model}/ernie_config.json',
+        '--train_set': f'{data}/train.tsv',
+        '--dev_set': f'{data}/dev.tsv,{data}/test.tsv' if test else f'{data}/dev.tsv',
+        '--test_set': f'{data}/test.tsv' if test else '',
+        '--label_map_config': f'{data}/label_map.json',
+        '--num_labels': '7',
+        '--chunk_scheme': 'IOB',
+        '--task_id': '0',
+        '--batch_size': '16',
+        '--in_tokens': 'false',
+        '--max_seq_len': '256',
+        '--epoch': '6',
+        '--learning_rate': TAGGING[size, task],
+        '--warmup_proportion': '0.0',
+        '--weight_decay': '0.01',
+        '--save_steps': '100000',
+        '--validation_steps': '100',
+        '--skip_steps': '10',
+        '--random_seed': '1',
+        '--checkpoints': './checkpoints',
+    }
+
+
 def expected_glue(bench, size, task):
     """The flags of the first run but for the names of predictions."""
     _, batch, rate, epochs, length, classes, metric, save, validation, skip, runs = GLUE[size, task]
@@ -172,8 +247,9 @@ def all_scripts():
 
 def test_every_published_recipe_has_its_script():
     expected = {chinese(*key) for key in CHINESE} | {glue(*key) for key in GLUE}
+    expected |= {chinese(*key) for key in (*READING, *TAGGING)}
     assert all(path.is_file() and os.access(path, os.X_OK) for path in expected)
-    assert len(expected) == 30
+    assert len(expected) == 36
 
 
 @pytest.mark.parametrize('path', all_scripts(), ids=lambda p: str(p.relative_to(SCRIPT)))
@@ -199,6 +275,64 @@ def test_chinese_recipe(bench, key):
     )
     assert (line in said) == (gpus > 1)
     assert (bench.cwd / 'job.log').exists() == (key == ('large', 'bq'))
+
+
+@pytest.mark.parametrize('opencc', [False, True])
+@pytest.mark.parametrize('key', READING, ids='-'.join)
+def test_reading_recipe(bench, key, opencc):
+    task = key[1]
+    bench.sets(*(f'{task}/{part}.json' for part in ('train', 'dev', 'test')))
+    said = bench.run(chinese(*key), env={'FAKE_CUDA': '0' if opencc else '1'}).stderr
+    assert bench.flags('run_mrc.py') == [expected_reading(bench, *key, 'true' if opencc else 'false')]
+    batch = READING[key][0]
+    assert f'published for 8 GPUs (global batch {8 * batch} samples)' in said
+    assert ('the package opencc is not installed' in said) == (task == 'drcd' and not opencc)
+
+
+@pytest.mark.parametrize('key', READING, ids='-'.join)
+def test_reading_recipe_runs_to_its_end(tmp_path, key):
+    """With the real program, a small model and a few questions."""
+    size, task = key
+    model = write_model(tmp_path / 'model')
+    (tmp_path / task).mkdir()
+    for part in ('train', 'dev') + (('test',) if size == 'base' else ()):
+        write_puzzles(tmp_path / task / f'{part}.json', 5, 1)
+    env = dict(os.environ, MODEL_PATH=str(model), TASK_DATA_PATH=str(tmp_path), PYTHON=sys.executable)
+    env['CUDA_VISIBLE_DEVICES'] = ''
+    small = ['--max_seq_len', '16', '--max_query_length', '4', '--doc_stride', '5']
+    command = ['sh', str(chinese(*key)), *small]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert '[dev evaluation] em: ' in done.stderr and 'questions: 5' in done.stderr
+    assert ('[test evaluation] em: ' in done.stderr) == (task == 'drcd' and size == 'base')
+    assert done.stderr.rstrip().endswith('curves: ./checkpoints/curves.png')
+
+
+@pytest.mark.parametrize('test', [True, False])
+@pytest.mark.parametrize('key', TAGGING, ids='-'.join)
+def test_tagging_recipe(bench, key, test):
+    bench.sets(*(f'msra_ner/{part}.tsv' for part in ('train', 'dev') + (('test',) if test else ())))
+    bench.run(chinese(*key))
+    assert bench.flags('run_sequence_labeling.py') == [expected_tagging(bench, *key, test)]
+
+
+@pytest.mark.parametrize('key', TAGGING, ids='-'.join)
+def test_tagging_recipe_runs_to_its_end(tmp_path, key):
+    """With the real program, a small model and a few sentences."""
+    model, data = write_model(tmp_path / 'model'), tmp_path / 'msra_ner'
+    data.mkdir()
+    for part in ('train', 'dev', 'test'):
+        write_rows(data / f'{part}.tsv', sentences(7, 1))
+    names = [*label_map(), 'B-ORG', 'I-ORG']
+    (data / 'label_map.json').write_text(json.dumps({name: i for i, name in enumerate(names)}))
+    env = dict(os.environ, MODEL_PATH=str(model), TASK_DATA_PATH=str(tmp_path), PYTHON=sys.executable)
+    env |= {'CUDA_VISIBLE_DEVICES': '', 'ERNIE_CACHE': str(tmp_path / 'cache')}
+    command = ['sh', str(chinese(*key)), '--max_seq_len', '16', '--epoch', '2']
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count('[dev evaluation] f1: ') == 4 and 'steps: final' in done.stderr
+    assert len((tmp_path / 'checkpoints/test_result.1.final').read_text(encoding='utf-8').splitlines()) == 7
+    assert done.stderr.rstrip().endswith('curves: ./checkpoints/curves.png')
 
 
 @pytest.mark.parametrize('key', GLUE, ids='-'.join)

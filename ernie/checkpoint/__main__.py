@@ -1,6 +1,5 @@
 """`python -m ernie.checkpoint inspect PATH` and `python -m ernie.checkpoint convert SRC DST --to FORMAT`."""
 
-import argparse
 import math
 
 import numpy as np
@@ -9,6 +8,7 @@ from ernie.checkpoint.convert import FORMATS, convert
 from ernie.checkpoint.model_folder import open_model
 from ernie.config import ErnieConfig
 from ernie.tokenization import load_vocab
+from ernie.utils.args import Parser
 from propeller.errors import UserError, one_line_errors
 
 _LISTED = 20
@@ -16,7 +16,7 @@ _LISTED = 20
 
 def make_parser():
     """The command line."""
-    parser = argparse.ArgumentParser(prog='python -m ernie.checkpoint', description='Look into and convert models.')
+    parser = Parser(prog='python -m ernie.checkpoint', description='Look into and convert models.')
     commands = parser.add_subparsers(dest='command', required=True)
     places = (
         'A model folder (params/, vocab.txt, ernie_config.json), its params folder, a checkpoint folder, '

@@ -10,7 +10,7 @@ class Match(NamedTuple):
 
     Attributes:
         load: expected names that the checkpoint gives, with the right shape.
-        new: expected names that it may lack and does.
+        new: expected names that it may lack and does, or holds in another shape.
         unused: its names that are not expected.
     """
 
@@ -26,7 +26,7 @@ def match_parameters(expected, tensors, is_new=lambda name: False, allow_missing
         expected: dict name -> shape of the program's parameters.
         tensors: `propeller.storage.Tensors` (`ernie.checkpoint.Model` among them), or a mapping of names to arrays.
         is_new: tells of a name whether it may be absent because the part it belongs to, such as a task head, is new.
-        allow_missing: further names that may be absent.
+        allow_missing: further names that may be absent or of another shape.
 
     Returns:
         `Match`, in the order of `expected` and of `tensors`.
@@ -39,13 +39,19 @@ def match_parameters(expected, tensors, is_new=lambda name: False, allow_missing
         shape = tuple(shape)
         if name in tensors:
             found = _shape(tensors, name)
-            (load if found == shape else wrong).append(name if found == shape else (name, found, shape))
+            if found == shape:
+                load.append(name)
+            elif name in allow_missing:
+                new.append(name)
+            else:
+                wrong.append((name, found, shape))
         elif is_new(name) or name in allow_missing:
             new.append(name)
         else:
             missing.append((name, shape))
     if missing or wrong:
-        raise UserError(_explain(getattr(tensors, 'path', 'checkpoint'), missing, wrong, list(tensors), load))
+        advice = _advice(missing, wrong, list(tensors), load, is_new)
+        raise UserError(_explain(getattr(tensors, 'path', 'checkpoint'), missing, wrong, advice))
     return Match(load, new, [name for name in tensors if name not in expected])
 
 
@@ -53,7 +59,7 @@ def _shape(tensors, name):
     return tuple(tensors.shape(name) if hasattr(tensors, 'shape') else tensors[name].shape)
 
 
-def _explain(path, missing, wrong, names, load):
+def _explain(path, missing, wrong, advice):
     parts = []
     if missing:
         listed = ', '.join(f'{name} {list(shape)}' for name, shape in missing)
@@ -61,8 +67,14 @@ def _explain(path, missing, wrong, names, load):
     if wrong:
         listed = ', '.join(f'{name} is {list(found)}, expected {list(shape)}' for name, found, shape in wrong)
         parts.append(f'{len(wrong)} of a wrong shape: {listed}')
-    advice = 'Check that the folder and the model configuration belong together'
+    return f'{path}: the parameters do not fit the model. {"; ".join(parts)}. {advice}.'
+
+
+def _advice(missing, wrong, names, load, is_new):
     if not load and not wrong:
         shown = ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')
-        advice = f'None of the model is there; it holds {len(names)} tensors: {shown}'
-    return f'{path}: the parameters do not fit the model. {"; ".join(parts)}. {advice}.'
+        return f'None of the model is there; it holds {len(names)} tensors: {shown}'
+    heads = [name for name, _, _ in wrong if is_new(name)]
+    if heads and len(heads) == len(wrong) and not missing:
+        return f'The head is that of another task; --allow_missing {",".join(heads)} starts with a new one'
+    return 'Check that the folder and the model configuration belong together'

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
+from ernie.finetune.classifier import KINDS, ErnieClassifier, batch_arrays, feeds
 from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
@@ -29,7 +29,7 @@ class ClassificationTask(Task):
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
-        self.kind = _kind(args)
+        self.kind = _kind(args, saved.get('kind'))
         if self.kind == 'regression':
             self.loss_unit = 'squared error'
         self.label_map = self._label_map()
@@ -178,14 +178,20 @@ class ClassificationTask(Task):
         return repr(float(output.argmax()))
 
 
-def _kind(args):
+def _kind(args, saved):
+    """The kind of task that the flags say; without them that of the checkpoint, if there is one."""
+    if saved in KINDS and not args.given & {'is_classify', 'is_regression', 'is_multilabel'}:
+        return saved
     if args.is_classify == args.is_regression:
         raise UsageError(
             f'--is_classify {args.is_classify} and --is_regression {args.is_regression}: exactly one must be true.'
         )
     if args.is_regression and args.is_multilabel:
         raise UsageError('--is_regression true and --is_multilabel true: give one.')
-    return 'regression' if args.is_regression else 'multilabel' if args.is_multilabel else 'classify'
+    kind = 'regression' if args.is_regression else 'multilabel' if args.is_multilabel else 'classify'
+    if saved not in (None, kind):
+        raise UsageError(f'the flags say {kind}, the checkpoint is of the kind {saved}: leave out --is_{kind}.')
+    return kind
 
 
 def _floats(text, count):

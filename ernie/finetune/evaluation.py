@@ -27,6 +27,7 @@ class Evaluator:
         self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
         self.dev_sets, self.test_sets, self.names = [], [], {}
         self.diagnostic = self.main = None
+        self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
 
     def read_sets(self):
         """Read every file that will be needed, so that a bad one is found before the training."""
@@ -48,13 +49,16 @@ class Evaluator:
         """A program of the task without optimizer, for loading parameters."""
         return self.predictor.program(labelled=bool(self.dev_sets))
 
-    def run(self, epoch, step):
-        """Score all dev sets and predict all test sets. Returns the main value of the first dev set, or None."""
-        main = None
+    def run(self, epoch, step, last=False):
+        """Score all dev sets and predict all test sets. Returns the main value of the first dev set, or None.
+
+        last: whether this is the evaluation after the last step, which some tasks call by a name.
+        """
+        main, name = None, self.task.last_step_name if last and self.task.last_step_name else step
         for path, rows in self.dev_sets:
             log.info('validation result of dataset %s:', path)
             values, line, report = self.task.evaluate(self.predictor, rows, path)
-            log.info('%s, file: %s, epoch: %d, steps: %d', line, path, epoch, step)
+            log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
             self.record('dev', step, epoch, {**recorded, 'file': path})
             if report:
@@ -63,11 +67,20 @@ class Evaluator:
             if main is None:
                 main = self.task.main_value(values)
                 self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, report
+        self.written = []
         for path, save, rows in self.test_sets:
-            target = f'{save}.{epoch}.{step}'
+            target = f'{save}.{epoch}.{name}'
             log.info('testing %s, save to %s', path, target)
             self.task.write_predictions(self.predictor, rows, target)
+            self.written.append((path, f'{save}.{epoch}', target))
         return main
+
+    def name_last(self):
+        """The evaluation before was the last one: rename its predictions, where the task has a name for it."""
+        for path, beginning, target in self.written if self.task.last_step_name else ():
+            final = f'{beginning}.{self.task.last_step_name}'
+            os.replace(target, final)
+            log.info('testing %s, saved to %s', path, final)
 
     def files(self):
         """dict file name -> bytes for a checkpoint: the newest scores and report of the first dev set."""

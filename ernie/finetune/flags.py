@@ -6,9 +6,18 @@ Flags frozen by `tests/ernie/test_flags.py`: adding, renaming or changing a defa
 from ernie.utils.args import ArgumentGroup, Parser
 
 
+class FineTuneParser(Parser):
+    """Its namespace has `given` too: what the user left out may come from a checkpoint."""
+
+    def parse_args(self, args=None, namespace=None):
+        parsed = super().parse_args(args, namespace)
+        parsed.given = self.given(args)
+        return parsed
+
+
 def build_parser(prog=None):
     """The parser shared by run_classifier, run_sequence_labeling and run_mrc."""
-    parser = Parser(prog=prog)
+    parser = FineTuneParser(prog=prog)
     for add in (_model, _training, _logging, _data, _reading, _running, _additions):
         add(parser)
     return parser

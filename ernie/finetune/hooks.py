@@ -90,25 +90,31 @@ class EvaluationHook(RunHook):
     """Evaluate every `per_step` steps, after each epoch and after the last step; keep the best; stop when it stays.
 
     Args:
-        evaluate: function (epoch, step) -> main value of the metric, or None if there is no labelled set.
+        evaluate: function (epoch, step, last) -> main value of the metric, or None if there is no labelled set. last:
+            whether this is the evaluation after the last step.
         per_step: interval in steps.
         save_best: function (state, value), called when the value is the best so far.
         patience: evaluations without a better value before training stops; -1 never stops.
+        is_last: function (state) -> whether no step will follow, as far as is known before the evaluation.
+        ended_early: function (), called when the last evaluation turned out to be so only afterwards (early stop).
     """
 
-    def __init__(self, evaluate, per_step, save_best, patience=-1):
+    def __init__(
+        self, evaluate, per_step, save_best, patience=-1, is_last=lambda state: False, ended_early=lambda: None
+    ):
         self.evaluate, self.per_step, self.save_best, self.patience = evaluate, per_step, save_best, patience
+        self.is_last, self.ended_early, self.last_is_named = is_last, ended_early, False
         self.best, self.best_step, self.worse, self.evaluated, self.last = None, None, 0, None, None
 
     def after_run(self, fetched, state):
         self.last = state
         if state.gstep % self.per_step == 0 or state.batch.position['batch'] == 0:
-            self._evaluate()
+            self._evaluate(self.is_last(state))
 
-    def _evaluate(self):
+    def _evaluate(self, last):
         state = self.last
-        value = self.evaluate(state.batch.epoch, state.gstep)
-        self.evaluated = state.gstep
+        value = self.evaluate(state.batch.epoch, state.gstep, last)
+        self.evaluated, self.last_is_named = state.gstep, last
         if value is None:
             return
         if self.best is None or value > self.best:
@@ -125,8 +131,12 @@ class EvaluationHook(RunHook):
 
     def after_train(self):
         # Who interrupts a training wants it to end now: the checkpoint is saved, the rest can be had from it.
-        if self.last is not None and self.evaluated != self.last.gstep and not self.last.interrupted:
-            self._evaluate()
+        if self.last is None or self.last.interrupted:
+            return
+        if self.evaluated != self.last.gstep:
+            self._evaluate(last=True)
+        elif not self.last_is_named:
+            self.ended_early()
 
     def state_dict(self):
         return {'best': self.best, 'best_step': self.best_step, 'worse': self.worse}

@@ -5,6 +5,7 @@ import os
 import tempfile
 
 from ernie.checkpoint import open_model
+from ernie.checkpoint.model_folder import LABELS
 from ernie.config import ErnieConfig
 from ernie.optimization import SCHEDULERS
 from ernie.tokenization import CharTokenizer, FullTokenizer
@@ -28,6 +29,7 @@ def check_flags(args):
         UsageError: names the flags, what was found and what was expected.
     """
     _check_work(args)
+    _check_files(args)
     _check_numbers(args)
     for flag, allowed in (('tokenizer', TOKENIZERS), ('lr_scheduler', SCHEDULERS)):
         if getattr(args, flag) not in allowed:
@@ -63,6 +65,24 @@ def _check_work(args):
     if not args.do_train and not args.init_checkpoint:
         raise UsageError('--do_train false needs --init_checkpoint: the model to evaluate.')
     _check_outputs(args)
+
+
+def _check_files(args):
+    """Every file that will be read is there: said before the model is loaded."""
+    wanted = {
+        'train_set': args.do_train,
+        'dev_set': args.do_val,
+        'test_set': args.do_test,
+        'diagnostic': True,
+        'label_map_config': True,
+        'ernie_config_path': True,
+        'vocab_path': True,
+    }
+    for flag in (flag for flag, used in wanted.items() if used):
+        value = getattr(args, flag)
+        for path in split_list(value) if flag.endswith('_set') else [value] if value else []:
+            if not os.path.exists(path):
+                raise UserError(f'--{flag}: {path}: no such file.')
 
 
 def _check_outputs(args):
@@ -154,6 +174,11 @@ class Source:
         self.tensors = open_model(path) if path else None
         config_path = config_path or (self.tensors.config if path else None)
         if config_path is None:
+            if not path:
+                raise UsageError(
+                    'no model: give --init_pretraining_params, or --ernie_config_path and --vocab_path to start from '
+                    'random values.'
+                )
             raise UsageError('--ernie_config_path is missing, and no ernie_config.json lies beside the parameters.')
         self.config = ErnieConfig(config_path)
         self.vocab_path = vocab_path or (self.tensors.vocab_path if path else None)
@@ -164,7 +189,7 @@ class Source:
 
 def read_saved_labels(folder):
     """The `labels.json` of a checkpoint folder as a dict; {} where there is none."""
-    path = os.path.join(folder, 'labels.json') if folder else ''
+    path = os.path.join(folder, LABELS) if folder else ''
     if not os.path.isfile(path):
         return {}
     try:
@@ -175,6 +200,26 @@ def read_saved_labels(folder):
     if not isinstance(saved, dict):
         raise bad_input(path, type(saved).__name__, 'a JSON object')
     return saved
+
+
+def take_saved_settings(args, source):
+    """Settings of a checkpoint hold where the user gave no flag: those of `labels.json` that have a flag's name.
+
+    Raises:
+        UserError: a value there is of another type than the flag's.
+    """
+    taken = {}
+    for name, value in source.saved.items():
+        default = getattr(args, name, None)
+        if default is None or name in args.given or value == default:
+            continue
+        if type(value) is not type(default):
+            raise bad_input(os.path.join(source.path, LABELS), f'{name} {value!r}', f'a value like {default!r}')
+        taken[name] = value
+        setattr(args, name, value)
+    if taken:
+        log.info('from the checkpoint: %s', ', '.join(f'{name} {taken[name]}' for name in sorted(taken)))
+        check_flags(args)
 
 
 def build_tokenizer(args, source):

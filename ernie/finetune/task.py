@@ -3,6 +3,7 @@
 import abc
 import json
 
+from ernie.finetune.evaluation import Evaluator
 from propeller.errors import UserError
 from propeller.types import HParams
 
@@ -20,6 +21,8 @@ class Task(abc.ABC):
 
     name = None  # of the task, in `labels.json`
     model_class = None  # subclass of `FineTuneModel`
+    evaluator_class = Evaluator
+    last_step_name = None  # of the evaluation after the last step, in its lines and files; None: the step's number
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):

@@ -6,9 +6,15 @@ import sys
 
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
-from ernie.finetune.evaluation import Evaluator
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
-from ernie.finetune.setup import Source, build_tokenizer, check_flags, check_output_folders, split_list
+from ernie.finetune.setup import (
+    Source,
+    build_tokenizer,
+    check_flags,
+    check_output_folders,
+    split_list,
+    take_saved_settings,
+)
 from ernie.metrics.curves import draw_curves
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
@@ -68,14 +74,17 @@ class FineTuning:
         self.source = Source(path, args.ernie_config_path, args.vocab_path)
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.info(line)
+        if self.start_from:
+            take_saved_settings(args, self.source)
         tokenizer = build_tokenizer(args, self.source)
         saved = self.source.saved if self.start_from else {}
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
         self.checkpoints.files = self.task.checkpoint_files()
         self.session = Session(args.use_cuda, self._seed())
         log.info('Device count: %d', 1)
-        log.info('random seed: %d', self.session.seed)
-        self.evaluator = Evaluator(args, self.session, self.task, self._record, self._report_folder())
+        if args.do_train:
+            log.info('random seed: %d', self.session.seed)
+        self.evaluator = self.task.evaluator_class(args, self.session, self.task, self._record, self._report_folder())
         self.metrics = self.events = None
 
     def _warn_of_older_run(self):
@@ -185,6 +194,7 @@ class FineTuning:
         rows = task.read(args.train_set, labelled=True)
         self.evaluator.read_sets()
         task.prepare_training(rows)
+        self.checkpoints.files = task.checkpoint_files()
         steps, warmup = self._schedule(len(rows))
         program = self.session.build(task.feeds(labelled=True), self._training_graph(steps, warmup))
         if args.verbose:
@@ -256,7 +266,14 @@ class FineTuning:
         )
         keep_best = lambda loop, value: self._save_best(program, loop, value)  # noqa: E731
         evaluate = training_log.outside(self.evaluator.run)
-        evaluation = EvaluationHook(evaluate, args.validation_steps, training_log.outside(keep_best), args.early_stop)
+        evaluation = EvaluationHook(
+            evaluate,
+            args.validation_steps,
+            training_log.outside(keep_best),
+            args.early_stop,
+            is_last=self._is_last,
+            ended_early=self.evaluator.name_last,
+        )
         stateful = {'training_log': training_log, 'evaluation': evaluation}
         for name, hook in stateful.items() if state else ():
             hook.load_state_dict(state['hooks'][name])
@@ -270,6 +287,11 @@ class FineTuning:
         if sys.stderr.isatty():
             hooks.append(TqdmProgressBarHook(min(stream.total_steps, args.max_steps or stream.total_steps), 'training'))
         return hooks
+
+    def _is_last(self, loop):
+        next_position = loop.batch.position
+        all_data = next_position['epoch'] == self.args.epoch and next_position['batch'] == 0
+        return all_data or loop.gstep == self.args.max_steps
 
     def _state(self, loop, hook_states):
         return {
@@ -313,7 +335,7 @@ class FineTuning:
         state = read_state(self.start_from) if os.path.isfile(path) else {}
         epoch, step = state.get('epoch', 0), state.get('global_step', 0)
         self.metrics = MetricsFile(os.path.join(self.args.checkpoints, 'evaluation.jsonl'))
-        self.evaluator.run(epoch, step)
+        self.evaluator.run(epoch, step, last=True)
         self.evaluator.diagnose()
         self.metrics.close()
 

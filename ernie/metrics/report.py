@@ -52,9 +52,8 @@ def class_report(labels, predictions, num_labels, label_names=None):
     matrix = confusion_matrix(labels, predictions, num_labels)
     hits, predicted, support = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
     return {
-        'classes': _class_rows(hits, predicted, support, _names(label_names, num_labels)),
+        **scores_by_class(hits, predicted, support, _names(label_names, num_labels)),
         'accuracy': float(ratio(hits.sum(), support.sum())),
-        **_averages(hits, predicted, support),
         'confusion_matrix': matrix.tolist(),
     }
 
@@ -79,10 +78,9 @@ def multilabel_report(labels, predictions, label_names=None):
     absent = len(labels) - predicted - support + hits
     matrix = np.stack([absent, predicted - hits, support - hits, hits], axis=1).reshape(-1, 2, 2)
     return {
-        'classes': _class_rows(hits, predicted, support, _names(label_names, labels.shape[1])),
+        **scores_by_class(hits, predicted, support, _names(label_names, labels.shape[1])),
         'accuracy': float(ratio((labels == predictions).all(axis=1).sum(), len(labels))),
-        'micro_avg': _row(hits.sum(), predicted.sum(), support.sum()),
-        **_averages(hits, predicted, support),
+        'micro_avg': score_row(hits.sum(), predicted.sum(), support.sum()),
         'confusion_matrix': matrix.tolist(),
     }
 
@@ -94,26 +92,27 @@ def _names(label_names, num_labels):
     return names
 
 
-def _row(hits, predicted, support):
+def score_row(hits, predicted, support):
+    """dict `precision`, `recall`, `f1` (floats, 0.0 where not defined) and `support` from three counts."""
     precision, recall = ratio(hits, predicted), ratio(hits, support)
     f1 = ratio(2 * hits, predicted + support)
     return {'precision': float(precision), 'recall': float(recall), 'f1': float(f1), 'support': int(support)}
 
 
-def _class_rows(hits, predicted, support, names):
-    counts = zip(names, hits, predicted, support, strict=True)
-    return [{'name': name, **_row(h, p, s)} for name, h, p, s in counts]
-
-
-def _averages(hits, predicted, support):
-    rows = [_row(*counts) for counts in zip(hits, predicted, support, strict=True)]
-    total = int(support.sum())
+def scores_by_class(hits, predicted, support, names):
+    """`classes`, `macro_avg` and `weighted_avg` of a report from the counts of each class, [C] each."""
+    rows = [score_row(*counts) for counts in zip(hits, predicted, support, strict=True)]
+    total = int(sum(support))
 
     def average(weights):
         weighted = {key: sum(w * row[key] for w, row in zip(weights, rows, strict=True)) for key in _COLUMNS}
         return {**{key: float(ratio(value, sum(weights))) for key, value in weighted.items()}, 'support': total}
 
-    return {'macro_avg': average([1] * len(rows)), 'weighted_avg': average(support.tolist())}
+    return {
+        'classes': [{'name': name, **row} for name, row in zip(names, rows, strict=True)],
+        'macro_avg': average([1] * len(rows)),
+        'weighted_avg': average([int(count) for count in support]),
+    }
 
 
 def format_report(report, digits=4):
@@ -130,8 +129,13 @@ def format_report(report, digits=4):
     return '\n'.join(lines) + '\n\n' + _confusion_text(report)
 
 
+def _confusion_names(report):
+    """Names of the rows of the confusion matrix: the classes, unless the report brings others."""
+    return report.get('confusion_names') or [row['name'] for row in report['classes']]
+
+
 def _confusion_text(report):
-    names, matrix = [row['name'] for row in report['classes']], np.asarray(report['confusion_matrix'])
+    names, matrix = _confusion_names(report), np.asarray(report['confusion_matrix'])
     if matrix.ndim == 3:
         head = ['label', 'true negative', 'false positive', 'false negative', 'true positive']
         rows = [[name, *map(str, counts.reshape(-1))] for name, counts in zip(names, matrix, strict=True)]
@@ -168,7 +172,7 @@ def _table(rows):
 def confusion_tsv(report):
     """The confusion matrix as TSV: a header of names, then one line for each true class (or each label)."""
     matrix = np.asarray(report['confusion_matrix'])
-    names = [' '.join(row['name'].split()) for row in report['classes']]
+    names = [' '.join(name.split()) for name in _confusion_names(report)]
     head = names if matrix.ndim == 2 else ['true negative', 'false positive', 'false negative', 'true positive']
     corner = 'true\\predicted' if matrix.ndim == 2 else 'label'
     rows = [[name, *map(str, counts.reshape(-1))] for name, counts in zip(names, matrix, strict=True)]

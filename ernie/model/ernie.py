@@ -22,6 +22,10 @@ class ErnieModel:
         config: `ErnieConfig`.
         training: whether dropout is on.
         weight_sharing: whether the masked-LM output reuses the word table.
+
+    Attributes:
+        embedding_output: float32 [B, T, H], what the first layer reads.
+        layer_outputs: list of float32 [B, T, H], one for each layer.
     """
 
     def __init__(
@@ -37,11 +41,11 @@ class ErnieModel:
             tables.append(('task_embedding', task_ids, config.task_type_vocab_size))
         embedded = sum(self._lookup(*table) for table in tables)  # [B, T, H]
         embedded = layer_norm(embedded, 'pre_encoder', config.layer_norm_eps)
-        embedded = dropout(embedded, config.hidden_dropout_prob, training)
+        self.embedding_output = dropout(embedded, config.hidden_dropout_prob, training)
         # Only keys are masked: what a padding query attends to is never read.
         mask = _two_axes(input_mask)
         key_bias = paddle.unsqueeze((mask - 1.0) * PADDING_BIAS, [1, 2])  # [B, 1, 1, T]
-        self.layer_outputs = encoder(embedded, key_bias, config, training)
+        self.layer_outputs = encoder(self.embedding_output, key_bias, config, training)
 
     def _table(self, name, rows):
         return graph.parameter(

@@ -1,5 +1,6 @@
 """Task heads over the encoder's outputs, with the parameter names of the 2019 runners."""
 
+from ernie.crf import WEIGHTS
 from ernie.model.transformer_encoder import dropout
 from propeller import graph
 from propeller.graph import F
@@ -8,10 +9,10 @@ HEAD_STD = 0.02  # fixed in 2019, whatever `initializer_range` says
 HEAD_DROPOUT = 0.1
 
 
-def head(x, weight_name, bias_name, width, training):
-    """Dropout 0.1 and a linear layer: x [..., H] -> [..., width]."""
+def head(x, weight_name, bias_name, width, training, bias_start=None):
+    """Dropout 0.1 and a linear layer: x [..., H] -> [..., width]. bias_start: [width], zeros where None."""
     weight = graph.parameter(weight_name, [x.shape[-1], width], graph.truncated_normal(HEAD_STD))
-    bias = graph.parameter(bias_name, [width], graph.constant(0))
+    bias = graph.parameter(bias_name, [width], graph.constant(0) if bias_start is None else graph.values(bias_start))
     return F.linear(dropout(x, HEAD_DROPOUT, training), weight, bias)
 
 
@@ -23,3 +24,13 @@ def classification_head(pooled, num_labels, training):
 def is_classification_head(name):
     """Whether `name` is a parameter of the classification head, which a pre-trained folder need not hold."""
     return name in ('_cls_out_w', '_cls_out_b')
+
+
+def sequence_label_head(sequence, num_labels, training, bias_start=None):
+    """sequence [B, T, H] -> logits [B, T, num_labels], parameters `cls_seq_label_out_w`, `cls_seq_label_out_b`."""
+    return head(sequence, 'cls_seq_label_out_w', 'cls_seq_label_out_b', num_labels, training, bias_start)
+
+
+def is_sequence_label_head(name):
+    """Whether `name` is a parameter of the sequence labelling head, its CRF included."""
+    return name in ('cls_seq_label_out_w', 'cls_seq_label_out_b', WEIGHTS)

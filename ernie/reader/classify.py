@@ -54,6 +54,8 @@ def load_label_map(path):
     try:
         with open(path, encoding='utf-8-sig') as f:
             pairs = json.load(f, object_pairs_hook=tuple)
+    except FileNotFoundError:
+        raise bad_input(path, 'no such file', expected) from None
     except OSError as e:
         raise bad_input(path, f'a file that cannot be read ({e.strerror})', expected) from None
     except UnicodeDecodeError:
@@ -179,7 +181,7 @@ class RowEncoder:
         expected = f'an id in 0 .. {self.num_labels - 1}'
         label = _parse_int(text)
         if label is None:
-            raise _BadCell(f'the label {text!r}', expected, 'Give a label map if labels are words.')
+            raise _BadCell(f'the label {text!r}', expected, '--label_map_config names a JSON file of label -> id.')
         if not 0 <= label < self.num_labels:
             raise _BadCell(f'the label {label}', expected, 'Check the number of labels.')
         return label

@@ -81,33 +81,53 @@ def read_records(path, required=('text_a',), bad_rows=None):
         UserError: with file, line, what was found and what was expected.
     """
     path = os.fspath(path)
+    with open_rows(path) as file:
+        yield from parse_records(path, file, path.lower().endswith('.csv'), required, bad_rows)
+
+
+def open_rows(path, expected='a file of rows with a header line'):
+    """Opens a file for reading bytes.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
-        file = open(path, 'rb')  # noqa: SIM115 - the error belongs to this call only, not to the whole block
+        return open(path, 'rb')
     except FileNotFoundError:
-        raise bad_input(path, 'no such file', 'a file of rows with a header line') from None
+        raise bad_input(path, 'no such file', expected) from None
     except OSError as e:
         raise bad_input(path, f'a path that cannot be read ({e.strerror})', 'a readable file') from None
-    with file:
-        lines = _Lines(path, file)
-        rows = _csv_rows(lines) if path.lower().endswith('.csv') else _tsv_rows(lines)
-        first = next(rows, None)
-        header = _header(path, lines.undecodable(1) or first, required)
-        count = 0
-        for row in rows:
-            bad = lines.undecodable(row[0]) or (row if isinstance(row, BadRow) else _wrong_count(row, header))
-            if bad is None:
-                count += 1
-                yield Record(row[0], dict(zip(header, row[1], strict=True)))
-            elif bad_rows is None:
-                raise bad.as_error(path)
-            else:
-                bad_rows.add(bad)
+
+
+def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None):
+    """`read_records` for lines that are read already.
+
+    Args:
+        path: the name of their source, for messages.
+        raw_lines: iterable of bytes, each a line with its end.
+        is_csv: whether they are CSV, not TSV.
+        required, bad_rows: as in `read_records`.
+    """
+    lines = DecodedLines(path, raw_lines)
+    rows = _csv_rows(lines) if is_csv else _tsv_rows(lines)
+    first = next(rows, None)
+    header = _header(path, lines.undecodable(1) or first, required, is_csv)
+    count = 0
+    for row in rows:
+        bad = lines.undecodable(row[0]) or (row if isinstance(row, BadRow) else _wrong_count(row, header))
+        if bad is None:
+            count += 1
+            yield Record(row[0], dict(zip(header, row[1], strict=True)))
+        elif bad_rows is None:
+            raise bad.as_error(path)
+        else:
+            bad_rows.add(bad)
     if not count:
         found = 'no usable row after the header line' if bad_rows else 'a header line and no row'
         raise bad_input(path, found, 'at least one row')
 
 
-class _Lines:
+class DecodedLines:
     """Decoded lines of a file with their number. Bytes that are not UTF-8 are remembered, not lost."""
 
     def __init__(self, path, file):
@@ -161,14 +181,14 @@ def _csv_rows(lines):
             yield first_line, cells or ['']
 
 
-def _header(path, row, required):
+def _header(path, row, required, is_csv):
     """Column names of the header row, checked."""
     if row is None:
         raise bad_input(path, 'an empty file', 'a header line that names the columns, then rows')
     if isinstance(row, BadRow):
         raise row.as_error(path)
     header = [name.strip() for name in row[1]]
-    if path.lower().endswith('.csv'):
+    if is_csv:
         header = [CSV_ALIASES.get(name, name) if CSV_ALIASES.get(name) not in header else name for name in header]
     for name in header:
         if not name or header.count(name) > 1:
@@ -179,6 +199,8 @@ def _header(path, row, required):
         columns = ', '.join(repr(_short(name)) for name in header)
         names = ', '.join(repr(name) for name in missing)
         advice = 'The first line must name the columns.' if len(missing) == len(required) else ''
+        if len(header) == 1 and ',' in header[0]:
+            advice = 'Commas separate columns in files whose name ends in .csv; in others it is TAB.'
         raise bad_input(path, f'the columns {columns}', f'also a column {names}', line=1, advice=advice)
     return header
 

@@ -34,6 +34,8 @@ class SetReader(abc.ABC):
         processes: processes that tokenize a large file; None is one a processor.
     """
 
+    rule_modules = ()  # names of further modules that decide what a row becomes
+
     def __init__(self, encoder, *, skip_bad_rows=False, cache=True, processes=None):
         self.encoder = encoder
         self.skip_bad_rows = skip_bad_rows
@@ -111,6 +113,7 @@ class SetReader(abc.ABC):
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.
         code = (__name__, type(self).__module__, records.__name__, ernie.tokenization.__name__, ernie.text.__name__)
+        code += self.rule_modules
         for file in (path, *(sys.modules[name].__file__ for name in code)):
             try:
                 with open(file, 'rb') as f:

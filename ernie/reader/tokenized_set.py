@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import tempfile
 import time
 import zlib
@@ -14,6 +13,7 @@ import numpy as np
 
 from propeller.data.batching import pad_ragged
 from propeller.log import get_logger
+from propeller.storage.npy import ArrayWriter
 
 log = get_logger(__name__)
 
@@ -129,39 +129,6 @@ def _crc32(path):
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
-
-
-class ArrayWriter:
-    """A `.npy` file that grows chunk by chunk along its first axis; the header is filled in at the end."""
-
-    HEADER = 128
-
-    def __init__(self, path):
-        self._file = open(path, 'wb')  # noqa: SIM115 - closed by finish() or close()
-        self._file.write(bytes(self.HEADER))
-        self._dtype = self._shape = None
-        self._count = 0
-
-    def append(self, chunk):
-        """Adds [n, ...]; dtype and trailing shape must stay those of the first chunk."""
-        chunk = np.ascontiguousarray(chunk)
-        if self._dtype is None:
-            self._dtype, self._shape = chunk.dtype, chunk.shape[1:]
-        assert (chunk.dtype, chunk.shape[1:]) == (self._dtype, self._shape)
-        self._file.write(chunk.data)
-        self._count += len(chunk)
-
-    def finish(self):
-        """Writes the header (NumPy format 1.0) and closes the file."""
-        descr = np.lib.format.dtype_to_descr(self._dtype)
-        header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {(self._count, *self._shape)}, }}"
-        text = header.encode('latin1').ljust(self.HEADER - 11) + b'\n'
-        self._file.seek(0)
-        self._file.write(b'\x93NUMPY\x01\x00' + struct.pack('<H', len(text)) + text)
-        self._file.close()
-
-    def close(self):
-        self._file.close()
 
 
 class _FileSink:

@@ -18,8 +18,17 @@ def boolean(text):
     raise argparse.ArgumentTypeError(f'found {text!r}, expected true or false')
 
 
+_ABSENT = object()
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line; abbreviations of flags are understood, as the published scripts need."""
+
+    def given(self, argv=None):
+        """Names of the flags that `argv` holds, as a frozenset: a flag may be given with the value of its default."""
+        flags = [action.dest for action in self._actions]
+        found, _ = super().parse_known_args(argv, argparse.Namespace(**dict.fromkeys(flags, _ABSENT)))
+        return frozenset(flag for flag in flags if getattr(found, flag) is not _ABSENT)
 
     def error(self, message):
         raise UsageError(f'{message}. --help lists all flags.')
@@ -46,5 +55,6 @@ def settings_lines(title, values):
 
 def print_arguments(args, log):
     """Log all flags with their values."""
-    for line in settings_lines('Configuration Arguments', vars(args)):
+    values = {name: value for name, value in vars(args).items() if name != 'given'}
+    for line in settings_lines('Configuration Arguments', values):
         log.info(line)

@@ -63,4 +63,7 @@ def _open_folder(path):
     foreign = [name for name in names if os.path.splitext(name)[1] in FOREIGN]
     if foreign:
         raise bad_input(path, f'{foreign[0]}', 'tensors', advice='Save the model as safetensors first.')
+    inner = [name for name in names if os.path.isfile(os.path.join(path, name, safetensors_io.FILE))]
+    if inner:
+        raise bad_input(path, f'no model, but folders with one ({", ".join(inner)})', 'one of them')
     return FluidFolder(path)

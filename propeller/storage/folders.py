@@ -29,13 +29,13 @@ def whole_folder(target, replace=False):
         target: path of the folder to make.
         replace: whether an existing `target` may be replaced.
     Raises:
-        FileExistsError: `target` exists and `replace` is false.
+        FileExistsError: `target` exists and `replace` is false; also if it appears while the block runs.
     """
     target = os.path.abspath(target)
     parent, name = os.path.split(target)
     os.makedirs(parent, exist_ok=True)
-    if not replace and os.path.lexists(target):
-        raise FileExistsError(f'{target} exists already.')
+    if not replace:
+        _refuse_existing(target)
     work = tempfile.mkdtemp(prefix=f'{TEMPORARY}{name}-', dir=parent)
     try:
         yield work
@@ -44,10 +44,17 @@ def whole_folder(target, replace=False):
                 sync(os.path.join(folder, file))
             sync(folder)
         os.chmod(work, 0o777 & ~_umask())
+        if not replace:
+            _refuse_existing(target)
         _put_in_place(work, target, os.path.join(parent, REPLACED + name))
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def _refuse_existing(target):
+    if os.path.lexists(target):
+        raise FileExistsError(f'{target} exists already.')
 
 
 def _put_in_place(work, target, aside):

@@ -105,6 +105,16 @@ def test_wrong_number_of_labels(tmp_path, train):
     assert f'{tmp_path}/m: 41 parameters loaded' in messages(ran.log)
 
 
+def test_a_head_of_another_task_can_be_made_new(tmp_path, train):
+    values = random_parameters() | head(3)
+    model = write_model(tmp_path / 'm', values)
+    with pytest.raises(UserError, match='--allow_missing _cls_out_w,_cls_out_b starts with a new one'):
+        train(init_pretraining_params=model)
+    ran, after = train(init_pretraining_params=model, allow_missing='_cls_out_w,_cls_out_b')
+    assert 'new, with random values: _cls_out_w, _cls_out_b' in messages(ran.log)
+    assert after['_cls_out_w'].shape == (12, 2)
+
+
 def test_a_checkpoint_without_head_cannot_be_evaluated(tmp_path):
     with pytest.raises(UserError, match=r'2 missing: _cls_out_w \[12, 2\], _cls_out_b \[2\]'):
         run(

@@ -95,7 +95,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def parse(*argv):
-    return vars(build_parser('run_classifier.py').parse_args(list(argv)))
+    values = vars(build_parser('run_classifier.py').parse_args(list(argv)))
+    values.pop('given')
+    return values
+
+
+def test_given_are_the_flags_of_the_command_line_whatever_their_values():
+    args = build_parser().parse_args(['--epoch', '3', '--label_map', 'm.json', '--do_val=true', '--enable_ce'])
+    assert args.given == {'epoch', 'label_map_config', 'do_val', 'enable_ce'}
 
 
 def test_the_flags_and_their_defaults_are_these():

@@ -9,9 +9,10 @@ import pytest
 
 from ernie.reader import classify, set_reader, tokenized_set
 from ernie.reader.classify import ClassifyReader
-from ernie.reader.tokenized_set import ArrayWriter, SetCache, TokenizedSet, cache_folder, collect
+from ernie.reader.tokenized_set import SetCache, TokenizedSet, cache_folder, collect
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UserError
+from propeller.storage.npy import ArrayWriter
 
 ROWS = 'text_a\tlabel\tqid\n今天 好\t1\t5\n\t0\t6\nBad 天\t1\t7\n'
 ARRAYS = [name for name in TokenizedSet.ARRAYS if name != 'token_labels']  # classification has none
@@ -235,17 +236,3 @@ def test_cache_folder():
     assert cache_folder({'ERNIE_CACHE': '/a', 'XDG_CACHE_HOME': '/b'}) == '/a/tokenized'
     assert cache_folder({'XDG_CACHE_HOME': '/b'}) == '/b/ernie/tokenized'
     assert cache_folder({}) == f'{home}/.cache/ernie/tokenized'
-
-
-@pytest.mark.parametrize('shape', [(), (3,), (2, 5)])
-@pytest.mark.parametrize('dtype', [np.int32, np.int64, np.float32, np.bool_])
-def test_array_writer_makes_files_that_numpy_reads(tmp_path, shape, dtype):
-    rng = np.random.default_rng(0)
-    chunks = [(rng.random((n, *shape)) * 9).astype(dtype) for n in (3, 0, 1, 7)]
-    writer = ArrayWriter(tmp_path / 'a.npy')
-    for chunk in chunks:
-        writer.append(chunk)
-    writer.finish()
-    loaded = np.load(tmp_path / 'a.npy', allow_pickle=False)
-    assert loaded.dtype == dtype and np.array_equal(loaded, np.concatenate(chunks))
-    assert np.load(tmp_path / 'a.npy', mmap_mode='r').offset % 64 == 0

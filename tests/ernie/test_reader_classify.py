@@ -137,7 +137,7 @@ def test_csv(read):
 BAD_CELLS = [
     ('2', {}, r'found the label 2, expected an id in 0 \.\. 1\. Check the number'),
     ('-1', {}, 'found the label -1, expected an id'),
-    ('', {}, r"found the label '', expected an id in 0 \.\. 1\. Give a label map"),
+    ('', {}, r"found the label '', expected an id in 0 \.\. 1\. --label_map_config"),
     ('1.0', {}, "found the label '1.0'"),
     ('１', {}, "found the label '１'"),
     ('1_0', {'num_labels': 20}, "found the label '1_0'"),
@@ -220,7 +220,7 @@ def test_bad_label_map_files(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         load_label_map(path)
-    with pytest.raises(UserError, match='No such file'):
+    with pytest.raises(UserError, match='no such file'):
         load_label_map(tmp_path / 'missing')
 
 

@@ -146,6 +146,13 @@ def test_whole_folder_replaces_and_refuses(tmp_path):
     assert os.listdir(target.parent) == ['x']
 
 
+def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(FileExistsError), whole_folder(tmp_path / 'x') as work:
+        Path(work, 'f').write_text('ours')
+        (tmp_path / 'x').mkdir()
+    assert os.listdir(tmp_path) == ['x'] and os.listdir(tmp_path / 'x') == []
+
+
 def test_checkpoint_files_are_readable_as_they_are(trained, tmp_path):
     session, program = trained
     folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})

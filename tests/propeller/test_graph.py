@@ -99,14 +99,14 @@ def test_export_equals_the_graph_and_takes_any_batch(tmp_path):
     x = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)
     session.export_inference(program, inputs, [output], str(tmp_path), [x])
     expected = session.run(program, [x[:3]], [output])[0]
-    np.testing.assert_allclose(graph.run_exported(str(tmp_path), [x[:3]])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(graph.ExportedModel(str(tmp_path)).run([x[:3]])[0], expected, atol=1e-6)
 
 
 def test_export_that_differs_is_refused(tmp_path, monkeypatch):
     session = graph.Session(seed=6)
     program = session.build([X], lambda x: [x, layer(x)])
     session.initialize(program)
-    monkeypatch.setattr(graph, 'run_exported', lambda folder, arrays: [np.zeros((2, 3), np.float32)])
+    monkeypatch.setattr(graph.ExportedModel, 'run', lambda self, arrays: [np.zeros((2, 3), np.float32)])
     with pytest.raises(UserError, match='output 0 of the exported model differs'):
         sample = [np.ones((2, 4), np.float32)]
         session.export_inference(program, program.outputs[:1], program.outputs[1:], str(tmp_path), sample)

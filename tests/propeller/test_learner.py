@@ -9,7 +9,7 @@ import pytest
 import propeller.paddle as propeller
 from propeller import graph
 from propeller.errors import UserError
-from propeller.graph import F, run_exported
+from propeller.graph import ExportedModel, F
 from propeller.storage import open_tensors
 from propeller.train.metrics import MSE, Mean
 
@@ -152,7 +152,7 @@ def test_best_exporters(tmp_path):
     kept = [p.name for p in (tmp_path / 'best').iterdir() if p.is_dir()]
     assert kept == ['model_10']
     x = np.ones((4, WIDTH), np.float32)
-    (out,) = run_exported(str(tmp_path / 'served' / 'inference'), [x])
+    (out,) = ExportedModel(str(tmp_path / 'served' / 'inference')).run([x])
     np.testing.assert_allclose(out, x @ weight(tmp_path / 'best' / 'model_10'), rtol=1e-5)
     assert best._best == json.loads((tmp_path / 'best' / 'best.json').read_text())
     again = propeller.train.BestExporter(str(tmp_path / 'best'), smaller)

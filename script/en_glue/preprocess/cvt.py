@@ -212,6 +212,8 @@ def main(argv=None):
     parser.add_argument('glue_dir', type=Path, help='folder that holds CoLA/, SST-2/, MRPC/ ...')
     parser.add_argument('--out', type=Path, default=Path('glue_data_processed'), help='default: %(default)s')
     args = parser.parse_args(argv)
+    if not args.glue_dir.is_dir():
+        raise bad_input(args.glue_dir, 'no such folder', 'the folder that holds CoLA/, SST-2/, MRPC/ ...')
     present = [task for task in TASKS if (args.glue_dir / task).is_dir()]
     if not present:
         raise bad_input(args.glue_dir, 'none of the task folders', ', '.join(TASKS))

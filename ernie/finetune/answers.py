@@ -1,0 +1,196 @@
+"""From the scores of positions to answers: pure numpy, after the prediction step of BERT and ERNIE for SQuAD.
+
+A window's logits are two arrays over its positions, `[CLS] question [SEP] part of the document [SEP]`. Only positions
+of the document can begin or end an answer; position 0 stands for "no answer".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ernie.reader.windows import best_windows
+from ernie.text import basic_words
+
+EMPTY = 'empty'  # what 2019 writes when nothing is left
+
+
+class DecodingRules(NamedTuple):
+    """n_best_size: answers kept, and starts and ends tried per window. max_answer_length: in tokens.
+
+    unanswerable: whether "no answer" is one of the answers (SQuAD 2.0); it is chosen when its score exceeds that of the
+    best answer by more than null_score_diff_threshold.
+    """
+
+    n_best_size: int = 20
+    max_answer_length: int = 100
+    unanswerable: bool = False
+    null_score_diff_threshold: float = 0.0
+
+
+class Candidate(NamedTuple):
+    """Tokens `first` to `last` of the document, and the logits of that start and that end."""
+
+    first: int
+    last: int
+    start_logit: float
+    end_logit: float
+
+
+class Answer(NamedTuple):
+    """`text` is `context[start:end]`; for "no answer" it is '' and both are None. probability: softmax of the sums of
+    the logits over the n-best list.
+    """
+
+    text: str
+    start: int | None
+    end: int | None
+    start_logit: float
+    end_logit: float
+    probability: float = 0.0
+
+
+def window_candidates(start_logits, end_logits, is_best, rules):
+    """The pairs of one window that may be an answer, unsorted: (first [K], last [K], start logit [K], end logit [K]).
+
+    The `n_best_size` best starts and ends are paired; the end does not lie before the start, the answer is not longer
+    than allowed, and no other window shows more of the context of its start.
+
+    Args:
+        start_logits, end_logits: [n] float, for the tokens of the document in the window.
+        is_best: [n] bool, whether this window is the one that shows most of the token's context.
+        rules: `DecodingRules`.
+    """
+    starts = np.argsort(-start_logits, kind='stable')[: rules.n_best_size]
+    ends = np.argsort(-end_logits, kind='stable')[: rules.n_best_size]
+    first, last = np.repeat(starts, len(ends)), np.tile(ends, len(starts))
+    allowed = is_best[first] & (last >= first) & (last - first < rules.max_answer_length)
+    first, last = first[allowed], last[allowed]
+    return first, last, start_logits[first], end_logits[last]
+
+
+def question_candidates(windows, logits, split, rules):
+    """The candidates of all windows of a question as a list of `Candidate`, best first; of equals the first found.
+
+    Args:
+        windows: [W, 2] int, first token and number of tokens of each window.
+        logits: per window (start [T], end [T]) over its positions.
+        split: position of the first token of the document, the same in all windows.
+        rules: `DecodingRules`.
+    """
+    best = best_windows(windows, int(windows[-1][0] + windows[-1][1]))
+    parts = []
+    for number, ((begin, size), pair) in enumerate(zip(windows, logits, strict=True)):
+        start, end = (np.asarray(x, np.float64)[split : split + size] for x in pair)
+        first, last, *values = window_candidates(start, end, best[begin : begin + size] == number, rules)
+        parts.append((first + begin, last + begin, *values))
+    first, last, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(-(start + end), kind='stable')
+    rows = zip(first[order], last[order], start[order], end[order], strict=True)
+    return [Candidate(int(a), int(b), float(s), float(e)) for a, b, s, e in rows]
+
+
+def null_candidate(logits):
+    """(start logit, end logit) of "no answer": those of position 0 in the window where their sum is least.
+
+    One window that holds the answer is enough to say that there is one.
+    """
+    pairs = [(float(start[0]), float(end[0])) for start, end in logits]
+    return min(pairs, key=sum)
+
+
+def find_answers(windows, logits, split, cut, rules):
+    """The answer of a question and its n-best list.
+
+    Args:
+        windows, logits, split, rules: see `question_candidates`.
+        cut: function (first, last) token of the document -> (text, start, end) in the context.
+
+    Returns:
+        (`Answer`, list of `Answer` best first). Texts in the list are distinct. When no candidate is left, and "no
+        answer" is not allowed, the answer is the text `empty` with logits 0, as in 2019.
+    """
+    found, seen = [], set()
+    for candidate in question_candidates(windows, logits, split, rules):
+        if len(found) == rules.n_best_size:
+            break
+        text, start, end = cut(candidate.first, candidate.last)
+        if text not in seen:
+            seen.add(text)
+            found.append(Answer(text, start, end, candidate.start_logit, candidate.end_logit))
+    if rules.unanswerable:
+        return _or_none(found, Answer('', None, None, *null_candidate(logits)), rules)
+    n_best = _with_probabilities(found or [Answer(EMPTY, None, None, 0.0, 0.0)])
+    return n_best[0], n_best
+
+
+def _or_none(found, null, rules):
+    n_best = _with_probabilities(sorted([*found, null], key=lambda a: -(a.start_logit + a.end_logit)))
+    answers = [answer for answer in n_best if answer.start is not None]
+    lead = null.start_logit + null.end_logit - sum((answers[0].start_logit, answers[0].end_logit)) if answers else 0
+    if not answers or lead > rules.null_score_diff_threshold:
+        return next(answer for answer in n_best if answer.start is None), n_best
+    return answers[0], n_best
+
+
+def _with_probabilities(answers):
+    sums = np.array([answer.start_logit + answer.end_logit for answer in answers])
+    shares = np.exp(sums - sums.max())
+    return [a._replace(probability=float(p)) for a, p in zip(answers, shares / shares.sum(), strict=True)]
+
+
+def cutter(context, starts, ends, predicted_text=None, lower=True):
+    """The function `cut` of `find_answers`.
+
+    Args:
+        context: str, the text the user gave.
+        starts, ends: [T] int, the slice of the context for each token of the document.
+        predicted_text: None, or function (first, last) -> text of these tokens, for slices that are wider than their
+            tokens; `align_answer` narrows the slice down then.
+        lower: whether the tokens are lower-cased.
+    """
+
+    def cut(first, last):
+        begin, end = int(min(starts[first : last + 1])), int(max(ends[first : last + 1]))
+        if predicted_text is not None:
+            inner = align_answer(predicted_text(first, last), context[begin:end], lower)
+            begin, end = begin + inner[0], begin + inner[1]
+        return context[begin:end], begin, end
+
+    return cut
+
+
+def align_answer(predicted, original, lower=True):
+    """Where the text of predicted tokens stands in the original text: 2019's alignment, for tokens without offsets.
+
+    The original is cut into words by the tokenizer's rules, the prediction is looked up in them, and its ends are
+    carried back by counting characters that are not spaces.
+
+    Args:
+        predicted: tokens joined by spaces, `##` undone.
+        original: the text that they came from, and perhaps a little more around it.
+        lower: whether the tokens are lower-cased.
+
+    Returns:
+        (start, end) in `original`; all of it when the prediction cannot be found, when the words and the original
+        differ in their number of characters, or when an end cannot be carried back.
+    """
+    whole = 0, len(original)
+    words = ' '.join(basic_words(original, lower))
+    at = words.find(predicted)
+    if at < 0 or not predicted:
+        return whole
+    kept = [i for i, char in enumerate(original) if char != ' ']
+    if len(kept) != len(words.replace(' ', '')):
+        return whole
+    end = at + len(predicted) - 1
+    if words[at] == ' ' or words[end] == ' ':
+        return whole
+    first = at - words.count(' ', 0, at)
+    last = end - words.count(' ', 0, end)
+    return kept[first], kept[last] + 1
+
+
+def join_pieces(pieces):
+    """Pieces of words -> text: joined by spaces, `##` undone, spaces normalised."""
+    text = ' '.join(pieces).replace(' ##', '').replace('##', '')
+    return ' '.join(text.split())

@@ -1,0 +1,197 @@
+"""Sequence labelling: reading, scores, prediction file."""
+
+import os
+import time
+
+import numpy as np
+
+from ernie.finetune.model import encoder_arrays, encoder_feeds
+from ernie.finetune.sequence_label import ErnieSequenceLabel
+from ernie.finetune.setup import make_folder
+from ernie.finetune.task import Task
+from ernie.label_decoding import best_labels, label_probabilities, token_labels
+from ernie.label_scheme import OUTSIDE, SCHEMES, split_label
+from ernie.metrics.chunk import ChunkScores
+from ernie.reader.sequence_label import IGNORED, SequenceLabelReader, label_ids, load_tag_map, token_starts
+from propeller import graph
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.storage.atomic import replacing
+
+
+class SequenceLabelTask(Task):
+    """`run_sequence_labeling`: a label for each token of a sentence."""
+
+    name = 'sequence_labeling'
+    model_class = ErnieSequenceLabel
+    last_step_name = 'final'
+
+    def __init__(self, args, config, tokenizer, vocab_path, saved):
+        super().__init__(args, config, tokenizer, vocab_path, saved)
+        self.scheme = self._scheme()
+        self.use_crf = bool(saved.get('use_crf', args.use_crf))
+        if args.use_crf and not self.use_crf:
+            raise UsageError('--use_crf true: found a checkpoint without a CRF; leave it out.')
+        self.label_map = self._label_map()
+        self.num_labels = len(self.label_map)
+        self.label_names = sorted(self.label_map, key=self.label_map.get)
+        self.types = list(dict.fromkeys(split_label(name)[1] for name in self.label_names if name != OUTSIDE))
+        self.training_rows = self.label_shares = None
+
+    def _scheme(self):
+        given, saved = self.args.chunk_scheme, self.saved.get('chunk_scheme')
+        if given not in SCHEMES:
+            raise UsageError(f'--chunk_scheme {given}: expected one of {", ".join(SCHEMES)}.')
+        return saved if saved in SCHEMES else given
+
+    def _label_map(self):
+        path, saved = self.args.label_map_config, self.saved.get('label_map')
+        if not path and not saved:
+            raise UsageError(
+                '--label_map_config is missing: a JSON file of label -> id, e.g. {"B-PER": 0, "I-PER": 1, "O": 2}.'
+            )
+        label_map = load_tag_map(path, self.scheme) if path else saved
+        if saved and label_map != saved:
+            raise UserError(f'{path}: found other labels than those of the checkpoint; leave out --label_map_config.')
+        number = self.args.num_labels or self.saved.get('num_labels') or len(label_map)
+        if number != len(label_map):
+            where = path or 'the checkpoint'
+            raise UsageError(f'--num_labels {number}: the label map of {where} has {len(label_map)} labels.')
+        return label_map
+
+    def head_hparams(self):
+        return {'num_labels': self.num_labels, 'use_crf': self.use_crf, 'label_shares': self.label_shares}
+
+    def feeds(self, labelled):
+        return [*encoder_feeds(self.config), *([graph.Feed('label', (-1, -1), 'int64')] if labelled else [])]
+
+    def reader(self, labelled):
+        """The `SequenceLabelReader` of this run."""
+        args = self.args
+        return SequenceLabelReader(
+            self.tokenizer,
+            args.max_seq_len,
+            self.label_map,
+            self.scheme,
+            labelled,
+            skip_bad_rows=args.skip_bad_rows,
+            cache=args.cache,
+        )
+
+    def read(self, path, labelled):
+        if not labelled and os.path.exists(path) and not os.path.isfile(path):
+            raise bad_input(path, 'no regular file', 'one: it is read a second time for its tokens')
+        return self.reader(labelled).read(path)
+
+    def arrays(self, rows, indices, labelled):
+        arrays = encoder_arrays(rows, indices, self.task_id)
+        if labelled:
+            arrays.append(self._labels(rows, indices))
+        return arrays
+
+    def _labels(self, rows, indices):
+        """[B, T] int64, the label of each piece, `IGNORED` where it does not count in the loss."""
+        entries = rows.padded_labels(indices, IGNORED)
+        labels = label_ids(entries, self.num_labels)
+        if self.use_crf or self.scheme not in ('IO', 'IOB'):
+            return labels
+        # Where the first piece alone decides what a token is, the many pieces of rare words would only drown the rest.
+        return np.where(token_starts(entries, self.num_labels), labels, IGNORED)
+
+    def describe(self):
+        return {
+            **super().describe(),
+            'num_labels': self.num_labels,
+            'labels': self.label_names,
+            'label_map': self.label_map,
+            'chunk_scheme': self.scheme,
+            'use_crf': self.use_crf,
+        }
+
+    def prepare_training(self, rows):
+        self.training_rows = rows
+        entries = np.asarray(rows.token_labels)
+        counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
+        self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
+
+    # ------------------------------------------------------------ from scores of pieces to labels of tokens
+
+    def _decode(self, outputs, entries):
+        """(label ids of pieces [B, T - 2], arguments of `label_probabilities`). entries: of `token_labels`, [B, T]."""
+        lengths = (entries >= 0).sum(1)
+        # Pieces stand after [CLS]; the last column is [SEP] or padding.
+        arguments = outputs[0][:, 1:-1], lengths
+        weights = outputs[1] if self.use_crf else None
+        return best_labels(*arguments, weights), (arguments, weights)
+
+    def _token_labels(self, ids, entries):
+        """Label names of the tokens of one row, and where their first pieces stand. ids, entries: [T], of pieces."""
+        first = np.flatnonzero(token_starts(entries, self.num_labels))
+        # A token ends before the next one, or with the last piece.
+        last = np.append(first[1:], np.count_nonzero(entries >= 0)) - 1
+        return token_labels(ids, first, last[: len(first)], self.label_names, self.scheme), first
+
+    def _score(self, scores, outputs, entries):
+        """Adds the rows of a batch to `ChunkScores`."""
+        ids, _ = self._decode(outputs, entries)
+        entries = entries[:, 1:-1]
+        true = label_ids(entries, self.num_labels)
+        for predicted, labels, row in zip(ids, true, entries, strict=True):
+            scores.add(self._token_labels(labels, row)[0], self._token_labels(predicted, row)[0])
+
+    # ------------------------------------------------------------ training, evaluation, prediction
+
+    def training_values(self, outputs, batch):
+        if not self.args.metrics:
+            return {}
+        scores = ChunkScores(self.scheme)
+        self._score(scores, outputs, self.training_rows.padded_labels(batch.rows, IGNORED))
+        return _chunk_values(scores)
+
+    def training_line(self, values, speed):
+        scores = ''.join(f'{key}: {values[key]:f}, ' for key in ('f1', 'precision', 'recall') if key in values)
+        return f'loss: {values["loss"]:f}, {scores}speed: {speed:f} steps/s'
+
+    def evaluate(self, predictor, rows, path):
+        started = time.monotonic()
+        scores, total, pieces = ChunkScores(self.scheme, self.types), 0.0, 0
+        for indices, outputs, loss in predictor.batches(rows, labelled=True):
+            self._score(scores, outputs, rows.padded_labels(indices, IGNORED))
+            counted = int((self._labels(rows, indices) >= 0).sum())
+            total, pieces = total + loss * counted, pieces + counted
+        values = {'loss': total / max(pieces, 1), **_chunk_values(scores)}
+        values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
+        line = '[dev evaluation] f1: {f1:f}, precision: {precision:f}, recall: {recall:f}, elapsed time: {elapsed:f} s'
+        return values, line.format(**values), scores.report()
+
+    def main_value(self, values):
+        return values['f1']
+
+    def write_predictions(self, predictor, rows, path):
+        results = [None] * len(rows)
+        for indices, outputs, _ in predictor.batches(rows, labelled=False):
+            entries = rows.padded_labels(indices, IGNORED)
+            ids, (arguments, weights) = self._decode(outputs, entries)
+            probabilities = label_probabilities(*arguments, ids, weights)
+            for i, row_ids, row_entries, row in zip(indices, ids, entries[:, 1:-1], probabilities, strict=True):
+                labels, first = self._token_labels(row_ids, row_entries)
+                results[i] = labels, row[first]
+        make_folder(os.path.dirname(path))
+        with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
+            written = 0
+            for tokens, (labels, probabilities) in zip(self._tokens(rows), results, strict=False):
+                numbers = ' '.join(f'{p:.5f}' for p in probabilities)
+                f.write(f'{" ".join(tokens)}\t{" ".join(labels)}\t{numbers}\n')
+                written += len(tokens) == len(labels)
+            if written != len(rows):
+                raise bad_input(rows.path, 'a file that changed since it was read', 'one that stays')
+
+    def _tokens(self, rows):
+        """The tokens of each row as the file has them, without white space inside: one for each label."""
+        reader, lines = self.reader(labelled=False), set(rows.lines.tolist())
+        for row in reader.rows(rows.path, rows.bad_rows and type(rows.bad_rows)(rows.path)):
+            if row.line in lines:
+                yield [''.join(token.split()) for token in reader.encoder.read_tokens(row)]
+
+
+def _chunk_values(scores):
+    return {key: value for key, value in scores.micro().items() if key != 'support'}

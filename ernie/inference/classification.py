@@ -1,0 +1,63 @@
+"""Classification, regression and multi-label classification at prediction time."""
+
+import numpy as np
+
+from ernie.finetune.classification_task import MULTILABEL_THRESHOLD
+from ernie.finetune.classifier import ErnieClassifier
+from ernie.inference.task import BadRecord, InferenceTask, Windows
+from ernie.reader.classify import RowEncoder
+from propeller.types import HParams
+
+
+class ClassificationInference(InferenceTask):
+    """One text or a pair of texts (`text_a`, perhaps `text_b`) to classes, to a number, or to several classes.
+
+    `settings` also has `kind` ('classify', 'regression', 'multilabel'), `num_labels`, `labels` (their names by id) and
+    `for_cn`.
+    """
+
+    name = 'classification'
+    model_class = ErnieClassifier
+
+    def __init__(self, config, tokenizer, settings):
+        super().__init__(config, tokenizer, settings)
+        self.kind, self.labels = settings['kind'], settings['labels']
+        self._encoder = RowEncoder(tokenizer, settings['max_seq_len'], None, 'predict', None, settings['for_cn'])
+
+    def hparams(self):
+        return HParams(ernie=self.config, kind=self.kind, num_labels=self.settings['num_labels'])
+
+    def outputs(self, predictions):
+        return predictions[1:]  # probabilities, or the value of a regression; the logits say nothing more
+
+    def encode(self, record):
+        texts = [record.get(name) for name in ('text_a', 'text_b')]
+        for name, text in zip(('text_a', 'text_b'), texts, strict=True):
+            if not (isinstance(text, str) or (text is None and name == 'text_b')):
+                found = 'nothing' if text is None else f'a {type(text).__name__}'
+                raise BadRecord(f'{found} as {name}', 'a text')
+        ids, split = self._encoder.encode(*texts)
+        return Windows([ids], [split])
+
+    def decode(self, record, windows, outputs):
+        """{'label', 'probabilities': {name: p}}, {'value'} or {'labels', 'probabilities'}."""
+        ((values,),) = outputs
+        if self.kind == 'regression':
+            return {'value': _plain(values[0])}
+        probabilities = {name: _plain(p) for name, p in zip(self.labels, values, strict=True)}
+        if self.kind == 'multilabel':
+            chosen = [self.labels[i] for i in np.flatnonzero(values >= MULTILABEL_THRESHOLD)]
+            return {'labels': chosen, 'probabilities': probabilities}
+        return {'label': self.labels[int(values.argmax())], 'probabilities': probabilities}
+
+    def header(self):
+        return []  # as in 2019
+
+    def cells(self, result):
+        values = [result['value']] if self.kind == 'regression' else result['probabilities'].values()
+        return [str(value) for value in values]
+
+
+def _plain(value):
+    """A float32 as the float with the fewest digits that gives it back."""
+    return float(str(np.float32(value)))

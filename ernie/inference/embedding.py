@@ -1,0 +1,275 @@
+"""Vectors of texts and of their tokens, from any layer of the encoder, for a whole file.
+
+Shapes: N texts, B batch, T length, H hidden, L layers.
+"""
+
+import os
+import shutil
+
+import numpy as np
+
+from ernie.checkpoint import backbone_shapes, match_parameters
+from ernie.checkpoint.model_folder import LABELS
+from ernie.checkpoint.names import is_training_state
+from ernie.config import ErnieConfig
+from ernie.finetune.model import encoder_arrays, encoder_feeds
+from ernie.finetune.setup import TOKENIZERS, Source, build_tokenizer, check_writable
+from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
+from ernie.model.ernie import ErnieModel
+from ernie.reader.classify import ClassifyReader
+from ernie.utils.args import print_arguments, settings_lines
+from propeller.data.batching import BatchStream
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.graph import Session
+from propeller.log import get_logger
+from propeller.progress import progress
+from propeller.storage.folders import whole_folder
+from propeller.storage.npy import ArrayWriter
+from propeller.train.loop import evaluation_pass
+
+log = get_logger(__name__)
+
+POOLED_WEIGHT = 'pooled_fc.w_0'
+TEXT_FILE, TOKEN_FILE, OFFSETS_FILE = 'cls_emb.npy', 'top_layer_emb.npy', 'offsets.npy'
+LINES_FILE = 'lines.npy'
+LONGEST = 512
+
+
+class Embedder:
+    """The encoder as a source of vectors.
+
+    Args:
+        session: `propeller.graph.Session`.
+        config: `ErnieConfig`.
+        pooling: one of `POOLINGS`. 'pooled' is the model's own pooled output, made of its last layer; the others are
+            made of `layer`.
+        layer: see `layer_number`.
+        token_vectors: whether those of the tokens are wanted.
+        task_id: value of the task id, for models with a task embedding.
+
+    Raises:
+        UsageError: there is no such layer, or nothing would be taken from it.
+    """
+
+    def __init__(self, session, config, pooling='pooled', layer=None, token_vectors=True, task_id=0):
+        self.session, self.config, self.pooling, self.token_vectors = session, config, pooling, token_vectors
+        self.layer, self.hidden_size = layer_number(layer, config.num_hidden_layers), config.hidden_size
+        self.task_id = task_id if config.use_task_id else None
+        self._reads_layer = token_vectors or pooling != 'pooled'
+        if self.layer != config.num_hidden_layers and not self._reads_layer:
+            raise UsageError(
+                f'--layer {layer}: --pooling pooled is made of the last layer, and no token vectors are asked for. '
+                f'Use --pooling cls, mean or max, or --top_layer true.'
+            )
+        # The executor computes a whole graph whatever is fetched, so layers that nobody reads are not built.
+        layers = config.num_hidden_layers if pooling == 'pooled' else max(self.layer, 1)
+        built = ErnieConfig({**config.to_dict(), 'num_hidden_layers': layers})
+        self._program = session.build(encoder_feeds(built), lambda *features: self._build(features, built))
+        self._fetch = self._program.outputs
+
+    def _build(self, features, config):
+        """-> list: [output of the layer], [pooled output], each only if it is read."""
+        ids, types, positions, mask = features[:4]
+        task_ids = features[4] if config.use_task_id else None
+        model = ErnieModel(ids, positions, types, task_ids, mask, config)
+        outputs = [[model.embedding_output, *model.layer_outputs][self.layer]] if self._reads_layer else []
+        return [*outputs, model.get_pooled_output()] if self.pooling == 'pooled' else outputs
+
+    def load(self, tensors):
+        """Take the parameters from `ernie.checkpoint.Model`.
+
+        Raises:
+            UserError: some are missing or have another shape; all are named.
+        """
+        if self.pooling == 'pooled' and POOLED_WEIGHT not in tensors and 'word_embedding' in tensors:
+            raise UserError(
+                f'{tensors.path}: has no pooled output (no parameter {POOLED_WEIGHT}). Use --pooling cls, mean or max.'
+            )
+        match = match_parameters(self._program.parameters(), tensors)
+        self.session.initialize(self._program)
+        for name in match.load:
+            self.session.write(name, tensors[name].astype('float32'))
+        log.info('%s: %d parameters loaded', tensors.path, len(match.load))
+        known = backbone_shapes(self.config)  # layers above the one that is wanted need no mention
+        unused = [n for n in (*match.unused, *tensors.unmapped) if not is_training_state(n) and n not in known]
+        if unused:
+            log.info('not used: %s', ', '.join(unused))
+
+    def describe(self):
+        """dict file name -> what stands in it."""
+        kind = {'pooled': 'the pooled output', 'cls': '[CLS]', 'mean': 'mean of tokens', 'max': 'maximum of tokens'}
+        layer = f'layer {self.layer}' if self.layer else 'embeddings'
+        text = kind[self.pooling] if self.pooling == 'pooled' else f'{kind[self.pooling]}, {layer}'
+        return {TEXT_FILE: text, **({TOKEN_FILE: layer} if self.token_vectors else {})}
+
+    def batches(self, rows, batch_size):
+        """Vectors of a file, in batches of texts of like length.
+
+        Args:
+            rows: `TokenizedSet`.
+            batch_size: texts of a batch.
+
+        Yields:
+            (row indices int64 [B], vectors of the texts float32 [B, H], those of the tokens float32 [B, T, H] or None).
+        """
+        stream = BatchStream(
+            rows, lambda indices: encoder_arrays(rows, indices, self.task_id), batch_size, shuffle=False
+        )
+        for batch, fetched in evaluation_pass(
+            self.session, self._program, stream, self._fetch, lambda batch: batch.arrays
+        ):
+            mask = batch.arrays[3]
+            vectors = fetched[-1] if self.pooling == 'pooled' else pool(fetched[0], mask, self.pooling)
+            yield batch.rows, vectors, fetched[0] if self.token_vectors else None
+
+
+def write_vectors(folder, embedder, rows, batch_size, normalize=False):
+    """Write the vectors of a file to `folder`, as they come: memory is that of a batch, whatever the file's size.
+
+    - `cls_emb.npy` float32 [N, H], one row per text in the order of the file;
+    - with token vectors `top_layer_emb.npy` float32 [total tokens, H] and `offsets.npy` int64 [N + 1]: the tokens of
+      text i are the rows `offsets[i]` to `offsets[i + 1] - 1`, [CLS] and [SEP] included.
+
+    Args:
+        folder: existing folder.
+        embedder: `Embedder`.
+        rows: `TokenizedSet`.
+        batch_size: texts of a batch.
+        normalize: whether the vectors of texts get length 1; those of tokens stay as they are.
+
+    Raises:
+        OSError: writing failed.
+    """
+    writers = {name: ArrayWriter(os.path.join(folder, name)) for name in embedder.describe()}
+    try:
+        batches = embedder.batches(rows, batch_size)
+        for indices, vectors, tokens in progress(batches, 'encoding', len(rows), count=lambda batch: len(batch[0])):
+            for place, vector in zip(indices, unit_length(vectors) if normalize else vectors, strict=True):
+                writers[TEXT_FILE].write(place, vector[None])
+            if tokens is not None:
+                _write_tokens(writers[TOKEN_FILE], rows.offsets, indices, tokens)
+        for writer in writers.values():
+            writer.finish()
+    finally:
+        for writer in writers.values():
+            writer.close()
+    if embedder.token_vectors:
+        np.save(os.path.join(folder, OFFSETS_FILE), np.asarray(rows.offsets, np.int64))
+
+
+def _write_tokens(writer, offsets, indices, tokens):
+    for row, vectors in zip(indices, tokens, strict=True):
+        writer.write(offsets[row], vectors[: offsets[row + 1] - offsets[row]])
+
+
+def check_room(folder, embedder, rows):
+    """Refuse what the disk of `folder` cannot hold, before hours are spent on it.
+
+    Raises:
+        UserError: with both sizes.
+    """
+    vectors = len(rows) + (int(rows.offsets[-1]) if embedder.token_vectors else 0)
+    needed, free = 4 * vectors * embedder.hidden_size, shutil.disk_usage(folder).free
+    log.info('%d texts, %d tokens: %.1f MB to write', len(rows), rows.offsets[-1], needed / 1e6)
+    if needed > free:
+        advice = '--top_layer false leaves out the vectors of tokens.' if embedder.token_vectors else ''
+        raise bad_input(folder, f'{free / 1e6:.1f} MB free', f'{needed / 1e6:.1f} MB', advice=advice)
+
+
+def encode_file(args):
+    """Do what the flags of `ernie_encoder.py` ask for.
+
+    Raises:
+        UserError: anything the user can mend; nothing is written then.
+    """
+    print_arguments(args, log)
+    _check_flags(args)
+    _check_output(args.output_dir)
+    source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
+    for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:
+        log.info(line)
+    _fill_in(args, source)
+    tokenizer = build_tokenizer(args, source)
+    embedder = Embedder(
+        Session(args.use_cuda, device=_selected_device()),
+        source.config,
+        args.pooling,
+        args.layer,
+        args.top_layer,
+        args.task_id,
+    )
+    embedder.load(source.tensors)
+    reader = ClassifyReader(
+        tokenizer,
+        args.max_seq_len,
+        task_kind='predict',
+        for_cn=args.for_cn,
+        skip_bad_rows=args.skip_bad_rows,
+        cache=args.cache,
+    )
+    rows = reader.read(args.data_set)
+    print(f'Device count: 1\nTotal num examples: {len(rows)}', flush=True)
+    _write_folder(args, embedder, rows)
+
+
+def _write_folder(args, embedder, rows):
+    target = args.output_dir
+    check_room(os.path.dirname(os.path.abspath(target)), embedder, rows)
+    try:
+        with whole_folder(target) as folder:
+            write_vectors(folder, embedder, rows, args.batch_size, args.normalize)
+            if args.skip_bad_rows:
+                np.save(os.path.join(folder, LINES_FILE), np.asarray(rows.lines, np.int64))
+    except OSError as e:
+        raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
+    for name, content in embedder.describe().items():
+        log.info('%s: %s', os.path.join(target, name), content)
+
+
+def _check_flags(args):
+    for name in ('init_pretraining_params', 'data_set', 'output_dir'):
+        if not getattr(args, name):
+            raise UsageError(f'--{name} is missing.')
+    for name, known in (('pooling', POOLINGS), ('tokenizer', (None, *TOKENIZERS))):
+        if getattr(args, name) not in known:
+            raise UsageError(f'--{name} {getattr(args, name)}: expected one of {", ".join(filter(None, known))}.')
+    for name, smallest in (('batch_size', 1), ('max_seq_len', 3), ('task_id', 0), ('cpu_threads', 1)):
+        value = getattr(args, name)
+        if value is not None and value < smallest:
+            raise UsageError(f'--{name} {value}: expected at least {smallest}.')
+
+
+def _check_output(target):
+    if os.path.lexists(target):
+        raise UserError(f'{target}: exists already. Give an --output_dir that does not exist; nothing is overwritten.')
+    check_writable(os.path.dirname(os.path.abspath(target)), '--output_dir')
+
+
+def _fill_in(args, source):
+    """What the flags leave open is as the checkpoint says, so that texts are read as they were in its training."""
+    standard = {'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'task_id': 0, 'for_cn': False}
+    for name, value in (standard | source.saved).items():
+        if name in standard and getattr(args, name, None) is None:
+            _check_saved(source.path, name, value)
+            setattr(args, name, value)
+    if args.max_seq_len is None:
+        args.max_seq_len = min(LONGEST, source.config.max_position_embeddings)
+    log.info(', '.join(f'{name}: {getattr(args, name)}' for name in (*standard, 'max_seq_len')))
+
+
+def _check_saved(folder, name, value):
+    path = os.path.join(folder, LABELS)
+    if name == 'tokenizer' and value not in tuple(TOKENIZERS):  # a list cannot be looked up in a dict
+        raise bad_input(path, f'{name} {value!r}', f'one of {", ".join(TOKENIZERS)}')
+    if name == 'task_id' and not (type(value) is int and value >= 0):
+        raise bad_input(path, f'{name} {value!r}', 'a whole number from 0')
+    if name in ('do_lower_case', 'for_cn') and not isinstance(value, bool):
+        raise bad_input(path, f'{name} {value!r}', 'true or false')
+
+
+def _selected_device():
+    """Number of the GPU in FLAGS_selected_gpus, which launchers set; 0 without."""
+    text = os.environ.get('FLAGS_selected_gpus', '').split(',')[0].strip() or '0'  # noqa: SIM112
+    if not text.isdecimal():
+        raise UsageError(f'FLAGS_selected_gpus: found {text!r}, expected the number of a GPU.')
+    return int(text)

@@ -1,0 +1,241 @@
+"""What runs an exported model: four engines with one interface."""
+
+import abc
+import importlib
+import os
+
+import numpy as np
+
+from propeller.environment import usable_cores
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+ONNX_FILE = 'model.onnx'
+PRECISIONS = ('fp32', 'bf16')
+MODEL_FORMATS = ('paddle', 'onnx')
+
+
+class Engine(abc.ABC):
+    """A model in memory.
+
+    Attributes:
+        name: as in `ENGINES`.
+        format: what it reads: 'paddle' or 'onnx'.
+        precisions: those it can compute in.
+        devices: 'cpu', or 'cpu' and 'gpu'.
+    """
+
+    name = None
+    format = 'paddle'
+    precisions = ('fp32',)
+    devices = ('cpu',)
+
+    @classmethod
+    @abc.abstractmethod
+    def open(cls, folder, precision, threads, device):
+        """The engine for an exported model; see `open_engine`."""
+
+    @abc.abstractmethod
+    def run(self, arrays):
+        """Outputs of the model for one batch.
+
+        Args:
+            arrays: list of arrays, one per input, in the order of the model's inputs.
+        Returns:
+            list of arrays that belong to the caller.
+        """
+
+
+class ExecutorEngine(Engine):
+    """Paddle's executor: the slowest engine, and the reference for the others.
+
+    Args:
+        session: `propeller.graph.Session`.
+        program: of this session, without optimizer.
+        outputs: list of values of the program.
+    """
+
+    name = 'executor'
+    devices = ('cpu', 'gpu')
+
+    def __init__(self, session, program, outputs):
+        # The executor compiles anew for each new list.
+        self.session, self.program, self.outputs = session, program, list(outputs)
+
+    @classmethod
+    def open(cls, folder, precision, threads, device):
+        from propeller.graph import Session
+
+        session = Session(device is not None, seed=0, device=device or 0)
+        program = session.load_exported(folder)
+        return cls(session, program, program.outputs)
+
+    def run(self, arrays):
+        return self.session.run(self.program, arrays, self.outputs)
+
+
+class PredictorEngine(Engine):
+    """Paddle's predictor, on a processor with oneDNN's fused operators."""
+
+    name = 'predictor'
+    precisions = PRECISIONS
+    devices = ('cpu', 'gpu')
+
+    def __init__(self, model):
+        self._model = model
+
+    @classmethod
+    def open(cls, folder, precision, threads, device):
+        from propeller.graph import ExportedModel
+
+        bf16 = precision == 'bf16'
+        if bf16 and not knows_bf16():
+            log.warning('this processor has no bf16: the predictor computes in fp32')
+        return cls(ExportedModel(folder, threads, bf16, device))
+
+    def run(self, arrays):
+        return self._model.run(arrays)
+
+
+class OnnxRuntimeEngine(Engine):
+    """ONNX Runtime (package onnxruntime)."""
+
+    name = 'onnxruntime'
+    format = 'onnx'
+    devices = ('cpu', 'gpu')
+
+    def __init__(self, session):
+        self._session = session
+        self._names = [value.name for value in session.get_inputs()]
+
+    @classmethod
+    def open(cls, folder, precision, threads, device):
+        runtime = optional_package('onnxruntime', '--engine onnxruntime')
+        path = _onnx_file(folder)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # errors; it would warn of each constant that its optimizer folds
+        providers = ['CPUExecutionProvider']
+        if device is not None:
+            if 'CUDAExecutionProvider' not in runtime.get_available_providers():
+                raise UserError('--use_cuda true: this onnxruntime knows no GPU. Install onnxruntime-gpu.')
+            providers.insert(0, ('CUDAExecutionProvider', {'device_id': device}))
+        try:
+            return cls(runtime.InferenceSession(path, options, providers=providers))
+        except Exception as e:  # its own exception classes share no base but this
+            raise bad_input(path, f'a file that ONNX Runtime cannot load ({_one_line(e)})', 'an ONNX model') from e
+
+    def run(self, arrays):
+        return self._session.run(None, dict(zip(self._names, arrays, strict=True)))
+
+
+class OpenVinoEngine(Engine):
+    """OpenVINO on the processor (package openvino), from the ONNX file."""
+
+    name = 'openvino'
+    format = 'onnx'
+    precisions = PRECISIONS
+
+    def __init__(self, compiled):
+        self._request = compiled.create_infer_request()
+        self._inputs, self._outputs = len(compiled.inputs), len(compiled.outputs)
+
+    @classmethod
+    def open(cls, folder, precision, threads, device):
+        openvino = optional_package('openvino', '--engine openvino')
+        path = _onnx_file(folder)
+        settings = {
+            'INFERENCE_PRECISION_HINT': {'fp32': 'f32', 'bf16': 'bf16'}[precision],
+            'INFERENCE_NUM_THREADS': threads,
+            'PERFORMANCE_HINT': 'LATENCY',
+            'ENABLE_CPU_PINNING': False,  # no faster with it on an idle machine, a quarter slower on a busy one
+        }
+        core = openvino.Core()
+        try:
+            compiled = core.compile_model(core.read_model(path), 'CPU', settings)
+        except RuntimeError as e:
+            raise bad_input(path, f'a file that OpenVINO cannot load ({_one_line(e)})', 'an ONNX model') from e
+        if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+            log.warning('this processor has no bf16: OpenVINO computes in fp32 or slower')
+        return cls(compiled)
+
+    def run(self, arrays):
+        assert len(arrays) == self._inputs, (len(arrays), self._inputs)
+        self._request.infer(dict(enumerate(arrays)), share_inputs=True)
+        # The request writes into the same memory at the next batch.
+        return [np.array(self._request.get_output_tensor(i).data) for i in range(self._outputs)]
+
+
+ENGINES = {engine.name: engine for engine in (ExecutorEngine, PredictorEngine, OnnxRuntimeEngine, OpenVinoEngine)}
+
+
+def check_engine(name, precision, use_cuda):
+    """Refuse an engine that cannot do what is asked.
+
+    Args:
+        name: of `ENGINES`.
+        precision: of `PRECISIONS`.
+        use_cuda: whether a GPU was asked for.
+    Raises:
+        UsageError: names the flags, and what would do.
+    """
+    engine = ENGINES[name]
+    if precision not in engine.precisions:
+        able = [e.name for e in ENGINES.values() if precision in e.precisions]
+        raise UsageError(f'--precision {precision}: --engine {name} cannot; {" and ".join(able)} can.')
+    if use_cuda and 'gpu' not in engine.devices:
+        raise UsageError(f'--engine {name} runs on the processor only: leave --use_cuda out, or give false.')
+
+
+def open_engine(name, folder, precision='fp32', threads=None, device=None):
+    """Load an exported model.
+
+    Args:
+        name: of `ENGINES`.
+        folder: holds `model.json` and `model.pdiparams`, or `model.onnx`.
+        precision: 'fp32' or 'bf16' (matrix products in bfloat16; inputs and outputs stay what they are).
+        threads: threads of a batch; None is one per usable core.
+        device: GPU number; None is the processor.
+    Returns:
+        `Engine`.
+    Raises:
+        UserError: a package is missing, or the model cannot be loaded.
+        UsageError: the engine cannot do what is asked.
+    """
+    check_engine(name, precision, device is not None)
+    return ENGINES[name].open(folder, precision, threads or usable_cores(), device)
+
+
+def optional_package(module, asked_by):
+    """Import a package that is not needed otherwise.
+
+    Raises:
+        UserError: it is not installed; tells who needs it and how it is installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as e:
+        raise UserError(f'{asked_by} needs the package {module} ({e}). Install it: pip install {module}') from e
+
+
+def knows_bf16(cpuinfo='/proc/cpuinfo'):
+    """Whether the processor multiplies bfloat16; True where `cpuinfo` cannot be read."""
+    try:
+        with open(cpuinfo, encoding='utf-8', errors='replace') as f:
+            flags = next((line.split() for line in f if line.startswith('flags')), [])
+    except OSError:
+        return True
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+
+
+def _onnx_file(folder):
+    path = os.path.join(folder, ONNX_FILE)
+    if not os.path.isfile(path):
+        raise bad_input(folder, f'no {ONNX_FILE}', 'an ONNX model', advice='Export it with --export_format onnx.')
+    return path
+
+
+def _one_line(error):
+    return ' '.join(str(error).split())[:200]

@@ -1,0 +1,200 @@
+"""From a checkpoint to an inference model in a folder that holds everything else that prediction needs."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from ernie.checkpoint import match_parameters
+from ernie.checkpoint.names import is_training_state
+from ernie.finetune.model import encoder_arrays
+from ernie.inference.engines import ONNX_FILE, open_engine, optional_package
+from ernie.inference.folder import INFERENCE, to_json
+from ernie.inference.predict import tokenized_rows
+from propeller.compare import check_outputs
+from propeller.errors import UserError, bad_input
+from propeller.graph import Session
+from propeller.log import get_logger
+from propeller.progress import progress
+from propeller.storage.folders import whole_folder
+from propeller.train.model import build_model_spec
+from propeller.types import RunMode
+
+log = get_logger(__name__)
+
+TOLERANCE = 1e-5
+OPSET = 17  # the first one that has layer normalisation as one operator
+SUFFIX = '_inference_model'
+# Real text for the batch on which an export must give the numbers of the graph: several lengths, two alphabets.
+_TEXTS = (
+    '百度是一家高科技公司，总部在北京。',
+    'The room was clean, the staff was friendly, and breakfast came late twice.',
+    '好',
+    '昨天买的手机屏幕有点暗，不过电池很耐用，用了两天还剩一半，拍照也比上一台清楚。',
+    'Not bad at all!',
+)
+
+
+def target_folder(save_path, checkpoint):
+    """`{save_path}/{last part of checkpoint}_inference_model`."""
+    return os.path.join(save_path, os.path.basename(os.path.abspath(checkpoint)) + SUFFIX)
+
+
+def check_target(target, overwrite):
+    """Refuse to write over what is there, before any work is done.
+
+    Raises:
+        UserError: `target` exists, and is not to be replaced or is no exported model.
+    """
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise bad_input(
+            target,
+            'a folder that exists',
+            'a new one',
+            advice='--overwrite true replaces it; given as --init_checkpoint it predicts without another export.',
+        )
+    is_export = os.path.isfile(os.path.join(target, INFERENCE)) or (os.path.isdir(target) and not os.listdir(target))
+    if not is_export:
+        raise bad_input(target, 'something else', 'an exported model, which --overwrite true replaces')
+
+
+class Graph:
+    """The prediction graph of a checkpoint, with its parameters: the numbers that every export must give.
+
+    It runs on the processor: a GPU may round matrix products to fewer digits than an export is compared by.
+
+    Args:
+        folder: `ModelFolder` of a checkpoint.
+    Attributes:
+        session, program: of `propeller.graph`.
+        inputs, outputs: lists of values of the program.
+    Raises:
+        UserError: the checkpoint does not have the parameters of the task.
+    """
+
+    def __init__(self, folder):
+        task = folder.task
+        self.session = Session(seed=0)
+
+        def build(*features):
+            spec = build_model_spec(task.model_class, features, RunMode.PREDICT, task.hparams(), None)
+            return spec.inference_spec.inputs, task.outputs(spec.predictions)
+
+        self.program = self.session.build(task.feeds(), build)
+        self.inputs, self.outputs = self.program.outputs
+        match = match_parameters(self.program.parameters(), folder.tensors)
+        self.session.initialize(self.program)
+        for name in progress(match.load, 'loading parameters', len(match.load), 'tensors'):
+            self.session.write(name, folder.tensors[name].astype('float32'))
+        unused = [n for n in (*match.unused, *folder.tensors.unmapped) if not is_training_state(n)]
+        log.info('%s: %d parameters loaded', folder.path, len(match.load))
+        if unused:
+            log.info('not used: %s', ', '.join(unused))
+
+    def run(self, arrays):
+        """Outputs for one batch."""
+        return self.session.run(self.program, arrays, self.outputs)
+
+    def shapes(self):
+        """Shape of each output, -1 for sizes that vary."""
+        return [tuple(int(size) for size in value.shape) for value in self.outputs]
+
+
+def sample_batches(folder):
+    """Batches of real text, as lists of arrays: a padded one of pairs and single texts, and one row of full length."""
+    task, longest = folder.task, folder.settings['max_seq_len']
+    vocab = task.tokenizer.vocab
+    tokens = [task.tokenizer.encode(text) for text in _TEXTS]
+    everything = [token for row in tokens for token in row]
+    cls, sep = vocab['[CLS]'], vocab['[SEP]']
+    rows = [[cls, *row[: longest - 2], sep] for row in tokens]
+    full = (everything * (longest // max(len(everything), 1) + 1))[: longest - 2]
+    rows.append([cls, *full, sep])
+    split = [(len(row) + i % 2) // (1 + i % 2) for i, row in enumerate(rows)]  # every other row has two sentence types
+    tokenized = tokenized_rows(rows, split)
+    return [encoder_arrays(tokenized, np.array(chosen), task.task_id) for chosen in ([0, 1, 2, 3, 4], [5])]
+
+
+def export(folder, target, export_format='paddle', overwrite=False):
+    """Write the inference model of a checkpoint, and prove that it gives the numbers of the executor.
+
+    The folder `target` then holds the model (`model.json` and `model.pdiparams`, or `model.onnx`), `vocab.txt`,
+    `labels.json`, `ernie_config.json` and `inference.json`. It appears whole or not at all.
+
+    Args:
+        folder: `ModelFolder` of a checkpoint.
+        target: the folder to make.
+        export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
+        overwrite: whether an exported model in its place is replaced.
+    Raises:
+        UserError: it exists already; the parameters do not fit; the export fails, or gives other numbers.
+    """
+    check_target(target, overwrite)
+    if export_format == 'onnx':
+        for package in ('paddle2onnx', 'onnxruntime'):
+            optional_package(package, '--export_format onnx')
+    graph = Graph(folder)
+    batches = sample_batches(folder)
+    try:
+        with whole_folder(target, replace=overwrite) as work:
+            steps = (
+                lambda: _write_model(graph, batches[0], work, export_format),
+                lambda: _check(graph, batches, work, export_format),
+                lambda: _write_companions(folder, graph, work, export_format),
+            )
+            for step in progress(steps, 'exporting', len(steps), 'steps'):
+                step()
+    except FileExistsError as e:
+        raise bad_input(target, 'a folder that appeared meanwhile', 'a new one') from e
+    except OSError as e:
+        raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from e
+
+
+def _write_model(graph, sample, work, export_format):
+    if export_format == 'paddle':
+        graph.session.export_inference(graph.program, graph.inputs, graph.outputs, work, sample, TOLERANCE)
+        return
+    with tempfile.TemporaryDirectory(dir=work) as intermediate:
+        graph.session.export_inference(graph.program, graph.inputs, graph.outputs, intermediate, sample, TOLERANCE)
+        convert_to_onnx(intermediate, os.path.join(work, ONNX_FILE))
+
+
+def _check(graph, batches, work, export_format):
+    engines = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',)}[export_format]
+    for name in engines:
+        engine = open_engine(name, work)
+        for batch in batches:
+            check_outputs(name, graph.run(batch), engine.run(batch), TOLERANCE)
+
+
+def _write_companions(folder, graph, work, export_format):
+    feeds = [{'name': feed.name, 'shape': list(feed.shape), 'dtype': feed.dtype} for feed in graph.program.feeds]
+    outputs = [{'name': f'fetch_name_{i}', 'shape': list(shape)} for i, shape in enumerate(graph.shapes())]
+    constants = folder.settings.get('constants', {})
+    inference = {'format': export_format, 'feeds': feeds, 'outputs': outputs, 'constants': constants}
+    for name, content in {**folder.files(), INFERENCE: to_json(inference)}.items():
+        with open(os.path.join(work, name), 'wb') as f:
+            f.write(content)
+
+
+def convert_to_onnx(folder, path):
+    """Convert Paddle's inference model in `folder` to the ONNX file `path`, in a process of its own.
+
+    paddle2onnx writes to standard output, which belongs to the predictions, and ends its process on some errors.
+
+    Raises:
+        UserError: it failed; the text holds the last lines of its output.
+    """
+    program = (
+        'import sys, paddle2onnx; model, parameters, target, opset = sys.argv[1:]; '
+        'paddle2onnx.export(model, parameters, target, opset_version=int(opset), optimize_tool="None")'
+    )
+    files = [os.path.join(folder, f'model{end}') for end in ('.json', '.pdiparams')]
+    command = [sys.executable, '-P', '-c', program, *files, path, str(OPSET)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+    if done.returncode or not os.path.isfile(path):
+        raise UserError(f'paddle2onnx could not convert the model: {" ".join(done.stdout.split())[-500:]}')

@@ -1,0 +1,174 @@
+"""A folder that predictions can be made from: a checkpoint, or an exported model. Nothing but its path is needed."""
+
+import json
+import os
+from types import SimpleNamespace
+
+from ernie.checkpoint import open_model
+from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
+from ernie.config import ErnieConfig
+from ernie.finetune.classifier import KINDS
+from ernie.finetune.setup import TOKENIZERS, build_tokenizer, read_saved_labels
+from ernie.inference.tasks import MODULES, TASKS, inference_task
+from ernie.reader.classify import load_label_map
+from propeller.errors import UsageError, UserError, bad_input
+
+INFERENCE = 'inference.json'
+# What a folder of 2019, without labels.json, is taken to be.
+DEFAULTS = {'max_seq_len': 128, 'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'for_cn': True, 'task_id': 0}
+_HEAD = '_cls_out_w'
+
+
+class ModelFolder:
+    """Everything that prediction and export need of a model.
+
+    Args:
+        path: a checkpoint folder of any format that `ernie.checkpoint.open_model` knows, or an exported folder.
+        task: name of `TASKS` that the folder must be of; None takes what it says.
+        ernie_config_path, vocab_path, label_map_config: files instead of those in the folder.
+        num_labels, max_seq_len, do_lower_case, tokenizer, for_cn: values instead of those in its `labels.json`.
+
+    Attributes:
+        path, config (`ErnieConfig`), vocab_path, settings (dict), task (`InferenceTask`).
+        exported: content of `inference.json`; None for a checkpoint.
+        tensors: the parameters by name; None for an exported folder.
+
+    Raises:
+        UserError: something is missing, broken, or of another task.
+        UsageError: the flags contradict the folder.
+    """
+
+    def __init__(self, path, task=None, *, ernie_config_path=None, vocab_path=None, label_map_config=None, **given):
+        self.path = os.fspath(path)
+        if not os.path.exists(self.path):
+            raise bad_input(self.path, 'no such folder', 'a checkpoint or an exported model')
+        self.exported = _read_exported(self.path)
+        self.tensors = None if self.exported else open_model(self.path)
+        self.config = self._config(ernie_config_path)
+        self.vocab_path = vocab_path or self._beside(VOCABULARY, self.tensors and self.tensors.vocab_path)
+        if self.vocab_path is None:
+            raise UsageError(f'--vocab_path is missing, and no {VOCABULARY} lies beside the parameters.')
+        given = {name: value for name, value in given.items() if value is not None}
+        self.settings = self._settings(task, label_map_config, given)
+        tokenizer = build_tokenizer(SimpleNamespace(**self.settings), self)
+        self.task = self._task(tokenizer)
+
+    def _beside(self, name, found):
+        path = os.path.join(self.path, name)
+        return path if os.path.isfile(path) else found
+
+    def _config(self, given):
+        if self.exported:
+            if given:
+                raise UsageError('--ernie_config_path: an exported model has the configuration that it was made with.')
+            return ErnieConfig(os.path.join(self.path, ERNIE_CONFIG))
+        config = given or self.tensors.config
+        if config is None:
+            raise UsageError(f'--ernie_config_path is missing, and no {ERNIE_CONFIG} lies beside the parameters.')
+        return ErnieConfig(config)
+
+    def _settings(self, task, label_map_config, given):
+        saved = read_saved_labels(self.path)
+        _check_saved(os.path.join(self.path, LABELS), saved)
+        name, kind = TASKS[task] if task else (saved.get('task', 'classification'), None)
+        if saved.get('task', name) != name or (kind and saved.get('kind', kind) != kind):
+            found = saved['task'] + (f' ({saved["kind"]})' if 'kind' in saved else '')
+            raise UserError(f'{self.path}: found a checkpoint of the task {found}, expected {task} (--task).')
+        longest = min(DEFAULTS['max_seq_len'], self.config.max_position_embeddings)
+        settings = DEFAULTS | {'max_seq_len': longest} | saved | given | {'task': name}
+        if settings['max_seq_len'] < 3:
+            raise UsageError(f'--max_seq_len {settings["max_seq_len"]}: expected at least 3.')
+        if label_map_config:
+            settings['label_map'] = load_label_map(label_map_config)
+            settings['labels'] = sorted(settings['label_map'], key=settings['label_map'].get)
+        if name == 'classification':
+            settings['kind'] = kind or saved.get('kind', 'classify')
+            self._add_classes(settings, saved.get('num_labels'), given.get('num_labels'), label_map_config)
+        elif not saved:
+            raise UserError(f'{self.path}: found no {LABELS}, expected what a checkpoint of the task {task} has.')
+        return settings
+
+    def _add_classes(self, settings, saved, asked, label_map_config):
+        """`num_labels` and `labels`: the model tells how many classes there are, map and flag must agree."""
+        number = self._outputs() or saved or 2
+        if asked and asked != number:
+            raise UsageError(f'--num_labels {asked}: the model has {number}.')
+        names = settings.get('labels') or [str(i) for i in range(number)]
+        if label_map_config:  # several names may have one id: the first one counts
+            by_id = {index: name for name, index in reversed(settings['label_map'].items())}
+            if len(by_id) != number:
+                raise UsageError(
+                    f'--label_map_config {label_map_config}: {len(by_id)} classes; the model has {number}.'
+                )
+            names = [by_id[i] for i in range(number)]
+        if len(names) != number:
+            path = os.path.join(self.path, LABELS)
+            raise bad_input(path, f'{len(names)} labels', f'{number}, the classes of the model')
+        settings |= {'num_labels': number, 'labels': names}
+
+    def _outputs(self):
+        """Classes of the head, None where there is no head to look at."""
+        if self.tensors is None or _HEAD not in self.tensors:
+            return None
+        return self.tensors.shape(_HEAD)[-1]
+
+    def _task(self, tokenizer):
+        task_class = inference_task(self.settings['task'])
+        try:
+            task = task_class(self.config, tokenizer, self.settings)
+        except KeyError as e:
+            raise bad_input(os.path.join(self.path, LABELS), f'no {e.args[0]}', 'what a checkpoint has there') from e
+        constants = self.exported['constants'] if self.exported else task.constants(self.tensors)
+        if not constants:
+            return task
+        self.settings['constants'] = constants
+        return task_class(self.config, tokenizer, self.settings)
+
+    def files(self):
+        """dict file name -> bytes: vocabulary, labels and configuration, for an exported folder."""
+        settings = {name: value for name, value in self.settings.items() if name != 'constants'}
+        with open(self.vocab_path, 'rb') as f:
+            vocabulary = f.read()
+        return {VOCABULARY: vocabulary, LABELS: to_json(settings), ERNIE_CONFIG: to_json(self.config.to_dict())}
+
+
+def to_json(value):
+    """A JSON file as bytes."""
+    return (json.dumps(value, ensure_ascii=False, indent=2) + '\n').encode()
+
+
+def _read_exported(folder):
+    """Content of `inference.json`, checked; None where there is none."""
+    path = os.path.join(folder, INFERENCE)
+    if not os.path.isfile(path):
+        return None
+    expected = 'what an export writes there'
+    try:
+        with open(path, encoding='utf-8') as f:
+            found = json.load(f)
+        shapes = [tuple(int(size) for size in output['shape']) for output in found['outputs']]
+        assert shapes and isinstance(found['constants'], dict) and found['format'] in ('paddle', 'onnx')
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as e:
+        raise bad_input(path, f'bad content ({type(e).__name__}: {e})', expected) from e
+    return found
+
+
+def _check_saved(path, saved):
+    """Refuse a `labels.json` whose values cannot be."""
+    is_count = lambda value: type(value) is int and value >= 1  # noqa: E731
+    is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
+    checks = {
+        'task': (lambda value: value in tuple(MODULES), f'one of {", ".join(MODULES)}'),
+        'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}'),
+        'tokenizer': (lambda value: value in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
+        'num_labels': (is_count, 'a whole number from 1'),
+        'max_seq_len': (is_count, 'a whole number from 3'),
+        'labels': (lambda value: value is None or is_names(value), 'a list of names'),
+        'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
+        'do_lower_case': (lambda value: isinstance(value, bool), 'true or false'),
+        'for_cn': (lambda value: isinstance(value, bool), 'true or false'),
+        'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
+    }
+    for key, (holds, expected) in checks.items():
+        if key in saved and not holds(saved[key]):
+            raise bad_input(path, f'{key} {saved[key]!r}', expected)

@@ -1,0 +1,125 @@
+"""Records in, results out: tokenized beside the engine, in batches of like length, in the order of the records."""
+
+import json
+
+import numpy as np
+
+from ernie.finetune.model import encoder_arrays
+from ernie.inference.stream import Row
+from ernie.inference.task import BadRecord
+from ernie.reader.records import BadRow
+from ernie.reader.tokenized_set import TokenizedSet
+from propeller.data.batching import plan_batches
+from propeller.data.prefetch import prefetch
+
+
+class Prediction:
+    """A task and the engine that runs its model.
+
+    Args:
+        task: `InferenceTask`.
+        engine: `ernie.inference.engines.Engine`.
+        shapes: shape of each output of the model, -1 for sizes that vary. Of an output whose second size varies each
+            row is cut to the length of its tokens.
+        batch_size: rows of tokens in a batch.
+        window: rows are sorted by length inside windows of so many batches; memory grows with it.
+    """
+
+    def __init__(self, task, engine, shapes, batch_size=32, window=50):
+        self.task, self.engine, self.shapes = task, engine, shapes
+        self.batch_size, self.window = batch_size, max(window, 1)
+
+    def predict(self, records):
+        """The results of a list of records (dicts), in order.
+
+        Raises:
+            BadRecord: one of them cannot be used.
+        """
+        encoded = [(record, self.task.encode(record)) for record in records]
+        return self._results(encoded)
+
+    def stream(self, rows):
+        """The results of `Row`s, in order, one for each; None for one that cannot be used.
+
+        Args:
+            rows: iterable of `Row`, taken in a thread, two windows ahead at most.
+        Yields:
+            (`Row`, result or None): where the result is None, `bad` of the row says why.
+        """
+        with prefetch(self._windows(rows), 1) as windows:
+            for window in windows:
+                usable = [(row.record, encoded) for row, encoded in window if encoded is not None]
+                results = iter(self._results(usable))
+                for row, encoded in window:
+                    yield row, None if encoded is None else next(results)
+
+    def _windows(self, rows):
+        """Lists of (row, its `Windows` or None); rows of tokens count, as a document may have many."""
+        window, count = [], 0
+        for row in rows:
+            encoded = self._encode(row)
+            window.append(encoded)
+            count += len(encoded[1].ids) if encoded[1] else 1
+            if count >= self.window * self.batch_size:
+                yield window
+                window, count = [], 0
+        if window:
+            yield window
+
+    def _encode(self, row):
+        if row.bad is not None:
+            return row, None
+        try:
+            return row, self.task.encode(row.record)
+        except BadRecord as e:
+            return Row(row.line, None, BadRow(row.line, e.found, e.expected)), None
+
+    def _results(self, encoded):
+        """Results of [(record, `Windows`)]."""
+        ids = [row for _, windows in encoded for row in windows.ids]
+        split = [n for _, windows in encoded for n in windows.split]
+        if not ids:
+            return [self.task.decode(record, windows, []) for record, windows in encoded]
+        outputs = self._run(ids, split)
+        results, start = [], 0
+        for record, windows in encoded:
+            end = start + len(windows.ids)
+            results.append(self.task.decode(record, windows, outputs[start:end]))
+            start = end
+        return results
+
+    def _run(self, ids, split):
+        """Outputs of each row of tokens, a list of arrays without batch axis."""
+        rows, outputs = tokenized_rows(ids, split), [None] * len(ids)
+        lengths = rows.lengths
+        # One window: its size bounds what is in memory already.
+        for indices in plan_batches(lengths, self.batch_size, window=len(ids), shuffle=False):
+            fetched = self.engine.run(encoder_arrays(rows, indices, self.task.task_id))
+            for place, i in enumerate(indices):
+                outputs[i] = [self._row(array, place, lengths[i], n) for n, array in enumerate(fetched)]
+        return outputs
+
+    def _row(self, array, place, length, number):
+        varies = len(self.shapes[number]) > 1 and self.shapes[number][1] == -1
+        return array[place, :length] if varies else array[place]
+
+
+def tokenized_rows(ids, split):
+    """Rows of tokens (`Windows.ids`, `Windows.split`) as a `TokenizedSet`."""
+    lengths = np.array([len(row) for row in ids])
+    flat = np.fromiter((token for row in ids for token in row), np.int32, lengths.sum())
+    return TokenizedSet(flat, np.concatenate([[0], np.cumsum(lengths)]), np.array(split, np.int32))
+
+
+def result_line(task, row, result, as_json):
+    """The line of a result, without line end. A row that cannot be used gives `{"error": ...}`, in TSV an empty line.
+
+    Args:
+        task: `InferenceTask`.
+        row: `Row`.
+        result: dict; None for a row that cannot be used.
+        as_json: JSON or TSV.
+    """
+    if result is None:
+        return json.dumps({'error': f'found {row.bad.found}, expected {row.bad.expected}'}) if as_json else ''
+    return json.dumps(result, ensure_ascii=False) if as_json else '\t'.join(task.cells(result))

@@ -1,0 +1,190 @@
+"""The program infer_classifyer.py: export, then predict with the exported model."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+
+from ernie.finetune.setup import TOKENIZERS, check_writable
+from ernie.inference.engines import ENGINES, check_engine, open_engine
+from ernie.inference.export import export, target_folder
+from ernie.inference.folder import ModelFolder
+from ernie.inference.predict import Prediction, result_line
+from ernie.inference.stream import STDIN, count_lines, read_rows
+from ernie.reader.records import BadRows
+from ernie.utils.args import print_arguments, settings_lines
+from propeller.errors import UsageError, bad_input, sigterm_interrupts
+from propeller.graph import cuda_devices, require_cuda
+from propeller.log import get_logger
+from propeller.progress import progress
+from propeller.storage.atomic import replacing
+
+log = get_logger(__name__)
+
+STDOUT = '-'
+_SETTINGS = ('num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
+_FILES = ('ernie_config_path', 'vocab_path', 'label_map_config')
+
+
+def check_flags(args):
+    """Refuse flags that cannot be, or that contradict each other.
+
+    Raises:
+        UsageError: names the flags, what was found and what was expected.
+    """
+    if not args.init_checkpoint:
+        raise UsageError('--init_checkpoint is missing: the folder of the model.')
+    if args.use_fp16:
+        raise UsageError('--use_fp16 true: half precision is not available; --precision bf16 is, with some engines.')
+    if args.tokenizer not in (None, *TOKENIZERS):
+        raise UsageError(f'--tokenizer {args.tokenizer}: expected one of {", ".join(TOKENIZERS)}.')
+    for name, least in (('batch_size', 1), ('length_window', 1), ('num_labels', 1), ('cpu_threads', 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UsageError(f'--{name} {value}: expected at least {least}.')
+    check_engine(args.engine, args.precision, bool(args.use_cuda))
+    needed = ENGINES[args.engine].format
+    if args.export_format and args.export_format != needed and predicts(args):
+        raise UsageError(
+            f'--export_format {args.export_format}: --engine {args.engine} reads {needed}. Leave one of the two out, '
+            f'or give --do_prediction false.'
+        )
+    if not predicts(args) and not args.save_inference_model_path:
+        raise UsageError('nothing to do: give --predict_set to predict, or --save_inference_model_path to export.')
+
+
+def predicts(args):
+    """Whether there is something to predict."""
+    return bool(args.do_prediction and args.predict_set)
+
+
+def infer(args):
+    """Do what the flags ask for.
+
+    Args:
+        args: parsed by `ernie.inference.flags`.
+    Raises:
+        UserError: anything the user can mend.
+    """
+    print_arguments(args, log)
+    check_flags(args)
+    device = choose_device(args)
+    _check_places(args)
+    given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS)}
+    folder = ModelFolder(args.init_checkpoint, args.task, **given)
+    for line in settings_lines('Model Configuration', folder.config.to_dict())[1:]:
+        log.info(line)
+    log.info('disable gpu' if device is None else 'using gpu')
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sigterm_interrupts())
+        if folder.exported:
+            _check_exported(args, folder)
+        else:
+            folder = ModelFolder(_export(args, folder, stack))
+        if predicts(args):
+            predict(args, folder, device)
+        elif args.do_prediction:
+            log.info('no --predict_set: nothing to predict')
+
+
+def choose_device(args):
+    """GPU number; None for the processor.
+
+    Raises:
+        UserError: a GPU is asked for and cannot be used.
+    """
+    if args.use_cuda:
+        require_cuda()
+        return 0
+    able = 'gpu' in ENGINES[args.engine].devices
+    return 0 if args.use_cuda is None and able and cuda_devices() else None
+
+
+def _check_places(args):
+    """What would be found out only after the export otherwise."""
+    if predicts(args):
+        if args.predict_set != STDIN and not os.path.exists(args.predict_set):
+            raise bad_input(args.predict_set, 'no such file', 'a file to predict (--predict_set)')
+        if args.output != STDOUT:
+            check_writable(os.path.dirname(args.output), '--output')
+
+
+def _check_exported(args, folder):
+    """An exported model needs no export, but an engine that reads it."""
+    if not predicts(args):
+        raise UsageError(f'{folder.path} is exported already; give --predict_set to predict with it.')
+    found = folder.exported['format']
+    if ENGINES[args.engine].format != found:
+        able = ' or '.join(engine.name for engine in ENGINES.values() if engine.format == found)
+        raise UsageError(f'--engine {args.engine}: the model in {folder.path} is {found}; give --engine {able}.')
+
+
+def _export(args, folder, stack):
+    """Returns the exported folder; it vanishes with `stack` when no place for it is given."""
+    export_format = args.export_format or ENGINES[args.engine].format
+    if not args.save_inference_model_path:
+        target = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'model')
+        export(folder, target, export_format)
+        return target
+    target = target_folder(args.save_inference_model_path, args.init_checkpoint)
+    export(folder, target, export_format, args.overwrite)
+    log.info('save inference model to %s', target)
+    return target
+
+
+def predict(args, folder, device):
+    """Predict `--predict_set` with an exported model and write the results.
+
+    Args:
+        args: the flags.
+        folder: `ModelFolder` of an exported model.
+        device: GPU number, None for the processor.
+    """
+    engine = open_engine(args.engine, folder.path, args.precision, args.cpu_threads, device)
+    shapes = [tuple(output['shape']) for output in folder.exported['outputs']]
+    prediction = Prediction(folder.task, engine, shapes, args.batch_size, args.length_window)
+    log.info('-------------- prediction results --------------')
+    started = time.monotonic()
+    with _output(args.output) as file:
+        examples = _write_results(args, prediction, file)
+    seconds = time.monotonic() - started
+    log.info(
+        'qps:%s\ttotal_time:%s\ttotal_example:%d\tbatch_size:%d',
+        examples / seconds,
+        seconds,
+        examples,
+        args.batch_size,
+    )
+
+
+def _write_results(args, prediction, file):
+    """Returns the number of rows."""
+    task, as_json, path = prediction.task, args.format == 'jsonl', args.predict_set
+    name = 'standard input' if path == STDIN else path
+    if task.header() and not as_json:
+        print('\t'.join(task.header()), file=file)
+    rows = read_rows(path, task.columns, args.input_format, task.name == 'mrc')
+    examples, skipped = 0, BadRows(name)
+    for row, result in progress(prediction.stream(rows), 'predicting', count_lines(path)):
+        if result is None:
+            if not args.skip_bad_rows:
+                raise row.bad.as_error(name)
+            skipped.add(row.bad)
+        print(result_line(task, row, result, as_json), file=file)
+        examples += 1
+    for message in skipped.messages():
+        log.warning('empty result for %s', message)
+    return examples
+
+
+@contextlib.contextmanager
+def _output(path):
+    """The file of the results, whole or not there; or standard output, line by line."""
+    if path == STDOUT:
+        if hasattr(sys.stdout, 'reconfigure'):  # what replaces it in a test or a notebook may lack it
+            sys.stdout.reconfigure(encoding='utf-8', line_buffering=True)
+        yield sys.stdout
+        return
+    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as file:
+        yield file

@@ -1,0 +1,347 @@
+"""Token-and-label files -> token ids with a label for each piece.
+
+Three forms are understood, and the file shows which one it has:
+
+- TSV or CSV with the columns `text_a` and `label`, tokens and labels joined by U+0002 in their cells, as in 2019;
+- the same joined by spaces;
+- CoNLL: a line per token, columns separated by TAB or by spaces, the first one the token and the last one its label, an
+  empty line between sentences.
+
+To be predicted, rows need no label; a cell of `text_a` without U+0002 in a file without labels is raw text.
+"""
+
+import itertools
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from ernie import label_scheme
+from ernie.alignment import slice_of
+from ernie.label_scheme import SCHEMES, first_broken, piece_labels, scheme_fault
+from ernie.reader.classify import load_label_map
+from ernie.reader.records import BadRow, DecodedLines, open_rows, parse_records
+from ernie.reader.set_reader import SetReader
+from propeller.errors import UsageError, bad_input
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+SEPARATOR = '\x02'
+IGNORED = -1  # label of what counts neither in the loss nor in the score
+CUT = -2  # the same, of a [SEP] before which the rest of a row was cut off
+DOCUMENT_MARK = '-DOCSTART-'
+_SHOWN = 40  # characters of a line in a message
+_FIRST_LINES = 200  # enough to see what a file is
+
+
+class Sentence(NamedTuple):
+    """One sentence: the 1-based line of its first token, its tokens and their labels (None if there are none).
+
+    one_a_line: whether the following tokens stand on the following lines.
+    """
+
+    line: int
+    tokens: list
+    labels: list
+    one_a_line: bool = False
+
+    def line_of(self, position):
+        """The line of token number `position`."""
+        return self.line + position if self.one_a_line else self.line
+
+
+def load_tag_map(path, scheme):
+    """A label map for `scheme`: dict label -> id, in any order, ids 0 .. n - 1 without a gap, each once.
+
+    Raises:
+        UserError: it is not such a file, or holds a label that the scheme does not know.
+    """
+    label_map = load_label_map(path)
+    fault = tag_map_fault(label_map, scheme)
+    if fault:
+        raise bad_input(path, *fault, advice='See --chunk_scheme and --label_map_config.')
+    return label_map
+
+
+def tag_map_fault(label_map, scheme):
+    """(found, expected) of what is wrong with a label map, or None."""
+    if len(set(label_map.values())) != len(label_map):
+        return 'an id that two labels share', 'an id of its own for each label'
+    return scheme_fault(label_map, scheme)
+
+
+class SentenceEncoder:
+    """Chunks of `Sentence` -> arrays. Travels to the worker processes.
+
+    A piece's entry in `token_labels` is its label id where it begins a token, the id plus the number of labels where it
+    goes on with one, and `IGNORED` or `CUT` for the special tokens. See `label_ids` and `token_starts`.
+    """
+
+    def __init__(self, tokenizer, max_seq_len, label_map, scheme, labelled):
+        self.tokenizer = tokenizer
+        self.max_seq_len = max_seq_len
+        self.label_map = label_map
+        self.scheme = scheme
+        self.labelled = labelled
+        self.cls_id = tokenizer.vocab['[CLS]']
+        self.sep_id = tokenizer.vocab['[SEP]']
+
+    def __call__(self, rows):
+        """Sentences of a chunk -> ({name: array} as `tokenized_set.collect` takes it, list of `BadRow`)."""
+        ids, labels, lengths, lines, bad = [], [], [], [], []
+        for row in rows:
+            fault = self.fault(row) if self.labelled else None
+            if fault:
+                bad.append(fault)
+                continue
+            row_ids, row_labels = self.encode(row)
+            ids += row_ids
+            labels += row_labels
+            lengths.append(len(row_ids))
+            lines.append(row.line)
+        arrays = {
+            'ids': np.array(ids, np.int32),
+            'token_labels': np.array(labels, np.int32),
+            'lengths': np.array(lengths, np.int64),
+            'split': np.array(lengths, np.int32),
+            'lines': np.array(lines, np.int64),
+        }
+        return arrays, bad
+
+    def fault(self, row):
+        """The `BadRow` of what is wrong with a labelled sentence, or None."""
+        tokens, labels = row.tokens, row.labels
+        if len(tokens) != len(labels):
+            advice = 'Tokens and labels are joined by U+0002, or by single spaces, in their cells.'
+            return BadRow(
+                row.line, f'{len(tokens)} tokens and {len(labels)} labels', 'one label for each token', advice
+            )
+        for i, label in enumerate(labels):
+            if label not in self.label_map:
+                known = ', '.join(itertools.islice(self.label_map, 10)) + (', ...' if len(self.label_map) > 10 else '')
+                found = f'the label {label!r} of token {i + 1} ({_short(tokens[i])!r})'
+                return BadRow(row.line_of(i), found, f'one of the label map: {known}')
+        # IO and IOB know no broken sequence: the older IOB1 begins chunks with I-, and files of 2019 do so too.
+        broken = first_broken(labels, self.scheme) if self.scheme in ('IOE', 'IOBES') else None
+        if broken is None:
+            return None
+        found = (
+            f'the label {labels[broken]!r} of token {broken + 1} ({_short(tokens[broken])!r}) outside of a whole chunk'
+        )
+        forms = {'IOE': 'I- .. E-, or E- alone', 'IOBES': 'B- .. E- with I- between, or S- alone'}
+        return BadRow(
+            row.line_of(broken), found, f'chunks of the scheme {self.scheme}: {forms[self.scheme]}, of one type'
+        )
+
+    def encode(self, row):
+        """`[CLS] pieces [SEP]` within `max_seq_len`: (ids, entries of `token_labels`). A token may have no piece."""
+        ids, labels, room, offset, end = [], [], self.max_seq_len - 2, len(self.label_map), IGNORED
+        for i, token in enumerate(row.tokens):
+            pieces = self.tokenizer.encode(token)
+            if not pieces:
+                continue
+            if len(ids) >= room:
+                end = CUT
+                break
+            ids += pieces
+            if self.labelled:
+                names = piece_labels(row.labels[i], len(pieces), self.label_map)
+                first, *others = (self.label_map[name] for name in names)
+                labels += [first, *(label + offset for label in others)]
+            else:
+                labels += [0] + [offset] * (len(pieces) - 1)
+        end = CUT if len(ids) > room else end
+        ids, labels = ids[:room], labels[:room]
+        return [self.cls_id, *ids, self.sep_id], [IGNORED, *labels, end]
+
+    def read_tokens(self, row):
+        """The tokens of a sentence that `encode` keeps: those with pieces, as far as they fit."""
+        kept, used = [], 0
+        for token in row.tokens:
+            pieces = len(self.tokenizer.encode(token))
+            if pieces and used < self.max_seq_len - 2:
+                kept.append(token)
+            used += pieces
+        return kept
+
+
+def label_ids(entries, num_labels):
+    """Entries of `token_labels` -> label ids, `IGNORED` where there is none."""
+    return np.where(entries >= 0, entries % num_labels, IGNORED)
+
+
+def token_starts(entries, num_labels):
+    """Entries of `token_labels` -> bool, whether the piece begins a token."""
+    return (entries >= 0) & (entries < num_labels)
+
+
+class SequenceLabelReader(SetReader):
+    """Reads files of tokens and labels (see the module's text).
+
+    A row becomes `[CLS] pieces [SEP]` cut to `max_seq_len`. Tokens without a piece are left out. The set's
+    `token_labels` are as `SentenceEncoder` says.
+
+    Args:
+        tokenizer: has `vocab` and `encode`, see `ernie.tokenization`.
+        max_seq_len: most tokens of a row, the special ones included; at least 3.
+        label_map: dict label -> id, see `load_tag_map`.
+        scheme: key of `ernie.label_scheme.SCHEMES`.
+        labelled: whether labels are read; without, they need not be there.
+        skip_bad_rows, cache, processes: see `SetReader`.
+
+    Raises:
+        UsageError: options that cannot be.
+    """
+
+    rule_modules = (label_scheme.__name__,)
+
+    def __init__(
+        self,
+        tokenizer,
+        max_seq_len,
+        label_map,
+        scheme='IOB',
+        labelled=True,
+        *,
+        skip_bad_rows=False,
+        cache=True,
+        processes=None,
+    ):
+        if scheme not in SCHEMES:
+            raise UsageError(f'--chunk_scheme {scheme}: expected one of {", ".join(SCHEMES)}.')
+        if max_seq_len < 3:
+            raise UsageError(f'found max_seq_len {max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
+        fault = tag_map_fault(label_map, scheme)
+        if fault:
+            raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')
+        encoder = SentenceEncoder(tokenizer, max_seq_len, label_map, scheme, labelled)
+        super().__init__(encoder, skip_bad_rows=skip_bad_rows, cache=cache, processes=processes)
+
+    def read(self, path):
+        tokenized = super().read(path)
+        cut = int((np.asarray(tokenized.token_labels) == CUT).sum())
+        if cut:
+            what = '%s: %d rows do not fit into %d tokens: what is beyond is neither learned nor scored nor predicted'
+            log.warning(what, path, cut, self.encoder.max_seq_len)
+        if self.encoder.scheme == 'IOB' and self.encoder.labelled:
+            self._warn_of_bare_beginnings(tokenized)
+        return tokenized
+
+    def rows(self, path, bad_rows):
+        path = os.fspath(path)
+        with open_rows(path, 'a file of tokens and labels') as file:
+            head = list(itertools.islice(file, _FIRST_LINES))
+            lines = itertools.chain(head, file)
+            if self._has_header(path, head):
+                yield from self._table_rows(path, lines, bad_rows)
+            else:
+                yield from self._conll_rows(path, lines, bad_rows)
+
+    def size_of(self, row):
+        return sum(map(len, row.tokens))
+
+    def _has_header(self, path, head):
+        """Whether a file is a table with a header line; else it is CoNLL.
+
+        Raises:
+            UserError: its first lines show that it is neither.
+        """
+        lines = [line.strip('\r\n') for line in DecodedLines(path, head)]
+        names = [name.strip() for name in lines[0].split('\t')] if lines else []
+        if not lines or path.lower().endswith('.csv') or 'text_a' in names:
+            return True
+        number, first = next(((i, line) for i, line in enumerate(lines, 1) if line.strip()), (1, ''))
+        expected = 'a header line with the columns text_a and label, or CoNLL lines: token, TAB or spaces, label'
+        if SEPARATOR in first or len(_columns(first)) < 2:
+            raise bad_input(path, f'the first line {_short(first)!r}', expected, line=number)
+        last = [columns[-1] for line in lines if len(columns := _columns(line)) > 1 and columns[0] != DOCUMENT_MARK]
+        if self.encoder.labelled and not any(label in self.encoder.label_map for label in last):
+            what = f'the first line {_short(first)!r}, and no label of the label map on the first lines'
+            raise bad_input(path, what, expected, line=number)
+        return False
+
+    def _table_rows(self, path, lines, bad_rows):
+        labelled = self.encoder.labelled
+        required = ('text_a', 'label') if labelled else ('text_a',)
+        joined = False
+        for line, cells in parse_records(path, lines, path.lower().endswith('.csv'), required, bad_rows):
+            text, labels = cells['text_a'], cells.get('label', '')
+            # A row of one token shows no separator: it is read as the rows before it.
+            joined = joined or SEPARATOR in text or SEPARATOR in labels
+            if joined:
+                tokens = text.split(SEPARATOR) if text else []
+            else:
+                tokens = text.split() if 'label' in cells else self._words(text)
+            labels = labels.split(SEPARATOR) if SEPARATOR in labels else labels.split()
+            yield Sentence(line, tokens, labels if labelled else None)
+
+    def _words(self, text):
+        """Raw text -> the words that the tokenizer sees, as they stand in the text."""
+        words = self.encoder.tokenizer.aligned_words(text)
+        return [text[slice(*slice_of(text, word.origins))] for word in words]
+
+    def _conll_rows(self, path, raw_lines, bad_rows):
+        lines = DecodedLines(path, raw_lines)
+        tokens, labels, width, bad, start = [], [], None, None, 1
+        found = False
+        for text in itertools.chain(lines, [None]):
+            columns = _columns(text) if text is not None else []
+            fault = lines.undecodable(1)
+            if columns and columns[0] != DOCUMENT_MARK:
+                width = width or len(columns)
+                fault = fault or _wrong_width(lines.number, columns, width)
+                start = start if tokens or bad else lines.number
+                tokens.append(columns[0])
+                labels.append(columns[-1])
+                bad = bad or fault
+                continue
+            if bad and bad_rows is None:
+                raise bad.as_error(path)
+            if bad:
+                bad_rows.add(bad)
+            elif tokens:
+                found = True
+                yield Sentence(start, tokens, labels if self.encoder.labelled else None, True)
+            tokens, labels, bad = [], [], None
+        if not found:
+            raise bad_input(path, 'no usable sentence', 'at least one')
+
+    def _warn_of_bare_beginnings(self, rows):
+        """IOB1 begins chunks with `I-`; in a file of IOB2 that is a slip. Both are read alike, but not in silence."""
+        kinds = {i: label_scheme.split_label(name) for name, i in self.encoder.label_map.items()}
+        labels = np.asarray(rows.token_labels)
+        inside = np.array([kinds[i][0] == 'I' for i in range(len(kinds))])
+        names = {kind: i for i, kind in enumerate(dict.fromkeys(kind for _, kind in kinds.values()))}
+        kind = np.array([names[kinds[i][1]] for i in range(len(kinds))])
+        here = np.flatnonzero(token_starts(labels, len(kinds)))
+        here = here[inside[labels[here]]]
+        before = labels[here - 1]  # [CLS] stands before the first token
+        same = (before >= 0) & (kind[before % len(kinds)] == kind[labels[here]])
+        places = np.searchsorted(rows.offsets, here[~same], side='right') - 1
+        if len(places):
+            lines = ', '.join(map(str, dict.fromkeys(rows.lines[places[:5]].tolist())))
+            log.warning(
+                '%s: %d chunks begin with I- instead of B- (sentences at lines %s%s): read as beginnings, as in IOB1',
+                rows.path,
+                len(places),
+                lines,
+                ', ...' if len(places) > 5 else '',
+            )
+
+
+def _columns(line):
+    line = line.rstrip('\r\n')
+    if not line.strip():
+        return []
+    return [cell.strip(' ') for cell in line.split('\t')] if '\t' in line else line.split()
+
+
+def _wrong_width(number, columns, width):
+    if len(columns) == width:
+        return None
+    return BadRow(number, f'{len(columns)} columns', f'{width} as on the lines before', 'CoNLL: token, ..., label.')
+
+
+def _short(text):
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'

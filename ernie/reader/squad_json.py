@@ -1,0 +1,157 @@
+"""Questions of a SQuAD-form JSON file (versions 1.1 and 2.0), checked before anything is done with them."""
+
+import json
+import re
+from typing import NamedTuple
+
+from ernie.reader.records import BadRow
+from propeller.errors import bad_input
+
+FORM = 'SQuAD-form JSON: {"data": [{"paragraphs": [{"context", "qas": [{"id", "question", "answers"}]}]}]}'
+
+
+class Question(NamedTuple):
+    """One question about one context.
+
+    id: str. question: str. context: str, the same object for all questions of a paragraph.
+    answers: tuple of (text, start); start counts characters of the context, None where the file does not say it.
+    is_impossible: whether the file says that the context does not answer it (SQuAD 2.0).
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple = ()
+    is_impossible: bool = False
+
+    def bad_row(self, found, expected, advice=''):
+        """A `BadRow` that names this question; it has no line number, `with_line` adds it."""
+        return BadRow(0, f'question {self.id!r}: {found}', expected, advice)
+
+
+def load_json(path, expected):
+    """The value of a JSON file in UTF-8, and its text.
+
+    Raises:
+        UserError: it cannot be read, or is no JSON; line and column named.
+    """
+    try:
+        with open(path, encoding='utf-8-sig') as f:
+            text = f.read()
+        return json.loads(text), text
+    except OSError as e:
+        raise bad_input(path, f'a file that cannot be read ({e.strerror})', expected) from None
+    except UnicodeDecodeError as e:
+        raise bad_input(path, f'byte 0x{e.object[e.start]:02x} that is not UTF-8', expected) from None
+    except json.JSONDecodeError as e:
+        raise bad_input(path, f'bad JSON ({e.msg}, column {e.colno})', expected, line=e.lineno) from None
+    except RecursionError:
+        raise bad_input(path, 'JSON nested too deeply', expected) from None
+
+
+def read_squad(path, bad_rows=None, scored=False):
+    """The questions of a file, in order, as a list of `Question`.
+
+    Args:
+        path: the file.
+        bad_rows: None, or a `BadRows` that takes questions that cannot be used instead of an error.
+        scored: whether a score must cover all questions. Then an empty question stays, as in CMRC 2018's trial set.
+
+    Raises:
+        UserError: the file has another form; a context or question is empty; an id comes twice. File, line where it can
+            be told, and question are named.
+    """
+    document, text = load_json(path, FORM)
+    questions, seen = [], set()
+    for row in _Walk(path, document).questions():
+        fault = _fault(row, seen, scored)
+        seen.add(row.id)
+        if fault:
+            refuse(fault, row, path, text, bad_rows)
+        else:
+            questions.append(row)
+    if not questions:
+        raise bad_input(path, 'no question that can be used', FORM)
+    return questions
+
+
+def refuse(fault, question, path, text, bad_rows):
+    """Raise for a `BadRow` of a question, or give it to `bad_rows`. text: that of the file, for the line number."""
+    fault = fault._replace(line=line_of(text, question.id, last='second time' in fault.found) or 1)
+    if bad_rows is None:
+        raise fault.as_error(path)
+    bad_rows.add(fault)
+
+
+def line_of(text, question_id, last=False):
+    """The 1-based line where `"id": question_id` stands in the text of a JSON file, the first or last; None: nowhere.
+
+    A file may spell an id with or without escapes, so both are looked for.
+    """
+    for ascii_only in (False, True):
+        pattern = r'"id"\s*:\s*"?' + re.escape(json.dumps(question_id, ensure_ascii=ascii_only)[1:-1]) + r'"?\s*[,}\]]'
+        found = [match.start() for match in re.finditer(pattern, text)]
+        if found:
+            return text.count('\n', 0, found[-1 if last else 0]) + 1
+    return None
+
+
+def _fault(row, seen, scored):
+    if row.id in seen:
+        return row.bad_row('this id a second time', 'each question id once')
+    if not row.question.strip() and not scored:
+        return row.bad_row('an empty question', 'some text')
+    if not row.context.strip():
+        return row.bad_row('an empty context', 'some text')
+    return None
+
+
+class _Walk:
+    """Goes through the document and refuses every value of another type than it must have."""
+
+    def __init__(self, path, document):
+        self.path, self.document = path, document
+
+    def questions(self):
+        """Yields a `Question` for each entry of `qas`."""
+        for article, where in self._items(self.document, 'data', ''):
+            for paragraph, place in self._items(article, 'paragraphs', where):
+                context = self._value(paragraph, 'context', str, place)
+                for qa, spot in self._items(paragraph, 'qas', place):
+                    yield self._question(qa, context, spot)
+
+    def _question(self, qa, context, where):
+        number = self._value(qa, 'id', (str, int), where)
+        impossible = self._value(qa, 'is_impossible', bool, where) if 'is_impossible' in qa else False
+        answers = []
+        for answer, place in self._items(qa, 'answers', where) if 'answers' in qa and not impossible else ():
+            start = self._value(answer, 'answer_start', int, place) if 'answer_start' in answer else None
+            answers.append((self._value(answer, 'text', str, place), start))
+        return Question(str(number), self._value(qa, 'question', str, where), context, tuple(answers), impossible)
+
+    def _items(self, owner, key, where):
+        """Yields (element, its place) of the list of objects `owner[key]`."""
+        for i, item in enumerate(self._value(owner, key, list, where)):
+            place = f'{where}{"." if where else ""}{key}[{i}]'
+            if not isinstance(item, dict):
+                raise bad_input(self.path, f'{place}: {_kind(item)}', f'an object in {FORM}')
+            yield item, place
+
+    def _value(self, owner, key, kind, where):
+        if not isinstance(owner, dict):
+            raise bad_input(self.path, _kind(owner), FORM)
+        place = f'{where}.{key}' if where else key
+        if key not in owner:
+            raise bad_input(self.path, f'no {place}', FORM)
+        value = owner[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            wanted = ' or '.join(_NAMES[k] for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise bad_input(self.path, f'{place}: {_kind(value)}', wanted)
+        return value
+
+
+_NAMES = {str: 'a text', int: 'a whole number', bool: 'true or false', list: 'a list', dict: 'an object'}
+
+
+def _kind(value):
+    return _NAMES.get(type(value), 'null' if value is None else 'a number')

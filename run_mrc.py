@@ -1,0 +1,24 @@
+"""Reading comprehension on SQuAD-form files: training, evaluation, prediction."""
+
+import os
+
+from ernie.finetune.flags import build_parser
+from propeller.errors import one_line_errors
+
+
+def main(argv=None):
+    """Run with the flags in `argv` (default: those of the command line)."""
+    args = build_parser('run_mrc.py').parse_args(argv)
+    if args.cpu_threads:
+        os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)
+    # Paddle reads the number of threads when it is loaded.
+    from ernie.finetune.mrc_task import MrcTask, prepare_flags
+    from ernie.finetune.trainer import fine_tune
+
+    prepare_flags(args)
+    fine_tune(args, MrcTask)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
