@@ -12,8 +12,10 @@ import pytest
 
 from ernie.checkpoint.__main__ import make_parser as checkpoint_parser
 from ernie.finetune.flags import build_parser as finetune_parser
+from ernie.inference.flags import build_parser as inference_parser
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
+from ernie_encoder import build_parser as encoder_parser
 from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +27,11 @@ ASSIGNMENT = re.compile(r'[A-Z_]+=')
 SUBSTITUTION = re.compile(r'^[A-Z_]+=\$\(.*\)$', re.M)  # a whole line that only sets a variable
 # Programs of the machine; everything else that a command starts must be in the repository.
 MACHINE = {'pip', 'cat', 'printf', 'echo', 'export', '.', 'python3'}
+PARSERS = {
+    'script/quickstart.sh': quickstart_parser,
+    'infer_classifyer.py': inference_parser,
+    'ernie_encoder.py': encoder_parser,
+}
 LOCAL_SCRIPTS = {'train.py', 'more.py', 'serve.py'}  # of the tutorial in docs/propeller.md
 
 
@@ -79,10 +86,10 @@ def test_command_exists_and_its_flags_parse(page, words):
             assert page == 'propeller.md'
             return
         assert (ROOT / path).is_file()
-        if path == 'run_classifier.py' or '_task/' in path or path.endswith('task.sh'):
+        if path.startswith('run_') or '_task/' in path or path.endswith('task.sh'):
             check_flags(finetune_parser(), flags)
-        elif path == 'script/quickstart.sh':
-            check_flags(quickstart_parser(), flags)
+        elif path in PARSERS:
+            check_flags(PARSERS[path](), flags)
     elif program == 'python' and rest[0] == '-m':
         assert (ROOT / rest[1].replace('.', '/')).with_suffix('.py').is_file() or (
             ROOT / rest[1].replace('.', '/')
@@ -99,7 +106,8 @@ def test_bundles_that_the_pages_download_exist():
 
 
 def test_flags_named_in_the_prose_exist():
-    known = {option for action in finetune_parser()._actions for option in action.option_strings}
+    parsers = (finetune_parser(), inference_parser(), encoder_parser())
+    known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
     for page in (ENGLISH, CHINESE, ROOT / 'docs/differences.md', ROOT / 'docs/checkpoints.md'):
         prose = FENCE.sub('', page.read_text(encoding='utf-8'))
