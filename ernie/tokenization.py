@@ -249,6 +249,9 @@ class CharTokenizer(_VocabularyTokenizer):
         return space_words_aligned(text, self.do_lower_case)
 
 
+TOKENIZERS = {kind.__name__: kind for kind in (FullTokenizer, CharTokenizer)}
+
+
 def tokenize_chinese_chars(text):
     """Cuts a text at ideographs and white space (space, TAB, CR, LF, U+202F), each an item of its own.
 

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from ernie.finetune.classifier import KINDS, ErnieClassifier, batch_arrays, feeds
+from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
+from ernie.finetune.saved import KINDS
 from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value

@@ -12,14 +12,12 @@ from propeller.graph import F, paddle
 from propeller.train.metrics import Acc
 from propeller.types import RunMode
 
-KINDS = ('classify', 'regression', 'multilabel')
-
 
 class ErnieClassifier(FineTuneModel):
     """Encoder, pooled output and the classification head.
 
-    `config` has what `FineTuneModel` needs and `kind` (one of `KINDS`), `num_labels`; for training also
-    `class_weights` (list of floats or None).
+    `config` has what `FineTuneModel` needs and `kind` (one of `ernie.finetune.saved.KINDS`), `num_labels`; for training
+    also `class_weights` (list of floats or None).
     """
 
     is_head = staticmethod(is_classification_head)

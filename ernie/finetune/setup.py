@@ -1,20 +1,18 @@
 """From flags to objects: what contradicts itself is refused here, before any work is done."""
 
-import json
 import os
 import tempfile
 
 from ernie.checkpoint import open_model
 from ernie.checkpoint.model_folder import LABELS
 from ernie.config import ErnieConfig
+from ernie.finetune.saved import read_saved_labels
 from ernie.optimization import SCHEDULERS
-from ernie.tokenization import CharTokenizer, FullTokenizer
+from ernie.tokenization import TOKENIZERS
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 
 log = get_logger(__name__)
-
-TOKENIZERS = {'FullTokenizer': FullTokenizer, 'CharTokenizer': CharTokenizer}
 
 
 def split_list(text):
@@ -185,21 +183,6 @@ class Source:
         if self.vocab_path is None:
             raise UsageError('--vocab_path is missing, and no vocab.txt lies beside the parameters.')
         self.saved = read_saved_labels(path)
-
-
-def read_saved_labels(folder):
-    """The `labels.json` of a checkpoint folder as a dict; {} where there is none."""
-    path = os.path.join(folder, LABELS) if folder else ''
-    if not os.path.isfile(path):
-        return {}
-    try:
-        with open(path, encoding='utf-8') as f:
-            saved = json.load(f)
-    except (OSError, ValueError) as e:
-        raise bad_input(path, f'unreadable JSON ({e})', 'the labels of a checkpoint') from e
-    if not isinstance(saved, dict):
-        raise bad_input(path, type(saved).__name__, 'a JSON object')
-    return saved
 
 
 def take_saved_settings(args, source):

@@ -9,14 +9,14 @@ import shutil
 import numpy as np
 
 from ernie.checkpoint import backbone_shapes, match_parameters
-from ernie.checkpoint.model_folder import LABELS
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
 from ernie.finetune.model import encoder_arrays, encoder_feeds
-from ernie.finetune.setup import TOKENIZERS, Source, build_tokenizer, check_writable
+from ernie.finetune.setup import Source, build_tokenizer, check_writable
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
 from ernie.reader.classify import ClassifyReader
+from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.errors import UsageError, UserError, bad_input
@@ -250,21 +250,10 @@ def _fill_in(args, source):
     standard = {'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'task_id': 0, 'for_cn': False}
     for name, value in (standard | source.saved).items():
         if name in standard and getattr(args, name, None) is None:
-            _check_saved(source.path, name, value)
             setattr(args, name, value)
     if args.max_seq_len is None:
         args.max_seq_len = min(LONGEST, source.config.max_position_embeddings)
     log.info(', '.join(f'{name}: {getattr(args, name)}' for name in (*standard, 'max_seq_len')))
-
-
-def _check_saved(folder, name, value):
-    path = os.path.join(folder, LABELS)
-    if name == 'tokenizer' and value not in tuple(TOKENIZERS):  # a list cannot be looked up in a dict
-        raise bad_input(path, f'{name} {value!r}', f'one of {", ".join(TOKENIZERS)}')
-    if name == 'task_id' and not (type(value) is int and value >= 0):
-        raise bad_input(path, f'{name} {value!r}', 'a whole number from 0')
-    if name in ('do_lower_case', 'for_cn') and not isinstance(value, bool):
-        raise bad_input(path, f'{name} {value!r}', 'true or false')
 
 
 def _selected_device():

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from ernie.checkpoint import open_model
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.config import ErnieConfig
-from ernie.finetune.classifier import KINDS
-from ernie.finetune.setup import TOKENIZERS, build_tokenizer, read_saved_labels
-from ernie.inference.tasks import MODULES, TASKS, inference_task
+from ernie.finetune.saved import read_saved_labels
+from ernie.finetune.setup import build_tokenizer
+from ernie.inference.tasks import TASKS, inference_task
 from ernie.reader.classify import load_label_map
 from propeller.errors import UsageError, UserError, bad_input
 
@@ -69,7 +69,6 @@ class ModelFolder:
 
     def _settings(self, task, label_map_config, given):
         saved = read_saved_labels(self.path)
-        _check_saved(os.path.join(self.path, LABELS), saved)
         name, kind = TASKS[task] if task else (saved.get('task', 'classification'), None)
         if saved.get('task', name) != name or (kind and saved.get('kind', kind) != kind):
             found = saved['task'] + (f' ({saved["kind"]})' if 'kind' in saved else '')
@@ -151,24 +150,3 @@ def _read_exported(folder):
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as e:
         raise bad_input(path, f'bad content ({type(e).__name__}: {e})', expected) from e
     return found
-
-
-def _check_saved(path, saved):
-    """Refuse a `labels.json` whose values cannot be."""
-    is_count = lambda value: type(value) is int and value >= 1  # noqa: E731
-    is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
-    checks = {
-        'task': (lambda value: value in tuple(MODULES), f'one of {", ".join(MODULES)}'),
-        'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}'),
-        'tokenizer': (lambda value: value in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
-        'num_labels': (is_count, 'a whole number from 1'),
-        'max_seq_len': (is_count, 'a whole number from 3'),
-        'labels': (lambda value: value is None or is_names(value), 'a list of names'),
-        'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
-        'do_lower_case': (lambda value: isinstance(value, bool), 'true or false'),
-        'for_cn': (lambda value: isinstance(value, bool), 'true or false'),
-        'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
-    }
-    for key, (holds, expected) in checks.items():
-        if key in saved and not holds(saved[key]):
-            raise bad_input(path, f'{key} {saved[key]!r}', expected)

@@ -6,13 +6,14 @@ import sys
 import tempfile
 import time
 
-from ernie.finetune.setup import TOKENIZERS, check_writable
+from ernie.finetune.setup import check_writable
 from ernie.inference.engines import ENGINES, check_engine, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, result_line
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.records import BadRows
+from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.errors import UsageError, bad_input, sigterm_interrupts
 from propeller.graph import cuda_devices, require_cuda

@@ -9,6 +9,7 @@ import numpy as np
 from ernie.alignment import slice_of
 from ernie.crf import WEIGHTS
 from ernie.finetune.sequence_label import ErnieSequenceLabel
+from ernie.inference.cells import escape
 from ernie.inference.task import BadRecord, InferenceTask, Windows
 from ernie.label_decoding import best_labels, label_probabilities, token_labels
 from ernie.label_scheme import chunks
@@ -17,10 +18,6 @@ from ernie.reader.windows import best_windows, cut_windows
 from propeller.errors import UserError
 from propeller.types import HParams
 
-# What would end a cell or a line of a TSV file for some reader.
-_ESCAPES = {'\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r'}
-_ESCAPES |= {c: f'\\u{ord(c):04x}' for c in '\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029'}
-_ESCAPE_TABLE = str.maketrans(_ESCAPES)
 _SENTENCE_END = re.compile(
     r'[。！？…]+[”’」』）》]*|\n|(?:(?<=[a-z0-9)\]][a-z0-9)\]])\.|[!?])["\'’”)]*(?=\s+["\'“‘(]?[A-Z0-9])'
 )
@@ -161,6 +158,5 @@ class TaggingTask(InferenceTask):
     def cells(self, result):
         """One cell per entity: `TYPE:start-end:confidence:text`, TAB and line breaks in the text as `\\t`, `\\n`."""
         return [
-            f'{e["type"]}:{e["start"]}-{e["end"]}:{e["confidence"]:.5f}:{e["text"].translate(_ESCAPE_TABLE)}'
-            for e in result['entities']
+            f'{e["type"]}:{e["start"]}-{e["end"]}:{e["confidence"]:.5f}:{escape(e["text"])}' for e in result['entities']
         ]

@@ -1,0 +1,52 @@
+"""`labels.json`, what a checkpoint says of its task: read, and checked before anything relies on it."""
+
+import json
+import os
+
+from ernie.checkpoint.model_folder import LABELS
+from ernie.tokenization import TOKENIZERS
+from propeller.errors import bad_input
+
+TASKS = ('classification', 'sequence_labeling', 'mrc')
+KINDS = ('classify', 'regression', 'multilabel')  # of classification
+
+
+def read_saved_labels(folder):
+    """The `labels.json` of a checkpoint folder as a dict; {} where there is none.
+
+    Raises:
+        UserError: it is no such file, or one of the values that all tasks share cannot be.
+    """
+    path = os.path.join(folder, LABELS) if folder else ''
+    if not os.path.isfile(path):
+        return {}
+    try:
+        with open(path, encoding='utf-8') as f:
+            saved = json.load(f)
+    except (OSError, ValueError) as e:
+        raise bad_input(path, f'unreadable JSON ({e})', 'the labels of a checkpoint') from e
+    if not isinstance(saved, dict):
+        raise bad_input(path, type(saved).__name__, 'a JSON object')
+    _check(path, saved)
+    return saved
+
+
+def _check(path, saved):
+    """Refuse a `labels.json` whose values cannot be."""
+    is_count = lambda value: type(value) is int and value >= 1  # noqa: E731
+    is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
+    checks = {
+        'task': (lambda value: value in TASKS, f'one of {", ".join(TASKS)}'),
+        'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}'),
+        'tokenizer': (lambda value: value in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
+        'num_labels': (is_count, 'a whole number from 1'),
+        'max_seq_len': (is_count, 'a whole number from 3'),
+        'labels': (lambda value: value is None or is_names(value), 'a list of names'),
+        'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
+        'do_lower_case': (lambda value: isinstance(value, bool), 'true or false'),
+        'for_cn': (lambda value: isinstance(value, bool), 'true or false'),
+        'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
+    }
+    for key, (holds, expected) in checks.items():
+        if key in saved and not holds(saved[key]):
+            raise bad_input(path, f'{key} {saved[key]!r}', expected)
