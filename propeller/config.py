@@ -197,6 +197,8 @@ def _arithmetic(operation, left, right):
 def _guarded(compute, node, text, origin):
     try:
         return compute()
+    except ZeroDivisionError as e:  # Python's own text is "float modulo" in some versions
+        raise _at_node(origin, text, node, 'division by zero') from e
     except (ArithmeticError, TypeError, ValueError) as e:
         raise _at_node(origin, text, node, str(e)) from e
 

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from propeller.config import ArgumentParser, parse_file, parse_hparam, parse_runconfig, parse_text
@@ -198,6 +198,7 @@ def test_parse_file_names_the_file(tmp_path):
 
 
 @settings(max_examples=80, deadline=None)
+@example('(0 % (0 / 1))')
 @given(
     st.recursive(
         st.integers(-99, 99).map(str),
