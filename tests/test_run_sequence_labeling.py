@@ -355,3 +355,22 @@ def test_a_pipe_cannot_be_predicted(whole, tmp_path):
             test_save=tmp_path / 'p',
             checkpoints=tmp_path / 'c',
         )
+
+
+@pytest.mark.parametrize(
+    ('flags', 'text'),
+    [
+        ({'chunk_scheme': 'IOE'}, '--chunk_scheme IOE: found a checkpoint with IOB'),
+        ({'use_crf': True}, '--use_crf True: found a checkpoint without a CRF'),
+    ],
+)
+def test_flags_that_contradict_the_checkpoint_are_refused(whole, tmp_path, flags, text):
+    with pytest.raises(UsageError, match=text):
+        run(
+            init_checkpoint=whole.checkpoints / 'best',
+            do_train=False,
+            do_test=False,
+            dev_set=whole.dev,
+            checkpoints=tmp_path / 'c',
+            **flags,
+        )

@@ -28,9 +28,10 @@ class SequenceLabelTask(Task):
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
         self.scheme = self._scheme()
-        self.use_crf = bool(saved.get('use_crf', args.use_crf))
-        if args.use_crf and not self.use_crf:
-            raise UsageError('--use_crf true: found a checkpoint without a CRF; leave it out.')
+        self.use_crf = args.use_crf
+        if saved.get('use_crf', self.use_crf) != self.use_crf:
+            kind = 'without' if self.use_crf else 'with'
+            raise UsageError(f'--use_crf {self.use_crf}: found a checkpoint {kind} a CRF; leave it out.')
         self.label_map = self._label_map()
         self.num_labels = len(self.label_map)
         self.label_names = sorted(self.label_map, key=self.label_map.get)
@@ -38,10 +39,13 @@ class SequenceLabelTask(Task):
         self.training_rows = self.label_shares = None
 
     def _scheme(self):
-        given, saved = self.args.chunk_scheme, self.saved.get('chunk_scheme')
+        given = self.args.chunk_scheme
+        saved = self.saved.get('chunk_scheme', given)
         if given not in SCHEMES:
             raise UsageError(f'--chunk_scheme {given}: expected one of {", ".join(SCHEMES)}.')
-        return saved if saved in SCHEMES else given
+        if saved != given:
+            raise UsageError(f'--chunk_scheme {given}: found a checkpoint with {saved}; leave it out.')
+        return given
 
     def _label_map(self):
         path, saved = self.args.label_map_config, self.saved.get('label_map')
