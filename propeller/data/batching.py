@@ -11,17 +11,7 @@ from propeller.errors import UserError
 # ----------------------------------------------------------------------------------------------------------- planning
 
 
-def plan_batches(
-    lengths,
-    batch_size,
-    *,
-    in_tokens=False,
-    window=50,
-    shuffle=True,
-    rng=None,
-    replica_id=0,
-    num_replicas=1,
-):
+def plan_batches(lengths, batch_size, *, in_tokens=False, window=50, shuffle=True, rng=None):
     """The batches of one pass over the data, as row indices. Every row comes exactly once; a partial batch is kept.
 
     Rows are permuted, cut into windows of about `window` batches, sorted by length inside each window, cut into
@@ -36,32 +26,42 @@ def plan_batches(
         window: size of the windows that are sorted by length, in batches; 0 keeps the (permuted) order.
         shuffle: False leaves out both permutations, for evaluation; with `window=0` that is file order.
         rng: `np.random.Generator`, needed when `shuffle`.
-        replica_id: which of the cooperating processes asks, 0 .. num_replicas - 1.
-        num_replicas: number of cooperating processes. All of them must pass an equal `rng`; each gets its share, the
-            same number of batches as every other, step by step of similar length. If the batches do not divide
-            evenly, the largest are halved.
 
     Returns:
         list of int64 arrays of row indices.
 
     Raises:
-        UserError: there are fewer rows than processes.
         ValueError: a size is out of its range.
     """
-    if batch_size < 1 or window < 0:
-        raise ValueError(f'batch_size {batch_size} must be at least 1 and window {window} at least 0')
-    if not 0 <= replica_id < num_replicas:
-        raise ValueError(f'replica_id {replica_id} must be in 0 .. {num_replicas - 1}')
+    steps = plan_steps(lengths, batch_size, 1, in_tokens=in_tokens, window=window, shuffle=shuffle, rng=rng)
+    return [rows for (rows,) in steps]
+
+
+def plan_steps(lengths, batch_size, parts, *, in_tokens=False, window=50, shuffle=True, rng=None):
+    """The same for updates that are made of `parts` batches, in several processes or one after the other.
+
+    The rows of an update are those that one batch of `parts * batch_size` rows would have, whatever the parts are.
+
+    Args:
+        parts: batches of an update. For the others see `plan_batches`.
+
+    Returns:
+        list of lists of `parts` int64 arrays, of similar lengths. The last update (before the permutation) may have
+        less than the others; its rows are shared out evenly, and when there are fewer rows than parts some are empty.
+    """
+    if batch_size < 1 or window < 0 or parts < 1:
+        raise ValueError(f'batch_size {batch_size} and parts {parts} must be at least 1 and window {window} at least 0')
     lengths = np.asarray(lengths, dtype=np.int64)
     order = rng.permutation(len(lengths)) if shuffle else np.arange(len(lengths))
     if window:
-        window_of_row = _windows(lengths[order], batch_size * window, in_tokens)
+        window_of_row = _windows(lengths[order], batch_size * parts * window, in_tokens)
         order = order[np.lexsort((lengths[order], window_of_row))]
     cut = _cut_by_tokens if in_tokens else _cut_by_rows
-    batches = _divisible(cut(lengths[order], order, batch_size), num_replicas)
-    steps = len(batches) // num_replicas
-    order_of_steps = rng.permutation(steps) if shuffle else range(steps)
-    return [batches[step * num_replicas + replica_id] for step in order_of_steps]
+    batches = cut(lengths[order], order, batch_size)
+    steps = [batches[first : first + parts] for first in range(0, len(batches), parts)]
+    if steps and len(steps[-1]) < parts:
+        steps[-1] = np.array_split(np.concatenate(steps[-1]), parts)
+    return [steps[i] for i in rng.permutation(len(steps))] if shuffle else steps
 
 
 def _windows(lengths, size, in_tokens):
@@ -87,21 +87,6 @@ def _cut_by_tokens(lengths, order, budget):
         count = max(int(np.searchsorted(cost, budget, side='right')), 1)
         batches.append(order[start : start + count])
         start += count
-    return batches
-
-
-def _divisible(batches, num_replicas):
-    """Halves the largest batches (the last of equals first) until their number divides by `num_replicas`."""
-    batches = list(batches)
-    while len(batches) % num_replicas:
-        sizes = [len(batch) for batch in batches]
-        largest = len(sizes) - 1 - int(np.argmax(sizes[::-1]))
-        if sizes[largest] < 2:
-            raise UserError(
-                f'found {sum(sizes)} rows for {num_replicas} processes, expected at least one row for each at every '
-                f'step. Use fewer processes or more data.'
-            )
-        batches[largest : largest + 1] = np.array_split(batches[largest], 2)
     return batches
 
 
@@ -155,16 +140,39 @@ def pad_rows(rows, pad_value=0, dtype=np.int64, length=None):
 # ------------------------------------------------------------------------------------------------------------- stream
 
 
-class Batch(NamedTuple):
-    """One batch with its place in the data."""
+class Part(NamedTuple):
+    """A batch of rows that is computed at once."""
 
     arrays: list  # what `build` made of the rows
     rows: np.ndarray  # [B] int64, row indices in the data set: puts predictions back into the order of the file
+    counted: bool  # False for a stand-in where there are fewer rows than parts: it must not count
+
+
+class Batch(NamedTuple):
+    """What one process computes for one update, with its place in the data."""
+
+    parts: list  # of `Part`, one after the other; a single one without accumulation
+    step_rows: int  # rows of the update in all parts of all processes
     epoch: int  # 0-based
     index_in_epoch: int  # 0-based
     position: dict  # where the NEXT batch is, JSON-able, for `BatchStream.seek`
-    real_tokens: int  # sum of the lengths of the rows
+    real_tokens: int  # sum of the lengths of the rows of this process
     fed_tokens: int  # rows * longest: real tokens and padding
+
+    @property
+    def arrays(self):
+        """The arrays of the only part."""
+        (part,) = self.parts
+        return part.arrays
+
+    @property
+    def rows(self):
+        """[B] int64, the rows of the only part."""
+        (part,) = self.parts
+        return part.rows
+
+
+_ADDED = {'accumulation': 1}  # settings that positions saved before did not have
 
 
 class BatchStream:
@@ -176,9 +184,15 @@ class BatchStream:
     Args:
         dataset: anything with `lengths`, [N] int.
         build: function from [B] row indices to a list of arrays.
-        batch_size, in_tokens, window, shuffle, replica_id, num_replicas: as in `plan_batches`.
+        batch_size, in_tokens, window, shuffle: as in `plan_batches`.
         seed: int >= 0. Processes that share the data must share it.
         epochs: number of passes; None is without end.
+        replica_id: which of the cooperating processes asks, 0 .. num_replicas - 1.
+        num_replicas: number of cooperating processes. Each gets its share of every update, and no row comes twice.
+        accumulation: parts of an update that one process computes one after the other.
+    Raises:
+        UserError: a negative seed.
+        ValueError: `replica_id` is out of its range.
     """
 
     def __init__(
@@ -194,9 +208,12 @@ class BatchStream:
         epochs=1,
         replica_id=0,
         num_replicas=1,
+        accumulation=1,
     ):
         if seed < 0:
             raise UserError(f'found random seed {seed}, expected an integer that is not negative.')
+        if not 0 <= replica_id < num_replicas:
+            raise ValueError(f'replica_id {replica_id} must be in 0 .. {num_replicas - 1}')
         self.lengths = np.asarray(dataset.lengths, dtype=np.int64)
         self.build = build
         self.epochs = epochs
@@ -206,6 +223,7 @@ class BatchStream:
             'window': int(window),
             'shuffle': bool(shuffle),
             'num_replicas': int(num_replicas),
+            'accumulation': int(accumulation),
         }
         self._seed = int(seed)
         self._replica_id = int(replica_id)
@@ -215,20 +233,22 @@ class BatchStream:
 
     def _make_plan(self, epoch):
         rng = np.random.default_rng([self._seed, epoch])
-        return plan_batches(self.lengths, rng=rng, replica_id=self._replica_id, **self._settings)
+        options = {name: self._settings[name] for name in ('in_tokens', 'window', 'shuffle')}
+        parts = self._settings['num_replicas'] * self._settings['accumulation']
+        return plan_steps(self.lengths, self._settings['batch_size'], parts, rng=rng, **options)
 
     def steps_in_epoch(self, epoch):
-        """Number of batches of an epoch; with `in_tokens` and `shuffle` it differs a little between epochs."""
+        """Number of updates of an epoch; with `in_tokens` and `shuffle` it differs a little between epochs."""
         return len(self._plan(epoch))
 
     @property
     def steps_per_epoch(self):
-        """Number of batches of the first epoch."""
+        """Number of updates of the first epoch."""
         return self.steps_in_epoch(0)
 
     @property
     def total_steps(self):
-        """Number of batches of all epochs; None for a stream without end."""
+        """Number of updates of all epochs; None for a stream without end."""
         if self.epochs is None:
             return None
         if self._settings['in_tokens'] and self._settings['shuffle']:
@@ -251,9 +271,9 @@ class BatchStream:
         """
         expected = self._position(0, 0)
         for key in sorted(expected.keys() - {'epoch', 'batch'}):
-            if position.get(key) != expected[key]:
+            if position.get(key, _ADDED.get(key)) != expected[key]:
                 raise UserError(
-                    f'found a data position made with {key} {position.get(key)}, expected {key} {expected[key]}. '
+                    f'found a data position made with {key} {position.get(key, _ADDED.get(key))}, expected {key} {expected[key]}. '
                     f'Resume with the data and settings that the checkpoint was made with.'
                 )
         epoch, batch = operator.index(position['epoch']), operator.index(position['batch'])
@@ -270,18 +290,27 @@ class BatchStream:
             plan = self._plan(epoch)
             if not plan:
                 return
-            for rows in plan[index:]:
+            for step in plan[index:]:
                 last = index + 1 == len(plan)
                 position = self._position(epoch + 1, 0) if last else self._position(epoch, index + 1)
-                lengths = self.lengths[rows]
-                yield Batch(
-                    arrays=self.build(rows),
-                    rows=rows,
-                    epoch=epoch,
-                    index_in_epoch=index,
-                    position=position,
-                    real_tokens=int(lengths.sum()),
-                    fed_tokens=len(rows) * int(lengths.max()),
-                )
+                yield self._batch(step, epoch, index, position)
                 index += 1
             epoch, index = epoch + 1, 0
+
+    def _batch(self, step, epoch, index, position):
+        own = step[self._replica_id :: self._settings['num_replicas']]
+        # The first part has a row whenever the step has one.
+        parts = [Part(self.build(rows), rows, True) if len(rows) else self._stand_in(step[0][:1]) for rows in own]
+        lengths = [self.lengths[rows] for rows in own if len(rows)]
+        return Batch(
+            parts=parts,
+            step_rows=sum(map(len, step)),
+            epoch=epoch,
+            index_in_epoch=index,
+            position=position,
+            real_tokens=int(sum(part.sum() for part in lengths)),
+            fed_tokens=int(sum(len(part) * part.max() for part in lengths)),
+        )
+
+    def _stand_in(self, row):
+        return Part(self.build(row), row, False)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propeller.data.batching import BatchStream, pad_ragged, pad_rows, plan_batches
+from propeller.data.batching import BatchStream, pad_ragged, pad_rows, plan_batches, plan_steps
 from propeller.errors import UserError
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=50)
@@ -99,38 +99,61 @@ def test_bucketing_saves_padding_and_shuffling_mixes():
 
 
 @settings(max_examples=80, deadline=None)
-@given(lengths=LENGTHS, batch_size=st.integers(1, 40), replicas=st.integers(2, 5), tokens=st.booleans())
-def test_processes_share_the_rows(lengths, batch_size, replicas, tokens):
-    def plan(replica):
-        rng = np.random.default_rng(5)
-        return plan_batches(
-            lengths, batch_size, in_tokens=tokens, rng=rng, replica_id=replica, num_replicas=replicas, window=2
-        )
-
-    if len(lengths) < replicas:
-        with pytest.raises(UserError, match=f'found {len(lengths)} rows for {replicas} processes'):
-            plan(0)
-        return
-    try:
-        plans = [plan(replica) for replica in range(replicas)]
-    except UserError:
-        assert len(lengths) % replicas  # single rows that do not divide evenly: there is nothing left to halve
-        return
-    assert len({len(batches) for batches in plans}) == 1
-    assert every_row_once([rows for batches in plans for rows in batches], len(lengths))
-    for rows in (rows for batches in plans for rows in batches):
+@given(lengths=LENGTHS, batch_size=st.integers(1, 40), parts=st.integers(2, 6), tokens=st.booleans())
+def test_the_parts_of_an_update(lengths, batch_size, parts, tokens):
+    steps = plan_steps(lengths, batch_size, parts, in_tokens=tokens, rng=np.random.default_rng(5), window=2)
+    assert all(len(step) == parts and len(step[0]) for step in steps)
+    assert every_row_once([rows for step in steps for rows in step], len(lengths))
+    for rows in (rows for step in steps for rows in step if len(rows)):
         cost = len(rows) * np.array(lengths)[rows].max() if tokens else len(rows)
-        assert len(rows) and (cost <= batch_size or len(rows) == 1)
+        assert cost <= batch_size or len(rows) == 1
+    short = [step for step in steps if not tokens and sum(map(len, step)) < parts * batch_size]
+    assert len(short) <= 1  # only the last of the data
 
 
-def test_two_processes_see_the_rows_of_one_with_a_double_batch():
-    lengths = np.random.default_rng(2).integers(1, 50, 64)
-    halves = [
-        plan_batches(lengths, 4, window=0, rng=np.random.default_rng(9), replica_id=i, num_replicas=2) for i in (0, 1)
-    ]
-    whole = plan_batches(lengths, 8, window=0, rng=np.random.default_rng(9))
-    for left, right, both in zip(*halves, whole, strict=True):
-        assert [*left, *right] == both.tolist()
+@pytest.mark.parametrize('parts', [2, 4])
+@pytest.mark.parametrize('window', [0, 3])
+def test_the_rows_of_an_update_do_not_depend_on_its_parts(parts, window):
+    lengths = np.random.default_rng(2).integers(1, 50, 133)
+    steps = plan_steps(lengths, 16 // parts, parts, window=window, rng=np.random.default_rng(9))
+    whole = plan_batches(lengths, 16, window=window, rng=np.random.default_rng(9))
+    assert [sorted(np.concatenate(step)) for step in steps] == [sorted(rows) for rows in whole]
+
+
+@pytest.mark.parametrize('replicas', [1, 2, 3])
+@pytest.mark.parametrize('accumulation', [1, 2])
+def test_processes_read_every_row_once_in_each_epoch(replicas, accumulation):
+    for size in range(1, 51):
+        data = SimpleNamespace(lengths=np.random.default_rng(size).integers(1, 20, size))
+        streams = [
+            list(
+                BatchStream(
+                    data,
+                    lambda rows: [rows],
+                    4,
+                    epochs=2,
+                    seed=size,
+                    replica_id=i,
+                    num_replicas=replicas,
+                    accumulation=accumulation,
+                )
+            )
+            for i in range(replicas)
+        ]
+        assert len({len(batches) for batches in streams}) == 1
+        for epoch in (0, 1):
+            counted = [b.parts for batches in streams for b in batches if b.epoch == epoch]
+            assert all(len(parts) == accumulation for parts in counted)
+            rows = [part.rows for parts in counted for part in parts if part.counted]
+            assert every_row_once(rows, size)
+        for together in zip(*streams, strict=True):
+            real = sum(len(part.rows) for batch in together for part in batch.parts if part.counted)
+            assert {batch.step_rows for batch in together} == {real}
+            assert all(len(part.rows) == 1 for batch in together for part in batch.parts if not part.counted)
+            assert {str(batch.position) for batch in together} == {str(together[0].position)}
+            assert sum(b.real_tokens for b in together) == sum(
+                data.lengths[part.rows].sum() for b in together for part in b.parts if part.counted
+            )
 
 
 @given(rows=st.lists(st.lists(st.integers(-9, 99), max_size=9), max_size=7), width=st.none() | st.integers(0, 12))
@@ -225,6 +248,8 @@ def test_impossible_sizes():
     with pytest.raises(ValueError, match='batch_size 0'):
         plan_batches([1], 0, shuffle=False)
     with pytest.raises(ValueError, match='replica_id 2'):
-        plan_batches([1], 1, shuffle=False, replica_id=2, num_replicas=2)
+        stream(replica_id=2, num_replicas=2)
+    with pytest.raises(ValueError, match='parts 0'):
+        plan_steps([1], 1, 0, shuffle=False)
     with pytest.raises(UserError, match='random seed -1'):
         stream(seed=-1)
