@@ -72,10 +72,11 @@ def our_outputs(folder, ids, types, positions, mask):
     from ernie.config import ErnieConfig
     from ernie.model.ernie import ErnieModel
     from propeller import graph
+    from propeller.session import Session
 
     tensors = open_model(folder)
     config = ErnieConfig(tensors.config)
-    session = graph.Session(seed=0)
+    session = Session(seed=0)
     feeds = [
         graph.Feed(n, (-1, -1), 'float32' if n == 'mask' else 'int64') for n in ('ids', 'types', 'positions', 'mask')
     ]

@@ -47,15 +47,17 @@ WIDTHS = (257, 384, 129)
 def small_training_program():
     """A session and a training program of two matrices, AdamW included: about 1.8 MB a checkpoint."""
     from propeller import graph
+    from propeller.session import Session
+    from propeller.update import minimize
 
     def build(x):
         for i, shape in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
             x = graph.paddle.matmul(x, graph.parameter(f'layer_{i}.w_0', shape, graph.constant(0)))
         loss = (x * x).mean()
-        graph.minimize(loss, lambda step: 0.001)
+        minimize(loss, lambda step: 0.001)
         return loss
 
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
     program = session.build([graph.Feed('x', (-1, WIDTHS[0]), 'float32')], build)
     session.initialize(program)
     return session, program

@@ -5,9 +5,9 @@ The 2019 linear schedule decays from step 0, not from the end of the warm-up, so
 default because all published results were made that way.
 """
 
-from propeller import graph
 from propeller.errors import UsageError
 from propeller.log import get_logger
+from propeller.update import minimize
 
 log = get_logger(__name__)
 
@@ -91,4 +91,4 @@ def optimization(
     """
     settings = (scheduler, learning_rate, warmup_steps, num_train_steps, decay_without_warmup)
     log.info(describe_schedule(*settings))
-    graph.minimize(loss, learning_rate_schedule(*settings), weight_decay, decays, clip_norm or None)
+    minimize(loss, learning_rate_schedule(*settings), weight_decay, decays, clip_norm or None)

@@ -9,7 +9,8 @@ import pytest
 from ernie.metrics.reading import evaluate, load_predictions, load_truth
 from ernie.reader.squad_json import read_squad
 from propeller.errors import UsageError, UserError
-from propeller.graph import Feed, Session
+from propeller.graph import Feed
+from propeller.session import Session
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, flags, messages, records, write_model
 from tests.ernie.tiny_reading import MRC_SETTINGS, qa, run_mrc, squad, write_json, write_puzzles

@@ -248,7 +248,7 @@ class Executor:
     """An engine for `Prediction` over the folder's own graph."""
 
     def __init__(self, folder):
-        from propeller.graph import Session
+        from propeller.session import Session
         from propeller.train.model import build_model_spec
         from propeller.types import RunMode
 

@@ -16,7 +16,7 @@ class Evaluator:
 
     Args:
         args: the flags.
-        session: `propeller.graph.Session`.
+        session: `propeller.session.Session`.
         task: `Task`.
         record: function (phase, step, epoch, values), called for each scored set.
         report_folder: where the per-class reports go.

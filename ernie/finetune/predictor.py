@@ -13,7 +13,7 @@ class Predictor:
     """Runs a task's graph without dropout over rows, sharing the parameters of its session.
 
     Args:
-        session: `propeller.graph.Session`.
+        session: `propeller.session.Session`.
         task: `Task`.
         batch_size, in_tokens: see `propeller.data.batching.plan_batches`.
     """

@@ -20,8 +20,8 @@ from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.data.prefetch import prefetch
 from propeller.errors import bad_input
-from propeller.graph import Session
 from propeller.log import get_logger
+from propeller.session import Session
 from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state, restore_training, save_checkpoint
 from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, train_loop

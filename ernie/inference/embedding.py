@@ -20,9 +20,9 @@ from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.errors import UsageError, UserError, bad_input
-from propeller.graph import Session
 from propeller.log import get_logger
 from propeller.progress import progress
+from propeller.session import Session
 from propeller.storage.folders import whole_folder
 from propeller.storage.npy import ArrayWriter
 from propeller.train.loop import evaluation_pass
@@ -39,7 +39,7 @@ class Embedder:
     """The encoder as a source of vectors.
 
     Args:
-        session: `propeller.graph.Session`.
+        session: `propeller.session.Session`.
         config: `ErnieConfig`.
         pooling: one of `POOLINGS`. 'pooled' is the model's own pooled output, made of its last layer; the others are
             made of `layer`.

@@ -52,7 +52,7 @@ class ExecutorEngine(Engine):
     """Paddle's executor: the slowest engine, and the reference for the others.
 
     Args:
-        session: `propeller.graph.Session`.
+        session: `propeller.session.Session`.
         program: of this session, without optimizer.
         outputs: list of values of the program.
     """
@@ -66,7 +66,7 @@ class ExecutorEngine(Engine):
 
     @classmethod
     def open(cls, folder, precision, threads, device):
-        from propeller.graph import Session
+        from propeller.session import Session
 
         session = Session(device is not None, seed=0, device=device or 0)
         program = session.load_exported(folder)
@@ -88,7 +88,7 @@ class PredictorEngine(Engine):
 
     @classmethod
     def open(cls, folder, precision, threads, device):
-        from propeller.graph import ExportedModel
+        from propeller.exported import ExportedModel
 
         bf16 = precision == 'bf16'
         if bf16 and not knows_bf16():

@@ -15,9 +15,9 @@ from ernie.inference.folder import INFERENCE, to_json
 from ernie.inference.predict import tokenized_rows
 from propeller.compare import check_outputs
 from propeller.errors import UserError, bad_input
-from propeller.graph import Session
 from propeller.log import get_logger
 from propeller.progress import progress
+from propeller.session import Session
 from propeller.storage.folders import whole_folder
 from propeller.train.model import build_model_spec
 from propeller.types import RunMode

@@ -270,10 +270,11 @@ class BatchStream:
             UserError: the position belongs to other data or other settings; names them, with both values.
         """
         expected = self._position(0, 0)
+        position = {**_ADDED, **position}
         for key in sorted(expected.keys() - {'epoch', 'batch'}):
-            if position.get(key, _ADDED.get(key)) != expected[key]:
+            if position.get(key) != expected[key]:
                 raise UserError(
-                    f'found a data position made with {key} {position.get(key, _ADDED.get(key))}, expected {key} {expected[key]}. '
+                    f'found a data position made with {key} {position.get(key)}, expected {key} {expected[key]}. '
                     f'Resume with the data and settings that the checkpoint was made with.'
                 )
         epoch, batch = operator.index(position['epoch']), operator.index(position['batch'])

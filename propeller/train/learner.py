@@ -9,8 +9,9 @@ from propeller import summary
 from propeller.data.dataset import Dataset
 from propeller.data.prefetch import prefetch
 from propeller.errors import UserError
-from propeller.graph import Feed, Session, cuda_devices
+from propeller.graph import Feed, cuda_devices
 from propeller.log import get_logger
+from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook

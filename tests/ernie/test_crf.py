@@ -10,6 +10,7 @@ from ernie.label_decoding import best_labels, label_probabilities
 from ernie.model.crf import crf_negative_log_likelihood
 from propeller import graph
 from propeller.graph import paddle
+from propeller.session import Session
 
 LABELS = 3
 SHAPES = [(3, 7), (1, 1), (4, 2), (5, 5)]
@@ -65,7 +66,7 @@ def loss():
         rows = crf_negative_log_likelihood(emissions, labels, mask, weights)
         return [rows, *paddle.static.gradients([rows.sum()], [emissions, weights])]
 
-    session = graph.Session(False, 0)
+    session = Session(False, 0)
     program = session.build(feeds, build)
     session.initialize(program)
 

@@ -16,7 +16,7 @@ from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
 from ernie.reader.tokenized_set import collect
 from propeller.errors import UsageError, UserError
-from propeller.graph import Session
+from propeller.session import Session
 from propeller.storage import write_safetensors
 from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 

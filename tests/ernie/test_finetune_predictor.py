@@ -11,7 +11,7 @@ from ernie.finetune.classifier import ErnieClassifier, feeds
 from ernie.finetune.flags import build_parser
 from ernie.finetune.predictor import Predictor
 from ernie.tokenization import FullTokenizer
-from propeller.graph import Session
+from propeller.session import Session
 from propeller.train.model import build_model_spec
 from propeller.types import HParams, RunMode
 from tests.ernie.tiny_model import (

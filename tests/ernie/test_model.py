@@ -12,6 +12,7 @@ from ernie.config import ErnieConfig
 from ernie.model.ernie import ErnieModel
 from ernie.model.heads import classification_head
 from propeller import graph
+from propeller.session import Session
 
 B, T, H, A, V, TYPES, POSITIONS, TASKS = 3, 7, 12, 3, 31, 4, 9, 5
 LENGTHS = [7, 1, 4]
@@ -44,7 +45,7 @@ def batch():
 
 def build(config, outputs, seed=5, training=False, feeds=FEEDS, weight_sharing=True):
     """(session, program) whose outputs are `outputs(model)`; every parameter is random, biases and norms too."""
-    session = graph.Session(seed=seed)
+    session = Session(seed=seed)
 
     def build_fn(ids, positions, types, tasks, mask, *others):
         settings = {'training': training, 'weight_sharing': weight_sharing}

@@ -7,6 +7,7 @@ from ernie.optimization import SCHEDULERS, decays, describe_schedule, learning_r
 from propeller import graph
 from propeller.errors import UsageError
 from propeller.graph import F, paddle
+from propeller.session import Session
 
 BASE = 5e-5
 
@@ -168,7 +169,7 @@ def adamw64(rate, clip_norm, scale):
 
 
 def adamw_graph(settings, clip_norm, scale):
-    session = graph.Session(seed=0)
+    session = Session(seed=0)
 
     def build(x, y):
         with graph.parameter_rules(frozen=lambda n: n == FROZEN, rate=lambda n: HEAD_SHARE if n == 'head_w' else 1.0):

@@ -10,21 +10,23 @@ import pytest
 from propeller import graph
 from propeller.errors import UserError
 from propeller.graph import F
+from propeller.session import Session
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.folders import recover, whole_folder
 from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training, save_checkpoint
+from propeller.update import minimize
 
 
 @pytest.fixture
 def trained():
     """A session and a training program of one 3 x 2 layer after two updates."""
-    session = graph.Session(seed=5)
+    session = Session(seed=5)
 
     def build(x):
         weight = graph.parameter('w', [3, 2], graph.truncated_normal(0.5))
         bias = graph.parameter('b', [2], graph.constant(0.25))
         loss = F.linear(x, weight, bias).square().mean()
-        graph.minimize(loss, lambda step: 0.1 / (step + 1))
+        minimize(loss, lambda step: 0.1 / (step + 1))
         return loss
 
     program = session.build([graph.Feed('x', (-1, 3), 'float32')], build)

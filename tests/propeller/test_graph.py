@@ -8,7 +8,10 @@ import pytest
 from propeller import graph
 from propeller.environment import is_amd, keep_memory, prepare_cpu
 from propeller.errors import UserError
+from propeller.exported import ExportedModel
 from propeller.graph import F, paddle
+from propeller.session import Session
+from propeller.update import minimize
 
 X = graph.Feed('x', (-1, 4), 'float32')
 
@@ -18,11 +21,11 @@ def layer(x, width=3, std=0.2):
 
 
 def test_programs_share_parameters_by_name():
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
 
     def train(x):
         loss = layer(x).square().mean()
-        graph.minimize(loss, lambda step: 0.1)
+        minimize(loss, lambda step: 0.1)
         return loss
 
     training = session.build([X], train)
@@ -38,7 +41,7 @@ def test_programs_share_parameters_by_name():
 
 
 def test_one_name_is_one_parameter():
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
     program = session.build([X], lambda x: [layer(x), layer(x)])
     session.initialize(program)
     a, b = session.run(program, [np.ones((2, 4), np.float32)], program.outputs)
@@ -48,7 +51,7 @@ def test_one_name_is_one_parameter():
 
 def test_seed_decides_initial_values_and_dropout():
     def run(seed):
-        session = graph.Session(seed=seed)
+        session = Session(seed=seed)
         program = session.build([X], lambda x: F.dropout(layer(x, 200), 0.5))
         session.initialize(program)
         return session.run(program, [np.ones((2, 4), np.float32)], [program.outputs])[0]
@@ -58,7 +61,7 @@ def test_seed_decides_initial_values_and_dropout():
 
 
 def test_truncated_normal_is_cut_at_two_deviations():
-    session = graph.Session(seed=2)
+    session = Session(seed=2)
     program = session.build([X], lambda x: layer(x, 5000, std=0.3))
     session.initialize(program)
     w = session.read('w')
@@ -69,7 +72,7 @@ def test_truncated_normal_is_cut_at_two_deviations():
 
 
 def test_random_state_survives_json():
-    session = graph.Session(seed=9)
+    session = Session(seed=9)
     program = session.build([X], lambda x: F.dropout(x, 0.5))
     x = np.ones((20, 4), np.float32)
     session.run(program, [x], [program.outputs])
@@ -82,7 +85,7 @@ def test_random_state_survives_json():
 
 
 def test_write_refuses_another_shape_and_unknown_names():
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
     program = session.build([X], lambda x: layer(x))
     session.initialize(program)
     with pytest.raises(UserError, match=r'w: found shape \[4, 2\], expected \[4, 3\]'):
@@ -92,21 +95,21 @@ def test_write_refuses_another_shape_and_unknown_names():
 
 
 def test_export_equals_the_graph_and_takes_any_batch(tmp_path):
-    session = graph.Session(seed=6)
+    session = Session(seed=6)
     program = session.build([X], lambda x: [x, F.softmax(layer(x))])
     session.initialize(program)
     inputs, output = [program.outputs[0]], program.outputs[1]
     x = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)
     session.export_inference(program, inputs, [output], str(tmp_path), [x])
     expected = session.run(program, [x[:3]], [output])[0]
-    np.testing.assert_allclose(graph.ExportedModel(str(tmp_path)).run([x[:3]])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(ExportedModel(str(tmp_path)).run([x[:3]])[0], expected, atol=1e-6)
 
 
 def test_export_that_differs_is_refused(tmp_path, monkeypatch):
-    session = graph.Session(seed=6)
+    session = Session(seed=6)
     program = session.build([X], lambda x: [x, layer(x)])
     session.initialize(program)
-    monkeypatch.setattr(graph.ExportedModel, 'run', lambda self, arrays: [np.zeros((2, 3), np.float32)])
+    monkeypatch.setattr(ExportedModel, 'run', lambda self, arrays: [np.zeros((2, 3), np.float32)])
     with pytest.raises(UserError, match='output 0 of the exported model differs'):
         sample = [np.ones((2, 4), np.float32)]
         session.export_inference(program, program.outputs[:1], program.outputs[1:], str(tmp_path), sample)
@@ -115,7 +118,7 @@ def test_export_that_differs_is_refused(tmp_path, monkeypatch):
 @pytest.mark.skipif(bool(graph.cuda_devices()), reason='a GPU is here')
 def test_gpu_without_gpu_is_one_clear_error():
     with pytest.raises(UserError, match='--use_cuda false'):
-        graph.Session(use_cuda=True)
+        Session(use_cuda=True)
 
 
 def test_processor_settings(tmp_path):

@@ -9,9 +9,11 @@ import pytest
 import propeller.paddle as propeller
 from propeller import graph
 from propeller.errors import UserError
-from propeller.graph import ExportedModel, F
+from propeller.exported import ExportedModel
+from propeller.graph import F
 from propeller.storage import open_tensors
 from propeller.train.metrics import MSE, Mean
+from propeller.update import minimize
 
 ROWS, WIDTH = 37, 3
 TRUE_WEIGHT = np.array([[0.5], [-1.0], [2.0]], np.float32)
@@ -30,7 +32,7 @@ class Line(propeller.train.Model):
         return F.mse_loss(predictions, label)
 
     def backward(self, loss):
-        graph.minimize(loss, lambda step: 0.05, clip_norm=1.0)
+        minimize(loss, lambda step: 0.05, clip_norm=1.0)
 
     def metrics(self, predictions, label):
         return {'mse': MSE(label, predictions)}

@@ -1,0 +1,268 @@
+"""The processes of one job: who am I, and how do all of them come to know what each of them knows.
+
+A launcher (`finetune_launch.py`, or Paddle's own) starts the processes and describes the job in their environment.
+Paddle makes the connections: gloo on processors, NCCL on GPUs.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import re
+import time
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from propeller.errors import UserError
+
+LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
+_TIME_LIMIT = 'PADDLE_LAUNCH_TIMEOUT'
+_MEETINGS = 'propeller/meetings'
+
+
+class LostPeerError(UserError):
+    """Another process of the job ended, or cannot be reached any more."""
+
+    exit_code = LOST_PEER_EXIT_CODE
+
+
+class Place(NamedTuple):
+    """Where a process stands in its job.
+
+    Attributes:
+        rank: number of the process, 0 .. size - 1. The one with rank 0 writes logs and files.
+        size: processes of the job.
+        local_rank: number of the process on its machine.
+        local_size: processes on this machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+
+def place_of(environ):
+    """The `Place` that a launcher's environment describes.
+
+    Args:
+        environ: mapping with `PADDLE_TRAINERS_NUM`, `PADDLE_TRAINER_ID`, `PADDLE_TRAINER_ENDPOINTS` (`address:port`,
+            joined by commas) and `PADDLE_CURRENT_ENDPOINT`; without the first, the process is alone.
+    Raises:
+        UserError: the environment contradicts itself; names the variable.
+    """
+    size = _number(environ, 'PADDLE_TRAINERS_NUM', '1', 1)
+    if size == 1:
+        return Place()
+    rank = _number(environ, 'PADDLE_TRAINER_ID', '', 0)
+    if rank >= size:
+        raise UserError(f'PADDLE_TRAINER_ID {rank}: expected a number below PADDLE_TRAINERS_NUM {size}.')
+    endpoints = [part.strip() for part in environ.get('PADDLE_TRAINER_ENDPOINTS', '').split(',') if part.strip()]
+    if len(set(endpoints)) != size:
+        raise UserError(
+            f'PADDLE_TRAINER_ENDPOINTS: found {len(set(endpoints))} addresses, expected {size} different ones, '
+            f'one for each process (PADDLE_TRAINERS_NUM).'
+        )
+    own = environ.get('PADDLE_CURRENT_ENDPOINT', endpoints[rank])
+    if own != endpoints[rank]:
+        raise UserError(f'PADDLE_CURRENT_ENDPOINT {own}: expected {endpoints[rank]}, number {rank} of all endpoints.')
+    machine = own.rpartition(':')[0]
+    neighbours = [endpoint for endpoint in endpoints if endpoint.rpartition(':')[0] == machine]
+    return Place(rank, size, neighbours.index(own), len(neighbours))
+
+
+def _number(environ, name, default, least):
+    text = environ.get(name, default)
+    if not re.fullmatch(r'\d{1,6}', text) or int(text) < least:
+        raise UserError(f'{name} {text!r}: expected a whole number of at least {least}, as a launcher sets it.')
+    return int(text)
+
+
+class World:
+    """The processes of this job, connected.
+
+    Args:
+        place: `Place` of this process.
+        device: Paddle's place for the data of `gather`.
+    """
+
+    def __init__(self, place, device=None):
+        self.rank, self.size, self.local_rank, self.local_size = place
+        self._device = device
+        self._met = 0
+
+    @property
+    def first(self):
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def gather(self, arrays):
+        """What every process gave, known to all.
+
+        Args:
+            arrays: list of numpy arrays of numbers, as many and as large as this process likes.
+        Returns:
+            list, by rank, of lists of arrays.
+        Raises:
+            LostPeerError: another process has ended.
+        """
+        if self.size == 1:
+            return [list(arrays)]
+        return [_unpacked(content) for content in self._gather_bytes(_packed(arrays))]
+
+    def share(self, value):
+        """A JSON-able value as the first process has it, for all. Raises `LostPeerError`."""
+        own = json.dumps(value).encode() if self.first else b''
+        return json.loads(self._gather_bytes(own)[0]) if self.size > 1 else value
+
+    def meet(self):
+        """Go on when all processes have come here, however long that takes.
+
+        gloo gives up after 30 seconds. What takes one process longer than another (reading, saving, a slow disk) must
+        therefore end before a collective operation begins; the store through which the processes met has patience.
+
+        Raises:
+            LostPeerError: the store is gone, and with it the first process.
+        """
+        if self.size == 1:
+            return
+        self._met += 1
+        pause = 0.0
+        try:
+            arrived = self._store.add(_MEETINGS, 1)
+            while arrived < self.size * self._met:
+                time.sleep(pause)
+                pause = min(pause + 0.0002, 0.02)
+                arrived = self._store.add(_MEETINGS, 0)
+        except RuntimeError as e:
+            raise lost_peer(self, e) from e
+
+    @functools.cached_property
+    def _store(self):
+        from propeller.graph import paddle
+
+        return paddle.base.core.create_or_get_global_tcp_store()
+
+    @contextlib.contextmanager
+    def one_by_machine(self):
+        """The block runs in the first process of each machine before it runs in the others, which then find what it
+        left on the disk.
+        """
+        if self.local_rank:
+            self.meet()
+        yield
+        if not self.local_rank:
+            self.meet()
+
+    def _gather_bytes(self, content):
+        from propeller.graph import paddle
+
+        self.meet()
+        try:
+            with paddle.base.dygraph.guard(self._device):
+                lengths = self._all_gather(np.array([len(content)], np.int64))
+                longest = max(int(length[0]) for length in lengths)
+                if not longest:
+                    return [b''] * self.size
+                padded = np.zeros(longest, np.uint8)
+                padded[: len(content)] = np.frombuffer(content, np.uint8)
+                parts = self._all_gather(padded)
+        except RuntimeError as e:
+            raise lost_peer(self, e) from e
+        return [part[: int(length[0])].tobytes() for part, length in zip(parts, lengths, strict=True)]
+
+    @staticmethod
+    def _all_gather(array):
+        from propeller.graph import paddle
+
+        parts = []
+        paddle.distributed.all_gather(parts, paddle.to_tensor(array))
+        return [part.numpy() for part in parts]
+
+
+_worlds = {}
+
+
+def join(use_cuda=False):
+    """The `World` of this process: alone, or connected with the processes that its environment names.
+
+    Paddle connects a process once; later calls give the same world. Must come before Paddle's static mode is entered
+    the first time.
+
+    Raises:
+        UserError: the environment contradicts itself, or the other processes cannot be reached in time.
+    """
+    place = place_of(os.environ)
+    if place.size == 1:
+        return World(place)
+    if use_cuda not in _worlds:
+        _worlds[use_cuda] = World(place, _connect(place, use_cuda))
+    return _worlds[use_cuda]
+
+
+def _connect(place, use_cuda):
+    from propeller.graph import paddle
+
+    os.environ.setdefault('PADDLE_DISTRI_BACKEND', 'nccl' if use_cuda else 'gloo')
+    os.environ.setdefault('FLAGS_stop_check_timeout', os.environ.get(_TIME_LIMIT, '900'))
+    paddle.disable_static()
+    try:
+        # It prints its settings and advice on the number of threads, which are chosen already.
+        quiet = io.StringIO()
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            paddle.distributed.init_parallel_env()
+    except (RuntimeError, ValueError) as e:
+        meeting = os.environ.get('PADDLE_MASTER') or os.environ['PADDLE_TRAINER_ENDPOINTS'].split(',')[0]
+        raise UserError(
+            f'process {place.rank} of {place.size} found no way to the others through {meeting} ({_reason(e)}). '
+            f'Check that all of them were started, and that this address can be reached from each machine.'
+        ) from e
+    if use_cuda:
+        return paddle.CUDAPlace(paddle.distributed.ParallelEnv().device_id)
+    return paddle.CPUPlace()
+
+
+def is_lost_peer(error):
+    """Whether an error of Paddle says that a connection broke. gloo often gives no more than `std::exception`."""
+    text = str(error).lower()
+    return any(word in text for word in ('gloo', 'nccl', 'connection', 'std::exception', 'socket', 'peer'))
+
+
+def lost_peer(world, error):
+    """What an error in the middle of a collective operation means, as a `LostPeerError`."""
+    return LostPeerError(
+        f'process {world.rank} of {world.size}: another process of the job ended, or the connection to it broke '
+        f'({_reason(error)}). Its log tells why.'
+    )
+
+
+def _reason(error):
+    return ' '.join(str(error).split())[-200:] or type(error).__name__
+
+
+# ---------------------------------------------------------------- arrays as bytes
+
+
+def _packed(arrays):
+    arrays = [np.ascontiguousarray(array) for array in arrays]
+    if not arrays:
+        return b''
+    header = json.dumps([[array.dtype.str, list(array.shape)] for array in arrays]).encode()
+    return b''.join([len(header).to_bytes(8, 'little'), header, *(array.tobytes() for array in arrays)])
+
+
+def _unpacked(content):
+    if not content:
+        return []
+    end = 8 + int.from_bytes(content[:8], 'little')
+    arrays = []
+    for kind, shape in json.loads(content[8:end]):
+        count = int(np.prod(shape, dtype=np.int64))
+        array = np.frombuffer(content, np.dtype(kind), count, end).reshape(shape)
+        arrays.append(array.copy())
+        end += array.nbytes
+    return arrays

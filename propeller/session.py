@@ -1,0 +1,200 @@
+"""Building and running programs: one scope of variables, one executor."""
+
+import contextlib
+import os
+import random
+import warnings
+
+from propeller import graph
+from propeller.compare import check_outputs
+from propeller.distribution import Place, World, is_lost_peer, lost_peer
+from propeller.errors import UsageError, UserError
+from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
+from propeller.graph import Feed, Program, np, paddle, require_cuda
+from propeller.train.precision import TYPE_NAMES
+from propeller.update import Plan, run_update
+
+
+class Session:
+    """One set of variables and an executor: programs built here share parameters by name.
+
+    Args:
+        use_cuda: run on a GPU.
+        seed: seed of parameter initialisation and of dropout; None draws one (see attribute `seed`).
+        device: number of the GPU; None: the one that the launcher gave to this process, or the first.
+        precision: `fp32`; `bf16` or `fp16` for matrix products in half precision. Parameters, optimizer, softmax, norms
+            and losses stay in float32.
+        world: `propeller.distribution.World` when the processes of a job train together; None: this one is alone.
+    Raises:
+        UserError: `use_cuda` without a usable GPU.
+        UsageError: `fp16` without a GPU.
+    """
+
+    def __init__(self, use_cuda=False, seed=None, device=None, precision='fp32', world=None):
+        if use_cuda:
+            require_cuda()
+        if precision == 'fp16' and not use_cuda:
+            raise UsageError('half precision fp16 needs a GPU: on a processor use --precision bf16, or fp32.')
+        self.world, self.precision = world or World(Place()), precision
+        paddle.enable_static()
+        drawn = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
+        self.seed = self.world.share(drawn)
+        paddle.seed(self.seed)
+        if device is None:
+            device = paddle.distributed.ParallelEnv().device_id if self.world.size > 1 else 0
+        self.place = paddle.CUDAPlace(device) if use_cuda else paddle.CPUPlace()
+        self.scope = paddle.static.Scope()
+        self.executor = paddle.static.Executor(self.place)
+
+    def build(self, feeds, build_fn, parts=1, loss_scale=None):
+        """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
+
+        Args:
+            feeds: list of `Feed`.
+            build_fn: the build function.
+            parts: batches that one process computes for an update.
+            loss_scale: `propeller.train.precision.LossScale` for an update in half precision.
+        """
+        program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
+        program.plan = Plan(self.world.size, parts, loss_scale)
+        token = graph.begin(program)
+        half = self.precision != 'fp32'
+        cast = paddle.amp.auto_cast(half, dtype=TYPE_NAMES.get(self.precision, 'float16'), level='O1')
+        try:
+            with paddle.static.program_guard(program.main, program.startup), paddle.utils.unique_name.guard():
+                program.inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
+                with cast if half else contextlib.nullcontext():
+                    program.outputs = build_fn(*program.inputs)
+        finally:
+            graph.end(token)
+        return program
+
+    def initialize(self, program):
+        """Give every variable of `program` its initial value. Other programs must not be initialised afterwards."""
+        with paddle.static.scope_guard(self.scope):
+            if program.training and program.update.startup:
+                # It knows the parameters too, but not their initial values: those come after it.
+                self.executor.run(program.update.startup)
+            self.executor.run(program.startup)
+
+    def run(self, program, arrays, fetch_list):
+        """Run `program` once. arrays: one per feed, in order. Returns a numpy array per fetched value."""
+        feed = {f.name: array for f, array in zip(program.feeds, arrays, strict=True)}
+        return self._execute(program.main, feed, fetch_list)
+
+    def run_update(self, program, fetch_list):
+        """Run the second half of an update that has several parts; see `propeller.update`."""
+        return self._execute(program.update.main, {}, fetch_list)
+
+    def _execute(self, main, feed, fetch_list):
+        # The executor looks for the learning rate in the global scope, whatever scope it is given.
+        with paddle.static.scope_guard(self.scope):
+            try:
+                return self.executor.run(main, feed=feed, fetch_list=list(fetch_list))
+            except RuntimeError as e:
+                if self.world.size > 1 and is_lost_peer(e):
+                    raise lost_peer(self.world, e) from e
+                raise
+
+    def step(self, program, arrays, fetch_list):
+        """One update from one batch: like `run`, then the schedule moves on."""
+        return run_update(self, program, [(arrays, True)], fetch_list).fetched[0]
+
+    def learning_rate(self, program):
+        """The rate that the next update will use."""
+        return program.update.schedule()
+
+    def updates_done(self, program):
+        """Number of updates that the schedule has seen."""
+        return program.update.schedule.last_epoch
+
+    def set_updates_done(self, program, steps):
+        """Put the schedule where `steps` updates leave it."""
+        program.update.schedule.move_to(steps)
+
+    def dropout_apart(self):
+        """From here on each process draws other random numbers; until here all have drawn the same."""
+        if self.world.rank:
+            paddle.seed((self.seed + 1_000_003 * self.world.rank) % 2**31)
+
+    def read(self, name):
+        """A copy of variable `name` as a numpy array."""
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise KeyError(name)
+        return np.array(variable.get_tensor())
+
+    def write(self, name, array):
+        """Set variable `name`; shape and type must be those it has."""
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise KeyError(name)
+        tensor = variable.get_tensor()
+        if list(tensor.shape()) != list(array.shape):
+            raise UserError(f'{name}: found shape {list(array.shape)}, expected {list(tensor.shape())}.')
+        tensor.set(np.ascontiguousarray(array), self.place)
+
+    def export_inference(self, program, inputs, outputs, folder, sample, tolerance=1e-4):
+        """Write Paddle's inference model (`model.json`, `model.pdiparams`) and prove that it gives the same numbers.
+
+        Args:
+            program: where `inputs` and `outputs`, lists of graph values, belong to.
+            folder: existing folder to write to.
+            sample: list of arrays for `inputs`, a real batch.
+            tolerance: largest allowed difference from the executor.
+        Raises:
+            UserError: the exported model differs from the program on the sample.
+        """
+        prefix = os.path.join(folder, 'model')
+        with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            paddle.static.save_inference_model(prefix, inputs, outputs, self.executor, program=program.main)
+        feed = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
+        with paddle.static.scope_guard(self.scope):
+            expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
+        check_outputs(folder, expected, ExportedModel(folder).run(sample), tolerance)
+
+    def load_exported(self, folder):
+        """The inference model in `folder` as a `Program` of this session; its `outputs` are the list of its results.
+
+        Raises:
+            UserError: Paddle cannot load it.
+        """
+        check_exported(folder)
+        program = Program(None, None, [])
+        try:
+            with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                loaded = paddle.static.load_inference_model(os.path.join(folder, EXPORTED), self.executor)
+        except Exception as e:  # whatever Paddle's own code makes of damaged files
+            raise unloadable(folder, e) from e
+        program.main, names, program.outputs = loaded
+        program.feeds = [Feed(name, (), '') for name in names]
+        return program
+
+    def random_state(self):
+        """State of the generators that dropout draws from, as plain lists of integers (JSON-able)."""
+        state = {'cpu': _generator_state(paddle.get_rng_state()[0])}
+        if isinstance(self.place, paddle.CUDAPlace):
+            state['cuda'] = [_generator_state(s) for s in paddle.get_cuda_rng_state()]
+        return state
+
+    def set_random_state(self, state):
+        """Take back what `random_state` gave."""
+        paddle.set_rng_state([_restored_generator(state['cpu'])])
+        if 'cuda' in state and isinstance(self.place, paddle.CUDAPlace):
+            paddle.set_cuda_rng_state([_restored_generator(s) for s in state['cuda']])
+
+
+def _generator_state(state):
+    def plain(x):
+        return [plain(y) for y in x] if isinstance(x, (list, tuple)) else int(x)
+
+    return plain(state.__getstate__())
+
+
+def _restored_generator(plain):
+    kind = type(paddle.get_rng_state()[0])
+    state = kind.__new__(kind)
+    state.__setstate__(tuple(plain))
+    return state

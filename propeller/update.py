@@ -1,0 +1,274 @@
+"""One update of the parameters: gradients of all parts and processes, clipping, optimizer.
+
+An update may be made of several parts: batches that one process computes one after the other (accumulation), and
+batches of several processes. Each part has a weight, the number of rows or tokens that its mean loss is the mean of;
+the update then follows the gradient
+
+    g = sum_i w_i * g_i / sum_i w_i
+
+which is that of the mean loss over all rows or tokens at once, however they were divided.
+
+Gradients that are not finite change nothing: neither parameters nor moments nor counters.
+"""
+
+import math
+import warnings
+from typing import NamedTuple
+
+from propeller import graph
+from propeller.graph import np, paddle
+
+COUNTED, SCALE, STOP = '@COUNTED@', '@LOSS_SCALE@', '@STOP@'
+BUCKET_BYTES = 32 * 2**20
+
+
+class Plan(NamedTuple):
+    """How the updates of a program are made.
+
+    Attributes:
+        processes: processes that share each update.
+        parts: batches that each of them computes for it.
+        loss_scale: `propeller.train.precision.LossScale`, or None.
+    """
+
+    processes: int = 1
+    parts: int = 1
+    loss_scale: object = None
+
+    @property
+    def shared(self):
+        """Whether an update has more than one part."""
+        return self.processes * self.parts > 1
+
+
+class Update:
+    """The second half of a training program.
+
+    Attributes:
+        plan: `Plan`.
+        schedule: the learning rate over updates.
+        loss: the value that was minimised.
+        main, startup: Paddle programs that make the update after all parts; None where the program itself makes it.
+        finite: value, bool [1], whether all gradients are finite.
+        numbers: value, float32 [3]: weighted sum of the loss, sum of the weights, processes that want to stop; None
+            where an update has one part.
+    """
+
+    def __init__(self, plan, schedule, loss):
+        self.plan, self.schedule, self.loss = plan, schedule, loss
+        self.main = self.startup = self.finite = self.numbers = None
+
+
+class Schedule(paddle.optimizer.lr.LRScheduler):
+    """Paddle's scheduler interface over a pure function step -> rate."""
+
+    def __init__(self, rate):
+        self._rate = rate
+        super().__init__(learning_rate=rate(0))
+
+    def get_lr(self):
+        return float(self._rate(self.last_epoch))
+
+    def move_to(self, updates):
+        """Stand where so many updates leave it."""
+        self.last_epoch = int(updates)
+        self.last_lr = self.get_lr()
+
+
+def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=None, optimizer='adamw'):
+    """Append an optimizer to the program being built. With AdamW (beta 0.9 and 0.999, epsilon 1e-8):
+
+    p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)   (Loshchilov, Hutter 2019, algorithm 2)
+
+    Args:
+        loss: scalar value, a mean over the rows of the batch, or over what `graph.set_loss_weight` says.
+        rate: function of the number of updates done so far (int) -> learning rate (float).
+        weight_decay: decoupled decay, in units of the learning rate; AdamW only.
+        decays: name -> whether decay applies to that parameter.
+        clip_norm: gradients are scaled down so that their global norm is at most this; None for no clipping.
+        optimizer: `adamw`, or `sgd` for p <- p - lr * g.
+    """
+    program = graph.building()
+    update = program.update = Update(program.plan, Schedule(rate), loss)
+    algorithm = _algorithm(optimizer, update.schedule, weight_decay, decays)
+    with warnings.catch_warnings(), paddle.amp.auto_cast(enable=False):
+        warnings.filterwarnings('ignore', message=".*'place' interface")
+        pairs, update.numbers = _gradients(program, update)
+        if update.plan.parts > 1:
+            _accumulate_then(program, update, pairs, lambda sums: _apply(update, sums, clip_norm, algorithm))
+        else:
+            _apply(update, pairs, clip_norm, algorithm)
+
+
+def _algorithm(name, schedule, weight_decay, decays):
+    """Function (pairs of parameter and gradient, whether to skip) that appends the optimizer."""
+
+    def adamw(pairs, skip):
+        optimizer = paddle.optimizer.AdamW(schedule, weight_decay=weight_decay, apply_decay_param_fun=decays)
+        optimizer._set_auxiliary_var('found_inf', skip)  # as Paddle's own GradScaler does
+        apply(optimizer, pairs)
+
+    def sgd(pairs, skip):
+        keep = [(p, paddle.where(skip, paddle.zeros_like(g), g)) for p, g in pairs]
+        apply(paddle.optimizer.SGD(schedule), keep)
+
+    def apply(optimizer, pairs):
+        optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
+        optimizer.apply_gradients(pairs)
+
+    return {'adamw': adamw, 'sgd': sgd}[name]
+
+
+def _gradients(program, update):
+    """Pairs of parameter and gradient, of one part, with the weight that they have in the update; and the numbers."""
+    loss, plan = update.loss, update.plan
+    weight = numbers = after = None
+    if plan.shared:
+        weight = program.loss_weight() * graph.late_input(COUNTED)
+        stop = graph.late_input(STOP)
+        numbers = paddle.concat([(loss * weight).reshape([1]), weight.reshape([1]), stop])
+        numbers.stop_gradient = True
+        weight.stop_gradient = True
+    if plan.loss_scale:
+        # The weight comes after the backward pass: before it, it would take the loss out of the range of float16.
+        scale = graph.late_input(SCALE)
+        loss, after = loss * scale.reshape([]), (1.0 / scale if weight is None else weight / scale)
+    elif weight is not None:
+        loss = loss * weight.reshape([])
+    parameters = [value for value in program.parameter_values.values() if not value.stop_gradient]
+    found = paddle.autograd.ir_backward.grad(loss, parameters)
+    pairs = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
+    return ([(p, g * after) for p, g in pairs] if after is not None else pairs), numbers
+
+
+def _accumulate_then(program, update, pairs, finish):
+    """Add gradients and numbers up in variables; `finish` them in a program of its own, which then clears them."""
+    names = [p.name for p, _ in pairs]
+    sums = [graph.variable(f'{p.name}@GRAD@', p.shape) for p, _ in pairs]
+    numbers = graph.variable('@NUMBERS@', [3])
+    for total, value in zip([*sums, numbers], [*(g for _, g in pairs), update.numbers], strict=True):
+        paddle.assign(total + value, output=total)
+    update.main, update.startup = paddle.static.Program(), paddle.static.Program()
+    with paddle.static.program_guard(update.main, update.startup):
+        parameters = [graph.variable(p.name, p.shape, program.rates[p.name], trainable=True) for p, _ in pairs]
+        sums = [graph.variable(f'{name}@GRAD@', p.shape) for name, p in zip(names, parameters, strict=True)]
+        numbers = graph.variable('@NUMBERS@', [3])
+        update.numbers = paddle.assign(numbers)
+        finish([(p, paddle.assign(g)) for p, g in zip(parameters, sums, strict=True)])
+        for total in [*sums, numbers]:
+            paddle.assign(paddle.zeros_like(total), output=total)
+
+
+def _apply(update, pairs, clip_norm, algorithm):
+    """Sum over processes, divide by the weights, clip (Pascanu et al. 2013, section 3.2), and call the optimizer."""
+    parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
+    if update.plan.processes > 1:
+        gradients, update.numbers = _summed(gradients, update.numbers)
+    square = paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
+    update.finite = paddle.isfinite(square)
+    factor, norm = None, paddle.sqrt(square)
+    if update.plan.shared:
+        weight = update.numbers[1:2]
+        factor = 1.0 / paddle.where(weight > 0, weight, paddle.ones_like(weight))  # no weight: the gradients are 0
+        norm = norm * factor
+    if clip_norm is not None:
+        clip = clip_norm / paddle.clip(norm, min=float(clip_norm))
+        factor = clip if factor is None else clip * factor
+    if factor is not None:
+        gradients = [g * factor for g in gradients]
+    algorithm(list(zip(parameters, gradients, strict=True)), paddle.logical_not(update.finite))
+
+
+def _summed(gradients, numbers):
+    """Gradients and numbers, summed over all processes; small ones travel together."""
+    values = [numbers, *gradients]
+    results = [None] * len(values)
+    for bucket in buckets([4 * math.prod(value.shape) for value in values], BUCKET_BYTES):
+        if len(bucket) == 1:
+            (i,) = bucket
+            flat = paddle.assign(values[i])
+            paddle.distributed.all_reduce(flat)
+            results[i] = flat
+            continue
+        flat = paddle.concat([values[i].reshape([-1]) for i in bucket])
+        paddle.distributed.all_reduce(flat)
+        parts = paddle.split(flat, [math.prod(values[i].shape) for i in bucket])
+        for i, part in zip(bucket, parts, strict=True):
+            results[i] = part.reshape(values[i].shape)
+    return results[1:], results[0]
+
+
+def buckets(sizes, limit):
+    """Neighbours that share one message: lists of indices, each of at most `limit` bytes or of one large element.
+
+    Args:
+        sizes: list of int, bytes of each element.
+        limit: bytes of a message.
+    """
+    groups, room = [], 0
+    for i, size in enumerate(sizes):
+        if groups and size <= room:
+            groups[-1].append(i)
+            room -= size
+        else:
+            groups.append([i])
+            room = limit - size
+    return groups
+
+
+class Outcome(NamedTuple):
+    """What an update did.
+
+    Attributes:
+        fetched: list, by part of this process, of lists of arrays.
+        finite: whether the gradients were finite; otherwise nothing has changed.
+        stop: whether any process wants to stop.
+    """
+
+    fetched: list
+    finite: bool
+    stop: bool
+
+
+def run_update(session, program, parts, fetch_list, stop=False):
+    """One update of a training program.
+
+    Args:
+        parts: list of (arrays, counted), one for each part of this process: a list of arrays, one per feed, and whether
+            its rows count.
+        fetch_list: values of the program. For its loss you get the mean over the whole update.
+        stop: whether this process wants to stop.
+    Returns:
+        `Outcome`.
+    """
+    update = program.update
+    plan, fetch_list = update.plan, list(fetch_list)
+    assert len(parts) == plan.parts, (len(parts), plan.parts)
+    scale = [np.array([plan.loss_scale.scale], np.float32)] if plan.loss_scale else []
+    sums = [update.finite, *([update.numbers] if plan.shared else [])]
+    fetched = []
+    session.world.meet()
+    for arrays, counted in parts:
+        late = []
+        if plan.shared:
+            late = [np.array([counted], np.float32), np.array([stop], np.float32)]
+        values = fetch_list if update.main else [*fetch_list, *sums]
+        fetched.append(session.run(program, [*arrays, *late, *scale], values))
+    if update.main:
+        sums = session.run_update(program, sums)
+    else:
+        fetched, sums = [values[: len(fetch_list)] for values in fetched], fetched[0][len(fetch_list) :]
+    finite = bool(sums[0].all())
+    if plan.loss_scale:
+        plan.loss_scale.update(finite)
+    if finite:
+        update.schedule.step()
+    stop = bool(stop)
+    if plan.shared:
+        loss, weight, votes = (float(x) for x in sums[1])
+        stop = votes > 0
+        for i, value in enumerate(fetch_list):
+            if value is update.loss:
+                for values in fetched:
+                    values[i] = np.asarray(loss / weight if weight else 0.0, np.float32)
+    return Outcome(fetched, finite, stop)
