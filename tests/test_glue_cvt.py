@@ -170,9 +170,9 @@ def test_a_task_whose_folder_is_absent_is_said_and_skipped(tmp_path):
     assert 'CoLA: no folder glue/CoLA, left out' in result.stdout
 
 
-def fails(result, *texts):
+def fails(result, *texts, code=1):
     """The result is one line on stderr with all `texts`."""
-    assert result.returncode == 1
+    assert result.returncode == code
     assert result.stderr.count('\n') == 1
     for text in texts:
         assert text in result.stderr
@@ -189,7 +189,8 @@ def test_no_task_folder_at_all(tmp_path):
     (tmp_path / 'empty').mkdir()
     fails(cvt(tmp_path, 'empty'), 'empty', 'CoLA', 'diagnostic')
     fails(cvt(tmp_path, 'nowhere'), 'nowhere')
-    assert cvt(tmp_path).returncode == 2
+    fails(cvt(tmp_path), 'error: the following arguments are required: glue_dir', code=2)
+    fails(cvt(tmp_path, 'empty', '--to', 'x'), 'error: unrecognized arguments: --to x', code=2)
 
 
 BAD_ROWS = {

@@ -9,7 +9,6 @@ Sources: Cui et al. 2019, "A Span-Extraction Dataset for Chinese Machine Reading
 v5); Rajpurkar et al. 2016, section 6.1; Rajpurkar et al. 2018 (unanswerable questions).
 """
 
-import argparse
 import collections
 import functools
 import re
@@ -19,6 +18,7 @@ import sys
 import numpy as np
 
 from ernie.reader.squad_json import load_json, read_squad
+from ernie.utils.args import Parser
 from propeller.errors import UserError, bad_input, one_line_errors
 from propeller.progress import progress
 
@@ -207,7 +207,7 @@ def load_truth(path):
 
 def main(argv=None):
     """Print the scores of a prediction file."""
-    parser = argparse.ArgumentParser(prog='python -m ernie.metrics.reading', description=__doc__.split('\n')[0])
+    parser = Parser(prog='python -m ernie.metrics.reading', description=__doc__.split('\n')[0])
     parser.add_argument('truth', metavar='TRUTH.json', help='SQuAD-form file with the answers')
     parser.add_argument('prediction', metavar='PREDICTION.json', help='object of question id -> answer')
     parser.add_argument('--metric', choices=METRICS, default='cmrc', help='whose definition (default: cmrc)')

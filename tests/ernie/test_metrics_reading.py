@@ -25,7 +25,7 @@ from ernie.metrics.reading import (
     squad_normalize,
     squad_scores,
 )
-from propeller.errors import UserError
+from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_reading import qa, shared_data, squad, write_json
 
 nltk = pytest.importorskip('nltk')
@@ -285,6 +285,11 @@ def test_bad_predictions(files, tmp_path, content, found):
     with pytest.raises(UserError, match=re.escape(found)) as e:
         reading.main([files[0], str(path)])
     assert str(path) in str(e.value) and 'expected' in str(e.value)
+
+
+def test_a_missing_file_is_a_usage_error(files):
+    with pytest.raises(UsageError, match=r'PREDICTION\.json\. --help lists all flags'):
+        reading.main(files[:1])
 
 
 def test_truth_without_answers(tmp_path):

@@ -4,7 +4,6 @@ The source columns are those of the GLUE benchmark's files (Wang et al. 2018). N
 split at tabs and nowhere else, so a lone quotation mark is a character of the text.
 """
 
-import argparse
 import itertools
 import math
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from any folder, whether or not it is installed
 
+from ernie.utils.args import Parser  # noqa: E402
 from propeller.errors import UserError, bad_input, one_line_errors  # noqa: E402
 
 BINARY = {'0': '0', '1': '1'}
@@ -208,7 +208,7 @@ def run_filter(choose):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='cvt.sh', description='Convert the GLUE folder for the task scripts.')
+    parser = Parser(prog='cvt.sh', description='Convert the GLUE folder for the task scripts.')
     parser.add_argument('glue_dir', type=Path, help='folder that holds CoLA/, SST-2/, MRPC/ ...')
     parser.add_argument('--out', type=Path, default=Path('glue_data_processed'), help='default: %(default)s')
     args = parser.parse_args(argv)
