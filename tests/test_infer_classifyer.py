@@ -284,6 +284,19 @@ def test_mistakes(tmp_path, room, values, error, text):
         infer(**(right | values))
 
 
+@pytest.mark.parametrize('kind', ['classify', 'tagging'])
+def test_labels_that_the_model_does_not_have(tmp_path, room, kind):
+    saved = json.loads((room.checkpoint(kind) / 'labels.json').read_text(encoding='utf-8'))
+    right = {'init_checkpoint': room.checkpoint(kind), 'predict_set': pairs(tmp_path / 'a.tsv', 3)}
+    right['save_inference_model_path'] = ''
+    number, path = saved['num_labels'], tmp_path / 'map.json'
+    with pytest.raises(UsageError, match=f'--num_labels {number + 1}: the model has {number} classes'):
+        infer(**right, num_labels=number + 1)
+    path.write_text(json.dumps(saved['label_map'] | {'I-MISC': number}))
+    with pytest.raises(UsageError, match=rf'map\.json has {number + 1} classes; the model has {number}\.'):
+        infer(**right, label_map_config=path)
+
+
 @pytest.mark.parametrize(
     ('values', 'text'),
     [

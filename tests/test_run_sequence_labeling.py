@@ -319,7 +319,7 @@ BAD = [
     ({'label_map_config': None}, UsageError, '--label_map_config is missing'),
     ({'chunk_scheme': 'BMES'}, UsageError, '--chunk_scheme BMES: expected one of IO, IOB, IOE, IOBES'),
     ({'chunk_scheme': 'IO'}, UserError, "the label 'B-PER'"),
-    ({'num_labels': 7}, UsageError, '--num_labels 7: the label map of .* has 5 labels'),
+    ({'num_labels': 7}, UsageError, '--num_labels 7: the label map of .* has 5 classes'),
     ({'test_save': 'a,b', 'do_test': True, 'test_set': 'x'}, UsageError, '--test_save names 2 files for 1 files'),
     ({'dev_set': 'nowhere.tsv'}, UserError, 'nowhere.tsv: (found )?no such file'),
     ({'init_checkpoint': 'CLASSIFIER', 'init_pretraining_params': None}, UserError, 'a checkpoint of the task'),

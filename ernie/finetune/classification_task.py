@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
+from ernie.finetune.labels import count_labels, label_names
 from ernie.finetune.saved import KINDS
 from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
@@ -35,7 +36,7 @@ class ClassificationTask(Task):
             self.loss_unit = 'squared error'
         self.label_map = self._label_map()
         self.num_labels = self._num_labels()
-        self.label_names = self._label_names()
+        self.label_names = label_names(self.label_map, self.num_labels)
         self.metric = args.metric
         if self.metric == 'simple_accuracy':  # the default stands for the task's own metric
             self.metric = DEFAULT_METRIC[self.kind]
@@ -54,18 +55,8 @@ class ClassificationTask(Task):
             if self.args.num_labels not in (None, 1):
                 raise UsageError(f'--num_labels {self.args.num_labels}: regression has 1 output.')
             return 1
-        mapped = len(set(self.label_map.values())) if self.label_map else None
-        number = self.args.num_labels or mapped or self.saved.get('num_labels') or 2
-        if mapped and number != mapped:
-            where = self.args.label_map_config or 'the checkpoint'
-            raise UsageError(f'--num_labels {number}: the label map of {where} has {mapped} classes.')
-        return number
-
-    def _label_names(self):
-        names = [str(i) for i in range(self.num_labels)]
-        for name, index in reversed((self.label_map or {}).items()):  # the first of several names for an id counts
-            names[index] = name
-        return names
+        where = self.args.label_map_config or 'the checkpoint'
+        return count_labels(self.args.num_labels, self.label_map, where, self.saved.get('num_labels'))
 
     def _class_weights(self):
         weights = self.args.class_weights

@@ -4,11 +4,20 @@ import json
 import os
 
 from ernie.checkpoint.model_folder import LABELS
+from ernie.reader.classify import label_map_fault
 from ernie.tokenization import TOKENIZERS
 from propeller.errors import bad_input
 
-TASKS = ('classification', 'sequence_labeling', 'mrc')
-KINDS = ('classify', 'regression', 'multilabel')  # of classification
+# What a user may ask for -> (task in labels.json, kind of classification or None).
+TASKS = {
+    'classification': ('classification', 'classify'),
+    'regression': ('classification', 'regression'),
+    'multilabel': ('classification', 'multilabel'),
+    'sequence_labeling': ('sequence_labeling', None),
+    'mrc': ('mrc', None),
+}
+TASK_NAMES = tuple(dict.fromkeys(name for name, _ in TASKS.values()))
+KINDS = tuple(kind for _, kind in TASKS.values() if kind)
 
 
 def read_saved_labels(folder):
@@ -36,7 +45,7 @@ def _check(path, saved):
     is_count = lambda value: type(value) is int and value >= 1  # noqa: E731
     is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
     checks = {
-        'task': (lambda value: value in TASKS, f'one of {", ".join(TASKS)}'),
+        'task': (lambda value: value in TASK_NAMES, f'one of {", ".join(TASK_NAMES)}'),
         'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}'),
         'tokenizer': (lambda value: value in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
         'num_labels': (is_count, 'a whole number from 1'),
@@ -50,3 +59,6 @@ def _check(path, saved):
     for key, (holds, expected) in checks.items():
         if key in saved and not holds(saved[key]):
             raise bad_input(path, f'{key} {saved[key]!r}', expected)
+    fault = label_map_fault(list(saved['label_map'].items())) if saved.get('label_map') else None
+    if fault:
+        raise bad_input(path, *fault)

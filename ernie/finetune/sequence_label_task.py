@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from ernie.finetune.labels import count_labels, label_names
 from ernie.finetune.model import encoder_arrays, encoder_feeds
 from ernie.finetune.sequence_label import ErnieSequenceLabel
 from ernie.finetune.setup import make_folder
@@ -33,8 +34,9 @@ class SequenceLabelTask(Task):
             kind = 'without' if self.use_crf else 'with'
             raise UsageError(f'--use_crf {self.use_crf}: found a checkpoint {kind} a CRF; leave it out.')
         self.label_map = self._label_map()
-        self.num_labels = len(self.label_map)
-        self.label_names = sorted(self.label_map, key=self.label_map.get)
+        where = args.label_map_config or 'the checkpoint'
+        self.num_labels = count_labels(args.num_labels, self.label_map, where, saved.get('num_labels'))
+        self.label_names = label_names(self.label_map, self.num_labels)
         self.types = list(dict.fromkeys(split_label(name)[1] for name in self.label_names if name != OUTSIDE))
         self.training_rows = self.label_shares = None
 
@@ -56,10 +58,6 @@ class SequenceLabelTask(Task):
         label_map = load_tag_map(path, self.scheme) if path else saved
         if saved and label_map != saved:
             raise UserError(f'{path}: found other labels than those of the checkpoint; leave out --label_map_config.')
-        number = self.args.num_labels or self.saved.get('num_labels') or len(label_map)
-        if number != len(label_map):
-            where = path or 'the checkpoint'
-            raise UsageError(f'--num_labels {number}: the label map of {where} has {len(label_map)} labels.')
         return label_map
 
     def head_hparams(self):

@@ -7,16 +7,18 @@ from types import SimpleNamespace
 from ernie.checkpoint import open_model
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.config import ErnieConfig
-from ernie.finetune.saved import read_saved_labels
+from ernie.finetune.labels import count_labels, label_names
+from ernie.finetune.saved import TASKS, read_saved_labels
 from ernie.finetune.setup import build_tokenizer
-from ernie.inference.tasks import TASKS, inference_task
+from ernie.inference.tasks import inference_task
 from ernie.reader.classify import load_label_map
 from propeller.errors import UsageError, UserError, bad_input
 
 INFERENCE = 'inference.json'
 # What a folder of 2019, without labels.json, is taken to be.
 DEFAULTS = {'max_seq_len': 128, 'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'for_cn': True, 'task_id': 0}
-_HEAD = '_cls_out_w'
+# The weight whose columns are the classes.
+_HEADS = {'classification': '_cls_out_w', 'sequence_labeling': 'cls_seq_label_out_w'}
 
 
 class ModelFolder:
@@ -24,7 +26,7 @@ class ModelFolder:
 
     Args:
         path: a checkpoint folder of any format that `ernie.checkpoint.open_model` knows, or an exported folder.
-        task: name of `TASKS` that the folder must be of; None takes what it says.
+        task: name of `ernie.finetune.saved.TASKS` that the folder must be of; None takes what it says.
         ernie_config_path, vocab_path, label_map_config: files instead of those in the folder.
         num_labels, max_seq_len, do_lower_case, tokenizer, for_cn: values instead of those in its `labels.json`.
 
@@ -77,39 +79,31 @@ class ModelFolder:
         settings = DEFAULTS | {'max_seq_len': longest} | saved | given | {'task': name}
         if settings['max_seq_len'] < 3:
             raise UsageError(f'--max_seq_len {settings["max_seq_len"]}: expected at least 3.')
-        if label_map_config:
-            settings['label_map'] = load_label_map(label_map_config)
-            settings['labels'] = sorted(settings['label_map'], key=settings['label_map'].get)
         if name == 'classification':
             settings['kind'] = kind or saved.get('kind', 'classify')
-            self._add_classes(settings, saved.get('num_labels'), given.get('num_labels'), label_map_config)
         elif not saved:
             raise UserError(f'{self.path}: found no {LABELS}, expected what a checkpoint of the task {task} has.')
+        if name in _HEADS:
+            model = self._outputs(name) or saved.get('num_labels')
+            self._add_classes(settings, model, given.get('num_labels'), label_map_config)
         return settings
 
-    def _add_classes(self, settings, saved, asked, label_map_config):
-        """`num_labels` and `labels`: the model tells how many classes there are, map and flag must agree."""
-        number = self._outputs() or saved or 2
-        if asked and asked != number:
-            raise UsageError(f'--num_labels {asked}: the model has {number}.')
-        names = settings.get('labels') or [str(i) for i in range(number)]
-        if label_map_config:  # several names may have one id: the first one counts
-            by_id = {index: name for name, index in reversed(settings['label_map'].items())}
-            if len(by_id) != number:
-                raise UsageError(
-                    f'--label_map_config {label_map_config}: {len(by_id)} classes; the model has {number}.'
-                )
-            names = [by_id[i] for i in range(number)]
+    def _add_classes(self, settings, model, asked, label_map_config):
+        """`num_labels`, `labels` and perhaps `label_map`. model: how many classes it has, if that is known."""
+        label_map = load_label_map(label_map_config) if label_map_config else None
+        number = count_labels(asked, label_map, label_map_config, model)
+        names = None if label_map else settings.get('labels')
+        names = names or label_names(label_map, number)
         if len(names) != number:
             path = os.path.join(self.path, LABELS)
             raise bad_input(path, f'{len(names)} labels', f'{number}, the classes of the model')
-        settings |= {'num_labels': number, 'labels': names}
+        settings |= {'num_labels': number, 'labels': names} | ({'label_map': label_map} if label_map else {})
 
-    def _outputs(self):
+    def _outputs(self, task):
         """Classes of the head, None where there is no head to look at."""
-        if self.tensors is None or _HEAD not in self.tensors:
+        if self.tensors is None or _HEADS[task] not in self.tensors:
             return None
-        return self.tensors.shape(_HEAD)[-1]
+        return self.tensors.shape(_HEADS[task])[-1]
 
     def _task(self, tokenizer):
         task_class = inference_task(self.settings['task'])

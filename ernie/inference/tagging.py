@@ -8,6 +8,7 @@ import numpy as np
 
 from ernie.alignment import slice_of
 from ernie.crf import WEIGHTS
+from ernie.finetune.labels import count_labels, label_names
 from ernie.finetune.sequence_label import ErnieSequenceLabel
 from ernie.inference.cells import escape
 from ernie.inference.task import BadRecord, InferenceTask, Windows
@@ -69,11 +70,9 @@ class TaggingTask(InferenceTask):
         super().__init__(config, tokenizer, settings)
         label_map, self.scheme = settings['label_map'], settings['chunk_scheme']
         fault = tag_map_fault(label_map, self.scheme)
-        if fault is None and len(label_map) != settings['num_labels']:
-            fault = f'{len(label_map)} labels', f'{settings["num_labels"]}, those of the model'
         if fault:
             raise UserError(f'label map: found {fault[0]}, expected {fault[1]}.')
-        self.names = sorted(label_map, key=label_map.get)
+        self.names = label_names(label_map, count_labels(None, label_map, 'the checkpoint', settings['num_labels']))
         self.room = settings['max_seq_len'] - 2
         weights = settings.get('constants', {}).get(WEIGHTS)
         self.weights = None if weights is None else np.asarray(weights, np.float64)

@@ -67,13 +67,13 @@ def load_label_map(path):
     # The hook leaves an object as its pairs, so that a label that stands there twice can be seen.
     if not isinstance(pairs, tuple) or not pairs:
         raise bad_input(path, 'no such object, or an empty one', expected)
-    fault = _label_map_fault(pairs)
+    fault = label_map_fault(pairs)
     if fault:
         raise bad_input(path, *fault)
     return dict(pairs)
 
 
-def _label_map_fault(pairs):
+def label_map_fault(pairs):
     """(found, expected) of the first thing wrong with the pairs of a label map, or None."""
     name, times = collections.Counter(name for name, _ in pairs).most_common(1)[0]
     if times > 1:
@@ -95,7 +95,7 @@ def _check_labels(label_map, task_kind, num_labels):
         return
     if task_kind == 'regression':
         raise UsageError('found a label map with a regression task, expected none: labels are numbers there.')
-    fault = _label_map_fault(list(label_map.items())) if label_map else ('no label', 'at least one')
+    fault = label_map_fault(list(label_map.items())) if label_map else ('no label', 'at least one')
     if fault:
         raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')
     if max(label_map.values()) >= num_labels:

@@ -1,0 +1,35 @@
+"""How many classes there are and what they are called: flag, label map and model must say the same."""
+
+from propeller.errors import UsageError
+
+
+def count_labels(asked=None, label_map=None, where=None, model=None):
+    """The number of classes; 2 where nothing tells it.
+
+    Args:
+        asked: `--num_labels`, or None.
+        label_map: dict label -> id, or None. Several labels may share an id.
+        where: what the label map is from, for the message.
+        model: how many classes the model has, or None where that is not known.
+
+    Raises:
+        UsageError: two of them differ.
+    """
+    mapped = len(set(label_map.values())) if label_map else None
+    if mapped and model and mapped != model:
+        raise UsageError(f'the label map of {where} has {mapped} classes; the model has {model}.')
+    if asked and model and asked != model:
+        raise UsageError(f'--num_labels {asked}: the model has {model} classes.')
+    if asked and mapped and asked != mapped:
+        raise UsageError(f'--num_labels {asked}: the label map of {where} has {mapped} classes.')
+    return model or mapped or asked or 2
+
+
+def label_names(label_map, num_labels):
+    """Names of the classes by id, [num_labels] str. An id without a name is called by its number; of several names for
+    an id the first one counts.
+    """
+    names = [str(i) for i in range(num_labels)]
+    for name, index in reversed((label_map or {}).items()):
+        names[index] = name
+    return names

@@ -1,0 +1,74 @@
+"""Flag, label map and model say one number of classes; what `labels.json` says of them is checked."""
+
+import importlib
+import itertools
+import json
+
+import pytest
+
+from ernie.finetune.labels import count_labels, label_names
+from ernie.finetune.saved import KINDS, TASK_NAMES, TASKS, read_saved_labels
+from ernie.inference.task import InferenceTask
+from ernie.inference.tasks import MODULES, inference_task
+from propeller.errors import UsageError, UserError
+
+THREE = {'entailment': 2, 'contradictory': 0, 'contradiction': 0, 'neutral': 1}  # two names for one id
+
+
+def test_all_that_tell_a_number_must_agree():
+    """Each of the three is silent, says 3, or another number."""
+    maps = {None: None, 3: THREE, 4: dict(zip('abcd', range(4), strict=True))}
+    for asked, mapped, model in itertools.product((None, 3, 5), (None, 3, 4), (None, 3, 6)):
+        said = {number for number in (asked, mapped, model) if number}
+        call = asked, maps[mapped], 'map.json', model
+        if len(said) > 1:
+            with pytest.raises(UsageError) as e:
+                count_labels(*call)
+            numbers = [number for number in said if str(number) in str(e.value)]
+            assert len(numbers) == 2 and 'classes' in str(e.value)
+            assert 'map.json' in str(e.value) or mapped in (None, asked, model)
+        else:
+            assert count_labels(*call) == (said.pop() if said else 2)
+
+
+def test_names_of_the_classes():
+    assert label_names(THREE, 3) == ['contradictory', 'neutral', 'entailment']
+    assert label_names({'O': 2, 'I-A': 0, 'B-A': 1}, 3) == ['I-A', 'B-A', 'O']
+    assert label_names(None, 3) == ['0', '1', '2']
+
+
+@pytest.mark.parametrize(
+    ('saved', 'text'),
+    [
+        ({'label_map': {'a': 0, 'b': '1'}}, "the id '1' for the label 'b', expected a whole number"),
+        ({'label_map': {'a': 0, 'b': 2}}, r'ids from 0 to 2, expected the ids 0 \.\. 1 without a gap'),
+        ({'label_map': ['a']}, "label_map \\['a'\\], expected an object"),
+        ({'task': 'regression'}, 'one of classification, sequence_labeling, mrc'),
+        ({'kind': 'mrc'}, 'one of classify, regression, multilabel'),
+    ],
+)
+def test_a_saved_file_that_cannot_be(tmp_path, saved, text):
+    (tmp_path / 'labels.json').write_text(json.dumps(saved))
+    with pytest.raises(UserError, match=rf'labels\.json: found .*{text}'):
+        read_saved_labels(tmp_path)
+
+
+@pytest.mark.parametrize('label_map', [None, {}, THREE])
+def test_a_saved_map_that_can_be(tmp_path, label_map):
+    (tmp_path / 'labels.json').write_text(json.dumps({'label_map': label_map}))
+    assert read_saved_labels(tmp_path) == {'label_map': label_map}
+
+
+def test_every_task_can_be_predicted_and_asked_for():
+    assert tuple(MODULES) == TASK_NAMES
+    for name in TASK_NAMES:
+        found = inference_task(name)
+        assert issubclass(found, InferenceTask) and found.name == name
+    assert [TASKS[name] for name in TASKS if TASKS[name][1]] == [('classification', kind) for kind in KINDS]
+    programs = {
+        'classification': ('classification_task', 'ClassificationTask'),
+        'sequence_labeling': ('sequence_label_task', 'SequenceLabelTask'),
+        'mrc': ('mrc_task', 'MrcTask'),
+    }
+    for name, (module, task) in programs.items():
+        assert getattr(importlib.import_module(f'ernie.finetune.{module}'), task).name == name
