@@ -20,7 +20,7 @@ import tempfile
 from typing import NamedTuple
 
 from benchmark.sst2 import ROOT, limit_cores, minilm_folder
-from propeller.errors import UsageError, UserError, one_line_errors
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors
 from propeller.train.record import read_metrics
 
 
@@ -79,14 +79,24 @@ def aligned(tokens, found, labels):
     return result
 
 
+def labels_of(dev, predictions):
+    """(true labels, predicted labels) of the tokens of a dev file, each a list of lists.
+
+    Raises:
+        UserError: the files have not one line for each sentence.
+    """
+    rows, predicted = columns(dev, '\x02', header=True), columns(predictions, ' ', header=False)
+    if len(rows) != len(predicted):
+        raise bad_input(predictions, f'{len(predicted)} lines', f'{len(rows)}, one for each sentence of {dev}')
+    found = [aligned(tokens, *pair) for (tokens, _), pair in zip(rows, predicted, strict=True)]
+    return [labels for _, labels in rows], found
+
+
 def seqeval_scores(dev, predictions):
-    """(F1, precision, recall) of a prediction file. Both files have a line per sentence."""
+    """(F1, precision, recall) of a prediction file."""
     from seqeval.metrics import f1_score, precision_score, recall_score
 
-    rows = columns(dev, '\x02', header=True)
-    true = [labels for _, labels in rows]
-    pairs = zip(rows, columns(predictions, ' ', header=False), strict=True)
-    found = [aligned(tokens, *predicted) for (tokens, _), predicted in pairs]
+    true, found = labels_of(dev, predictions)
     return tuple(score(true, found) for score in (f1_score, precision_score, recall_score))
 
 

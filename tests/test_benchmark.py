@@ -18,7 +18,7 @@ from propeller.train.checkpoint import Checkpoints, save_checkpoint
 from propeller.train.record import MetricsFile
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = {'sst2'}
+LIBRARIES = {'sst2', 'published'}
 PROGRAMS = sorted(path.stem for path in (ROOT / 'benchmark').glob('*.py') if path.stem not in LIBRARIES)
 
 

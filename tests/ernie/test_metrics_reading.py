@@ -1,9 +1,7 @@
 """EM and F1 of reading comprehension beside programs written from the published definitions."""
 
-import collections
 import json
 import re
-import string
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.published import ONCE, cmrc_once, cmrc_segments, questions_of, squad_once
 from ernie.metrics import reading
 from ernie.metrics.reading import (
     cmrc_f1,
@@ -28,71 +27,7 @@ from ernie.metrics.reading import (
 from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_reading import qa, shared_data, squad, write_json
 
-nltk = pytest.importorskip('nltk')
 ROOT = Path(__file__).resolve().parents[2]
-
-# ---------------------------------------------------------------- the definitions, once more and plainly
-
-CMRC_LIST = [*'-:_*^/\\~`+=，。：？！“”；’《》', '……', *'·、「」（）－～『』']
-
-
-def cmrc_segments(text):
-    result, run = [], ''
-    for char in str(text).lower().strip():
-        if char in CMRC_LIST:
-            continue
-        if re.search('[\u4e00-\u9fa5]', char):
-            if run != '':
-                result.extend(nltk.word_tokenize(run, preserve_line=True))
-                run = ''
-            result.append(char)
-        else:
-            run += char
-    if run != '':
-        result.extend(nltk.word_tokenize(run, preserve_line=True))
-    return result
-
-
-def common_run(a, b):
-    table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i in range(len(a)):
-        for j in range(len(b)):
-            if a[i] == b[j]:
-                table[i + 1][j + 1] = table[i][j] + 1
-    return max(max(row) for row in table)
-
-
-def cmrc_once(answers, prediction):
-    def plain(text):
-        return ''.join(c for c in text.lower().strip() if c not in CMRC_LIST)
-
-    best = 0.0
-    for answer in answers:
-        truth, guess = cmrc_segments(answer), cmrc_segments(prediction)
-        common = common_run(truth, guess)
-        if common:
-            p, r = common / len(guess), common / len(truth)
-            best = max(best, 2 * p * r / (p + r))
-    return float(any(plain(a) == plain(prediction) for a in answers)), best
-
-
-def squad_plain(text):
-    text = ''.join(c for c in text.lower() if c not in set(string.punctuation))
-    return ' '.join(re.sub(r'\b(a|an|the)\b', ' ', text).split())
-
-
-def squad_once(answers, prediction):
-    best = 0.0
-    for answer in answers:
-        guess, truth = squad_plain(prediction).split(), squad_plain(answer).split()
-        same = sum((collections.Counter(guess) & collections.Counter(truth)).values())
-        if same:
-            p, r = same / len(guess), same / len(truth)
-            best = max(best, 2 * p * r / (p + r))
-    return float(any(squad_plain(a) == squad_plain(prediction) for a in answers)), best
-
-
-ONCE = {'cmrc': cmrc_once, 'squad': squad_once}
 
 # ---------------------------------------------------------------- single answers
 
@@ -188,22 +123,14 @@ def guesses(questions, rng):
     return result
 
 
-def questions_of(path):
-    with open(path, encoding='utf-8') as f:
-        document = json.load(f)
-    for article in document['data']:
-        for paragraph in article['paragraphs']:
-            for entry in paragraph['qas']:
-                yield entry['id'], paragraph['context'], [a['text'] for a in entry['answers']]
-
-
 @pytest.mark.parametrize('metric', ['cmrc', 'squad'])
 @pytest.mark.parametrize(
     'name', ['cmrc2018/dev.json', 'drcd/dev.json', 'xquad/dev.en.json', 'xquad/train.en.json', 'xquad/dev.zh.json']
 )
 def test_real_files(name, metric):
     path = shared_data(name)
-    questions = list(questions_of(path))
+    with open(path, encoding='utf-8') as f:
+        questions = list(questions_of(json.load(f)))
     predictions = guesses(questions, np.random.default_rng(7))
     scores = [ONCE[metric](answers, predictions[key]) for key, _, answers in questions]
     em, f1 = 100 * np.mean(scores, axis=0)
