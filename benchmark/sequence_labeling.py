@@ -19,7 +19,7 @@ import sys
 import tempfile
 from typing import NamedTuple
 
-from benchmark.sst2 import ROOT, limit_cores, minilm_folder
+from benchmark.sst2 import ROOT, file_of, limit_cores, minilm_folder
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors
 from propeller.train.record import read_metrics
 
@@ -43,12 +43,9 @@ RECIPES = {
 
 def training_flags(recipe, args, checkpoints):
     """Flags of run_sequence_labeling.py; the dev set is predicted too."""
-    if not args.data:
-        raise UsageError('give --data FOLDER, or the folder of the test data in ERNIE_TEST_DATA.')
-    files = [os.path.join(args.data, recipe.folder, name) for name in ('train.tsv', 'dev.tsv', 'label_map.json')]
-    for path in files:
-        if not os.path.isfile(path):
-            raise UserError(f'{path}: found no such file, expected one of the set {recipe.folder}.')
+    content = 'tokens and their labels'
+    names = ('train.tsv', 'dev.tsv', 'label_map.json')
+    files = [file_of(args.data, name, recipe.folder, content) for name in names]
     if not args.model and recipe.folder != 'wnut17_en':
         raise UsageError('give --model FOLDER: the encoder to start from.')
     train, dev, labels = files

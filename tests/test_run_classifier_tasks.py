@@ -29,6 +29,13 @@ from tests.ernie.tiny_model import (
 QUIET = {**CONFIG, 'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
 
 
+def whole_run(folder, train_rows, dev_rows, header=('text_a', 'label')):
+    """(flags for training on the rows, evaluating and predicting the dev rows, path of the dev file)."""
+    dev = table(folder / 'dev.tsv', dev_rows, header)
+    flags = {'train_set': table(folder / 'train.tsv', train_rows, header), 'dev_set': dev}
+    return flags | {'do_test': True, 'test_set': dev, 'test_save': folder / 'out'}, dev
+
+
 def best(folder, key):
     return max(r[key] for r in records(folder, 'dev'))
 
@@ -70,13 +77,9 @@ def test_regression(tmp_path, train):
         return result
 
     dev_rows = rows(43, 2)
-    dev = table(tmp_path / 'dev.tsv', dev_rows)
+    files, dev = whole_run(tmp_path, rows(150, 1), dev_rows)
     ran = train(
-        train_set=table(tmp_path / 'train.tsv', rows(150, 1)),
-        dev_set=dev,
-        do_test=True,
-        test_set=dev,
-        test_save=tmp_path / 'out',
+        **files,
         is_classify=False,
         is_regression=True,
         epoch=5,
@@ -106,14 +109,10 @@ def test_ranking_by_questions(tmp_path, train):
     def rows(count, seed):
         return [(q // 3 + 100, text, y) for q, (text, y) in enumerate(sentences(count, seed))]
 
-    header, dev_rows = ('qid', 'text_a', 'label'), rows(43, 2)
-    dev = table(tmp_path / 'dev.tsv', dev_rows, header)
+    dev_rows = rows(43, 2)
+    files, _ = whole_run(tmp_path, rows(150, 1), dev_rows, ('qid', 'text_a', 'label'))
     ran = train(
-        train_set=table(tmp_path / 'train.tsv', rows(150, 1), header),
-        dev_set=dev,
-        do_test=True,
-        test_set=dev,
-        test_save=tmp_path / 'out',
+        **files,
         metric='acc_and_f1_and_mrr',
         epoch=3,
     )
@@ -157,13 +156,9 @@ def test_several_labels_a_row(tmp_path, train):
         return [(text, ('2', '1, 0')[y]) for text, y in sentences(count, seed)]
 
     dev_rows = rows(43, 2)
-    dev = table(tmp_path / 'dev.tsv', dev_rows)
+    files, _ = whole_run(tmp_path, rows(150, 1), dev_rows)
     ran = train(
-        train_set=table(tmp_path / 'train.tsv', rows(150, 1)),
-        dev_set=dev,
-        do_test=True,
-        test_set=dev,
-        test_save=tmp_path / 'out',
+        **files,
         is_multilabel=True,
         num_labels=4,
         epoch=5,

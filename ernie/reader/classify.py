@@ -256,8 +256,6 @@ class ClassifyReader(SetReader):
     ):
         if task_kind not in TASK_KINDS:
             raise UsageError(f'found task kind {task_kind!r}, expected one of {", ".join(TASK_KINDS)}.')
-        if max_seq_len < 3:
-            raise UsageError(f'found max_seq_len {max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
         label_map = None if task_kind == 'predict' else label_map
         _check_labels(label_map, task_kind, num_labels)
         encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn)

@@ -210,8 +210,6 @@ class SequenceLabelReader(SetReader):
     ):
         if scheme not in SCHEMES:
             raise UsageError(f'--chunk_scheme {scheme}: expected one of {", ".join(SCHEMES)}.')
-        if max_seq_len < 3:
-            raise UsageError(f'found max_seq_len {max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
         fault = tag_map_fault(label_map, scheme)
         if fault:
             raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')

@@ -13,7 +13,7 @@ from ernie.reader import records
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.records import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
-from propeller.errors import bad_input
+from propeller.errors import UsageError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
 
@@ -28,15 +28,21 @@ class SetReader(abc.ABC):
 
     Args:
         encoder: picklable callable: a chunk, a list of what `rows` gives -> (arrays as `tokenized_set.collect` takes
-            them, list of `BadRow`). Has `tokenizer`; its other attributes are JSON-able options.
+            them, list of `BadRow`). Has `tokenizer` and `max_seq_len`, at least 3; its
+            other attributes are JSON-able options, too.
         skip_bad_rows: whether rows that cannot be used are counted and listed instead of an error.
         cache: False neither reads nor writes the cache folder (`tokenized_set.cache_folder`).
         processes: processes that tokenize a large file; None is one a processor.
+
+    Raises:
+        UsageError: `max_seq_len` is too small.
     """
 
     rule_modules = ()  # names of further modules that decide what a row becomes
 
     def __init__(self, encoder, *, skip_bad_rows=False, cache=True, processes=None):
+        if encoder.max_seq_len < 3:
+            raise UsageError(f'found max_seq_len {encoder.max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
         self.encoder = encoder
         self.skip_bad_rows = skip_bad_rows
         self.cache = SetCache() if cache else None

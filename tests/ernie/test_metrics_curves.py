@@ -1,4 +1,3 @@
-import logging
 import os
 import sys
 
@@ -7,19 +6,7 @@ import pytest
 
 from ernie.metrics import curves
 from propeller.errors import UserError
-from propeller.log import get_logger
 from propeller.train.record import MetricsFile, read_metrics
-
-
-@pytest.fixture
-def messages():
-    found = []
-    handler = logging.Handler()
-    handler.emit = lambda record: found.append(record.getMessage())
-    logger = get_logger('ernie')
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
 
 
 @pytest.fixture
@@ -102,9 +89,9 @@ def test_a_short_run_is_drawn_too(records, tmp_path, phases):
     assert curves.draw_curves(few, tmp_path / 'x.png')
 
 
-def test_without_matplotlib_or_records_there_is_one_warning(records, tmp_path, messages, monkeypatch):
+def test_without_matplotlib_or_records_there_is_one_warning(records, tmp_path, logged, monkeypatch):
     assert curves.draw_curves([], tmp_path / 'x.png') is False
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
     assert curves.draw_curves(records, tmp_path / 'x.png') is False
-    assert len(messages) == 2 and 'pip install matplotlib' in messages[1]
+    assert len(logged) == 2 and 'pip install matplotlib' in logged[1]
     assert not (tmp_path / 'x.png').exists()

