@@ -73,7 +73,7 @@ class Contest:
         with prefetch(itertools.islice(self.stream, self.steps), PREFETCHED_BATCHES) as made:
             hooks = runner._hooks(self.program, self.rows, made, None, self.stream)
             hooks = [hook for hook in hooks if not isinstance(hook, CheckpointSaverHook)]
-            train_loop(session, self.program, made, hooks, state, lambda batch: batch.arrays)
+            train_loop(session, self.program, made, hooks, state, lambda batch: [(batch.arrays, True)])
         seconds = time.perf_counter() - started
         assert state.step == len(batches) and (state.batch.rows == batches[-1].rows).all()
         self.gstep = state.gstep

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import json
+import logging
 import os
 import re
 import time
@@ -17,10 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from propeller.errors import UserError
+from propeller.log import get_logger
 
 LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
 _TIME_LIMIT = 'PADDLE_LAUNCH_TIMEOUT'
 _MEETINGS = 'propeller/meetings'
+_GRACE_SECONDS = 0.5
+_LONGEST_WAIT = 1800.0  # NCCL waits as long for a peer that is silent; a launcher notices one that has died at once
 
 
 class LostPeerError(UserError):
@@ -81,6 +85,13 @@ def _number(environ, name, default, least):
     return int(text)
 
 
+def first_process_talks(place):
+    """From here on, the log of every process but the first one has warnings and errors only."""
+    if place.rank:
+        for package in ('ernie', 'propeller'):
+            get_logger(package).setLevel(logging.WARNING)
+
+
 class World:
     """The processes of this job, connected.
 
@@ -92,7 +103,7 @@ class World:
     def __init__(self, place, device=None):
         self.rank, self.size, self.local_rank, self.local_size = place
         self._device = device
-        self._met = 0
+        self._met, self._neighbours = 0, []
 
     @property
     def first(self):
@@ -118,6 +129,10 @@ class World:
         own = json.dumps(value).encode() if self.first else b''
         return json.loads(self._gather_bytes(own)[0]) if self.size > 1 else value
 
+    def any(self, value):
+        """Whether `value` is true in any process. Raises `LostPeerError`."""
+        return any(bool(flags[0]) for flags in self.gather([np.array(bool(value))]))
+
     def meet(self):
         """Go on when all processes have come here, however long that takes.
 
@@ -130,15 +145,29 @@ class World:
         if self.size == 1:
             return
         self._met += 1
-        pause = 0.0
+        pause, started = 0.0, time.monotonic()
         try:
             arrived = self._store.add(_MEETINGS, 1)
             while arrived < self.size * self._met:
                 time.sleep(pause)
                 pause = min(pause + 0.0002, 0.02)
                 arrived = self._store.add(_MEETINGS, 0)
+                self._check_peers(time.monotonic() - started)
         except RuntimeError as e:
             raise lost_peer(self, e) from e
+
+    def _check_peers(self, waited):
+        gone = [pid for pid in self._neighbours if not is_running(pid)] if waited > _GRACE_SECONDS else []
+        if gone:
+            raise lost_peer(self, f'process {gone[0]} of this machine is gone')
+        if waited > _LONGEST_WAIT:
+            raise lost_peer(self, f'waited {waited:.0f} seconds')
+
+    def introduce(self):
+        """Learn the process numbers of the others on this machine. Raises `LostPeerError`."""
+        own = np.array([self.rank - self.local_rank, os.getpid()])
+        machines = [numbers for (numbers,) in self.gather([own])]
+        self._neighbours = [int(pid) for first, pid in machines if first == own[0]]
 
     @functools.cached_property
     def _store(self):
@@ -183,6 +212,15 @@ class World:
         return [part.numpy() for part in parts]
 
 
+def is_running(pid):
+    """Whether process `pid` of this machine exists and has not ended."""
+    try:
+        with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
+            return f.read().rpartition(')')[2].split()[0] not in 'ZX'
+    except FileNotFoundError:
+        return not os.path.isdir('/proc/self')  # no such process; or a system without this list
+
+
 _worlds = {}
 
 
@@ -199,7 +237,8 @@ def join(use_cuda=False):
     if place.size == 1:
         return World(place)
     if use_cuda not in _worlds:
-        _worlds[use_cuda] = World(place, _connect(place, use_cuda))
+        world = _worlds[use_cuda] = World(place, _connect(place, use_cuda))
+        world.introduce()
     return _worlds[use_cuda]
 
 
@@ -248,7 +287,7 @@ def _reason(error):
 
 
 def _packed(arrays):
-    arrays = [np.ascontiguousarray(array) for array in arrays]
+    arrays = [np.asarray(array) for array in arrays]
     if not arrays:
         return b''
     header = json.dumps([[array.dtype.str, list(array.shape)] for array in arrays]).encode()

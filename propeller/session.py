@@ -1,6 +1,7 @@
 """Building and running programs: one scope of variables, one executor."""
 
 import contextlib
+import json
 import os
 import random
 import warnings
@@ -41,7 +42,7 @@ class Session:
         self.seed = self.world.share(drawn)
         paddle.seed(self.seed)
         if device is None:
-            device = paddle.distributed.ParallelEnv().device_id if self.world.size > 1 else 0
+            device = paddle.distributed.ParallelEnv().device_id if use_cuda and self.world.size > 1 else 0
         self.place = paddle.CUDAPlace(device) if use_cuda else paddle.CPUPlace()
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
@@ -96,9 +97,13 @@ class Session:
                     raise lost_peer(self.world, e) from e
                 raise
 
+    def update(self, program, parts, fetch_list, stop=False):
+        """One update of a training program from the parts of this process; see `propeller.update.run_update`."""
+        return run_update(self, program, parts, fetch_list, stop)
+
     def step(self, program, arrays, fetch_list):
         """One update from one batch: like `run`, then the schedule moves on."""
-        return run_update(self, program, [(arrays, True)], fetch_list).fetched[0]
+        return self.update(program, [(arrays, True)], fetch_list).fetched[0]
 
     def learning_rate(self, program):
         """The rate that the next update will use."""
@@ -178,6 +183,11 @@ class Session:
         if isinstance(self.place, paddle.CUDAPlace):
             state['cuda'] = [_generator_state(s) for s in paddle.get_cuda_rng_state()]
         return state
+
+    def random_states(self):
+        """`random_state` of every process, by rank."""
+        own = np.frombuffer(json.dumps(self.random_state()).encode(), np.uint8)
+        return [json.loads(state.tobytes()) for (state,) in self.world.gather([own])]
 
     def set_random_state(self, state):
         """Take back what `random_state` gave."""

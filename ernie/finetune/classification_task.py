@@ -65,6 +65,7 @@ class ClassificationTask(Task):
         return _floats(weights, self.num_labels) if weights and weights != 'balanced' else None
 
     def prepare_training(self, rows):
+        super().prepare_training(rows)
         if not self.args.class_weights:
             return
         if self.args.class_weights == 'balanced':
@@ -117,10 +118,12 @@ class ClassificationTask(Task):
             'for_cn': self.args.for_cn,
         }
 
-    def training_values(self, outputs, batch):
+    def training_values(self, results):
         if self.kind != 'classify' or not self.args.metrics:
             return {}
-        return {'acc': float((outputs[0].argmax(-1) == batch.arrays[-1][:, 0]).mean())}
+        labels = np.asarray(self.training_rows.labels)
+        right = sum(int((outputs[0].argmax(-1) == labels[rows]).sum()) for rows, outputs in results)
+        return {'acc': right / sum(len(rows) for rows, _ in results)}
 
     def training_line(self, values, speed):
         if 'acc' in values:
@@ -153,11 +156,14 @@ class ClassificationTask(Task):
     def main_value(self, values):
         return main_value(self.metric, values)
 
-    def write_predictions(self, predictor, rows, path):
-        outputs, _ = predictor.collect(rows, labelled=False)
+    def predict(self, predictor, rows):
+        """-> float array [N, num_labels]: probabilities, or [N, 1] the values of a regression."""
+        return predictor.collect(rows, labelled=False)[0]
+
+    def write_predictions(self, predicted, rows, path):
         make_folder(os.path.dirname(path))
         with replacing(path) as partial, open(partial, 'w', encoding='utf-8') as f:
-            for i, output in enumerate(outputs):
+            for i, output in enumerate(predicted):
                 cells = [self._prediction(output), _array_text(output)]
                 f.write('\t'.join(([str(rows.qids[i])] if rows.qids is not None else []) + cells) + '\n')
 

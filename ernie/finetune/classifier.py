@@ -44,6 +44,8 @@ class ErnieClassifier(FineTuneModel):
         table = paddle.assign(np.asarray(weights, np.float32)) if weights else None
         if kind == 'multilabel':
             return F.binary_cross_entropy_with_logits(logits, label, weight=table)
+        if table is not None:
+            graph.set_loss_weight(paddle.gather(table, label.squeeze(-1)).sum())
         return F.cross_entropy(logits, label.squeeze(-1), weight=table)
 
     def metrics(self, predictions, label):

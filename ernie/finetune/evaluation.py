@@ -24,6 +24,7 @@ class Evaluator:
 
     def __init__(self, args, session, task, record, report_folder):
         self.args, self.task, self.record, self.report_folder = args, task, record, report_folder
+        self.writes = session.world.first
         self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
         self.dev_sets, self.test_sets, self.names = [], [], {}
         self.diagnostic = self.main = None
@@ -61,7 +62,7 @@ class Evaluator:
             log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
             self.record('dev', step, epoch, {**recorded, 'file': path})
-            if report:
+            if report and self.writes:
                 make_folder(self.report_folder)
                 write_report(os.path.join(self.report_folder, self.names[path]), report)
             if main is None:
@@ -71,15 +72,21 @@ class Evaluator:
         for path, save, rows in self.test_sets:
             target = f'{save}.{epoch}.{name}'
             log.info('testing %s, save to %s', path, target)
-            self.task.write_predictions(self.predictor, rows, target)
+            self._write(rows, target)
             self.written.append((path, f'{save}.{epoch}', target))
         return main
+
+    def _write(self, rows, path):
+        predicted = self.task.predict(self.predictor, rows)
+        if self.writes:
+            self.task.write_predictions(predicted, rows, path)
 
     def name_last(self):
         """The evaluation before was the last one: rename its predictions, where the task has a name for it."""
         for path, beginning, target in self.written if self.task.last_step_name else ():
             final = f'{beginning}.{self.task.last_step_name}'
-            os.replace(target, final)
+            if self.writes:
+                os.replace(target, final)
             log.info('testing %s, saved to %s', path, final)
 
     def files(self):
@@ -97,7 +104,7 @@ class Evaluator:
         if self.diagnostic is None:
             return
         log.info('Final diagnostic')
-        self.task.write_predictions(self.predictor, self.diagnostic, self.args.diagnostic_save)
+        self._write(self.diagnostic, self.args.diagnostic_save)
         log.info('Done final diagnostic, saving to %s', self.args.diagnostic_save)
 
 

@@ -43,7 +43,7 @@ def _training(parser):
     add('warmup_proportion', float, 0.1, 'Share of the steps over which the rate rises; at 0 it is constant.')
     add('save_steps', int, 10000, 'Checkpoint interval.')
     add('validation_steps', int, 1000, 'Evaluation interval; the end of an epoch is always evaluated.')
-    add('use_fp16', bool, False, 'Half precision.')
+    add('use_fp16', bool, False, 'The same as --precision fp16.')
     add('use_dynamic_loss_scaling', bool, True, 'Adapt the loss scale.')
     add('init_loss_scaling', float, 102400, 'First loss scale.')
     add('incr_every_n_steps', int, 100, 'Good steps before the loss scale grows.')
@@ -93,13 +93,13 @@ def _reading(parser):
 def _running(parser):
     add = ArgumentGroup(parser, 'run', 'What to run, and on what.').add_arg
     add('use_cuda', bool, True, 'Run on GPU.')
-    add('is_distributed', bool, False, 'One of several processes; set by the launcher.')
+    add('is_distributed', bool, False, 'One of several processes; set by the launcher, whose environment decides.')
     add('use_fast_executor', bool, False, "Hint for 2019's executor; today's needs none.")
     add('num_iteration_per_drop_scope', int, 10, "Hint for 2019's executor; today's needs none.")
     add('do_train', bool, True, 'Train.')
     add('do_val', bool, True, 'Evaluate --dev_set.')
     add('do_test', bool, True, 'Predict --test_set.')
-    add('use_multi_gpu_test', bool, False, 'Share the evaluation among processes; nothing to share in a single one.')
+    add('use_multi_gpu_test', bool, False, 'Evaluation is always shared among the processes, with or without it.')
     add('metrics', bool, True, 'Accuracy on training log lines.')
     parser.add_argument('--enable_ce', action='store_true', help='Print kpis lines for continuous evaluation.')
 
@@ -107,6 +107,8 @@ def _running(parser):
 def _additions(parser):
     add = ArgumentGroup(parser, 'since 2019', 'Flags that the 2019 programs did not have.').add_arg
     add('resume', bool, False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.')
+    add('gradient_accumulation_steps', int, 1, 'Batches of one process for one update.')
+    add('precision', str, 'fp32', 'fp32; bf16 or fp16 (GPU): matrix products in half precision, all else in float32.')
     add('max_steps', int, 0, 'Stop training after so many steps in all; 0: after --epoch epochs.')
     add('head_learning_rate', float, None, 'Peak rate of the task head. Left out: --learning_rate.')
     add('freeze_encoder', bool, False, 'Train the task head only.')

@@ -2,6 +2,8 @@
 
 import time
 
+import numpy as np
+
 from propeller.log import get_logger
 from propeller.train.hooks import RunHook
 
@@ -30,7 +32,7 @@ class TrainingLogHook(RunHook):
         spec = program.outputs
         self.values = [spec.loss, *spec.predictions]
         self.epoch, self.rows_done, self.rate = 0, 0, None
-        self.points = []
+        self.points, self.results = [], []
         self._restart_clock()
 
     def _restart_clock(self):
@@ -54,30 +56,48 @@ class TrainingLogHook(RunHook):
         self.rate = self.session.learning_rate(self.program)
         return self.values
 
+    def after_part(self, fetched, number, state):
+        part = state.batch.parts[number]
+        if part.counted and state.gstep % self.per_step == 0:
+            self.results.append((part.rows, fetched[1:]))
+
     def after_run(self, fetched, state):
         batch = state.batch
         if batch.epoch != self.epoch:
             self.epoch, self.rows_done = batch.epoch, 0
-        self.rows_done += len(batch.rows)
+        self.rows_done += batch.step_rows
         self.steps += 1
         self.tokens += batch.real_tokens
         self.fed += batch.fed_tokens
         if state.gstep % self.per_step == 0:
-            self._log(fetched, state)
+            self._log(float(fetched[0]), state)
+            self.results = []
 
-    def _log(self, fetched, state):
+    def _log(self, loss, state):
         seconds = max(time.monotonic() - self.clock, 1e-9)
-        values = {'loss': float(fetched[0]), **self.task.training_values(fetched[1:], state.batch)}
+        results, tokens, fed = self._everywhere()
+        values = {'loss': loss, **self.task.training_values(results)}
         speed = self.steps / seconds
         if self.verbose:
             log.info('train pyreader queue size: %d, learning rate: %f', self.queue_size(), self.rate)
         line = self.task.training_line(values, speed)
         log.info('epoch: %d, progress: %d/%d, step: %d, %s', self.epoch, self.rows_done, self.rows, state.gstep, line)
-        extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': self.tokens / seconds}
-        extra['real_token_share'] = self.tokens / max(self.fed, 1)
+        extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': tokens / seconds}
+        extra['real_token_share'] = tokens / max(fed, 1)
         self.points.append({**values, 'seconds': seconds})
         self.record('train', state.gstep, self.epoch, {**values, **extra})
         self._restart_clock()
+
+    def _everywhere(self):
+        """Results of this update, and tokens since the last line, of all processes."""
+        arrays = [np.array([self.tokens, self.fed])]
+        for rows, outputs in self.results:
+            arrays += [rows, *outputs]
+        width, results, counts = len(self.values), [], np.zeros(2, np.int64)
+        for tokens, *others in self.session.world.gather(arrays):
+            counts += tokens
+            results += [(others[i], others[i + 1 : i + width]) for i in range(0, len(others), width)]
+        return results, int(counts[0]), int(counts[1])
 
     def state_dict(self):
         return {'epoch': self.epoch, 'rows_done': self.rows_done}

@@ -52,7 +52,7 @@ class MrcEvaluator(Evaluator):
         for name, path, rows, scored in self.sets:
             answered = self.task.answer(self.predictor, rows)
             values, line = self.task.score(rows, answered) if scored else (None, None)
-            self.newest.append((name, answered, line))
+            self.newest.append((name, answered, line, rows))
             if scored:
                 recorded = {key: value for key, value in values.items() if key != 'questions'}
                 self.record(name, step, epoch, {**recorded, 'file': path})
@@ -67,10 +67,11 @@ class MrcEvaluator(Evaluator):
         self._report('')
 
     def _report(self, prefix):
-        for name, answered, line in self.newest:
+        for name, answered, line, rows in self.newest:
             if not prefix:
                 log.info(FINAL_LINES[name])
             phase = prefix + name
-            self.task.write(answered, os.path.join(self.args.checkpoints, phase))
+            if self.writes:
+                self.task.write_predictions(answered, rows, os.path.join(self.args.checkpoints, phase))
             if line:
                 log.info('[%s evaluation] %s', phase, line)

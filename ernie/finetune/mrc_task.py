@@ -84,6 +84,7 @@ class MrcTask(Task):
         return self.reader.read(path, training=labelled)
 
     def prepare_training(self, rows):
+        super().prepare_training(rows)
         self.unanswerable = self.unanswerable or rows.unanswerable
 
     def know_of(self, sets):
@@ -105,7 +106,7 @@ class MrcTask(Task):
             'metric': self.metric,
         }
 
-    def training_values(self, outputs, batch):
+    def training_values(self, results):
         return {}
 
     def training_line(self, values, speed):
@@ -118,9 +119,9 @@ class MrcTask(Task):
         values, line = self.score(rows, self.answer(predictor, rows))
         return values, f'[dev evaluation] {line}', None
 
-    def write_predictions(self, predictor, rows, path):
-        """Write `{path}_predictions.json` and `{path}_nbest_predictions.json`."""
-        self.write(self.answer(predictor, rows), path)
+    def predict(self, predictor, rows):
+        """-> `Answered`."""
+        return self.answer(predictor, rows)
 
     # ------------------------------------------------------------ answers
 
@@ -165,7 +166,7 @@ class MrcTask(Task):
         )
         return values, line
 
-    def write(self, answered, path):
+    def write_predictions(self, answered, rows, path):
         """Write `{path}_predictions.json` and `{path}_nbest_predictions.json`."""
         make_folder(os.path.dirname(path))
         for what, name, content in (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from propeller.data.batching import BatchStream
+from propeller.data.batching import plan_batches
 from propeller.progress import progress
 from propeller.train.loop import evaluation_pass
 from propeller.train.model import build_model_spec
@@ -36,21 +36,19 @@ class Predictor:
         return self._programs[labelled]
 
     def batches(self, rows, labelled):
-        """Yields (row indices, list of predictions, loss or None) per batch; batches are grouped by length."""
+        """Yields (row indices, list of predictions, loss or None) per batch; batches are grouped by length.
+
+        The processes of a job share the work; each of them gets all results.
+        """
         program = self.program(labelled)
         spec = program.outputs
-        stream = BatchStream(
-            rows,
-            lambda indices: self.task.arrays(rows, indices, labelled),
-            self.batch_size,
-            in_tokens=self.in_tokens,
-            shuffle=False,
-        )
+        plan = plan_batches(rows.lengths, self.batch_size, in_tokens=self.in_tokens, shuffle=False)
         fetch = [*spec.predictions, *([spec.loss] if labelled else [])]
-        passes = evaluation_pass(self.session, program, stream, fetch, lambda batch: batch.arrays)
+        arrays_of = lambda indices: self.task.arrays(rows, indices, labelled)  # noqa: E731
+        passes = evaluation_pass(self.session, program, plan, fetch, arrays_of)
         what = 'evaluating' if labelled else 'predicting'
-        for batch, fetched in progress(passes, what, len(rows), count=lambda pair: len(pair[0].rows)):
-            yield batch.rows, fetched[: len(spec.predictions)], float(fetched[-1]) if labelled else None
+        for indices, fetched in progress(passes, what, len(rows), count=lambda pair: len(pair[0])):
+            yield indices, fetched[: len(spec.predictions)], float(fetched[-1]) if labelled else None
 
     def collect(self, rows, labelled, output=-1):
         """Predictions of fixed width for all rows, in the order of the file.

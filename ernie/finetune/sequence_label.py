@@ -5,6 +5,7 @@ import numpy as np
 from ernie.finetune.model import FineTuneModel
 from ernie.model.crf import crf_negative_log_likelihood, crf_weights
 from ernie.model.heads import is_sequence_label_head, sequence_label_head
+from propeller import graph
 from propeller.graph import F, paddle
 from propeller.types import RunMode
 
@@ -39,6 +40,7 @@ class ErnieSequenceLabel(FineTuneModel):
         negative log likelihood.
         """
         mask = (label >= 0).astype('float32')
+        graph.set_loss_weight(mask.sum())
         # A batch of empty sentences has no token; its loss is 0.
         count = paddle.clip(mask.sum(), min=1.0)
         safe = paddle.clip(label, min=0)

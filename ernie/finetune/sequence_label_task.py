@@ -38,7 +38,7 @@ class SequenceLabelTask(Task):
         self.num_labels = count_labels(args.num_labels, self.label_map, where, saved.get('num_labels'))
         self.label_names = label_names(self.label_map, self.num_labels)
         self.types = list(dict.fromkeys(split_label(name)[1] for name in self.label_names if name != OUTSIDE))
-        self.training_rows = self.label_shares = None
+        self.label_shares = None
 
     def _scheme(self):
         given = self.args.chunk_scheme
@@ -110,7 +110,7 @@ class SequenceLabelTask(Task):
         }
 
     def prepare_training(self, rows):
-        self.training_rows = rows
+        super().prepare_training(rows)
         entries = np.asarray(rows.token_labels)
         counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
         self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
@@ -142,11 +142,12 @@ class SequenceLabelTask(Task):
 
     # ------------------------------------------------------------ training, evaluation, prediction
 
-    def training_values(self, outputs, batch):
+    def training_values(self, results):
         if not self.args.metrics:
             return {}
         scores = ChunkScores(self.scheme)
-        self._score(scores, outputs, self.training_rows.padded_labels(batch.rows, IGNORED))
+        for rows, outputs in results:
+            self._score(scores, outputs, self.training_rows.padded_labels(rows, IGNORED))
         return _chunk_values(scores)
 
     def training_line(self, values, speed):
@@ -168,7 +169,8 @@ class SequenceLabelTask(Task):
     def main_value(self, values):
         return values['f1']
 
-    def write_predictions(self, predictor, rows, path):
+    def predict(self, predictor, rows):
+        """-> list, by row, of (labels of its tokens, their probabilities)."""
         results = [None] * len(rows)
         for indices, outputs, _ in predictor.batches(rows, labelled=False):
             entries = rows.padded_labels(indices, IGNORED)
@@ -177,10 +179,13 @@ class SequenceLabelTask(Task):
             for i, row_ids, row_entries, row in zip(indices, ids, entries[:, 1:-1], probabilities, strict=True):
                 labels, first = self._token_labels(row_ids, row_entries)
                 results[i] = labels, row[first]
+        return results
+
+    def write_predictions(self, predicted, rows, path):
         make_folder(os.path.dirname(path))
         with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
             written = 0
-            for tokens, (labels, probabilities) in zip(self._tokens(rows), results, strict=False):
+            for tokens, (labels, probabilities) in zip(self._tokens(rows), predicted, strict=False):
                 numbers = ' '.join(f'{p:.5f}' for p in probabilities)
                 f.write(f'{" ".join(tokens)}\t{" ".join(labels)}\t{numbers}\n')
                 written += len(tokens) == len(labels)

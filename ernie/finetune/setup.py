@@ -11,6 +11,7 @@ from ernie.optimization import SCHEDULERS
 from ernie.tokenization import TOKENIZERS
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
+from propeller.train.precision import PRECISIONS, LossScale
 
 log = get_logger(__name__)
 
@@ -32,10 +33,7 @@ def check_flags(args):
     for flag, allowed in (('tokenizer', TOKENIZERS), ('lr_scheduler', SCHEDULERS)):
         if getattr(args, flag) not in allowed:
             raise UsageError(f'--{flag} {getattr(args, flag)}: expected one of {", ".join(allowed)}.')
-    if args.use_fp16:
-        raise UsageError('--use_fp16 true: half precision is not available yet; leave it out.')
-    if int(os.environ.get('PADDLE_TRAINERS_NUM', '1')) > 1:
-        raise UsageError('PADDLE_TRAINERS_NUM > 1: training in several processes is not available yet; start one.')
+    _check_precision(args)
     if args.resume and args.init_checkpoint:
         raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
     if args.in_tokens and args.do_train and args.batch_size < args.max_seq_len:
@@ -47,6 +45,38 @@ def check_flags(args):
         raise UsageError('--early_stop 0: expected the number of evaluations to wait, or -1 for never.')
     if args.early_stop > 0 and not (args.do_val and args.dev_set):
         raise UsageError('--early_stop needs --do_val true and a --dev_set.')
+
+
+def _check_precision(args):
+    """Settle --precision: 2019's --use_fp16 true is fp16."""
+    if args.precision not in PRECISIONS:
+        raise UsageError(f'--precision {args.precision}: expected one of {", ".join(PRECISIONS)}.')
+    if args.use_fp16:
+        if 'precision' in args.given and args.precision != 'fp16':
+            raise UsageError(f'--use_fp16 true and --precision {args.precision}: give one.')
+        args.precision = 'fp16'
+    if args.precision == 'fp16' and not args.use_cuda:
+        flag = '--use_fp16 true' if args.use_fp16 else '--precision fp16'
+        raise UsageError(f'{flag} needs a GPU; on a processor take --precision bf16, or fp32, which is faster there.')
+    loss_scale(args)
+
+
+def loss_scale(args):
+    """The `LossScale` of the flags, or None where the precision needs none.
+
+    Raises:
+        UsageError: a value that cannot be.
+    """
+    if args.precision != 'fp16':
+        return None
+    return LossScale(
+        args.init_loss_scaling,
+        args.use_dynamic_loss_scaling,
+        args.incr_every_n_steps,
+        args.decr_every_n_nan_or_inf,
+        args.incr_ratio,
+        args.decr_ratio,
+    )
 
 
 def _check_work(args):
@@ -94,7 +124,15 @@ def _check_outputs(args):
 
 
 def _check_numbers(args):
-    least = {'epoch': 1, 'batch_size': 1, 'save_steps': 1, 'validation_steps': 1, 'skip_steps': 1, 'max_seq_len': 3}
+    least = {
+        'epoch': 1,
+        'batch_size': 1,
+        'gradient_accumulation_steps': 1,
+        'save_steps': 1,
+        'validation_steps': 1,
+        'skip_steps': 1,
+        'max_seq_len': 3,
+    }
     least |= {
         'length_window': 0,
         'max_checkpoints': 0,

@@ -27,7 +27,7 @@ class Task(abc.ABC):
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         self.args, self.config, self.tokenizer = args, config, tokenizer
-        self.vocab_path, self.saved = vocab_path, saved
+        self.vocab_path, self.saved, self.training_rows = vocab_path, saved, None
         if saved.get('task', self.name) != self.name:
             raise UserError(f'--init_checkpoint: found a checkpoint of the task {saved["task"]}, expected {self.name}.')
 
@@ -85,8 +85,11 @@ class Task(abc.ABC):
         }
 
     @abc.abstractmethod
-    def training_values(self, outputs, batch):
-        """-> dict of numbers for the log line. outputs: what the graph predicted for the batch (list of arrays)."""
+    def training_values(self, results):
+        """-> dict of numbers for the log line of an update.
+
+        results: list of (row indices of the training set, what the graph predicted for them, a list of arrays).
+        """
 
     @abc.abstractmethod
     def training_line(self, values, speed):
@@ -101,11 +104,16 @@ class Task(abc.ABC):
         """-> the number that chooses the best checkpoint; larger is better."""
 
     @abc.abstractmethod
-    def write_predictions(self, predictor, rows, path):
-        """Write one line per row, in order, to `path`."""
+    def predict(self, predictor, rows):
+        """-> what `write_predictions` takes. Called in every process of a job."""
 
-    def prepare_training(self, rows):  # noqa: B027 (optional: most tasks have nothing to prepare)
+    @abc.abstractmethod
+    def write_predictions(self, predicted, rows, path):
+        """Write one line per row, in order, to `path`. Called in the first process of a job."""
+
+    def prepare_training(self, rows):
         """Called with the training rows before the graph is built."""
+        self.training_rows = rows
 
     def checkpoint_files(self):
         """dict file name -> bytes: everything that prediction needs beside the parameters."""

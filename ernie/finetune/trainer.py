@@ -12,6 +12,7 @@ from ernie.finetune.setup import (
     build_tokenizer,
     check_flags,
     check_output_folders,
+    loss_scale,
     split_list,
     take_saved_settings,
 )
@@ -19,6 +20,7 @@ from ernie.metrics.curves import draw_curves
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.data.prefetch import prefetch
+from propeller.distribution import first_process_talks, join, place_of
 from propeller.errors import bad_input
 from propeller.log import get_logger
 from propeller.session import Session
@@ -46,10 +48,11 @@ def fine_tune(args, task_class):
     Raises:
         UserError: anything the user can mend.
     """
+    first_process_talks(place_of(os.environ))
     print_arguments(args, log)
     check_flags(args)
     check_output_folders(args)
-    run = FineTuning(args, task_class)
+    run = FineTuning(args, task_class, join(args.use_cuda))
     if args.do_train:
         run.train()
     else:
@@ -57,12 +60,16 @@ def fine_tune(args, task_class):
 
 
 class FineTuning:
-    """Holds what training and evaluation share: session, model source, task, evaluator."""
+    """Holds what training and evaluation share: session, model source, task, evaluator.
 
-    def __init__(self, args, task_class):
-        self.args = args
+    In a job of several processes each of them holds all of it; the first one alone writes logs and files.
+    """
+
+    def __init__(self, args, task_class, world):
+        self.args, self.world = args, world
         self.checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
-        resumed = self.checkpoints.newest() if args.resume else None
+        # The first process mends what a kill left behind, and all take the same folder.
+        resumed = world.share(self.checkpoints.newest() if args.resume and world.first else None)
         if args.resume:
             log.info('resume: %s', resumed or f'no checkpoint in {args.checkpoints} yet, starting anew')
         elif args.do_train:
@@ -80,8 +87,10 @@ class FineTuning:
         saved = self.source.saved if self.start_from else {}
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
         self.checkpoints.files = self.task.checkpoint_files()
-        self.session = Session(args.use_cuda, self._seed())
+        self.session = Session(args.use_cuda, self._seed(), precision=args.precision, world=world)
         log.info('Device count: %d', 1)
+        if world.size > 1:
+            log.info('process %d of %d, %d of them on this machine', world.rank, world.size, world.local_size)
         if args.do_train:
             log.info('random seed: %d', self.session.seed)
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self._record, self._report_folder())
@@ -113,17 +122,23 @@ class FineTuning:
         return os.path.join(self.args.checkpoints, 'reports')
 
     def _record(self, phase, step, epoch, values):
+        if not self.world.first:
+            return
         self.metrics.append(phase, step, epoch, values)
         if self.events:
             tag = f'{phase}/{self.evaluator.names[values["file"]]}' if 'file' in values else phase
             self.events.add_scalars(values, step, f'{tag}/')
 
     def _open_records(self, step):
+        if not self.world.first:
+            return
         self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
         if self.args.log_dir:
             self.events = EventWriter(self.args.log_dir, resume_step=step)
 
     def _close_records(self):
+        if not self.world.first:
+            return
         for file in filter(None, (self.metrics, self.events)):
             file.close()
         path = self.metrics.path
@@ -191,30 +206,37 @@ class FineTuning:
     def train(self):
         """Train, evaluate, save; at the end the best checkpoint, curves and predictions are on disk."""
         args, task = self.args, self.task
-        rows = task.read(args.train_set, labelled=True)
-        self.evaluator.read_sets()
+        with self.world.one_by_machine():
+            rows = task.read(args.train_set, labelled=True)
+            self.evaluator.read_sets()
         task.prepare_training(rows)
         self.checkpoints.files = task.checkpoint_files()
         steps, warmup = self._schedule(len(rows))
-        program = self.session.build(task.feeds(labelled=True), self._training_graph(steps, warmup))
+        program = self.session.build(
+            task.feeds(labelled=True),
+            self._training_graph(steps, warmup),
+            parts=args.gradient_accumulation_steps,
+            loss_scale=loss_scale(args),
+        )
         if args.verbose:
             log.info('Theoretical memory usage in training: %.3f - %.3f %s', *self._memory(program))
         state, updates = self.load(program)
         stream = self._stream(rows, state)
         loop = LoopState(updates)
         self._open_records(loop.gstep)
+        self.session.dropout_apart()
         if state:
-            self.session.set_random_state(state['random_state'])
+            self._take_state(program, state)
         with prefetch(stream, PREFETCHED_BATCHES) as batches:
             hooks = self._hooks(program, rows, batches, state, stream)
-            train_loop(self.session, program, batches, hooks, loop, lambda batch: batch.arrays)
+            train_loop(self.session, program, batches, hooks, loop, _parts)
         self._close_records()
         if loop.interrupted:
             self._say_where(hooks[1])
             sys.exit(130)
         self.evaluator.diagnose()
         self._say_where(hooks[1])
-        if args.enable_ce:
+        if args.enable_ce and self.world.first:
             print_kpis(hooks[0].points)
 
     def _training_graph(self, steps, warmup):
@@ -224,6 +246,7 @@ class FineTuning:
     def _schedule(self, examples):
         args = self.args
         per_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
+        per_batch *= self.world.size * args.gradient_accumulation_steps
         steps = args.epoch * examples // per_batch
         if args.max_steps:
             steps = min(steps, args.max_steps)
@@ -254,6 +277,9 @@ class FineTuning:
             shuffle=args.shuffle,
             seed=self.session.seed,
             epochs=args.epoch,
+            replica_id=self.world.rank,
+            num_replicas=self.world.size,
+            accumulation=args.gradient_accumulation_steps,
         )
         if state:
             stream.seek(state['data_position'])
@@ -280,11 +306,13 @@ class FineTuning:
 
         def save(loop):
             hook_states = {name: hook.state_dict() for name, hook in stateful.items()}
-            self.checkpoints.save(self.session, program, self._state(loop, hook_states), self.evaluator.files())
+            state = self._state(program, loop, hook_states)
+            if self.world.first:
+                self.checkpoints.save(self.session, program, state, self.evaluator.files())
 
         saver = CheckpointSaverHook(training_log.outside(save), args.save_steps)
         hooks = [training_log, evaluation, saver, StopAtStepHook(args.max_steps or None)]
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and self.world.first:
             hooks.append(TqdmProgressBarHook(min(stream.total_steps, args.max_steps or stream.total_steps), 'training'))
         return hooks
 
@@ -293,17 +321,30 @@ class FineTuning:
         all_data = next_position['epoch'] == self.args.epoch and next_position['batch'] == 0
         return all_data or loop.gstep == self.args.max_steps
 
-    def _state(self, loop, hook_states):
+    def _state(self, program, loop, hook_states):
+        scale = program.update.plan.loss_scale
         return {
             'global_step': loop.gstep,
+            'updates': self.session.updates_done(program),
+            'loss_scale': scale and scale.state_dict(),
             'epoch': loop.batch.epoch,
             'data_position': loop.batch.position,
             'random_state': self.session.random_state(),
+            'random_states': self.session.random_states(),
             'seed': self.session.seed,
             'hooks': hook_states,
         }
 
+    def _take_state(self, program, state):
+        """What a checkpoint holds of the state of the computation."""
+        self.session.set_random_state(state.get('random_states', [state['random_state']])[self.world.rank])
+        scale = program.update.plan.loss_scale
+        if scale and state.get('loss_scale'):
+            scale.load_state_dict(state['loss_scale'])
+
     def _save_best(self, program, loop, value):
+        if not self.world.first:
+            return
         log.info(
             'best so far: %f at step %d, saved to %s', value, loop.gstep, os.path.join(self.args.checkpoints, BEST)
         )
@@ -314,6 +355,8 @@ class FineTuning:
         )
 
     def _say_where(self, evaluation):
+        if not self.world.first:
+            return
         folder = self.args.checkpoints
         if evaluation.best is not None:
             log.info(
@@ -328,16 +371,23 @@ class FineTuning:
 
     def evaluate_only(self):
         """Score the dev sets and predict the test sets with --init_checkpoint."""
-        self.evaluator.read_sets()
+        with self.world.one_by_machine():
+            self.evaluator.read_sets()
         program = self.evaluator.any_program()
         self.load(program)
         path = os.path.join(self.start_from, STATE)
         state = read_state(self.start_from) if os.path.isfile(path) else {}
         epoch, step = state.get('epoch', 0), state.get('global_step', 0)
-        self.metrics = MetricsFile(os.path.join(self.args.checkpoints, 'evaluation.jsonl'))
+        if self.world.first:
+            self.metrics = MetricsFile(os.path.join(self.args.checkpoints, 'evaluation.jsonl'))
         self.evaluator.run(epoch, step, last=True)
         self.evaluator.diagnose()
-        self.metrics.close()
+        if self.metrics:
+            self.metrics.close()
+
+
+def _parts(batch):
+    return [(part.arrays, part.counted) for part in batch.parts]
 
 
 def print_kpis(points):

@@ -128,7 +128,7 @@ def restore_training(folder, session, program):
     if not os.path.isfile(path):
         raise bad_input(folder, f'no {OPTIMIZER}', 'a checkpoint made during training', advice=_WEIGHTS_ONLY)
     _restore(open_tensors(path), program.optimizer_state(), session, path)
-    session.set_updates_done(program, state['global_step'])
+    session.set_updates_done(program, state.get('updates', state['global_step']))
     return state
 
 

@@ -19,8 +19,11 @@ class RunHook:
         """-> list of values to fetch in this step. Best the same list always: each new one costs a compilation."""
         return []
 
+    def after_part(self, fetched, number, state):
+        """After each step, for each batch of this process in it, by its number, with the arrays asked for."""
+
     def after_run(self, fetched, state):
-        """After each step, with the arrays asked for."""
+        """After each step, with the arrays asked for: those of the step's last batch."""
 
     def should_stop(self, state):
         """Asked before each step."""

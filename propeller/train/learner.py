@@ -8,6 +8,7 @@ import numpy as np
 from propeller import summary
 from propeller.data.dataset import Dataset
 from propeller.data.prefetch import prefetch
+from propeller.distribution import first_process_talks, join
 from propeller.errors import UserError
 from propeller.graph import Feed, cuda_devices
 from propeller.log import get_logger
@@ -56,6 +57,8 @@ class Learner:
         self.warm_start_setting = warm_start_setting
         self.use_cuda = bool(cuda_devices()) if use_cuda is None else use_cuda
         self.seed = seed
+        self.world = join(self.use_cuda)
+        first_process_talks(self.world)
         keep = DEFAULT_MAX_CKPT if run_config.max_ckpt is None else run_config.max_ckpt
         self.checkpoints = Checkpoints(run_config.model_dir, prefix='model_', keep=keep, list_file=LIST_FILE)
 
@@ -124,6 +127,8 @@ class Learner:
         for metric, value in results.items():
             log.info('%s\t%s', metric, value)
         log.info('*' * 30)
+        if not self.world.first:
+            return
         writer = history_writer(os.path.join(self.run_config.model_dir, 'eval_history', name), step)
         if writer:
             with writer:
@@ -132,14 +137,17 @@ class Learner:
     def _checkpoint(self, index, path):
         if path is not None:
             return path
-        steps = self.checkpoints.steps() if self.checkpoints.newest() else []
+        steps = self.world.share(self._steps() if self.world.first else None)
         if not -len(steps) <= index < len(steps):
             folder = self.run_config.model_dir
             raise UserError(f'{folder}: found {len(steps)} checkpoints, expected number {index} of them.')
         return self.checkpoints.path(steps[index])
 
+    def _steps(self):
+        return self.checkpoints.steps() if self.checkpoints.newest() else []
+
     def _restored(self, name, dataset, mode, folder):
-        session = Session(self.use_cuda, self.seed)
+        session = Session(self.use_cuda, self.seed, world=self.world)
         program = self.build(session, name, dataset, mode)
         session.initialize(program)
         restore_parameters(folder, session, program)
@@ -151,7 +159,8 @@ class _TrainingRun:
 
     def __init__(self, learner, train_dataset, eval_datasets, train_hooks=(), eval_hooks=(), exporters=()):
         self.learner, self.config = learner, learner.run_config
-        self.session = Session(learner.use_cuda, learner.seed)
+        self.world = learner.world
+        self.session = Session(learner.use_cuda, learner.seed, world=self.world)
         self.dataset = train_dataset
         with summary.recording() as self.summaries:
             self.program = learner.build(self.session, 'train', train_dataset, RunMode.TRAIN)
@@ -166,14 +175,19 @@ class _TrainingRun:
     def run(self):
         self.session.initialize(self.program)
         self._warm_start()
+        self.session.dropout_apart()
         state = self._restore()
         step = state['global_step'] if state else 0
         self.position = state['data_position'] if state else 0
-        writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
+        writer = None
+        if self.world.first:
+            writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
         hooks = self._hooks(writer)
-        batches = itertools.islice(self.dataset, self.position, None)
+        batches = shares(itertools.islice(self.dataset, self.position * self.world.size, None), self.world)
         with prefetch(batches) as ready:
-            results = train_loop(self.session, self.program, ready, hooks, LoopState(step))
+            results = train_loop(
+                self.session, self.program, ready, hooks, LoopState(step), parts_of=lambda part: [part]
+            )
         if writer:
             writer.close()
         return results
@@ -191,11 +205,17 @@ class _TrainingRun:
                 log.info('warm start: %s', name)
 
     def _restore(self):
-        folder = self.learner.checkpoints.newest()
+        folder = self.world.share(self.learner.checkpoints.newest() if self.world.first else None)
         if folder is None:
             return None
         state = restore_training(folder, self.session, self.program)
-        self.session.set_random_state(state['random_state'])
+        states = state.get('random_states', [state['random_state']])
+        if len(states) != self.world.size:
+            raise UserError(
+                f'{folder}: found a training of {len(states)} processes, expected one of {self.world.size}: '
+                f'it continues with as many.'
+            )
+        self.session.set_random_state(states[self.world.rank])
         log.info('continuing from %s', folder)
         return state
 
@@ -216,8 +236,12 @@ class _TrainingRun:
             'global_step': state.gstep,
             'data_position': consumed,
             'random_state': self.session.random_state(),
+            'random_states': self.session.random_states(),
+            'updates': self.session.updates_done(self.program),
             'seed': self.session.seed,
         }
+        if not self.world.first:
+            return None
         return self.learner.checkpoints.save(self.session, self.program, saved)
 
     def _evaluate(self, gstep):
@@ -227,11 +251,27 @@ class _TrainingRun:
             self.learner.report(name, self.results[name], gstep)
         for hook in self.eval_hooks:
             hook.after_train()
-        if self.exporters:
+        if self.exporters and self.world.first:
             name, program = next(iter(self.eval_programs.items()))
             sample = list(next(iter(self.eval_sets[name])))[:-1]
             for exporter in self.exporters:
                 exporter.export(self.session, program, self.results, gstep, sample)
+
+
+def shares(batches, world):
+    """What this process computes of each update: pairs (batch, whether it counts).
+
+    As many batches in a row as there are processes make one update. At the end of the data some processes may have
+    none; they compute another one's, which does not count.
+
+    Args:
+        batches: iterable of batches, the same in every process.
+        world: `propeller.distribution.World`.
+    """
+    batches = iter(batches)
+    while together := list(itertools.islice(batches, world.size)):
+        counts = world.rank < len(together)
+        yield together[world.rank if counts else 0], counts
 
 
 def train_and_eval(

@@ -1,12 +1,14 @@
 """The one training loop, and the one evaluation pass."""
 
 import contextlib
+import itertools
 import signal
 import threading
 import time
 
 import numpy as np
 
+from propeller.errors import UserError
 from propeller.log import get_logger
 from propeller.types import StopException
 
@@ -22,7 +24,8 @@ class LoopState:
         batch: the batch of the last update.
         started: time of the start, in seconds (monotonic clock).
         loading_seconds: time the loop waited for data.
-        interrupted: whether Ctrl-C or SIGTERM asked the loop to end.
+        interrupted: whether Ctrl-C or SIGTERM asked the loop to end, here or in another process of the job.
+        overflows: updates in a row that were left out because their gradients were not finite.
     """
 
     def __init__(self, gstep=0):
@@ -30,6 +33,7 @@ class LoopState:
         self.started = time.monotonic()
         self.loading_seconds = 0.0
         self.interrupted = False
+        self.overflows = 0
 
 
 class _Fetches:
@@ -51,41 +55,82 @@ class _Fetches:
         return self.values
 
 
-def train_loop(session, program, batches, hooks, state, arrays_of=lambda batch: batch):
+def one_part(batch):
+    """The parts of an update that is made of one batch, a list of arrays."""
+    return [(batch, True)]
+
+
+def train_loop(session, program, batches, hooks, state, parts_of=one_part):
     """Run `program` over `batches` until they end or a hook stops it.
 
     Args:
-        session, program: from `propeller.graph`; `program` trains.
+        session: `propeller.session.Session`.
+        program: a program of it that trains.
         batches: iterable of batches, one per update.
         hooks: list of `RunHook`.
         state: `LoopState`, moved on in place.
-        arrays_of: batch -> list of arrays, one per feed.
+        parts_of: batch -> list of (arrays, counted), see `propeller.update.run_update`.
     Returns:
         list of what the hooks' `after_train` returned.
+    Raises:
+        UserError: the gradients stay without a finite value.
     """
     for hook in hooks:
         hook.before_train(program)
     log.debug('********** Start Loop ************')
-    fetches, source = _Fetches(), iter(batches)
+    fetches, source, world = _Fetches(), iter(batches), session.world
+    wanted = False
     try:
         with _finish_step_on_signal(state):
-            while not state.interrupted and not any(hook.should_stop(state) for hook in hooks):
+            # A wish to end that came to one process is heard by all with the next update.
+            while not wanted and not any(hook.should_stop(state) for hook in hooks):
+                wanted = state.interrupted and world.size == 1
                 waited = time.monotonic()
-                batch = next(source, None)
+                batch = None if wanted else next(source, None)
                 state.loading_seconds += time.monotonic() - waited
                 if batch is None:
                     break
                 values = fetches.gather([hook.before_run(state) or [] for hook in hooks])
-                fetched = session.step(program, arrays_of(batch), values)
+                outcome = session.update(program, parts_of(batch), values, state.interrupted)
                 state.step, state.gstep, state.batch = state.step + 1, state.gstep + 1, batch
-                for hook, slots in zip(hooks, fetches.slots, strict=True):
-                    hook.after_run([fetched[i] for i in slots], state)
+                wanted = outcome.stop and world.size > 1
+                _watch(outcome, state)
+                _tell(hooks, fetches.slots, outcome.fetched, state)
     except StopException:
         pass
     except KeyboardInterrupt:
+        if world.size > 1:
+            raise
         state.interrupted = True
+    state.interrupted = world.any(state.interrupted)
     log.debug('********** %s Loop ************', 'Interupt' if state.interrupted else 'Stop')  # spelt as in 2019
     return [hook.after_train() for hook in hooks]
+
+
+def _tell(hooks, slots, fetched, state):
+    for hook, wished in zip(hooks, slots, strict=True):
+        for number, values in enumerate(fetched):
+            hook.after_part([values[i] for i in wished], number, state)
+        hook.after_run([fetched[-1][i] for i in wished], state)
+
+
+MOST_OVERFLOWS = 50
+
+
+def _watch(outcome, state):
+    """Say when an update is left out, and end a training that has lost its way."""
+    if outcome.finite:
+        state.overflows = 0
+        return
+    state.overflows += 1
+    log.warning(
+        'step %d: the gradients are not finite; this update is left out (%d in a row)', state.gstep, state.overflows
+    )
+    if state.overflows >= MOST_OVERFLOWS:
+        raise UserError(
+            f'step {state.gstep}: {state.overflows} updates in a row without finite gradients. '
+            f'Try a lower --learning_rate, a longer warm-up, or --precision fp32.'
+        )
 
 
 @contextlib.contextmanager
@@ -115,10 +160,37 @@ def _finish_step_on_signal(state):
         restore()
 
 
+ROUNDS = 16  # batches that each process computes before all of them exchange results
+
+
 def evaluation_pass(session, program, batches, fetch_list, arrays_of=lambda batch: batch):
-    """Run a program without optimizer over `batches`; yields (batch, fetched arrays)."""
-    for batch in batches:
-        yield batch, session.run(program, arrays_of(batch), fetch_list)
+    """Run a program without optimizer over `batches`, shared out among the processes of the job.
+
+    Args:
+        session, program, fetch_list: see `Session.run`.
+        batches: iterable, the same in every process.
+        arrays_of: batch -> list of arrays; called in the process that computes the batch only.
+    Yields:
+        (batch, fetched arrays), in every process for every batch, in order.
+    """
+    world = session.world
+    if world.size == 1:
+        for batch in batches:
+            yield batch, session.run(program, arrays_of(batch), fetch_list)
+        return
+    for together in _groups(batches, world.size * ROUNDS):
+        own = [session.run(program, arrays_of(batch), fetch_list) for batch in together[world.rank :: world.size]]
+        everyone = world.gather([array for fetched in own for array in fetched])
+        width = len(fetch_list)
+        for i, batch in enumerate(together):
+            first = i // world.size * width
+            yield batch, everyone[i % world.size][first : first + width]
+
+
+def _groups(items, size):
+    items = iter(items)
+    while group := list(itertools.islice(items, size)):
+        yield group
 
 
 def run_metrics(session, program, batches, metrics):

@@ -47,7 +47,7 @@ class Kind:
 
     def predict(self, path, target):
         rows = self.task.read(str(path), labelled=False)
-        self.task.write_predictions(self.predictor, rows, str(target))
+        self.task.write_predictions(self.task.predict(self.predictor, rows), rows, str(target))
         expected = [self.single.collect(_Part(rows, [i]), labelled=False)[0][0] for i in range(len(rows))]
         return [line.split('\t') for line in target.read_text(encoding='utf-8').split('\n')[:-1]], np.array(expected)
 

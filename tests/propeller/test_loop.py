@@ -6,21 +6,26 @@ import signal
 import numpy as np
 import pytest
 
+from propeller.distribution import Place, World
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, RunHook, StopAtStepHook
 from propeller.train.loop import LoopState, run_metrics, train_loop
 from propeller.train.metrics import Mean
 from propeller.types import StopException, SummaryRecord
+from propeller.update import Outcome
 
 
 class Session:
     """Fetches give (value, step)."""
 
+    world = World(Place())
+
     def __init__(self):
         self.fetch_lists, self.steps = [], 0
 
-    def step(self, program, arrays, fetch_list):
+    def update(self, program, parts, fetch_list, stop=False):
         self.steps += 1
-        return self.run(program, arrays, fetch_list)
+        fetched = [self.run(program, arrays, fetch_list) for arrays, _ in parts]
+        return Outcome(fetched, True, stop)
 
     def run(self, program, arrays, fetch_list):
         self.fetch_lists.append(fetch_list)
@@ -78,10 +83,10 @@ def test_a_signal_lets_the_step_end(number):
     """The update that is under way counts: otherwise a checkpoint would hold it without knowing."""
 
     class Interrupted(Session):
-        def step(self, program, arrays, fetch_list):
+        def update(self, *args):
             if self.steps == 2:
                 os.kill(os.getpid(), number)
-            return super().step(program, arrays, fetch_list)
+            return super().update(*args)
 
     saved, session, state = [], Interrupted(), LoopState()
     before = signal.getsignal(number)

@@ -1,0 +1,109 @@
+"""`python -m tests.propeller.distribution_worker FOLDER`: one process of a job that tries everything out.
+
+Writes `FOLDER/{rank}.npz`. Alone, it makes the updates that two processes share.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+
+from ernie.config import ErnieConfig
+from ernie.model.ernie import ErnieModel
+from propeller import graph
+from propeller.data.batching import BatchStream, pad_rows
+from propeller.distribution import join
+from propeller.session import Session
+from propeller.train.loop import evaluation_pass
+from propeller.update import minimize
+from tests.ernie.tiny_model import CONFIG
+
+STEPS, BATCH = 50, 16
+PLAIN = {**CONFIG, 'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
+FEEDS = [graph.Feed(name, (-1, -1), 'int64') for name in ('ids', 'types', 'positions')]
+FEEDS += [graph.Feed('mask', (-1, -1), 'float32'), graph.Feed('label', (-1,), 'int64')]
+FEEDS += [graph.Feed('where', (-1,), 'int64')]
+
+
+def masked_lm(ids, types, positions, mask, label, where):
+    """Loss over the masked tokens, of which a batch has any number."""
+    model = ErnieModel(ids, positions, types, None, mask, ErnieConfig(PLAIN), True)
+    graph.set_loss_weight(graph.paddle.shape(label)[:1].astype('float32'))
+    return model.get_lm_output(label, where)
+
+
+class Sentences:
+    """Random sentences of unequal length; a quarter of the tokens, at least one, is masked."""
+
+    def __init__(self, count, seed):
+        rng = np.random.default_rng(seed)
+        self.ids = [rng.integers(5, 60, rng.integers(3, 16)) for _ in range(count)]
+        self.masked = [rng.permutation(len(ids))[: max(len(ids) // 4, 1)] for ids in self.ids]
+        self.lengths = np.array([len(ids) for ids in self.ids])
+
+    def arrays(self, rows):
+        hidden, labels, where = [], [], []
+        width = int(self.lengths[rows].max())
+        for line, row in enumerate(rows):
+            ids, places = self.ids[row].copy(), self.masked[row]
+            labels += ids[places].tolist()
+            where += (line * width + places).tolist()
+            ids[places] = 4
+            hidden.append(ids)
+        ids = pad_rows(hidden)
+        mask = (np.arange(width) < self.lengths[rows][:, None]).astype(np.float32)
+        positions = np.broadcast_to(np.arange(width), ids.shape)
+        return [ids, np.zeros_like(ids), positions, mask, np.array(labels), np.array(where)]
+
+
+def train(world, optimizer):
+    """Parameters and losses after `STEPS` updates."""
+    session, rows = Session(seed=3, world=world), Sentences(101, 7)
+
+    def build(*inputs):
+        loss = masked_lm(*inputs)
+        minimize(loss, lambda step: 1e-3 if optimizer == 'adamw' else 0.05, clip_norm=1.0, optimizer=optimizer)
+        return loss
+
+    program = session.build(FEEDS, build)
+    session.initialize(program)
+    replica = {'replica_id': world.rank, 'num_replicas': world.size}
+    stream = iter(BatchStream(rows, rows.arrays, BATCH // world.size, epochs=None, seed=5, **replica))
+    losses = []
+    for _ in range(STEPS):
+        batch = next(stream)
+        outcome = session.update(program, [(p.arrays, p.counted) for p in batch.parts], [program.outputs])
+        losses.append(float(outcome.fetched[0][0]))
+    found = {f'{optimizer}/{name}': session.read(name) for name in program.parameters()}
+    return {**found, f'{optimizer}/losses': np.array(losses)}
+
+
+def exchange(world):
+    """What `World` is for."""
+    own = [np.arange(world.rank + 2, dtype=np.int16), np.float32(world.rank / 3), np.ones((world.rank, 2), bool)]
+    everyone = world.gather(own)
+    assert [arrays[0].tolist() for arrays in everyone] == [list(range(r + 2)) for r in range(world.size)]
+    assert [arrays[1] for arrays in everyone] == [np.float32(r / 3) for r in range(world.size)]
+    assert [arrays[2].shape for arrays in everyone] == [(r, 2) for r in range(world.size)]
+    assert all(a.dtype == b.dtype for arrays in everyone for a, b in zip(arrays, own, strict=True))
+    assert world.gather([]) == [[]] * world.size
+    assert world.share({'rank': world.rank, '题': [1.5, None]}) == {'rank': 0, '题': [1.5, None]}
+    assert world.any(world.rank == world.size - 1) and not world.any(False)
+    session = SimpleNamespace(world=world, run=lambda program, arrays, fetch: [np.array(arrays) * 2, np.array(arrays)])
+    computed = []
+
+    def arrays_of(batch):
+        computed.append(batch)
+        return batch
+
+    pairs = list(evaluation_pass(session, None, range(75), ['double', 'same'], arrays_of))
+    assert [(batch, int(a), int(b)) for batch, (a, b) in pairs] == [(i, 2 * i, i) for i in range(75)]
+    assert computed == [i for start in (0, 32, 64) for i in range(start, min(start + 32, 75))][world.rank :: world.size]
+
+
+if __name__ == '__main__':
+    joined = join()
+    if joined.size > 1:
+        exchange(joined)
+    results = train(joined, 'sgd') | train(joined, 'adamw')
+    np.savez(f'{sys.argv[1]}/{joined.rank}.npz', **results)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from propeller.distribution import LostPeerError, Place, World, is_lost_peer, is_running, lost_peer, place_of
+from propeller.errors import UserError
+from tests import processes
+
+ENDPOINTS = '10.0.0.1:6170,10.0.0.1:6171,10.0.0.2:6170'
+
+
+def environment(**changes):
+    found = {
+        'PADDLE_TRAINERS_NUM': '3',
+        'PADDLE_TRAINER_ID': '2',
+        'PADDLE_TRAINER_ENDPOINTS': ENDPOINTS,
+        'PADDLE_CURRENT_ENDPOINT': '10.0.0.2:6170',
+    }
+    return {k: v for k, v in (found | changes).items() if v is not None}
+
+
+def test_the_place_of_a_process():
+    assert place_of({}) == place_of({'PADDLE_TRAINERS_NUM': '1', 'PADDLE_TRAINER_ID': '0'}) == Place(0, 1, 0, 1)
+    assert place_of(environment()) == Place(2, 3, 0, 1)
+    second = environment(PADDLE_TRAINER_ID='1', PADDLE_CURRENT_ENDPOINT=None)
+    assert place_of(second) == Place(1, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'PADDLE_TRAINERS_NUM': 'two'}, "PADDLE_TRAINERS_NUM 'two': expected a whole number"),
+        ({'PADDLE_TRAINERS_NUM': '0'}, "PADDLE_TRAINERS_NUM '0'"),
+        ({'PADDLE_TRAINER_ID': None}, "PADDLE_TRAINER_ID ''"),
+        ({'PADDLE_TRAINER_ID': '3'}, 'PADDLE_TRAINER_ID 3: expected a number below PADDLE_TRAINERS_NUM 3'),
+        ({'PADDLE_TRAINER_ENDPOINTS': '10.0.0.1:1,10.0.0.1:1,10.0.0.2:1'}, 'found 2 addresses, expected 3'),
+        ({'PADDLE_CURRENT_ENDPOINT': '10.0.0.1:6170'}, 'expected 10.0.0.2:6170, number 2 of all endpoints'),
+    ],
+)
+def test_an_environment_that_cannot_be(changes, words):
+    with pytest.raises(UserError, match=words):
+        place_of(environment(**changes))
+
+
+def test_one_process_is_all_of_its_world():
+    world = World(Place())
+    own = [np.arange(3)]
+    assert world.first and world.gather(own) == [own] and world.share('x') == 'x'
+    assert world.any(True) and not world.any(False)
+    with world.one_by_machine():
+        world.meet()
+
+
+def test_processes_that_run_and_those_that_do_not(tmp_path):
+    ended = processes.start(1, ['-c', 'pass'])[0]
+    assert is_running(1)
+    ended.stderr.read()  # until it ends; it is a zombie as long as nobody asks for its exit code
+    for _ in range(1000):
+        if not is_running(ended.pid):
+            break
+    assert not is_running(ended.pid)
+    ended.communicate()
+    assert not is_running(ended.pid)
+
+
+def test_errors_of_a_broken_connection():
+    assert is_lost_peer(RuntimeError('[gloo/transport/tcp/pair.cc] Connection closed by peer [10.0.0.1]:49'))
+    assert is_lost_peer(RuntimeError('std::exception'))
+    assert not is_lost_peer(RuntimeError('(ResourceExhausted) Fail to alloc memory of 800 size.'))
+    error = lost_peer(World(Place(1, 2, 1, 2)), RuntimeError('a\n b'))
+    assert isinstance(error, LostPeerError) and error.exit_code == 75
+    assert 'process 1 of 2: another process of the job ended, or the connection to it broke (a b)' in str(error)
+
+
+def test_two_processes(tmp_path):
+    """Exchange, and 50 updates of masked-LM training with SGD and AdamW, as one process makes them."""
+    (tmp_path / 'one').mkdir()
+    (tmp_path / 'two').mkdir()
+    for count, name in ((1, 'one'), (2, 'two')):
+        for code, _, err in processes.run(count, ['-m', 'tests.propeller.distribution_worker', tmp_path / name]):
+            assert code == 0, err
+    one = np.load(tmp_path / 'one' / '0.npz')
+    first, second = (np.load(tmp_path / 'two' / f'{rank}.npz') for rank in (0, 1))
+    assert set(one) == set(first) == set(second) and len(one) > 60
+    for name in one:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        unfelt = name.startswith('adamw') and name.endswith('key_fc.b_0')  # see tests/test_several_processes.py
+        atol = 0.1 if unfelt else 5e-6 if name.endswith('losses') else 1e-6
+        np.testing.assert_allclose(first[name], one[name], rtol=0, atol=atol, err_msg=name)
+    assert one['adamw/losses'][-5:].mean() < one['adamw/losses'][:5].mean() - 0.1
