@@ -111,6 +111,11 @@ def end(token):
     _build.reset(token)
 
 
+def float32(x):
+    """`x` in float32, whatever the precision it was computed in."""
+    return x if x.dtype == paddle.float32 else x.astype('float32')
+
+
 def set_loss_weight(value):
     """Say what the loss is the mean of, when that is not the rows of the batch: a number of tokens, say.
 

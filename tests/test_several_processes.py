@@ -15,8 +15,8 @@ from tests.ernie.tiny_model import CONFIG, SETTINGS, flags, sentences, table, wr
 
 NO_DROPOUT = {**CONFIG, 'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
 STEPS = 50
-# Biases that move all scores of a softmax alike: their gradient is 0, and what rounding leaves of it Adam makes as large
-# as any other. In reading the softmax goes over the positions.
+# Biases that move all scores of a softmax alike: their gradient is 0, and what rounding leaves of it Adam makes as
+# large as any other. In reading the softmax goes over the positions.
 KEYS = 'key_fc.b_0'
 UNFELT = {False: (KEYS,), True: (KEYS, 'cls_mrc_out_b', 'encoder_layer_1_post_ffn_layer_norm_bias')}
 

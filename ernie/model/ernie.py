@@ -77,10 +77,10 @@ class ErnieModel:
         bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
         if self.weight_sharing:
             words = self._table('word_embedding', config.vocab_size)
-            return paddle.matmul(hidden, words, transpose_y=True) + bias
+            return graph.float32(paddle.matmul(hidden, words, transpose_y=True) + bias)
         init = graph.truncated_normal(config.initializer_range)
         weight = graph.parameter('mask_lm_out_fc.w_0', [config.hidden_size, config.vocab_size], init)
-        return F.linear(hidden, weight, bias)
+        return graph.float32(F.linear(hidden, weight, bias))
 
     def get_lm_output(self, mask_label, mask_pos):
         """Mean masked-LM loss, a scalar. mask_label: int64 [N] or [N, 1], the true ids of the tokens at `mask_pos`."""
@@ -92,9 +92,8 @@ class ErnieModel:
         task: dict with `task_name` (str) and `num_labels` (int); parameters are `{task_name}_fc.{w,b}_0`.
         task_labels: int64 [B] or [B, 1].
         """
-        logits = linear(
-            self.get_pooled_output(), f'{task["task_name"]}_fc', task['num_labels'], self.config.initializer_range
-        )
+        pooled, std = self.get_pooled_output(), self.config.initializer_range
+        logits = graph.float32(linear(pooled, f'{task["task_name"]}_fc', task['num_labels'], std))
         labels = task_labels.reshape([-1])
         accuracy = (logits.argmax(-1) == labels).astype('float32').mean()
         return F.cross_entropy(logits, labels), accuracy

@@ -10,10 +10,10 @@ HEAD_DROPOUT = 0.1
 
 
 def head(x, weight_name, bias_name, width, training, bias_start=None):
-    """Dropout 0.1 and a linear layer: x [..., H] -> [..., width]. bias_start: [width], zeros where None."""
+    """Dropout 0.1 and a linear layer: x [..., H] -> [..., width] float32. bias_start: [width], zeros where None."""
     weight = graph.parameter(weight_name, [x.shape[-1], width], graph.truncated_normal(HEAD_STD))
     bias = graph.parameter(bias_name, [width], graph.constant(0) if bias_start is None else graph.values(bias_start))
-    return F.linear(dropout(x, HEAD_DROPOUT, training), weight, bias)
+    return graph.float32(F.linear(dropout(x, HEAD_DROPOUT, training), weight, bias))
 
 
 def classification_head(pooled, num_labels, training):
