@@ -1,9 +1,9 @@
 """Several processes on one machine: what they bring, and what they lose while they wait for each other.
 
-    python -m benchmark.parallel rate --data FOLDER         rows a second of SST-2 with MiniLM: one process with 2 threads
-                                                            beside two processes with 1 thread, batches of 32 rows in all
-    python -m benchmark.parallel all_reduce --model FOLDER  share of a step that goes into the sum of the gradients: two
-                                                            processes, batch 16 in all, 128 tokens
+    python -m benchmark.parallel rate --data FOLDER
+        rows a second of SST-2 with MiniLM: one process with 2 threads beside two with 1 thread, batches of 32 rows in all
+    python -m benchmark.parallel all_reduce --model FOLDER
+        share of a step that goes into the sum of the gradients: two processes, batches of 16 rows in all, 128 tokens
 
 Both measure in turns and report medians. Exit code 1 when two processes reach less than 0.9 of the rate of one, or lose
 a tenth of a step or more.
@@ -35,14 +35,8 @@ def rate(args):
         for count in rates:
             with tempfile.TemporaryDirectory() as scratch:
                 flags = sst2.training_flags(args.data, args.model, f'{scratch}/c', args.threads // count, 42)
-                flags += [
-                    '--max_steps',
-                    str(args.steps),
-                    '--batch_size',
-                    str(sst2.BATCH_SIZE // count),
-                    '--do_val',
-                    'false',
-                ]
+                flags += ['--max_steps', str(args.steps), '--batch_size', str(sst2.BATCH_SIZE // count)]
+                flags += ['--do_val', 'false']
                 if count == 1:
                     sst2.run_program('run_classifier.py', flags)
                 else:
@@ -75,7 +69,8 @@ def all_reduce(args):
     lost = 1 - alone / together
     print(
         f'{args.threads} processes, {ROWS} rows of {LENGTH} tokens in all, {megabytes:.0f} MB of gradients: '
-        f'{together * 1000:.0f} ms a step, {alone * 1000:.0f} ms without the sum; lost {lost:.1%} (below {MOST_LOSS:.0%})'
+        f'{together * 1000:.0f} ms a step, {alone * 1000:.0f} ms without the sum; '
+        f'lost {lost:.1%} (below {MOST_LOSS:.0%})'
     )
     return int(lost >= MOST_LOSS)
 

@@ -42,9 +42,7 @@ def main(argv=None):
     sst2.add_flags(parser)
     parser.add_argument('--turns', type=int, default=3, help='short trainings in each precision (default: 3)')
     parser.add_argument('--steps', type=int, default=30, help='updates of a short training (default: 30)')
-    parser.add_argument(
-        '--max_steps', type=int, default=0, help='stop the long trainings early, to try the program out'
-    )
+    parser.add_argument('--max_steps', type=int, default=0, help='stop the long trainings early, to try it out')
     args = parser.parse_args(argv)
     sst2.limit_cores(args.threads)
     rates, memory = ({precision: [] for precision in PRECISIONS} for _ in range(2))

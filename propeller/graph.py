@@ -111,6 +111,11 @@ def end(token):
     _build.reset(token)
 
 
+def full_precision():
+    """Context: what is built inside is computed in the types of its inputs, whatever the session's precision is."""
+    return paddle.amp.auto_cast(enable=False)
+
+
 def float32(x):
     """`x` in float32, whatever the precision it was computed in."""
     return x if x.dtype == paddle.float32 else x.astype('float32')

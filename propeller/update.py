@@ -91,7 +91,7 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
     program = graph.building()
     update = program.update = Update(program.plan, Schedule(rate), loss)
     algorithm = _algorithm(optimizer, update.schedule, weight_decay, decays)
-    with warnings.catch_warnings(), paddle.amp.auto_cast(enable=False):
+    with warnings.catch_warnings(), graph.full_precision():
         warnings.filterwarnings('ignore', message=".*'place' interface")
         pairs, update.numbers = _gradients(program, update)
         if update.plan.parts > 1:

@@ -3,6 +3,7 @@
 import abc
 import inspect
 
+from propeller import graph
 from propeller.errors import UserError
 from propeller.train.metrics import Mean
 from propeller.types import InferenceSpec, ModelSpec, RunMode
@@ -70,7 +71,8 @@ def _spec_of_class(model, features, mode):
     inference = InferenceSpec(inputs=features, outputs=outputs)
     if mode == RunMode.PREDICT:
         return ModelSpec(predictions=outputs, mode=mode, inference_spec=inference)
-    loss = model.loss(predictions, label)
+    with graph.full_precision():
+        loss = model.loss(predictions, label)
     if mode == RunMode.TRAIN:
         model.backward(loss)
         return ModelSpec(loss=loss, predictions=outputs, mode=mode)
