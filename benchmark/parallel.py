@@ -1,7 +1,7 @@
 """Several processes on one machine: what they bring, and what they lose while they wait for each other.
 
     python -m benchmark.parallel rate --data FOLDER
-        rows a second of SST-2 with MiniLM: one process with 2 threads beside two with 1 thread, batches of 32 rows in all
+        rows a second of SST-2 with MiniLM: one process with 2 threads beside two with 1 thread, batches of 32 in all
     python -m benchmark.parallel all_reduce --model FOLDER
         share of a step that goes into the sum of the gradients: two processes, batches of 16 rows in all, 128 tokens
 
