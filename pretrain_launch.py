@@ -1,0 +1,8 @@
+"""Starts the processes of a pre-training; see `finetune_launch.py`."""
+
+import sys
+
+from finetune_launch import program
+
+if __name__ == '__main__':
+    sys.exit(program(split_log_path='./log'))

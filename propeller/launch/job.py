@@ -1,0 +1,330 @@
+"""One launcher's life: wait for the other nodes, start the processes, watch, stop, and perhaps begin again."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import time
+
+from propeller.environment import usable_cores
+from propeller.errors import UsageError, UserError
+from propeller.launch import logs, machine
+from propeller.launch.coordinator import Coordinator
+from propeller.launch.member import Member
+from propeller.launch.messages import Failure
+from propeller.launch.peers import Finished, Limits, Started
+from propeller.launch.plan import Plan, environment, script_arguments
+from propeller.launch.ranks import describe, exit_code, first_failure, start_rank
+from propeller.launch.signals import Signals
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+# A process that fails gets no time to save: its peers cannot finish a step without it.
+_SECONDS_TO_STOP = 3
+# After Ctrl-C the processes finish their step and save a checkpoint.
+_SECONDS_TO_SAVE = 30
+_USAGE_ERROR = 2
+
+
+class JobFailed(UserError):
+    """The job has ended with an error; `exit_code` is that of the rank that failed first."""
+
+    def __init__(self, failure):
+        super().__init__(failure.text)
+        self.exit_code = failure.code
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the launcher was asked for, checked.
+
+    Attributes:
+        node_ips, node_id, nproc: the nodes and the processes on each.
+        start_port: port of the first process of each node.
+        master: `address:port` of the store in rank 0; None: the first process's.
+        gpu_groups: per process the names of its GPUs; empty on a CPU.
+        visible_gpus: the names of all GPUs of this node.
+        log_folder, log_prefix: where the logs go; an empty folder means the console.
+        peer_timeout: seconds after which a silent node is lost.
+        elastic_restarts: how often the job may begin again.
+        print_config: log the plan.
+        script, arguments: the program and its arguments as the user gave them.
+    """
+
+    node_ips: tuple
+    node_id: int
+    nproc: int
+    start_port: int
+    master: str | None
+    gpu_groups: tuple
+    visible_gpus: tuple
+    log_folder: str
+    log_prefix: str
+    peer_timeout: float
+    elastic_restarts: int
+    print_config: bool
+    script: str
+    arguments: tuple
+
+    def facts(self):
+        """What the launchers of all nodes must agree in, by flag."""
+        return {
+            '--node_ips': ','.join(self.node_ips),
+            '--master': self.master or f'{self.node_ips[0]}:{self.start_port}',
+            '--nproc_per_node': self.nproc,
+            '--start_port': self.start_port,
+            '--peer_timeout': self.peer_timeout,
+            '--elastic_restarts': self.elastic_restarts,
+            'the device': 'GPU' if self.gpu_groups else 'CPU',
+            'the script': os.path.basename(self.script),
+        }
+
+
+def run_job(settings, environ):
+    """Run the job to its end.
+
+    Args:
+        settings: Settings.
+        environ: environment for the processes, before the launcher's additions.
+
+    Returns:
+        0, or 128 + n after the signal n, sent to this launcher or another one.
+
+    Raises:
+        JobFailed: with the exit code of the first rank that failed, or of a usage error.
+        UserError: a port is taken or a log cannot be written.
+    """
+    with (
+        Signals() as signals,
+        contextlib.closing(_Lifeline()) as lifeline,
+        _peers(settings, signals.notify) as peers,
+    ):
+        return _Job(settings, environ, signals, peers, lifeline.reading).run()
+
+
+class _Lifeline:
+    """The pipe whose end tells the keepers that the launcher is gone."""
+
+    def __init__(self):
+        self.reading, self._writing = os.pipe()
+
+    def close(self):
+        os.close(self.reading)
+        os.close(self._writing)
+
+
+def _peers(settings, notify):
+    """The connection to the launchers of the other nodes, not yet started; None in a context if there are none."""
+    if len(settings.node_ips) == 1:
+        return contextlib.nullcontext()
+    limits = Limits(settings.peer_timeout)
+    facts = settings.facts()
+    port = int(facts['--master'].rpartition(':')[2]) - 1
+    if settings.start_port <= port < settings.start_port + settings.nproc:
+        raise UsageError(
+            f'--master {settings.master}: the launchers meet one port below, {port}, which --start_port and '
+            f'--nproc_per_node give to a process. Choose another one.'
+        )
+    if settings.node_id == 0:
+        return Coordinator(limits, notify, settings.node_ips, port, facts)
+    return Member(limits, notify, settings.node_id, (settings.node_ips[0], port), facts)
+
+
+class _Job:
+    def __init__(self, settings, environ, signals, peers, lifeline):
+        self.settings, self.environ, self.signals, self.peers = settings, environ, signals, peers
+        self.lifeline = lifeline
+        self.ranks, self.echo = [], None
+
+    def run(self):
+        generation = 0
+        while True:
+            failure, generation = self._once(generation)
+            if failure is None:
+                return 0
+            if failure.signal:
+                log.warning('%s', failure.text)
+                return failure.code
+            if not failure.restartable or generation >= self.settings.elastic_restarts:
+                raise JobFailed(failure)
+            generation += 1
+            log.warning(
+                'restart %d of %d from the last checkpoint: %s',
+                generation,
+                self.settings.elastic_restarts,
+                failure.text,
+            )
+
+    def _once(self, generation):
+        """One start of the job: (failure or None, generation in which all nodes were)."""
+        plan = make_plan(self.settings)
+        try:
+            if self.peers is not None:
+                self.peers.join_job(generation)
+            event = self._wait_for_start(generation)
+            if isinstance(event, Failure):
+                return event, generation
+            generation = event.generation
+            self._start_all(plan, restarted=generation > 0)
+            return self._watch(), generation
+        finally:
+            self._clear()
+
+    def _wait_for_start(self, generation):
+        if self.peers is None:
+            return self._interruption() or Started(generation)
+        while True:
+            event = self._interruption() or self._event()
+            if event is not None:
+                return event
+            self.signals.wait()
+
+    def _start_all(self, plan, restarted):
+        settings = self.settings
+        if settings.print_config:
+            log.info('%s', plan.describe())
+        arguments = script_arguments(settings.arguments, bool(settings.gpu_groups), restarted)
+        interface = None if plan.gpu_groups else machine.interface_of(plan.current_ip)
+        for local_rank in range(plan.nproc):
+            environ = environment(plan, local_rank, self.environ, usable_cores(), settings.peer_timeout, interface)
+            path = logs.log_path(settings.log_folder, settings.log_prefix, plan.rank(local_rank))
+            rank = start_rank(plan.rank(local_rank), [settings.script, *arguments], environ, path, self.lifeline)
+            self.ranks.append(rank)
+            log.info('subprocess launched, check log at %s' if path else 'subprocess launched', *[path] if path else [])
+            if rank.rank == 0 and path:
+                self.echo = logs.Echo(path, rank.log_start)
+
+    def _watch(self):
+        """Wait for the end of all processes, here and elsewhere. The failure that ended the job, or None."""
+        finished = set()
+        while True:
+            event = self._interruption() or self._own_failure() or self._event()
+            if isinstance(event, Failure):
+                self._stop(event)
+                return event
+            if isinstance(event, Finished):
+                return None
+            for rank in self.ranks:
+                if rank.code == 0 and rank.rank not in finished:
+                    finished.add(rank.rank)
+                    rank.clear()
+                    log.info('proc %d finsh', rank.rank)  # spelt as in 2019
+                    if len(finished) == len(self.ranks) and self.peers is None:
+                        return None
+                    if len(finished) == len(self.ranks):
+                        self.peers.report_done()
+            self.signals.wait()
+
+    def _event(self):
+        """The next news from the other nodes, None if there is none."""
+        return self.peers.next_event() if self.peers is not None else None
+
+    def _interruption(self):
+        if not self.signals.received:
+            return None
+        number = self.signals.received[0]
+        text = f'node {self.settings.node_id}: stopped by {signal.Signals(number).name}'
+        return self._tell(Failure(text, 128 + number, restartable=False, signal=number))
+
+    def _own_failure(self):
+        rank = first_failure(self.ranks)
+        if rank is None:
+            return None
+        if rank.code == _USAGE_ERROR:
+            rank = self._first_to_complain(rank)
+        node = f' on node {self.settings.node_id}' if self.peers is not None else ''
+        return self._tell(Failure(describe(rank, node), exit_code(rank.code), restartable=rank.code != _USAGE_ERROR))
+
+    def _first_to_complain(self, rank):
+        """All ranks find the same wrong flag at about the same time; the console shows what rank 0 says about it."""
+        deadline = time.monotonic() + 1
+        while self.ranks[0].code is None and time.monotonic() < deadline:
+            self.signals.wait(deadline - time.monotonic())
+        return self.ranks[0] if self.ranks[0].code == _USAGE_ERROR else rank
+
+    def _tell(self, failure):
+        if self.peers is not None:
+            self.peers.report(failure)
+        return failure
+
+    def _stop(self, failure):
+        """End the processes of this node: at leisure after a signal of the user, quickly after a failure."""
+        failed = first_failure(self.ranks)
+        running = [rank for rank in self.ranks if rank.code is None]
+        for rank in running:
+            if failure.signal:
+                log.info('killing %s', rank)
+                rank.send(signal.SIGINT if failure.signal == signal.SIGINT else signal.SIGTERM)
+            else:
+                rank.send_group(signal.SIGTERM)
+        self._wait_for_end(running, _SECONDS_TO_SAVE if failure.signal else _SECONDS_TO_STOP)
+        self._clear()
+        if failed is not None and not failure.signal and failed.rank != 0:
+            _show(failed)
+
+    def _wait_for_end(self, ranks, seconds):
+        deadline = time.monotonic() + seconds
+        enough = 2 if self.signals.received else 1  # one more Ctrl-C ends the waiting
+        while any(rank.code is None for rank in ranks) and time.monotonic() < deadline:
+            if len(self.signals.received) >= enough:
+                return
+            self.signals.wait(max(0.0, deadline - time.monotonic()))
+
+    def _clear(self):
+        """Leave nothing behind: processes, what they have started, and their last output."""
+        for rank in self.ranks:
+            rank.send_group(signal.SIGKILL)
+        for rank in self.ranks:
+            rank.clear()
+        self.ranks = []
+        if self.echo is not None:
+            self.echo.finish()
+            self.echo = None
+
+
+def _show(rank):
+    lines = rank.last_lines()
+    if lines:
+        print(f'the end of {rank.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
+
+
+def make_plan(settings):
+    """The `Plan`, with ports that are free now: on one machine others instead of those that are taken.
+
+    Raises:
+        UserError: a port is taken that cannot be changed, or this node's address is not of this machine.
+    """
+    ip, alone = settings.node_ips[settings.node_id], len(settings.node_ips) == 1
+    ports = [settings.start_port + i for i in range(settings.nproc)]
+    taken = [port for port in ports if not _is_free(ip, port)]
+    if taken and not alone:
+        raise UserError(
+            f'{ip}:{taken[0]}: the port is taken by another program. All nodes need the ports {ports[0]} to '
+            f'{ports[-1]}; --start_port moves them.'
+        )
+    if taken:
+        others = dict(zip(taken, machine.free_ports(ip, len(taken), ports), strict=True))
+        log.warning('ports taken by other programs: %s; used instead: %s', taken, list(others.values()))
+        ports = [others.get(port, port) for port in ports]
+    master = settings.master or f'{settings.node_ips[0]}:{ports[0]}'
+    host, _, port = master.rpartition(':')
+    if settings.node_id == 0 and settings.master and not _is_free(host, int(port)):
+        raise UserError(f'--master {master}: the port is taken by another program; give a free one.')
+    return Plan(
+        settings.node_ips,
+        settings.node_id,
+        settings.nproc,
+        tuple(ports),
+        master,
+        settings.gpu_groups,
+        settings.visible_gpus,
+    )
+
+
+def _is_free(host, port):
+    try:
+        return machine.port_is_free(host, port)
+    except OSError as e:
+        raise UserError(f'{host}: no address of this machine ({e.strerror or e}); see --node_ips and --node_id.') from e
