@@ -50,15 +50,18 @@ class Member(Peers):
     def on_closed(self, connection, reason):
         if self.phase == 'running':
             self.fail(lost(self._name(), reason))
+        elif self.phase == 'joining':
+            self.joining_since = self.now()
 
     def on_time(self, now):
         for connection in self.members():
             if self.phase != 'idle' and now - connection.heard > self.limits.silence:
                 self._silent(connection)
-        if self.phase == 'joining':
+        # Once connected, how long to wait for the others is for node 0 to say.
+        if self.phase == 'joining' and not self.members():
             if now - self.joining_since > self.limits.start:
                 self._give_up()
-            elif not self.members() and now - self._dialled > _RETRY_SECONDS:
+            elif now - self._dialled > _RETRY_SECONDS:
                 self._dial(now)
 
     def on_close(self):
@@ -99,7 +102,7 @@ class Member(Peers):
 
     def _silent(self, connection):
         if self.phase == 'joining':
-            self.drop(connection)
+            self.lose(connection, 'silent')
             return
         text = f'{self._name()} has not been heard for {self.limits.silence:g} seconds'
         self.fail(Failure(f'{text}. Is the machine up, and the network between it and node {self._node}?', 1))
