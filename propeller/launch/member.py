@@ -44,20 +44,19 @@ class Member(Peers):
         elif 'finished' in message and self.phase == 'running':
             self.phase = 'idle'
             self.emit(Finished())
-        elif 'beat' not in message:
+        elif 'beat' in message:
+            self.joining_since = self.now()  # node 0 lives; how long to wait for the others is for it to say
+        else:
             raise Garbage('an unknown message')
 
     def on_closed(self, connection, reason):
         if self.phase == 'running':
             self.fail(lost(self._name(), reason))
-        elif self.phase == 'joining':
-            self.joining_since = self.now()
 
     def on_time(self, now):
         for connection in self.members():
             if self.phase != 'idle' and now - connection.heard > self.limits.silence:
                 self._silent(connection)
-        # Once connected, how long to wait for the others is for node 0 to say.
         if self.phase == 'joining' and not self.members():
             if now - self.joining_since > self.limits.start:
                 self._give_up()

@@ -102,6 +102,26 @@ def test_a_first_node_that_never_comes(sides):
     assert failure.text.startswith('node 0 (127.0.0.1) did not start the job within 1 seconds')
 
 
+def test_a_first_node_that_is_something_else():
+    def serve():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server((IPS[0], 0)))
+        threading.Thread(target=serve, daemon=True).start()
+        second = Side(stack, 1, server.getsockname()[1], Limits(0.1))
+        second.peers.join_job(0)
+        assert second.event().text.startswith('node 0 (127.0.0.1) did not start the job within 1 seconds')
+        server.shutdown(socket.SHUT_RDWR)
+
+
 def test_beats_keep_a_job_alive(sides):
     everybody = sides(0.4)
     assert started(everybody, (0, 0, 0)) == [Started(0)] * 3
