@@ -131,3 +131,27 @@ def finish(process, seconds=30):
     """(exit code, output) of a started launcher."""
     output, _ = process.communicate(timeout=seconds)
     return process.returncode, output
+
+
+def errors(output):
+    return [line for line in output.splitlines() if line.startswith('error: ')]
+
+
+NODES = ('127.0.0.1', '127.0.0.2')
+TIMEOUT = 2
+WAITING = 'ready()\ntime.sleep(99)'
+
+
+class TwoNodes(Bench):
+    """Two launchers in one folder, each with its own logs."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.port = port_block(4) + 1  # the launchers meet one below
+
+    def node(self, node, *arguments, nproc=1, timeout=TIMEOUT, ips=NODES, prefix=()):
+        return self.start(
+            *('--node_ips', ','.join(ips), '--node_id', node, '--nproc_per_node', nproc, '--start_port', self.port),
+            *('--peer_timeout', timeout, '--split_log_path', f'log{node}', *arguments),
+            prefix=prefix,
+        )

@@ -52,7 +52,7 @@ def test_environment_of_the_processes(bench):
             'PADDLE_LOCAL_RANK': str(rank),
             'PADDLE_MASTER': endpoints[0],
             'PADDLE_DISTRI_BACKEND': 'gloo',
-            'PADDLE_LAUNCH_TIMEOUT': '7.5',
+            'PADDLE_LAUNCH_TIMEOUT': '8',
             'OMP_NUM_THREADS': str(max(1, usable_cores() // 3)),
             'GLOO_SOCKET_IFNAME': 'lo',
         }

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from propeller.distribution import LOST_PEER_EXIT_CODE
+from propeller.launch.ranks import LOST_PEER
 from tests.launching import Bench, finish, messages, port_block, wait_for
 
 # Under load a start takes long, but not the end: what the launcher promises is measured from the failure on.
@@ -45,6 +47,21 @@ time.sleep(99)
     shown = [line for line in lines if line.startswith('line ')]
     assert shown == (expected if failing == 0 else expected[-20:])  # rank 0 has been on the console already
     assert (f'the end of log/job.log.{failing}:' in lines) == (failing != 0)
+
+
+def test_a_rank_that_lost_another_is_not_the_cause(bench):
+    body = 'ready()\nif rank == 2: time.sleep(99)\nif rank == 1: time.sleep(0.4)\nsys.exit({0: 75, 1: 7}[rank])'
+    code, output = bench.run('--nproc_per_node', 3, '--start_port', port_block(3), bench.program(body))
+    assert code == 7
+    assert output.splitlines()[-1] == 'error: rank 1 (log: log/job.log.1) failed with exit code 7'
+
+
+def test_a_connection_that_broke_by_itself(bench):
+    body = 'if rank == 1: sys.exit(75)\ntime.sleep(99)'
+    code, output = bench.run('--nproc_per_node', 2, '--start_port', port_block(2), bench.program(body))
+    assert code == LOST_PEER == LOST_PEER_EXIT_CODE
+    line = 'error: rank 1 (log: log/job.log.1) lost the connection to another rank (exit code 75)'
+    assert output.splitlines()[-1] == line
 
 
 def test_kill_of_one_of_two(bench):

@@ -15,7 +15,7 @@ from propeller.launch.member import Member
 from propeller.launch.messages import Failure
 from propeller.launch.peers import Finished, Limits, Started
 from propeller.launch.plan import Plan, environment, script_arguments
-from propeller.launch.ranks import describe, exit_code, first_failure, start_rank
+from propeller.launch.ranks import LOST_PEER, describe, exit_code, first_failure, start_rank
 from propeller.launch.signals import Signals
 from propeller.log import get_logger
 
@@ -26,6 +26,8 @@ _SECONDS_TO_STOP = 3
 # After Ctrl-C the processes finish their step and save a checkpoint.
 _SECONDS_TO_SAVE = 30
 _USAGE_ERROR = 2
+# A failure may be the consequence of another one, which is seen a moment later.
+_SECONDS_TO_EXPLAIN = 1
 
 
 class JobFailed(UserError):
@@ -136,7 +138,7 @@ class _Job:
     def __init__(self, settings, environ, signals, peers, lifeline):
         self.settings, self.environ, self.signals, self.peers = settings, environ, signals, peers
         self.lifeline = lifeline
-        self.ranks, self.echo = [], None
+        self.ranks, self.blamed, self.echo = [], None, None
 
     def run(self):
         generation = 0
@@ -182,7 +184,7 @@ class _Job:
             self.signals.wait()
 
     def _start_all(self, plan, restarted):
-        settings = self.settings
+        settings, self.blamed = self.settings, None
         if settings.print_config:
             log.info('%s', plan.describe())
         arguments = script_arguments(settings.arguments, bool(settings.gpu_groups), restarted)
@@ -217,6 +219,9 @@ class _Job:
                         self.peers.report_done()
             self.signals.wait()
 
+    def _news(self):
+        return self.peers is not None and self.peers.has_news()
+
     def _event(self):
         """The next news from the other nodes, None if there is none."""
         return self.peers.next_event() if self.peers is not None else None
@@ -232,17 +237,25 @@ class _Job:
         rank = first_failure(self.ranks)
         if rank is None:
             return None
-        if rank.code == _USAGE_ERROR:
-            rank = self._first_to_complain(rank)
+        if rank.code == LOST_PEER:
+            self._wait_until(lambda: first_failure(self.ranks).code != LOST_PEER)
+            rank = first_failure(self.ranks)
+        elif rank.code == _USAGE_ERROR:
+            # All ranks find the same wrong flag; the console shows what rank 0 says about it.
+            self._wait_until(lambda: self.ranks[0].code is not None)
+            rank = self.ranks[0] if self.ranks[0].code == _USAGE_ERROR else rank
+        elsewhere = self._event() if rank.code == LOST_PEER else None
+        if elsewhere is not None:
+            return elsewhere
+        self.blamed = rank
         node = f' on node {self.settings.node_id}' if self.peers is not None else ''
         return self._tell(Failure(describe(rank, node), exit_code(rank.code), restartable=rank.code != _USAGE_ERROR))
 
-    def _first_to_complain(self, rank):
-        """All ranks find the same wrong flag at about the same time; the console shows what rank 0 says about it."""
-        deadline = time.monotonic() + 1
-        while self.ranks[0].code is None and time.monotonic() < deadline:
-            self.signals.wait(deadline - time.monotonic())
-        return self.ranks[0] if self.ranks[0].code == _USAGE_ERROR else rank
+    def _wait_until(self, condition):
+        """Wait for `condition()`, but no longer than a cause lies before its consequence."""
+        deadline = time.monotonic() + _SECONDS_TO_EXPLAIN
+        while not condition() and not self._news() and time.monotonic() < deadline:
+            self.signals.wait(max(0.0, deadline - time.monotonic()))
 
     def _tell(self, failure):
         if self.peers is not None:
@@ -251,7 +264,6 @@ class _Job:
 
     def _stop(self, failure):
         """End the processes of this node: at leisure after a signal of the user, quickly after a failure."""
-        failed = first_failure(self.ranks)
         running = [rank for rank in self.ranks if rank.code is None]
         for rank in running:
             if failure.signal:
@@ -261,8 +273,8 @@ class _Job:
                 rank.send_group(signal.SIGTERM)
         self._wait_for_end(running, _SECONDS_TO_SAVE if failure.signal else _SECONDS_TO_STOP)
         self._clear()
-        if failed is not None and not failure.signal and failed.rank != 0:
-            _show(failed)
+        if self.blamed is not None and self.blamed.rank != 0:  # the console has shown what rank 0 said
+            _show(self.blamed)
 
     def _wait_for_end(self, ranks, seconds):
         deadline = time.monotonic() + seconds

@@ -149,6 +149,10 @@ class Peers:
         self._wanted += 1
         self._command(self._join, self._wanted, generation)
 
+    def has_news(self):
+        """Whether there is anything for `next_event` to look at."""
+        return not self._events.empty()
+
     def next_event(self):
         """`Started`, `Finished` or a `Failure` since the last call of `join_job`; None if there is nothing new."""
         while not self._events.empty():

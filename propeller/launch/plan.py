@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import os
 
 from propeller.errors import UsageError
@@ -134,7 +135,7 @@ def environment(plan, local_rank, environ, cores, peer_timeout, interface=None):
         'PADDLE_LOCAL_RANK': str(local_rank),
         'PADDLE_RANK_IN_NODE': str(local_rank),
         'PADDLE_MASTER': plan.master,
-        'PADDLE_LAUNCH_TIMEOUT': f'{peer_timeout:g}',
+        'PADDLE_LAUNCH_TIMEOUT': str(math.ceil(peer_timeout)),
         'PADDLE_DISTRI_BACKEND': 'nccl' if plan.gpu_groups else 'gloo',
     }
     result.setdefault('OMP_NUM_THREADS', str(max(1, cores // plan.nproc)))

@@ -10,6 +10,9 @@ import sys
 from propeller.launch import keeper
 from propeller.launch.logs import last_lines, open_log
 
+# The exit code of a process that lost another one (propeller.distribution, which the launcher cannot afford to import).
+LOST_PEER = 75
+
 
 @dataclasses.dataclass
 class Rank:
@@ -89,11 +92,10 @@ def start_rank(rank, command, environ, log, lifeline):
 def first_failure(ranks):
     """The rank among those that failed to which the failure is put down, None if none has.
 
-    When several are seen at once, one that was killed comes first: the others lost their peer by that. SIGTERM is no
-    cause.
+    When several are seen at once, one that was killed comes first, and one that only says that it lost another, last.
     """
     failed = [rank for rank in ranks if rank.code]
-    return min(failed, key=lambda rank: (not (rank.code < 0 and rank.code != -signal.SIGTERM), rank.rank), default=None)
+    return min(failed, key=lambda rank: (rank.code == LOST_PEER, rank.code > 0, rank.rank), default=None)
 
 
 def exit_code(code):
@@ -111,6 +113,8 @@ def _signal_name(number):
 def describe(rank, node=''):
     """How the rank failed, in a sentence; `node` says where."""
     where = f'{node} (log: {rank.log})' if rank.log else node
+    if rank.code == LOST_PEER:
+        return f'rank {rank.rank}{where} lost the connection to another rank (exit code {rank.code})'
     if rank.code > 0:
         return f'rank {rank.rank}{where} failed with exit code {rank.code}'
     text = f'rank {rank.rank}{where} was killed by {_signal_name(-rank.code)}'
