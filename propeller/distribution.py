@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propeller.errors import UserError
+from propeller.errors import UsageError, UserError
 from propeller.log import get_logger
 
 LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
@@ -83,6 +83,13 @@ def _number(environ, name, default, least):
     if not re.fullmatch(r'\d{1,6}', text) or int(text) < least:
         raise UserError(f'{name} {text!r}: expected a whole number of at least {least}, as a launcher sets it.')
     return int(text)
+
+
+def refuse_several(program):
+    """Raises `UsageError` in one of several processes: `program` would do its work, and write its files, in each."""
+    place = place_of(os.environ)
+    if place.size > 1:
+        raise UsageError(f'{program} works in one process; found PADDLE_TRAINERS_NUM {place.size}. Start it alone.')
 
 
 def first_process_talks(place):

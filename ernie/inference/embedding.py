@@ -19,6 +19,7 @@ from ernie.reader.classify import ClassifyReader
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
+from propeller.distribution import refuse_several
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -182,6 +183,7 @@ def encode_file(args):
     Raises:
         UserError: anything the user can mend; nothing is written then.
     """
+    refuse_several('ernie_encoder.py')
     print_arguments(args, log)
     _check_flags(args)
     _check_output(args.output_dir)

@@ -15,6 +15,7 @@ from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.records import BadRows
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
+from propeller.distribution import refuse_several
 from propeller.errors import UsageError, bad_input, sigterm_interrupts
 from propeller.graph import cuda_devices, require_cuda
 from propeller.log import get_logger
@@ -34,6 +35,7 @@ def check_flags(args):
     Raises:
         UsageError: names the flags, what was found and what was expected.
     """
+    refuse_several('infer_classifyer.py')
     if not args.init_checkpoint:
         raise UsageError('--init_checkpoint is missing: the folder of the model.')
     if args.use_fp16:

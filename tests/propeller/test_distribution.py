@@ -1,8 +1,19 @@
+import json
+
 import numpy as np
 import pytest
 
-from propeller.distribution import LostPeerError, Place, World, is_lost_peer, is_running, lost_peer, place_of
-from propeller.errors import UserError
+from propeller.distribution import (
+    LostPeerError,
+    Place,
+    World,
+    is_lost_peer,
+    is_running,
+    lost_peer,
+    place_of,
+    refuse_several,
+)
+from propeller.errors import UsageError, UserError
 from tests import processes
 
 ENDPOINTS = '10.0.0.1:6170,10.0.0.1:6171,10.0.0.2:6170'
@@ -39,6 +50,14 @@ def test_the_place_of_a_process():
 def test_an_environment_that_cannot_be(changes, words):
     with pytest.raises(UserError, match=words):
         place_of(environment(**changes))
+
+
+def test_programs_that_work_in_one_process(monkeypatch):
+    refuse_several('p.py')
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match='p.py works in one process; found PADDLE_TRAINERS_NUM 3'):
+        refuse_several('p.py')
 
 
 def test_one_process_is_all_of_its_world():
@@ -87,3 +106,23 @@ def test_two_processes(tmp_path):
         atol = 0.1 if unfelt else 5e-6 if name.endswith('losses') else 1e-6
         np.testing.assert_allclose(first[name], one[name], rtol=0, atol=atol, err_msg=name)
     assert one['adamw/losses'][-5:].mean() < one['adamw/losses'][:5].mean() - 0.1
+
+
+def test_learner_in_two_processes(tmp_path):
+    """Batches of 4 rows in two processes are batches of 8 in one; the last update has a process without rows."""
+    found = {}
+    for count, rows in ((1, 8), (2, 4)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for code, _, err in processes.run(count, ['-m', 'tests.propeller.learner_worker', folder, rows]):
+            assert code == 0, err
+        found[count] = [json.loads((folder / f'{rank}.json').read_text()) for rank in range(count)]
+        steps = sorted(int(path.name[6:]) for path in (folder / 'model').glob('model_*'))
+        assert steps == [7, 14, 21, 28, 35, 38]
+    (one,), (first, second) = found[1], found[2]
+    assert first.pop('first') and not second.pop('first') and one.pop('first')
+    assert first == second
+    assert first['predicted'] == pytest.approx(one['predicted'], abs=1e-5) and len(one['predicted']) == 50
+    assert one['scores']['mse'] < 1
+    for key in ('scores', 'evaluated'):
+        assert first[key] == pytest.approx(one[key], rel=1e-5)
