@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from propeller.errors import UsageError, UserError
+from propeller.train.precision import PRECISIONS
 
 
 class RunMode(enum.Enum):
@@ -125,6 +126,8 @@ class _RunConfigFields(NamedTuple):
     skip_steps: int | None = None
     log_steps: int | None = None
     max_ckpt: int | None = None
+    gradient_accumulation_steps: int | None = None
+    precision: str | None = None
 
 
 class RunConfig(_RunConfigFields):
@@ -142,6 +145,8 @@ class RunConfig(_RunConfigFields):
         skip_steps: neither log nor evaluate before this run has made more steps than that.
         log_steps: log every so many steps.
         max_ckpt: checkpoints to keep; the reader of the field keeps 10 when it is None.
+        gradient_accumulation_steps: batches of one process for one step; 1 when it is None.
+        precision: `fp32` (also when it is None), `bf16` or `fp16`, see `propeller.session.Session`.
 
     Raises:
         UnknownSettingError: an unknown field.
@@ -172,6 +177,10 @@ def _checked_setting(name, value):
         if not isinstance(value, str | os.PathLike) or not os.fspath(value):
             raise UserError(f'run_config: model_dir: found {value!r}, expected the path of a folder as a string.')
         return os.fspath(value)
+    if name == 'precision':
+        if value not in PRECISIONS:
+            raise UserError(f'run_config: precision: found {value!r}, expected one of {", ".join(PRECISIONS)}.')
+        return value
     least = 0 if name == 'skip_steps' else 1
     number = _whole_number(value)
     if number is None or number < least:

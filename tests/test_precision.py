@@ -13,6 +13,7 @@ from propeller.errors import UsageError
 from propeller.graph import F
 from propeller.session import Session
 from propeller.storage import open_tensors
+from propeller.train.precision import LossScale
 from propeller.update import minimize
 from tests.ernie import tiny_reading, tiny_tagging
 from tests.ernie.tiny_model import CONFIG, records, run, sentences, table
@@ -132,3 +133,31 @@ def test_reading_in_bfloat16(tmp_path, model):
 def test_flags_that_cannot_be(tmp_path, train, flags, words):
     with pytest.raises(UsageError, match=words):
         train(train_set=table(tmp_path / 't.tsv', sentences(20, 1)), do_val=False, **flags)
+
+
+def test_the_loss_scale_is_part_of_a_checkpoint(tmp_path, train, monkeypatch):
+    """With the scale of half precision over float32 products: fp16 itself needs a GPU."""
+    from ernie.finetune import trainer
+
+    made = []
+
+    def scaled(args):
+        made.append(LossScale(64, incr_every=2))
+        return made[-1]
+
+    monkeypatch.setattr(trainer, 'loss_scale', scaled)
+    data = {
+        'train_set': table(tmp_path / 't.tsv', sentences(80, 1)),
+        'do_val': False,
+        'epoch': 2,
+        'warmup_proportion': 0,
+    }
+    whole = train(**data, checkpoints=tmp_path / 'whole')
+    train(**data, checkpoints=tmp_path / 'cut', max_steps=8)
+    state = json.loads((tmp_path / 'cut' / 'step_8' / 'training_state.json').read_text())
+    assert state['loss_scale'] == {'scale': 256.0, 'good': 2, 'bad': 0} and state['updates'] == 8
+    train(**data, checkpoints=tmp_path / 'cut', resume=True)
+    assert [scale.scale for scale in made] == [64 * 2**6, 256, 64 * 2**6] and 'step_20' in whole.log
+    one, other = (open_tensors(tmp_path / name / 'step_20') for name in ('whole', 'cut'))
+    for name in one:
+        np.testing.assert_array_equal(other[name], one[name], err_msg=name)

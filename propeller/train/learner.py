@@ -18,6 +18,7 @@ from propeller.train.checkpoint import Checkpoints, read_state, restore_paramete
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook
 from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_loop
 from propeller.train.model import build_model_spec
+from propeller.train.precision import LossScale
 from propeller.train.record import EventWriter
 from propeller.types import RunMode
 
@@ -103,6 +104,15 @@ class Learner:
 
     # ------------------------------------------------------------ parts
 
+    @property
+    def parts(self):
+        """Batches of one process for one step."""
+        return self.run_config.gradient_accumulation_steps or 1
+
+    def session(self):
+        """A new `Session` for this run."""
+        return Session(self.use_cuda, self.seed, precision=self.run_config.precision or 'fp32', world=self.world)
+
     def build(self, session, name, dataset, mode):
         """The program of one mode; its inputs are called `{name}_placeholder_{i}`."""
         if not isinstance(dataset, Dataset):
@@ -112,8 +122,12 @@ class Learner:
             Feed(f'{name}_placeholder_{i}', tuple(shape), np.dtype(dtype).name)
             for i, (shape, dtype) in enumerate(zip(dataset.data_shapes, dataset.data_types, strict=True))
         ]
+        training = mode == RunMode.TRAIN
         return session.build(
-            feeds, lambda *features: build_model_spec(self.model, features, mode, self.params, self.run_config)
+            feeds,
+            lambda *features: build_model_spec(self.model, features, mode, self.params, self.run_config),
+            parts=self.parts if training else 1,
+            loss_scale=LossScale() if training and session.precision == 'fp16' else None,
         )
 
     def score(self, session, program, dataset):
@@ -147,7 +161,7 @@ class Learner:
         return self.checkpoints.steps() if self.checkpoints.newest() else []
 
     def _restored(self, name, dataset, mode, folder):
-        session = Session(self.use_cuda, self.seed, world=self.world)
+        session = self.session()
         program = self.build(session, name, dataset, mode)
         session.initialize(program)
         restore_parameters(folder, session, program)
@@ -160,7 +174,7 @@ class _TrainingRun:
     def __init__(self, learner, train_dataset, eval_datasets, train_hooks=(), eval_hooks=(), exporters=()):
         self.learner, self.config = learner, learner.run_config
         self.world = learner.world
-        self.session = Session(learner.use_cuda, learner.seed, world=self.world)
+        self.session = learner.session()
         self.dataset = train_dataset
         with summary.recording() as self.summaries:
             self.program = learner.build(self.session, 'train', train_dataset, RunMode.TRAIN)
@@ -183,11 +197,11 @@ class _TrainingRun:
         if self.world.first:
             writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
         hooks = self._hooks(writer)
-        batches = shares(itertools.islice(self.dataset, self.position * self.world.size, None), self.world)
+        parts = self.learner.parts
+        unread = itertools.islice(self.dataset, self.position * self.world.size * parts, None)
+        batches = shares(unread, self.world, parts)
         with prefetch(batches) as ready:
-            results = train_loop(
-                self.session, self.program, ready, hooks, LoopState(step), parts_of=lambda part: [part]
-            )
+            results = train_loop(self.session, self.program, ready, hooks, LoopState(step), parts_of=list)
         if writer:
             writer.close()
         return results
@@ -215,7 +229,15 @@ class _TrainingRun:
                 f'{folder}: found a training of {len(states)} processes, expected one of {self.world.size}: '
                 f'it continues with as many.'
             )
+        if state.get('parts', 1) != self.learner.parts:
+            raise UserError(
+                f'{folder}: found a training with gradient_accumulation_steps {state.get("parts", 1)}, expected '
+                f'{self.learner.parts}: it continues with as many.'
+            )
         self.session.set_random_state(states[self.world.rank])
+        scale = self.program.update.plan.loss_scale
+        if scale and state.get('loss_scale'):
+            scale.load_state_dict(state['loss_scale'])
         log.info('continuing from %s', folder)
         return state
 
@@ -232,12 +254,15 @@ class _TrainingRun:
 
     def _save(self, state):
         consumed = self.position + state.step
+        scale = self.program.update.plan.loss_scale
         saved = {
             'global_step': state.gstep,
             'data_position': consumed,
             'random_state': self.session.random_state(),
             'random_states': self.session.random_states(),
             'updates': self.session.updates_done(self.program),
+            'loss_scale': scale and scale.state_dict(),
+            'parts': self.learner.parts,
             'seed': self.session.seed,
         }
         if not self.world.first:
@@ -258,20 +283,21 @@ class _TrainingRun:
                 exporter.export(self.session, program, self.results, gstep, sample)
 
 
-def shares(batches, world):
-    """What this process computes of each update: pairs (batch, whether it counts).
+def shares(batches, world, parts=1):
+    """What this process computes of each update: lists of `parts` pairs (batch, whether it counts).
 
-    As many batches in a row as there are processes make one update. At the end of the data some processes may have
-    none; they compute another one's, which does not count.
+    As many batches in a row as there are parts in all processes make one update. At the end of the data some may be
+    missing; in their place stands another one, which does not count.
 
     Args:
         batches: iterable of batches, the same in every process.
         world: `propeller.distribution.World`.
+        parts: batches of one process for one update.
     """
     batches = iter(batches)
-    while together := list(itertools.islice(batches, world.size)):
-        counts = world.rank < len(together)
-        yield together[world.rank if counts else 0], counts
+    while together := list(itertools.islice(batches, world.size * parts)):
+        own = range(world.rank, world.size * parts, world.size)
+        yield [(together[i], True) if i < len(together) else (together[0], False) for i in own]
 
 
 def train_and_eval(

@@ -1,4 +1,4 @@
-"""`python -m tests.propeller.learner_worker FOLDER ROWS`: `train_and_eval` with batches of so many rows.
+"""`python -m tests.propeller.learner_worker FOLDER ROWS PARTS`: `train_and_eval` with batches of so many rows.
 
 Writes `FOLDER/{rank}.json`: the scores, and the predictions of the last checkpoint.
 """
@@ -45,8 +45,14 @@ def batches(size, labelled=True, times=1):
 
 
 if __name__ == '__main__':
-    folder, size = sys.argv[1], int(sys.argv[2])
-    config = propeller.RunConfig(model_dir=os.path.join(folder, 'model'), eval_steps=7, save_steps=7, log_steps=1)
+    folder, size, parts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    config = propeller.RunConfig(
+        model_dir=os.path.join(folder, 'model'),
+        eval_steps=7,
+        save_steps=7,
+        log_steps=1,
+        gradient_accumulation_steps=parts,
+    )
     scores = train_and_eval(
         model_class_or_model_fn=Line,
         params={},

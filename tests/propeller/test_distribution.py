@@ -109,12 +109,12 @@ def test_two_processes(tmp_path):
 
 
 def test_learner_in_two_processes(tmp_path):
-    """Batches of 4 rows in two processes are batches of 8 in one; the last update has a process without rows."""
+    """Batches of 2 rows, twice in two processes, are batches of 8 in one; in the last update some have no rows."""
     found = {}
-    for count, rows in ((1, 8), (2, 4)):
+    for count, rows, parts in ((1, 8, 1), (2, 2, 2)):
         folder = tmp_path / str(count)
         folder.mkdir()
-        for code, _, err in processes.run(count, ['-m', 'tests.propeller.learner_worker', folder, rows]):
+        for code, _, err in processes.run(count, ['-m', 'tests.propeller.learner_worker', folder, rows, parts]):
             assert code == 0, err
         found[count] = [json.loads((folder / f'{rank}.json').read_text()) for rank in range(count)]
         steps = sorted(int(path.name[6:]) for path in (folder / 'model').glob('model_*'))

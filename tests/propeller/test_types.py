@@ -87,6 +87,8 @@ def test_run_config_fields_are_none_and_immutable():
         'skip_steps',
         'log_steps',
         'max_ckpt',
+        'gradient_accumulation_steps',
+        'precision',
     )
     with pytest.raises(AttributeError):
         config.max_steps = 3
@@ -102,7 +104,11 @@ def test_run_config_takes_whole_numbers_in_any_form():
 
 @pytest.mark.parametrize('value', [-1, 0, 2.5, True, '100', float('nan'), float('inf'), [3]])
 @pytest.mark.parametrize(
-    'name', ['run_steps', 'max_steps', 'save_steps', 'eval_steps', 'eval_max_steps', 'log_steps', 'max_ckpt']
+    'name',
+    [
+        *('run_steps', 'max_steps', 'save_steps', 'eval_steps', 'eval_max_steps', 'log_steps', 'max_ckpt'),
+        'gradient_accumulation_steps',
+    ],
 )
 def test_run_config_refuses_impossible_numbers(name, value):
     with pytest.raises(UserError, match=f'{name}: found {re.escape(repr(value))}, expected a whole number'):
@@ -115,6 +121,12 @@ def test_run_config_refuses_negative_skip_and_strange_folders():
     for model_dir in (3, '', ['out'], b'out'):
         with pytest.raises(UserError, match='model_dir'):
             RunConfig(model_dir=model_dir)
+
+
+def test_run_config_knows_three_precisions():
+    assert RunConfig(precision='bf16').precision == 'bf16'
+    with pytest.raises(UserError, match="precision: found 'half', expected one of fp32, bf16, fp16"):
+        RunConfig(precision='half')
 
 
 def test_run_config_replace_checks_too():
