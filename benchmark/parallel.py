@@ -37,11 +37,7 @@ def rate(args):
                 flags = sst2.training_flags(args.data, args.model, f'{scratch}/c', args.threads // count, 42)
                 flags += ['--max_steps', str(args.steps), '--batch_size', str(sst2.BATCH_SIZE // count)]
                 flags += ['--do_val', 'false']
-                if count == 1:
-                    sst2.run_program('run_classifier.py', flags)
-                else:
-                    launch = ['--nproc_per_node', str(count), '--split_log_path', f'{scratch}/log']
-                    sst2.run_program('finetune_launch.py', [*launch, f'{sst2.ROOT}/run_classifier.py', *flags])
+                sst2.run_shared('run_classifier.py', flags, count, f'{scratch}/log')
                 rates[count].append(sst2.training_rates(f'{scratch}/c')['rows_per_second'])
             print(f'turn {turn + 1}: {count} process(es) {rates[count][-1]:.1f} rows/s', flush=True)
     one, several = (statistics.median(rates[count]) for count in (1, args.threads))
@@ -65,7 +61,8 @@ def all_reduce(args):
         worker_flags = ['worker', '--model', args.model, '--steps', str(args.steps), '--use_cuda', 'false']
         sst2.run_program('finetune_launch.py', [*launch, os.path.abspath(__file__), *worker_flags])
         with open(result, encoding='utf-8') as f:
-            alone, together, megabytes = (json.load(f)[key] for key in ('alone', 'together', 'megabytes'))
+            found = json.load(f)
+    alone, together, megabytes = (found[key] for key in ('alone', 'together', 'megabytes'))
     lost = 1 - alone / together
     print(
         f'{args.threads} processes, {ROWS} rows of {LENGTH} tokens in all, {megabytes:.0f} MB of gradients: '

@@ -79,6 +79,8 @@ def main(argv=None):
     )
     parser.add_argument('--seed', type=int, default=42)
     parser.add_argument('--max_steps', type=int, default=0, help='stop early, to try the program out')
+    parser.add_argument('--processes', type=int, default=1, help='share each batch among so many processes')
+    parser.add_argument('--parts', type=int, default=1, help='cut the batch of a process into so many, to save memory')
     args = parser.parse_args(argv)
     if args.name == 'cmrc2018' and not args.model:
         raise UsageError('cmrc2018 needs --model, the folder of a Chinese model (see python -m ernie.quickstart).')
@@ -86,12 +88,16 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as scratch:
         train, dev = files_of(args.data, args.name, scratch)
         checkpoints = args.checkpoints or os.path.join(scratch, 'checkpoints')
-        flags = ['--use_cuda', 'false', '--cpu_threads', str(args.threads), '--random_seed', str(args.seed)]
+        threads = str(max(args.threads // args.processes, 1))
+        flags = ['--use_cuda', 'false', '--cpu_threads', threads, '--random_seed', str(args.seed)]
         flags += ['--train_set', train, '--dev_set', dev, '--do_test', 'false', '--warmup_proportion', '0.1']
         flags += ['--init_pretraining_params', args.model or sst2.minilm_folder(), '--checkpoints', checkpoints]
         flags += ['--resume', 'true', '--save_steps', '20', '--max_checkpoints', '1'] if args.checkpoints else []
         flags += [*RECIPES[args.name], '--max_steps', str(args.max_steps)]
-        sst2.run_program('run_mrc.py', flags, show=True)
+        if args.processes * args.parts > 1:
+            size = int(flags[flags.index('--batch_size') + 1]) // (args.processes * args.parts)
+            flags += ['--batch_size', str(size), '--gradient_accumulation_steps', str(args.parts)]
+        sst2.run_shared('run_mrc.py', flags, args.processes, os.path.join(scratch, 'log'), show=True)
         score = [r for r in read_metrics(os.path.join(checkpoints, 'metrics.jsonl')) if r['phase'] == 'dev'][-1]
     least = f' (EM at least {LEAST_EM:.0f})' if args.name == 'known' else ''
     print(f'step {score["step"]}: EM {score["em"]:.2f}, F1 {score["f1"]:.2f}{least}')

@@ -85,6 +85,14 @@ def run_program(name, flags, show=False):
         raise UserError(f'{name} ended with code {done.returncode}. {(done.stderr or "")[-2000:]}')
 
 
+def run_shared(name, flags, processes, log_folder, show=False):
+    """`run_program`, through the launcher when there is more than one process. log_folder: for their logs."""
+    if processes == 1:
+        return run_program(name, flags, show)
+    launch = ['--nproc_per_node', str(processes), '--split_log_path', log_folder, os.path.join(ROOT, name)]
+    return run_program('finetune_launch.py', [*launch, *flags], show)
+
+
 def limit_cores(count):
     """Keep this process, and those it starts, on `count` cores, so that rivals have the same machine.
 
