@@ -53,6 +53,8 @@ class Program:
         training: whether an optimizer was appended.
         plan: `propeller.update.Plan`, how updates are made.
         update: `propeller.update.Update` of a training program, else None.
+        backward: loss -> list of (parameter, gradient), in place of Paddle's backward pass; None for Paddle's own.
+        in_order: whether operators run one by one as they were built, not each as soon as its inputs are there.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
@@ -60,6 +62,7 @@ class Program:
         self.outputs = self.update = self.inputs = self._weight = None
         self.parameter_values, self.rates = {}, {}
         self.rules = []
+        self.backward, self.in_order = None, False
 
     @property
     def training(self):
@@ -78,6 +81,10 @@ class Program:
     def trainable(self):
         """Names of the parameters that the optimizer changes."""
         return [name for name, value in self.parameter_values.items() if not value.stop_gradient]
+
+    def trained_values(self):
+        """The same as graph values."""
+        return [self.parameter_values[name] for name in self.trainable()]
 
     def optimizer_state(self):
         """dict name -> shape of moments and power accumulators (the persistable variables that are no parameters)."""

@@ -10,6 +10,7 @@ from propeller import graph
 from propeller.compare import check_outputs
 from propeller.distribution import Place, World, is_lost_peer, lost_peer
 from propeller.errors import UsageError, UserError
+from propeller.execution import execution
 from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
 from propeller.graph import Feed, Program, np, paddle, require_cuda
 from propeller.train.precision import TYPE_NAMES
@@ -81,15 +82,15 @@ class Session:
     def run(self, program, arrays, fetch_list):
         """Run `program` once. arrays: one per feed, in order. Returns a numpy array per fetched value."""
         feed = {f.name: array for f, array in zip(program.feeds, arrays, strict=True)}
-        return self._execute(program.main, feed, fetch_list)
+        return self._execute(program, program.main, feed, fetch_list)
 
     def run_update(self, program, fetch_list):
         """Run the second half of an update that has several parts; see `propeller.update`."""
-        return self._execute(program.update.main, {}, fetch_list)
+        return self._execute(program, program.update.main, {}, fetch_list)
 
-    def _execute(self, main, feed, fetch_list):
+    def _execute(self, program, main, feed, fetch_list):
         # The executor looks for the learning rate in the global scope, whatever scope it is given.
-        with paddle.static.scope_guard(self.scope):
+        with paddle.static.scope_guard(self.scope), execution(program.in_order, program.training):
             try:
                 return self.executor.run(main, feed=feed, fetch_list=list(fetch_list))
             except RuntimeError as e:

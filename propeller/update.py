@@ -135,10 +135,24 @@ def _gradients(program, update):
         loss, after = loss * scale.reshape([]), (1.0 / scale if weight is None else weight / scale)
     elif weight is not None:
         loss = loss * weight.reshape([])
-    parameters = [value for value in program.parameter_values.values() if not value.stop_gradient]
-    found = paddle.autograd.ir_backward.grad(loss, parameters)
-    pairs = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
+    pairs = backward(loss)
     return ([(p, g * after) for p, g in pairs] if after is not None else pairs), numbers
+
+
+def backward(loss):
+    """Append the backward pass to the program being built.
+
+    Args:
+        loss: scalar value.
+    Returns:
+        list of (parameter, gradient), both values, of the parameters that are trained and that `loss` depends on.
+    """
+    program = graph.building()
+    if program.backward is not None:
+        return program.backward(loss)
+    trained = program.trained_values()
+    found = paddle.static.gradients([loss], trained)
+    return [(value, gradient) for value, gradient in zip(trained, found, strict=True) if gradient is not None]
 
 
 def _accumulate_then(program, update, pairs, finish):

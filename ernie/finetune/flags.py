@@ -112,6 +112,7 @@ def _additions(parser):
     add('max_steps', int, 0, 'Stop training after so many steps in all; 0: after --epoch epochs.')
     add('head_learning_rate', float, None, 'Peak rate of the task head. Left out: --learning_rate.')
     add('freeze_encoder', bool, False, 'Train the task head only.')
+    add('recompute', bool, False, 'Compute each layer again in the backward pass: less memory, a third more time.')
     add('clip_norm', float, 1.0, 'Largest global norm of the gradients; 0: no clipping.')
     add('decay_without_warmup', bool, False, 'Let linear_warmup_decay decay also when there is no warm-up.')
     add('early_stop', int, -1, 'Stop after so many evaluations without a better metric; -1: never.')

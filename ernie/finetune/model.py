@@ -11,6 +11,7 @@ import numpy as np
 from ernie.model.ernie import ErnieModel
 from ernie.optimization import optimization
 from propeller import graph
+from propeller.recompute import recomputation
 from propeller.train.model import Model
 from propeller.types import RunMode
 
@@ -20,7 +21,7 @@ class FineTuneModel(Model):
 
     `config` is an `HParams` with `ernie` (`ErnieConfig`); for training also `learning_rate`, `num_train_steps`,
     `warmup_steps`, `weight_decay`, `lr_scheduler`, `decay_without_warmup`, `clip_norm`, `head_learning_rate` (None: the
-    same), `freeze_encoder`.
+    same), `freeze_encoder`, `recompute` (of the layers' intermediate results in the backward pass).
     """
 
     @staticmethod
@@ -42,7 +43,9 @@ class FineTuneModel(Model):
             frozen=lambda name: training and config.freeze_encoder and not self.is_head(name),
             rate=lambda name: head_share if head_share and self.is_head(name) else 1.0,
         ):
-            return self.head(ErnieModel(ids, positions, types, task_ids, mask, config.ernie, training))
+            with recomputation(training and config.get('recompute')):
+                encoder = ErnieModel(ids, positions, types, task_ids, mask, config.ernie, training)
+            return self.head(encoder)
 
     def backward(self, loss):
         config = self.config

@@ -50,6 +50,7 @@ class Task(abc.ABC):
             clip_norm=args.clip_norm,
             head_learning_rate=args.head_learning_rate,
             freeze_encoder=args.freeze_encoder,
+            recompute=args.recompute,
             **self.head_hparams(),
         )
 

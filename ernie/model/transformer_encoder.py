@@ -3,7 +3,9 @@
 Shapes: B batch, T length, H hidden, A heads, D = H / A head width, F feed-forward width.
 """
 
-from propeller import graph
+import functools
+
+from propeller import graph, recompute
 from propeller.graph import F, paddle
 
 ACTIVATIONS = {'relu': F.relu, 'gelu': F.gelu}  # gelu is the exact (erf) form
@@ -29,7 +31,7 @@ def layer_norm(x, name, epsilon):
 
 def dropout(x, rate, training):
     """Zero units with probability `rate` and scale the others up; nothing at all outside training or at rate 0."""
-    return F.dropout(x, rate) if training and rate else x
+    return recompute.dropout(x, rate) if training else x
 
 
 def multi_head_attention(x, key_bias, config, name, training):
@@ -61,6 +63,9 @@ def encoder(x, key_bias, config, training):
     """All layers. Returns the outputs of every layer, a list of `num_hidden_layers` values [B, T, H]."""
     outputs = []
     for i in range(config.num_hidden_layers):
-        x = encoder_layer(x, key_bias, config, f'encoder_layer_{i}', training)
+        layer = functools.partial(
+            encoder_layer, key_bias=key_bias, config=config, name=f'encoder_layer_{i}', training=training
+        )
+        x = recompute.segment(layer, x)
         outputs.append(x)
     return outputs

@@ -76,6 +76,7 @@ SINCE_2019 = {
     'max_steps': (int, 0),
     'head_learning_rate': (float, None),
     'freeze_encoder': (bool, False),
+    'recompute': (bool, False),
     'clip_norm': (float, 1.0),
     'decay_without_warmup': (bool, False),
     'early_stop': (int, -1),

@@ -1,0 +1,185 @@
+"""Activation recomputation: less memory for the intermediate results of a training step, for a third more computation.
+
+A *segment* is a function of one value, an encoder layer say (Chen et al. 2016, Training deep nets with sublinear memory
+cost). Forward, only its input is kept. Backward, from the last segment to the first, it is built again from that input,
+differentiated with the gradient of its output, and forgotten. The gradients are those of the plain backward pass.
+
+Paddle's own recomputation works on its dynamic graph only.
+"""
+
+import contextlib
+import contextvars
+import itertools
+from typing import NamedTuple
+
+from paddle.base import core
+
+from propeller import graph
+from propeller.graph import F, paddle
+
+_LARGEST_SEED = 2**31 - 1
+_segments = contextvars.ContextVar('propeller_segments', default=None)  # list of `_Segment`, None: no recomputation
+_next_seed = contextvars.ContextVar('propeller_next_seed', default=None)  # function -> int32 [1], None: no segment
+
+
+class _Segment(NamedTuple):
+    function: object
+    input: object  # value that the first pass read, kept for the second
+    output: object  # a leaf: gradients reach it, and go no further
+    seeds: list  # of its dropouts, int32 [1] values, in the order of the calls
+    precision: tuple  # mixed precision that the first pass was built under
+
+
+@contextlib.contextmanager
+def recomputation(enabled=True):
+    """Inside, `segment` records what it builds; at `enabled` false nothing changes. Belongs inside a build function.
+
+    The operators of the program will run in the order in which they are built: run as soon as their inputs are there,
+    all second passes would be ahead of the backward pass, and nothing would be saved.
+    """
+    if not enabled:
+        yield
+        return
+    program, segments = graph.building(), []
+    program.in_order = True
+    program.backward = lambda loss: gradients(loss, program, segments)
+    token = _segments.set(segments)
+    try:
+        yield
+    finally:
+        _segments.reset(token)
+
+
+def segment(function, x):
+    """`function(x)`, whose intermediate results are computed again in the backward pass if recomputation is on.
+
+    Args:
+        function: value -> value, called once more for the backward pass. Gradients flow through its argument and
+            through the parameters that it takes from `graph.parameter`; what else it reads must need none.
+        x: the value.
+    Raises:
+        ValueError: recomputation is on, and `function` reads another value that needs a gradient.
+    """
+    segments = _segments.get()
+    if segments is None:
+        return function(x)
+    seeds = []
+
+    def draw():
+        seeds.append(paddle.randint(1, _LARGEST_SEED, [1], 'int32'))
+        return seeds[-1]
+
+    last = _operators()[-1]
+    y = _with_seeds(draw, function, x)
+    _check_values_read(x, last)
+    if y.stop_gradient:
+        return y  # nothing in it is trained, nor before it
+    y.stop_gradient = True  # only the second pass is differentiated
+    output = paddle.assign(y)
+    output.stop_gradient = False
+    segments.append(_Segment(function, x, output, seeds, _precision()))
+    return output
+
+
+def dropout(x, rate):
+    """Zero units of `x` with probability `rate`, 0 <= rate < 1, and scale the others by 1 / (1 - rate).
+
+    In a segment under recomputation the mask of a call follows from a seed, drawn anew in every step and kept for the
+    second pass.
+    """
+    if not rate:
+        return x
+    next_seed = _next_seed.get()
+    if next_seed is None:
+        return F.dropout(x, rate)
+    return paddle._C_ops.dropout(x, next_seed(), rate, False, 'upscale_in_train', 0, True)
+
+
+def gradients(loss, program, segments):
+    """Gradients of a scalar with respect to the parameters of `program` that are trained.
+
+    Args:
+        loss: scalar value.
+        program: the `graph.Program` being built.
+        segments: its segments, in the order in which they were built.
+    Returns:
+        list of (parameter, gradient), without the parameters that the loss does not depend on.
+    """
+    parameters = program.trained_values()
+    outputs = [s.output for s in segments]
+    of_parameters, of_outputs = [[] for _ in parameters], [[] for _ in outputs]  # lists of terms
+
+    def pull(target, gradient, leaves, fixed=()):
+        """The terms that reach `leaves`, None where there is none; those of parameters are collected."""
+        given = None if gradient is None else [gradient]
+        found = paddle.static.gradients([target], [*leaves, *parameters], given, no_grad_set=set(fixed) or None)
+        for terms, term in zip(of_parameters, found[len(leaves) :], strict=True):
+            terms.extend([] if term is None else [term])
+        return found[: len(leaves)]
+
+    def spread(terms_of_outputs):
+        for terms, term in zip(of_outputs, terms_of_outputs, strict=False):
+            terms.extend([] if term is None else [term])
+
+    spread(pull(loss, None, outputs))
+    for i, (s, terms) in reversed(list(enumerate(zip(segments, of_outputs, strict=True)))):
+        if not terms:
+            continue  # the loss does not depend on it
+        x = paddle.assign(s.input)
+        x.stop_gradient = s.input.stop_gradient
+        leaf = [] if x.stop_gradient else [x]
+        for gradient in pull(_again(s, x), _total(terms), leaf, fixed=[s.input]):
+            # The input is an earlier segment's output, or was made from some of them and from parameters.
+            spread(pull(s.input, gradient, outputs[:i]))
+    return [(p, _total(terms)) for p, terms in zip(parameters, of_parameters, strict=True) if terms]
+
+
+def _total(terms):
+    return terms[0] if len(terms) == 1 else paddle.add_n(terms)
+
+
+def _again(s, x):
+    """The second pass of segment `s`, read from `x`: with the same masks and in the same precision."""
+    seeds = iter(s.seeds)
+    current = _precision()
+    _set_precision(s.precision)
+    try:
+        y = _with_seeds(lambda: next(seeds), s.function, x)
+    finally:
+        _set_precision(current)
+    assert next(seeds, None) is None, 'the function of a segment built something else the second time'
+    return y
+
+
+def _operators():
+    return graph.building().main.global_block().ops
+
+
+def _check_values_read(x, last):
+    """Of what operators after `last` read, only `x`, parameters and their own results may need a gradient."""
+    inside = list(itertools.takewhile(lambda op: op != last, reversed(_operators())))
+    known = [x, *graph.building().parameter_values.values(), *(value for op in inside for value in op.results())]
+    known = {value.hash() for value in known}
+    for op in inside:
+        if any(not value.stop_gradient and value.hash() not in known for value in op.operands_source()):
+            raise ValueError(f'a segment reads a value that needs a gradient beside its argument (in {op.name()})')
+
+
+def _with_seeds(next_seed, function, x):
+    token = _next_seed.set(next_seed)
+    try:
+        return function(x)
+    finally:
+        _next_seed.reset(token)
+
+
+def _precision():
+    """What `paddle.amp.auto_cast` has set for the operators being built."""
+    now = core._get_amp_attrs()
+    return now._amp_level, now._amp_dtype, now._use_promote, core._get_amp_op_list()
+
+
+def _set_precision(precision):
+    now = core._get_amp_attrs()
+    now._amp_level, now._amp_dtype, now._use_promote, lists = precision
+    core._set_amp_op_list(*lists)
