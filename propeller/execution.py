@@ -2,8 +2,6 @@
 
 import contextlib
 
-import paddle
-
 from propeller.errors import UserError
 
 _IN_ORDER = 'FLAGS_enable_pir_in_executor_trace_run'
@@ -24,6 +22,8 @@ def execution(in_order=False, training=False):
     Raises:
         UserError: memory ran out; the text names the flags that help.
     """
+    import paddle  # loaded already, quietly, by `propeller.graph`
+
     before = paddle.get_flags([_IN_ORDER])
     if in_order:
         paddle.set_flags({_IN_ORDER: True})

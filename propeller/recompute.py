@@ -12,8 +12,6 @@ import contextvars
 import itertools
 from typing import NamedTuple
 
-from paddle.base import core
-
 from propeller import graph
 from propeller.graph import F, paddle
 
@@ -175,11 +173,13 @@ def _with_seeds(next_seed, function, x):
 
 def _precision():
     """What `paddle.amp.auto_cast` has set for the operators being built."""
+    core = paddle.base.core
     now = core._get_amp_attrs()
     return now._amp_level, now._amp_dtype, now._use_promote, core._get_amp_op_list()
 
 
 def _set_precision(precision):
+    core = paddle.base.core
     now = core._get_amp_attrs()
     now._amp_level, now._amp_dtype, now._use_promote, lists = precision
     core._set_amp_op_list(*lists)

@@ -7,6 +7,7 @@ import sys
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
+from ernie.finetune.memory import available_memory, report_memory, training_memory
 from ernie.finetune.setup import (
     Source,
     build_tokenizer,
@@ -218,8 +219,7 @@ class FineTuning:
             parts=args.gradient_accumulation_steps,
             loss_scale=loss_scale(args),
         )
-        if args.verbose:
-            log.info('Theoretical memory usage in training: %.3f - %.3f %s', *self._memory(program))
+        self._report_memory(program)
         state, updates = self.load(program)
         stream = self._stream(rows, state)
         loop = LoopState(updates)
@@ -256,15 +256,20 @@ class FineTuning:
         log.info('Num warmup steps: %d', warmup)
         return steps, warmup
 
-    def _memory(self, program):
-        """Bounds in MB: parameters with gradients and moments; and the activations of a full batch beside them."""
-        args, config = self.args, self.source.config
-        numbers = sum(math.prod(shape) for shape in program.parameters().values())
-        tokens = args.batch_size if args.in_tokens else args.batch_size * args.max_seq_len
-        per_layer = 16 * config.hidden_size + 2 * config.intermediate_size
-        per_layer += 4 * config.num_attention_heads * args.max_seq_len
-        low = 16 * numbers / 2**20
-        return low, low + 4 * tokens * per_layer * config.num_hidden_layers / 2**20, 'MB'
+    def _report_memory(self, program):
+        args, shapes, trained = self.args, program.parameters(), program.trainable()
+        need = training_memory(
+            self.source.config,
+            args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size,
+            args.max_seq_len,
+            parameters=sum(map(math.prod, shapes.values())),
+            trained=sum(math.prod(shapes[name]) for name in trained),
+            recompute=args.recompute,
+            freeze_encoder=args.freeze_encoder,
+            in_order=program.in_order,
+            use_cuda=args.use_cuda,
+        )
+        report_memory(need, None if args.use_cuda else available_memory(), args.verbose)
 
     def _stream(self, rows, state):
         args = self.args

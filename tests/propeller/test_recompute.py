@@ -147,9 +147,7 @@ def mask_run(seed, steps=1):
     session.initialize(program)
     result = []
     for _ in range(steps):
-        one, two, *grads = session.run(
-            program, [np.ones((7, 11), np.float32)], program.outputs
-        )
+        one, two, *grads = session.run(program, [np.ones((7, 11), np.float32)], program.outputs)
         forward = np.concatenate([one, two]).reshape(4, 7, 11) / np.array([2, 4, 2, 4])[:, None, None]
         result.append((forward, np.stack(grads)))
     return result

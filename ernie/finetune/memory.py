@@ -1,0 +1,136 @@
+"""How much memory a training run needs, and how much there is."""
+
+from typing import NamedTuple
+
+from propeller.execution import LESS_MEMORY
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+MEGABYTE = 2**20
+# Python, Paddle and our own modules before anything is computed, measured with PaddlePaddle 3.3 for CPU.
+PROGRAM_BYTES = 330 * MEGABYTE
+# Operators that run as soon as their inputs are there keep more alive than operators that run one by one, and their
+# threads cannot use each other's freed memory: 1.7 to 3.4 times as much beside the program was measured after 8 steps.
+UNORDERED = 2.3
+HALF_SHARE = 0.8  # of float32's activations in 16 bits: softmax, norms and gelu stay in float32, casts are copies
+CGROUP_FILES = {  # limit, usage: of version 2 and of version 1
+    '/sys/fs/cgroup/memory.max': '/sys/fs/cgroup/memory.current',
+    '/sys/fs/cgroup/memory/memory.limit_in_bytes': '/sys/fs/cgroup/memory/memory.usage_in_bytes',
+}
+
+
+class TrainingMemory(NamedTuple):
+    """Bytes at the peak of a step, by what they are for."""
+
+    program: int
+    parameters: int  # with gradients, optimizer state and buffers
+    activations: int
+
+    @property
+    def total(self):
+        return sum(self)
+
+
+def layer_activations(config, length):
+    """Bytes that one layer keeps for the backward pass, per token.
+
+    Values of 4 bytes: its input; query, key, value; context; the two sums before and the norm between; two of the
+    feed-forward width; and each head's softmax, a row of `length`. With dropout also masks of one byte, and the
+    softmax once more.
+    """
+    hidden, wide, scores = config.hidden_size, config.intermediate_size, config.num_attention_heads * length
+    size = 4 * (8 * hidden + 2 * wide + scores)
+    if config.hidden_dropout_prob:
+        size += 2 * hidden
+    if config.attention_probs_dropout_prob:
+        size += 5 * scores
+    return size
+
+
+def training_memory(
+    config,
+    rows,
+    length,
+    parameters,
+    trained,
+    precision='fp32',
+    recompute=False,
+    accumulated=False,
+    freeze_encoder=False,
+    in_order=False,
+    use_cuda=False,
+):
+    """An estimate of the peak of a training step with AdamW and clipping. -> `TrainingMemory`
+
+    Args:
+        config: `ErnieConfig`.
+        rows, length: of the largest batch, in rows and tokens.
+        parameters: how many numbers the parameters have in all.
+        trained: how many of them are trained.
+        precision: `fp32`, `bf16` or `fp16`.
+        recompute: whether layers are computed again in the backward pass.
+        accumulated: whether gradients of several batches are summed up.
+        freeze_encoder: whether the backward pass ends at the head.
+        in_order: whether operators run one by one, as with `recompute` and with 16 bits on a processor.
+        use_cuda: the memory meant is that of a GPU, where the program itself does not stand.
+    """
+    half = precision != 'fp32'
+    # Beside its value (in 16 bits once more): its gradient, the same clipped, two moments.
+    states = 4 * parameters + 2 * half * parameters + (16 + 4 * accumulated) * trained
+    layer = rows * length * layer_activations(config, length) * (HALF_SHARE if half else 1)
+    layers, boundary = config.num_hidden_layers, 4 * rows * length * config.hidden_size
+    # One layer more for the gradients that the backward pass works on.
+    if freeze_encoder:
+        kept = layer
+    elif recompute:
+        kept = layers * boundary + 2 * layer
+    else:
+        kept = (layers + 1) * layer
+    more = 1 if in_order or recompute or half or use_cuda else UNORDERED
+    return TrainingMemory(0 if use_cuda else PROGRAM_BYTES, int(more * states), int(more * kept))
+
+
+def available_memory(meminfo='/proc/meminfo', cgroup_files=None):
+    """Bytes that this process may still take: what the system has free, or less by the limit of its container.
+
+    None where neither is known (not Linux).
+    """
+    found = []
+    for line in _lines(meminfo):
+        if line.startswith('MemAvailable:'):
+            found.append(int(line.split()[1]) * 1024)
+    for limit, usage in (CGROUP_FILES if cgroup_files is None else cgroup_files).items():
+        numbers = [next(iter(_lines(path)), '').strip() for path in (limit, usage)]
+        if all(number.isdecimal() for number in numbers):  # a limit of `max` is none
+            found.append(max(0, int(numbers[0]) - int(numbers[1])))
+    return min(found, default=None)
+
+
+def _lines(path):
+    try:
+        with open(path, encoding='ascii', errors='replace') as f:
+            return f.read().splitlines()
+    except OSError:
+        return []
+
+
+def report_memory(need, available, verbose=False):
+    """Log what a training run needs, and warn when there is less.
+
+    Args:
+        need: `TrainingMemory`.
+        available: bytes, None where it is not known.
+        verbose: also log the bounds of 2019: parameters alone, and all.
+    """
+    megabytes = [part / MEGABYTE for part in need]
+    if verbose:
+        fixed = megabytes[0] + megabytes[1]
+        log.info('Theoretical memory usage in training: %.3f - %.3f %s', fixed, sum(megabytes), 'MB')
+    log.info(
+        'memory in training: about %.0f MB (program %.0f, parameters and optimizer %.0f, activations %.0f)',
+        sum(megabytes),
+        *megabytes,
+    )
+    if available is not None and need.total > available:
+        log.warning('only %.0f MB of memory are available. %s', available / MEGABYTE, LESS_MEMORY)

@@ -1,0 +1,169 @@
+"""The memory estimate against measured peaks; what is available; what the log says; memory that runs out."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ernie.checkpoint import backbone_shapes
+from ernie.config import ErnieConfig
+from ernie.finetune.memory import MEGABYTE, TrainingMemory, available_memory, report_memory, training_memory
+from tests.ernie.tiny_model import CONFIG, messages, run, sentences, table, write_model
+
+ROOT = Path(__file__).parents[2]
+
+
+def estimate(layers, width, length, rows, **settings):
+    """`training_memory` of the models that benchmark/recompute_memory.py trains."""
+    sizes = {'hidden_size': width, 'num_hidden_layers': layers, 'num_attention_heads': width // 32}
+    config = ErnieConfig({**CONFIG, **sizes, 'vocab_size': 18000, 'max_position_embeddings': length})
+    numbers = sum(math.prod(shape) for shape in backbone_shapes(config).values()) + 2 * width + 2
+    return training_memory(config, rows, length, numbers, numbers, **settings)
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'settings', 'measured'),
+    [
+        ((2, 128, 64, 8), {'in_order': True}, 407),
+        ((4, 320, 128, 8), {'in_order': True}, 704),
+        ((6, 384, 256, 4), {'in_order': True}, 1002),
+        ((4, 768, 128, 4), {'in_order': True}, 1157),
+        ((12, 384, 512, 4), {'in_order': True}, 2983),
+        ((2, 128, 64, 8), {'recompute': True}, 402),
+        ((4, 320, 128, 8), {'recompute': True}, 609),
+        ((6, 384, 256, 4), {'recompute': True}, 753),
+        ((12, 384, 512, 4), {'recompute': True}, 1237),
+        ((4, 320, 128, 8), {'precision': 'bf16'}, 663),
+        ((6, 384, 256, 4), {'precision': 'bf16'}, 935),
+        ((6, 384, 256, 4), {'precision': 'bf16', 'recompute': True}, 749),
+        ((6, 384, 256, 4), {}, 1784),
+        ((12, 384, 512, 4), {}, 5284),
+    ],
+)
+def test_estimate_is_within_a_quarter_of_what_was_measured(sizes, settings, measured):
+    """MB by benchmark/recompute_memory.py, 2 cores, PaddlePaddle 3.3.1."""
+    assert estimate(*sizes, **settings).total / MEGABYTE == pytest.approx(measured, rel=0.25)
+
+
+def test_estimate_of_a_run_that_is_measured_now():
+    sizes = {'layers': 3, 'width': 192, 'length': 192, 'batch': 5}
+    flags = [f'--{name}={value}' for name, value in sizes.items()]
+    command = [sys.executable, '-m', 'benchmark.recompute_memory', *flags, '--steps=2', '--variant=recompute']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    peak = json.loads(done.stdout.splitlines()[-1])['peak']
+    assert estimate(*sizes.values(), recompute=True).total / MEGABYTE == pytest.approx(peak, rel=0.25)
+
+
+def test_estimate_grows_with_what_costs_memory():
+    sizes, base = (4, 320, 128, 8), estimate(4, 320, 128, 8, in_order=True)
+    buffers = estimate(*sizes, in_order=True, accumulated=True)
+    frozen = estimate(*sizes, in_order=True, freeze_encoder=True)
+    numbers = 10_732_482  # of 4 layers of 320 and the tables: the buffer of accumulated gradients is 4 bytes each
+    assert buffers.parameters - base.parameters == pytest.approx(4 * numbers, rel=0.01)
+    assert frozen.activations < base.activations / 4
+    assert estimate(*sizes, use_cuda=True).program == 0
+    assert estimate(4, 320, 128, 16, in_order=True).activations == pytest.approx(2 * base.activations, rel=1e-6)
+    assert estimate(4, 320, 256, 8, in_order=True).activations > 2 * base.activations  # softmax is quadratic
+
+
+# ------------------------------------------------------------------------------------------ what is available
+
+
+@pytest.mark.parametrize(
+    ('limit', 'usage', 'expected'),
+    [
+        ('max\n', '5000\n', 3000 * 1024),
+        ('900000\n', '300000\n', 600000),
+        ('900000\n', '950000\n', 0),
+        ('9223372036854771712\n', '300000\n', 3000 * 1024),
+        ('900000\n', None, 3000 * 1024),
+    ],
+)
+def test_available_memory(tmp_path, limit, usage, expected):
+    (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:    3000 kB\n')
+    for name, text in (('limit', limit), ('usage', usage)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    files = {str(tmp_path / 'limit'): str(tmp_path / 'usage'), str(tmp_path / 'none'): str(tmp_path / 'none')}
+    assert available_memory(str(tmp_path / 'meminfo'), files) == expected
+
+
+def test_available_memory_is_unknown_without_the_files(tmp_path):
+    assert available_memory(str(tmp_path / 'meminfo'), {}) is None
+
+
+def test_available_memory_of_this_machine():
+    total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    assert 0 < available_memory() <= total
+
+
+# ------------------------------------------------------------------------------------------ what the log says
+
+
+@pytest.mark.parametrize(('available', 'warned'), [(None, False), (300 * MEGABYTE, False), (300 * MEGABYTE - 1, True)])
+def test_warning_names_the_flags(capsys, available, warned):
+    report_memory(TrainingMemory(100 * MEGABYTE, 150 * MEGABYTE, 50 * MEGABYTE), available)
+    first, *more = messages(capsys.readouterr().err)
+    assert first == 'memory in training: about 300 MB (program 100, parameters and optimizer 150, activations 50)'
+    assert len(more) == warned
+    flags = ('--batch_size', '--max_seq_len', '--gradient_accumulation_steps', '--recompute', '--precision')
+    assert not warned or (more[0].startswith('only 300 MB') and all(flag in more[0] for flag in flags))
+
+
+def test_a_run_logs_its_estimate(tmp_path):
+    settings = {
+        'init_pretraining_params': write_model(tmp_path / 'm'),
+        'train_set': table(tmp_path / 't.tsv', sentences(16, 1)),
+        'checkpoints': tmp_path / 'c',
+        'do_val': False,
+        'do_test': False,
+        'epoch': 1,
+        'max_steps': 1,
+    }
+    logs = [messages(run(**settings, recompute=on).log) for on in (False, True)]
+    lines = [[line for line in log if line.startswith('memory in training: about 33')] for log in logs]
+    assert [len(found) for found in lines] == [1, 1]
+    assert not any('Theoretical' in line for line in logs[0])
+
+
+# ------------------------------------------------------------------------------------------ memory that runs out
+
+RUN_OUT = """
+import resource
+import numpy as np
+from propeller import graph
+from propeller.errors import one_line_errors
+
+def build(x):
+    hidden = x.unsqueeze(1) * graph.parameter('w', [1000], graph.truncated_normal(0.1))
+    loss = graph.F.gelu(graph.F.gelu(hidden)).mean()
+    if TRAINING:
+        graph.minimize(loss, lambda step: 0.1)
+    return loss
+
+session = graph.Session(seed=1)
+program = session.build([graph.Feed('x', (-1,), 'float32')], build)
+session.initialize(program)
+session.run(program, [np.ones(7, np.float32)], [program.outputs])
+with open('/proc/self/statm') as f:
+    used = int(f.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+with one_line_errors():
+    session.run(program, [np.ones(100000, np.float32)], [program.outputs])
+"""
+
+
+@pytest.mark.parametrize(
+    ('training', 'flag'), [(True, '--gradient_accumulation_steps'), (False, '--predict_batch_size')]
+)
+def test_exhausted_memory_is_one_line(training, flag):
+    script = f'TRAINING = {training}\n{RUN_OUT}'
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('error: memory ran out') and '--batch_size' in last and flag in last
