@@ -29,7 +29,8 @@ def measure(args):
 
     from ernie.config import ErnieConfig
     from ernie.finetune.classifier import ErnieClassifier, feeds
-    from propeller.graph import Session, paddle
+    from propeller.graph import paddle
+    from propeller.session import Session
     from propeller.train.model import build_model_spec
     from propeller.types import HParams, RunMode
 

@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import re
+import socket
+import stat
 import time
 import warnings
 from typing import NamedTuple
@@ -267,9 +269,28 @@ def _connect(place, use_cuda):
             f'process {place.rank} of {place.size} found no way to the others through {meeting} ({_reason(e)}). '
             f'Check that all of them were started, and that this address can be reached from each machine.'
         ) from e
+    _send_at_once()
     if use_cuda:
         return paddle.CUDAPlace(paddle.distributed.ParallelEnv().device_id)
     return paddle.CPUPlace()
+
+
+def _send_at_once():
+    """Switch Nagle's algorithm off for the connections that Paddle has made.
+
+    The store's client writes a request in several pieces; each then waits for the acknowledgement of the one before,
+    which the other side delays: 45 ms a request instead of 0.04.
+    """
+    for name in os.listdir('/proc/self/fd') if os.path.isdir('/proc/self/fd') else []:
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(int(name)).st_mode)
+        except OSError:  # that of the listing itself
+            continue
+        if not is_socket:
+            continue
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
+            if connection.type == socket.SOCK_STREAM and connection.family in (socket.AF_INET, socket.AF_INET6):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def is_lost_peer(error):

@@ -154,6 +154,8 @@ def _finish_step_on_signal(state):
 
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, finish)
+        # Else Paddle's store, interrupted while it waits for an answer, takes it for a broken connection.
+        signal.siginterrupt(number, False)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from ernie.finetune.sequence_label import ErnieSequenceLabel
 from ernie.model.ernie import ErnieModel
 from propeller import graph
 from propeller.graph import paddle
+from propeller.session import Session
 from propeller.recompute import recomputation
 from propeller.storage import open_tensors
 from propeller.types import HParams, RunMode
@@ -36,7 +37,7 @@ def gradients(feeds, arrays, build_loss):
         loss = build_loss(*inputs)
         return loss, {p.name: g for p, g in graph.backward(loss)}
 
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
     program = session.build(feeds, build)
     session.initialize(program)
     loss, found = program.outputs

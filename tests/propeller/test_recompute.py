@@ -5,6 +5,7 @@ import pytest
 
 from propeller import graph
 from propeller.graph import F, paddle
+from propeller.session import Session
 from propeller.recompute import dropout, recomputation, segment
 
 WIDTH = 5
@@ -38,7 +39,7 @@ def gradients(build_loss, enabled, frozen=(), feeds=(X,), arrays=(BATCH,), seed=
             loss = build_loss(*inputs)
         return loss, {p.name: g for p, g in graph.backward(loss)}
 
-    session = graph.Session(seed=seed)
+    session = Session(seed=seed)
     program = session.build(list(feeds), build)
     session.initialize(program)
     loss, found = program.outputs
@@ -142,7 +143,7 @@ def mask_run(seed, steps=1):
             loss, outputs = dropped(x)
         return [*outputs, *(g for _, g in graph.backward(loss))]
 
-    session = graph.Session(seed=seed)
+    session = Session(seed=seed)
     program = session.build([graph.Feed('x', (7, 11), 'float32')], build)
     session.initialize(program)
     result = []
@@ -172,7 +173,7 @@ def test_masks_follow_from_the_seed():
 
 
 def test_masks_follow_from_the_saved_random_state():
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
 
     def build(x):
         with recomputation():
@@ -198,7 +199,7 @@ def test_gradient_with_dropout_is_the_slope_of_the_loss():
         loss = x.square().mean()
         return loss, {p.name: g for p, g in graph.backward(loss)}
 
-    session = graph.Session(seed=2)
+    session = Session(seed=2)
     program = session.build([X], build)
     session.initialize(program)
     loss, grads = program.outputs
@@ -231,7 +232,7 @@ def test_off_it_is_the_plain_function():
             with recomputation(enabled=False):
                 return segment(y, x) if enabled else paddle.tanh(F.dropout(x, 0.5) @ weight('w0')) + x
 
-        session = graph.Session(seed=1)
+        session = Session(seed=1)
         program = session.build([X], loss)
         assert program.backward is None and not program.in_order
         return [op.name() for op in program.main.global_block().ops]
@@ -255,7 +256,7 @@ def test_operator_order_is_that_of_the_program():
 
         return loss
 
-    session = graph.Session(seed=1)
+    session = Session(seed=1)
     programs = [session.build([X], build(enabled)) for enabled in (True, False)]
     session.executor = Spy()
     for program in programs:
