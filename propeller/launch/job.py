@@ -161,7 +161,6 @@ class _Job:
 
     def _once(self, generation):
         """One start of the job: (failure or None, generation in which all nodes were)."""
-        plan = make_plan(self.settings)
         try:
             if self.peers is not None:
                 self.peers.join_job(generation)
@@ -169,7 +168,12 @@ class _Job:
             if isinstance(event, Failure):
                 return event, generation
             generation = event.generation
-            self._start_all(plan, restarted=generation > 0)
+            try:
+                # Not before: until all nodes have come together, processes of the last start may hold the ports.
+                self._start_all(make_plan(self.settings), restarted=generation > 0)
+            except UserError as e:
+                self._tell(Failure(str(e), e.exit_code, restartable=False))
+                raise
             return self._watch(), generation
         finally:
             self._clear()

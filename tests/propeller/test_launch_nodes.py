@@ -142,10 +142,15 @@ def test_a_node_that_is_there_twice_is_sent_away(nodes):
 
 
 def test_a_taken_port_is_named(nodes):
-    with socket.create_server((NODES[0], nodes.port + 1)):
-        code, output = finish(nodes.node(0, nodes.program(WAITING), nproc=2))
-    assert code == 1
-    assert errors(output)[0].startswith(f'error: 127.0.0.1:{nodes.port + 1}: the port is taken')
+    with socket.create_server((NODES[1], nodes.port + 1)):
+        started = [nodes.node(node, '--elastic_restarts', 2, nodes.program(WAITING), nproc=2) for node in range(2)]
+        for process in started:
+            code, output = finish(process)
+            assert code == 1
+            (line,) = errors(output)
+            assert line.startswith(f'error: 127.0.0.2:{nodes.port + 1}: the port is taken')
+            assert 'restart ' not in output
+    assert not nodes.left()
     with socket.create_server((NODES[0], nodes.port - 1)):
         code, output = finish(nodes.node(0, nodes.program(WAITING)))
     assert code == 1
