@@ -16,6 +16,8 @@ from ernie.inference.flags import build_parser as inference_parser
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
+from finetune_launch import build_parser as launch_parser
+from finetune_launch import split_arguments
 from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,8 +90,15 @@ def test_command_exists_and_its_flags_parse(page, words):
         assert (ROOT / path).is_file()
         if path.startswith('run_') or '_task/' in path or path.endswith('task.sh'):
             check_flags(finetune_parser(), flags)
+        elif path == 'finetune_launch.py':
+            own, script, arguments = split_arguments(launch_parser(), flags)
+            check_flags(launch_parser(), own)
+            test_command_exists_and_its_flags_parse(page, ['python', script, *arguments])
         elif path in PARSERS:
             check_flags(PARSERS[path](), flags)
+    elif rest[:2] == ['-m', 'paddle.distributed.launch']:
+        script = next(i for i, word in enumerate(rest) if word.endswith('.py'))
+        test_command_exists_and_its_flags_parse(page, ['python', *rest[script:]])
     elif program == 'python' and rest[0] == '-m':
         assert (ROOT / rest[1].replace('.', '/')).with_suffix('.py').is_file() or (
             ROOT / rest[1].replace('.', '/')
