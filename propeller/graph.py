@@ -33,6 +33,9 @@ with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
     import paddle.nn.functional as F  # noqa: E402, F401
 
 keep_memory()
+# Operators run one by one as they were built, not each as soon as its inputs are there in threads of their own: half
+# the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are undisturbed.
+paddle.set_flags({'FLAGS_enable_pir_in_executor_trace_run': True})
 _build = contextvars.ContextVar('propeller_build', default=None)
 
 
@@ -54,7 +57,6 @@ class Program:
         plan: `propeller.update.Plan`, how updates are made.
         update: `propeller.update.Update` of a training program, else None.
         backward: loss -> list of (parameter, gradient), in place of Paddle's backward pass; None for Paddle's own.
-        in_order: whether operators run one by one as they were built, not each as soon as its inputs are there.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
@@ -62,7 +64,7 @@ class Program:
         self.outputs = self.update = self.inputs = self._weight = None
         self.parameter_values, self.rates = {}, {}
         self.rules = []
-        self.backward, self.in_order = None, False
+        self.backward = None
 
     @property
     def training(self):

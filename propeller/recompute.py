@@ -32,14 +32,13 @@ class _Segment(NamedTuple):
 def recomputation(enabled=True):
     """Inside, `segment` records what it builds; at `enabled` false nothing changes. Belongs inside a build function.
 
-    The operators of the program will run in the order in which they are built: run as soon as their inputs are there,
-    all second passes would be ahead of the backward pass, and nothing would be saved.
+    Operators must run in the order in which they are built (see `propeller.graph`): run as soon as their inputs are
+    there, all second passes would be ahead of the backward pass, and nothing would be saved.
     """
     if not enabled:
         yield
         return
     program, segments = graph.building(), []
-    program.in_order = True
     program.backward = lambda loss: gradients(loss, program, segments)
     token = _segments.set(segments)
     try:

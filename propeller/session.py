@@ -10,7 +10,7 @@ from propeller import graph
 from propeller.compare import check_outputs
 from propeller.distribution import Place, World, is_lost_peer, lost_peer
 from propeller.errors import UsageError, UserError
-from propeller.execution import execution
+from propeller.execution import memory_errors
 from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
 from propeller.graph import Feed, Program, np, paddle, require_cuda
 from propeller.train.precision import TYPE_NAMES
@@ -90,7 +90,7 @@ class Session:
 
     def _execute(self, program, main, feed, fetch_list):
         # The executor looks for the learning rate in the global scope, whatever scope it is given.
-        with paddle.static.scope_guard(self.scope), execution(program.in_order, program.training):
+        with paddle.static.scope_guard(self.scope), memory_errors(program.training):
             try:
                 return self.executor.run(main, feed=feed, fetch_list=list(fetch_list))
             except RuntimeError as e:

@@ -10,9 +10,6 @@ log = get_logger(__name__)
 MEGABYTE = 2**20
 # Python, Paddle and our own modules before anything is computed, measured with PaddlePaddle 3.3 for CPU.
 PROGRAM_BYTES = 330 * MEGABYTE
-# Operators that run as soon as their inputs are there keep more alive than operators that run one by one, and their
-# threads cannot use each other's freed memory: 1.7 to 3.4 times as much beside the program was measured after 8 steps.
-UNORDERED = 2.3
 HALF_SHARE = 0.8  # of float32's activations in 16 bits: softmax, norms and gelu stay in float32, casts are copies
 CGROUP_FILES = {  # limit, usage: of version 2 and of version 1
     '/sys/fs/cgroup/memory.max': '/sys/fs/cgroup/memory.current',
@@ -58,7 +55,6 @@ def training_memory(
     recompute=False,
     accumulated=False,
     freeze_encoder=False,
-    in_order=False,
     use_cuda=False,
 ):
     """An estimate of the peak of a training step with AdamW and clipping. -> `TrainingMemory`
@@ -72,7 +68,6 @@ def training_memory(
         recompute: whether layers are computed again in the backward pass.
         accumulated: whether gradients of several batches are summed up.
         freeze_encoder: whether the backward pass ends at the head.
-        in_order: whether operators run one by one, as with `recompute` and with 16 bits on a processor.
         use_cuda: the memory meant is that of a GPU, where the program itself does not stand.
     """
     half = precision != 'fp32'
@@ -87,8 +82,7 @@ def training_memory(
         kept = layers * boundary + 2 * layer
     else:
         kept = (layers + 1) * layer
-    more = 1 if in_order or recompute or half or use_cuda else UNORDERED
-    return TrainingMemory(0 if use_cuda else PROGRAM_BYTES, int(more * states), int(more * kept))
+    return TrainingMemory(0 if use_cuda else PROGRAM_BYTES, int(states), int(kept))
 
 
 def available_memory(meminfo='/proc/meminfo', cgroup_files=None):

@@ -268,7 +268,6 @@ class FineTuning:
             recompute=args.recompute,
             accumulated=args.gradient_accumulation_steps > 1,
             freeze_encoder=args.freeze_encoder,
-            in_order=program.in_order,
             use_cuda=args.use_cuda,
         )
         report_memory(need, None if args.use_cuda else available_memory(), args.verbose)

@@ -28,11 +28,11 @@ def estimate(layers, width, length, rows, **settings):
 @pytest.mark.parametrize(
     ('sizes', 'settings', 'measured'),
     [
-        ((2, 128, 64, 8), {'in_order': True}, 407),
-        ((4, 320, 128, 8), {'in_order': True}, 704),
-        ((6, 384, 256, 4), {'in_order': True}, 1002),
-        ((4, 768, 128, 4), {'in_order': True}, 1157),
-        ((12, 384, 512, 4), {'in_order': True}, 2983),
+        ((2, 128, 64, 8), {}, 407),
+        ((4, 320, 128, 8), {}, 704),
+        ((6, 384, 256, 4), {}, 1002),
+        ((4, 768, 128, 4), {}, 1157),
+        ((12, 384, 512, 4), {}, 2983),
         ((2, 128, 64, 8), {'recompute': True}, 402),
         ((4, 320, 128, 8), {'recompute': True}, 609),
         ((6, 384, 256, 4), {'recompute': True}, 753),
@@ -40,8 +40,6 @@ def estimate(layers, width, length, rows, **settings):
         ((4, 320, 128, 8), {'precision': 'bf16'}, 663),
         ((6, 384, 256, 4), {'precision': 'bf16'}, 935),
         ((6, 384, 256, 4), {'precision': 'bf16', 'recompute': True}, 749),
-        ((6, 384, 256, 4), {}, 1784),
-        ((12, 384, 512, 4), {}, 5284),
     ],
 )
 def test_estimate_is_within_a_quarter_of_what_was_measured(sizes, settings, measured):
@@ -60,15 +58,15 @@ def test_estimate_of_a_run_that_is_measured_now():
 
 
 def test_estimate_grows_with_what_costs_memory():
-    sizes, base = (4, 320, 128, 8), estimate(4, 320, 128, 8, in_order=True)
-    buffers = estimate(*sizes, in_order=True, accumulated=True)
-    frozen = estimate(*sizes, in_order=True, freeze_encoder=True)
+    sizes, base = (4, 320, 128, 8), estimate(4, 320, 128, 8)
+    buffers = estimate(*sizes, accumulated=True)
+    frozen = estimate(*sizes, freeze_encoder=True)
     numbers = 10_732_482  # of 4 layers of 320 and the tables: the buffer of accumulated gradients is 4 bytes each
     assert buffers.parameters - base.parameters == pytest.approx(4 * numbers, rel=0.01)
     assert frozen.activations < base.activations / 4
     assert estimate(*sizes, use_cuda=True).program == 0
-    assert estimate(4, 320, 128, 16, in_order=True).activations == pytest.approx(2 * base.activations, rel=1e-6)
-    assert estimate(4, 320, 256, 8, in_order=True).activations > 2 * base.activations  # softmax is quadratic
+    assert estimate(4, 320, 128, 16).activations == pytest.approx(2 * base.activations, rel=1e-6)
+    assert estimate(4, 320, 256, 8).activations > 2 * base.activations  # softmax is quadratic
 
 
 # ------------------------------------------------------------------------------------------ what is available
@@ -138,15 +136,17 @@ import resource
 import numpy as np
 from propeller import graph
 from propeller.errors import one_line_errors
+from propeller.session import Session
+from propeller.update import minimize
 
 def build(x):
     hidden = x.unsqueeze(1) * graph.parameter('w', [1000], graph.truncated_normal(0.1))
     loss = graph.F.gelu(graph.F.gelu(hidden)).mean()
     if TRAINING:
-        graph.minimize(loss, lambda step: 0.1)
+        minimize(loss, lambda step: 0.1)
     return loss
 
-session = graph.Session(seed=1)
+session = Session(seed=1)
 program = session.build([graph.Feed('x', (-1,), 'float32')], build)
 session.initialize(program)
 session.run(program, [np.ones(7, np.float32)], [program.outputs])

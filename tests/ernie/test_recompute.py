@@ -11,10 +11,11 @@ from ernie.finetune.sequence_label import ErnieSequenceLabel
 from ernie.model.ernie import ErnieModel
 from propeller import graph
 from propeller.graph import paddle
-from propeller.session import Session
 from propeller.recompute import recomputation
+from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.types import HParams, RunMode
+from propeller.update import backward
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, records, run, sentences, table, write_model
 
 ROWS, LENGTH = 5, 9
@@ -35,7 +36,7 @@ def gradients(feeds, arrays, build_loss):
 
     def build(*inputs):
         loss = build_loss(*inputs)
-        return loss, {p.name: g for p, g in graph.backward(loss)}
+        return loss, {p.name: g for p, g in backward(loss)}
 
     session = Session(seed=1)
     program = session.build(feeds, build)

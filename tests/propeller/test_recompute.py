@@ -5,8 +5,9 @@ import pytest
 
 from propeller import graph
 from propeller.graph import F, paddle
-from propeller.session import Session
 from propeller.recompute import dropout, recomputation, segment
+from propeller.session import Session
+from propeller.update import backward
 
 WIDTH = 5
 X = graph.Feed('x', (-1, WIDTH), 'float32')
@@ -37,7 +38,7 @@ def gradients(build_loss, enabled, frozen=(), feeds=(X,), arrays=(BATCH,), seed=
     def build(*inputs):
         with recomputation(enabled), graph.parameter_rules(frozen=lambda name: name in frozen):
             loss = build_loss(*inputs)
-        return loss, {p.name: g for p, g in graph.backward(loss)}
+        return loss, {p.name: g for p, g in backward(loss)}
 
     session = Session(seed=seed)
     program = session.build(list(feeds), build)
@@ -141,7 +142,7 @@ def mask_run(seed, steps=1):
     def build(x):
         with recomputation():
             loss, outputs = dropped(x)
-        return [*outputs, *(g for _, g in graph.backward(loss))]
+        return [*outputs, *(g for _, g in backward(loss))]
 
     session = Session(seed=seed)
     program = session.build([graph.Feed('x', (7, 11), 'float32')], build)
@@ -155,9 +156,9 @@ def mask_run(seed, steps=1):
 
 
 def test_both_passes_have_the_same_masks():
-    for forward, backward in mask_run(3, steps=3):
-        np.testing.assert_allclose(forward, backward, rtol=1e-6)
-        np.testing.assert_allclose(np.unique(forward), [0, 1 / 0.6], rtol=1e-6)
+    for first, second in mask_run(3, steps=3):
+        np.testing.assert_allclose(first, second, rtol=1e-6)
+        np.testing.assert_allclose(np.unique(first), [0, 1 / 0.6], rtol=1e-6)
 
 
 def test_masks_of_calls_segments_and_steps_differ():
@@ -197,7 +198,7 @@ def test_gradient_with_dropout_is_the_slope_of_the_loss():
             for name in names:
                 x = segment(layer(name, 0.3), x)
         loss = x.square().mean()
-        return loss, {p.name: g for p, g in graph.backward(loss)}
+        return loss, {p.name: g for p, g in backward(loss)}
 
     session = Session(seed=2)
     program = session.build([X], build)
@@ -234,31 +235,13 @@ def test_off_it_is_the_plain_function():
 
         session = Session(seed=1)
         program = session.build([X], loss)
-        assert program.backward is None and not program.in_order
+        assert program.backward is None
         return [op.name() for op in program.main.global_block().ops]
 
     assert build(True) == build(False)
 
 
-def test_operator_order_is_that_of_the_program():
-    """Only while a program that asks for it runs."""
-    flag = 'FLAGS_enable_pir_in_executor_trace_run'
-    seen = []
-
-    class Spy:
-        def run(self, *args, **kwargs):
-            seen.append(paddle.get_flags([flag])[flag])
-
-    def build(enabled):
-        def loss(x):
-            with recomputation(enabled):
-                return segment(layer('w0'), x)
-
-        return loss
-
-    session = Session(seed=1)
-    programs = [session.build([X], build(enabled)) for enabled in (True, False)]
-    session.executor = Spy()
-    for program in programs:
-        session.run(program, [BATCH], [])
-    assert seen == [True, False] and paddle.get_flags([flag])[flag] is False
+def test_operators_run_in_the_order_of_the_program():
+    assert paddle.get_flags(['FLAGS_enable_pir_in_executor_trace_run']) == {
+        'FLAGS_enable_pir_in_executor_trace_run': True
+    }
