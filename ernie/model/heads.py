@@ -13,7 +13,9 @@ def head(x, weight_name, bias_name, width, training, bias_start=None):
     """Dropout 0.1 and a linear layer: x [..., H] -> [..., width] float32. bias_start: [width], zeros where None."""
     weight = graph.parameter(weight_name, [x.shape[-1], width], graph.truncated_normal(HEAD_STD))
     bias = graph.parameter(bias_name, [width], graph.constant(0) if bias_start is None else graph.values(bias_start))
-    return graph.float32(F.linear(dropout(x, HEAD_DROPOUT, training), weight, bias))
+    # In every precision: scores decide, and a product in bfloat16 over a frozen encoder crashes Paddle 3.3 on CPUs.
+    with graph.full_precision():
+        return F.linear(dropout(graph.float32(x), HEAD_DROPOUT, training), weight, bias)
 
 
 def classification_head(pooled, num_labels, training):
