@@ -80,9 +80,10 @@ def run_program(name, flags, show=False):
     command = [sys.executable, os.path.join(ROOT, name), *flags]
     if show:
         print(shlex.join(command), flush=True)
-    done = subprocess.run(command, stderr=None if show else subprocess.PIPE, text=True)
+    streams = {} if show else {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT}
+    done = subprocess.run(command, text=True, **streams)
     if done.returncode:
-        raise UserError(f'{name} ended with code {done.returncode}. {(done.stderr or "")[-2000:]}')
+        raise UserError(f'{name} ended with code {done.returncode}. {(done.stdout or "")[-2000:]}')
 
 
 def run_shared(name, flags, processes, log_folder, show=False):
