@@ -2,6 +2,18 @@
 #
 # The environment that the scripts read: MODEL_PATH, TASK_DATA_PATH, PYTHON, CUDA_VISIBLE_DEVICES, and ERNIE_ROOT for a
 # copy of a script that lies outside the repository.
+#
+# Scripts published for G > 1 GPUs start finetune_launch.py with as many processes as this machine has GPUs, or usable
+# cores where a CPU computes, but at most G, and so that their number divides G. What is missing to G is made up by
+# accumulation: the batches of an update, and so the updates, are those that were published, whatever the machine. One
+# process is started without the launcher. What the user says goes first:
+#   NPROC_PER_NODE        counts in place of the machine's GPUs or cores
+#   --batch_size          the batch of one process, as in 2019
+#   --gradient_accumulation_steps
+#                         then the batch of an update is the user's affair, and NPROC_PER_NODE is taken as it is
+#   NODE_IPS, NODE_ID     for several machines: all addresses, joined by commas, and which of them (from 0) this is. The
+#                         script is started on each. The processes of all machines together then divide G; each machine
+#                         starts the same number, so where they differ NPROC_PER_NODE must say it.
 
 fail() {
     printf 'error: %s\n' "$*" >&2
@@ -36,6 +48,8 @@ check_paths() {
 # Sets USE_CUDA: true when a GPU is visible and paddle can use it. Paddle takes seconds to import and is asked last.
 choose_device() {
     USE_CUDA=false
+    # model_conf may have set it without exporting it.
+    [ -z "${CUDA_VISIBLE_DEVICES+set}" ] || export CUDA_VISIBLE_DEVICES
     case ${CUDA_VISIBLE_DEVICES-all} in
         '' | -1) return 0 ;;
     esac
@@ -101,25 +115,130 @@ flag_value() (
     printf '%s\n' "$value"
 )
 
-# say_devices GPUS BATCH UNIT "$@": tells how the published global batch compares with the one of this run.
-say_devices() (
-    gpus=$1 batch=$2 unit=$3
-    shift 3
-    case $(flag_value --use_cuda "$USE_CUDA" "$@") in
-        [Tt]* | 1) device=GPU ;;
-        *) device=CPU ;;
+# is_positive VALUE: whether it is a whole number from 1 on.
+is_positive() {
+    case $1 in
+        '' | 0* | *[!0-9]*) return 1 ;;
     esac
-    say "published for $gpus GPUs (global batch $((gpus * batch)) $unit);" \
-        "this machine: 1 $device process, batch $(flag_value --batch_size "$batch" "$@") $unit"
+}
+
+# check_positive NAME VALUE
+check_positive() {
+    is_positive "$2" || fail "$1: $2 is not a whole number from 1 on"
+}
+
+# largest_divisor NUMBER LIMIT: prints the largest divisor of NUMBER that is not above LIMIT.
+largest_divisor() (
+    divisor=$(($2 < $1 ? $2 : $1))
+    while [ $(($1 % divisor)) -ne 0 ]; do
+        divisor=$((divisor - 1))
+    done
+    printf '%s\n' "$divisor"
 )
 
+# count_names LIST: prints how many names a list has that is joined by commas.
+count_names() {
+    printf '%s\n' "$1" | tr ',' '\n' | grep -c . || :
+}
+
+# Prints the usable cores and the visible GPUs, the latter joined by commas, as the launcher counts them.
+look_at_machine() {
+    PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -P -c 'import os
+from propeller.environment import usable_cores
+from propeller.launch.machine import visible_gpus
+print(usable_cores(), ",".join(visible_gpus(os.environ)))'
+}
+
+# plan_processes GPUS BATCH UNIT "$@": for scripts published for several GPUs, BATCH each. Chooses by the rule at the
+# top of this file, and says what it comes to. Sets for `launch` NODES, NPROC (processes of each node) and
+# SELECTED_GPUS; and ACCUMULATION, the batches that a process puts together for an update.
+plan_processes() {
+    gpus=$1 batch=$2 unit=$3
+    shift 3
+    ACCUMULATION=$(flag_value --gradient_accumulation_steps '' "$@")
+    count_nodes
+    count_devices "$(flag_value --use_cuda "$USE_CUDA" "$@")"
+    NPROC=${NPROC_PER_NODE:-$available}
+    check_positive NPROC_PER_NODE "$NPROC"
+    if [ -z "$ACCUMULATION" ] || [ -z "${NPROC_PER_NODE:-}" ]; then
+        [ $((gpus % NODES)) -eq 0 ] ||
+            fail "NODE_IPS: $NODES machines cannot share the batch of $gpus GPUs equally;" \
+                'set NPROC_PER_NODE and --gradient_accumulation_steps for another batch'
+        NPROC=$(largest_divisor $((gpus / NODES)) "$NPROC")
+        ACCUMULATION=${ACCUMULATION:-$((gpus / NODES / NPROC))}
+        [ "$NPROC" -eq "${NPROC_PER_NODE:-$NPROC}" ] ||
+            say "NPROC_PER_NODE $NPROC_PER_NODE: only $NPROC started, to share the batch of $gpus GPUs equally" \
+                '(with --gradient_accumulation_steps it is taken as it is)'
+    fi
+    SELECTED_GPUS=$(printf '%s\n' "$names" | cut -d , -f "-$NPROC")
+    say_devices "$gpus" "$batch" "$unit" "$@"
+}
+
+# Sets NODES, the number of machines.
+count_nodes() {
+    NODES=1
+    [ -n "${NODE_IPS:-}" ] || return 0
+    NODES=$(count_names "$NODE_IPS")
+    [ "$NODES" -gt 0 ] || fail "NODE_IPS: no address in $NODE_IPS"
+    [ "$NODES" -eq 1 ] || [ -n "${NODE_ID:-}" ] ||
+        fail "NODE_ID is not set; it says which of NODE_IPS $NODE_IPS this machine is, from 0 on"
+}
+
+# count_devices USE_CUDA: sets device (GPU or CPU), names of the GPUs to use, and how many devices are available.
+count_devices() {
+    machine=$(look_at_machine) || fail "PYTHON: $PYTHON cannot tell what this machine has"
+    device=CPU names='' available=${machine%% *}
+    case $1 in
+        [Tt]* | 1)
+            device=GPU names=${machine#* }
+            available=$(count_names "$names")
+            # The program, started once, tells why there is none.
+            [ "$available" -gt 0 ] || available=1
+            ;;
+    esac
+}
+
+# say_devices GPUS BATCH UNIT "$@": tells how the published global batch compares with the one of this run.
+say_devices() (
+    published="published for $1 GPUs (global batch $(($1 * $2)) $3)"
+    batch=$2 unit=$3 total=
+    shift 3
+    batch=$(flag_value --batch_size "$batch" "$@")
+    case $(flag_value --in_tokens '' "$@") in
+        [Tt]* | 1) unit=tokens ;;
+        ?*) unit=samples ;;
+    esac
+    here="this machine: $NPROC $device process"
+    [ "$NPROC" -eq 1 ] || here="${here}es"
+    [ "$NODES" -eq 1 ] || here="$NODES machines x ${here#*: }"
+    here="$here x batch $batch"
+    [ "$ACCUMULATION" = 1 ] || here="$here x $ACCUMULATION accumulated"
+    # Of other values the program will complain.
+    if is_positive "$batch" && is_positive "$ACCUMULATION"; then
+        total=" = $((NODES * NPROC * batch * ACCUMULATION)) $unit"
+    fi
+    say "$published; $here$total"
+)
+
+# launch PROGRAM FLAG...: the program of this repository takes the place of the shell, in as many processes as
+# `plan_processes` chose.
+launch() {
+    program=$ROOT/$1
+    shift
+    [ $((NODES * NPROC)) -gt 1 ] || exec "$PYTHON" "$program" "$@"
+    set -- "$program" "$@"
+    [ -z "$SELECTED_GPUS" ] || set -- --selected_gpus "$SELECTED_GPUS" "$@"
+    [ -z "${NODE_IPS:-}" ] || set -- --node_ips "$NODE_IPS" --node_id "${NODE_ID:-0}" "$@"
+    exec "$PYTHON" "$ROOT/finetune_launch.py" --nproc_per_node "$NPROC" "$@"
+}
+
 # run_logged LOG COMMAND...: both streams to the console and to LOG. Ends with the command's exit code, which a plain
-# `| tee` would lose.
+# `| tee` would lose. After Ctrl-C the log still takes what the command says while it ends.
 run_logged() (
     log=$1
     shift
     {
-        code=$({ { code=0; "$@" 2>&1 3>&- 4>&- || code=$?; echo "$code" >&3; } | tee -- "$log" >&4 3>&-; } 3>&1)
+        code=$({ { code=0; ("$@") 2>&1 3>&- 4>&- || code=$?; echo "$code" >&3; } | tee -i -- "$log" >&4 3>&-; } 3>&1)
     } 4>&1
     exit "$code"
 )
@@ -131,9 +250,7 @@ plan_runs() {
     shift
     SEED=$(flag_value --random_seed "${SEED:-1}" "$@")
     CHECKPOINTS=$(flag_value --checkpoints ./checkpoints "$@")
-    case $RUNS in
-        '' | 0* | *[!0-9]*) fail "RUNS: $RUNS is not a whole number from 1 on" ;;
-    esac
+    check_positive RUNS "$RUNS"
     case $SEED in
         '' | 0?* | *[!0-9]*) fail "SEED: $SEED is not a whole number from 0 on" ;;
     esac

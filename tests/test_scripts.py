@@ -12,7 +12,17 @@ import pytest
 from tests.ernie.tiny_model import write_model
 from tests.ernie.tiny_reading import write_puzzles
 from tests.ernie.tiny_tagging import label_map, sentences, write_rows
-from tests.script_bench import SCRIPT, Bench, chinese, glue, glue_sets
+from tests.script_bench import (
+    SCRIPT,
+    SHARES,
+    Bench,
+    chinese,
+    clean_environment,
+    glue,
+    glue_sets,
+    share_line,
+    shares,
+)
 
 # GPUs, batch, learning rate, epochs, length, classes, task id, metric, validation interval: one line of the recipes
 # that were published with the 2019 suite.
@@ -261,20 +271,19 @@ def test_syntax_is_that_of_the_posix_shell(path):
     assert path.name == 'common.sh' or '\nset -eu' in text
 
 
+@pytest.mark.parametrize('cores', SHARES)
 @pytest.mark.parametrize('key', CHINESE, ids='-'.join)
-def test_chinese_recipe(bench, key):
+def test_chinese_recipe(bench, key, cores):
     size, task = key
     folder = FOLDERS.get(task, task)
     bench.sets(*(f'{folder}/{part}.tsv' for part in ('train', 'dev', 'test')))
-    said = bench.run(chinese(size, task)).stderr
-    assert bench.flags() == [expected_chinese(bench, size, task)]
+    said = bench.run(chinese(size, task), env={'FAKE_CORES': str(cores)}).stderr
     gpus, batch, unit = CHINESE[key][0], CHINESE[key][1], 'tokens' if task == 'xnli' else 'samples'
-    line = (
-        f'published for {gpus} GPUs (global batch {gpus * batch} {unit}); '
-        f'this machine: 1 CPU process, batch {batch} {unit}\n'
-    )
-    assert (line in said) == (gpus > 1)
-    assert (bench.cwd / 'job.log').exists() == (key == ('large', 'bq'))
+    launcher, share = shares(gpus, cores)
+    assert bench.flags(launcher=launcher) == [expected_chinese(bench, size, task) | share]
+    logged = key == ('large', 'bq')
+    assert said == (share_line(gpus, batch, unit, cores) if gpus > 1 else '') + ('' if logged else 'err of run 1\n')
+    assert (bench.cwd / 'job.log').exists() == logged
 
 
 @pytest.mark.parametrize('opencc', [False, True])
@@ -282,23 +291,26 @@ def test_chinese_recipe(bench, key):
 def test_reading_recipe(bench, key, opencc):
     task = key[1]
     bench.sets(*(f'{task}/{part}.json' for part in ('train', 'dev', 'test')))
-    said = bench.run(chinese(*key), env={'FAKE_CUDA': '0' if opencc else '1'}).stderr
-    assert bench.flags('run_mrc.py') == [expected_reading(bench, *key, 'true' if opencc else 'false')]
-    batch = READING[key][0]
-    assert f'published for 8 GPUs (global batch {8 * batch} samples)' in said
+    cores = 5 if opencc else 1
+    env = {'FAKE_CUDA': '0' if opencc else '1', 'FAKE_CORES': str(cores)}
+    said = bench.run(chinese(*key), env=env).stderr
+    launcher, share = shares(8, cores)
+    expected = expected_reading(bench, *key, 'true' if opencc else 'false')
+    assert bench.flags('run_mrc.py', launcher) == [expected | share]
+    assert share_line(8, READING[key][0], 'samples', cores) in said
     assert ('the package opencc is not installed' in said) == (task == 'drcd' and not opencc)
 
 
 @pytest.mark.parametrize('key', READING, ids='-'.join)
 def test_reading_recipe_runs_to_its_end(tmp_path, key):
-    """With the real program, a small model and a few questions."""
+    """With the real program in one process, a small model and a few questions."""
     size, task = key
     model = write_model(tmp_path / 'model')
     (tmp_path / task).mkdir()
     for part in ('train', 'dev') + (('test',) if size == 'base' else ()):
         write_puzzles(tmp_path / task / f'{part}.json', 5, 1)
-    env = dict(os.environ, MODEL_PATH=str(model), TASK_DATA_PATH=str(tmp_path), PYTHON=sys.executable)
-    env['CUDA_VISIBLE_DEVICES'] = ''
+    env = clean_environment() | {'MODEL_PATH': str(model), 'TASK_DATA_PATH': str(tmp_path), 'PYTHON': sys.executable}
+    env |= {'CUDA_VISIBLE_DEVICES': '', 'NPROC_PER_NODE': '1'}
     small = ['--max_seq_len', '16', '--max_query_length', '4', '--doc_stride', '5']
     command = ['sh', str(chinese(*key)), *small]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
@@ -325,7 +337,7 @@ def test_tagging_recipe_runs_to_its_end(tmp_path, key):
         write_rows(data / f'{part}.tsv', sentences(7, 1))
     names = [*label_map(), 'B-ORG', 'I-ORG']
     (data / 'label_map.json').write_text(json.dumps({name: i for i, name in enumerate(names)}))
-    env = dict(os.environ, MODEL_PATH=str(model), TASK_DATA_PATH=str(tmp_path), PYTHON=sys.executable)
+    env = clean_environment() | {'MODEL_PATH': str(model), 'TASK_DATA_PATH': str(tmp_path), 'PYTHON': sys.executable}
     env |= {'CUDA_VISIBLE_DEVICES': '', 'ERNIE_CACHE': str(tmp_path / 'cache')}
     command = ['sh', str(chinese(*key)), '--max_seq_len', '16', '--epoch', '2']
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
@@ -335,20 +347,22 @@ def test_tagging_recipe_runs_to_its_end(tmp_path, key):
     assert done.stderr.rstrip().endswith('curves: ./checkpoints/curves.png')
 
 
+@pytest.mark.parametrize('cores', SHARES)
 @pytest.mark.parametrize('key', GLUE, ids='-'.join)
-def test_glue_recipe(bench, key):
+def test_glue_recipe(bench, key, cores):
     size, task = key
     gpus, batch, rate, epochs, *_, runs = GLUE[key]
     bench.sets(*glue_sets(task))
-    said = bench.run(glue(size, task)).stderr
-    recorded = bench.flags()
+    said = bench.run(glue(size, task), env={'FAKE_CORES': str(cores)}).stderr
+    launcher, share = shares(gpus, cores)
+    recorded = bench.flags(launcher=launcher)
     assert len(recorded) == runs
     saves = [flags.pop('--test_save') for flags in recorded]
     diagnostics = [flags.pop('--diagnostic_save', None) for flags in recorded]
     first = expected_glue(bench, size, task)
     for i, flags in enumerate(recorded, 1):
         folder = {'--checkpoints': f'./checkpoints/run_{i}'} if runs > 1 else {}
-        assert flags == first | {'--random_seed': str(i)} | folder
+        assert flags == first | share | {'--random_seed': str(i)} | folder
 
     long = f'{rate}.{batch}.{epochs}'
     out, log = NAMES[key]
@@ -367,7 +381,7 @@ def test_glue_recipe(bench, key):
         assert save == f'output/test_out.{i}.m.tsv,output/test_out.{i}.mm.tsv'
         pattern = FULL if size == 'base' else SHORT
         assert matches(pattern, diagnostics[i - 1], 'output/test_out.', '.m.diagnostic.tsv')
-    assert (f'published for {gpus} GPUs (global batch {gpus * batch} samples)' in said) == (gpus > 1)
+    assert said == (share_line(gpus, batch, 'samples', cores) if gpus > 1 else '')
     assert (bench.cwd / 'output').is_dir()
 
 

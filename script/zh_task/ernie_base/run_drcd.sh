@@ -2,11 +2,12 @@
 # DRCD: reading comprehension in traditional Chinese. ERNIE base, published on 8 GPUs.
 # Set MODEL_PATH (the folder of the model) and TASK_DATA_PATH (holds drcd/). Flags of run_mrc.py that follow the
 # script's name win over the ones here, e.g. sh run_drcd.sh --epoch 1 --max_seq_len 384
+# It starts as many processes as the machine has GPUs or cores; script/common.sh tells how to change that.
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
 prepare
-say_devices 8 16 samples "$@"
+plan_processes 8 16 samples "$@"
 
 DATA=$TASK_DATA_PATH/drcd
 # The Chinese vocabularies hold few traditional characters.
@@ -17,14 +18,15 @@ if ! "$PYTHON" -c 'import opencc' 2>/dev/null; then
 fi
 TEST_SET=$(existing_sets "$DATA/test.json")
 
-exec "$PYTHON" "$ROOT/run_mrc.py" \
+launch run_mrc.py \
     --use_cuda "$USE_CUDA" --use_fast_executor true \
     --do_train true --do_val true --do_test true \
     --init_pretraining_params "$PARAMS" \
     --vocab_path "$MODEL_PATH/vocab.txt" --ernie_config_path "$MODEL_PATH/ernie_config.json" \
     --train_set "$DATA/train.json" --dev_set "$DATA/dev.json" --test_set "$TEST_SET" \
     --task_id 0 --metric cmrc --do_lower_case true --to_simplified "$TO_SIMPLIFIED" \
-    --batch_size 16 --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
+    --batch_size 16 --gradient_accumulation_steps "$ACCUMULATION" \
+    --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
     --learning_rate 5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
     --weight_decay 0.01 --use_fp16 false \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \

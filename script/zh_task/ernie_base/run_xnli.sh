@@ -2,16 +2,17 @@
 # XNLI: does the second sentence follow from the first? 3 classes. ERNIE base, published on 8 GPUs.
 # Set MODEL_PATH (the folder of the model) and TASK_DATA_PATH (holds xnli/). Flags of run_classifier.py that
 # follow the script's name win over the ones here, e.g. sh run_xnli.sh --epoch 1 --max_seq_len 64
+# It starts as many processes as the machine has GPUs or cores; script/common.sh tells how to change that.
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
 prepare
-say_devices 8 8192 tokens "$@"
+plan_processes 8 8192 tokens "$@"
 
 DATA=$TASK_DATA_PATH/xnli
 DEV_SETS=$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")
 
-exec "$PYTHON" "$ROOT/run_classifier.py" \
+launch run_classifier.py \
     --use_cuda "$USE_CUDA" \
     --do_train true --do_val true --do_test false \
     --init_pretraining_params "$PARAMS" \
@@ -19,7 +20,8 @@ exec "$PYTHON" "$ROOT/run_classifier.py" \
     --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" \
     --label_map_config "$DATA/label_map.json" \
     --num_labels 3 --task_id 0 --metric simple_accuracy \
-    --batch_size 8192 --in_tokens true --max_seq_len 512 --epoch 3 \
+    --batch_size 8192 --gradient_accumulation_steps "$ACCUMULATION" \
+    --in_tokens true --max_seq_len 512 --epoch 3 \
     --learning_rate 1e-4 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
     --weight_decay 0.01 --use_fp16 false \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \

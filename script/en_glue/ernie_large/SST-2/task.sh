@@ -3,6 +3,7 @@
 # Set MODEL_PATH (the folder of the model) and TASK_DATA_PATH (what preprocess/cvt.sh wrote). May be set: RUNS, SEED (of
 # the first run; each further run counts up), TOKENIZER, USE_FP16, e_executor; ./model_conf is sourced if there is one.
 # Flags of run_classifier.py that follow the script's name win over the ones here, e.g. sh task.sh --batch_size 8
+# It starts as many processes as the machine has GPUs or cores; script/common.sh tells how to change that.
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../../.." && pwd)}
 . "$ROOT/script/common.sh"
@@ -11,7 +12,7 @@ if [ -f ./model_conf ]; then
 fi
 prepare
 plan_runs 5 "$@"
-say_devices 8 8 samples "$@"
+plan_processes 8 8 samples "$@"
 
 lr=$(flag_value --learning_rate 2e-5 "$@")
 batch_size=$(flag_value --batch_size 8 "$@")
@@ -28,7 +29,7 @@ DO_TEST=false
 i=1
 while [ "$i" -le "$RUNS" ]; do
     name=$i.$lr.$batch_size.$epoch
-    run_logged "log/job.$name.log" "$PYTHON" "$ROOT/run_classifier.py" \
+    run_logged "log/job.$name.log" launch run_classifier.py \
         --use_cuda "$USE_CUDA" --use_fast_executor "${e_executor:-true}" --use_fp16 "${USE_FP16:-false}" \
         --do_train true --do_val true --do_test "$DO_TEST" \
         --init_pretraining_params "$PARAMS" \
@@ -37,7 +38,8 @@ while [ "$i" -le "$RUNS" ]; do
         --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" \
         ${TEST_SETS:+--test_set "$TEST_SETS" --test_save "output/test_out.$name.tsv"} \
         --num_labels 2 --task_id 0 --metric simple_accuracy \
-        --batch_size "$batch_size" --in_tokens false --max_seq_len 128 --epoch "$epoch" \
+        --batch_size "$batch_size" --gradient_accumulation_steps "$ACCUMULATION" \
+        --in_tokens false --max_seq_len 128 --epoch "$epoch" \
         --learning_rate "$lr" --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 \
         --weight_decay 0.0 \
         --save_steps 10000 --validation_steps 100000000000 --skip_steps 500 --verbose true \
