@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -255,17 +256,36 @@ def test_which_python(bench, checkout):
     assert bench.run(script, env={'PYTHON': ''}).stdout == 'python of .venv\n'
 
 
-def test_the_log_grows_while_the_program_runs(bench):
-    """The console copy must not wait for the end of the run."""
-    bench.sets(*glue_sets('QNLI'))
-    os.mkfifo(bench.cwd / 'go')
+def start_with(bench, program, script):
+    """A script whose Python is the shell program; it leads a process group of its own."""
     machine = 'case "$*" in *usable_cores*) echo "2 "; exit ;; esac\n'
-    bench.executable(bench.python, f'#!/bin/sh\n{machine}echo first\nread line < go\necho "$line"\n')
+    bench.executable(bench.python, f'#!/bin/sh\n{machine}{program}')
     environment = clean_environment() | {'MODEL_PATH': str(bench.model), 'TASK_DATA_PATH': str(bench.data), 'RUNS': '1'}
     environment |= {'PYTHON': str(bench.python), 'CUDA_VISIBLE_DEVICES': ''}
-    command = ['sh', str(glue('base', 'QNLI'))]
-    with subprocess.Popen(command, cwd=bench.cwd, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    return subprocess.Popen(
+        ['sh', str(script)], cwd=bench.cwd, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize('task', ['QNLI', 'CoLA'])
+def test_the_log_grows_while_the_program_runs(bench, task):
+    """The console copy must not wait for the end of the run, with the launcher or without."""
+    bench.sets(*glue_sets(task))
+    os.mkfifo(bench.cwd / 'go')
+    with start_with(bench, 'echo first\nread line < go\necho "$line"\n', glue('base', task)) as process:
         assert process.stdout.readline() == 'first\n'
         (bench.cwd / 'go').write_text('second\n')
         assert process.stdout.read() == 'second\n'
     assert process.returncode == 0
+
+
+def test_the_log_takes_the_last_words_after_ctrl_c(bench):
+    bench.sets(*glue_sets('QNLI'))
+    program = 'trap "sleep 0.2; echo saved; exit 130" INT\necho started\nwhile :; do sleep 0.05; done\n'
+    with start_with(bench, program, glue('base', 'QNLI')) as process:
+        assert process.stdout.readline() == 'started\n'
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.read() == 'saved\n'
+    assert process.returncode == -signal.SIGINT
+    (log,) = (bench.cwd / 'log').iterdir()
+    assert log.read_text() == 'started\nsaved\n'
