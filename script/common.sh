@@ -14,6 +14,8 @@
 #   NODE_IPS, NODE_ID     for several machines: all addresses, joined by commas, and which of them (from 0) this is. The
 #                         script is started on each. The processes of all machines together then divide G; each machine
 #                         starts the same number, so where they differ NPROC_PER_NODE must say it.
+#   LAUNCH_FLAGS          more flags for the launcher, e.g. '--start_port 7000 --elastic_restarts 2'; with any, it starts
+#                         one process too
 
 fail() {
     printf 'error: %s\n' "$*" >&2
@@ -225,8 +227,10 @@ say_devices() (
 launch() {
     program=$ROOT/$1
     shift
-    [ $((NODES * NPROC)) -gt 1 ] || exec "$PYTHON" "$program" "$@"
-    set -- "$program" "$@"
+    [ $((NODES * NPROC)) -gt 1 ] || [ -n "${LAUNCH_FLAGS:-}" ] || exec "$PYTHON" "$program" "$@"
+    set -f
+    # shellcheck disable=SC2086 # flags are words
+    set -- ${LAUNCH_FLAGS:-} "$program" "$@"
     [ -z "$SELECTED_GPUS" ] || set -- --selected_gpus "$SELECTED_GPUS" "$@"
     [ -z "${NODE_IPS:-}" ] || set -- --node_ips "$NODE_IPS" --node_id "${NODE_ID:-0}" "$@"
     exec "$PYTHON" "$ROOT/finetune_launch.py" --nproc_per_node "$NPROC" "$@"

@@ -81,7 +81,7 @@ class Bench:
 def clean_environment():
     """The environment of the tests without what the scripts read."""
     names = ('CUDA_VISIBLE_DEVICES', 'RUNS', 'SEED', 'TOKENIZER', 'USE_FP16', 'e_executor', 'ERNIE_ROOT')
-    names += ('NPROC_PER_NODE', 'NODE_IPS', 'NODE_ID')
+    names += ('NPROC_PER_NODE', 'NODE_IPS', 'NODE_ID', 'LAUNCH_FLAGS')
     return {name: value for name, value in os.environ.items() if name not in names}
 
 

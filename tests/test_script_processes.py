@@ -158,12 +158,21 @@ def test_machines_are_named_in_full(bench, ips, text):
     assert done.stderr.startswith(f'error: {text}') and done.stderr.count('\n') == 1
 
 
+@pytest.mark.parametrize('cores', [1, 2])
+def test_further_flags_of_the_launcher(bench, cores):
+    (bench.cwd / 'log_a').touch()
+    own = '--log_prefix log_*  --elastic_restarts 2'
+    launcher, _, _ = start(bench, XNLI, LAUNCH_FLAGS=own, FAKE_CORES=str(cores))
+    assert launcher == {'--nproc_per_node': str(cores), '--log_prefix': 'log_*', '--elastic_restarts': '2'}
+
+
 def test_the_launcher_takes_its_flags(bench):
-    bench.run(XNLI, env={'FAKE_CORES': '2', 'NODE_IPS': '10.0.0.1,10.0.0.2', 'NODE_ID': '1'})
+    env = {'FAKE_CORES': '2', 'NODE_IPS': '10.0.0.1,10.0.0.2', 'NODE_ID': '1', 'LAUNCH_FLAGS': '--start_port 7000'}
+    bench.run(XNLI, env=env)
     ((_, *arguments),) = bench.recorded()
     settings = finetune_launch.read_settings(arguments, clean_environment() | {'CUDA_VISIBLE_DEVICES': ''})
     assert (settings.nproc, settings.node_ips, settings.node_id) == (2, ('10.0.0.1', '10.0.0.2'), 1)
-    assert settings.log_folder == 'log'
+    assert (settings.log_folder, settings.start_port) == ('log', 7000)
     assert settings.script == f'{ROOT}/run_classifier.py'
 
 
