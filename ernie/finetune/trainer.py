@@ -4,9 +4,8 @@ import math
 import os
 import sys
 
-from ernie.checkpoint import match_parameters
-from ernie.checkpoint.names import is_training_state
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
+from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import available_memory, report_memory, training_memory
 from ernie.finetune.setup import (
     Source,
@@ -14,7 +13,6 @@ from ernie.finetune.setup import (
     check_flags,
     check_output_folders,
     loss_scale,
-    split_list,
     take_saved_settings,
 )
 from ernie.metrics.curves import draw_curves
@@ -22,10 +20,9 @@ from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
-from propeller.errors import bad_input
 from propeller.log import get_logger
 from propeller.session import Session
-from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state, restore_training, save_checkpoint
+from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state, save_checkpoint
 from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, train_loop
 from propeller.train.model import build_model_spec
@@ -35,7 +32,6 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 BEST = 'best'
-DECAY_COUNTER = '@LR_DECAY_COUNTER@'
 METRICS_FILE = 'metrics.jsonl'
 PREFETCHED_BATCHES = 70
 
@@ -147,60 +143,10 @@ class FineTuning:
             read_metrics(path), os.path.join(self.args.checkpoints, 'curves.png'), loss_unit=self.task.loss_unit
         )
 
-    # ------------------------------------------------------------ initial values
-
     def load(self, program):
         """Give `program` its values. Returns (training state to continue from or None, updates done earlier)."""
-        self.session.initialize(program)
-        if self._continues():
-            log.info('continuing from %s', self.start_from)
-            state = restore_training(self.start_from, self.session, program)
-            absent = [key for key in ('data_position', 'random_state', 'hooks') if key not in state]
-            if absent:
-                raise bad_input(os.path.join(self.start_from, STATE), f'no {", ".join(absent)}', 'what our runs save')
-            return state, state['global_step']
-        if not self.source.path:
-            log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
-            return None, 0
-        allowed = () if self.start_from else self._allowed_missing(program)
-        new_head = (lambda name: False) if self.start_from else self.task.is_new
-        match = match_parameters(program.parameters(), self.source.tensors, new_head, allowed)
-        for name in match.load:
-            self.session.write(name, self.source.tensors[name].astype('float32'))
-        log.info('%s: %d parameters loaded', self.source.path, len(match.load))
-        if match.new:
-            log.info('new, with random values: %s', ', '.join(match.new))
-        unused = [*match.unused, *self.source.tensors.unmapped]
-        if any(not is_training_state(name) for name in unused):
-            log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
-        return None, self._load_old_optimizer(program) if self.start_from and program.training else 0
-
-    def _load_old_optimizer(self, program):
-        """Moments and step counter of a training checkpoint of 2019. Returns the updates done.
-
-        The data position was not kept in 2019: the epochs start anew, while the schedule goes on.
-        """
-        state, tensors = program.optimizer_state(), self.source.tensors
-        if not all(name in tensors and tensors.shape(name) == shape for name, shape in state.items()):
-            log.info('%s holds no optimizer state: moments and schedule start anew', self.source.path)
-            return 0
-        for name in state:
-            self.session.write(name, tensors[name].astype('float32'))
-        steps = 0
-        if DECAY_COUNTER in tensors:
-            # fluid stored the number that the last update had: linear decay counted from 0, noam from 1.
-            steps = int(tensors[DECAY_COUNTER].reshape(-1)[0]) + (self.args.lr_scheduler != 'noam_decay')
-        self.session.set_updates_done(program, steps)
-        log.info('optimizer state loaded; the schedule continues after %d updates, the data start anew', steps)
-        return steps
-
-    def _allowed_missing(self, program):
-        patterns = split_list(self.args.allow_missing)
-        return [
-            name
-            for name in program.parameters()
-            if any(name.startswith(p[:-1]) if p.endswith('*') else name == p for p in patterns)
-        ]
+        given = InitialValues(self.args, self.source, self.start_from, self._continues(), self.task.is_new)
+        return given.load(self.session, program)
 
     # ------------------------------------------------------------ training
 
