@@ -114,11 +114,14 @@ def test_bundles_that_the_pages_download_exist():
     assert named and named <= set(BUNDLES)
 
 
+PROSE = ('differences', 'checkpoints', 'training', 'architecture')
+
+
 def test_flags_named_in_the_prose_exist():
-    parsers = (finetune_parser(), inference_parser(), encoder_parser())
+    parsers = (finetune_parser(), inference_parser(), encoder_parser(), launch_parser())
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
-    for page in (ENGLISH, CHINESE, ROOT / 'docs/differences.md', ROOT / 'docs/checkpoints.md'):
+    for page in (ENGLISH, CHINESE, *(ROOT / f'docs/{name}.md' for name in PROSE)):
         prose = FENCE.sub('', page.read_text(encoding='utf-8'))
         assert set(re.findall(r'--[a-z][a-z0-9_-]*', prose)) <= known | others, page.name
 
