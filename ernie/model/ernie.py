@@ -32,6 +32,7 @@ class ErnieModel:
         self, src_ids, position_ids, sentence_ids, task_ids, input_mask, config, training=False, weight_sharing=True
     ):
         self.config, self.training, self.weight_sharing = config, training, weight_sharing
+        self._pooled = None
         tables = [
             ('word_embedding', src_ids, config.vocab_size),
             ('pos_embedding', position_ids, config.max_position_embeddings),
@@ -61,18 +62,25 @@ class ErnieModel:
 
     def get_pooled_output(self):
         """tanh of a linear layer over the first token: float32 [B, H]. Its parameters exist only if this is called."""
-        first = self.get_sequence_output()[:, 0]
-        return paddle.tanh(linear(first, 'pooled_fc', self.config.hidden_size, self.config.initializer_range))
+        if self._pooled is None:
+            first = self.get_sequence_output()[:, 0]
+            self._pooled = paddle.tanh(
+                linear(first, 'pooled_fc', self.config.hidden_size, self.config.initializer_range)
+            )
+        return self._pooled
+
+    def get_tokens(self, positions):
+        """Outputs of some tokens: float32 [N, H]. positions: int, [N] or [N, 1], indices into the B*T positions."""
+        flat = self.get_sequence_output().reshape([-1, self.config.hidden_size])  # [B*T, H]
+        return paddle.gather(flat, positions.reshape([-1]))
 
     def get_lm_logits(self, mask_pos):
-        """Scores of the vocabulary for the tokens at `mask_pos` (int, [N] or [N, 1], indices into the B*T positions).
+        """Scores of the vocabulary for the tokens at `mask_pos`, see `get_tokens`.
 
         Returns float32 [N, V].
         """
         config = self.config
-        flat = self.get_sequence_output().reshape([-1, config.hidden_size])  # [B*T, H]
-        picked = paddle.gather(flat, mask_pos.reshape([-1]))  # [N, H]
-        hidden = linear(picked, 'mask_lm_trans_fc', config.hidden_size, config.initializer_range)
+        hidden = linear(self.get_tokens(mask_pos), 'mask_lm_trans_fc', config.hidden_size, config.initializer_range)
         hidden = layer_norm(ACTIVATIONS[config.hidden_act](hidden), 'mask_lm_trans', config.layer_norm_eps)
         bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
         if self.weight_sharing:
@@ -86,14 +94,17 @@ class ErnieModel:
         """Mean masked-LM loss, a scalar. mask_label: int64 [N] or [N, 1], the true ids of the tokens at `mask_pos`."""
         return F.cross_entropy(self.get_lm_logits(mask_pos), mask_label.reshape([-1]))
 
+    def get_task_logits(self, x, head, num_classes):
+        """A linear layer over x [..., H] -> float32 [..., num_classes], parameters `{head}.w_0` and `{head}.b_0`."""
+        return graph.float32(linear(x, head, num_classes, self.config.initializer_range))
+
     def get_task_output(self, task, task_labels):
         """Loss and accuracy, both scalars, of a sentence-level task.
 
         task: dict with `task_name` (str) and `num_labels` (int); parameters are `{task_name}_fc.{w,b}_0`.
         task_labels: int64 [B] or [B, 1].
         """
-        pooled, std = self.get_pooled_output(), self.config.initializer_range
-        logits = graph.float32(linear(pooled, f'{task["task_name"]}_fc', task['num_labels'], std))
+        logits = self.get_task_logits(self.get_pooled_output(), f'{task["task_name"]}_fc', task['num_labels'])
         labels = task_labels.reshape([-1])
         accuracy = (logits.argmax(-1) == labels).astype('float32').mean()
         return F.cross_entropy(logits, labels), accuracy

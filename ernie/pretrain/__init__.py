@@ -1,0 +1,1 @@
+"""Pre-training: from sample files to a model that the fine-tuning programs take."""

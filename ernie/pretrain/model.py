@@ -1,0 +1,88 @@
+"""The graph of pre-training: one encoder, the heads of the chosen tasks, one loss.
+
+Inputs, in order: token ids, sentence types, positions (int64 [B, T]), mask (float32 [B, T]), task ids (int64 [B, T], only
+with `use_task_id`), the labels of each task (see `ernie.pretrain.tasks.task`), and the scales float32 [tasks].
+"""
+
+import numpy as np
+
+from ernie.finetune.model import encoder_feeds
+from ernie.model.ernie import ErnieModel
+from ernie.optimization import optimization
+from propeller import graph
+from propeller.graph import paddle
+from propeller.recompute import recomputation
+from propeller.train.model import Model
+from propeller.types import RunMode
+
+SCALES = 'scales'
+
+
+class PretrainModel(Model):
+    """Encoder and heads.
+
+    `config` is an `HParams` with `ernie` (`ErnieConfig`), `tasks` (list of `PretrainTask`), `weight_sharing`; for
+    training also `learning_rate`, `num_train_steps`, `warmup_steps`, `weight_decay`, `lr_scheduler`, `recompute`.
+
+    The loss of an update is the sum over its tasks of their mean cross-entropy, over all labels that its parts have in
+    all processes. The scales make it so: see `loss_scales`.
+    """
+
+    def forward(self, features):
+        """-> [statistics float32 [tasks, 3]]: see `PretrainTask.statistics`."""
+        config, training = self.config, self.mode == RunMode.TRAIN
+        features = list(features)
+        ids, types, positions, mask = (features.pop(0) for _ in range(4))
+        task_ids = features.pop(0) if config.ernie.use_task_id else None
+        with recomputation(training and bool(config.get('recompute'))):
+            model = ErnieModel(ids, positions, types, task_ids, mask, config.ernie, training, config.weight_sharing)
+        rows = []
+        for task in config.tasks:
+            inputs = [features.pop(0) for _ in task.feeds()]
+            rows.append(task.statistics(model, inputs))
+        return [paddle.stack(rows)]
+
+    def loss(self, predictions, label):
+        """label: the scales, float32 [tasks]."""
+        graph.set_loss_weight(paddle.ones([1]))
+        return (predictions[0][:, 0] * label).sum()
+
+    def backward(self, loss):
+        config = self.config
+        optimization(
+            loss,
+            config.learning_rate,
+            config.num_train_steps,
+            config.warmup_steps,
+            config.weight_decay,
+            config.lr_scheduler,
+        )
+
+    def metrics(self, predictions, label):
+        return {}
+
+
+def feeds(ernie_config, tasks):
+    """The inputs of the graph as a list of `propeller.graph.Feed`."""
+    labels = [feed for task in tasks for feed in task.feeds()]
+    return [
+        *encoder_feeds(ernie_config, 'pretrain_placeholder_'),
+        *labels,
+        graph.Feed(SCALES, (len(tasks),), 'float32'),
+    ]
+
+
+def loss_scales(counts, parts=1):
+    """The scales of an update, float32 [tasks]: what the engine takes the mean over parts of becomes a mean over labels.
+
+    mean_i sum_t s_t * S_(t,i) = sum_t (sum_i S_(t,i)) / C_t      with s_t = P / C_t
+
+    for parts i = 1 .. P, S the sums of cross-entropies and C the labels of a task in the whole update. A task without
+    labels gets 0: it adds nothing.
+
+    Args:
+        counts: int [tasks], labels of each task in the update.
+        parts: P, the parts of the update that count.
+    """
+    counts = np.asarray(counts, np.float64)
+    return np.where(counts > 0, parts / np.maximum(counts, 1), 0.0).astype(np.float32)
