@@ -1,7 +1,7 @@
 """The graph of pre-training: one encoder, the heads of the chosen tasks, one loss.
 
-Inputs, in order: token ids, sentence types, positions (int64 [B, T]), mask (float32 [B, T]), task ids (int64 [B, T], only
-with `use_task_id`), the labels of each task (see `ernie.pretrain.tasks.task`), and the scales float32 [tasks].
+Inputs, in order: token ids, sentence types, positions (int64 [B, T]), mask (float32 [B, T]), task ids (int64 [B, T],
+only with `use_task_id`), the labels of each task (see `ernie.pretrain.tasks.task`), and the scales float32 [tasks].
 """
 
 import numpy as np
@@ -73,7 +73,7 @@ def feeds(ernie_config, tasks):
 
 
 def loss_scales(counts, parts=1):
-    """The scales of an update, float32 [tasks]: what the engine takes the mean over parts of becomes a mean over labels.
+    """The scales of an update, float32 [tasks]: the engine's mean over parts becomes a mean over labels.
 
     mean_i sum_t s_t * S_(t,i) = sum_t (sum_i S_(t,i)) / C_t      with s_t = P / C_t
 
