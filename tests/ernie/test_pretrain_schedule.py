@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+
+from ernie.pretrain.schedule import Schedule, Stage, order_of, read_schedule, single
+from propeller.errors import UserError
+
+YAML = """
+tasks:
+  knowledge_masking: {filelist: a}
+  sentence_reordering: {filelist: b, classes: 33}
+stages:
+  - steps: {knowledge_masking: 20}
+  - steps: {knowledge_masking: 10, sentence_reordering: 30}
+    learning_rate: 5.0e-5
+    warmup_steps: 4
+"""
+
+
+def test_a_schedule_from_yaml_and_json(tmp_path):
+    yaml, plain = tmp_path / 's.yaml', tmp_path / 's.json'
+    yaml.write_text(YAML)
+    schedule = read_schedule(yaml)
+    assert schedule.filelists == {'knowledge_masking': 'a', 'sentence_reordering': 'b'}
+    assert schedule.classes == {'sentence_reordering': 33}
+    assert schedule.stages == [
+        Stage({'knowledge_masking': 20}),
+        Stage({'knowledge_masking': 10, 'sentence_reordering': 30}, 5e-5, 4),
+    ]
+    assert schedule.total == 60
+    tasks = {name: {'filelist': path} for name, path in schedule.filelists.items()}
+    tasks['sentence_reordering']['classes'] = 33
+    stages = [{k: v for k, v in stage._asdict().items() if v is not None} for stage in schedule.stages]
+    plain.write_text(json.dumps({'tasks': tasks, 'stages': stages}))
+    assert read_schedule(plain) == schedule
+
+
+def test_places_and_rates():
+    schedule = Schedule({}, [Stage({'a': 3}), Stage({'a': 4}, 2.0, 2)], {})
+    assert [schedule.place(i) for i in range(8)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]
+    rate = schedule.rate('linear_warmup_decay', 1.0, 1)
+    # base * s/W below W, then base * (1 - s/N), in each stage anew.
+    assert [rate(i) for i in range(8)] == pytest.approx([0, 2 / 3, 1 / 3, 0, 1, 1, 0.5, 0])
+
+
+def test_the_updates_of_a_task_are_spread_over_its_stage():
+    steps = {'c': 0, 'b': 10, 'a': 30}
+    names, whose = order_of(Stage(steps))
+    assert names == ['a', 'b'] and np.bincount(whose).tolist() == [30, 10]
+    for cut in range(41):
+        share = (whose[:cut] == 1).sum()
+        assert abs(share - cut / 4) <= 1
+    assert order_of(Stage({'all': 2}))[1].tolist() == [0, 0]
+    assert single('f', 7) == Schedule({'all': 'f'}, [Stage({'all': 7})], {})
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'words'),
+    [
+        ('sentence_reordering: {', 'sentence_order: {', "the task 'sentence_order', expected one of knowledge_masking"),
+        ('filelist: b, ', '', "task sentence_reordering without 'filelist'"),
+        ('classes: 33', 'classes: many', "classes 'many', expected a whole number"),
+        ('classes: 33', 'class: 3', "task sentence_reordering: 'class', expected one of filelist, classes"),
+        (
+            '- steps: {knowledge_masking: 20}',
+            '- {knowledge_masking: 20}',
+            "stage 1: 'knowledge_masking', expected one of",
+        ),
+        (
+            'sentence_reordering: 30',
+            'capitalization: 30',
+            "stage 2: the task 'capitalization', expected one of its tasks",
+        ),
+        (
+            'knowledge_masking: 20',
+            'knowledge_masking: -2',
+            'stage 1: knowledge_masking -2, expected a number of updates',
+        ),
+        ('knowledge_masking: 20', 'knowledge_masking: 0', 'stage 1 without updates'),
+        ('5.0e-5', '-1', 'stage 2: learning_rate -1, expected a number above 0'),
+        ('warmup_steps: 4', 'warmup_steps: -4', 'stage 2: warmup_steps -4'),
+        ('stages:', 'stage:', "the schedule: 'stage', expected one of tasks, stages"),
+        ('tasks:', 'tasks: [', 'no YAML'),
+        (YAML, 'tasks: {}\nstages: []\n', '0 tasks and 0 stages, expected at least one of each'),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, old, new, words):
+    path = tmp_path / 's.yaml'
+    assert old in YAML
+    path.write_text(YAML.replace(old, new))
+    with pytest.raises(UserError, match=words) as caught:
+        read_schedule(path)
+    assert str(path) in str(caught.value)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(UserError, match='cannot be read'):
+        read_schedule(tmp_path / 'none.yaml')
+    (tmp_path / 's.json').write_text('{')
+    with pytest.raises(UserError, match='no JSON'):
+        read_schedule(tmp_path / 's.json')
