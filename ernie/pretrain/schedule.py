@@ -1,4 +1,4 @@
-"""Continual multi-task learning: stages, the tasks of each, and how many updates every task gets (ERNIE 2.0, section 3).
+"""Continual multi-task learning (ERNIE 2.0, section 3): stages, their tasks, and how many updates every task gets.
 
 A schedule is a YAML or JSON file:
 
@@ -66,7 +66,7 @@ class Schedule(NamedTuple):
         raise AssertionError('a schedule has a stage')
 
     def rate(self, scheduler, learning_rate, warmup_steps):
-        """Function updates done -> learning rate: `learning_rate_schedule` anew in each stage, the flags as defaults."""
+        """Function updates done -> rate: `learning_rate_schedule` anew in each stage; the arguments are defaults."""
         rates = [
             learning_rate_schedule(
                 scheduler,
@@ -174,9 +174,7 @@ def _load(path):
     try:
         import yaml
     except ImportError:
-        raise UserError(
-            f'{path}: YAML needs the package pyyaml: pip install pyyaml. Or write the schedule as .json.'
-        ) from None
+        raise UserError(f'{path}: YAML needs the package pyyaml: pip install pyyaml. Or write it as .json.') from None
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as e:
