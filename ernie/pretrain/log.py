@@ -1,0 +1,160 @@
+"""What a pre-training run tells: its log lines and records, from sums over all processes."""
+
+import time
+
+import numpy as np
+
+from propeller.log import get_logger
+from propeller.train.hooks import RunHook
+
+log = get_logger(__name__)
+
+NEXT_SENTENCE, MASKING = 'next_sentence', 'knowledge_masking'
+
+
+class Scores:
+    """Sums of `PretrainTask.statistics` over batches.
+
+    Args:
+        tasks: list of `PretrainTask`.
+    """
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+        self.sums = np.zeros((len(tasks), 3))
+        self.batches, self.perplexities = 0, 0.0
+
+    def add(self, statistics):
+        """statistics: float [tasks, 3] of one batch."""
+        statistics = np.asarray(statistics, np.float64)
+        self.sums += statistics
+        self.batches += 1
+        self.perplexities += np.exp(self._mean(statistics, MASKING, 0))
+
+    def _mean(self, sums, name, column):
+        for task, row in zip(self.tasks, sums, strict=True):
+            if task.name == name and row[1]:
+                return row[column] / row[1]
+        return 0.0
+
+    def loss_of(self, name):
+        """Mean cross-entropy of a task in nats; 0 without labels."""
+        return self._mean(self.sums, name, 0)
+
+    def accuracy_of(self, name):
+        """Share of right answers of a task; 0 without labels."""
+        return self._mean(self.sums, name, 2)
+
+    def count_of(self, name):
+        """Labels of a task."""
+        return int(sum(row[1] for task, row in zip(self.tasks, self.sums, strict=True) if task.name == name))
+
+    @property
+    def loss(self):
+        """Sum over the tasks of their mean losses: what training minimises."""
+        return sum(self.loss_of(task.name) for task in self.tasks)
+
+    @property
+    def perplexity(self):
+        """exp of the mean masked-LM loss over all masked tokens."""
+        return float(np.exp(self.loss_of(MASKING)))
+
+    @property
+    def mean_perplexity(self):
+        """Mean over batches of exp of their masked-LM loss."""
+        return float(self.perplexities / max(self.batches, 1))
+
+    def values(self):
+        """dict for the records: loss, perplexity, and of each task that has labels loss, accuracy, share of labels."""
+        found = {'loss': self.loss}
+        total = max(self.sums[:, 1].sum(), 1)
+        if self.count_of(MASKING):
+            found['ppl'] = self.perplexity
+        for task in self.tasks:
+            if self.count_of(task.name):
+                found[f'{task.name}_loss'] = self.loss_of(task.name)
+                found[f'{task.name}_acc'] = self.accuracy_of(task.name)
+                found[f'{task.name}_share'] = self.count_of(task.name) / total
+        return found
+
+    def task_line(self):
+        """`name loss L, acc A, share S` of each task that has labels, joined by semicolons."""
+        values = self.values()
+        return '; '.join(
+            f'{task.name} loss {values[f"{task.name}_loss"]:.4f}, acc {values[f"{task.name}_acc"]:.4f}, '
+            f'share {values[f"{task.name}_share"]:.3f}'
+            for task in self.tasks
+            if f'{task.name}_loss' in values
+        )
+
+
+class PretrainLogHook(RunHook):
+    """The training line of 2019 every `per_step` updates, a line of all tasks, and the same numbers as records.
+
+    Args:
+        session, program: the training program.
+        tasks: its tasks.
+        per_step: log interval.
+        queue_size: function -> updates that wait.
+        record: function (phase, step, epoch, values).
+    """
+
+    def __init__(self, session, program, tasks, per_step, queue_size, record):
+        self.session, self.program, self.tasks = session, program, tasks
+        self.per_step, self.queue_size, self.record = per_step, queue_size, record
+        self.predictions = list(program.outputs.predictions)
+        self._restart()
+
+    def _restart(self):
+        self.scores, self.clock, self.steps = Scores(self.tasks), time.monotonic(), 0
+        self.tokens = self.fed = 0
+
+    def before_train(self, program):
+        self._restart()
+
+    def outside(self, work):
+        """`work`, a function, such that its time does not count in the speeds."""
+
+        def timed(*args):
+            started = time.monotonic()
+            result = work(*args)
+            self.clock += time.monotonic() - started
+            return result
+
+        return timed
+
+    def before_run(self, state):
+        self.rate = self.session.learning_rate(self.program)
+        return self.predictions
+
+    def after_part(self, fetched, number, state):
+        if state.batch.parts[number].counted:
+            self.scores.add(fetched[0])
+
+    def after_run(self, fetched, state):
+        self.steps += 1
+        self.tokens += sum(part.real_tokens for part in state.batch.parts)
+        self.fed += sum(part.fed_tokens for part in state.batch.parts)
+        if state.gstep % self.per_step == 0:
+            self._log(state)
+
+    def _log(self, state):
+        seconds = max(time.monotonic() - self.clock, 1e-9)
+        gathered = self.session.world.gather([self.scores.sums, np.array([self.tokens, self.fed])])
+        scores = Scores(self.tasks)
+        scores.sums = sum(sums for sums, _ in gathered)
+        tokens, fed = (int(x) for x in sum(counts for _, counts in gathered))
+        speed, batch = self.steps / seconds, state.batch
+        log.info('feed_queue size %d', self.queue_size())
+        log.info('current learning_rate:%f', self.rate)
+        log.info(
+            'epoch: %d, progress: %d/%d, step: %d, loss: %f, ppl: %f, next_sent_acc: %f, speed: %f steps/s, file: %s, '
+            'mask_type: %s',
+            *(batch.epoch, batch.file_index, batch.files, state.gstep, scores.loss, scores.perplexity),
+            *(scores.accuracy_of(NEXT_SENTENCE), speed, batch.file, batch.mask_type),
+        )
+        log.info('stage %d, tasks: %s', batch.stage + 1, scores.task_line())
+        extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': tokens / seconds}
+        extra |= {'real_token_share': tokens / max(fed, 1), 'stage': batch.stage}
+        self.record('train', state.gstep, batch.epoch, {**scores.values(), **extra})
+        self._restart()
