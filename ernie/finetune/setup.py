@@ -33,7 +33,7 @@ def check_flags(args):
     for flag, allowed in (('tokenizer', TOKENIZERS), ('lr_scheduler', SCHEDULERS)):
         if getattr(args, flag) not in allowed:
             raise UsageError(f'--{flag} {getattr(args, flag)}: expected one of {", ".join(allowed)}.')
-    _check_precision(args)
+    check_precision(args)
     if args.resume and args.init_checkpoint:
         raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
     if args.in_tokens and args.do_train and args.batch_size < args.max_seq_len:
@@ -47,7 +47,7 @@ def check_flags(args):
         raise UsageError('--early_stop needs --do_val true and a --dev_set.')
 
 
-def _check_precision(args):
+def check_precision(args):
     """Settle --precision: 2019's --use_fp16 true is fp16."""
     if args.precision not in PRECISIONS:
         raise UsageError(f'--precision {args.precision}: expected one of {", ".join(PRECISIONS)}.')
