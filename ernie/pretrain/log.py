@@ -102,7 +102,7 @@ class PretrainLogHook(RunHook):
     def __init__(self, session, program, tasks, per_step, queue_size, record):
         self.session, self.program, self.tasks = session, program, tasks
         self.per_step, self.queue_size, self.record = per_step, queue_size, record
-        self.predictions = list(program.outputs.predictions)
+        self.predictions, self.epoch = list(program.outputs.predictions), 0
         self._restart()
 
     def _restart(self):
@@ -128,13 +128,13 @@ class PretrainLogHook(RunHook):
         return self.predictions
 
     def after_part(self, fetched, number, state):
-        if state.batch.parts[number].counted:
+        if state.batch.batch.parts[number].counted:
             self.scores.add(fetched[0])
 
     def after_run(self, fetched, state):
-        self.steps += 1
-        self.tokens += sum(part.real_tokens for part in state.batch.parts)
-        self.fed += sum(part.fed_tokens for part in state.batch.parts)
+        self.steps, self.epoch = self.steps + 1, state.batch.batch.epoch
+        self.tokens += state.batch.batch.real_tokens
+        self.fed += state.batch.batch.fed_tokens
         if state.gstep % self.per_step == 0:
             self._log(state)
 
@@ -144,17 +144,17 @@ class PretrainLogHook(RunHook):
         scores = Scores(self.tasks)
         scores.sums = sum(sums for sums, _ in gathered)
         tokens, fed = (int(x) for x in sum(counts for _, counts in gathered))
-        speed, batch = self.steps / seconds, state.batch
+        speed, batch, stage = self.steps / seconds, state.batch.batch, state.batch.stage
         log.info('feed_queue size %d', self.queue_size())
         log.info('current learning_rate:%f', self.rate)
         log.info(
             'epoch: %d, progress: %d/%d, step: %d, loss: %f, ppl: %f, next_sent_acc: %f, speed: %f steps/s, file: %s, '
             'mask_type: %s',
-            *(batch.epoch, batch.file_index, batch.files, state.gstep, scores.loss, scores.perplexity),
+            *(batch.epoch, *batch.progress, state.gstep, scores.loss, scores.perplexity),
             *(scores.accuracy_of(NEXT_SENTENCE), speed, batch.file, batch.mask_type),
         )
-        log.info('stage %d, tasks: %s', batch.stage + 1, scores.task_line())
+        log.info('stage %d, tasks: %s', stage + 1, scores.task_line())
         extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': tokens / seconds}
-        extra |= {'real_token_share': tokens / max(fed, 1), 'stage': batch.stage}
+        extra |= {'real_token_share': tokens / max(fed, 1), 'stage': stage}
         self.record('train', state.gstep, batch.epoch, {**scores.values(), **extra})
         self._restart()

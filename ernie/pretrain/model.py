@@ -8,21 +8,23 @@ import numpy as np
 
 from ernie.finetune.model import encoder_feeds
 from ernie.model.ernie import ErnieModel
-from ernie.optimization import optimization
+from ernie.optimization import decays
 from propeller import graph
 from propeller.graph import paddle
 from propeller.recompute import recomputation
 from propeller.train.model import Model
 from propeller.types import RunMode
+from propeller.update import minimize
 
 SCALES = 'scales'
+CLIP_NORM = 1.0
 
 
 class PretrainModel(Model):
     """Encoder and heads.
 
     `config` is an `HParams` with `ernie` (`ErnieConfig`), `tasks` (list of `PretrainTask`), `weight_sharing`; for
-    training also `learning_rate`, `num_train_steps`, `warmup_steps`, `weight_decay`, `lr_scheduler`, `recompute`.
+    training also `rate` (function updates done -> learning rate), `weight_decay`, `recompute`.
 
     The loss of an update is the sum over its tasks of their mean cross-entropy, over all labels that its parts have in
     all processes. The scales make it so: see `loss_scales`.
@@ -48,15 +50,7 @@ class PretrainModel(Model):
         return (predictions[0][:, 0] * label).sum()
 
     def backward(self, loss):
-        config = self.config
-        optimization(
-            loss,
-            config.learning_rate,
-            config.num_train_steps,
-            config.warmup_steps,
-            config.weight_decay,
-            config.lr_scheduler,
-        )
+        minimize(loss, self.config.rate, self.config.weight_decay, decays, CLIP_NORM)
 
     def metrics(self, predictions, label):
         return {}

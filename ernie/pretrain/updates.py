@@ -1,8 +1,6 @@
-"""From batches to updates: whose turn it is by the schedule, the parts of each update, and where the run stands."""
+"""Whose turn it is by the schedule, and where the run stands."""
 
 from typing import NamedTuple
-
-import numpy as np
 
 from ernie.pretrain.model import loss_scales
 from ernie.pretrain.schedule import order_of
@@ -13,20 +11,14 @@ class Update(NamedTuple):
     """What one process computes for one update.
 
     Attributes:
-        parts: list of batches of a `PretrainStream`, with `arrays`, `counts` and `counted`.
+        batch: `ernie.pretrain.reader.PretrainBatch`.
         stage: number of the stage, from 0.
         position: where the next update is, JSON-able.
-        epoch, file, file_index, files, mask_type: of the last part, for the log.
     """
 
-    parts: list
+    batch: object
     stage: int
     position: dict
-    epoch: int
-    file: str
-    file_index: int
-    files: int
-    mask_type: str
 
 
 class Updates:
@@ -34,72 +26,52 @@ class Updates:
 
     Args:
         schedule: `ernie.pretrain.schedule.Schedule`.
-        streams: dict name -> `ernie.pretrain.reader.PretrainStream`.
-        parts: batches of one process for one update.
+        streams: dict name -> `ernie.pretrain.reader.PretrainStream`, for the streams of the schedule.
     """
 
-    def __init__(self, schedule, streams, parts=1):
-        self.schedule, self.streams, self.parts = schedule, streams, parts
-        self.done = 0
-
-    @property
-    def position(self):
-        """Where the next `iter()` starts."""
-        return self._position({name: stream.position for name, stream in self.streams.items()})
-
-    def _position(self, streams):
-        return {'updates': self.done, 'parts': self.parts, 'streams': dict(streams)}
+    def __init__(self, schedule, streams):
+        self.schedule, self.streams = schedule, streams
+        self._done = 0
 
     def seek(self, position):
         """Let the next `iter()` start at a position that an update carried.
 
         Raises:
-            UserError: it was made with other streams or another accumulation.
+            UserError: it was made with other streams, other files or other settings.
         """
-        found = {'streams': sorted(position['streams']), 'parts': position['parts']}
-        expected = {'streams': sorted(self.streams), 'parts': self.parts}
-        for key, value in expected.items():
-            if found[key] != value:
-                raise UserError(
-                    f'found a data position made with {key} {found[key]}, expected {key} {value}. '
-                    f'Continue with the schedule and settings that the checkpoint was made with.'
-                )
-        self.done = int(position['updates'])
+        found, expected = sorted(position.get('streams', {})), sorted(self.streams)
+        if found != expected:
+            raise UserError(
+                f'found a data position made with {", ".join(found)}, expected {", ".join(expected)}. '
+                f'Continue with the schedule that the checkpoint was made with.'
+            )
+        self._done = int(position['updates'])
         for name, stream in self.streams.items():
             stream.seek(position['streams'][name])
 
     def __iter__(self):
-        sources = {name: iter(stream) for name, stream in self.streams.items()}
+        done, sources = self._done, {name: iter(stream) for name, stream in self.streams.items()}
         positions = {name: stream.position for name, stream in self.streams.items()}
-        while self.done < self.schedule.total:
-            number, begun = self.schedule.place(self.done)
+        while done < self.schedule.total:
+            number, begun = self.schedule.place(done)
             names, whose = order_of(self.schedule.stages[number])
             for i in whose[begun:]:
-                name = names[i]
-                parts = [batch for _, batch in zip(range(self.parts), sources[name], strict=False)]
-                if not parts:
+                batch = next(sources[names[i]], None)
+                if batch is None:
                     return  # the epochs are over
-                parts += [parts[0]._replace(counted=False)] * (self.parts - len(parts))
-                self.done += 1
-                last = parts[-1]
-                positions[name] = last.position
-                yield Update(
-                    parts,
-                    number,
-                    self._position(positions),
-                    *(last.epoch, last.file, last.file_index, last.files, last.mask_type),
-                )
+                done += 1
+                positions[names[i]] = batch.position
+                yield Update(batch, number, {'updates': done, 'streams': dict(positions)})
 
 
-def parts_of(update, world):
+def parts_of(update, tasks, use_task_id):
     """The parts of an update as the engine takes them, scaled by the labels of all parts in all processes.
 
     Args:
         update: `Update`.
-        world: `propeller.distribution.World`.
+        tasks: list of `PretrainTask`, those of the program.
+        use_task_id: whether the model has a task embedding.
     """
-    counted = [part for part in update.parts if part.counted]
-    own = np.array([len(counted), *sum((part.counts for part in counted), np.zeros_like(update.parts[0].counts))])
-    parts, *counts = sum(numbers for (numbers,) in world.gather([own]))
-    scales = loss_scales(counts, int(parts))
-    return [([*part.arrays, scales], part.counted) for part in update.parts]
+    batch = update.batch
+    scales = loss_scales([batch.label_counts[task.name] for task in tasks], batch.counted_parts)
+    return [([*part.arrays.inputs(tasks, use_task_id), scales], part.counted) for part in batch.parts]

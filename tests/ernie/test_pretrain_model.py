@@ -20,8 +20,7 @@ ROWS, LENGTH = 5, 7
 
 
 def hparams(tasks, **more):
-    settings = {'learning_rate': 0.01, 'num_train_steps': 9, 'warmup_steps': 0, 'weight_decay': 0.0}
-    settings |= {'lr_scheduler': 'constant', 'weight_sharing': True}
+    settings = {'rate': lambda update: 0.01, 'weight_decay': 0.0, 'weight_sharing': True}
     return HParams(ernie=CONFIG, tasks=tasks, **{**settings, **more})
 
 
