@@ -85,6 +85,8 @@ class FineTuning:
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
         self.checkpoints.files = self.task.checkpoint_files()
         self.session = Session(args.use_cuda, self._seed(), precision=args.precision, world=world)
+        if args.precision == 'bf16' and not args.use_cuda:
+            log.warning('--precision bf16 is slower than fp32 on a processor, with the same result')
         log.info('Device count: %d', 1)
         if world.size > 1:
             log.info('process %d of %d, %d of them on this machine', world.rank, world.size, world.local_size)
