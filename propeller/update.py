@@ -269,6 +269,7 @@ def run_update(session, program, parts, fetch_list, stop=False):
         values = fetch_list if update.main else [*fetch_list, *sums]
         fetched.append(session.run(program, [*arrays, *late, *scale], values))
     if update.main:
+        session.world.meet()
         sums = session.run_update(program, sums)
     else:
         fetched, sums = [values[: len(fetch_list)] for values in fetched], fetched[0][len(fetch_list) :]
