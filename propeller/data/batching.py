@@ -47,7 +47,8 @@ def plan_steps(lengths, batch_size, parts, *, in_tokens=False, window=50, shuffl
 
     Returns:
         list of lists of `parts` int64 arrays, of similar lengths. The last update (before the permutation) may have
-        less than the others; its rows are shared out evenly, and when there are fewer rows than parts some are empty.
+        less than the others; its rows are shared out evenly, within the budget of tokens, and when there are fewer rows
+        than parts some are empty.
     """
     if batch_size < 1 or window < 0 or parts < 1:
         raise ValueError(f'batch_size {batch_size} and parts {parts} must be at least 1 and window {window} at least 0')
@@ -60,8 +61,25 @@ def plan_steps(lengths, batch_size, parts, *, in_tokens=False, window=50, shuffl
     batches = cut(lengths[order], order, batch_size)
     steps = [batches[first : first + parts] for first in range(0, len(batches), parts)]
     if steps and len(steps[-1]) < parts:
-        steps[-1] = np.array_split(np.concatenate(steps[-1]), parts)
+        share_out = _halve_costliest if in_tokens else _share_out_rows
+        steps[-1] = share_out(steps[-1], parts, lengths)
     return [steps[i] for i in rng.permutation(len(steps))] if shuffle else steps
+
+
+def _share_out_rows(batches, parts, lengths):
+    return np.array_split(np.concatenate(batches), parts)
+
+
+def _halve_costliest(batches, parts, lengths):
+    """Half a batch costs no more than the whole: rows shared out by their number may cost more than the budget."""
+    batches = list(batches)
+    while len(batches) < parts:
+        costs = [len(rows) * max(int(lengths[rows].max()), 1) if len(rows) > 1 else 0 for rows in batches]
+        costliest = int(np.argmax(costs))
+        batches[costliest : costliest + 1] = np.array_split(batches[costliest], 2)
+        if not max(costs):
+            batches.sort(key=len, reverse=True)
+    return batches
 
 
 def _windows(lengths, size, in_tokens):

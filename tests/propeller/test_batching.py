@@ -253,3 +253,19 @@ def test_impossible_sizes():
         plan_steps([1], 1, 0, shuffle=False)
     with pytest.raises(UserError, match='random seed -1'):
         stream(seed=-1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=30), budget=st.integers(40, 90), parts=st.integers(1, 9)
+)
+def test_parts_of_the_last_update_keep_the_budget(lengths, budget, parts):
+    lengths = np.array(lengths)
+    steps = plan_steps(lengths, budget, parts, in_tokens=True, window=0, shuffle=False)
+    assert every_row_once([rows for step in steps for rows in step], len(lengths))
+    for step in steps:
+        assert len(step) == parts
+        assert all(len(rows) * lengths[rows].max(initial=0) <= budget for rows in step)
+        empty = [len(rows) == 0 for rows in step]
+        assert empty == sorted(empty)
+        assert not any(empty) or max(map(len, step)) <= 1
