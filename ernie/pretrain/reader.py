@@ -1,0 +1,380 @@
+"""The stream of pre-training batches: sample files read in a random order, shuffled, masked, cut into token batches.
+
+Samples come in windows: about `buffer_size` of them in the order of the files. A window is shuffled, cut into batches
+of like length (`propeller.data.batching.plan_steps`) and masked as a whole. All of that follows from the seed, the
+epoch and the place of the window in the files, so that a position is a few numbers. Every process reads all windows,
+which costs little, and builds its own share of every update: nothing comes twice, nothing is lost, all have the same
+number of updates and rows of like length in the same one, and each knows how many labels the whole update has.
+"""
+
+import hashlib
+import json
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from ernie.pretrain.batches import build_arrays, label_counts
+from ernie.pretrain.masking import Masking
+from ernie.pretrain.negatives import make_negatives
+from ernie.pretrain.sample_set import COLUMN, SampleSet, check_limits, concatenated, read_sets
+from ernie.pretrain.samples import MASKED
+from propeller.data.batching import Part, plan_steps
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+LEAST_BATCH = 100  # tokens
+WINDOW_UPDATES = 32  # the last update of a window is smaller than the others: most windows have this many
+MASK_WORD, MASK_CHAR = 'mask_word', 'mask_char'
+_ORDER, _MASK_TYPE, _PLAN, _MASKS, _NEGATIVES = range(1, 6)
+
+
+class ReaderSettings(NamedTuple):
+    """How files become batches.
+
+    Attributes:
+        batch_size: most tokens of a padded part, at least `LEAST_BATCH`; a longer sample is a part of its own.
+        max_seq_len: longer samples are left out.
+        seed: from 0 on, of the order and of the masks.
+        shuffle: whether the order is random; without, it is that of the list and the files.
+        buffer_size: samples of a window, at least 1; windows get longer where `WINDOW_UPDATES` updates need more.
+        length_window: parts of neighbours in a window that are sorted by length; 0 for none.
+        generate_neg_sample: adds a negative sample for each positive one.
+    """
+
+    batch_size: int
+    max_seq_len: int = 512
+    seed: int = 1
+    shuffle: bool = True
+    buffer_size: int = 20000
+    length_window: int = 50
+    generate_neg_sample: bool = False
+
+    def in_order(self):
+        """The same for validation and test: as the files stand, without negative samples, the same masks each time."""
+        return self._replace(shuffle=False, generate_neg_sample=False)
+
+    def check(self):
+        """Raises: UsageError: a value that cannot be."""
+        if self.batch_size < LEAST_BATCH:
+            raise UsageError(f'found batch_size {self.batch_size}, expected {LEAST_BATCH} or more: it counts tokens.')
+        if self.max_seq_len < 3:
+            raise UsageError(f'found max_seq_len {self.max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
+        if self.seed < 0 or self.buffer_size < 1 or self.length_window < 0:
+            raise UsageError(
+                f'found seed {self.seed}, buffer_size {self.buffer_size}, length_window {self.length_window}, expected '
+                f'at least 0, 1 and 0.'
+            )
+
+
+class PretrainBatch(NamedTuple):
+    """What one process computes for one update, with its place in the data.
+
+    Attributes:
+        parts: list of `propeller.data.batching.Part`, `arrays` a `PretrainArrays`, `rows` int64 [B, 2] the number of
+            the file in the list and the line of each sample (of a negative sample, the one its left part is from).
+        step_rows: samples of the update in all parts of all processes.
+        counted_parts: parts of the update that count, in all processes.
+        label_counts: dict name of a task -> labels of the whole update, in all processes.
+        epoch: 1-based.
+        progress: (number of the file, 1-based in the order of the epoch; files).
+        file: the file that most samples of this process come from.
+        mask_type: `mask_word` or `mask_char`, of that file.
+        position: where the NEXT batch is, JSON-able, for `seek`.
+        real_tokens, fed_tokens: of this process: tokens, and with padding.
+    """
+
+    parts: list
+    step_rows: int
+    counted_parts: int
+    label_counts: dict
+    epoch: int
+    progress: tuple
+    file: str
+    mask_type: str
+    position: dict
+    real_tokens: int
+    fed_tokens: int
+
+
+class _Place(NamedTuple):
+    """Where a window starts: number in the order of the epoch's files, and lines of that file that are behind."""
+
+    epoch: int
+    file: int
+    line: int
+
+
+class _Window(NamedTuple):
+    """start, end: `_Place`s. samples: `SampleSet`. misses, positives: of negative samples, up to the end."""
+
+    start: _Place
+    end: _Place
+    samples: SampleSet
+    misses: int
+    positives: int
+
+
+class PretrainStream:
+    """Batches of the files of a list, epoch after epoch, from any position on.
+
+    Iterating does not move the stream: each `iter()` starts at the position last sought (at first the beginning).
+
+    Args:
+        files: list of `file_list.ListedFile`.
+        tasks: list of `PretrainTask`. Samples without a label of any of them are left out.
+        ids: `masking.VocabularyIds`.
+        limits: `sample_set.Limits` of the model.
+        settings: `ReaderSettings`.
+        masking: `Masking`.
+        epochs: number of passes; None is without end.
+        replica_id, num_replicas: which of the cooperating processes asks, and how many they are.
+        accumulation: parts of an update that one process computes one after the other.
+
+    Raises:
+        UsageError: a setting cannot be.
+    """
+
+    def __init__(
+        self,
+        files,
+        tasks,
+        ids,
+        limits,
+        settings,
+        masking=None,
+        *,
+        epochs=1,
+        replica_id=0,
+        num_replicas=1,
+        accumulation=1,
+    ):
+        settings.check()
+        self.masking = masking or Masking()
+        self.masking.check()
+        if settings.max_seq_len > limits.positions:
+            expected = f'at most {limits.positions}, the positions of the model'
+            raise UsageError(f'found max_seq_len {settings.max_seq_len}, expected {expected}.')
+        if not 0 <= replica_id < num_replicas:
+            raise ValueError(f'replica_id {replica_id} must be in 0 .. {num_replicas - 1}')
+        self.files, self.tasks, self.ids, self.limits, self.settings = files, tasks, ids, limits, settings
+        self.epochs = epochs
+        self._replica_id, self._num_replicas = replica_id, num_replicas
+        self._parts = num_replicas * accumulation
+        self._names = [file.path for file in files]
+        self._start, self._skip, self._counted = _Place(0, 0, 0), 0, (0, 0)
+        self._told = set()
+        self._made_with = {  # all that decides the batches besides the place
+            'files': _fingerprint(files),
+            'tasks': ' '.join(task.name for task in tasks),
+            'parts': self._parts,
+            **settings._asdict(),
+            **{f'masking.{name}': value for name, value in self.masking._asdict().items()},
+        }
+
+    # -------------------------------------------------------------------------------------------------- positions
+
+    def _position(self, place, step, counted):
+        misses, positives = counted
+        return {**place._asdict(), 'step': step, 'misses': misses, 'positives': positives, **self._made_with}
+
+    @property
+    def position(self):
+        """Where the next `iter()` starts."""
+        return self._position(self._start, self._skip, self._counted)
+
+    def seek(self, position):
+        """Lets the next `iter()` start at a position that a batch of an equally made stream carried.
+
+        Raises:
+            UserError: the position belongs to other files or other settings; names them, with both values.
+        """
+        for name, value in self._made_with.items():
+            if position.get(name) != value:
+                raise UserError(
+                    f'found a data position made with {name} {position.get(name)}, expected {name} {value}. '
+                    f'Resume with the files and settings that the checkpoint was made with.'
+                )
+        numbers = [position.get(name) for name in (*_Place._fields, 'step', 'misses', 'positives')]
+        if any(type(number) is not int or number < 0 for number in numbers) or numbers[1] > len(self.files):
+            raise UserError(f'found a data position {numbers}, expected the numbers of a place in the files.')
+        self._start, self._skip, self._counted = _Place(*numbers[:3]), numbers[3], tuple(numbers[4:])
+
+    # -------------------------------------------------------------------------------------------------- iteration
+
+    def __iter__(self):
+        place, skip, counted = self._start, self._skip, self._counted
+        while self.epochs is None or place.epoch < self.epochs:
+            empty = place == _Place(place.epoch, 0, 0)
+            for window in self._windows(place, counted):
+                empty = False
+                yield from self._batches(window, skip, counted)
+                skip, counted = 0, (window.misses, window.positives)
+            if empty:
+                names = ', '.join(task.name for task in self.tasks)
+                expected = f'samples of at most {self.settings.max_seq_len} tokens with a label of {names}'
+                raise bad_input(self.files[0].path, 'no sample that can be used in it and the other files', expected)
+            self._tell_misses(*counted)
+            place, skip, counted = _Place(place.epoch + 1, 0, 0), 0, (0, 0)
+
+    def _rng(self, purpose, *place):
+        return np.random.default_rng([purpose, self.settings.seed, *place])
+
+    def _order(self, epoch):
+        """Numbers of the files in the order of an epoch."""
+        if not self.settings.shuffle:
+            return np.arange(len(self.files))
+        return self._rng(_ORDER, epoch).permutation(len(self.files))
+
+    def _masks_words(self, epoch, file):
+        """Whether whole units are masked in a file: one draw for each file in each epoch."""
+        return self._rng(_MASK_TYPE, epoch, file).random() < self.files[file].word_probability
+
+    # ---------------------------------------------------------------------------------------------------- windows
+
+    def _windows(self, place, counted):
+        """The `_Window`s of an epoch from a place on."""
+        start, held, rows, tokens = place, [], 0, 0
+        for number, block in self._blocks(place):
+            while block.count:
+                taken = self._room(block, rows, tokens)
+                part = block.part(0, taken if taken else block.count)
+                held.append(part)
+                rows, tokens = rows + part.count, tokens + int(part.offsets[-1])
+                block = block.part(part.count, block.count)
+                if taken:
+                    end = _Place(place.epoch, number, int(part.lines[-1]))
+                    window = self._window(start, end, held, counted)
+                    yield window
+                    counted = window.misses, window.positives
+                    start, held, rows, tokens = end, [], 0, 0
+        if held:
+            yield self._window(start, _Place(place.epoch, len(self.files), 0), held, counted)
+
+    def _room(self, block, rows, tokens):
+        """How many samples of a block fill the window; 0 if it is not full then either."""
+        least_tokens = WINDOW_UPDATES * self._parts * self.settings.batch_size
+        by_tokens = int(np.searchsorted(block.offsets[1:], least_tokens - tokens)) + 1
+        needed = max(self.settings.buffer_size - rows, by_tokens)
+        return needed if needed <= block.count else 0
+
+    def _blocks(self, place):
+        """(number in the order of the epoch, `SampleSet` of samples that can be used) from a place on."""
+        order = self._order(place.epoch)
+        for number in range(place.file, len(order)):
+            file = int(order[number])
+            path = self._names[file]
+            too_long = unlabelled = 0
+            for block in read_sets(path, file, place.line if number == place.file else 0):
+                long = block.lengths > self.settings.max_seq_len
+                labelled = (block.labels[:, [COLUMN[task.name] for task in self.tasks]] >= 0).any(axis=1)
+                too_long, unlabelled = too_long + int(long.sum()), unlabelled + int((~long & ~labelled).sum())
+                usable = ~long & labelled
+                if not usable.all():
+                    block = block.take(np.flatnonzero(usable))
+                check_limits(block, self.limits, self.tasks, path)
+                yield number, block
+            self._tell_skipped(file, too_long, unlabelled)
+
+    def _tell_skipped(self, file, too_long, unlabelled):
+        """Once for each file."""
+        if file in self._told:
+            return
+        self._told.add(file)
+        path = self._names[file]
+        if too_long:
+            most = self.settings.max_seq_len
+            log.warning('%s: skipped %d samples of more than %d tokens (max_seq_len)', path, too_long, most)
+        if unlabelled:
+            names = ', '.join(task.name for task in self.tasks)
+            log.warning('%s: skipped %d samples without a label of %s', path, unlabelled, names)
+
+    def _window(self, start, end, held, counted):
+        samples, (misses, positives) = concatenated(held), counted
+        if self.settings.generate_neg_sample:
+            rng = self._rng(_NEGATIVES, *start)
+            negatives, missed = make_negatives(samples, self.settings.max_seq_len, self.ids, rng, self._names)
+            misses, positives = misses + missed, positives + samples.count
+            samples = concatenated([samples, negatives])
+        return _Window(start, end, samples, misses, positives)
+
+    def _tell_misses(self, misses, positives):
+        """The line of 2019."""
+        if self.settings.generate_neg_sample:
+            ideal = 2 * positives
+            log.info('miss_num:%d\tideal_total_sample_num:%d\tmiss_rate:%f', misses, ideal, misses / max(ideal, 1))
+
+    # ---------------------------------------------------------------------------------------------------- batches
+
+    def _batches(self, window, skip, counted):
+        """The `PretrainBatch`es of a window from update number `skip` on. counted: misses and positives before it."""
+        settings, samples, epoch = self.settings, window.samples, window.start.epoch
+        words = {int(file): self._masks_words(epoch, int(file)) for file in np.unique(samples.files)}
+        masked = self._mask(window, words)
+        counts = label_counts(samples, masked, self.tasks)
+        plan = plan_steps(
+            samples.lengths,
+            settings.batch_size,
+            self._parts,
+            in_tokens=True,
+            window=settings.length_window if settings.shuffle else 0,
+            shuffle=settings.shuffle,
+            rng=self._rng(_PLAN, *window.start),
+        )
+        place_of = np.argsort(self._order(epoch))
+        for index in range(skip, len(plan)):
+            step = plan[index]
+            next_place = (window.start, index + 1, counted)
+            if index + 1 == len(plan):
+                next_place = (window.end, 0, (window.misses, window.positives))
+            own = step[self._replica_id :: self._num_replicas]
+            parts = [self._part(samples, masked, rows if len(rows) else step[0][:1], len(rows) > 0) for rows in own]
+            file = int(np.bincount(np.concatenate([part.rows[:, 0] for part in parts])).argmax())
+            lengths = [samples.lengths[rows] for rows in own if len(rows)]
+            yield PretrainBatch(
+                parts=parts,
+                step_rows=sum(map(len, step)),
+                counted_parts=sum(len(rows) > 0 for rows in step),
+                label_counts=self._label_counts(counts, step),
+                epoch=epoch + 1,
+                progress=(int(place_of[file]) + 1, len(self.files)),
+                file=self._names[file],
+                mask_type=MASK_WORD if words[file] else MASK_CHAR,
+                position=self._position(*next_place),
+                real_tokens=int(sum(part.sum() for part in lengths)),
+                fed_tokens=int(sum(len(part) * part.max() for part in lengths)),
+            )
+
+    def _mask(self, window, words):
+        """`Masked` for the samples of a window; words: dict number of a file -> whether whole units are masked."""
+        samples, choosable = window.samples, any(task.name == MASKED for task in self.tasks)
+        lookup = np.zeros(len(self.files), bool)
+        lookup[list(words)] = list(words.values())
+        return self.masking(
+            samples.token_ids,
+            samples.segments,
+            samples.offsets,
+            lookup[samples.files],
+            (samples.labels[:, COLUMN[MASKED]] >= 0) & choosable,
+            self.ids,
+            self._rng(_MASKS, *window.start),
+        )
+
+    def _label_counts(self, counts, step):
+        totals = counts[np.concatenate(step)].sum(axis=0)
+        return {task.name: int(total) for task, total in zip(self.tasks, totals, strict=True)}
+
+    def _part(self, samples, masked, rows, counted):
+        arrays = build_arrays(samples, masked, rows, self.tasks, self.ids.pad)
+        return Part(arrays, np.stack([samples.files[rows], samples.lines[rows]], axis=1).astype(np.int64), counted)
+
+
+def _fingerprint(files):
+    """Names without folders, sizes and probabilities of the files, in their order."""
+    try:
+        facts = [[os.path.basename(path), os.path.getsize(path), probability] for path, probability in files]
+    except OSError as e:
+        raise bad_input(e.filename, f'a file that cannot be read ({e.strerror})', 'a file of samples') from None
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
