@@ -1,5 +1,6 @@
 """How much memory a training run needs, and how much there is."""
 
+import math
 from typing import NamedTuple
 
 from propeller.execution import LESS_MEMORY
@@ -128,3 +129,32 @@ def report_memory(need, available, verbose=False):
     )
     if available is not None and need.total > available:
         log.warning('only %.0f MB of memory are available. %s', available / MEGABYTE, LESS_MEMORY)
+
+
+def report_training(args, config, program, rows, freeze_encoder=False):
+    """`report_memory` for a training by its flags.
+
+    Args:
+        args: flags with `max_seq_len`, `precision`, `recompute`, `gradient_accumulation_steps`, `use_cuda`, `verbose`.
+        config: `ErnieConfig`.
+        program: the training program.
+        rows: rows of the largest batch.
+        freeze_encoder: whether the backward pass ends at the head.
+    Returns:
+        `TrainingMemory`.
+    """
+    shapes = program.parameters()
+    need = training_memory(
+        config,
+        rows,
+        args.max_seq_len,
+        parameters=sum(map(math.prod, shapes.values())),
+        trained=sum(math.prod(shapes[name]) for name in program.trainable()),
+        precision=args.precision,
+        recompute=args.recompute,
+        accumulated=args.gradient_accumulation_steps > 1,
+        freeze_encoder=freeze_encoder,
+        use_cuda=args.use_cuda,
+    )
+    report_memory(need, None if args.use_cuda else available_memory(), args.verbose)
+    return need

@@ -1,12 +1,11 @@
 """One fine-tuning run: initial values, training with evaluation and checkpoints, or evaluation alone."""
 
-import math
 import os
 import sys
 
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
 from ernie.finetune.initial_values import InitialValues
-from ernie.finetune.memory import available_memory, report_memory, training_memory
+from ernie.finetune.memory import report_training
 from ernie.finetune.setup import (
     Source,
     build_tokenizer,
@@ -167,7 +166,8 @@ class FineTuning:
             parts=args.gradient_accumulation_steps,
             loss_scale=loss_scale(args),
         )
-        self._report_memory(program)
+        rows_of_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
+        report_training(args, self.source.config, program, rows_of_batch, args.freeze_encoder)
         state, updates = self.load(program)
         stream = self._stream(rows, state)
         loop = LoopState(updates)
@@ -203,22 +203,6 @@ class FineTuning:
         log.info('Max train steps: %d', steps)
         log.info('Num warmup steps: %d', warmup)
         return steps, warmup
-
-    def _report_memory(self, program):
-        args, shapes, trained = self.args, program.parameters(), program.trainable()
-        need = training_memory(
-            self.source.config,
-            args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size,
-            args.max_seq_len,
-            parameters=sum(map(math.prod, shapes.values())),
-            trained=sum(math.prod(shapes[name]) for name in trained),
-            precision=args.precision,
-            recompute=args.recompute,
-            accumulated=args.gradient_accumulation_steps > 1,
-            freeze_encoder=args.freeze_encoder,
-            use_cuda=args.use_cuda,
-        )
-        report_memory(need, None if args.use_cuda else available_memory(), args.verbose)
 
     def _stream(self, rows, state):
         args = self.args

@@ -1,0 +1,294 @@
+"""One pre-training run: streams by the schedule, training with validation and checkpoints, or a test alone."""
+
+import json
+import os
+import sys
+import time
+
+from ernie.finetune.initial_values import InitialValues
+from ernie.finetune.memory import MEGABYTE, report_training
+from ernie.finetune.setup import Source, check_writable, loss_scale
+from ernie.pretrain.file_list import read_file_list
+from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
+from ernie.pretrain.masking import Masking, VocabularyIds
+from ernie.pretrain.model import PretrainModel, feeds
+from ernie.pretrain.reader import PretrainStream, ReaderSettings
+from ernie.pretrain.sample_set import Limits
+from ernie.pretrain.settings import check_flags, schedule_of, tasks_of
+from ernie.pretrain.updates import Update, Updates, parts_of
+from ernie.tokenization import load_vocab
+from ernie.utils.args import print_arguments
+from propeller.data.prefetch import prefetch
+from propeller.distribution import first_process_talks, join, place_of
+from propeller.log import get_logger
+from propeller.session import Session
+from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state
+from propeller.train.hooks import CheckpointSaverHook, PeriodicEvaluationHook, StopAtStepHook, TqdmProgressBarHook
+from propeller.train.loop import LoopState, evaluation_pass, train_loop
+from propeller.train.model import build_model_spec
+from propeller.train.record import EventWriter, MetricsFile
+from propeller.types import HParams, RunMode
+
+log = get_logger(__name__)
+
+METRICS_FILE = 'metrics.jsonl'
+PREFETCHED_UPDATES = 50
+
+
+def pretrain(args):
+    """Do what the flags of train.py ask for.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    first_process_talks(place_of(os.environ))
+    print_arguments(args, log)
+    check_flags(args)
+    check_writable(args.checkpoints)
+    run = PreTraining(args, join(args.use_cuda))
+    if args.do_test:
+        run.test()
+    else:
+        run.train()
+
+
+class PreTraining:
+    """Holds what training and tests share: session, schedule, tasks, where the values come from.
+
+    In a job of several processes each of them holds all of it; the first one alone writes logs and files.
+    """
+
+    def __init__(self, args, world):
+        self.args, self.world = args, world
+        self.checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
+        resumed = world.share(self.checkpoints.newest() if args.resume and world.first else None)
+        if args.resume:
+            log.info('resume: %s', resumed or f'no checkpoint in {args.checkpoints} yet, starting anew')
+        self.start_from = resumed or args.init_checkpoint
+        path = self.start_from or args.init_pretraining_params
+        # What lies beside the parameters belongs to them; a path that the user gives wins.
+        config, vocab = (
+            getattr(args, flag) if flag in args.given or not path else None
+            for flag in ('ernie_config_path', 'vocab_path')
+        )
+        self.source = Source(path, config, vocab)
+        self.vocab = load_vocab(self.source.vocab_path)
+        self.schedule = schedule_of(args)
+        self.tasks = tasks_of(args, self.schedule)
+        self.session = Session(args.use_cuda, self._seed(), precision=args.precision, world=world)
+        self.checkpoints.files = checkpoint_files(self.source)
+        self.metrics = self.events = None
+        log.info('Device count %d', world.size)
+        log.info('args.is_distributed: %s', args.is_distributed)
+        log.info('tasks: %s', ', '.join(task.name for task in self.tasks))
+
+    def _seed(self):
+        return read_state(self.start_from).get('seed') if self._continues() else self.args.random_seed
+
+    def _continues(self):
+        return bool(
+            self.start_from
+            and not self.args.do_test
+            and all(os.path.isfile(os.path.join(self.start_from, name)) for name in (STATE, OPTIMIZER))
+        )
+
+    # ------------------------------------------------------------ parts
+
+    def _build(self, mode):
+        args, training = self.args, mode == RunMode.TRAIN
+        params = HParams(
+            ernie=self.source.config,
+            tasks=self.tasks,
+            weight_sharing=args.weight_sharing,
+            rate=self.schedule.rate(args.lr_scheduler, args.learning_rate, args.warmup_steps),
+            weight_decay=args.weight_decay,
+            recompute=args.recompute,
+        )
+        return self.session.build(
+            feeds(self.source.config, self.tasks),
+            lambda *features: build_model_spec(PretrainModel, features, mode, params, None),
+            parts=args.gradient_accumulation_steps if training else 1,
+            loss_scale=loss_scale(args) if training else None,
+        )
+
+    def _load(self, program):
+        """Returns (training state to continue from or None, updates done earlier)."""
+        heads = tuple(f'{task.head}' for task in self.tasks)
+        is_new = lambda name: name.startswith((*heads, 'mask_lm_', 'pooled_fc'))  # noqa: E731
+        return InitialValues(self.args, self.source, self.start_from, self._continues(), is_new).load(
+            self.session, program
+        )
+
+    def _stream(self, filelist, training):
+        """Batches of the files of a list: shuffled, without end but for --epoch, or once in order."""
+        args, world = self.args, self.world
+        settings = ReaderSettings(
+            batch_size=args.batch_size,
+            max_seq_len=args.max_seq_len,
+            seed=self.session.seed,
+            shuffle=training,
+            buffer_size=args.buffer_size,
+            generate_neg_sample=training and args.generate_neg_sample,
+        )
+        share = {'replica_id': world.rank, 'num_replicas': world.size, 'accumulation': args.gradient_accumulation_steps}
+        return PretrainStream(
+            read_file_list(filelist),
+            self.tasks,
+            VocabularyIds.of(self.vocab, self.source.config.vocab_size),
+            Limits.of(self.source.config),
+            settings,
+            Masking(
+                masking_rate=args.masking_rate,
+                max_ngram=args.max_ngram,
+                at_least_one=args.at_least_one,
+                whole_unit=args.whole_unit,
+            ),
+            epochs=args.epoch if training else 1,
+            **(share if training else {}),
+        )
+
+    # ------------------------------------------------------------ training
+
+    def train(self):
+        """Train, validate and save; the last update is always saved."""
+        args = self.args
+        log.info('pretraining start')
+        program, validation = self._build(RunMode.TRAIN), self._validation()
+        need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
+        log.info('theoretical memory usage:')
+        log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
+        state, updates = self._load(program)
+        streams = {name: self._stream(path, training=True) for name, path in self.schedule.filelists.items()}
+        source = Updates(self.schedule, streams)
+        self.session.dropout_apart()
+        if state:
+            source.seek(state['data_position'])
+            self._take_state(program, state)
+        loop = LoopState(updates)
+        self._open_records(loop.gstep)
+        use_task_id = self.source.config.use_task_id
+        with prefetch(source, PREFETCHED_UPDATES) as ready:
+            hooks = self._hooks(program, validation, ready, state)
+            train_loop(
+                self.session, program, ready, hooks, loop, lambda update: parts_of(update, self.tasks, use_task_id)
+            )
+        self._close_records()
+        newest = self.world.first and self.checkpoints.newest()
+        if newest:
+            log.info('last checkpoint: %s', newest)
+        if loop.interrupted:
+            sys.exit(130)
+
+    def _take_state(self, program, state):
+        states = state.get('random_states', [state['random_state']])
+        self.session.set_random_state(states[self.world.rank])
+        scale = program.update.plan.loss_scale
+        if scale and state.get('loss_scale'):
+            scale.load_state_dict(state['loss_scale'])
+
+    def _hooks(self, program, validation, ready, state):
+        args = self.args
+        told = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, ready.qsize, self._record)
+
+        def save(loop):
+            found = self._state(program, loop)
+            if self.world.first:
+                self.checkpoints.save(self.session, program, found)
+
+        hooks = [told]
+        if validation:
+            validate = told.outside(lambda step: validation(told.epoch, step))
+            hooks.append(PeriodicEvaluationHook(validate, args.validation_steps))
+        hooks += [CheckpointSaverHook(told.outside(save), args.save_steps), StopAtStepHook(self.schedule.total)]
+        if sys.stderr.isatty() and self.world.first:
+            hooks.append(TqdmProgressBarHook(self.schedule.total, 'pre-training'))
+        return hooks
+
+    def _state(self, program, loop):
+        scale = program.update.plan.loss_scale
+        return {
+            'global_step': loop.gstep,
+            'updates': self.session.updates_done(program),
+            'loss_scale': scale and scale.state_dict(),
+            'epoch': loop.batch.batch.epoch,
+            'data_position': loop.batch.position,
+            'random_state': self.session.random_state(),
+            'random_states': self.session.random_states(),
+            'seed': self.session.seed,
+            'hooks': {},
+        }
+
+    def _open_records(self, step):
+        if self.world.first:
+            self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
+            self.events = EventWriter(self.args.log_dir, resume_step=step) if self.args.log_dir else None
+
+    def _record(self, phase, step, epoch, values):
+        if self.metrics:
+            self.metrics.append(phase, step, epoch, values)
+        if self.events:
+            self.events.add_scalars(values, step, f'{phase}/')
+
+    def _close_records(self):
+        for file in filter(None, (self.metrics, self.events)):
+            file.close()
+
+    # ------------------------------------------------------------ validation and test
+
+    def _validation(self):
+        """Function (epoch, step) that scores --valid_filelist; None without one."""
+        if not self.args.valid_filelist:
+            return None
+        program, stream = self._build(RunMode.EVAL), self._stream(self.args.valid_filelist, training=False)
+
+        def validate(epoch, step):
+            scores, speed = self._score(program, stream)
+            log.info(
+                '[validation_set] epoch: %d, step: %d, loss: %f, global ppl: %f, batch-averged ppl: %f, '
+                'next_sent_acc: %f, speed: %f steps/s',
+                *(epoch, step, scores.loss, scores.perplexity, scores.mean_perplexity),
+                *(scores.accuracy_of(NEXT_SENTENCE), speed),
+            )
+            log.info('[validation_set] tasks: %s', scores.task_line())
+            self._record('valid', step, epoch, scores.values())
+
+        return validate
+
+    def _score(self, program, stream, told=lambda batches: None):
+        """(`Scores` of all batches of a stream, batches a second)."""
+        scores, started, use_task_id = Scores(self.tasks), time.monotonic(), self.source.config.use_task_id
+
+        def arrays_of(batch):
+            ((arrays, _),) = parts_of(Update(batch, 0, {}), self.tasks, use_task_id)
+            return arrays
+
+        fetch = program.outputs.predictions
+        for _, fetched in evaluation_pass(self.session, program, stream, fetch, arrays_of):
+            scores.add(fetched[0])
+            told(scores.batches)
+        return scores, scores.batches / max(time.monotonic() - started, 1e-9)
+
+    def test(self):
+        """Score --test_filelist with --init_checkpoint."""
+        args, program = self.args, self._build(RunMode.EVAL)
+        self._load(program)
+        log.info('test begin')
+
+        def told(batches):
+            if batches % args.skip_steps == 0:
+                log.info('[test_set] steps: %d', batches)
+
+        scores, speed = self._score(program, self._stream(args.test_filelist, training=False), told)
+        log.info(
+            '[test_set] loss: %f, global ppl: %f, next_sent_acc: %f, speed: %f steps/s',
+            *(scores.loss, scores.perplexity, scores.accuracy_of(NEXT_SENTENCE), speed),
+        )
+        log.info('[test_set] tasks: %s', scores.task_line())
+
+
+def checkpoint_files(source):
+    """dict file name -> bytes: what makes a checkpoint a model folder."""
+    with open(source.vocab_path, 'rb') as f:
+        vocabulary = f.read()
+    config = json.dumps(source.config.to_dict(), ensure_ascii=False, indent=2) + '\n'
+    return {'ernie_config.json': config.encode(), 'vocab.txt': vocabulary}

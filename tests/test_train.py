@@ -1,0 +1,214 @@
+"""train.py: pre-training from sample files, its log lines and records, exact resume, processes, from it to use."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from propeller.errors import UsageError, UserError
+from propeller.storage import open_tensors
+from tests import processes
+from tests.ernie.tiny_model import flags, messages, records, run, sentences, table
+from tests.ernie.tiny_pretraining import (
+    PRETRAIN_SETTINGS,
+    first_form,
+    run_train,
+    task_form,
+    write_config,
+    write_files,
+)
+
+NO_DROPOUT = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """dict flag -> path of lists of files of ERNIE 1.0."""
+    folder = tmp_path_factory.mktemp('samples')
+    return {
+        'train_filelist': write_files(folder, 'train', first_form(70, 1), first_form(45, 2)),
+        'valid_filelist': write_files(folder, 'valid', first_form(33, 3)),
+    }
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp('config'))
+
+
+def tensors(folder):
+    found = open_tensors(folder)
+    return {name: found[name] for name in found}
+
+
+def same(left, right):
+    left, right = tensors(left), tensors(right)
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        np.testing.assert_array_equal(right[name], value, err_msg=name)
+
+
+def test_the_lines_of_2019_and_the_records(tmp_path, data, config):
+    log = run_train(**data, **config, checkpoints=tmp_path, validation_steps=6).log
+    lines = messages(log)
+    assert {'pretraining start', 'Device count 1', 'theoretical memory usage:'} <= set(lines)
+    number = r'\d+\.\d{6}'
+    line = (
+        rf'epoch: \d+, progress: [12]/2, step: 12, loss: {number}, ppl: {number}, next_sent_acc: {number}, '
+        rf'speed: {number} steps/s, file: \S+train_[01].gz, mask_type: mask_word'
+    )
+    assert [text for text in lines if re.fullmatch(line, text)], lines
+    valid = (
+        rf'\[validation_set\] epoch: \d+, step: 12, loss: {number}, global ppl: {number}, batch-averged ppl: {number}, '
+        rf'next_sent_acc: {number}, speed: {number} steps/s'
+    )
+    assert [text for text in lines if re.fullmatch(valid, text)], lines
+    train = records(tmp_path, 'train')
+    assert [r['step'] for r in train] == [3, 6, 9, 12]
+    for r in train:
+        assert r['loss'] == pytest.approx(r['knowledge_masking_loss'] + r['next_sentence_loss'], rel=1e-6)
+        assert r['ppl'] == pytest.approx(np.exp(r['knowledge_masking_loss']), rel=1e-6)
+        assert r['knowledge_masking_share'] + r['next_sentence_share'] == pytest.approx(1)
+    assert [r['step'] for r in records(tmp_path, 'valid')] == [6, 12]
+    assert sorted(path.name for path in (tmp_path / 'step_12').iterdir()) == [
+        'ernie_config.json',
+        'model.safetensors',
+        'optimizer.safetensors',
+        'training_state.json',
+        'vocab.txt',
+    ]
+
+
+def test_it_learns_and_its_checkpoint_goes_into_fine_tuning(tmp_path, data):
+    config = write_config(tmp_path / 'config', **NO_DROPOUT, hidden_size=24, num_hidden_layers=1)
+    run_train(
+        **config,
+        train_filelist=write_files(tmp_path, 'train', first_form(700, 1)),
+        valid_filelist=data['valid_filelist'],
+        checkpoints=tmp_path / 'p',
+        batch_size=400,
+        num_train_steps=300,
+        learning_rate=3e-3,
+        validation_steps=100,
+    )
+    valid = records(tmp_path / 'p', 'valid')
+    assert valid[-1]['next_sentence_acc'] > 0.85
+    assert valid[-1]['knowledge_masking_loss'] < np.log(30) - 0.3  # the neighbours rule half of the tokens out
+    log = run(
+        init_pretraining_params=tmp_path / 'p' / 'step_300',
+        checkpoints=tmp_path / 'c',
+        train_set=table(tmp_path / 't.tsv', sentences(40, 1)),
+        do_val=False,
+        do_test=False,
+        epoch=1,
+    ).log
+    assert 'new, with random values: _cls_out_w, _cls_out_b' in messages(log)
+    tested = messages(
+        run_train(
+            test_filelist=data['valid_filelist'],
+            init_checkpoint=tmp_path / 'p' / 'step_300',
+            checkpoints=tmp_path / 'e',
+            do_test=True,
+            batch_size=400,
+        ).log
+    )
+    (line,) = [text for text in tested if text.startswith('[test_set] loss')]
+    assert float(re.search(r'loss: (\S+),', line)[1]) == pytest.approx(valid[-1]['loss'], abs=1e-5)
+
+
+def test_new_heads_over_old_parameters(tmp_path, data, config):
+    run_train(**data, **config, checkpoints=tmp_path / 'first', num_train_steps=2)
+    capitals = write_files(tmp_path / 'data', 'capitals', task_form('capitalization', 1, 50, 5))
+    values = {'train_filelist': capitals, 'tasks': 'knowledge_masking,capitalization', 'num_train_steps': 2}
+    lines = messages(
+        run_train(**values, init_pretraining_params=tmp_path / 'first' / 'step_2', checkpoints=tmp_path / 'second').log
+    )
+    assert 'new, with random values: capitalization_fc.w_0, capitalization_fc.b_0' in lines
+    assert any('next_sent_fc.w_0' in line for line in lines if line.startswith('not used: '))
+
+
+def schedule_of(folder):
+    """Two stages: masking with pairs, then capitals and distances as well."""
+    lists = {
+        'knowledge_masking': write_files(folder, 'masking', first_form(60, 4)),
+        'capitalization': write_files(folder, 'capitals', task_form('capitalization', 1, 50, 5)),
+        'sentence_distance': write_files(folder, 'distance', task_form('sentence_distance', 4, 50, 6)),
+    }
+    content = {
+        'tasks': {name: {'filelist': path} for name, path in lists.items()},
+        'stages': [
+            {'steps': {'knowledge_masking': 5}},
+            {'steps': {'knowledge_masking': 2, 'capitalization': 4, 'sentence_distance': 3}, 'learning_rate': 2e-3},
+        ],
+    }
+    path = folder / 'schedule.json'
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize('stopped_at', [3, 8])
+def test_stages_are_resumed_exactly(tmp_path, tmp_path_factory, stopped_at):
+    """Inside the first and inside the second stage, with dropout, task embeddings and accumulation."""
+    config = write_config(tmp_path / 'config', use_task_id=True, task_type_vocab_size=9)
+    values = {**config, 'schedule': schedule_of(tmp_path / 'data'), 'gradient_accumulation_steps': 2, 'skip_steps': 1}
+    whole = run_train(**values, checkpoints=tmp_path / 'whole', save_steps=stopped_at)
+    kept = tmp_path / 'cut'
+    kept.mkdir()
+    (tmp_path / 'whole' / f'step_{stopped_at}').rename(kept / f'step_{stopped_at}')
+    run_train(**values, checkpoints=kept, resume=True)
+    same(tmp_path / 'whole' / 'step_14', kept / 'step_14')
+    train = records(tmp_path / 'whole', 'train')
+    again = records(kept, 'train')
+    quiet = ('time', 'steps_per_second', 'tokens_per_second')
+    assert [{k: v for k, v in r.items() if k not in quiet} for r in again] == [
+        {k: v for k, v in r.items() if k not in quiet} for r in train[stopped_at:]
+    ]
+    assert [r['stage'] for r in train] == [0] * 5 + [1] * 9
+    assert sum('capitalization_loss' in r for r in train) == 4
+    assert sum('sentence_distance_loss' in r for r in train) == 3
+    assert all('next_sentence_loss' not in r for r in train)  # no task of the schedule
+    assert [r['learning_rate'] for r in train] == pytest.approx([1e-3] * 5 + [2e-3] * 9)
+    assert 'stage 2, tasks: ' in whole.log
+
+
+def test_two_processes_make_what_two_parts_make(tmp_path, data):
+    config = write_config(tmp_path / 'config', **NO_DROPOUT)
+    values = {**PRETRAIN_SETTINGS, **data, **config}
+    for name, count, parts in (('parts', 1, 2), ('processes', 2, 1)):
+        command = flags(**values, checkpoints=tmp_path / name, gradient_accumulation_steps=parts)
+        for code, _, err in processes.run(count, ['train.py', *command]):
+            assert code == 0, err
+    left, right = (tensors(tmp_path / name / 'step_12') for name in ('parts', 'processes'))
+    for name, value in left.items():
+        if not name.endswith('key_fc.b_0'):  # see tests/test_several_processes.py
+            np.testing.assert_allclose(right[name], value, rtol=0, atol=1e-6, err_msg=name)
+    for phase in ('train', 'valid'):
+        pairs = zip(records(tmp_path / 'parts', phase), records(tmp_path / 'processes', phase), strict=True)
+        for one, other in pairs:
+            assert one['loss'] == pytest.approx(other['loss'], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'train_filelist': None}, 'found --train_filelist and --schedule both or neither'),
+        ({'batch_size': 100}, '--batch_size 100: it counts tokens and must exceed 100'),
+        ({'max_seq_len': 200}, 'must be at least --max_seq_len 200'),
+        ({'tasks': 'masking'}, "found the pre-training task 'masking', expected one of"),
+        ({'tasks': ','}, '--tasks is empty'),
+        ({'do_test': True}, '--do_test true needs --test_filelist and --init_checkpoint'),
+        ({'lr_scheduler': 'cosine'}, '--lr_scheduler cosine'),
+        ({'masking_rate': 0}, '--masking_rate 0.0'),
+        ({'num_train_steps': 0}, '--num_train_steps 0'),
+        ({'precision': 'fp16'}, '--precision fp16 needs a GPU'),
+    ],
+)
+def test_flags_that_cannot_be(tmp_path, data, config, changes, words):
+    with pytest.raises(UsageError, match=words):
+        run_train(**{**data, **config, 'checkpoints': tmp_path, **changes})
+
+
+def test_files_that_are_not_there(tmp_path, data, config):
+    with pytest.raises(UserError, match='--train_filelist: none: no such file'):
+        run_train(**{**data, **config, 'checkpoints': tmp_path, 'train_filelist': 'none'})
