@@ -2,9 +2,9 @@
 
     python -m benchmark.masked_head [--layers 4] [--width 256] [--rows 16] [--length 128] [--steps 5]
 
-A random model with 18,000 words and without dropout trains on random tokens, 15 % of them masked; each head in a process
-of its own. The losses of all steps must agree to 1e-6 relative. Memory is the peak of the process (VmHWM), time the
-fastest step after the first. Exit code 1 when the losses differ.
+A random model with 18,000 words and without dropout trains on random tokens, 15 % of them masked; each head in a
+process of its own. The losses of all steps must agree to 1e-6 relative. Memory is the peak of the process (VmHWM), time
+the fastest step after the first. Exit code 1 when the losses differ.
 """
 
 import argparse
