@@ -13,6 +13,7 @@ import pytest
 from ernie.checkpoint.__main__ import make_parser as checkpoint_parser
 from ernie.finetune.flags import build_parser as finetune_parser
 from ernie.inference.flags import build_parser as inference_parser
+from ernie.pretrain.flags import build_parser as pretrain_parser
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
@@ -33,8 +34,9 @@ PARSERS = {
     'script/quickstart.sh': quickstart_parser,
     'infer_classifyer.py': inference_parser,
     'ernie_encoder.py': encoder_parser,
+    'train.py': pretrain_parser,
 }
-LOCAL_SCRIPTS = {'train.py', 'more.py', 'serve.py'}  # of the tutorial in docs/propeller.md
+LOCAL_SCRIPTS = {'learn.py', 'more.py', 'serve.py'}  # of the tutorial in docs/propeller.md
 
 
 def blocks(page, language):
@@ -118,7 +120,7 @@ PROSE = ('differences', 'checkpoints', 'training', 'architecture')
 
 
 def test_flags_named_in_the_prose_exist():
-    parsers = (finetune_parser(), inference_parser(), encoder_parser(), launch_parser())
+    parsers = (finetune_parser(), inference_parser(), encoder_parser(), launch_parser(), pretrain_parser())
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
     for page in (ENGLISH, CHINESE, *(ROOT / f'docs/{name}.md' for name in PROSE)):
@@ -239,15 +241,15 @@ def write_reviews(folder):
 def test_propeller_tutorial_runs_as_it_stands(tmp_path):
     page = ROOT / 'docs/propeller.md'
     files = {name: text for name, kind, text in FENCE.findall(page.read_text(encoding='utf-8')) if name}
-    assert sorted(files) == ['more.py', 'reviews.py', 'serve.py', 'train.py']
+    assert sorted(files) == ['learn.py', 'more.py', 'reviews.py', 'serve.py']
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding='utf-8')
     write_reviews(tmp_path / 'quickstart/task_data/chnsenticorp')
-    outputs = {name: run_python(tmp_path, name) for name in ('train.py', 'more.py', 'serve.py')}
+    outputs = {name: run_python(tmp_path, name) for name in ('learn.py', 'more.py', 'serve.py')}
 
-    accuracy = float(re.match(r'accuracy ([\d.]+)\n', outputs['train.py'].stdout).group(1))
+    accuracy = float(re.match(r'accuracy ([\d.]+)\n', outputs['learn.py'].stdout).group(1))
     assert accuracy > 0.8
-    assert len(outputs['train.py'].stdout.splitlines()) == 1 + 32
+    assert len(outputs['learn.py'].stdout.splitlines()) == 1 + 32
     assert 'continuing from reviews_run/model_200' in outputs['more.py'].stderr
     assert (tmp_path / 'reviews_run/best/best.json').is_file()
     # These labels keep the loss above the hook's limit. With a higher one it ends the third run at once.
