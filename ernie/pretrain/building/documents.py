@@ -1,0 +1,205 @@
+"""Documents out of text files, gzip files, JSON lines and folders of them, as a stream with bounded memory.
+
+Text: one paragraph a line, a blank line between documents. JSON lines: one document a line, its text in one field,
+paragraphs separated by line breaks.
+"""
+
+import gzip
+import json
+import os
+import re
+import zlib
+from typing import NamedTuple
+
+from propeller.errors import bad_input
+
+MOST_LINE_BYTES = 16 << 20
+MOST_DOCUMENT_CHARACTERS = 1 << 20
+BOUNDARIES = ('blank', 'title')
+_JSON_SUFFIXES = ('.jsonl', '.ndjson', '.json')
+_BOM = b'\xef\xbb\xbf'
+_TAG = re.compile(r'/[A-Za-z]+$')
+# A line that ends with one of these is running text; a heading does not.
+_ENDS_OF_TEXT = tuple('。！？；：，、…”’』」）)】》.!?;:,"\'')
+_MOST_TITLE_WORDS = 40
+
+
+class Document(NamedTuple):
+    """A document: where it came from (`file:line`, or its id) and its paragraphs, none of them blank."""
+
+    name: str
+    paragraphs: list
+
+
+class Form(NamedTuple):
+    """How documents are found in files.
+
+    text_field, id_field: fields of JSON lines; without id_field a document is named by file and line.
+    boundary: `blank`: blank lines part documents; `title`: so does a heading, that is a line of up to 40 words
+        without punctuation at its end after a line with it (words between spaces; without spaces, characters).
+    """
+
+    text_field: str = 'text'
+    id_field: str = ''
+    boundary: str = 'blank'
+
+
+def input_files(paths):
+    """Files and folders -> list of files; those of a folder, subfolders included, by name; hidden ones left out.
+
+    Raises:
+        UserError: a path does not exist, a folder holds no file, or there is no path at all.
+    """
+    found = []
+    for path in map(os.fspath, paths):
+        if os.path.isdir(path):
+            inside = sorted(_inside(path))
+            if not inside:
+                raise bad_input(path, 'a folder without files', 'text files, .gz files or JSON lines')
+            found += inside
+        elif os.path.exists(path):
+            found.append(path)
+        else:
+            raise bad_input(path, 'no such file', 'a text file, a .gz file, JSON lines or a folder of such files')
+    if not found:
+        raise bad_input('--input', 'no file', 'at least one file or folder')
+    return found
+
+
+def _inside(folder):
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        yield from (os.path.join(parent, name) for name in names if not name.startswith('.'))
+
+
+def read_documents(paths, form=None, skipped=None):
+    """Iterates over the documents of files, in order.
+
+    A document of more than `MOST_DOCUMENT_CHARACTERS` goes on as a further document.
+
+    Args:
+        paths: files, as from `input_files`. The name decides: `.gz` is unpacked; `.jsonl`, `.ndjson` and `.json`, also
+            before `.gz`, are JSON lines; all others are text.
+        form: a `Form`.
+        skipped: None, or a collections.Counter that takes what was left out or cut, by reason.
+
+    Yields:
+        `Document`.
+
+    Raises:
+        UserError: a file cannot be read, is empty or damaged, holds a NUL byte or a byte that is not UTF-8, a line of
+            more than `MOST_LINE_BYTES`, or a JSON line that is not as expected. The text names file and line.
+    """
+    form = form or Form()
+    skipped = {} if skipped is None else skipped
+    for path in paths:
+        read = _json_documents if path.lower().removesuffix('.gz').endswith(_JSON_SUFFIXES) else _text_documents
+        found = False
+        for document in read(path, form, skipped):
+            found = True
+            yield from _bounded(document, skipped)
+        if not found:
+            raise bad_input(path, 'no text', 'paragraphs of text, a blank line between documents')
+
+
+def _bounded(document, skipped):
+    paragraphs, characters = [], 0
+    for paragraph in document.paragraphs:
+        if paragraphs and characters + len(paragraph) > MOST_DOCUMENT_CHARACTERS:
+            _count(skipped, 'documents cut in two because of their length')
+            yield Document(document.name, paragraphs)
+            paragraphs, characters = [], 0
+        paragraphs.append(paragraph)
+        characters += len(paragraph)
+    yield Document(document.name, paragraphs)
+
+
+def _count(skipped, reason):
+    skipped[reason] = skipped.get(reason, 0) + 1
+
+
+def _text_documents(path, form, skipped):
+    paragraphs, first, characters, after_text = [], 0, 0, False
+    for number, line in lines_of(path):
+        line = line.strip()
+        titled = form.boundary == 'title' and line and _is_title(line)
+        if paragraphs and (not line or (titled and after_text)):
+            yield Document(f'{path}:{first}', paragraphs)
+            paragraphs, characters = [], 0
+        elif characters > MOST_DOCUMENT_CHARACTERS:
+            _count(skipped, 'documents cut in two because of their length')
+            yield Document(f'{path}:{first}', paragraphs)
+            paragraphs, characters = [], 0
+        if line:
+            first = first if paragraphs else number
+            paragraphs.append(line)
+            characters += len(line)
+        after_text = bool(line) and not titled
+    if paragraphs:
+        yield Document(f'{path}:{first}', paragraphs)
+
+
+def _is_title(line):
+    words = line.split()
+    if len(words) == 1:
+        words = line
+    return len(words) <= _MOST_TITLE_WORDS and not _TAG.sub('', words[-1]).endswith(_ENDS_OF_TEXT)
+
+
+def _json_documents(path, form, skipped):
+    for number, line in lines_of(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as e:
+            raise bad_input(path, f'a line that is not JSON ({e})', 'one JSON object a line', line=number) from None
+        fields = (form.text_field, form.id_field) if form.id_field else (form.text_field,)
+        for field in fields:
+            if not isinstance(row, dict) or field not in row:
+                found = ', '.join(map(repr, row)) if isinstance(row, dict) else type(row).__name__
+                advice = '--text_field and --id_field name the fields.'
+                raise bad_input(path, f'the fields {found}', f'a field {field!r}', line=number, advice=advice)
+        text = row[form.text_field]
+        if not isinstance(text, str):
+            raise bad_input(path, f'{form.text_field!r} of type {type(text).__name__}', 'a string', line=number)
+        paragraphs = [paragraph.strip() for paragraph in text.split('\n') if paragraph.strip()]
+        if not paragraphs:
+            _count(skipped, 'empty documents')
+            continue
+        yield Document(str(row[form.id_field]) if form.id_field else f'{path}:{number}', paragraphs)
+
+
+def lines_of(path):
+    """Iterates over (number, text) of the lines of a text or gzip file, without their ends and the byte order mark.
+
+    Raises:
+        UserError: as `read_documents` says.
+    """
+    number = 0
+    try:
+        with gzip.open(path, 'rb') if path.lower().endswith('.gz') else open(path, 'rb') as f:
+            while raw := f.readline(MOST_LINE_BYTES):
+                number += 1
+                yield number, _decoded(path, number, raw)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+        raise bad_input(path, f'damaged gzip data after line {number} ({e})', 'a whole gzip file') from None
+    except OSError as e:
+        raise bad_input(path, f'a file that cannot be read ({e.strerror or e})', 'a readable file') from None
+    if not number:
+        raise bad_input(path, 'an empty file', 'paragraphs of text, a blank line between documents')
+
+
+def _decoded(path, number, raw):
+    if len(raw) == MOST_LINE_BYTES and not raw.endswith(b'\n'):
+        raise bad_input(path, f'a line of more than {MOST_LINE_BYTES >> 20} MB', 'one paragraph a line', line=number)
+    if number == 1:
+        raw = raw.removeprefix(_BOM)
+    if b'\0' in raw:
+        found = f'a NUL byte at byte {raw.index(0) + 1} of the line (a binary file?)'
+        raise bad_input(path, found, 'UTF-8 text', line=number)
+    try:
+        return raw.decode('utf-8').rstrip('\r\n')
+    except UnicodeDecodeError as e:
+        found = f'byte 0x{raw[e.start]:02x} at byte {e.start + 1} of the line'
+        raise bad_input(path, found, 'UTF-8 text', line=number, advice='Save the file in the encoding UTF-8.') from None

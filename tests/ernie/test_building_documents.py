@@ -1,0 +1,112 @@
+"""Documents from files: what is found, and one clear line for what is wrong."""
+
+import gzip
+import json
+import os
+from collections import Counter
+
+import pytest
+
+from ernie.pretrain.building import documents
+from ernie.pretrain.building.documents import Form, input_files, read_documents
+from propeller.errors import UserError
+
+
+def read(*paths, **form):
+    return [d.paragraphs for d in read_documents(list(map(str, paths)), Form(**form))]
+
+
+def test_text_and_gzip_hold_the_same_documents(tmp_path):
+    text = '\ufeff第一段。\r\n第二段\u2028还是第二段。\n\n \t \n\nSecond document, one line\n\n\n😀\n第三\n\n'
+    (tmp_path / 'a.txt').write_bytes(text.encode())
+    with gzip.open(tmp_path / 'b.gz', 'wb') as f:
+        f.write(text.encode())
+    expected = [['第一段。', '第二段\u2028还是第二段。'], ['Second document, one line'], ['😀', '第三']]
+    assert read(tmp_path / 'a.txt') == expected
+    assert read(tmp_path / 'b.gz', tmp_path / 'a.txt') == expected * 2
+    names = [d.name for d in read_documents([str(tmp_path / 'a.txt')])]
+    assert names == [f'{tmp_path / "a.txt"}:{line}' for line in (1, 6, 9)]
+
+
+def test_json_lines(tmp_path):
+    rows = [{'id': 7, 'body': 'a\n\n b \nc'}, {'id': 'x', 'body': ' \n'}, {'id': None, 'body': '二'}]
+    path = tmp_path / 'd.jsonl.gz'
+    path.write_bytes(gzip.compress(('\n\n'.join(map(json.dumps, rows)) + '\n').encode()))
+    skipped = Counter()
+    found = list(read_documents([str(path)], Form('body', 'id'), skipped))
+    assert found == [('7', ['a', 'b', 'c']), ('None', ['二'])]
+    assert skipped == {'empty documents': 1}
+
+
+def test_headings_start_documents(tmp_path):
+    lines = [
+        '大/a  标题/n',
+        '副题/n',
+        '正文/n  。/w',
+        '又/d  一段/n  ！/w',
+        '（/w 附/v 图/n ）/w',
+        '新/a 标题/n',
+        '正文/n 。/w',
+    ]
+    (tmp_path / 'p').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    assert read(tmp_path / 'p', boundary='title') == [lines[:5], lines[5:]]
+    assert read(tmp_path / 'p') == [lines]
+
+
+def test_long_documents_go_on_as_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, 'MOST_DOCUMENT_CHARACTERS', 10)
+    lines = ['一二三四', '五六七八', '九十', 'abcdefghijklmnop', '结尾']
+    (tmp_path / 'a').write_text('\n'.join(lines), encoding='utf-8')
+    (tmp_path / 'a.json').write_text(json.dumps({'text': '\n'.join(lines)}), encoding='utf-8')
+    for path in ('a', 'a.json'):
+        found = read(tmp_path / path)
+        assert [line for document in found for line in document] == lines
+        assert len(found) > 1
+        assert all(sum(map(len, d)) <= 10 or len(d) == 1 for d in found)
+
+
+def test_folders_are_read_in_order_of_names(tmp_path):
+    for name in ('b/2.txt', 'b/1.txt', 'a.txt', '.hidden', 'c/.git/x', 'b/10.txt'):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    found = input_files([tmp_path, tmp_path / '.hidden'])
+    assert [os.path.relpath(path, tmp_path) for path in found] == ['a.txt', 'b/1.txt', 'b/10.txt', 'b/2.txt', '.hidden']
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'expected'),
+    [
+        ('empty', b'', r'empty: found an empty file'),
+        ('blank', b'\n \n\n', r'blank: found no text'),
+        ('bytes', '好\n'.encode() + b'ab\xffc', r'bytes:2: found byte 0xff at byte 3 of the line, expected UTF-8'),
+        ('cut', '好'.encode()[:2], r'cut:1: found byte 0xe5'),
+        ('binary', b'\x7fELF\x02\x00\x00', r'binary:1: found a NUL byte at byte 6 of the line \(a binary file\?\)'),
+        ('plain.gz', b'not gzip', r'plain.gz: found damaged gzip data after line 0'),
+        ('half.gz', gzip.compress(b'line\n' * 100000)[:200], r'half.gz: found damaged gzip data after line \d+'),
+        ('empty.gz', gzip.compress(b''), r'empty.gz: found an empty file'),
+        ('x.jsonl', b'{"text": "a"}\n{"text" "b"}\n', r'x.jsonl:2: found a line that is not JSON'),
+        ('y.jsonl', b'{"body": "a", "id": 3}\n', r"y.jsonl:1: found the fields 'body', 'id', expected a field 'text'"),
+        ('z.jsonl', b'["a"]\n', r"z.jsonl:1: found the fields list, expected a field 'text'"),
+        ('v.jsonl', b'{"text": 3}\n', r"v.jsonl:1: found 'text' of type int, expected a string"),
+    ],
+)
+def test_bad_files_are_named_with_the_line(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=expected) as e:
+        read(tmp_path / name)
+    assert '\n' not in str(e.value)
+
+
+def test_a_file_without_line_ends_is_refused_without_reading_it_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, 'MOST_LINE_BYTES', 1 << 20)
+    (tmp_path / 'a').write_bytes(b'x' * (3 << 20))
+    with pytest.raises(UserError, match='a:1: found a line of more than 1 MB, expected one paragraph a line'):
+        read(tmp_path / 'a')
+
+
+def test_paths_that_are_not_there(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    for path, expected in ((tmp_path / 'no', 'no such file'), (tmp_path / 'folder', 'a folder without files')):
+        with pytest.raises(UserError, match=expected):
+            input_files([path])
