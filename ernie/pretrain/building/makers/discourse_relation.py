@@ -1,0 +1,128 @@
+"""The kind of marker that links two neighbouring sentences."""
+
+import json
+
+from ernie.pretrain.building.makers.maker import Maker, truncated
+from propeller.errors import bad_input
+
+# Classes in the order of their ids. Only words that say one thing when they open a sentence.
+RELATIONS = {
+    'cause': ['因为', '由于', '因為', '由於', '原因是', '是因为', 'because', 'due to', 'owing to', 'this is because'],
+    'result': [
+        *('所以', '因此', '因而', '于是', '从而', '结果', '由此', '为此', '於是', '從而', '結果', '為此'),
+        *('so', 'therefore', 'thus', 'hence', 'consequently', 'as a result', 'accordingly'),
+    ],
+    'contrast': [
+        *('但是', '但', '然而', '可是', '不过', '相反', '尽管如此', '却', '不過', '儘管如此', '卻'),
+        *('but', 'however', 'yet', 'nevertheless', 'nonetheless', 'on the other hand', 'in contrast', 'instead'),
+        *('on the contrary', 'despite this', 'even so', 'still'),
+    ],
+    'addition': [
+        *('而且', '并且', '此外', '另外', '同时', '况且', '再说', '並且', '同時', '況且', '再說', '除此之外'),
+        *('and', 'also', 'moreover', 'furthermore', 'in addition', 'besides', 'additionally', 'likewise', 'similarly'),
+    ],
+    'example': [
+        *('例如', '比如', '譬如', '比方说', '具体来说', '也就是说', '换句话说', '即', '事实上', '其实'),
+        *('比方說', '具體來說', '也就是說', '換句話說', '事實上', '其實'),
+        *('for example', 'for instance', 'in particular', 'specifically', 'in fact', 'in other words', 'that is'),
+    ],
+    'time': [
+        *('然后', '后来', '接着', '随后', '之后', '最后', '此后', '不久', '当时', '这时', '起初', '首先'),
+        *('然後', '後來', '接著', '隨後', '之後', '最後', '此後', '當時', '這時'),
+        *('then', 'later', 'afterwards', 'afterward', 'finally', 'meanwhile', 'subsequently', 'eventually', 'at first'),
+        *('at the same time', 'soon', 'soon after', 'first', 'next'),
+    ],
+}
+_COMMAS = ('，', ',', '：', ':')
+
+
+def load_relations(path):
+    """The marker lists of a JSON file: an object of at least two lists of strings; its order numbers the classes.
+
+    Raises:
+        UserError: the file cannot be read or is not of that form.
+    """
+    expected = 'a JSON object {"relation": ["marker", ...], ...} of at least two relations'
+    try:
+        with open(path, encoding='utf-8') as f:
+            relations = json.load(f)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise bad_input(path, f'a file that cannot be used ({e})', expected) from None
+    if not isinstance(relations, dict) or len(relations) < 2:
+        raise bad_input(path, f'{type(relations).__name__} of another form', expected)
+    owners = {}
+    for relation, markers in relations.items():
+        if not isinstance(markers, list) or not markers or not all(isinstance(m, str) and m.strip() for m in markers):
+            raise bad_input(path, f'{relation!r} without a list of markers', expected)
+        for marker in markers:
+            owner = owners.setdefault(marker.lower(), relation)
+            if owner != relation:
+                raise bad_input(path, f'{marker!r} in {owner!r} and in {relation!r}', 'each marker once')
+    return relations
+
+
+class MarkerTable:
+    """Markers as token ids.
+
+    Args:
+        relations: dict relation -> list of markers.
+        tokenizer: a `FullTokenizer`.
+
+    Attributes:
+        classes: dict tuple of ids -> class.
+    """
+
+    def __init__(self, relations, tokenizer):
+        unk = tokenizer.vocab['[UNK]']
+        self.names = list(relations)
+        self.classes = {}
+        for number, markers in enumerate(relations.values()):
+            for marker in markers:
+                ids = tuple(tokenizer.encode(marker))
+                if ids and unk not in ids:
+                    self.classes.setdefault(ids, number)
+        self.lengths = sorted({len(ids) for ids in self.classes}, reverse=True)
+        self.commas = frozenset(tokenizer.vocab[mark] for mark in _COMMAS if mark in tokenizer.vocab)
+
+    def match(self, sentence, continued):
+        """-> (class, tokens to drop: the longest marker that opens the sentence and a comma after it), or None.
+
+        A marker ends where a unit ends: `但` does not open 但是, nor `so` `some`.
+
+        Args:
+            sentence: a `Sentence`.
+            continued: ids of pieces inside a word.
+        """
+        ids, segments = sentence.ids, sentence.segments
+        for length in self.lengths:
+            if length >= len(ids) or segments[length] or ids[length] in continued:
+                continue
+            label = self.classes.get(tuple(ids[:length]))
+            if label is not None:
+                end = length + (ids[length] in self.commas)
+                return (label, end) if end < len(ids) else None
+        return None
+
+
+class DiscourseRelationMaker(Maker):
+    """Neighbouring sentences of which the second begins with a marker; the marker is taken away, its kind is the class.
+
+    Args:
+        markers: a `MarkerTable`.
+    """
+
+    name = 'discourse_relation'
+
+    def __init__(self, making, special, markers):
+        super().__init__(making, special)
+        self.markers = markers
+
+    def samples(self, items, rng, notes):
+        for sentences in items:
+            for first, second in zip(sentences, sentences[1:], strict=False):
+                found = self.markers.match(second, self.special.continued)
+                if found:
+                    label, end = found
+                    rest = (second.ids[end:], [0, *second.segments[end + 1 :]])
+                    parts = truncated([(first.ids, first.segments), rest], self.room(2), notes)
+                    yield self.sample(parts, (0, 1), label)
