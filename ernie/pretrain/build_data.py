@@ -1,0 +1,176 @@
+"""`python -m ernie.pretrain.build_data`: raw text -> sample files of ERNIE 1.0 and 2.0.
+
+A stream with bounded memory, in many processes, to be started again after a kill. See `building/`.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import sys
+import time
+from collections import Counter
+
+from ernie.pretrain.building import blocks, documents
+from ernie.pretrain.building.block_builder import BlockBuilder
+from ernie.pretrain.building.cli import parse
+from ernie.pretrain.building.engines import run_blocks
+from ernie.pretrain.building.lexers import LEXERS
+from ernie.pretrain.building.makers import MAKERS
+from ernie.pretrain.building.makers.discourse_relation import RELATIONS, load_relations
+from ernie.pretrain.building.makers.maker import Making
+from ernie.pretrain.building.makers.sentence_reordering import class_count
+from ernie.pretrain.building.report import as_text, summarize
+from ernie.pretrain.building.shards import ShardFolder
+from ernie.reader.records import read_records
+from ernie.tokenization import FullTokenizer
+from propeller.errors import UserError, bad_input, one_line_errors, sigterm_interrupts
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+FORMAT = 1  # of what the settings of a manifest say
+
+
+class Inputs:
+    """The three kinds of input as streams that can be read again.
+
+    Args:
+        settings: `BuildSettings`.
+        skipped: Counter for what is left out.
+    """
+
+    def __init__(self, settings, skipped):
+        self.form = documents.Form(settings.text_field, settings.id_field, settings.new_document)
+        paths = {'documents': settings.input, 'dialogues': settings.dialogue_input, 'queries': settings.ir_input}
+        self.files = {kind: documents.input_files(given) for kind, given in paths.items() if given}
+        self.skipped = skipped
+
+    def items(self, kind):
+        """Iterates over the documents, dialogues or queries."""
+        if kind == 'documents':
+            self.skipped.clear()
+            return documents.read_documents(self.files[kind], self.form, self.skipped)
+        return (_dialogues if kind == 'dialogues' else _queries)(self.files[kind])
+
+    def described(self):
+        """[path, bytes, time of change] of each file, for the manifest."""
+        found = []
+        for path in (path for files in self.files.values() for path in files):
+            status = os.stat(path)
+            found.append([path, status.st_size, status.st_mtime_ns])
+        return found
+
+
+def _dialogues(paths):
+    for path in paths:
+        for _, line in documents.lines_of(path):
+            turns = [turn.strip() for turn in line.split('\t') if turn.strip()]
+            if turns:
+                yield turns
+
+
+def _queries(paths):
+    for path in paths:
+        for record in read_records(path, required=('query', 'title', 'label')):
+            label = record.cells['label'].strip()
+            if label not in ('0', '1', '2'):
+                raise bad_input(path, f'label {label!r}', '0 (strong), 1 (weak) or 2 (random)', record.line)
+            yield record.cells['query'], record.cells['title'], int(label)
+
+
+def build(settings):
+    """Makes the shards that are not there yet, the file lists and the report.
+
+    Args:
+        settings: `BuildSettings`.
+
+    Returns:
+        (report, lists): the report as a dict; dict split -> path of its file list.
+
+    Raises:
+        UserError: bad input, a folder that cannot be used, a full disk.
+    """
+    started = time.monotonic()
+    relations = load_relations(settings.markers) if settings.markers else RELATIONS
+    tokenizer = FullTokenizer(settings.vocab_path, settings.do_lower_case)
+    making = Making(**{name: getattr(settings, name) for name in Making._fields})
+    lexer = LEXERS[settings.lexer]()
+    builder = BlockBuilder(tokenizer, lexer, making, relations, settings.half_width, settings.seed)
+    skipped = Counter()
+    inputs = Inputs(settings, skipped)
+    folder = ShardFolder(settings.output, _described(settings, inputs, relations, lexer), settings.overwrite)
+    try:
+        _write_shards(settings, inputs, builder, folder)
+        if not any(shard['files'] for shard in folder.done.values()):
+            raise UserError('the input gives no sample: ' + _left_out(folder.done))
+        lists = folder.write_file_lists(settings.word_mask_probability)
+        report = summarize(folder.done, skipped, time.monotonic() - started, _classes(settings, relations))
+        folder.write_json('report.json', report)
+        folder.write_text('report.txt', as_text(report))
+    finally:
+        folder.close()
+    return report, lists
+
+
+def _write_shards(settings, inputs, builder, folder):
+    done = frozenset(folder.done)
+    if done:
+        log.info('%d shards are there already', len(done))
+    cuts = blocks.Cuts(settings.shard_characters, settings.shards, settings.valid_share, settings.seed)
+    stream = _all_blocks(inputs, cuts, done)
+    for number in folder.write_shards(run_blocks(builder, stream, settings.engine, settings.processes)):
+        counts = folder.done[number]['counts'].get('train', {})
+        log.info('shard %d: %d samples, %d tokens', number, counts.get('samples', 0), counts.get('sample tokens', 0))
+
+
+def _all_blocks(inputs, cuts, done):
+    first_shard = 0
+    for kind in inputs.files:
+        size_of = blocks.characters_of(kind)
+        totals = blocks.count_items(inputs.items(kind), size_of) if cuts.shards else (0, 0)
+        if cuts.shards > totals[0]:
+            raise UserError(f'--shards {cuts.shards}: the input has {totals[0]} {kind}, fewer than shards.')
+        first_shard = yield from blocks.cut_blocks(kind, inputs.items(kind), size_of, cuts, first_shard, totals, done)
+
+
+def _described(settings, inputs, relations, lexer):
+    with open(settings.vocab_path, 'rb') as f:
+        vocab = hashlib.file_digest(f, 'sha256').hexdigest()
+    described = settings.of_samples() | {'format': FORMAT, 'files': inputs.described(), 'vocab_sha256': vocab}
+    if 'discourse_relation' in settings.tasks:
+        described['relations'] = relations
+    if lexer.package:
+        described['lexer_version'] = importlib.metadata.version(lexer.package.partition('>')[0])
+    return described
+
+
+def _classes(settings, relations):
+    classes = {}
+    if 'sentence_reordering' in settings.tasks:
+        classes['sentence_reordering'] = class_count(settings.max_pieces)
+    if 'discourse_relation' in settings.tasks:
+        classes['discourse_relation'] = list(relations)
+    return {name: classes[name] for name in MAKERS if name in classes}
+
+
+def _left_out(shards):
+    reasons = Counter()
+    for shard in shards.values():
+        for counts in shard['counts'].values():
+            reasons.update({k.removeprefix('left out/'): n for k, n in counts.items() if k.startswith('left out/')})
+    return '; '.join(f'{number} {reason}' for reason, number in reasons.items()) or 'there is no text in it.'
+
+
+def main(argv=None):
+    """Command line; see `building/cli.py`. Prints the report."""
+    settings = parse(argv)
+    with sigterm_interrupts():
+        report, lists = build(settings)
+    print(as_text(report), end='')
+    for split, path in lists.items():
+        print(f'{split}: {path}')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main(sys.argv[1:])

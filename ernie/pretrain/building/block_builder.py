@@ -1,0 +1,115 @@
+"""One block of documents, dialogues or queries -> compressed sample lines. The result depends on the block only."""
+
+import gzip
+import random
+from collections import Counter
+
+from ernie.pretrain.building.blocks import BlockResult
+from ernie.pretrain.building.makers import make_makers
+from ernie.pretrain.building.makers.discourse_relation import MarkerTable
+from ernie.pretrain.building.makers.maker import SpecialIds
+from ernie.pretrain.building.units import UnitEncoder
+from ernie.pretrain.samples import format_line
+from ernie.pretrain.tasks import TASKS
+
+FIRST_SAMPLES = 5
+LENGTH_STEP = 32
+_GZIP_LEVEL = 6
+
+
+class BlockBuilder:
+    """A callable: `Block` -> `BlockResult`. It can be pickled; each process loads its own lexer.
+
+    Args:
+        tokenizer: a `FullTokenizer`.
+        lexer: a `Lexer`.
+        making: a `Making`.
+        relations: marker lists of `discourse_relation`.
+        half_width: as in `UnitEncoder`.
+        seed: of everything drawn at random, together with the number of the block.
+    """
+
+    def __init__(self, tokenizer, lexer, making, relations, half_width, seed):
+        vocab = tokenizer.vocab
+        continued = frozenset(index for piece, index in vocab.items() if piece.startswith('##'))
+        special = SpecialIds(vocab['[CLS]'], vocab['[SEP]'], vocab['[UNK]'], continued)
+        self.tokenizer = tokenizer
+        self.unk = special.unk
+        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals='capitalization' in making.tasks)
+        self.makers = make_makers(making, special, MarkerTable(relations, tokenizer))
+        self.seed = seed
+
+    def __call__(self, block):
+        counts = Counter()
+        items = [item for item in map(_READ[block.kind], [self] * len(block.items), block.items) if item]
+        counts[f'{block.kind}'] = len(block.items)
+        for sentence in self._sentences(block.kind, items):
+            self._count_sentence(sentence, counts)
+        samples = []
+        for maker in self.makers:
+            if maker.source == block.kind:
+                rng = random.Random(f'{self.seed}/{block.shard}/{block.split}/{block.number}/{maker.name}')
+                notes = Counter()
+                samples += maker.samples(items, rng, notes)
+                counts.update({f'left out/{reason}': number for reason, number in notes.items()})
+        random.Random(f'{self.seed}/{block.shard}/{block.split}/{block.number}').shuffle(samples)
+        for sample in samples:
+            count_sample(sample, counts)
+        text = ''.join([format_line(sample) + '\n' for sample in samples])
+        first = [self._shown(sample) for sample in samples[:FIRST_SAMPLES]] if block.number == 0 else []
+        data = gzip.compress(text.encode('ascii'), _GZIP_LEVEL, mtime=0) if text else b''
+        return BlockResult(block.shard, block.split, block.kind, data, dict(counts), first)
+
+    def read_document(self, document):
+        """`Document` -> list of `Sentence`."""
+        return [s for paragraph in document.paragraphs for s in self.encoder.sentences(paragraph)]
+
+    def read_dialogue(self, turns):
+        """list of str -> list of `Sentence`, one a turn."""
+        sentences = [self.encoder.whole(turn) for turn in turns]
+        return [sentence for sentence in sentences if sentence.ids]
+
+    def read_query(self, row):
+        """(query, title, label) -> the same with `Sentence`s; None if a text has no token."""
+        query, title = self.encoder.whole(row[0]), self.encoder.whole(row[1])
+        return (query, title, row[2]) if query.ids and title.ids else None
+
+    def _sentences(self, kind, items):
+        if kind == 'queries':
+            return [text for row in items for text in row[:2]]
+        return [sentence for sentences in items for sentence in sentences]
+
+    def _count_sentence(self, sentence, counts):
+        counts['sentences'] += 1
+        counts['characters'] += len(sentence.text)
+        counts['tokens'] += len(sentence.ids)
+        counts['unknown tokens'] += sentence.ids.count(self.unk)
+        counts['units'] += sentence.segments.count(0)
+
+    def _shown(self, sample):
+        tokens = self.tokenizer.convert_ids_to_tokens(sample.token_ids)
+        return {'text': ' '.join(tokens), **sample._asdict()}
+
+
+_READ = {
+    'documents': BlockBuilder.read_document,
+    'dialogues': BlockBuilder.read_dialogue,
+    'queries': BlockBuilder.read_query,
+}
+
+
+def count_sample(sample, counts):
+    """Adds a sample to a Counter: samples and their tokens, lengths in steps of `LENGTH_STEP`, labels of each task."""
+    length = len(sample.token_ids)
+    counts['samples'] += 1
+    counts['sample tokens'] += length
+    counts[f'lengths/{-(-length // LENGTH_STEP) * LENGTH_STEP}'] += 1
+    for name, label in sample.labels.items():
+        if label is None:
+            counts[f'labels/{name}/samples'] += 1
+        elif TASKS[name].level == 'token':
+            for value, number in Counter(label).items():
+                if value >= 0:
+                    counts[f'labels/{name}/{value}'] += number
+        else:
+            counts[f'labels/{name}/{label}'] += 1

@@ -1,0 +1,158 @@
+"""The output folder: shards that are whole or not there, and a manifest that tells which are done.
+
+manifest.json            settings, and for each finished shard its files and counts
+train-00000.gz ...       sample files
+valid-00000.gz ...       sample files of held-out documents
+train_filelist, valid_filelist
+report.json, report.txt
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+
+from propeller.errors import UserError, bad_input
+from propeller.storage.atomic import replacing
+from propeller.storage.folders import TEMPORARY
+
+MANIFEST = 'manifest.json'
+
+
+class ShardFolder:
+    """A folder that one builder at a time writes into.
+
+    Args:
+        path: the folder; made if it is not there.
+        settings: JSON-able dict; everything that the content of the shards depends on.
+        overwrite: whether shards that other settings made may be deleted.
+
+    Attributes:
+        done: dict number -> {'files': {split: name}, 'counts': {split: {...}}, 'first': [...]}.
+
+    Raises:
+        UserError: the folder cannot be made or used, another builder is at work in it, or its shards were made with
+            other settings.
+    """
+
+    def __init__(self, path, settings, overwrite=False):
+        self.path = os.path.abspath(path)
+        self.settings = settings
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            self._lock = open(os.path.join(self.path, '.lock'), 'a', encoding='utf-8')  # noqa: SIM115 (held to the end)
+        except OSError as e:
+            raise UserError(f'{path}: cannot be used as a folder for samples ({e.strerror or e}).') from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise UserError(f'{path}: another builder is at work in this folder.') from None
+        try:
+            self.done = self._read(overwrite)
+            self._forget_unfinished()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        """Lets other builders in."""
+        self._lock.close()
+
+    def join(self, name):
+        """Path of a file in the folder."""
+        return os.path.join(self.path, name)
+
+    def _read(self, overwrite):
+        try:
+            with open(self.join(MANIFEST), encoding='utf-8') as f:
+                manifest = json.load(f)
+            found, shards = manifest['settings'], manifest['shards']
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise bad_input(self.join(MANIFEST), f'something else ({e!r})', 'the manifest of a builder') from None
+        if found == self.settings:
+            return {int(number): shard for number, shard in shards.items() if self._is_there(shard)}
+        if not overwrite:
+            names = sorted(k for k in {*found, *self.settings} if found.get(k) != self.settings.get(k))
+            advice = 'Name another --output, or give --overwrite true to make its shards anew.'
+            found = f'shards made with other settings ({", ".join(names)})'
+            raise bad_input(self.path, found, 'the same settings', advice=advice)
+        for shard in shards.values():
+            for name in shard['files'].values():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.join(os.path.basename(name)))
+        return {}
+
+    def _is_there(self, shard):
+        return all(os.path.isfile(self.join(name)) for name in shard['files'].values())
+
+    def _forget_unfinished(self):
+        for name in os.listdir(self.path):
+            if name.startswith(TEMPORARY):
+                os.unlink(self.join(name))
+
+    def write_shards(self, results):
+        """Writes the shards as their blocks come; a shard is in the manifest when its files are whole.
+
+        Args:
+            results: iterable of `BlockResult`, shard by shard.
+
+        Yields:
+            the number of each finished shard.
+
+        Raises:
+            UserError: a file cannot be written (disk full, no permission).
+        """
+        results = iter(results)
+        result = next(results, None)
+        while result is not None:
+            number = result.shard
+            shard = {'files': {}, 'counts': {}, 'first': []}
+            with contextlib.ExitStack() as files:
+                handles = {}
+                while result is not None and result.shard == number:
+                    self._take(result, shard, files, handles)
+                    result = next(results, None)
+            self.done[number] = shard
+            self.write_json(MANIFEST, {'settings': self.settings, 'shards': self.done})
+            yield number
+
+    def _take(self, result, shard, files, handles):
+        counts = shard['counts'].setdefault(result.split, {})
+        for key, value in result.counts.items():
+            counts[key] = counts.get(key, 0) + value
+        if result.split == 'train':
+            shard['first'] = shard['first'] or result.first
+        if not result.data:
+            return
+        if result.split not in handles:
+            name = f'{result.split}-{result.shard:05d}.gz'
+            partial = files.enter_context(replacing(self.join(name)))
+            handles[result.split] = files.enter_context(open(partial, 'wb'))  # noqa: SIM115
+            shard['files'][result.split] = name
+        handles[result.split].write(result.data)
+
+    def write_json(self, name, value):
+        """A JSON file of the folder."""
+        self.write_text(name, json.dumps(value, ensure_ascii=False, indent=1) + '\n')
+
+    def write_text(self, name, text):
+        """A text file of the folder, whole or not at all."""
+        with replacing(self.join(name)) as partial, open(partial, 'w', encoding='utf-8') as f:
+            f.write(text)
+
+    def write_file_lists(self, probability):
+        """`train_filelist` and `valid_filelist`: `path<TAB>probability` of each shard, paths beside the list.
+
+        Returns:
+            dict split -> path of the list, for the splits that have samples.
+        """
+        lists = {}
+        for split in ('train', 'valid'):
+            names = [shard['files'][split] for _, shard in sorted(self.done.items()) if split in shard['files']]
+            if names:
+                self.write_text(f'{split}_filelist', ''.join(f'{name}\t{probability}\n' for name in names))
+                lists[split] = self.join(f'{split}_filelist')
+        return lists
