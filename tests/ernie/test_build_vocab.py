@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ernie.pretrain import build_vocab
-from ernie.pretrain.vocabulary import FIRST_TOKENS, build_vocabulary, by_frequency, choose_alphabet, reading_rates
+from ernie.pretrain.vocabulary import (
+    FIRST_TOKENS,
+    build_vocabulary,
+    by_frequency,
+    choose_alphabet,
+    reading_rates,
+    write_vocabulary,
+)
 from ernie.pretrain.word_counts import BoundedCounter, WordCutter, count_corpus
 from ernie.text import basic_words
 from ernie.tokenization import CharTokenizer, FullTokenizer, load_vocab
@@ -329,3 +337,19 @@ def test_as_a_program(tmp_path):
     assert failed.returncode == 2
     assert failed.stderr.startswith('error: ')
     assert failed.stderr.count('\n') == 1
+
+
+@given(
+    lines=st.lists(st.text(st.characters(), max_size=12) | st.sampled_from(['## ##a #', '[UNK] [PAD]']), max_size=6),
+    cut=st.builds(WordCutter, st.sampled_from(['FullTokenizer', 'CharTokenizer']), st.booleans()),
+    kind=st.sampled_from(['characters', 'words']),
+    size=st.integers(6, 40),
+)
+@settings(deadline=None, max_examples=100)
+def test_any_vocabulary_can_be_read(lines, cut, kind, size):
+    tokens = build_vocabulary(kind, count_corpus(lines, cut), size)
+    assert len(tokens) <= size
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'vocab.txt')
+        write_vocabulary(path, tokens)
+        assert load_vocab(path) == {token: i for i, token in enumerate(tokens)}
