@@ -35,6 +35,7 @@ PARSERS = {
     'infer_classifyer.py': inference_parser,
     'ernie_encoder.py': encoder_parser,
     'train.py': pretrain_parser,
+    'script/zh_task/pretrain.sh': pretrain_parser,
 }
 LOCAL_SCRIPTS = {'learn.py', 'more.py', 'serve.py'}  # of the tutorial in docs/propeller.md
 
@@ -90,14 +91,14 @@ def test_command_exists_and_its_flags_parse(page, words):
             assert page == 'propeller.md'
             return
         assert (ROOT / path).is_file()
-        if path.startswith('run_') or '_task/' in path or path.endswith('task.sh'):
+        if path in PARSERS:
+            check_flags(PARSERS[path](), flags)
+        elif path.startswith('run_') or '_task/' in path or path.endswith('task.sh'):
             check_flags(finetune_parser(), flags)
         elif path == 'finetune_launch.py':
             own, script, arguments = split_arguments(launch_parser(), flags)
             check_flags(launch_parser(), own)
             test_command_exists_and_its_flags_parse(page, ['python', script, *arguments])
-        elif path in PARSERS:
-            check_flags(PARSERS[path](), flags)
     elif rest[:2] == ['-m', 'paddle.distributed.launch']:
         script = next(i for i, word in enumerate(rest) if word.endswith('.py'))
         test_command_exists_and_its_flags_parse(page, ['python', *rest[script:]])
