@@ -47,10 +47,10 @@ def resident(session_id):
     return total
 
 
-def run_measured(command, environment):
-    """-> (exit code, seconds, largest resident memory in bytes)."""
+def run_measured(command, environment, **options):
+    """-> (exit code, seconds, largest resident memory in bytes). Options go to `subprocess.Popen`."""
     started, peaks = time.monotonic(), [0]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **options)
     done = threading.Event()
 
     def watch():

@@ -141,11 +141,13 @@ def check(settings):
         raise UsageError(f'--tasks {",".join(s.tasks)}: expected some of {", ".join(MAKERS)}.')
     inputs = {'documents': ('input', s.input), 'dialogues': ('dialogue_input', s.dialogue_input)}
     inputs['queries'] = ('ir_input', s.ir_input)
+    tasks = {kind: [name for name in s.tasks if MAKERS[name].source == kind] for kind in inputs}
     for kind, (flag, paths) in inputs.items():
-        tasks = [name for name in s.tasks if MAKERS[name].source == kind]
-        if tasks and not paths and not (set(tasks) == {'knowledge_masking'} and len(s.tasks) > 1):
-            raise UsageError(f'--tasks {",".join(tasks)} needs --{flag}.')
-        if paths and not tasks:
+        # The samples of other tasks may be masked, too, so knowledge_masking beside them needs no input of its own.
+        if tasks[kind] and not paths and not (tasks[kind] == ['knowledge_masking'] and len(s.tasks) > 1):
+            raise UsageError(f'--tasks {",".join(tasks[kind])} needs --{flag}.')
+    for kind, (flag, paths) in inputs.items():
+        if paths and not tasks[kind]:
             raise UsageError(f'--{flag} is of no use to --tasks {",".join(s.tasks)}.')
     if 'capitalization' in s.tasks and not s.do_lower_case:
         raise UsageError('--tasks capitalization needs --do_lower_case true: the input must not show the capitals.')

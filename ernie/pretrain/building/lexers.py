@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ernie.pretrain.building.sentences import SENTENCE_STARTERS
 from propeller.errors import UserError
 
+_CACHED_WORDS = 1 << 17
 _TAGGED = re.compile(r'(.+)/([A-Za-z]+)$', re.DOTALL)
 _CLOSED = re.compile(r'(.+)/([A-Za-z]+)\]([A-Za-z]*)$', re.DOTALL)
 _IDEOGRAPHS = '[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]'
@@ -19,6 +20,7 @@ _ENGLISH_WORD = re.compile(rf'{_WORD_OF_LETTERS}|\d+(?:[.,]\d+)*|\S')
 _CAPITALIZED = r"(?:[A-Z](?:\.|[A-Za-z’'-]*[A-Za-z]))"
 _NAME = re.compile(rf'\b{_CAPITALIZED}(?: {_CAPITALIZED}){{1,3}}(?![A-Za-z])')
 _GLUED = re.compile(r'[A-Za-z0-9\u00c0-\u024f\u0370-\u04ff]')
+_AFTER_LETTERS = '\u0500'
 
 # Parts of speech that stand for names, in the tag sets of the People's Daily, of jieba and of LAC.
 ENTITY_TYPES = {
@@ -138,8 +140,17 @@ class Spaces(Lexer):
 
     name, segmented = 'spaces', True
 
+    def __init__(self):
+        self._known = _TaggedWords()
+
     def words(self, text):
         items = text.split()
+        if '[' not in text and ']' not in text:
+            found = list(map(self._known.__getitem__, items))
+            return [Word(item) for item in items] if None in found else found
+        return self._with_brackets(items)
+
+    def _with_brackets(self, items):
         if not all(map(_TAGGED.match, (item.partition(']')[0] if _CLOSED.match(item) else item for item in items))):
             return [Word(item) for item in items]
         words, inside = [], None
@@ -154,6 +165,21 @@ class Spaces(Lexer):
                 words[inside:] = [Word(join_words(parts), tag, ENTITY_TYPES.get(tag, 'NAME'))]
                 inside = None
         return words
+
+
+class _TaggedWords(dict):
+    """`word/pos` -> `Word`, None without a tag; remembered, and started anew when full."""
+
+    def __missing__(self, item):
+        match = _TAGGED.match(item)
+        word = Word(match[1], match[2], ENTITY_TYPES.get(match[2], '')) if match else None
+        if len(self) >= _CACHED_WORDS:
+            self.clear()
+        self[item] = word
+        return word
+
+    def __reduce__(self):
+        return type(self), ()
 
 
 class EnglishWords(Lexer):
@@ -198,14 +224,22 @@ LEXERS = {kind.name: kind for kind in (Characters, EnglishWords, Spaces, Jieba, 
 
 def join_words(words):
     """Words -> text, with a space only where two Latin, Greek or Cyrillic letters or digits would meet."""
-    parts, last = [], ''
+    return place_words(words)[0]
+
+
+def place_words(words):
+    """`join_words(words)` and where each word starts in it."""
+    parts, starts, position, last = [], [], 0, ''
     for word in words:
         text = word.text
-        if last and _GLUED.match(last) and _GLUED.match(text[0]):
+        if last and last < _AFTER_LETTERS and _GLUED.match(last) and _GLUED.match(text[0]):
             parts.append(' ')
+            position += 1
         parts.append(text)
+        starts.append(position)
+        position += len(text)
         last = text[-1]
-    return ''.join(parts)
+    return ''.join(parts), starts
 
 
 def join_phrases(words):
@@ -216,7 +250,7 @@ def join_phrases(words):
     """
     joined, parts = [], []
     for word in words:
-        if parts and _belongs(parts, word):
+        if word.pos in _JOINED and parts and _belongs(parts, word):
             parts.append(word)
         else:
             joined += _closed(parts)
@@ -225,6 +259,7 @@ def join_phrases(words):
 
 
 _MOST_PARTS = 4
+_JOINED = frozenset(('nr', 'q', 't', 'ns'))
 _DOUBLE_SURNAMES = frozenset(
     ('欧阳', '司马', '上官', '诸葛', '司徒', '东方', '皇甫', '尉迟', '公孙', '慕容', '令狐', '宇文', '长孙', '夏侯')
 )

@@ -1,10 +1,11 @@
 """Sentences as token ids with the masking unit of each token."""
 
+from bisect import bisect_left
 from itertools import chain
 from typing import NamedTuple
 
-from ernie.pretrain.building.lexers import join_phrases, join_words
-from ernie.pretrain.building.sentences import language_of, split_sentences
+from ernie.pretrain.building.lexers import join_phrases, join_words, place_words
+from ernie.pretrain.building.sentences import split_sentences
 
 _CACHED_UNITS = 1 << 17
 _FULL_WIDTH = [*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B)]
@@ -134,18 +135,12 @@ class UnitEncoder:
 
 def _group(words):
     """Words of a paragraph -> (sentence, its words): a word belongs to the sentence in which it begins."""
-    text = join_words(words)
-    sentences = split_sentences(text, language_of(text))
-    position, number = 0, 0
-    ends, groups = [], [[] for _ in sentences]
-    for sentence in sentences:
-        position = text.index(sentence, position) + len(sentence)
-        ends.append(position)
-    position = 0
-    for word in words:
-        start = text.index(word.text, position)
-        while number < len(ends) - 1 and start >= ends[number]:
-            number += 1
-        groups[number].append(word)
-        position = start + len(word.text)
-    return [(join_words(group), group) for group in groups if group]
+    text, starts = place_words(words)
+    groups, first, end = [], 0, 0
+    for sentence in split_sentences(text):
+        end = text.index(sentence, end) + len(sentence)
+        last = bisect_left(starts, end, first)
+        if last > first:
+            groups.append((text[starts[first] : starts[last - 1] + len(words[last - 1].text)], words[first:last]))
+        first = last
+    return groups

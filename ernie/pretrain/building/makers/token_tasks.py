@@ -44,7 +44,10 @@ class TokenDocumentMaker(Maker):
             holders = Counter(token for ids, _ in parts for token in set(ids))
             for part in parts:
                 labels = [NO_LABEL if t == self.special.unk else int(holders[t] > 1) for t in part[0]]
-                yield self.sample([part], (0,), [labels])
+                if any(label != NO_LABEL for label in labels):
+                    yield self.sample([part], (0,), [labels])
+                else:
+                    notes['token_document: segments of unknown tokens'] += 1
 
     def _segments(self, sentences, rng):
         runs = list(pack(sentences, lambda: self.target(1, rng)))
