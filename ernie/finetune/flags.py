@@ -6,8 +6,8 @@ Flags frozen by `tests/ernie/test_flags.py`: adding, renaming or changing a defa
 from ernie.utils.args import ArgumentGroup, Parser
 
 
-class FineTuneParser(Parser):
-    """Its namespace has `given` too: what the user left out may come from a checkpoint."""
+class GivenParser(Parser):
+    """Its namespace has `given` too, the names of the flags on the command line: others may come from a checkpoint."""
 
     def parse_args(self, args=None, namespace=None):
         parsed = super().parse_args(args, namespace)
@@ -17,7 +17,7 @@ class FineTuneParser(Parser):
 
 def build_parser(prog=None):
     """The parser shared by run_classifier, run_sequence_labeling and run_mrc."""
-    parser = FineTuneParser(prog=prog)
+    parser = GivenParser(prog=prog)
     for add in (_model, _training, _logging, _data, _reading, _running, _additions):
         add(parser)
     return parser
@@ -43,6 +43,13 @@ def _training(parser):
     add('warmup_proportion', float, 0.1, 'Share of the steps over which the rate rises; at 0 it is constant.')
     add('save_steps', int, 10000, 'Checkpoint interval.')
     add('validation_steps', int, 1000, 'Evaluation interval; the end of an epoch is always evaluated.')
+    add_half_precision(add)
+    add('test_save', str, './checkpoints/test_result', 'Prediction files, one per test set, joined by commas.')
+    add('metric', str, 'simple_accuracy', 'Metric of the task; also chooses the best checkpoint.')
+
+
+def add_half_precision(add):
+    """The flags of half precision and its loss scale. add: `ArgumentGroup.add_arg`."""
     add('use_fp16', bool, False, 'The same as --precision fp16.')
     add('use_dynamic_loss_scaling', bool, True, 'Adapt the loss scale.')
     add('init_loss_scaling', float, 102400, 'First loss scale.')
@@ -50,8 +57,6 @@ def _training(parser):
     add('decr_every_n_nan_or_inf', int, 2, 'Overflows before the loss scale shrinks.')
     add('incr_ratio', float, 2.0, 'Factor by which the loss scale grows.')
     add('decr_ratio', float, 0.8, 'Factor by which the loss scale shrinks.')
-    add('test_save', str, './checkpoints/test_result', 'Prediction files, one per test set, joined by commas.')
-    add('metric', str, 'simple_accuracy', 'Metric of the task; also chooses the best checkpoint.')
 
 
 def _logging(parser):

@@ -1,16 +1,14 @@
 """What a fine-tuning run does between its steps: log lines, evaluation, best checkpoint, early stop."""
 
-import time
-
 import numpy as np
 
 from propeller.log import get_logger
-from propeller.train.hooks import RunHook
+from propeller.train.hooks import ClockedHook, RunHook
 
 log = get_logger(__name__)
 
 
-class TrainingLogHook(RunHook):
+class TrainingLogHook(ClockedHook):
     """The training lines of 2019 every `per_step` steps, and the same numbers as records.
 
     Attributes:
@@ -33,24 +31,11 @@ class TrainingLogHook(RunHook):
         self.values = [spec.loss, *spec.predictions]
         self.epoch, self.rows_done, self.rate = 0, 0, None
         self.points, self.results = [], []
-        self._restart_clock()
+        self.restart_clock()
 
-    def _restart_clock(self):
-        self.clock, self.steps, self.tokens, self.fed = time.monotonic(), 0, 0, 0
-
-    def before_train(self, program):
-        self._restart_clock()
-
-    def outside(self, work):
-        """`work`, a function, such that its time does not count as training time in the speeds."""
-
-        def timed(*args):
-            started = time.monotonic()
-            result = work(*args)
-            self.clock += time.monotonic() - started
-            return result
-
-        return timed
+    def restart_clock(self):
+        super().restart_clock()
+        self.steps = self.tokens = self.fed = 0
 
     def before_run(self, state):
         self.rate = self.session.learning_rate(self.program)
@@ -74,7 +59,7 @@ class TrainingLogHook(RunHook):
             self.results = []
 
     def _log(self, loss, state):
-        seconds = max(time.monotonic() - self.clock, 1e-9)
+        seconds = self.seconds
         results, tokens, fed = self._everywhere()
         values = {'loss': loss, **self.task.training_values(results)}
         speed = self.steps / seconds
@@ -86,7 +71,7 @@ class TrainingLogHook(RunHook):
         extra['real_token_share'] = tokens / max(fed, 1)
         self.points.append({**values, 'seconds': seconds})
         self.record('train', state.gstep, self.epoch, {**values, **extra})
-        self._restart_clock()
+        self.restart_clock()
 
     def _everywhere(self):
         """Results of this update, and tokens since the last line, of all processes."""

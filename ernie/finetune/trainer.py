@@ -21,7 +21,15 @@ from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
 from propeller.log import get_logger
 from propeller.session import Session
-from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state, save_checkpoint
+from propeller.train.checkpoint import (
+    OPTIMIZER,
+    STATE,
+    Checkpoints,
+    computation_state,
+    read_state,
+    restore_computation,
+    save_checkpoint,
+)
 from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, train_loop
 from propeller.train.model import build_model_spec
@@ -174,7 +182,7 @@ class FineTuning:
         self._open_records(loop.gstep)
         self.session.dropout_apart()
         if state:
-            self._take_state(program, state)
+            restore_computation(self.session, program, state, self.start_from)
         with prefetch(stream, PREFETCHED_BATCHES) as batches:
             hooks = self._hooks(program, rows, batches, state, stream)
             train_loop(self.session, program, batches, hooks, loop, _parts)
@@ -260,25 +268,13 @@ class FineTuning:
         return all_data or loop.gstep == self.args.max_steps
 
     def _state(self, program, loop, hook_states):
-        scale = program.update.plan.loss_scale
         return {
+            **computation_state(self.session, program),
             'global_step': loop.gstep,
-            'updates': self.session.updates_done(program),
-            'loss_scale': scale and scale.state_dict(),
             'epoch': loop.batch.epoch,
             'data_position': loop.batch.position,
-            'random_state': self.session.random_state(),
-            'random_states': self.session.random_states(),
-            'seed': self.session.seed,
             'hooks': hook_states,
         }
-
-    def _take_state(self, program, state):
-        """What a checkpoint holds of the state of the computation."""
-        self.session.set_random_state(state.get('random_states', [state['random_state']])[self.world.rank])
-        scale = program.update.plan.loss_scale
-        if scale and state.get('loss_scale'):
-            scale.load_state_dict(state['loss_scale'])
 
     def _save_best(self, program, loop, value):
         if not self.world.first:

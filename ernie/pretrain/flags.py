@@ -3,21 +3,13 @@
 Frozen by `tests/ernie/test_pretrain_flags.py`: adding, renaming or changing a default must be a decision.
 """
 
-from ernie.utils.args import ArgumentGroup, Parser
-
-
-class PretrainParser(Parser):
-    """Its namespace has `given` too: the names of the flags on the command line."""
-
-    def parse_args(self, args=None, namespace=None):
-        parsed = super().parse_args(args, namespace)
-        parsed.given = self.given(args)
-        return parsed
+from ernie.finetune.flags import GivenParser, add_half_precision
+from ernie.utils.args import ArgumentGroup
 
 
 def build_parser(prog=None):
     """The parser of train.py."""
-    parser = PretrainParser(prog=prog, description='Pre-training of ERNIE 1.0 and 2.0.')
+    parser = GivenParser(prog=prog, description='Pre-training of ERNIE 1.0 and 2.0.')
     for add in (_model, _training, _data, _running, _additions):
         add(parser)
     return parser
@@ -42,13 +34,7 @@ def _training(parser):
     add('warmup_steps', int, 5000, 'Updates over which the rate rises.')
     add('save_steps', int, 10000, 'Checkpoint interval; the last update is always saved.')
     add('validation_steps', int, 1000, 'Validation interval.')
-    add('use_fp16', bool, False, 'The same as --precision fp16.')
-    add('use_dynamic_loss_scaling', bool, True, 'Adapt the loss scale.')
-    add('init_loss_scaling', float, 102400, 'First loss scale.')
-    add('incr_every_n_steps', int, 100, 'Good steps before the loss scale grows.')
-    add('decr_every_n_nan_or_inf', int, 2, 'Overflows before the loss scale shrinks.')
-    add('incr_ratio', float, 2.0, 'Factor by which the loss scale grows.')
-    add('decr_ratio', float, 0.8, 'Factor by which the loss scale shrinks.')
+    add_half_precision(add)
     add('skip_steps', int, 10, 'Log interval.')
     add('verbose', bool, False, 'Also log the bounds of the memory estimate.')
 

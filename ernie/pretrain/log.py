@@ -1,11 +1,9 @@
 """What a pre-training run tells: its log lines and records, from sums over all processes."""
 
-import time
-
 import numpy as np
 
 from propeller.log import get_logger
-from propeller.train.hooks import RunHook
+from propeller.train.hooks import ClockedHook
 
 log = get_logger(__name__)
 
@@ -88,7 +86,7 @@ class Scores:
         )
 
 
-class PretrainLogHook(RunHook):
+class PretrainLogHook(ClockedHook):
     """The training line of 2019 every `per_step` updates, a line of all tasks, and the same numbers as records.
 
     Args:
@@ -103,25 +101,12 @@ class PretrainLogHook(RunHook):
         self.session, self.program, self.tasks = session, program, tasks
         self.per_step, self.queue_size, self.record = per_step, queue_size, record
         self.predictions, self.epoch = list(program.outputs.predictions), 0
-        self._restart()
+        self.restart_clock()
 
-    def _restart(self):
-        self.scores, self.clock, self.steps = Scores(self.tasks), time.monotonic(), 0
-        self.tokens = self.fed = 0
-
-    def before_train(self, program):
-        self._restart()
-
-    def outside(self, work):
-        """`work`, a function, such that its time does not count in the speeds."""
-
-        def timed(*args):
-            started = time.monotonic()
-            result = work(*args)
-            self.clock += time.monotonic() - started
-            return result
-
-        return timed
+    def restart_clock(self):
+        super().restart_clock()
+        self.scores = Scores(self.tasks)
+        self.steps = self.tokens = self.fed = 0
 
     def before_run(self, state):
         self.rate = self.session.learning_rate(self.program)
@@ -139,7 +124,7 @@ class PretrainLogHook(RunHook):
             self._log(state)
 
     def _log(self, state):
-        seconds = max(time.monotonic() - self.clock, 1e-9)
+        seconds = self.seconds
         gathered = self.session.world.gather([self.scores.sums, np.array([self.tokens, self.fed])])
         scores = Scores(self.tasks)
         scores.sums = sum(sums for sums, _ in gathered)
@@ -157,4 +142,4 @@ class PretrainLogHook(RunHook):
         extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': tokens / seconds}
         extra |= {'real_token_share': tokens / max(fed, 1), 'stage': stage}
         self.record('train', state.gstep, batch.epoch, {**scores.values(), **extra})
-        self._restart()
+        self.restart_clock()

@@ -22,7 +22,14 @@ from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
 from propeller.log import get_logger
 from propeller.session import Session
-from propeller.train.checkpoint import OPTIMIZER, STATE, Checkpoints, read_state
+from propeller.train.checkpoint import (
+    OPTIMIZER,
+    STATE,
+    Checkpoints,
+    computation_state,
+    read_state,
+    restore_computation,
+)
 from propeller.train.hooks import CheckpointSaverHook, PeriodicEvaluationHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, evaluation_pass, train_loop
 from propeller.train.model import build_model_spec
@@ -163,7 +170,7 @@ class PreTraining:
         self.session.dropout_apart()
         if state:
             source.seek(state['data_position'])
-            self._take_state(program, state)
+            restore_computation(self.session, program, state, self.start_from)
         loop = LoopState(updates)
         self._open_records(loop.gstep)
         use_task_id = self.source.config.use_task_id
@@ -178,13 +185,6 @@ class PreTraining:
             log.info('last checkpoint: %s', newest)
         if loop.interrupted:
             sys.exit(130)
-
-    def _take_state(self, program, state):
-        states = state.get('random_states', [state['random_state']])
-        self.session.set_random_state(states[self.world.rank])
-        scale = program.update.plan.loss_scale
-        if scale and state.get('loss_scale'):
-            scale.load_state_dict(state['loss_scale'])
 
     def _hooks(self, program, validation, ready, state):
         args = self.args
@@ -205,16 +205,11 @@ class PreTraining:
         return hooks
 
     def _state(self, program, loop):
-        scale = program.update.plan.loss_scale
         return {
+            **computation_state(self.session, program),
             'global_step': loop.gstep,
-            'updates': self.session.updates_done(program),
-            'loss_scale': scale and scale.state_dict(),
             'epoch': loop.batch.batch.epoch,
             'data_position': loop.batch.position,
-            'random_state': self.session.random_state(),
-            'random_states': self.session.random_states(),
-            'seed': self.session.seed,
             'hooks': {},
         }
 

@@ -132,6 +132,39 @@ def restore_training(folder, session, program):
     return state
 
 
+def computation_state(session, program):
+    """What `training_state.json` holds of a computation besides its tensors. Called in every process of a job."""
+    scale = program.update.plan.loss_scale
+    return {
+        'updates': session.updates_done(program),
+        'loss_scale': scale and scale.state_dict(),
+        'random_state': session.random_state(),
+        'random_states': session.random_states(),
+        'seed': session.seed,
+    }
+
+
+def restore_computation(session, program, state, source):
+    """Take back what `computation_state` gave: random numbers of this process, loss scale.
+
+    Args:
+        state: dict of `training_state.json`.
+        source: its folder, for the error.
+    Raises:
+        UserError: the training was one of another number of processes.
+    """
+    states = state.get('random_states', [state['random_state']])
+    if len(states) != session.world.size:
+        raise UserError(
+            f'{source}: found a training of {len(states)} processes, expected one of {session.world.size}: '
+            f'it continues with as many.'
+        )
+    session.set_random_state(states[session.world.rank])
+    scale = program.update.plan.loss_scale
+    if scale and state.get('loss_scale'):
+        scale.load_state_dict(state['loss_scale'])
+
+
 _WEIGHTS_ONLY = 'To start a new training from its weights, give the folder as --init_pretraining_params.'
 
 

@@ -40,6 +40,33 @@ class RunHook:
         """Take back what `state_dict` gave."""
 
 
+class ClockedHook(RunHook):
+    """A hook that measures speeds over the steps since `restart_clock`."""
+
+    def restart_clock(self):
+        """Begin to measure anew."""
+        self.clock = time.monotonic()
+
+    @property
+    def seconds(self):
+        """Time since then, without that of `outside`."""
+        return max(time.monotonic() - self.clock, 1e-9)
+
+    def before_train(self, program):
+        self.restart_clock()
+
+    def outside(self, work):
+        """`work`, a function, such that its time does not count as training time."""
+
+        def timed(*args):
+            started = time.monotonic()
+            result = work(*args)
+            self.clock += time.monotonic() - started
+            return result
+
+        return timed
+
+
 class StopAtStepHook(RunHook):
     """Stop at a global step, or after a number of steps of this run; None for no limit."""
 

@@ -14,7 +14,14 @@ from propeller.graph import Feed, cuda_devices
 from propeller.log import get_logger
 from propeller.session import Session
 from propeller.storage import open_tensors
-from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training
+from propeller.train.checkpoint import (
+    Checkpoints,
+    computation_state,
+    read_state,
+    restore_computation,
+    restore_parameters,
+    restore_training,
+)
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook
 from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_loop
 from propeller.train.model import build_model_spec
@@ -223,21 +230,12 @@ class _TrainingRun:
         if folder is None:
             return None
         state = restore_training(folder, self.session, self.program)
-        states = state.get('random_states', [state['random_state']])
-        if len(states) != self.world.size:
-            raise UserError(
-                f'{folder}: found a training of {len(states)} processes, expected one of {self.world.size}: '
-                f'it continues with as many.'
-            )
         if state.get('parts', 1) != self.learner.parts:
             raise UserError(
                 f'{folder}: found a training with gradient_accumulation_steps {state.get("parts", 1)}, expected '
                 f'{self.learner.parts}: it continues with as many.'
             )
-        self.session.set_random_state(states[self.world.rank])
-        scale = self.program.update.plan.loss_scale
-        if scale and state.get('loss_scale'):
-            scale.load_state_dict(state['loss_scale'])
+        restore_computation(self.session, self.program, state, folder)
         log.info('continuing from %s', folder)
         return state
 
@@ -254,16 +252,11 @@ class _TrainingRun:
 
     def _save(self, state):
         consumed = self.position + state.step
-        scale = self.program.update.plan.loss_scale
         saved = {
+            **computation_state(self.session, self.program),
             'global_step': state.gstep,
             'data_position': consumed,
-            'random_state': self.session.random_state(),
-            'random_states': self.session.random_states(),
-            'updates': self.session.updates_done(self.program),
-            'loss_scale': scale and scale.state_dict(),
             'parts': self.learner.parts,
-            'seed': self.session.seed,
         }
         if not self.world.first:
             return None
