@@ -100,18 +100,12 @@ def label_counts(samples, masked, tasks):
     for i, task in enumerate(tasks):
         column = samples.labels[:, COLUMN[task.name]]
         if task.name == MASKED:
-            counts[:, i] = _sums(masked.selected, samples.offsets)
+            counts[:, i] = np.add.reduceat(masked.selected, samples.offsets[:-1], dtype=np.int64)
         elif task.level == 'sequence':
             counts[:, i] = column >= 0
         else:
             there = np.flatnonzero(column >= 0)
             lengths = samples.lengths[there]
             labelled = samples.token_labels[ranges(column[there], lengths)] != NO_LABEL
-            counts[there, i] = _sums(labelled, np.concatenate([[0], np.cumsum(lengths)]))
+            counts[there, i] = np.add.reduceat(labelled, np.cumsum(lengths) - lengths, dtype=np.int64)
     return counts
-
-
-def _sums(flags, offsets):
-    """Sum of each row of a ragged array of bool."""
-    before = np.concatenate([[0], np.cumsum(flags)])
-    return before[offsets[1:]] - before[offsets[:-1]]

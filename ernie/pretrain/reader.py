@@ -8,6 +8,7 @@ number of updates and rows of like length in the same one, and each knows how ma
 """
 
 import hashlib
+import itertools
 import json
 import os
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.pretrain.batches import build_arrays, label_counts
-from ernie.pretrain.masking import Masking
+from ernie.pretrain.masking import Masked, Masking
 from ernie.pretrain.negatives import make_negatives
 from ernie.pretrain.sample_set import COLUMN, SampleSet, check_limits, concatenated, read_sets
 from ernie.pretrain.samples import MASKED
@@ -27,6 +28,7 @@ log = get_logger(__name__)
 
 LEAST_BATCH = 100  # tokens
 WINDOW_UPDATES = 32  # the last update of a window is smaller than the others: most windows have this many
+MASKED_AT_ONCE = 1 << 17  # tokens: what masking needs for itself stays in the processor's cache
 MASK_WORD, MASK_CHAR = 'mask_word', 'mask_char'
 _ORDER, _MASK_TYPE, _PLAN, _MASKS, _NEGATIVES = range(1, 6)
 
@@ -212,6 +214,7 @@ class PretrainStream:
                 empty = False
                 yield from self._batches(window, skip, counted)
                 skip, counted = 0, (window.misses, window.positives)
+                del window
             if empty:
                 names = ', '.join(task.name for task in self.tasks)
                 expected = f'samples of at most {self.settings.max_seq_len} tokens with a label of {names}'
@@ -247,9 +250,9 @@ class PretrainStream:
                 if taken:
                     end = _Place(place.epoch, number, int(part.lines[-1]))
                     window = self._window(start, end, held, counted)
+                    start, held, rows, tokens, counted = end, [], 0, 0, (window.misses, window.positives)
                     yield window
-                    counted = window.misses, window.positives
-                    start, held, rows, tokens = end, [], 0, 0
+                    del window  # one is large enough in memory
         if held:
             yield self._window(start, _Place(place.epoch, len(self.files), 0), held, counted)
 
@@ -349,18 +352,18 @@ class PretrainStream:
 
     def _mask(self, window, words):
         """`Masked` for the samples of a window; words: dict number of a file -> whether whole units are masked."""
-        samples, choosable = window.samples, any(task.name == MASKED for task in self.tasks)
+        samples, chosen = window.samples, any(task.name == MASKED for task in self.tasks)
         lookup = np.zeros(len(self.files), bool)
         lookup[list(words)] = list(words.values())
-        return self.masking(
-            samples.token_ids,
-            samples.segments,
-            samples.offsets,
-            lookup[samples.files],
-            (samples.labels[:, COLUMN[MASKED]] >= 0) & choosable,
-            self.ids,
-            self._rng(_MASKS, *window.start),
-        )
+        masked_rows = (samples.labels[:, COLUMN[MASKED]] >= 0) & chosen
+        rng = self._rng(_MASKS, *window.start)
+        pieces = []
+        bounds = np.unique(np.searchsorted(samples.offsets, np.arange(0, samples.offsets[-1], MASKED_AT_ONCE)))
+        for first, last in itertools.pairwise([*bounds.tolist(), samples.count]):
+            part, rows = samples.part(first, last), slice(first, last)
+            arrays = part.token_ids, part.segments, part.offsets, lookup[part.files], masked_rows[rows]
+            pieces.append(self.masking(*arrays, self.ids, rng))
+        return Masked(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)))
 
     def _label_counts(self, counts, step):
         totals = counts[np.concatenate(step)].sum(axis=0)
