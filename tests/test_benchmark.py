@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import kill_while_saving, reading, resume_equal, rival, sst2
+from benchmark import kill_while_saving, pretrain_reader, reading, resume_equal, rival, sst2
+from ernie.pretrain.sample_set import concatenated, read_sets
+from ernie.pretrain.samples import parse_line
 from propeller.errors import UsageError, UserError
 from propeller.storage import write_safetensors
 from propeller.train.checkpoint import Checkpoints, save_checkpoint
 from propeller.train.record import MetricsFile
+from tests.ernie.pretrain_files import IDS, random_sample, write_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {'sst2', 'published'}
@@ -195,3 +198,40 @@ def test_first_questions(count):
 def test_reading_without_data(tmp_path, data, text):
     with pytest.raises(UserError, match=text):
         reading.files_of(data, 'known', tmp_path)
+
+
+def test_pretraining_reader(tmp_path):
+    """Rates are measured, and the masks have their proportions."""
+    vocab = ['[PAD]', '[CLS]', '[SEP]', '[MASK]', '[UNK]', *map(str, range(92))]
+    (tmp_path / 'vocab.txt').write_text('\n'.join(vocab), encoding='utf-8')
+    rng = np.random.default_rng(3)
+    write_samples(tmp_path / 'a.gz', [random_sample(rng) for _ in range(3000)])
+    (tmp_path / 'list').write_text('a.gz\t1.1\n')
+    flags = ['--filelist', tmp_path / 'list', '--vocab', tmp_path / 'vocab.txt', '--samples', 20, '--repeat', 1]
+    done = run('pretrain_reader', *flags)
+    assert done.returncode == 0, done.stderr
+    assert int(re.search(r'padding: ([\d,]+) tokens a second', done.stdout)[1].replace(',', '')) > 1000
+    rows = [line.split('\t') for line in done.stdout.splitlines()]
+    found = {row[0]: [float(share) for share in row[1:]] for row in rows if row[0].startswith('mask_')}
+    for shares in found.values():
+        assert shares == pytest.approx([15, 80, 10, 10], abs=2)
+        assert sum(shares[1:]) == pytest.approx(100, abs=0.02)
+    assert len(found) == 2
+    worst = max(abs(a - b) for shares in found.values() for a, b in zip(shares, [15, 80, 10, 10], strict=True))
+    assert f'largest difference: {worst:.2f} points' in done.stdout
+    done = run('pretrain_reader', *flags[:-1], 0)
+    assert (done.returncode, '--repeat must be' in done.stderr) == (2, True)
+
+
+def test_long_lines_are_the_texts_one_after_the_other(tmp_path):
+    rng = np.random.default_rng(4)
+    samples = [random_sample(rng) for _ in range(50)]
+    path = write_samples(tmp_path / 'a.gz', samples)
+    text = [i for s in samples for i, segment in zip(s.token_ids, s.segments, strict=True) if segment >= 0]
+    lines = [parse_line(line) for line in pretrain_reader.long_lines(concatenated(list(read_sets(path))), 3, IDS)]
+    assert all(len(line.token_ids) == 512 for line in lines)
+    found = [i for line in lines for i, segment in zip(line.token_ids, line.segments, strict=True) if segment >= 0]
+    assert found == (text * 10)[: 3 * 509]
+    for line in lines:
+        assert np.flatnonzero(line.segments == -1).tolist() == [0, 255, 511]
+        assert line.sentence_types.sum() == 512 - 256

@@ -37,8 +37,8 @@ def make_negatives(samples, max_seq_len, ids, rng, paths):
     after = np.roll(circle, -1)
     starts, ends = samples.offsets[:-1], samples.offsets[1:]
     ends = ends - (samples.token_ids[ends - 1] == ids.sep)
-    # Of a sample with one part only the second one is empty.
-    first, second = (starts + 1, first_sep), (np.minimum(first_sep + 1, ends), ends)
+    # Of a sample with one part the second one has length -1.
+    first, second = (starts + 1, first_sep), (first_sep + 1, ends)
     left_start, left = _fitting(first, second, circle, (max_seq_len - 3) // 2)
     right_start, right = _fitting(first, second, after, max_seq_len - 3 - left)
     fits = (left > 0) & (right > 0) & (left + right + 3 <= max_seq_len)

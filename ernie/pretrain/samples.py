@@ -225,7 +225,7 @@ def _labels(i, row, length):
             label = _number(text, MOST_LABEL)
         else:
             label = _numbers(text, length)
-            if text.count(_BLANK) + 1 != length or label.min() < NO_LABEL or label.max() > MOST_LABEL:
+            if label.min() < NO_LABEL or label.max() > MOST_LABEL:
                 raise Unusual
         labels.append((i, task.name, label))
     if len({name for _, name, _ in labels}) < len(labels):
@@ -242,8 +242,8 @@ def _number(text, last):
 def _numbers(text, count):
     """[count] int64 from numbers with one blank between them. Raises: Unusual.
 
-    `np.fromstring` skips any white space and reads `1-2` as two numbers, so what it never complains about is looked
-    for first. A number beyond int64 becomes the largest one.
+    `np.fromstring` skips any white space, reads `1-2` as two numbers and `-` as one, so what it never complains about
+    is looked for first. A number beyond int64 becomes the largest one.
     """
     # Sentence types and segments have one digit each but for the few -1.
     if len(text) == 2 * count - 1:

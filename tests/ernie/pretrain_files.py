@@ -1,15 +1,21 @@
-"""Small files of samples for tests."""
+"""Small files of samples for tests, and streams of them."""
 
 import gzip
+import itertools
 
 import numpy as np
 
+from ernie.pretrain.file_list import ListedFile
 from ernie.pretrain.masking import VocabularyIds
+from ernie.pretrain.reader import PretrainStream, ReaderSettings
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.samples import Sample, format_line
+from ernie.pretrain.tasks import make_tasks
 
 IDS = VocabularyIds(pad=0, cls=1, sep=2, mask=3, size=97)
 LIMITS = Limits(tokens=97, sentence_types=4, positions=60, tasks=9)
+TASKS = ['knowledge_masking', 'capitalization', 'sentence_distance', 'next_sentence']
+SMALL = ReaderSettings(batch_size=150, max_seq_len=40, seed=7, buffer_size=30, length_window=3)
 
 
 def random_sample(rng, longest=40, **labels):
@@ -36,3 +42,43 @@ def write_lines(path, lines):
     with gzip.open(path, 'wt', encoding='utf-8', newline='') as f:
         f.writelines(line + '\n' for line in lines)
     return str(path)
+
+
+def mixed_sample(rng, i):
+    """Of ERNIE 1.0, or with labels of other tasks, with a capital label for some tokens."""
+    sample = random_sample(rng)
+    length = len(sample.token_ids)
+    if i % 3 == 1:
+        labels = {'capitalization': rng.integers(-1, 2, length), 'sentence_distance': int(rng.integers(3))}
+        return sample._replace(labels=labels, task_id=4)
+    if i % 3 == 2:
+        labels = {'capitalization': rng.integers(-1, 2, length), 'knowledge_masking': None}
+        return sample._replace(labels=labels, task_id=1)
+    return sample
+
+
+def write_files(folder, counts, seed=1, probabilities=(1.1, 0.5, 0.0)):
+    """Files of so many samples: (list of `ListedFile`, list of lists of `Sample`)."""
+    rng = np.random.default_rng(seed)
+    samples = [[mixed_sample(rng, i) for i in range(count)] for count in counts]
+    names = [write_samples(folder / f'{i}.gz', each) for i, each in enumerate(samples)]
+    return [ListedFile(name, p) for name, p in zip(names, itertools.cycle(probabilities), strict=False)], samples
+
+
+def stream(files, tasks=TASKS, settings=SMALL, masking=None, **others):
+    return PretrainStream(files, make_tasks(tasks), IDS, LIMITS, settings, masking, **others)
+
+
+def flat(value):
+    """All arrays and numbers in a batch, to be compared."""
+    if isinstance(value, dict):
+        return [x for key in sorted(value) for x in (key, *flat(value[key]))]
+    if isinstance(value, (list, tuple)):
+        return [x for each in value for x in flat(each)]
+    return [(value.dtype.str, value.shape, value.tobytes())] if isinstance(value, np.ndarray) else [value]
+
+
+def rows_of(batches, counted_only=True):
+    """[(file, line)] of all samples in the order of the batches."""
+    parts = [part for batch in batches for part in batch.parts if part.counted or not counted_only]
+    return [tuple(row) for part in parts for row in part.rows.tolist()]

@@ -27,7 +27,7 @@ class Recorder:
         return self.whole[-1]
 
 
-def mask_2019(ids, segments, by_word, p, random_ids):
+def mask_2019(ids, segments, by_word, p, random_ids, rate):
     """The rule of 2019, token by token, for one row: (what the model sees, places to be predicted)."""
     seen, places = list(ids), []
 
@@ -46,8 +46,8 @@ def mask_2019(ids, segments, by_word, p, random_ids):
         end = place + 1
         while by_word and end < len(ids) and segments[end] == 1 and ids[end] not in (IDS.pad, IDS.cls, IDS.sep):
             end += 1
-        if p[place] <= 0.15:
-            act(place, p[place] / 0.15)
+        if p[place] <= rate:
+            act(place, p[place] / rate)
             for other in range(place + 1, end):
                 act(other, p[other])
         place = end
@@ -66,11 +66,11 @@ def padded_batches(draw):
 
 
 @settings(max_examples=400, deadline=None)
-@given(padded_batches(), st.integers(0, 1000))
-def test_the_defaults_are_the_rule_of_2019(batch, seed):
+@given(padded_batches(), st.integers(0, 1000), st.sampled_from([0.15, 0.6]))
+def test_the_rule_of_2019(batch, seed, rate):
     ids, segments, by_word, wanted = batch
-    recorder = Recorder(seed)
-    seen, labels, positions = mask_batch(Masking(), ids, segments, by_word, wanted, IDS, recorder)
+    recorder, masking = Recorder(seed), Masking() if rate == 0.15 else Masking(rate)
+    seen, labels, positions = mask_batch(masking, ids, segments, by_word, wanted, IDS, recorder)
     p = recorder.uniform[0].reshape(ids.shape)
     random_ids = iter(recorder.whole[0].tolist())
     expected, places = [], []
@@ -78,7 +78,7 @@ def test_the_defaults_are_the_rule_of_2019(batch, seed):
         if not wanted[row]:
             expected.append(ids[row].tolist())
             continue
-        row_seen, row_places = mask_2019(ids[row].tolist(), segments[row], by_word[row], p[row], random_ids)
+        row_seen, row_places = mask_2019(ids[row].tolist(), segments[row], by_word[row], p[row], random_ids, rate)
         expected.append(row_seen)
         places += [row * ids.shape[1] + place for place in row_places]
     assert seen.tolist() == expected
@@ -120,6 +120,7 @@ def shares(masking, by_word, seed=5, rows=6000):
         Masking(max_ngram=4),
         Masking(max_ngram=3, whole_unit=True),
         Masking(masking_rate=0.4, mask=0.5, random=0.3, keep=0.2),
+        Masking(mask=0.3, random=0.1, keep=0.6),
         Masking(masking_rate=1.0, mask=0.0, random=1.0, keep=0.0),
     ],
 )
@@ -173,9 +174,13 @@ def test_units_are_selected_as_a_whole(whole_unit):
 
 @pytest.mark.parametrize('by_word', [False, True])
 @pytest.mark.parametrize('most', [2, 5])
-def test_spans_are_those_of_the_formula(by_word, most):
+@pytest.mark.parametrize('special', [True, False])
+def test_spans_are_those_of_the_formula(by_word, most, special):
     """The selected places are those of spans that are cut and chosen one after the other from the same draws."""
     ids, segments = large_batch(300)
+    if not special:  # a row follows the other without anything between them
+        ids, segments = ids[segments >= 0][:4000].reshape(-1, 8), segments[segments >= 0][:4000].reshape(-1, 8)
+        segments[:, 0] = 0
     flags = np.full(len(ids), by_word)
     recorder = Recorder(4)
     _, _, positions = mask_batch(Masking(max_ngram=most), ids, segments, flags, flags | True, IDS, recorder)

@@ -1,60 +1,16 @@
-import itertools
-import json
+import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ernie.pretrain.file_list import ListedFile
-from ernie.pretrain.masking import Masking
+from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.reader import PretrainStream, ReaderSettings
-from ernie.pretrain.samples import Sample
+from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.tasks import make_tasks
-from propeller.errors import UsageError, UserError
-from tests.ernie.pretrain_files import IDS, LIMITS, random_sample, write_samples
-
-TASKS = ['knowledge_masking', 'capitalization', 'sentence_distance', 'next_sentence']
-SMALL = ReaderSettings(batch_size=150, max_seq_len=40, seed=7, buffer_size=30, length_window=3)
-
-
-def mixed_sample(rng, i):
-    """Of ERNIE 1.0, or with labels of other tasks, with a capital label for some tokens."""
-    sample = random_sample(rng)
-    length = len(sample.token_ids)
-    if i % 3 == 1:
-        labels = {'capitalization': rng.integers(-1, 2, length), 'sentence_distance': int(rng.integers(3))}
-        return sample._replace(labels=labels, task_id=4)
-    if i % 3 == 2:
-        labels = {'capitalization': rng.integers(-1, 2, length), 'knowledge_masking': None}
-        return sample._replace(labels=labels, task_id=1)
-    return sample
-
-
-def write_files(folder, counts, seed=1, probabilities=(1.1, 0.5, 0.0)):
-    """Files of so many samples: (list of `ListedFile`, list of lists of `Sample`)."""
-    rng = np.random.default_rng(seed)
-    samples = [[mixed_sample(rng, i) for i in range(count)] for count in counts]
-    names = [write_samples(folder / f'{i}.gz', each) for i, each in enumerate(samples)]
-    return [ListedFile(name, p) for name, p in zip(names, itertools.cycle(probabilities), strict=False)], samples
-
-
-def stream(files, tasks=TASKS, settings=SMALL, masking=None, **others):
-    return PretrainStream(files, make_tasks(tasks), IDS, LIMITS, settings, masking, **others)
-
-
-def flat(value):
-    """All arrays and numbers in a batch, to be compared."""
-    if isinstance(value, dict):
-        return [x for key in sorted(value) for x in (key, *flat(value[key]))]
-    if isinstance(value, (list, tuple)):
-        return [x for each in value for x in flat(each)]
-    return [(value.dtype.str, value.shape, value.tobytes())] if isinstance(value, np.ndarray) else [value]
-
-
-def rows_of(batches, counted_only=True):
-    """[(file, line)] of all samples in the order of the batches."""
-    parts = [part for batch in batches for part in batch.parts if part.counted or not counted_only]
-    return [tuple(row) for part in parts for row in part.rows.tolist()]
-
+from propeller.errors import UserError
+from tests.ernie.pretrain_files import IDS, SMALL, TASKS, random_sample, rows_of, stream, write_files, write_samples
 
 # -------------------------------------------------------------------------------------------------- what is in a batch
 
@@ -123,6 +79,19 @@ def test_inputs_are_those_of_the_graph(tmp_path):
         assert len(arrays.inputs(tasks, use_task_id=False)) == len(inputs) - 1
 
 
+@pytest.mark.parametrize('use_task_id', [True, False])
+def test_inputs_fit_the_feeds_of_the_graph(tmp_path, use_task_id):
+    from ernie.pretrain.model import feeds
+
+    files, _ = write_files(tmp_path, [30])
+    tasks = make_tasks(TASKS)
+    *expected, _ = feeds(SimpleNamespace(use_task_id=use_task_id), tasks)  # the last one are the scales
+    for batch in stream(files):
+        inputs = batch.parts[0].arrays.inputs(tasks, use_task_id)
+        assert [array.dtype.name for array in inputs] == [feed.dtype for feed in expected]
+        assert [array.ndim for array in inputs] == [len(feed.shape) for feed in expected]
+
+
 def test_only_chosen_tasks_are_read(tmp_path, logged):
     files, samples = write_files(tmp_path, [30])
     batches = list(stream(files, ['next_sentence']))
@@ -188,7 +157,7 @@ def test_mask_types_of_files(tmp_path):
 
 
 def test_the_log_line_tells_file_and_mask_type(tmp_path):
-    files, _ = write_files(tmp_path, [60, 60, 60], probabilities=(1.1, 0.0))
+    files, _ = write_files(tmp_path, [400, 400, 400], probabilities=(1.1, 0.0))
     settings = SMALL._replace(buffer_size=1, batch_size=100)
     batches = list(stream(files, settings=settings, epochs=2))
     order = []
@@ -202,234 +171,26 @@ def test_the_log_line_tells_file_and_mask_type(tmp_path):
         seen = {progress: file for e, progress, file in order if e == epoch}
         assert sorted(seen) == [(1, 3), (2, 3), (3, 3)]
         assert sorted(seen.values()) == [0, 1, 2]
+        assert list(seen) == [(1, 3), (2, 3), (3, 3)]
 
 
-# -------------------------------------------------------------------------------------------------------------- order
+# ------------------------------------------------------------------------------------------------------ official files
 
 
-def test_without_shuffling_samples_come_as_they_stand(tmp_path):
-    files, samples = write_files(tmp_path, [33, 5, 20])
-    settings = SMALL._replace(generate_neg_sample=True).in_order()
-    first, second = (list(stream(files, settings=settings)) for _ in range(2))
-    assert rows_of(first) == [(f, n + 1) for f in range(3) for n in range(len(samples[f]))]
-    assert flat(first) == flat(second)
-
-
-def test_orders_and_masks_differ_between_epochs_and_seeds(tmp_path):
-    files, _ = write_files(tmp_path, [50, 50, 50, 50])
-    by_epoch = [[batch for batch in stream(files, epochs=3) if batch.epoch == epoch] for epoch in (1, 2, 3)] + [
-        list(stream(files, settings=SMALL._replace(seed=8)))
-    ]
-    orders = [rows_of(batches) for batches in by_epoch]
-    assert all(sorted(order) == sorted(orders[0]) for order in orders)
-    assert all(a != b for a, b in itertools.combinations(orders, 2))
-    files_first = {order[0][0] for order in orders}
-    assert len(files_first) > 1
-    masks = [{(f, n): masked_of(batches)[f, n] for f, n in orders[0]} for batches in by_epoch]
-    for a, b in itertools.combinations(masks, 2):
-        assert sum(a[row] == b[row] for row in a) < len(a) * 0.5
-
-
-def masked_of(batches):
-    """dict (file, line) -> columns that were selected."""
-    masks = {}
-    for batch in batches:
-        for part in batch.parts:
-            width = part.arrays.token_ids.shape[1]
-            places = part.arrays.labels['knowledge_masking'][1]
-            for row, key in enumerate(map(tuple, part.rows.tolist())):
-                masks[key] = tuple((places[places // width == row] % width).tolist())
-    return masks
-
-
-def test_windows_bound_what_is_mixed(tmp_path):
-    """No sample comes before the window that it is in: the first updates are made of the first samples."""
-    files, _ = write_files(tmp_path, [600])
-    settings = SMALL._replace(batch_size=100, buffer_size=100)
-    lines = [line for _, line in rows_of(stream(files, settings=settings))]
-    tokens = 32 * 100  # updates of a window
-    lengths = {}
-    for batch in stream(files, settings=settings):
-        for row, (_, line) in enumerate(batch.parts[0].rows):
-            lengths[int(line)] = int(batch.parts[0].arrays.input_mask[row].sum())
-    ends, rows, total = [], 0, 0
-    for line in range(1, 601):
-        rows, total = rows + 1, total + lengths[line]
-        if rows >= 100 and total >= tokens:
-            ends.append(line)
-            rows = total = 0
-    assert len(ends) >= 3
-    for start, end in itertools.pairwise([0, *ends, 600]):
-        assert sorted(lines[start:end]) == list(range(start + 1, end + 1))
-        assert end - start < 10 or lines[start:end] != sorted(lines[start:end])
-
-
-# ------------------------------------------------------------------------------------------------- several processes
-
-
-@pytest.mark.parametrize('files_count', [1, 2, 3, 4, 5])
-@pytest.mark.parametrize(('processes', 'accumulation'), [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2)])
-def test_processes_share_everything_once(tmp_path, files_count, processes, accumulation):
-    files, samples = write_files(tmp_path, [37, 4, 51, 1, 20][:files_count])
-    shares = [
-        list(stream(files, epochs=2, replica_id=i, num_replicas=processes, accumulation=accumulation))
-        for i in range(processes)
-    ]
-    expected = [(f, n + 1) for f in range(files_count) for n in range(len(samples[f]))]
-    for epoch in (1, 2):
-        batches = [[batch for batch in share if batch.epoch == epoch] for share in shares]
-        assert len(set(map(len, batches))) == 1
-        assert sorted(row for share in batches for row in rows_of(share)) == expected
-    for together in zip(*shares, strict=True):
-        assert all(len(batch.parts) == accumulation for batch in together)
-        assert len({json.dumps([batch.position, batch.label_counts, batch.step_rows]) for batch in together}) == 1
-        counted = [part for batch in together for part in batch.parts if part.counted]
-        assert together[0].counted_parts == len(counted)
-        assert together[0].step_rows == sum(len(part.rows) for part in counted)
-        for name in ('knowledge_masking', 'capitalization'):
-            found = sum(len(part.arrays.labels[name][0]) for part in counted)
-            assert found == together[0].label_counts[name]
-        assert all(part.arrays.token_ids.size <= SMALL.batch_size for part in counted)
-
-
-def test_an_update_does_not_depend_on_who_makes_it(tmp_path):
-    """One process in two parts, and two processes: the same parts with the same masks."""
-    files, _ = write_files(tmp_path, [60, 41])
-    alone = list(stream(files, accumulation=2))
-    pair = [list(stream(files, replica_id=i, num_replicas=2)) for i in range(2)]
-    for one, first, second in zip(alone, *pair, strict=True):
-        assert flat(one.parts) == flat(first.parts) + flat(second.parts)
-
-
-# ------------------------------------------------------------------------------------------------------------- resume
-
-
-@pytest.mark.parametrize(
-    'options',
-    [
-        {},
-        {'accumulation': 2, 'num_replicas': 3, 'replica_id': 1},
-        {'settings': SMALL._replace(shuffle=False)},
-        {'settings': SMALL._replace(buffer_size=1, batch_size=100), 'masking': Masking(max_ngram=3, at_least_one=True)},
-    ],
-)
-def test_the_stream_goes_on_from_every_batch(tmp_path, options):
-    files, _ = write_files(tmp_path, [90, 7, 65])
-    batches = list(stream(files, epochs=2, **options))
-    assert len(batches) >= 10
-    whole = [flat(batch) for batch in batches]
-    resumed = stream(files, epochs=2, **options)
-    for i in range(len(batches)):
-        position = json.loads(json.dumps(batches[i].position))
-        resumed.seek(position)
-        assert resumed.position == position
-        following = list(itertools.islice(resumed, 2)) if i % 5 else list(resumed)
-        assert [flat(batch) for batch in following] == whole[i + 1 : i + 1 + len(following)]
-        assert len(following) == min(2 if i % 5 else len(batches), len(batches) - i - 1)
-
-
-def test_iterating_does_not_move_the_stream(tmp_path):
-    files, _ = write_files(tmp_path, [30])
-    one = stream(files)
-    first, second = (flat(list(one)) for _ in range(2))
-    assert first == second
-    start = one.position
-    one.seek(next(iter(one)).position)
-    one.seek(start)
-    assert flat(list(one)) == first
-
-
-def test_a_stream_without_end_passes_epochs(tmp_path):
-    files, _ = write_files(tmp_path, [20])
-    batches = list(itertools.islice(stream(files, epochs=None), 40))
-    assert [batch.epoch for batch in batches] == sorted(batch.epoch for batch in batches)
-    assert batches[-1].epoch > 3
-
-
-def test_positions_of_other_files_or_settings(tmp_path):
-    files, _ = write_files(tmp_path, [30, 20])
-    position = next(iter(stream(files))).position
-    others = [
-        ('files', stream(files[:1])),
-        ('files', stream([files[0]._replace(word_probability=0.3), files[1]])),
-        ('tasks', stream(files, TASKS[:2])),
-        ('parts', stream(files, num_replicas=2)),
-        ('seed', stream(files, settings=SMALL._replace(seed=3))),
-        ('masking.mask', stream(files, masking=Masking(mask=0.9, keep=0.0))),
-    ]
-    for name, other in others:
-        with pytest.raises(UserError, match=f'made with {name} '):
-            other.seek(position)
-    for change in ({'line': -1}, {'file': 3}, {'step': 'x'}, {'epoch': None}):
-        with pytest.raises(UserError, match='expected the numbers of a place'):
-            stream(files).seek({**position, **change})
-    moved = tmp_path / 'moved'
-    moved.mkdir()
-    again, _ = write_files(moved, [30, 20])
-    stream(again).seek(position)
-
-
-# ---------------------------------------------------------------------------------------------------------- negatives
-
-
-def positive_files(folder, counts):
-    """Positive samples, the last of each file of one part that is too long for a left one."""
-    rng = np.random.default_rng(5)
-    labels = {'knowledge_masking': None, 'next_sentence': 1}
-    files = []
-    for i, count in enumerate(counts):
-        samples = [random_sample(rng, **labels) for _ in range(count)]
-        ids = np.array([IDS.cls, *[9] * 25, IDS.sep])
-        segments = np.array([-1, *[0] * 25, -1])
-        samples[-1] = Sample(ids, np.zeros(27, int), np.arange(27), segments, 0, labels)
-        files.append(ListedFile(write_samples(folder / f'{i}.gz', samples), 1.1))
-    return files
-
-
-def test_negatives_are_mixed_with_positives(tmp_path, logged):
-    files = positive_files(tmp_path, [41, 30])
-    settings = SMALL._replace(generate_neg_sample=True, max_seq_len=30)
-    tasks = ['knowledge_masking', 'next_sentence']
-    batches = list(stream(files, tasks, settings, epochs=2))
-    labels = np.concatenate([b.parts[0].arrays.labels['next_sentence'] for b in batches if b.epoch == 1])
-    positive, negative = (labels == 1).sum(), (labels == 0).sum()
-    assert positive - 4 <= negative <= positive - 2
-    assert abs(np.mean(np.flatnonzero(labels == 0)) / len(labels) - 0.5) < 0.15
-    misses = positive - negative
-    lines = [m for m in logged if 'miss_num' in m]
-    assert lines[0] == f'miss_num:{misses}\tideal_total_sample_num:{2 * positive}\tmiss_rate:{misses / positive / 2:f}'
-    assert len(lines) == 2
-    resumed = stream(files, tasks, settings, epochs=2)
-    for i in range(0, len(batches), 3):
-        resumed.seek(batches[i].position)
-        assert flat(list(resumed)) == flat(batches[i + 1 :])
-    assert all(m in lines for m in logged if 'miss_num' in m)
-
-
-# ------------------------------------------------------------------------------------------------------------- errors
-
-
-@pytest.mark.parametrize(
-    ('change', 'text'),
-    [
-        ({'batch_size': 99}, 'batch_size 99, expected 100 or more: it counts tokens'),
-        ({'max_seq_len': 2}, 'max_seq_len 2'),
-        ({'max_seq_len': 61}, 'max_seq_len 61, expected at most 60, the positions of the model'),
-        ({'seed': -1}, 'seed -1'),
-        ({'buffer_size': 0}, 'buffer_size 0'),
-    ],
-)
-def test_settings_that_cannot_be(tmp_path, change, text):
-    files, _ = write_files(tmp_path, [2])
-    with pytest.raises(UsageError, match=text):
-        stream(files, settings=SMALL._replace(**change))
-
-
-def test_a_bad_sample_ends_the_stream_with_its_line(tmp_path):
-    files, samples = write_files(tmp_path, [30, 20])
-    samples[1][13].token_ids[3] = 97
-    write_samples(files[1].path, samples[1])
-    with pytest.raises(UserError, match=r'1\.gz:14: found the token id 97, expected one below 97'):
-        list(stream(files))
-    with pytest.raises(UserError, match=r'9\.gz: found a file that cannot be read'):
-        stream([files[0]._replace(path=str(tmp_path / '9.gz'))])
+@pytest.mark.skipif('ERNIE_TEST_DATA' not in os.environ, reason='ERNIE_TEST_DATA is not set')
+@pytest.mark.parametrize(('name', 'labels', 'longest'), [('train', (6221, 3779), 131), ('valid', (3709, 2291), 130)])
+def test_official_demo_files(name, labels, longest):
+    """All lines are read, once; a token batch of 8192 is hardly padded."""
+    path = os.path.join(os.environ['ERNIE_TEST_DATA'], 'ernie_official', f'demo_{name}_set.gz')
+    ids, limits = VocabularyIds(0, 1, 2, 3, 18000), Limits(18000, 2, 513)
+    tasks = make_tasks(['knowledge_masking', 'next_sentence'])
+    batches = list(PretrainStream([ListedFile(path, 1.1)], tasks, ids, limits, ReaderSettings(8192)))
+    assert sorted(line for _, line in rows_of(batches)) == list(range(1, sum(labels) + 1))
+    counts = np.bincount(np.concatenate([batch.parts[0].arrays.labels['next_sentence'] for batch in batches]))
+    assert tuple(counts) == labels
+    assert max(batch.parts[0].arrays.token_ids.shape[1] for batch in batches) == longest
+    assert sum(batch.real_tokens for batch in batches) > 0.95 * sum(batch.fed_tokens for batch in batches)
+    assert all(batch.fed_tokens <= 8192 for batch in batches)
+    selected = sum(batch.label_counts['knowledge_masking'] for batch in batches)
+    special = sum((batch.parts[0].arrays.token_ids == 2).sum() for batch in batches)
+    assert selected / (sum(batch.real_tokens for batch in batches) - 1.5 * special) == pytest.approx(0.15, abs=0.005)

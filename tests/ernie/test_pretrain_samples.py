@@ -90,6 +90,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.filterwarnings('error')
 @settings(max_examples=500, deadline=None)
 @given(
     st.lists(PIECES, max_size=12).map(''.join)
@@ -114,6 +115,7 @@ def test_many_lines_are_read_as_one_is(line):
         same(sample_of(columns, 2), parse_line(NEW))
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize(
     ('line', 'text'),
     [
@@ -139,6 +141,10 @@ def test_many_lines_are_read_as_one_is(line):
         ('1 2;0 0;0 1;0 0;0;knowledge_masking=1', 'values in knowledge_masking'),
         ('1 2;0 0;0 1;0 0;0;capitalization=1', '1 numbers in capitalization, expected 2 as in token_ids'),
         ('1 2;0 0;0 1;0 0;0;capitalization=1 -2', "'-2' in capitalization"),
+        ('1 2;0 0;0 1;0 0;0;capitalization=1x1', "'1x1' in capitalization"),
+        ('1 2;0 0;0 1;0 0;0;capitalization=1 -', "'-' in capitalization"),
+        ('1 2;0 0;0 1;0 0;0;capitalization=- 1 1', "'-' in capitalization"),
+        ('1 2;0 0;0 1;0 -;1', "'-' in seg_labels"),
         ('1 2;0 0;0 1;0 0;0;ir_relevance=1 2', "'1 2' in ir_relevance"),
     ],
 )
