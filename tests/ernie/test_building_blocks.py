@@ -28,7 +28,9 @@ def test_every_item_is_in_one_block_and_in_order(sizes, characters, share):
     found = cut(sizes, characters=characters, valid_share=share, seed=3)
     for split in ('train', 'valid'):
         numbers = [number for block in found if block.split == split for number, _ in block.items]
-        expected = [i for i in range(len(sizes)) if is_held_out('documents', i, Cuts(0, 0, share, 3)) == (split == 'valid')]
+        expected = [
+            i for i in range(len(sizes)) if is_held_out('documents', i, Cuts(0, 0, share, 3)) == (split == 'valid')
+        ]
         assert numbers == expected
     shards = [block.shard for block in found]
     assert shards == sorted(shards)

@@ -34,7 +34,7 @@ def test_json_lines(tmp_path):
     path.write_bytes(gzip.compress(('\n\n'.join(map(json.dumps, rows)) + '\n').encode()))
     skipped = Counter()
     found = list(read_documents([str(path)], Form('body', 'id'), skipped))
-    assert found == [('7', ['a', 'b', 'c']), ('None', ['二'])]
+    assert found == [('7', ['a', 'b', 'c'], 0), ('None', ['二'], 1)]
     assert skipped == {'empty documents': 1}
 
 
@@ -63,6 +63,16 @@ def test_long_documents_go_on_as_another(tmp_path, monkeypatch):
         assert [line for document in found for line in document] == lines
         assert len(found) > 1
         assert all(sum(map(len, d)) <= 10 or len(d) == 1 for d in found)
+
+
+def test_parts_of_a_long_document_have_its_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, 'MOST_DOCUMENT_CHARACTERS', 10)
+    lines = ['a', '', 'x', '一二三四五六七八九十', 'y', 'z一二三四五六七八', 'w', '', 'b']
+    (tmp_path / 'a').write_text('\n'.join(lines), encoding='utf-8')
+    parts = list(read_documents([str(tmp_path / 'a')]))
+    assert [part.number for part in parts if part.paragraphs[0] in 'ab'] == [0, 2]
+    assert {part.name for part in parts if part.number == 1} == {f'{tmp_path / "a"}:3'}
+    assert len([part for part in parts if part.number == 1]) > 2
 
 
 def test_folders_are_read_in_order_of_names(tmp_path):

@@ -14,7 +14,7 @@ from ernie.pretrain.tasks import TASKS
 
 FIRST_SAMPLES = 5
 LENGTH_STEP = 32
-_GZIP_LEVEL = 6
+_GZIP_LEVEL = 4  # a quarter of the time of level 6, 7 % larger
 
 
 class BlockBuilder:

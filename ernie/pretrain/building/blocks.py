@@ -47,7 +47,7 @@ def count_items(items, size_of):
     return count, characters
 
 
-def cut_blocks(kind, items, size_of, cuts, first_shard=0, totals=(0, 0), done=()):
+def cut_blocks(kind, items, size_of, cuts, first_shard=0, totals=(0, 0), done=(), key_of=None):
     """Iterates over the blocks of one kind of input, shard by shard.
 
     A block is closed at `BLOCK_CHARACTERS`; what is left at the end of a shard joins the block before it unless it is
@@ -61,6 +61,7 @@ def cut_blocks(kind, items, size_of, cuts, first_shard=0, totals=(0, 0), done=()
         first_shard: number of the first shard.
         totals: (items, characters) of all, for `cuts.shards`.
         done: numbers of shards whose blocks are left out.
+        key_of: item -> what decides whether it is held out, so that items of one key stay together; None: its number.
 
     Yields:
         `Block`.
@@ -76,18 +77,18 @@ def cut_blocks(kind, items, size_of, cuts, first_shard=0, totals=(0, 0), done=()
             continue
         splits = {split: _Blocks(shard, split, kind) for split in SPLITS}
         for index, item in members:
-            split = SPLITS[is_held_out(kind, index, cuts)]
+            split = SPLITS[is_held_out(kind, key_of(item) if key_of else index, cuts)]
             yield from splits[split].add(item, size_of(item))
         for blocks in splits.values():
             yield from blocks.rest()
     return shard + 1
 
 
-def is_held_out(kind, index, cuts):
-    """Whether the item of this number belongs to `valid`: by hash, so that it does not depend on the other items."""
+def is_held_out(kind, key, cuts):
+    """Whether the items of this key belong to `valid`: by hash, so that it does not depend on the other items."""
     if not cuts.valid_share:
         return False
-    digest = hashlib.blake2b(f'{cuts.seed}/{kind}/{index}'.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f'{cuts.seed}/{kind}/{key}'.encode(), digest_size=8).digest()
     return int.from_bytes(digest, 'big') < cuts.valid_share * 2**64
 
 

@@ -71,7 +71,12 @@ def _input_flags(parser):
     add('dialogue_input', str, d.dialogue_input, 'A dialogue a line, TAB between turns.', nargs='+')
     add('ir_input', str, d.ir_input, 'TSV or CSV with the columns query, title, label (0, 1, 2).', nargs='+')
     add('text_field', str, d.text_field, 'Field of a JSON line that holds the text.')
-    add('id_field', str, d.id_field, 'Field of a JSON line that names the document.')
+    add(
+        'id_field',
+        str,
+        d.id_field,
+        'Field of a JSON line that names the document; one name is never both trained on and held out.',
+    )
     choices = {'choices': BOUNDARIES}
     add('new_document', str, d.new_document, 'What starts a document: blank lines, or headings too.', **choices)
     add('half_width', bool, d.half_width, 'Make full-width letters and digits those of ASCII.')
@@ -149,6 +154,9 @@ def check(settings):
     for kind, (flag, paths) in inputs.items():
         if paths and not tasks[kind]:
             raise UsageError(f'--{flag} is of no use to --tasks {",".join(s.tasks)}.')
+    for path in (*s.input, *s.dialogue_input):
+        if os.path.realpath(s.output).startswith(os.path.realpath(path) + os.sep):
+            raise UsageError(f'--output {s.output} lies inside the input {path}: its shards would become input.')
     if 'capitalization' in s.tasks and not s.do_lower_case:
         raise UsageError('--tasks capitalization needs --do_lower_case true: the input must not show the capitals.')
     if s.markers and not os.path.isfile(s.markers):

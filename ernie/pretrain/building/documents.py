@@ -25,10 +25,14 @@ _MOST_TITLE_WORDS = 40
 
 
 class Document(NamedTuple):
-    """A document: where it came from (`file:line`, or its id) and its paragraphs, none of them blank."""
+    """A document: its place (`file:line`) or id, its paragraphs, none of them blank, and its number in the stream.
+
+    Parts of a document that was cut because of its length have the same name and number.
+    """
 
     name: str
     paragraphs: list
+    number: int = 0
 
 
 class Form(NamedTuple):
@@ -92,12 +96,15 @@ def read_documents(paths, form=None, skipped=None):
     """
     form = form or Form()
     skipped = {} if skipped is None else skipped
+    number, last_name = -1, None
     for path in paths:
         read = _json_documents if path.lower().removesuffix('.gz').endswith(_JSON_SUFFIXES) else _text_documents
         found = False
         for document in read(path, form, skipped):
             found = True
-            yield from _bounded(document, skipped)
+            number += document.name != last_name
+            last_name = document.name
+            yield from _bounded(document._replace(number=number), skipped)
         if not found:
             raise bad_input(path, 'no text', 'paragraphs of text, a blank line between documents')
 
@@ -107,11 +114,11 @@ def _bounded(document, skipped):
     for paragraph in document.paragraphs:
         if paragraphs and characters + len(paragraph) > MOST_DOCUMENT_CHARACTERS:
             _count(skipped, 'documents cut in two because of their length')
-            yield Document(document.name, paragraphs)
+            yield document._replace(paragraphs=paragraphs)
             paragraphs, characters = [], 0
         paragraphs.append(paragraph)
         characters += len(paragraph)
-    yield Document(document.name, paragraphs)
+    yield document._replace(paragraphs=paragraphs)
 
 
 def _count(skipped, reason):
@@ -119,21 +126,22 @@ def _count(skipped, reason):
 
 
 def _text_documents(path, form, skipped):
-    paragraphs, first, characters, after_text = [], 0, 0, False
+    paragraphs, first, characters, after_text, cut = [], 0, 0, False, False
     for number, line in lines_of(path):
         line = line.strip()
         titled = form.boundary == 'title' and line and _is_title(line)
         if paragraphs and (not line or (titled and after_text)):
             yield Document(f'{path}:{first}', paragraphs)
-            paragraphs, characters = [], 0
+            paragraphs, characters, cut = [], 0, False
         elif characters > MOST_DOCUMENT_CHARACTERS:
             _count(skipped, 'documents cut in two because of their length')
             yield Document(f'{path}:{first}', paragraphs)
-            paragraphs, characters = [], 0
+            paragraphs, characters, cut = [], 0, True
         if line:
-            first = first if paragraphs else number
+            first = first if paragraphs or cut else number
             paragraphs.append(line)
             characters += len(line)
+        cut = cut and bool(line)
         after_text = bool(line) and not titled
     if paragraphs:
         yield Document(f'{path}:{first}', paragraphs)

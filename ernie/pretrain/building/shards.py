@@ -28,7 +28,8 @@ class ShardFolder:
         overwrite: whether shards that other settings made may be deleted.
 
     Attributes:
-        done: dict number -> {'files': {split: name}, 'counts': {split: {...}}, 'first': [...]}.
+        done: dict number -> {'files': {split: name}, 'counts': {split: {...}}, 'first': [...]}; the first
+            samples are those of one shard only.
 
     Raises:
         UserError: the folder cannot be made or used, another builder is at work in it, or its shards were made with
@@ -123,7 +124,7 @@ class ShardFolder:
         counts = shard['counts'].setdefault(result.split, {})
         for key, value in result.counts.items():
             counts[key] = counts.get(key, 0) + value
-        if result.split == 'train':
+        if result.split == 'train' and not any(other['first'] for other in self.done.values()):
             shard['first'] = shard['first'] or result.first
         if not result.data:
             return
@@ -152,7 +153,10 @@ class ShardFolder:
         lists = {}
         for split in ('train', 'valid'):
             names = [shard['files'][split] for _, shard in sorted(self.done.items()) if split in shard['files']]
-            if names:
+            if not names:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.join(f'{split}_filelist'))
+            else:
                 self.write_text(f'{split}_filelist', ''.join(f'{name}\t{probability}\n' for name in names))
                 lists[split] = self.join(f'{split}_filelist')
         return lists
