@@ -283,6 +283,19 @@ def test_a_kill_at_any_moment_loses_unfinished_shards_only(tmp_path):
     assert not [name for name in os.listdir(out) if name.startswith('.tmp')]
 
 
+def test_a_manifest_that_is_none(corpus, tmp_path):
+    (tmp_path / 'out').mkdir()
+    for content in ('', '[]', '{"settings": {}}', 'x'):
+        (tmp_path / 'out' / 'manifest.json').write_text(content)
+        with pytest.raises(UserError, match='manifest.json: found something else'):
+            run(corpus, tmp_path / 'out')
+
+
+def test_paddle_is_not_loaded():
+    code = 'import sys, ernie.pretrain.build_data; sys.exit("paddle" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
 def test_two_builders_in_one_folder(corpus, tmp_path):
     from ernie.pretrain.building.shards import ShardFolder
 

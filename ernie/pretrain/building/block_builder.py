@@ -42,7 +42,7 @@ class BlockBuilder:
     def __call__(self, block):
         counts = Counter()
         items = [item for item in map(_READ[block.kind], [self] * len(block.items), block.items) if item]
-        counts[f'{block.kind}'] = len(block.items)
+        counts[block.kind] = len(block.items)
         for sentence in self._sentences(block.kind, items):
             self._count_sentence(sentence, counts)
         samples = []

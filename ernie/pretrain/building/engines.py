@@ -43,9 +43,13 @@ def _run_on_ray(builder, blocks, processes):
 
 
 def _start(ray, processes):
-    """Joins the cluster that RAY_ADDRESS names, or starts one on this machine."""
+    """Joins the cluster that RAY_ADDRESS names, or starts one on this machine.
+
+    The nodes of a cluster need this package under the same path, or installed, and the package of the lexer.
+    """
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    options = {'log_to_driver': False, 'runtime_env': {'env_vars': {'PYTHONPATH': paths}}}
+    options = {'log_to_driver': False, 'logging_level': 'ERROR', 'runtime_env': {'env_vars': {'PYTHONPATH': paths}}}
     if not os.environ.get('RAY_ADDRESS'):
         options |= {'num_cpus': processes or available_cpus(), 'include_dashboard': False}
     try:
