@@ -60,12 +60,13 @@ class Session:
         program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
         program.plan = Plan(self.world.size, parts, loss_scale)
         token = graph.begin(program)
-        half = self.precision != 'fp32'
-        cast = paddle.amp.auto_cast(half, dtype=TYPE_NAMES.get(self.precision, 'float16'), level='O1')
+        cast = contextlib.nullcontext()
+        if self.precision in TYPE_NAMES:
+            cast = paddle.amp.auto_cast(dtype=TYPE_NAMES[self.precision], level='O1')
         try:
             with paddle.static.program_guard(program.main, program.startup), paddle.utils.unique_name.guard():
                 program.inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
-                with cast if half else contextlib.nullcontext():
+                with cast:
                     program.outputs = build_fn(*program.inputs)
         finally:
             graph.end(token)

@@ -4,11 +4,10 @@ import os
 
 from ernie.finetune.setup import check_precision, split_list
 from ernie.optimization import SCHEDULERS
+from ernie.pretrain.reader import LEAST_BATCH
 from ernie.pretrain.schedule import read_schedule, single
 from ernie.pretrain.tasks import make_tasks
 from propeller.errors import UsageError, UserError
-
-LEAST_BATCH = 100  # tokens; a batch must exceed it, as in 2019
 
 
 def check_flags(args):
