@@ -22,9 +22,9 @@ from propeller.distribution import first_process_talks, join, place_of
 from propeller.log import get_logger
 from propeller.session import Session
 from propeller.train.checkpoint import (
-    OPTIMIZER,
     STATE,
     Checkpoints,
+    can_continue,
     computation_state,
     read_state,
     restore_computation,
@@ -118,11 +118,7 @@ class FineTuning:
         return self.args.random_seed
 
     def _continues(self):
-        return bool(
-            self.start_from
-            and self.args.do_train
-            and all(os.path.isfile(os.path.join(self.start_from, name)) for name in (STATE, OPTIMIZER))
-        )
+        return bool(self.start_from and self.args.do_train and can_continue(self.start_from))
 
     def _report_folder(self):
         return os.path.join(self.args.checkpoints, 'reports')

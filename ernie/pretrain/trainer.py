@@ -23,9 +23,8 @@ from propeller.distribution import first_process_talks, join, place_of
 from propeller.log import get_logger
 from propeller.session import Session
 from propeller.train.checkpoint import (
-    OPTIMIZER,
-    STATE,
     Checkpoints,
+    can_continue,
     computation_state,
     read_state,
     restore_computation,
@@ -93,11 +92,7 @@ class PreTraining:
         return read_state(self.start_from).get('seed') if self._continues() else self.args.random_seed
 
     def _continues(self):
-        return bool(
-            self.start_from
-            and not self.args.do_test
-            and all(os.path.isfile(os.path.join(self.start_from, name)) for name in (STATE, OPTIMIZER))
-        )
+        return bool(self.start_from and not self.args.do_test and can_continue(self.start_from))
 
     # ------------------------------------------------------------ parts
 

@@ -96,6 +96,11 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
         raise UserError(f'{folder}: the checkpoint could not be written: {e.strerror or e}.') from e
 
 
+def can_continue(folder):
+    """Whether `folder` holds all that a training needs to go on exactly."""
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (STATE, OPTIMIZER))
+
+
 def read_state(folder):
     """The dict of `training_state.json`.
 
