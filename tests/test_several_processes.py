@@ -1,5 +1,6 @@
 """The fine-tuning programs in several processes, and with accumulation: the result of one process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -153,43 +154,37 @@ def test_one_seed_is_one_result_and_ranks_drop_out_apart(tmp_path, model, tasks)
     assert len(state['random_states']) == 2 and state['random_states'][0] != state['random_states'][1]
 
 
-def test_sigterm_to_one_process_saves_once_and_ends_all(tmp_path, model, tasks):
+@contextlib.contextmanager
+def under_way(folder, model, tasks):
+    """Two processes of a training without end, past its third update."""
     program, values = tasks['classification']
     values = {**values, 'init_pretraining_params': model / 'params', 'epoch': 10_000, 'skip_steps': 1}
-    started = processes.start(
-        2, [program, *flags(**values, do_test=False, validation_steps=10**6, checkpoints=tmp_path / 'c')]
-    )
+    started = processes.start(2, [program, *flags(**values, do_test=False, validation_steps=10**6, checkpoints=folder)])
     try:
         for line in started[0].stderr:
             if 'step: 3,' in line:
                 break
-        started[1].terminate()
-        ends = [process.communicate(timeout=60) for process in started]
-        assert [process.returncode for process in started] == [130, 130], ends
+        yield started
     finally:
         for process in started:
             process.kill()
+
+
+def test_sigterm_to_one_process_saves_once_and_ends_all(tmp_path, model, tasks):
+    with under_way(tmp_path / 'c', model, tasks) as started:
+        started[1].terminate()
+        ends = [process.communicate(timeout=60) for process in started]
+        assert [process.returncode for process in started] == [130, 130], ends
     assert len(list((tmp_path / 'c').glob('step_*'))) == 1
 
 
 def test_a_lost_process_is_said_in_one_line(tmp_path, model, tasks):
-    program, values = tasks['classification']
-    values = {**values, 'init_pretraining_params': model / 'params', 'epoch': 10_000, 'skip_steps': 1}
-    started = processes.start(
-        2, [program, *flags(**values, do_test=False, validation_steps=10**6, checkpoints=tmp_path / 'c')]
-    )
-    try:
-        for line in started[0].stderr:
-            if 'step: 3,' in line:
-                break
+    with under_way(tmp_path / 'c', model, tasks) as started:
         started[1].kill()
         _, err = started[0].communicate(timeout=60)
         assert started[0].returncode == 75
         assert [line for line in err.splitlines() if 'process 0 of 2: another process of the job ended' in line], err
         assert 'Traceback' not in err
-    finally:
-        for process in started:
-            process.kill()
 
 
 def test_paddles_own_launcher_starts_it(tmp_path, model, tasks):
