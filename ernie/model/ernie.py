@@ -10,6 +10,10 @@ from propeller.graph import F, paddle
 
 # Added to the attention score of a padding key; exp(-10000) is 0 in float32.
 PADDING_BIAS = 10000.0
+# The score of no word: exp of it is 0 in float32, and float16 has it.
+NO_WORD = -10000.0
+# Matrix products of half precision are fast on a GPU when the sizes are multiples of this.
+ALIGNED = 8
 
 
 class ErnieModel:
@@ -77,17 +81,24 @@ class ErnieModel:
     def get_lm_logits(self, mask_pos):
         """Scores of the vocabulary for the tokens at `mask_pos`, see `get_tokens`.
 
-        Returns float32 [N, V].
+        Returns float32 [N, V'], V' being V rounded up to a multiple of `ALIGNED`: what is added scores `NO_WORD`.
         """
         config = self.config
         hidden = linear(self.get_tokens(mask_pos), 'mask_lm_trans_fc', config.hidden_size, config.initializer_range)
         hidden = layer_norm(ACTIVATIONS[config.hidden_act](hidden), 'mask_lm_trans', config.layer_norm_eps)
         bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
+        added = -config.vocab_size % ALIGNED
+        if added:
+            bias = paddle.concat([bias, paddle.full([added], NO_WORD)])
         if self.weight_sharing:
             words = self._table('word_embedding', config.vocab_size)
+            if added:
+                words = paddle.concat([words, paddle.zeros([added, config.hidden_size])])
             return graph.float32(paddle.matmul(hidden, words, transpose_y=True) + bias)
         init = graph.truncated_normal(config.initializer_range)
         weight = graph.parameter('mask_lm_out_fc.w_0', [config.hidden_size, config.vocab_size], init)
+        if added:
+            weight = paddle.concat([weight, paddle.zeros([config.hidden_size, added])], axis=1)
         return graph.float32(F.linear(hidden, weight, bias))
 
     def get_lm_output(self, mask_label, mask_pos):
