@@ -3,6 +3,7 @@
 A new lexer is one more class with a name in `LEXERS`.
 """
 
+import abc
 import importlib
 import re
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Word(NamedTuple):
     entity: str = ''
 
 
-class Lexer:
+class Lexer(abc.ABC):
     """What the lexers share.
 
     Attributes:
@@ -59,12 +60,12 @@ class Lexer:
     name = package = ''
     segmented = False
 
+    @abc.abstractmethod
     def words(self, text):
         """A sentence (a paragraph, if `segmented`) -> list of `Word`; None: each token is its own unit.
 
         White space apart, the words joined are the text.
         """
-        raise NotImplementedError
 
 
 class _Installed(Lexer):
@@ -87,9 +88,9 @@ class _Installed(Lexer):
             found = f'--lexer {self.name} needs the package {self.package}, which is not there ({e})'
             raise UserError(f'{found}. Run: pip install "{self.package}"') from None
 
+    @abc.abstractmethod
     def _tagger(self):
         """A function: text -> iterable of (word, part of speech)."""
-        raise NotImplementedError
 
     def words(self, text):
         if self._tag is None:
