@@ -15,12 +15,10 @@ from ernie.pretrain.building.block_builder import BlockBuilder
 from ernie.pretrain.building.cli import parse
 from ernie.pretrain.building.engines import run_blocks
 from ernie.pretrain.building.lexers import LEXERS
-from ernie.pretrain.building.makers import MAKERS
-from ernie.pretrain.building.makers.discourse_relation import RELATIONS, load_relations
-from ernie.pretrain.building.makers.maker import Making
-from ernie.pretrain.building.makers.sentence_reordering import class_count
 from ernie.pretrain.building.report import as_text, summarize
 from ernie.pretrain.building.shards import ShardFolder
+from ernie.pretrain.tasks.discourse_markers import load_relations
+from ernie.pretrain.tasks.maker import Making
 from ernie.reader.records import read_records
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError, bad_input, one_line_errors, sigterm_interrupts
@@ -97,25 +95,30 @@ def build(settings):
         UserError: bad input, a folder that cannot be used, a full disk.
     """
     started = time.monotonic()
-    relations = load_relations(settings.markers) if settings.markers else RELATIONS
+    making = _making(settings)
     tokenizer = FullTokenizer(settings.vocab_path, settings.do_lower_case)
-    making = Making(**{name: getattr(settings, name) for name in Making._fields})
     lexer = LEXERS[settings.lexer]()
-    builder = BlockBuilder(tokenizer, lexer, making, relations, settings.half_width, settings.seed)
+    builder = BlockBuilder(tokenizer, lexer, making, settings.half_width, settings.seed)
     skipped = Counter()
     inputs = Inputs(settings, skipped)
-    folder = ShardFolder(settings.output, _described(settings, inputs, relations, lexer), settings.overwrite)
+    folder = ShardFolder(settings.output, _described(settings, inputs, builder.makers, lexer), settings.overwrite)
     try:
         _write_shards(settings, inputs, builder, folder)
         if not any(shard['files'] for shard in folder.done.values()):
             raise UserError('the input gives no sample: ' + _left_out(folder.done))
         lists = folder.write_file_lists(settings.word_mask_probability)
-        report = summarize(folder.done, skipped, time.monotonic() - started, _classes(settings, relations))
+        classes = {maker.name: maker.classes() for maker in builder.makers if maker.classes()}
+        report = summarize(folder.done, skipped, time.monotonic() - started, classes)
         folder.write_json('report.json', report)
         folder.write_text('report.txt', as_text(report))
     finally:
         folder.close()
     return report, lists
+
+
+def _making(settings):
+    making = Making(**{name: value for name, value in vars(settings).items() if name in Making._fields})
+    return making._replace(relations=load_relations(settings.markers)) if settings.markers else making
 
 
 def _write_shards(settings, inputs, builder, folder):
@@ -141,24 +144,15 @@ def _all_blocks(inputs, cuts, done):
         )
 
 
-def _described(settings, inputs, relations, lexer):
+def _described(settings, inputs, makers, lexer):
     with open(settings.vocab_path, 'rb') as f:
         vocab = hashlib.file_digest(f, 'sha256').hexdigest()
     described = settings.of_samples() | {'format': FORMAT, 'files': inputs.described(), 'vocab_sha256': vocab}
-    if 'discourse_relation' in settings.tasks:
-        described['relations'] = relations
+    for maker in makers:
+        described |= maker.content()
     if lexer.package:
         described['lexer_version'] = importlib.metadata.version(lexer.package.partition('>')[0])
     return described
-
-
-def _classes(settings, relations):
-    classes = {}
-    if 'sentence_reordering' in settings.tasks:
-        classes['sentence_reordering'] = class_count(settings.max_pieces)
-    if 'discourse_relation' in settings.tasks:
-        classes['discourse_relation'] = list(relations)
-    return {name: classes[name] for name in MAKERS if name in classes}
 
 
 def _left_out(shards):

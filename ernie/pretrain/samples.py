@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.pretrain.tasks import TASKS
+from ernie.pretrain.tasks.sample import Sample
 from ernie.pretrain.tasks.task import NO_LABEL
 from propeller.errors import bad_input
 
@@ -30,24 +31,6 @@ MOST_LABEL = 2**31 - 1
 MASKED, PAIR = 'knowledge_masking', 'next_sentence'
 _DIGITS, _BLANK = b'0123456789', b' '
 _MOST_DIGITS = 19  # below, a number fits into int64
-
-
-class Sample(NamedTuple):
-    """One sample of L tokens, special tokens included.
-
-    Attributes:
-        token_ids, sentence_types, positions: [L] int.
-        segments: [L] int, the `seg_labels`.
-        task_id: int, for the task embedding.
-        labels: dict name of a task -> int; [L] int for a task with a label per token; None for `knowledge_masking`.
-    """
-
-    token_ids: np.ndarray
-    sentence_types: np.ndarray
-    positions: np.ndarray
-    segments: np.ndarray
-    task_id: int
-    labels: dict
 
 
 def parse_line(line, path='sample', number=None):

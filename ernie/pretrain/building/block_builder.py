@@ -5,12 +5,9 @@ import random
 from collections import Counter
 
 from ernie.pretrain.building.blocks import BlockResult
-from ernie.pretrain.building.makers import make_makers
-from ernie.pretrain.building.makers.discourse_relation import MarkerTable
-from ernie.pretrain.building.makers.maker import SpecialIds
 from ernie.pretrain.building.units import UnitEncoder
 from ernie.pretrain.samples import format_line
-from ernie.pretrain.tasks import TASKS
+from ernie.pretrain.tasks import TASKS, make_makers
 
 FIRST_SAMPLES = 5
 LENGTH_STEP = 32
@@ -24,19 +21,16 @@ class BlockBuilder:
         tokenizer: a `FullTokenizer`.
         lexer: a `Lexer`.
         making: a `Making`.
-        relations: marker lists of `discourse_relation`.
         half_width: as in `UnitEncoder`.
         seed: of everything drawn at random, together with the number of the block.
     """
 
-    def __init__(self, tokenizer, lexer, making, relations, half_width, seed):
-        vocab = tokenizer.vocab
-        continued = frozenset(index for piece, index in vocab.items() if piece.startswith('##'))
-        special = SpecialIds(vocab['[CLS]'], vocab['[SEP]'], vocab['[UNK]'], continued)
+    def __init__(self, tokenizer, lexer, making, half_width, seed):
         self.tokenizer = tokenizer
-        self.unk = special.unk
-        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals='capitalization' in making.tasks)
-        self.makers = make_makers(making, special, MarkerTable(relations, tokenizer))
+        self.unk = tokenizer.vocab['[UNK]']
+        self.makers = make_makers(making, tokenizer)
+        capitals = any(maker.reads_capitals for maker in self.makers)
+        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals)
         self.seed = seed
 
     def __call__(self, block):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from ernie.pretrain.building.documents import BOUNDARIES
 from ernie.pretrain.building.engines import ENGINES
 from ernie.pretrain.building.lexers import LEXERS
-from ernie.pretrain.building.makers import MAKERS
+from ernie.pretrain.tasks import TASKS
 from ernie.utils.args import ArgumentGroup, Parser
 from propeller.errors import UsageError
 
@@ -85,7 +85,7 @@ def _input_flags(parser):
 def _sample_flags(parser):
     d = BuildSettings
     add = ArgumentGroup(parser, 'samples', 'Which samples are made, and how.').add_arg
-    add('tasks', str, ','.join(d.tasks), f'Comma-separated: {", ".join(MAKERS)}.')
+    add('tasks', str, ','.join(d.tasks), f'Comma-separated: {", ".join(TASKS)}.')
     add('max_seq_len', int, d.max_seq_len, 'Tokens of the longest sample, [CLS] and [SEP] included.')
     add('short_seq_prob', float, d.short_seq_prob, 'Share of samples that are made for a shorter length.')
     add('negative_share', float, d.negative_share, 'Share of pairs and dialogues with a replaced part. 0: none.')
@@ -141,12 +141,12 @@ def check(settings):
     """
     s = settings
     _check_numbers(s)
-    unknown = [name for name in s.tasks if name not in MAKERS]
+    unknown = [name for name in s.tasks if name not in TASKS]
     if unknown or not s.tasks:
-        raise UsageError(f'--tasks {",".join(s.tasks)}: expected some of {", ".join(MAKERS)}.')
+        raise UsageError(f'--tasks {",".join(s.tasks)}: expected some of {", ".join(TASKS)}.')
     inputs = {'documents': ('input', s.input), 'dialogues': ('dialogue_input', s.dialogue_input)}
     inputs['queries'] = ('ir_input', s.ir_input)
-    tasks = {kind: [name for name in s.tasks if MAKERS[name].source == kind] for kind in inputs}
+    tasks = {kind: [name for name in s.tasks if TASKS[name].maker.source == kind] for kind in inputs}
     for kind, (flag, paths) in inputs.items():
         # The samples of other tasks may be masked, too, so knowledge_masking beside them needs no input of its own.
         if tasks[kind] and not paths and not (tasks[kind] == ['knowledge_masking'] and len(s.tasks) > 1):
@@ -157,8 +157,9 @@ def check(settings):
     for path in (*s.input, *s.dialogue_input):
         if os.path.realpath(s.output).startswith(os.path.realpath(path) + os.sep):
             raise UsageError(f'--output {s.output} lies inside the input {path}: its shards would become input.')
-    if 'capitalization' in s.tasks and not s.do_lower_case:
-        raise UsageError('--tasks capitalization needs --do_lower_case true: the input must not show the capitals.')
+    capitals = [name for name in s.tasks if TASKS[name].maker.reads_capitals]
+    if capitals and not s.do_lower_case:
+        raise UsageError(f'--tasks {capitals[0]} needs --do_lower_case true: the input must not show the capitals.')
     if s.markers and not os.path.isfile(s.markers):
         raise UsageError(f'--markers {s.markers}: no such file.')
 

@@ -1,4 +1,7 @@
-"""The pre-training tasks of ERNIE 1.0 and 2.0. One more is one new file and one line in `TASKS`."""
+"""The pre-training tasks of ERNIE 1.0 and 2.0, each in a file of its own: how its samples are made, and its head.
+
+One more is one new file and one line in `TASKS`; docs/pretraining.md has an example.
+"""
 
 from ernie.pretrain.tasks.capitalization import Capitalization
 from ernie.pretrain.tasks.dialogue_response import DialogueResponse
@@ -45,3 +48,14 @@ def make_tasks(names, classes=None):
             raise UsageError(f'{name}: found {count!r} classes, expected a whole number from 2 on, or none at all.')
     chosen = [TASKS[name](classes.get(name)) for name in set(names)]
     return sorted(chosen, key=lambda task: task.id)
+
+
+def make_makers(making, tokenizer):
+    """What makes the samples of the chosen tasks, in the order of `TASKS`.
+
+    Args:
+        making: a `Making`.
+        tokenizer: a `FullTokenizer`.
+    """
+    makers = [task.maker(task, making, tokenizer) for name, task in TASKS.items() if name in making.tasks]
+    return [maker for maker in makers if maker.is_needed()]

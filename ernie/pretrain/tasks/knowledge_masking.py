@@ -1,6 +1,22 @@
 """Masked words, phrases and entities (Sun et al. 2019, ERNIE 1.0, section 3.2)."""
 
+from ernie.pretrain.tasks.maker import Maker, joined, pack, truncated
 from ernie.pretrain.tasks.task import TokenTask
+
+
+class KnowledgeMaskingMaker(Maker):
+    """Neighbouring sentences up to the wanted length.
+
+    With `next_sentence` it makes no samples of its own: those of the pairs are masked (ERNIE 1.0).
+    """
+
+    def is_needed(self):
+        return 'next_sentence' not in self.making.tasks
+
+    def samples(self, items, rng, notes):
+        for sentences in items:
+            for run in pack(sentences, lambda: self.target(1, rng)):
+                yield self.sample(truncated([joined(run)], self.room(1), notes), (0,), None)
 
 
 class KnowledgeMasking(TokenTask):
@@ -10,6 +26,7 @@ class KnowledgeMasking(TokenTask):
     id = 0
     head = 'mask_lm'
     num_classes = None
+    maker = KnowledgeMaskingMaker
 
     def logits(self, model, inputs):
         return model.get_lm_logits(inputs[1])

@@ -1,4 +1,4 @@
-"""What a pre-training task is: a name, a number, classes, and a head over the shared encoder."""
+"""What a pre-training task is: a name, a number, classes, a maker of its samples, a head over the shared encoder."""
 
 import abc
 
@@ -15,16 +15,21 @@ class PretrainTask(abc.ABC):
         name: in sample files, schedules and log lines.
         id: value of the task id of its samples.
         level: `token` or `sequence`, what has a label.
-        head: prefix of the names of the head's parameters.
         num_classes: classes of the head; None: the vocabulary.
+        maker: the class that makes its samples out of text, a `Maker`.
     """
 
-    name = id = head = None
+    name = id = maker = None
     level = 'sequence'
     num_classes = 2
 
     def __init__(self, num_classes=None):
         self.num_classes = num_classes or type(self).num_classes
+
+    @property
+    def head(self):
+        """Prefix of the names of the head's parameters."""
+        return f'{self.name}_fc'
 
     @abc.abstractmethod
     def feeds(self):

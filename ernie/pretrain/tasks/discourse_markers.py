@@ -1,8 +1,7 @@
-"""The kind of marker that links two neighbouring sentences."""
+"""Words that link two neighbouring sentences, by the relation that they mark: lists, and their token ids."""
 
 import json
 
-from ernie.pretrain.building.makers.maker import Maker, truncated
 from propeller.errors import bad_input
 
 # Classes in the order of their ids. Only words that say one thing when they open a sentence.
@@ -69,12 +68,11 @@ class MarkerTable:
         tokenizer: a `FullTokenizer`.
 
     Attributes:
-        classes: dict tuple of ids -> class.
+        classes: dict tuple of ids -> class, the place of its relation.
     """
 
     def __init__(self, relations, tokenizer):
         unk = tokenizer.vocab['[UNK]']
-        self.names = list(relations)
         self.classes = {}
         for number, markers in enumerate(relations.values()):
             for marker in markers:
@@ -82,47 +80,23 @@ class MarkerTable:
                 if ids and unk not in ids:
                     self.classes.setdefault(ids, number)
         self.lengths = sorted({len(ids) for ids in self.classes}, reverse=True)
+        self.continued = frozenset(index for piece, index in tokenizer.vocab.items() if piece.startswith('##'))
         self.commas = frozenset(tokenizer.vocab[mark] for mark in _COMMAS if mark in tokenizer.vocab)
 
-    def match(self, sentence, continued):
+    def match(self, sentence):
         """-> (class, tokens to drop: the longest marker that opens the sentence and a comma after it), or None.
 
         A marker ends where a unit ends: `但` does not open 但是, nor `so` `some`.
 
         Args:
             sentence: a `Sentence`.
-            continued: ids of pieces inside a word.
         """
         ids, segments = sentence.ids, sentence.segments
         for length in self.lengths:
-            if length >= len(ids) or segments[length] or ids[length] in continued:
+            if length >= len(ids) or segments[length] or ids[length] in self.continued:
                 continue
             label = self.classes.get(tuple(ids[:length]))
             if label is not None:
                 end = length + (ids[length] in self.commas)
                 return (label, end) if end < len(ids) else None
         return None
-
-
-class DiscourseRelationMaker(Maker):
-    """Neighbouring sentences of which the second begins with a marker; the marker is taken away, its kind is the class.
-
-    Args:
-        markers: a `MarkerTable`.
-    """
-
-    name = 'discourse_relation'
-
-    def __init__(self, making, special, markers):
-        super().__init__(making, special)
-        self.markers = markers
-
-    def samples(self, items, rng, notes):
-        for sentences in items:
-            for first, second in zip(sentences, sentences[1:], strict=False):
-                found = self.markers.match(second, self.special.continued)
-                if found:
-                    label, end = found
-                    rest = (second.ids[end:], [0, *second.segments[end + 1 :]])
-                    parts = truncated([(first.ids, first.segments), rest], self.room(2), notes)
-                    yield self.sample(parts, (0, 1), label)

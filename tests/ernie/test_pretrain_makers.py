@@ -4,23 +4,23 @@ import itertools
 import json
 import random
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ernie.pretrain.building.makers import MAKERS, make_makers
-from ernie.pretrain.building.makers.discourse_relation import RELATIONS, MarkerTable, load_relations
-from ernie.pretrain.building.makers.maker import Balance, Making, SpecialIds, another, truncated
-from ernie.pretrain.building.makers.sentence_reordering import class_count, order_class
 from ernie.pretrain.building.units import Sentence
 from ernie.pretrain.samples import format_line, parse_line
-from ernie.pretrain.tasks import TASKS
+from ernie.pretrain.tasks import TASKS, make_makers
+from ernie.pretrain.tasks.discourse_markers import RELATIONS, MarkerTable, load_relations
+from ernie.pretrain.tasks.maker import Balance, Making, another, truncated
+from ernie.pretrain.tasks.sentence_reordering import class_count, order_class
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError
 from tests.ernie.building_texts import write_vocabulary
 
 CLS, SEP, UNK, FIRST = 1, 2, 3, 100
-SPECIAL = SpecialIds(CLS, SEP, UNK, frozenset())
+SPECIAL = SimpleNamespace(vocab={'[CLS]': CLS, '[SEP]': SEP, '[UNK]': UNK})  # all that most makers ask a tokenizer
 
 
 class Corpus:
@@ -47,9 +47,9 @@ class Corpus:
         return self.documents[place[0]][place[1]]
 
 
-def make(task, items, notes=None, seed=0, markers=None, **making):
+def make(task, items, notes=None, seed=0, tokenizer=SPECIAL, **making):
     tasks = making.pop('tasks', ('knowledge_masking', task))
-    maker = next(m for m in make_makers(Making(tasks, **making), SPECIAL, markers) if m.name == task)
+    maker = next(m for m in make_makers(Making(tasks, **making), tokenizer) if m.name == task)
     samples = list(maker.samples(items, random.Random(seed), Counter() if notes is None else notes))
     assert samples
     for sample in samples:
@@ -152,7 +152,7 @@ def test_next_sentence_beside_other_tasks_carries_its_own_id():
     assert list(make('sentence_distance', corpus.documents, tasks=tasks)[0].labels) == ['sentence_distance']
     joint = make('sentence_distance', corpus.documents, tasks=tasks, joint_masking=True)[0]
     assert list(joint.labels) == ['knowledge_masking', 'sentence_distance']
-    made = make_makers(Making(tasks), SPECIAL, None)
+    made = make_makers(Making(tasks), SPECIAL)
     assert [maker.name for maker in made] == ['sentence_distance', 'next_sentence']
     assert list(make('next_sentence', corpus.documents, tasks=('next_sentence',))[0].labels) == ['next_sentence']
 
@@ -288,19 +288,18 @@ def test_markers(tokenizer, text, units, expected):
     table = MarkerTable(RELATIONS, tokenizer)
     words = None if units is None else [Word(unit) for unit in units]
     sentence = UnitEncoder(tokenizer, LEXERS['none']()).encode(text, words)
-    continued = frozenset(i for t, i in tokenizer.vocab.items() if t.startswith('##'))
-    found = table.match(sentence, continued)
+    found = table.match(sentence)
     if expected is None:
         assert found is None
     else:
         relation, rest = expected
-        assert table.names[found[0]] == relation
+        assert list(RELATIONS)[found[0]] == relation
         assert sentence.ids[found[1] :] == tokenizer.encode(rest)
 
 
 def test_discourse_relation(tokenizer):
-    table = MarkerTable(RELATIONS, tokenizer)
-    assert len(table.names) == TASKS['discourse_relation'].num_classes
+    names = list(RELATIONS)
+    assert len(names) == TASKS['discourse_relation'].num_classes
     texts = [['小猫', '但是，一二三', '所以小猫', '二'], ['因为三', '小猫四', '例如二三']]
     documents = [
         [Sentence(t, tokenizer.encode(t), [0, 1] + [0] * (len(tokenizer.encode(t)) - 2)) for t in document]
@@ -309,9 +308,9 @@ def test_discourse_relation(tokenizer):
     for document in documents:
         for sentence in document:
             del sentence.segments[len(sentence.ids) :]
-    samples = make('discourse_relation', documents, markers=table)
+    samples = make('discourse_relation', documents, tokenizer=tokenizer)
     found = [
-        (table.names[s.labels['discourse_relation']], *(''.join(tokenizer.convert_ids_to_tokens(p)) for p in parts))
+        (names[s.labels['discourse_relation']], *(''.join(tokenizer.convert_ids_to_tokens(p)) for p in parts))
         for s, parts in zip(samples, map(parts_of_real, samples), strict=True)
     ]
     assert found == [('contrast', '小猫', '一二三'), ('result', '但是，一二三', '小猫'), ('example', '小猫四', '二三')]
@@ -418,5 +417,18 @@ def test_balance():
     assert max(drawn.values()) - min(drawn.values()) <= 2
 
 
-def test_every_task_has_a_maker_of_its_name():
-    assert MAKERS.keys() == TASKS.keys()
+def test_classes_that_the_settings_decide_on(tokenizer):
+    relations = {'so': ['所以'], 'but': ['但是'], 'for': ['因为']}
+    making = Making(tuple(TASKS), max_pieces=4, relations=relations)
+    makers = {maker.name: maker for maker in make_makers(making, tokenizer)}
+    assert {name: maker.classes() for name, maker in makers.items() if maker.classes()} == {
+        'sentence_reordering': 1 + 2 + 6 + 24,
+        'discourse_relation': ['so', 'but', 'for'],
+    }
+    assert [maker.content() for maker in makers.values() if maker.content()] == [{'relations': relations}]
+    assert list(makers) == [name for name in TASKS if name != 'knowledge_masking']
+    documents = [
+        [Sentence('', tokenizer.encode(t), [0] * len(tokenizer.encode(t))) for t in ('小猫', '但是一二三', '因此四')]
+    ]
+    samples = list(makers['discourse_relation'].samples(documents, random.Random(0), Counter()))
+    assert [sample.labels['discourse_relation'] for sample in samples] == [1]

@@ -3,19 +3,17 @@
 import abc
 from typing import NamedTuple
 
-from ernie.pretrain.samples import Sample
-from ernie.pretrain.tasks import TASKS
-
-NO_LABEL = -1
+from ernie.pretrain.tasks.discourse_markers import RELATIONS
+from ernie.pretrain.tasks.sample import Sample
+from ernie.pretrain.tasks.task import NO_LABEL
 
 
 class SpecialIds(NamedTuple):
-    """Ids of `[CLS]`, `[SEP]` and `[UNK]`, and those of pieces inside a word (`##...`), a frozenset."""
+    """Ids of `[CLS]`, `[SEP]` and `[UNK]`."""
 
     cls: int
     sep: int
     unk: int
-    continued: frozenset
 
 
 class Making(NamedTuple):
@@ -29,6 +27,7 @@ class Making(NamedTuple):
     max_pieces: `sentence_reordering` cuts into 1 to so many pieces.
     random_share: share of `ir_relevance` samples with a title of another query.
     joint_masking: samples of all tasks are masked, not only those of `knowledge_masking` and of ERNIE 1.0.
+    relations: dict relation -> list of its markers, the classes of `discourse_relation`.
     """
 
     tasks: tuple
@@ -39,30 +38,32 @@ class Making(NamedTuple):
     max_pieces: int = 3
     random_share: float = 1 / 3
     joint_masking: bool = False
+    relations: dict = RELATIONS
 
 
 class Maker(abc.ABC):
-    """Makes the samples of one task. A new task is one more class in a file of its own and one line in `MAKERS`.
+    """Makes the samples of one task, in the processes of the builder. It can be pickled.
 
     Args:
+        task: the class of the task.
         making: a `Making`.
-        special: `SpecialIds`.
+        tokenizer: a `FullTokenizer`.
 
     Attributes:
-        name: of the task.
         source: kind of the items it takes: `documents` (lists of `Sentence`), `dialogues` (lists of turns, each a
             `Sentence`) or `queries` ((query, title, label), `Sentence`s and an int).
         published: whether it is of ERNIE 1.0, which masks the same samples.
+        reads_capitals: whether it needs `Sentence.capitals`.
     """
 
-    name = ''
     source = 'documents'
     published = False
+    reads_capitals = False
 
-    def __init__(self, making, special):
+    def __init__(self, task, making, tokenizer):
+        self.name, self.task_id = task.name, task.id
         self.making = making
-        self.special = special
-        self.task_id = TASKS[self.name].id
+        self.special = SpecialIds(*(tokenizer.vocab[token] for token in ('[CLS]', '[SEP]', '[UNK]')))
         masked = making.joint_masking or self.published
         self._common_labels = {'knowledge_masking': None} if masked and 'knowledge_masking' in making.tasks else {}
 
@@ -75,6 +76,18 @@ class Maker(abc.ABC):
             rng: random.Random.
             notes: collections.Counter that takes what was left out, by reason.
         """
+
+    def is_needed(self):
+        """Whether it makes samples of its own beside the other chosen tasks."""
+        return True
+
+    def classes(self):
+        """Names of the classes, or their number, for the report; () where the settings do not decide on them."""
+        return ()
+
+    def content(self):
+        """What the samples depend on beside the flags, for the manifest: dict name -> JSON-able value."""
+        return {}
 
     def room(self, parts):
         """Tokens of text that fit beside `[CLS]` and a `[SEP]` after each of so many parts."""
