@@ -50,8 +50,8 @@ class Maker(abc.ABC):
         tokenizer: a `FullTokenizer`.
 
     Attributes:
-        source: kind of the items it takes: `documents` (lists of `Sentence`), `dialogues` (lists of turns, each a
-            `Sentence`) or `queries` ((query, title, label), `Sentence`s and an int).
+        source: kind of the items it takes: `documents` (lists of `building.units.Sentence`), `dialogues` (lists of
+            turns, each a `Sentence`) or `queries` ((query, title, label), `Sentence`s and an int).
         published: whether it is of ERNIE 1.0, which masks the same samples.
         reads_capitals: whether it needs `Sentence.capitals`.
     """
