@@ -23,7 +23,7 @@ def read_file_list(path):
     """
     path = os.fspath(path)
     try:
-        with open(path, encoding='utf-8') as f:
+        with open(path, encoding='utf-8-sig') as f:
             lines = f.read().split('\n')
     except FileNotFoundError:
         raise bad_input(path, 'no such file', 'a list of sample files') from None

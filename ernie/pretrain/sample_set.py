@@ -1,6 +1,7 @@
 """Samples as ragged arrays, and the files they are read from."""
 
 import gzip
+import itertools
 import zlib
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from propeller.errors import bad_input
 COLUMN = {name: i for i, name in enumerate(TASKS)}
 BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 24
+_BOM = b'\xef\xbb\xbf'
 
 
 class SampleSet(NamedTuple):
@@ -217,7 +219,8 @@ def _blocks(path):
     rest, number = b'', 0
     try:
         with gzip.open(path) if str(path).endswith('.gz') else open(path, 'rb') as f:
-            while block := f.read(BLOCK_BYTES):
+            first = f.read(BLOCK_BYTES).removeprefix(_BOM)
+            for block in itertools.chain([first], iter(lambda: f.read(BLOCK_BYTES), b'')):
                 *lines, rest = (rest + block).split(b'\n')
                 if lines:
                     number += len(lines)

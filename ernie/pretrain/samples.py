@@ -47,7 +47,7 @@ def parse_line(line, path='sample', number=None):
     fields = line.removesuffix('\n').removesuffix('\r').split(';')
     if len(fields) < 5:
         expected = f'{";".join(LISTS)};next_sentence_label, or task_id and name=values fields in place of the last one'
-        raise bad_input(path, f'{len(fields)} fields', expected, number)
+        raise bad_input(path, _too_few(line, len(fields)), expected, number)
     lists = [_parse_list(text, name, path, number) for text, name in zip(fields, LISTS, strict=False)]
     for values, name in zip(lists, LISTS, strict=True):
         if len(values) != len(lists[0]):
@@ -78,13 +78,22 @@ def format_line(sample):
 # ------------------------------------------------------------------------------------------------------ single fields
 
 
+def _short(text):
+    return text if len(text) <= 40 else text[:39] + '…'
+
+
+def _too_few(line, fields):
+    if not line.strip():
+        return 'an empty line'
+    return f'{fields} field{"s" * (fields > 1)} ({_short(line)!r})'
+
+
 def _parse_number(text, name, path, number, first, last):
     digits = text.removeprefix('-')
     # isdigit alone takes superscripts, and int() takes signs, underscores and digits of all scripts.
     whole = digits.isascii() and digits.isdigit() and len(digits) < _MOST_DIGITS
     if not whole or not first <= int(text) <= last:
-        short = text if len(text) <= 40 else text[:39] + '…'
-        raise bad_input(path, f'{short!r} in {name}', f'whole numbers from {first} to {last}', number)
+        raise bad_input(path, f'{_short(text)!r} in {name}', f'whole numbers from {first} to {last}', number)
     return int(text)
 
 
@@ -109,8 +118,7 @@ def _parse_task(field, tokens, path, number):
     name, separator, text = field.partition('=')
     name = name.strip()
     if not separator or name not in TASKS:
-        short = field if len(field) <= 40 else field[:39] + '…'
-        raise bad_input(path, f'the field {short!r}', f'name=values with a name of {", ".join(TASKS)}', number)
+        raise bad_input(path, f'the field {_short(field)!r}', f'name=values with a name of {", ".join(TASKS)}', number)
     if name == MASKED:
         if text.strip():
             raise bad_input(path, f'values in {name}', f'{name}= without any', number)

@@ -81,13 +81,14 @@ def test_parts_and_rows_of_a_set():
         holds(whole.take(rows), row, expected[origin])
 
 
-def test_windows_line_ends_and_a_last_line_without_end(tmp_path):
+def test_marks_and_line_ends_of_windows_and_a_last_line_without_end(tmp_path):
     expected = many_samples(3)
     path = tmp_path / 'plain.txt'
-    path.write_bytes('\r\n'.join(format_line(sample) for sample in expected).encode())
-    samples = concatenated(list(read_sets(path)))
-    for row in range(3):
-        holds(samples, row, expected[row])
+    for mark in (b'', b'\xef\xbb\xbf'):
+        path.write_bytes(mark + '\r\n'.join(format_line(sample) for sample in expected).encode())
+        samples = concatenated(list(read_sets(path)))
+        for row in range(3):
+            holds(samples, row, expected[row])
 
 
 def test_a_bad_line_is_told_with_its_number(tmp_path, monkeypatch):
@@ -99,7 +100,7 @@ def test_a_bad_line_is_told_with_its_number(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"a\.gz:18: found 'x0' in sentence_type_ids"):
             list(read_sets(path, skip=skip))
     lines[17] = ''
-    with pytest.raises(UserError, match=r'a\.gz:18: found 1 fields'):
+    with pytest.raises(UserError, match=r'a\.gz:18: found an empty line'):
         list(read_sets(write_lines(tmp_path / 'a.gz', lines)))
 
 
@@ -184,7 +185,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_names_belong_to_the_working_directory_or_to_the_list(folder):
     absolute = folder / 'data' / 'b.gz'
-    (folder / 'data' / 'list').write_text(f'./a.gz\t1.1\n\nb.gz\t0.5\r\n{absolute}\t0\n')
+    (folder / 'data' / 'list').write_text(f'\ufeff./a.gz\t1.1\n\nb.gz\t0.5\r\n{absolute}\t0\n', encoding='utf-8')
     assert read_file_list('data/list') == [
         ListedFile('./a.gz', 1.1),
         ListedFile(os.path.join('data', 'b.gz'), 0.5),

@@ -119,8 +119,9 @@ def test_many_lines_are_read_as_one_is(line):
 @pytest.mark.parametrize(
     ('line', 'text'),
     [
-        ('', '1 fields, expected token_ids;'),
-        ('1 2;0 0;0 1;0 0', '4 fields'),
+        ('', 'an empty line, expected token_ids;'),
+        ('1 2 3', "1 field ('1 2 3'), expected token_ids;"),
+        ('1 2;0 0;0 1;0 0', "4 fields ('1 2;0 0;0 1;0 0'), expected"),
         ('1 x;0 0;0 1;0 0;1', "'x' in token_ids, expected whole numbers from 0 to 2147483647"),
         ('1 -2;0 0;0 1;0 0;1', "'-2' in token_ids"),
         ('1 2147483648;0 0;0 1;0 0;1', "'2147483648' in token_ids"),
