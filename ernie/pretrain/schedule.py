@@ -17,6 +17,8 @@ others than its own number; `learning_rate` and `warmup_steps` of a stage stand 
 
 import json
 import os
+import re
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,8 @@ import numpy as np
 from ernie.optimization import learning_rate_schedule
 from ernie.pretrain.tasks import TASKS
 from propeller.errors import UserError, bad_input
+
+_EXPONENT = re.compile(r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$')
 
 
 class Stage(NamedTuple):
@@ -166,16 +170,48 @@ def _load(path):
             text = f.read()
     except (OSError, UnicodeDecodeError) as e:
         raise bad_input(path, f'a file that cannot be read ({e})', 'a schedule in YAML or JSON') from None
-    if os.path.splitext(path)[1] == '.json':
-        try:
-            return json.loads(text)
-        except ValueError as e:
-            raise bad_input(path, f'no JSON ({e})', 'a schedule') from None
+    if not text.strip():
+        raise bad_input(path, 'an empty file', 'a schedule in YAML or JSON')
+    return (_json if os.path.splitext(path)[1] == '.json' else _yaml)(path, text)
+
+
+def _json(path, text):
+    def distinct(pairs):
+        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        if twice:
+            raise bad_input(path, f'{twice[0]!r} twice in one mapping', 'each name once')
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=distinct)
+    except json.JSONDecodeError as e:
+        raise bad_input(path, f'no JSON ({e.msg}, column {e.colno})', 'a schedule', e.lineno) from None
+
+
+def _yaml(path, text):
     try:
         import yaml
     except ImportError:
         raise UserError(f'{path}: YAML needs the package pyyaml: pip install pyyaml. Or write it as .json.') from None
+
+    class Loader(yaml.SafeLoader):
+        """`5e-5` is a number, as in YAML 1.2. A name that comes twice in a mapping would silently lose a value."""
+
+        def construct_mapping(self, node, deep=False):
+            names = [key for key, _ in node.value if key.id == 'scalar'] if node.id == 'mapping' else []
+            for i, key in enumerate(names):
+                if key.value in {other.value for other in names[:i]}:
+                    found, line = f'{key.value!r} twice in one mapping', key.start_mark.line + 1
+                    raise bad_input(path, found, 'each name once', line)
+            return super().construct_mapping(node, deep)
+
+    Loader.add_implicit_resolver('tag:yaml.org,2002:float', _EXPONENT, '-+.0123456789')
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as e:
+        return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as e:
+        line = e.problem_mark.line + 1 if e.problem_mark else None
+        raise bad_input(path, f'no YAML ({e.problem})', 'a schedule', line) from None
+    except UserError:
+        raise
+    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
         raise bad_input(path, f'no YAML ({" ".join(str(e).split())})', 'a schedule') from None

@@ -36,6 +36,13 @@ def test_a_schedule_from_yaml_and_json(tmp_path):
     assert read_schedule(plain) == schedule
 
 
+def test_numbers_with_an_exponent_need_no_decimal_point(tmp_path):
+    path = tmp_path / 's.yaml'
+    for text, rate in (('5e-5', 5e-5), ('1E+0', 1.0), ('.5e-3', 5e-4), ('2.e-3', 2e-3)):
+        path.write_text(YAML.replace('5.0e-5', text))
+        assert read_schedule(path).stages[1].learning_rate == rate
+
+
 def test_places_and_rates():
     schedule = Schedule({}, [Stage({'a': 3}), Stage({'a': 4}, 2.0, 2)], {})
     assert [schedule.place(i) for i in range(8)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]
@@ -81,7 +88,22 @@ def test_the_updates_of_a_task_are_spread_over_its_stage():
         ('5.0e-5', '-1', 'stage 2: learning_rate -1, expected a number above 0'),
         ('warmup_steps: 4', 'warmup_steps: -4', 'stage 2: warmup_steps -4'),
         ('stages:', 'stage:', "the schedule: 'stage', expected one of tasks, stages"),
-        ('tasks:', 'tasks: [', 'no YAML'),
+        ('tasks:', 'tasks: [', r's.yaml:\d+: found no YAML \(expected '),
+        ('stages:', 'stages:\n\tx', r's.yaml:\d+: found no YAML \(found character'),
+        (
+            'knowledge_masking: 20',
+            'knowledge_masking: 2e1',
+            'stage 1: knowledge_masking 20.0, expected a number',
+        ),
+        ('5.0e-5', '"5e-5"', "stage 2: learning_rate '5e-5', expected a number"),
+        (
+            'knowledge_masking: 20',
+            'knowledge_masking: 20, knowledge_masking: 3',
+            r"s.yaml:\d+: found 'knowledge_masking' twice",
+        ),
+        ('filelist: a', 'filelist: 2001-99-99', r'found no YAML \(month'),
+        (YAML, '!!map x', r's.yaml:1: found no YAML \(expected a mapping'),
+        (YAML, ' \n', 'found an empty file, expected a schedule in YAML or JSON'),
         (YAML, 'tasks: {}\nstages: []\n', '0 tasks and 0 stages, expected at least one of each'),
     ],
 )
@@ -97,6 +119,8 @@ def test_what_cannot_be_is_named(tmp_path, old, new, words):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match='cannot be read'):
         read_schedule(tmp_path / 'none.yaml')
-    (tmp_path / 's.json').write_text('{')
-    with pytest.raises(UserError, match='no JSON'):
-        read_schedule(tmp_path / 's.json')
+    cases = {'{\n"tasks": ': 's.json:2: found no JSON', '{"tasks": {"a": 1, "a": 2}}': "'a' twice in one mapping"}
+    for text, words in cases.items():
+        (tmp_path / 's.json').write_text(text)
+        with pytest.raises(UserError, match=words):
+            read_schedule(tmp_path / 's.json')
