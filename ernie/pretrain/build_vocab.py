@@ -18,7 +18,7 @@ from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
 from ernie.reader.parallel import available_cpus
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import ArgumentGroup, Parser
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors, sigterm_interrupts
 from propeller.progress import progress
 from propeller.storage.atomic import replacing
 
@@ -162,5 +162,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    with one_line_errors():
+    with one_line_errors(), sigterm_interrupts():
         main(sys.argv[1:])

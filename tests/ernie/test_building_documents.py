@@ -90,6 +90,10 @@ def test_folders_are_read_in_order_of_names(tmp_path):
         ('empty', b'', r'empty: found an empty file'),
         ('blank', b'\n \n\n', r'blank: found no text'),
         ('bytes', '好\n'.encode() + b'ab\xffc', r'bytes:2: found byte 0xff at byte 3 of the line, expected UTF-8'),
+        ('gbk', 'abc 中国人民。\n'.encode('gbk'), r'gbk:1: .*byte 5 of the line \(it reads as GB18030.*iconv'),
+        ('latin', 'müßte, déjà'.encode('latin-1'), r'latin:1: .*byte 2 of the line, exp.*UTF-8 if it is text'),
+        ('big5', '臺灣的歷史'.encode('big5'), r'big5:1: .*byte 1 of the line, expected UTF-8'),
+        ('png', b'\x89PNG\r\n\x1a\n', r'png:1: .*else leave it out of the input'),
         ('cut', '好'.encode()[:2], r'cut:1: found byte 0xe5'),
         ('binary', b'\x7fELF\x02\x00\x00', r'binary:1: found a NUL byte at byte 6 of the line \(a binary file\?\)'),
         ('plain.gz', b'not gzip', r'plain.gz: found damaged gzip data after line 0'),
@@ -120,3 +124,6 @@ def test_paths_that_are_not_there(tmp_path):
     for path, expected in ((tmp_path / 'no', 'no such file'), (tmp_path / 'folder', 'a folder without files')):
         with pytest.raises(UserError, match=expected):
             input_files([path])
+    (tmp_path / 'folder' / 'a.txt').symlink_to('no')
+    with pytest.raises(UserError, match='a.txt: found a link to a file that is not there'):
+        input_files([tmp_path / 'folder'])

@@ -65,6 +65,9 @@ def input_files(paths):
             found.append(path)
         else:
             raise bad_input(path, 'no such file', 'a text file, a .gz file, JSON lines or a folder of such files')
+    for path in found:
+        if not os.path.exists(path):
+            raise bad_input(path, 'a link to a file that is not there', 'a text file', advice='Remove it or mend it.')
     if not found:
         raise bad_input('--input', 'no file', 'at least one file or folder')
     return found
@@ -195,7 +198,7 @@ def lines_of(path):
     except OSError as e:
         raise bad_input(path, f'a file that cannot be read ({e.strerror or e})', 'a readable file') from None
     if not number:
-        raise bad_input(path, 'an empty file', 'paragraphs of text, a blank line between documents')
+        raise bad_input(path, 'an empty file', 'lines of text')
 
 
 def _decoded(path, number, raw):
@@ -210,4 +213,23 @@ def _decoded(path, number, raw):
         return raw.decode('utf-8').rstrip('\r\n')
     except UnicodeDecodeError as e:
         found = f'byte 0x{raw[e.start]:02x} at byte {e.start + 1} of the line'
-        raise bad_input(path, found, 'UTF-8 text', line=number, advice='Save the file in the encoding UTF-8.') from None
+        if _is_gb18030(raw):
+            found += ' (it reads as GB18030, that is GBK)'
+            advice = f'Run: iconv -f GB18030 -t UTF-8 {path}, with a name for the result.'
+        else:
+            advice = 'Save it in the encoding UTF-8 if it is text, else leave it out of the input.'
+        raise bad_input(path, found, 'UTF-8 text', line=number, advice=advice) from None
+
+
+def _is_gb18030(raw):
+    """Whether a line is Chinese in the usual encoding before UTF-8, by the characters that texts are made of.
+
+    They are those of GB 2312, level 1. Korean in EUC-KR alone would be taken for it.
+    """
+    try:
+        text = raw.decode('gb18030').strip()
+    except UnicodeDecodeError:
+        return False
+    beyond = [char.encode('gb2312', 'ignore') for char in text if char > '\x7f']
+    common = sum(b'\xa1\xa1' <= char < b'\xd8' for char in beyond)
+    return text.replace('\t', ' ').isprintable() and common > 0.9 * len(beyond)
