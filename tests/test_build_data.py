@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,6 +226,30 @@ def test_other_settings_in_the_same_folder(corpus, tmp_path):
     (corpus / 'texts' / 'a.gz').touch()
     with pytest.raises(UserError, match=r'other settings \(files\)'):
         run(corpus, out, shard_characters=10**6)
+
+
+@pytest.mark.parametrize('name', ['train-00000.gz', 'valid_filelist', 'report.txt'])
+def test_files_of_somebody_else_are_not_replaced(corpus, tmp_path, name):
+    (tmp_path / 'notes.txt').write_text('mine')
+    (tmp_path / name).write_text('mine')
+    with pytest.raises(UserError, match=rf'{name}: found a file that no builder made.*--overwrite'):
+        run(corpus, tmp_path, valid_share=0.2)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {'notes.txt': 'mine', name: 'mine'}
+    run(corpus, tmp_path, valid_share=0.2, overwrite='true')
+    assert (tmp_path / 'notes.txt').read_text() == 'mine'
+    (tmp_path / 'manifest.json').unlink()  # as after a kill before it is written
+    run(corpus, tmp_path, valid_share=0.2)
+
+
+def test_a_vocabulary_of_other_text_is_said_once(corpus, tmp_path, logged):
+    write_vocabulary(tmp_path / 'vocab.txt', [ENGLISH])
+    run(corpus, tmp_path / 'a', shard_characters=1500)
+    assert not [message for message in logged if '[UNK]' in message]
+    run(corpus, tmp_path / 'b', shard_characters=1500, vocab_path=tmp_path / 'vocab.txt')
+    (message,) = [message for message in logged if '[UNK]' in message]
+    assert re.fullmatch(
+        rf'(9\d|100)\.\d % of the tokens are \[UNK\]: is {tmp_path}/vocab.txt a voc.*build_vocab.*', message
+    )
 
 
 def test_finished_shards_are_not_made_again_and_lost_ones_are(corpus, tmp_path):

@@ -27,6 +27,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 FORMAT = 1  # of what the settings of a manifest say
+MOST_UNKNOWN = 0.1  # share of the tokens; usual is less than 1 %
 
 
 class Inputs:
@@ -126,10 +127,25 @@ def _write_shards(settings, inputs, builder, folder):
     if done:
         log.info('%d shards are there already', len(done))
     cuts = blocks.Cuts(settings.shard_characters, settings.shards, settings.valid_share, settings.seed)
-    stream = _all_blocks(inputs, cuts, done)
+    stream, warned = _all_blocks(inputs, cuts, done), False
     for number in folder.write_shards(run_blocks(builder, stream, settings.engine, settings.processes)):
         counts = folder.done[number]['counts'].get('train', {})
         log.info('shard %d: %d samples, %d tokens', number, counts.get('samples', 0), counts.get('sample tokens', 0))
+        if not warned:
+            warned = _warn_of_unknown(settings.vocab_path, folder.done[number]['counts'].values())
+
+
+def _warn_of_unknown(vocab_path, counts):
+    """Whether a vocabulary does not know the text of a shard, which is said."""
+    unknown, tokens = (sum(each.get(name, 0) for each in counts) for name in ('unknown tokens', 'tokens'))
+    if unknown <= MOST_UNKNOWN * tokens:
+        return False
+    log.warning(
+        '%.1f %% of the tokens are [UNK]: is %s a vocabulary for this text? '
+        'python -m ernie.pretrain.build_vocab makes one of it.',
+        *(100 * unknown / tokens, vocab_path),
+    )
+    return True
 
 
 def _all_blocks(inputs, cuts, done):

@@ -11,12 +11,14 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 
 from propeller.errors import UserError, bad_input
 from propeller.storage.atomic import replacing
 from propeller.storage.folders import TEMPORARY
 
-MANIFEST = 'manifest.json'
+MANIFEST, LOCK = 'manifest.json', '.lock'
+_OURS = re.compile(r'(train|valid)(-\d+\.gz|_filelist)|report\.(json|txt)')
 
 
 class ShardFolder:
@@ -25,15 +27,15 @@ class ShardFolder:
     Args:
         path: the folder; made if it is not there.
         settings: JSON-able dict; everything that the content of the shards depends on.
-        overwrite: whether shards that other settings made may be deleted.
+        overwrite: whether shards that other settings made may be deleted, and files that bear the names of ours.
 
     Attributes:
         done: dict number -> {'files': {split: name}, 'counts': {split: {...}}, 'first': [...]}; the first
             samples are those of one shard only.
 
     Raises:
-        UserError: the folder cannot be made or used, another builder is at work in it, or its shards were made with
-            other settings.
+        UserError: the folder cannot be made or used, another builder is at work in it, or its files were made with
+            other settings or by somebody else.
     """
 
     def __init__(self, path, settings, overwrite=False):
@@ -41,7 +43,9 @@ class ShardFolder:
         self.settings = settings
         try:
             os.makedirs(self.path, exist_ok=True)
-            self._lock = open(os.path.join(self.path, '.lock'), 'a', encoding='utf-8')  # noqa: SIM115 (held to the end)
+            if not overwrite:
+                self._refuse_foreign()
+            self._lock = open(self.join(LOCK), 'a', encoding='utf-8')  # noqa: SIM115 (held to the end)
         except OSError as e:
             raise UserError(f'{path}: cannot be used as a folder for samples ({e.strerror or e}).') from None
         try:
@@ -55,6 +59,14 @@ class ShardFolder:
         except BaseException:
             self.close()
             raise
+
+    def _refuse_foreign(self):
+        """What no builder made may bear a name that ours would replace."""
+        names = os.listdir(self.path)
+        foreign = sorted(filter(_OURS.fullmatch, names))
+        if foreign and LOCK not in names and MANIFEST not in names:
+            advice = 'Name another --output, or give --overwrite true to replace it.'
+            raise bad_input(self.join(foreign[0]), 'a file that no builder made', 'a folder of samples', advice=advice)
 
     def close(self):
         """Lets other builders in."""
