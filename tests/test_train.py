@@ -197,6 +197,7 @@ def test_two_processes_make_what_two_parts_make(tmp_path, data):
         ({'max_seq_len': 200}, 'must be at least --max_seq_len 200'),
         ({'tasks': 'masking'}, "found the pre-training task 'masking', expected one of"),
         ({'tasks': ','}, '--tasks is empty'),
+        ({'train_filelist': None, 'schedule': 's', 'tasks': 'capitalization'}, '--tasks and --schedule: give one'),
         ({'do_test': True}, '--do_test true needs --test_filelist and --init_checkpoint'),
         ({'lr_scheduler': 'cosine'}, '--lr_scheduler cosine'),
         ({'masking_rate': 0}, '--masking_rate 0.0'),
@@ -212,3 +213,70 @@ def test_flags_that_cannot_be(tmp_path, data, config, changes, words):
 def test_files_that_are_not_there(tmp_path, data, config):
     with pytest.raises(UserError, match='--train_filelist: none: no such file'):
         run_train(**{**data, **config, 'checkpoints': tmp_path, 'train_filelist': 'none'})
+
+
+def test_what_the_samples_lack_is_told_before_training(tmp_path, config):
+    listed = write_files(
+        tmp_path, 'capitals', task_form('capitalization', 1, 30, 5), task_form('capitalization', 1, 9, 6)
+    )
+    pairs = write_files(tmp_path, 'pairs', first_form(20, 4))
+    told = messages(run_train(train_filelist=listed, valid_filelist=pairs, **config, checkpoints=tmp_path / 'a').log)
+    assert [line for line in told if 'has a label of' in line or 'task ids' in line] == [
+        f'{listed}: none of the first 39 samples (2 files) has a label of next_sentence: it is neither learnt nor '
+        'measured here',
+        f'{listed}: its task ids have no effect: the model configuration has no use_task_id',
+    ]
+    tasks = {'capitalization': {'filelist': pairs}, 'knowledge_masking': {'filelist': listed}}
+    tasks['next_sentence'] = {'filelist': pairs}
+    schedule = tmp_path / 's.json'
+    schedule.write_text(
+        json.dumps({'tasks': tasks, 'stages': [{'steps': {'knowledge_masking': 1, 'capitalization': 1}}]})
+    )
+    config = write_config(tmp_path / 'config', use_task_id=True, task_type_vocab_size=9)
+    told = messages(run_train(schedule=schedule, **config, checkpoints=tmp_path / 'b').log)
+    assert [line for line in told if 'has a label of' in line or 'task ids' in line or 'no stage' in line] == [
+        f'{schedule}: no stage has updates for next_sentence',
+        f'{pairs}: none of the first 20 samples (1 files) has a label of capitalization: it is neither learnt nor '
+        'measured here',
+    ]
+
+
+def test_a_vocabulary_that_does_not_fit(tmp_path, data, config):
+    vocabulary = tmp_path / 'vocab.txt'
+    tokens = config['vocab_path'].read_text(encoding='utf-8').splitlines()
+    values = {**data, 'ernie_config_path': config['ernie_config_path'], 'vocab_path': vocabulary}
+    vocabulary.write_text('\n'.join([*tokens, *map(str, range(99))]) + '\n', encoding='utf-8')
+    with pytest.raises(UserError, match=r'vocab.txt: found id \d+ \(98\), expected ids below vocab_size 61'):
+        run_train(**values, checkpoints=tmp_path / 'c')
+    vocabulary.write_text('\n'.join(tokens[:33]) + '\n', encoding='utf-8')
+    with pytest.raises(
+        UserError, match=r'train_\d.gz:\d+: found the token id 3\d, expected one below 33, the tokens of'
+    ):
+        run_train(**values, checkpoints=tmp_path / 'c')
+    assert not list((tmp_path / 'c').glob('step_*'))
+
+
+def test_a_training_goes_on_with_what_it_was_made_with_only(tmp_path, data, config):
+    values = {**data, **config, 'checkpoints': tmp_path / 'c', 'num_train_steps': 2}
+    run_train(**values)
+    others = {
+        'made with tasks knowledge_masking next_sentence, expected tasks knowledge_masking': {
+            'tasks': 'knowledge_masking'
+        },
+        'made with batch_size 110, expected batch_size 130': {'batch_size': 130},
+        'made with files of other names, sizes or prob': {'train_filelist': data['valid_filelist']},
+        'made with --train_filelist, expected capitalization, knowledge_masking, sentence_distance': {
+            'train_filelist': None,
+            'schedule': schedule_of(tmp_path / 'd'),
+        },
+        'vocab.txt: found another vocabulary, expected that of the checkpoint': {'vocab_path': tmp_path / 'vocab.txt'},
+    }
+    text = config['vocab_path'].read_text(encoding='utf-8')
+    (tmp_path / 'vocab.txt').write_text(text + 'further\n', encoding='utf-8')
+    for words, changes in others.items():
+        with pytest.raises(UserError, match=words) as caught:
+            run_train(**{**values, 'num_train_steps': 3, **changes}, resume=True)
+        assert f'--init_pretraining_params {tmp_path}/c/step_2 and another --checkpoints' in str(caught.value)
+    assert not (tmp_path / 'c' / 'step_3').exists()
+    run_train(**{**values, 'num_train_steps': 3}, resume=True)
+    assert (tmp_path / 'c' / 'step_3').exists()

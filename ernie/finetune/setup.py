@@ -243,6 +243,14 @@ def take_saved_settings(args, source):
         check_flags(args)
 
 
+def check_vocabulary(vocab, source):
+    """Raises: UserError: the vocabulary, a dict token -> id, holds ids that the word table does not have."""
+    token, largest = max(vocab.items(), key=lambda item: item[1])
+    rows = source.config.vocab_size
+    if largest >= rows:
+        raise bad_input(source.vocab_path, f'id {largest} ({token})', f'ids below vocab_size {rows}')
+
+
 def build_tokenizer(args, source):
     """The tokenizer that the flags ask for.
 
@@ -250,10 +258,8 @@ def build_tokenizer(args, source):
         UserError: the vocabulary holds ids that the word table does not have; texts could be longer than positions.
     """
     tokenizer = TOKENIZERS[args.tokenizer](source.vocab_path, do_lower_case=args.do_lower_case)
-    token, largest = max(tokenizer.vocab.items(), key=lambda item: item[1])
-    rows, positions = source.config.vocab_size, source.config.max_position_embeddings
-    if largest >= rows:
-        raise bad_input(source.vocab_path, f'id {largest} ({token})', f'ids below vocab_size {rows}')
+    check_vocabulary(tokenizer.vocab, source)
+    positions = source.config.max_position_embeddings
     if args.max_seq_len > positions:
         raise UsageError(f'--max_seq_len {args.max_seq_len}: the model has {positions} positions.')
     config = source.config

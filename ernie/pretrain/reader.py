@@ -195,10 +195,10 @@ class PretrainStream:
         """
         for name, value in self._made_with.items():
             if position.get(name) != value:
-                raise UserError(
-                    f'found a data position made with {name} {position.get(name)}, expected {name} {value}. '
-                    f'Resume with the files and settings that the checkpoint was made with.'
-                )
+                found, expected = f'{name} {position.get(name)}', f'{name} {value}'
+                if name == 'files':
+                    found, expected = 'files of other names, sizes or probabilities', 'those of the list'
+                raise UserError(f'found a data position made with {found}, expected {expected}.')
         numbers = [position.get(name) for name in (*_Place._fields, 'step', 'misses', 'positives')]
         if any(type(number) is not int or number < 0 for number in numbers) or numbers[1] > len(self.files):
             raise UserError(f'found a data position {numbers}, expected the numbers of a place in the files.')

@@ -132,7 +132,7 @@ def make_set(columns, lines, file):
 
 
 class Limits(NamedTuple):
-    """What a model can take: rows of its tables, each one more than the largest id; `tasks` None without task ids."""
+    """What a model can take: each one more than the largest id; `tasks` None without task ids."""
 
     tokens: int
     sentence_types: int
@@ -140,10 +140,10 @@ class Limits(NamedTuple):
     tasks: int | None = None
 
     @classmethod
-    def of(cls, config):
-        """Those of an `ErnieConfig`."""
+    def of(cls, config, vocab):
+        """Those of an `ErnieConfig` and a vocabulary, a dict token -> id that its word table has rows for."""
         tasks = config['task_type_vocab_size'] if config.use_task_id else None
-        return cls(config['vocab_size'], config.sentence_types, config['max_position_embeddings'], tasks)
+        return cls(max(vocab.values()) + 1, config.sentence_types, config['max_position_embeddings'], tasks)
 
 
 def check_limits(samples, limits, tasks, path):
@@ -186,6 +186,8 @@ def check_limits(samples, limits, tasks, path):
 
 def _beyond(path, samples, row, what, found, most, table='rows of the table of the model'):
     advice = '' if 'task' in table else 'Were the samples made with the vocabulary and for the model in use?'
+    if what == 'token id':
+        table = 'tokens of the vocabulary'
     expected = f'one below {most}, the {table}'
     raise bad_input(path, f'the {what} {found}', expected, int(samples.lines[row]), advice)
 

@@ -28,6 +28,7 @@ from ernie.pretrain.tasks import TASKS
 from propeller.errors import UserError, bad_input
 
 _EXPONENT = re.compile(r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$')
+ONLY = 'all'  # name of the stream of a training without a schedule
 
 
 class Stage(NamedTuple):
@@ -102,7 +103,7 @@ def order_of(stage):
 
 def single(filelist, steps):
     """The schedule of a training without a file: one stage, one stream."""
-    return Schedule({'all': filelist}, [Stage({'all': steps})], {})
+    return Schedule({ONLY: filelist}, [Stage({ONLY: steps})], {})
 
 
 def read_schedule(path):

@@ -8,6 +8,9 @@ from ernie.pretrain.reader import LEAST_BATCH
 from ernie.pretrain.schedule import read_schedule, single
 from ernie.pretrain.tasks import make_tasks
 from propeller.errors import UsageError, UserError
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 
 def check_flags(args):
@@ -22,6 +25,8 @@ def check_flags(args):
         raise UsageError('--do_test true needs --test_filelist and --init_checkpoint.')
     if not args.do_test and bool(args.train_filelist) == bool(args.schedule):
         raise UsageError('found --train_filelist and --schedule both or neither, expected one of them to train from.')
+    if args.schedule and 'tasks' in args.given:
+        raise UsageError('--tasks and --schedule: give one; a schedule names its own tasks.')
     if args.resume and args.init_checkpoint:
         raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
     if args.batch_size <= LEAST_BATCH:
@@ -58,7 +63,11 @@ def _check_numbers(args):
 def schedule_of(args):
     """The `Schedule` of the flags: that of a file, or one stage of --num_train_steps updates."""
     if args.schedule:
-        return read_schedule(args.schedule)
+        schedule = read_schedule(args.schedule)
+        idle = [name for name in schedule.filelists if not any(stage.steps.get(name) for stage in schedule.stages)]
+        if idle:
+            log.warning('%s: no stage has updates for %s', args.schedule, ', '.join(idle))
+        return schedule
     return single(args.train_filelist or args.test_filelist, args.num_train_steps)
 
 

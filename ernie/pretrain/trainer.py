@@ -7,19 +7,22 @@ import time
 
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import MEGABYTE, report_training
-from ernie.finetune.setup import Source, check_writable, loss_scale
+from ernie.finetune.setup import Source, check_vocabulary, check_writable, loss_scale
 from ernie.pretrain.file_list import read_file_list
+from ernie.pretrain.first_look import tell_what_is_missing
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
 from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.model import PretrainModel, feeds
 from ernie.pretrain.reader import PretrainStream, ReaderSettings
 from ernie.pretrain.sample_set import Limits
+from ernie.pretrain.schedule import ONLY
 from ernie.pretrain.settings import check_flags, schedule_of, tasks_of
 from ernie.pretrain.updates import Update, Updates, parts_of
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
+from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 from propeller.session import Session
 from propeller.train.checkpoint import (
@@ -78,7 +81,7 @@ class PreTraining:
             for flag in ('ernie_config_path', 'vocab_path')
         )
         self.source = Source(path, config, vocab)
-        self.vocab = load_vocab(self.source.vocab_path)
+        self.vocab = self._vocabulary()
         self.schedule = schedule_of(args)
         self.tasks = tasks_of(args, self.schedule)
         self.session = Session(args.use_cuda, self._seed(), precision=args.precision, world=world)
@@ -87,6 +90,21 @@ class PreTraining:
         log.info('Device count %d', world.size)
         log.info('args.is_distributed: %s', args.is_distributed)
         log.info('tasks: %s', ', '.join(task.name for task in self.tasks))
+
+    def _vocabulary(self):
+        vocab = load_vocab(self.source.vocab_path)
+        check_vocabulary(vocab, self.source)
+        beside = self.source.tensors and self.source.tensors.vocab_path
+        if self._continues() and beside and load_vocab(beside) != vocab:
+            expected = f'that of the checkpoint, {beside}'
+            raise bad_input(self.source.vocab_path, 'another vocabulary', expected, advice=self._anew())
+        return vocab
+
+    def _anew(self):
+        return (
+            f'Continue with what the checkpoint was made with, or start a new training from its parameters: '
+            f'--init_pretraining_params {self.start_from} and another --checkpoints.'
+        )
 
     def _seed(self):
         return read_state(self.start_from).get('seed') if self._continues() else self.args.random_seed
@@ -121,9 +139,14 @@ class PreTraining:
             self.session, program
         )
 
-    def _stream(self, filelist, training):
-        """Batches of the files of a list: shuffled, without end but for --epoch, or once in order."""
-        args, world = self.args, self.world
+    def _stream(self, filelist, training, names=None):
+        """Batches of the files of a list: shuffled, without end but for --epoch, or once in order.
+
+        names: tasks that its samples should have labels for; None: all.
+        """
+        args, world, files = self.args, self.world, read_file_list(filelist)
+        names = names or [task.name for task in self.tasks]
+        tell_what_is_missing(filelist, files, names, self.source.config.use_task_id)
         settings = ReaderSettings(
             batch_size=args.batch_size,
             max_seq_len=args.max_seq_len,
@@ -134,10 +157,10 @@ class PreTraining:
         )
         share = {'replica_id': world.rank, 'num_replicas': world.size, 'accumulation': args.gradient_accumulation_steps}
         return PretrainStream(
-            read_file_list(filelist),
+            files,
             self.tasks,
             VocabularyIds.of(self.vocab, self.source.config.vocab_size),
-            Limits.of(self.source.config),
+            Limits.of(self.source.config, self.vocab),
             settings,
             Masking(
                 masking_rate=args.masking_rate,
@@ -159,12 +182,10 @@ class PreTraining:
         need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
         log.info('theoretical memory usage:')
         log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
+        source = self._updates()
         state, updates = self._load(program)
-        streams = {name: self._stream(path, training=True) for name, path in self.schedule.filelists.items()}
-        source = Updates(self.schedule, streams)
         self.session.dropout_apart()
         if state:
-            source.seek(state['data_position'])
             restore_computation(self.session, program, state, self.start_from)
         loop = LoopState(updates)
         self._open_records(loop.gstep)
@@ -180,6 +201,21 @@ class PreTraining:
             log.info('last checkpoint: %s', newest)
         if loop.interrupted:
             sys.exit(130)
+
+    def _updates(self):
+        """The updates from the start on, or from where the checkpoint stands: known before it is loaded."""
+        streams = {
+            name: self._stream(path, training=True, names=None if name == ONLY else [name])
+            for name, path in self.schedule.filelists.items()
+        }
+        updates = Updates(self.schedule, streams)
+        position = read_state(self.start_from).get('data_position') if self._continues() else None
+        if position:
+            try:
+                updates.seek(position)
+            except UserError as e:
+                raise UserError(f'{self.start_from}: {e} {self._anew()}') from None
+        return updates
 
     def _hooks(self, program, validation, ready, state):
         args = self.args

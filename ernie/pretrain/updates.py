@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ernie.pretrain.model import loss_scales
-from ernie.pretrain.schedule import order_of
+from ernie.pretrain.schedule import ONLY, order_of
 from propeller.errors import UserError
 
 
@@ -41,10 +41,8 @@ class Updates:
         """
         found, expected = sorted(position.get('streams', {})), sorted(self.streams)
         if found != expected:
-            raise UserError(
-                f'found a data position made with {", ".join(found)}, expected {", ".join(expected)}. '
-                f'Continue with the schedule that the checkpoint was made with.'
-            )
+            made, given = (', '.join(names) if names != [ONLY] else '--train_filelist' for names in (found, expected))
+            raise UserError(f'found a data position made with {made}, expected {given}.')
         self._done = int(position['updates'])
         for name, stream in self.streams.items():
             stream.seek(position['streams'][name])
