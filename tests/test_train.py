@@ -241,6 +241,18 @@ def test_what_the_samples_lack_is_told_before_training(tmp_path, config):
     ]
 
 
+def test_validation_files_are_looked_at_before_training(tmp_path, data, config):
+    long = first_form(9, 3)[:1] + [';'.join(['9 ' * 17 + '2', *['0 ' * 17 + '0'] * 3, '1'])] * 9
+    for lines, words in (
+        (long[1:], 'valid_0.gz: found no sample that can be used'),
+        ([*long, '9;0;0;x;1'], r"valid_0.gz:11: found 'x' in seg_labels"),
+    ):
+        valid = write_files(tmp_path, 'valid', lines)
+        with pytest.raises(UserError, match=words):
+            run_train(**{**data, **config, 'valid_filelist': valid}, checkpoints=tmp_path / 'c', validation_steps=1)
+        assert not list((tmp_path / 'c').iterdir())
+
+
 def test_a_vocabulary_that_does_not_fit(tmp_path, data, config):
     vocabulary = tmp_path / 'vocab.txt'
     tokens = config['vocab_path'].read_text(encoding='utf-8').splitlines()
@@ -250,7 +262,7 @@ def test_a_vocabulary_that_does_not_fit(tmp_path, data, config):
         run_train(**values, checkpoints=tmp_path / 'c')
     vocabulary.write_text('\n'.join(tokens[:33]) + '\n', encoding='utf-8')
     with pytest.raises(
-        UserError, match=r'train_\d.gz:\d+: found the token id 3\d, expected one below 33, the tokens of'
+        UserError, match=r'valid_0.gz:\d+: found the token id 3\d, expected one below 33, the tokens of'
     ):
         run_train(**values, checkpoints=tmp_path / 'c')
     assert not list((tmp_path / 'c').glob('step_*'))

@@ -266,6 +266,7 @@ class PreTraining:
         if not self.args.valid_filelist:
             return None
         program, stream = self._build(RunMode.EVAL), self._stream(self.args.valid_filelist, training=False)
+        next(iter(stream))  # no sample that can be used, or a bad one, is said now, not after hours
 
         def validate(epoch, step):
             scores, speed = self._score(program, stream)
