@@ -211,8 +211,9 @@ def test_flags_that_cannot_be(tmp_path, data, config, changes, words):
 
 
 def test_files_that_are_not_there(tmp_path, data, config):
-    with pytest.raises(UserError, match='--train_filelist: none: no such file'):
-        run_train(**{**data, **config, 'checkpoints': tmp_path, 'train_filelist': 'none'})
+    for path, words in (('none', 'none: no such file'), (tmp_path, f'{tmp_path}: found a folder, expected a file')):
+        with pytest.raises(UserError, match=f'--train_filelist: {words}'):
+            run_train(**{**data, **config, 'checkpoints': tmp_path, 'train_filelist': path})
 
 
 def test_what_the_samples_lack_is_told_before_training(tmp_path, config):

@@ -52,5 +52,6 @@ def _listed(path, number, line):
     candidates = [name, os.path.join(os.path.dirname(path), name)]
     found = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
     if found is None:
-        raise bad_input(path, f'{name!r}, which is no file', 'the name of a sample file', number)
+        advice = f'Names belong to the working directory, {os.getcwd()}, or else to the folder of the list.'
+        raise bad_input(path, f'{name!r}, which is no file', 'the name of a sample file', number, advice)
     return ListedFile(found, probability)

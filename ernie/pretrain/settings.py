@@ -41,7 +41,8 @@ def check_flags(args):
     for flag in ('train_filelist', 'valid_filelist', 'test_filelist', 'schedule'):
         path = getattr(args, flag)
         if path and not os.path.isfile(path):
-            raise UserError(f'--{flag}: {path}: no such file.')
+            found = 'found a folder, expected a file' if os.path.isdir(path) else 'no such file'
+            raise UserError(f'--{flag}: {path}: {found}.')
 
 
 def _check_numbers(args):

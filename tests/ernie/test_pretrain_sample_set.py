@@ -212,6 +212,7 @@ def test_bad_lists(folder, text, error):
     with pytest.raises(UserError) as e:
         read_file_list('list')
     assert str(e.value).startswith(error)
+    assert ('no file' in error) == (f'Names belong to the working directory, {folder},' in str(e.value))
 
 
 def test_lists_that_cannot_be_read(folder):
