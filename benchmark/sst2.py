@@ -74,6 +74,9 @@ def run_classifier(flags, show=False):
 def run_program(name, flags, show=False):
     """Run a program of the repository to its end; its log is shown only when it fails, or when asked for.
 
+    Returns:
+        its log, if it is not shown.
+
     Raises:
         UserError: it failed.
     """
@@ -84,6 +87,7 @@ def run_program(name, flags, show=False):
     done = subprocess.run(command, text=True, **streams)
     if done.returncode:
         raise UserError(f'{name} ended with code {done.returncode}. {(done.stdout or "")[-2000:]}')
+    return done.stdout
 
 
 def run_shared(name, flags, processes, log_folder, show=False):

@@ -11,17 +11,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import kill_while_saving, pretrain_reader, reading, resume_equal, rival, sst2
+from benchmark import (
+    kill_while_saving,
+    pretrain_gain,
+    pretrain_masking,
+    pretrain_reader,
+    pretrain_stages,
+    pretrain_tasks,
+    pretraining,
+    reading,
+    resume_equal,
+    rival,
+    sst2,
+)
+from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.sample_set import concatenated, read_sets
 from ernie.pretrain.samples import parse_line
+from ernie.pretrain.schedule import read_schedule
+from ernie.pretrain.tasks import TASKS
 from propeller.errors import UsageError, UserError
 from propeller.storage import write_safetensors
 from propeller.train.checkpoint import Checkpoints, save_checkpoint
 from propeller.train.record import MetricsFile
-from tests.ernie.pretrain_files import IDS, random_sample, write_samples
+from tests.ernie.pretrain_files import IDS, random_sample, write_files, write_samples
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = {'sst2', 'published'}
+LIBRARIES = {'sst2', 'published', 'pretraining'}
 PROGRAMS = sorted(path.stem for path in (ROOT / 'benchmark').glob('*.py') if path.stem not in LIBRARIES)
 
 
@@ -104,6 +119,64 @@ def test_leftovers_are_mended_or_found(saved, trained):
     assert faults(saved, trained) == (4, 4, [])
     (saved / 'step_9').mkdir()  # a deletion that was cut off after the state file
     assert faults(saved, trained)[2] == ['step_9 is left after recovery']
+
+
+# ---------------------------------------------------------------- what the programs that pre-train count
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """(file list, samples of its two files), with labels of several tasks."""
+    files, samples = write_files(tmp_path, [17, 30])
+    path = tmp_path / 'filelist'
+    path.write_text(''.join(f'{file.path}\t{file.word_probability}\n' for file in files), encoding='utf-8')
+    return str(path), samples[0] + samples[1]
+
+
+@pytest.mark.parametrize('name', ['sentence_distance', 'capitalization'])
+def test_labels_of_each_class_are_counted(listed, name):
+    path, samples = listed
+    labels = [np.atleast_1d(sample.labels[name]) for sample in samples if name in sample.labels]
+    labels = np.concatenate(labels)
+    expected = [(labels == c).sum() for c in range(TASKS[name].num_classes)]
+    assert pretrain_tasks.class_counts(path, name).tolist() == expected and min(expected) > 0
+
+
+def test_the_unigram_entropy_is_that_of_the_tokens_that_validation_masks(listed, tmp_path):
+    path, samples = listed
+    vocab = tmp_path / 'vocab.txt'
+    special = ['[PAD]', '[CLS]', '[SEP]', '[MASK]']
+    vocab.write_text('\n'.join([*special, '[UNK]', *(f'w{i}' for i in range(5, IDS.size))]) + '\n', encoding='utf-8')
+    config = pretraining.model_config(str(tmp_path / 'config.json'), vocab, 1, 64, 128)
+    found, share = pretrain_gain.unigram({'train': path, 'valid': path}, vocab, config)
+    vocabulary = -(-IDS.size // 8) * 8
+    counts = np.zeros(vocabulary)
+    for sample in samples:
+        np.add.at(counts, sample.token_ids[sample.segments >= 0], 1)
+    # Nearly uniform ids below 97, so that any choice of masked tokens has about the entropy of all.
+    probabilities = (counts + 1) / (counts.sum() + vocabulary - len(special))
+    every = counts / counts.sum()
+    assert found == pytest.approx(-(every * np.log(probabilities)).sum(), abs=0.1)
+    masked = [s for s in samples if 'knowledge_masking' in s.labels]
+    expected = 0.15 * sum((s.segments >= 0).sum() for s in masked) / len([s for s in samples if s.labels])
+    assert share == pytest.approx(expected / (1 + expected), abs=0.1)
+
+
+def test_stages_become_a_schedule_and_its_ends(listed, tmp_path):
+    lists = dict.fromkeys(pretrain_stages.TASKS, listed[0])
+    ends = pretrain_stages.write_schedule(str(tmp_path / 's.json'), lists, pretrain_stages.STAGES, 10)
+    schedule = read_schedule(str(tmp_path / 's.json'))
+    assert ends == [30, 60, 100] and schedule.total == 100
+    assert [stage.steps['knowledge_masking'] for stage in schedule.stages] == [30, 10, 10]
+    assert [stage.learning_rate for stage in schedule.stages] == [1e-3, 5e-4, 5e-4]
+
+
+def test_lists_of_both_maskings_name_the_same_files(listed, tmp_path):
+    written = pretrain_masking.write_lists(str(tmp_path), {'valid': listed[0]})
+    words, characters = (read_file_list(written['valid', kind]) for kind in ('word', 'character'))
+    assert [file.path for file in words] == [file.path for file in characters]
+    assert {file.word_probability for file in words} == {1.1}
+    assert {file.word_probability for file in characters} == {0.0}
 
 
 # ---------------------------------------------------------------- the judge of resume_equal
