@@ -42,12 +42,12 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    'capitalization': Recipe('english', 1000),
-    'token_document': Recipe('daily', 1000),
-    'sentence_reordering': Recipe('chinese', 1000),
-    'sentence_distance': Recipe('daily', 1000),
-    'discourse_relation': Recipe('chinese', 1000),
-    'ir_relevance': Recipe('questions', 1000),
+    'capitalization': Recipe('english', 600),
+    'token_document': Recipe('daily', 600),
+    'sentence_reordering': Recipe('chinese', 600),
+    'sentence_distance': Recipe('daily', 600),
+    'discourse_relation': Recipe('chinese', 600),
+    'ir_relevance': Recipe('questions', 600),
 }
 
 
