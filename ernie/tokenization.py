@@ -1,5 +1,6 @@
 """Text -> sub-words -> ids: vocabularies, `FullTokenizer` for raw text, `CharTokenizer` for text cut at spaces."""
 
+import abc
 from itertools import chain
 
 from ernie.alignment import Encoded, basic_words_aligned, slice_of, space_words_aligned
@@ -161,7 +162,7 @@ class _WordIds(dict):
         return type(self), (self.vocab, self.wordpiece)
 
 
-class _VocabularyTokenizer:
+class _VocabularyTokenizer(abc.ABC):
     """What the tokenizers share; they differ in how `words` cuts a text.
 
     Args:
@@ -179,9 +180,9 @@ class _VocabularyTokenizer:
         self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab)
         self._ids = _WordIds(self.vocab, self.wordpiece_tokenizer)
 
+    @abc.abstractmethod
     def words(self, text):
         """str, or bytes of UTF-8 -> list of words, before they are cut into pieces."""
-        raise NotImplementedError
 
     def tokenize(self, text):
         """str, or bytes of UTF-8 -> list of pieces, without `[CLS]` and `[SEP]`."""
@@ -191,9 +192,9 @@ class _VocabularyTokenizer:
         """`convert_tokens_to_ids(tokenize(text))`, but quick: words are cut once and remembered."""
         return list(chain.from_iterable(map(self._ids.__getitem__, self.words(text))))
 
+    @abc.abstractmethod
     def aligned_words(self, text):
         """`words(text)` as a list of `ernie.alignment.Word`."""
-        raise NotImplementedError
 
     def encode_aligned(self, text):
         """`encode(text)` with the slice of the original text for each id: `ernie.alignment.Encoded`.

@@ -8,6 +8,7 @@ Everything happens in one thread of its own, so that a launcher that is busy sto
 talks to the main thread through two queues.
 """
 
+import abc
 import contextlib
 import dataclasses
 import queue
@@ -117,7 +118,7 @@ class Connection:
         self.socket.close()
 
 
-class Peers:
+class Peers(abc.ABC):
     """What both sides share: the thread, the queues, the connections. Used as a context manager.
 
     Args:
@@ -289,23 +290,29 @@ class Peers:
 
     # What the two sides do differently.
 
+    @abc.abstractmethod
     def on_join(self):
-        raise NotImplementedError
+        """This node waits for its job to begin."""
 
     def on_own_failure(self, failure):
         self.fail(failure)
 
+    @abc.abstractmethod
     def on_own_end(self):
-        raise NotImplementedError
+        """All processes of this node have ended with 0."""
 
+    @abc.abstractmethod
     def on_message(self, connection, message):
-        raise NotImplementedError
+        """A message, a dict, has come."""
 
+    @abc.abstractmethod
     def on_closed(self, connection, reason):
-        raise NotImplementedError
+        """A connection was lost; it is closed."""
 
+    @abc.abstractmethod
     def on_time(self, now):
-        raise NotImplementedError
+        """Called about every half second; now: seconds of the monotonic clock."""
 
+    @abc.abstractmethod
     def on_close(self):
         """Called when all connections are closed."""

@@ -1,5 +1,6 @@
 """What happens to a model that scored better than all before: kept as a checkpoint, or exported for inference."""
 
+import abc
 import json
 import os
 
@@ -14,7 +15,7 @@ log = get_logger(__name__)
 _BEST_FILE = 'best.json'
 
 
-class Exporter:
+class Exporter(abc.ABC):
     """Base: remembers the best results in `export_dir`, also over restarts.
 
     Args:
@@ -55,9 +56,9 @@ class Exporter:
         os.replace(path + '.tmp', path)
         log.info('[Best Exporter]: export to %s at step %d', self.export_dir, gstep)
 
+    @abc.abstractmethod
     def write(self, session, program, gstep, sample):
         """Write the model."""
-        raise NotImplementedError
 
 
 class BestExporter(Exporter):

@@ -4,12 +4,14 @@ Arguments of the constructors are graph values and are only handed back through 
 arrays for one batch, in that order. `eval` gives a numpy scalar of shape (); of no data it is 0.0.
 """
 
+import abc
+
 import numpy as np
 
 from propeller import scores
 
 
-class Metrics:
+class Metrics(abc.ABC):
     """Base class. A subclass calls `super().__init__` with its graph values, and defines `reset`, `update`, `eval`."""
 
     def __init__(self, *tensors):
@@ -21,17 +23,17 @@ class Metrics:
         """The graph values to fetch for `update`, as a tuple."""
         return self._tensors
 
+    @abc.abstractmethod
     def reset(self):
         """Forget all batches."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def update(self, args):
         """Take in one batch: the arrays of `tensor`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def eval(self):
         """The value over all batches since `reset`, a numpy scalar."""
-        raise NotImplementedError
 
 
 class _Average(Metrics):
