@@ -42,12 +42,12 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    'capitalization': Recipe('english', 600),
+    'capitalization': Recipe('english', 300),
     'token_document': Recipe('daily', 600),
-    'sentence_reordering': Recipe('chinese', 600),
-    'sentence_distance': Recipe('daily', 600),
-    'discourse_relation': Recipe('chinese', 600),
-    'ir_relevance': Recipe('questions', 600),
+    'sentence_reordering': Recipe('chinese', 400),
+    'sentence_distance': Recipe('daily', 400),
+    'discourse_relation': Recipe('chinese', 400),
+    'ir_relevance': Recipe('questions', 400),
 }
 
 
@@ -101,8 +101,8 @@ def learn(name, folder, args):
     lists = pretraining.make_samples(os.path.join(folder, f'{name}_samples'), [*flags, *made], valid_share=0.1)
     config = pretraining.model_config(os.path.join(folder, f'{name}.json'), vocab, 2, 256, LENGTH, task_ids=True)
     started = args.start and recipe.corpus != 'english'
-    model = ['--init_pretraining_params', args.start, '--allow_missing', 'task_embedding'] if started else []
-    model = model or ['--ernie_config_path', config, '--vocab_path', vocab]
+    anew = ['--ernie_config_path', config, '--vocab_path', vocab]
+    model = ['--init_pretraining_params', args.start] if started else anew
     _, records = pretraining.pretrain(
         os.path.join(folder, name),
         [
