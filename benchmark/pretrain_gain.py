@@ -32,7 +32,7 @@ LEAST_NATS, LEAST_F1 = 0.7, 5.0
 SEEDS = (1, 2, 3)
 
 
-def learn(folder, steps, threads):
+def learn(folder, steps, cores):
     """Pre-trains. Returns (checkpoint, records, masked-LM loss in nats, unigram entropy in nats)."""
     vocab, lists = pretraining.daily_samples(folder, LENGTH)
     config = pretraining.model_config(os.path.join(folder, 'config.json'), vocab, positions=LENGTH)
@@ -40,34 +40,38 @@ def learn(folder, steps, threads):
         os.path.join(folder, 'pretraining'),
         [
             *('--ernie_config_path', config, '--vocab_path', vocab, '--max_seq_len', str(LENGTH)),
-            *('--train_filelist', lists['train'], '--valid_filelist', lists['valid'], '--batch_size', str(BATCH)),
+            *('--train_filelist', lists['train'], '--valid_filelist', lists['valid']),
             *('--learning_rate', '1e-3', '--warmup_steps', str(steps // 10), '--skip_steps', '50'),
-            *('--num_train_steps', str(steps), '--validation_steps', str(max(steps // 10, 1))),
+            *('--validation_steps', str(max(steps // 10, 1))),
         ],
         steps,
-        threads,
+        BATCH,
+        cores,
         SEED,
     )
     minutes = (records[-1]['time'] - records[0]['time']) / 60
     print(f'pre-training: {steps} updates of {BATCH} tokens, {minutes:.1f} minutes from line to line', flush=True)
     last = [record for record in records if record['phase'] == 'valid'][-1]
-    entropy, share = unigram(lists, vocab, config)
+    entropy, share = unigram(lists, vocab, config, BATCH // cores)
     if abs(share - last['knowledge_masking_share']) > 1e-9:
         raise AssertionError('the masked positions are not those of the validation')
     return checkpoint, records, last['knowledge_masking_loss'], entropy
 
 
-def unigram(lists, vocab_path, config_path):
-    """(nats, share of masked-LM labels among all) at the masked positions of the validation files."""
+def unigram(lists, vocab_path, config_path, batch=BATCH):
+    """(nats, share of masked-LM labels among all) at the positions that validation masks.
+
+    batch: tokens of a batch of one process, which decides with the seed what is masked.
+    """
     vocab, config = load_vocab(vocab_path), ErnieConfig(config_path)
     ids, tasks = VocabularyIds.of(vocab, config['vocab_size']), make_tasks(['knowledge_masking', 'next_sentence'])
     blocks = (block for i, file in enumerate(read_file_list(lists['train'])) for block in read_sets(file.path, i))
     counts = count_tokens(blocks, ids.size)
-    settings = ReaderSettings(BATCH, LENGTH, SEED).in_order()
+    settings = ReaderSettings(batch, LENGTH, SEED).in_order()
     stream = PretrainStream(read_file_list(lists['valid']), tasks, ids, Limits.of(config, vocab), settings)
     targets, pairs = [], 0
-    for batch in stream:
-        for part in batch.parts:
+    for update in stream:
+        for part in update.parts:
             targets += part.arrays.labels['knowledge_masking'][0].tolist()
             pairs += len(part.arrays.token_ids)
     special = (ids.pad, ids.cls, ids.sep, ids.mask)

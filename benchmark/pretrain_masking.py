@@ -51,10 +51,11 @@ def learn(folder, lists, config, vocab, kind, seed, args):
         os.path.join(run, 'pretraining'),
         [
             *('--ernie_config_path', config, '--vocab_path', vocab, '--max_seq_len', str(LENGTH)),
-            *('--train_filelist', lists['train', kind], '--batch_size', str(BATCH), '--skip_steps', '50'),
-            *('--learning_rate', '1e-3', '--warmup_steps', str(steps // 10), '--num_train_steps', str(steps)),
+            *('--train_filelist', lists['train', kind], '--skip_steps', '50'),
+            *('--learning_rate', '1e-3', '--warmup_steps', str(steps // 10)),
         ],
         steps,
+        BATCH,
         args.threads,
         seed,
     )

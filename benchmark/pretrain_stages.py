@@ -60,10 +60,11 @@ def learn(folder, name, stages, unit, lists, start, threads):
         run,
         [
             *(*start, '--vocab_path', vocab, '--schedule', schedule, '--valid_filelist', held_out),
-            *('--max_seq_len', str(LENGTH), '--batch_size', str(BATCH), '--validation_steps', str(unit)),
+            *('--max_seq_len', str(LENGTH), '--validation_steps', str(unit)),
             *('--save_steps', str(unit), '--skip_steps', '50'),
         ],
         ends[-1],
+        BATCH,
         threads,
     )
     losses = [

@@ -107,11 +107,12 @@ def learn(name, folder, args):
         os.path.join(folder, name),
         [
             *(*model, '--tasks', name, '--max_seq_len', str(LENGTH)),
-            *('--train_filelist', lists['train'], '--valid_filelist', lists['valid'], '--batch_size', str(BATCH)),
+            *('--train_filelist', lists['train'], '--valid_filelist', lists['valid']),
             *('--learning_rate', '3e-4' if started else '1e-3', '--warmup_steps', str(steps // 10)),
-            *('--num_train_steps', str(steps), '--validation_steps', str(steps), '--skip_steps', '20'),
+            *('--validation_steps', str(steps), '--skip_steps', '20'),
         ],
         steps,
+        BATCH,
         args.threads,
     )
     counts = class_counts(lists['valid'], name)

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 
-from benchmark.sst2 import file_of, limit_cores, run_program
+from benchmark.sst2 import file_of, limit_cores, run_program, run_shared
 from ernie.pretrain import build_data, build_vocab
 from ernie.quickstart.packages import package_file
 from propeller.train.record import read_metrics
@@ -109,23 +109,25 @@ def model_config(path, vocab_path, layers=4, width=256, positions=128, task_ids=
     return path
 
 
-def pretrain(checkpoints, flags, steps, threads, seed=1):
-    """Runs train.py on processors, unless this run was done before; it ends with a validation and a checkpoint.
+def pretrain(checkpoints, flags, steps, batch, cores, seed=1):
+    """Runs train.py on processors, unless this run was done before; it ends with a checkpoint.
 
     Args:
         checkpoints: folder of the run; an interrupted one is continued.
-        flags: of train.py, with --valid_filelist.
+        flags: of train.py.
         steps: updates.
-        threads: of matrix products.
+        batch: tokens of an update.
+        cores: processes, each with one thread, that share an update.
 
     Returns:
         (path of the last checkpoint, list of the records of the run).
     """
     last = os.path.join(checkpoints, f'step_{steps}')
     if not os.path.isdir(last):
-        common = ['--use_cuda', 'false', '--cpu_threads', str(threads), '--random_seed', str(seed)]
+        common = ['--use_cuda', 'false', '--cpu_threads', '1', '--random_seed', str(seed)]
         common += ['--resume', 'true', '--save_steps', '500', '--checkpoints', checkpoints]
-        run_program('train.py', [*common, *flags])
+        common += ['--num_train_steps', str(steps), '--batch_size', str(batch // cores)]
+        run_shared('train.py', [*common, *flags], cores, os.path.join(checkpoints, 'log'))
     return last, read_metrics(os.path.join(checkpoints, 'metrics.jsonl'))
 
 
