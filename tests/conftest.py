@@ -1,11 +1,18 @@
 """Fixtures that several files of tests share."""
 
 import logging
+import signal
 
 import pytest
 
 from propeller.log import get_logger
 from tests.ernie.tiny_model import run, write_model
+
+
+def pytest_configure(config):
+    """A shell without job control starts `pytest &` with SIGINT ignored, which programs under test would inherit."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='module')
