@@ -101,7 +101,8 @@ def main(argv=None):
     forgotten = {task: alone[task] / losses[1][task] for task in TASKS[:-1]}
     for task in growth:
         print(
-            f'{task}: {growth[task]:.3f} times its loss after stage 3, {forgotten[task]:.3f} times after the new alone'
+            f'{task}: {growth[task]:.3f} times its loss of stage 2 after stage 3 (at most {MOST}), '
+            f'{forgotten[task]:.3f} times after the new task alone'
         )
     return int(max(growth.values()) > MOST and not args.steps)
 
