@@ -57,6 +57,7 @@ class Program:
         plan: `propeller.update.Plan`, how updates are made.
         update: `propeller.update.Update` of a training program, else None.
         backward: loss -> list of (parameter, gradient), in place of Paddle's backward pass; None for Paddle's own.
+        on_cpu: whether it runs on a processor.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
@@ -65,6 +66,7 @@ class Program:
         self.parameter_values, self.rates = {}, {}
         self.rules = []
         self.backward = None
+        self.on_cpu = True
 
     @property
     def training(self):
@@ -123,6 +125,11 @@ def end(token):
 def full_precision():
     """Context: what is built inside is computed in the types of its inputs, whatever the session's precision is."""
     return paddle.amp.auto_cast(enable=False)
+
+
+def half_precision():
+    """Whether matrix products are being built in half precision, for which the session's precision stands."""
+    return paddle.base.core._get_amp_attrs()._amp_level != paddle.base.core.AmpLevel.O0
 
 
 def float32(x):

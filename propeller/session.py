@@ -59,6 +59,7 @@ class Session:
         """
         program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
         program.plan = Plan(self.world.size, parts, loss_scale)
+        program.on_cpu = not isinstance(self.place, paddle.CUDAPlace)
         token = graph.begin(program)
         cast = contextlib.nullcontext()
         if self.precision in TYPE_NAMES:

@@ -1,0 +1,46 @@
+"""`python -m propeller.ops [status|build]`: what fused operators this machine has; compile them now."""
+
+import argparse
+import sys
+
+from propeller.errors import UserError, one_line_errors
+from propeller.ops import build
+from propeller.ops.choice import kernels, load
+from propeller.ops.selftest import check
+
+
+def main(argv=None):
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(prog='python -m propeller.ops', description=__doc__)
+    actions = parser.add_subparsers(dest='action', metavar='ACTION')
+    actions.add_parser('status', help='say what there is; compiles nothing (default)')
+    actions.add_parser('build', help='compile them, also if that has failed before')
+    actions.add_parser('check', help='run the test of a library; ends with 1 if it fails').add_argument('library')
+    args = parser.parse_args(argv)
+    if args.action == 'check':
+        check(load(args.library))
+    elif args.action == 'build':
+        try:
+            path = build.library(again=True, say=print)
+        except build.Unavailable as e:
+            raise UserError(f'the fused operators cannot be built: {e}') from None
+        print(f'{kernels().describe()}: {path}')
+    else:
+        print(status())
+    return 0
+
+
+def status():
+    """What there is, in a line."""
+    try:
+        found = build.existing()
+    except build.Unavailable as e:
+        return f'plain operators: {e}'
+    if found is None:
+        return 'fused operators: not compiled yet; the first program that needs them does it, or `... build`'
+    return f'{kernels().describe()}: {found}'
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        sys.exit(main())

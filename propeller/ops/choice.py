@@ -1,0 +1,104 @@
+"""Which form the operators take: fused ones on a processor, where they can be had, or the plain ones of Paddle."""
+
+import contextlib
+import contextvars
+import ctypes
+import functools
+from typing import NamedTuple
+
+from propeller import graph
+from propeller.errors import UsageError
+from propeller.graph import paddle
+from propeller.log import get_logger
+from propeller.ops.build import Unavailable, library
+
+log = get_logger(__name__)
+MODES = ('auto', 'true', 'false')
+_mode = contextvars.ContextVar('propeller_fused_ops', default='auto')
+
+
+class Kernels(NamedTuple):
+    """What this process has.
+
+    Attributes:
+        path: the compiled library; None: there is none.
+        why: why not, in a line; None if there is one.
+        bf16: whether it multiplies bfloat16 numbers.
+        onednn: oneDNN's version, `3.6.2`.
+    """
+
+    path: object = None
+    why: str | None = None
+    bf16: bool = False
+    onednn: str = ''
+
+    def describe(self):
+        """A line of text."""
+        if self.path is None:
+            return f'plain operators: {self.why}'
+        products = 'float32 and bfloat16' if self.bf16 else 'float32 (this processor has no bfloat16 products)'
+        return f'fused operators: {products}, oneDNN {self.onednn}'
+
+
+@contextlib.contextmanager
+def use(mode):
+    """Inside, programs are built with fused operators or without. What is built stays as it is.
+
+    Args:
+        mode: `auto`: fused where they can be had; `true`: or an error; `false`: plain ones, as for a program that is
+            exported to run elsewhere.
+    Raises:
+        UsageError: `true`, but they cannot be had here.
+        ValueError: another mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f'fused operators: found mode {mode!r}, expected one of {", ".join(MODES)}')
+    if mode == 'true' and kernels().path is None:
+        raise UsageError(f'fused operators cannot be had here: {kernels().why}.')
+    token = _mode.set(mode)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+def enabled():
+    """Whether the program being built gets fused operators. The first call may compile them; a log line says which."""
+    if _mode.get() == 'false':
+        _say('plain operators: switched off')
+        return False
+    if not graph.building().on_cpu:
+        return False
+    _say(kernels().describe())
+    return kernels().path is not None
+
+
+@functools.cache
+def kernels():
+    """The `Kernels` of this process, compiled and loaded by the first call."""
+    try:
+        path = library(say=log.info)
+        return load(path)
+    except Unavailable as e:
+        return Kernels(why=str(e))
+
+
+def load(path):
+    """The `Kernels` in a library. Its operators are known to Paddle from here on.
+
+    Raises:
+        Unavailable: it cannot be loaded.
+    """
+    try:
+        paddle.utils.cpp_extension.load_op_meta_info_and_register_op(str(path))
+        opened = ctypes.CDLL(str(path))
+        version = opened.propeller_ops_onednn()
+    except Exception as e:  # whatever Paddle's loader makes of it
+        raise Unavailable(f'{path} cannot be loaded: {str(e).strip().splitlines()[0]}') from e
+    numbers = version // 10000, version // 100 % 100, version % 100
+    return Kernels(path, None, bool(opened.propeller_ops_bfloat16()), '.'.join(map(str, numbers)))
+
+
+@functools.cache
+def _say(text):
+    log.info(text)

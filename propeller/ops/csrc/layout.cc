@@ -1,0 +1,109 @@
+#include "layout.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "support.h"
+#include "vector.h"
+
+namespace ops {
+namespace {
+
+constexpr int64_t kTile = 16;
+
+// out[i] <- bfloat16 of low[i] in the lower half, of high[i] in the upper; null pointers are rows of zeros.
+void interleave(const float* low, const float* high, int64_t count, uint32_t* out) {
+  if (high != nullptr) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) out[i] = round_to_bfloat16(low[i]) | round_to_bfloat16(high[i]) << 16;
+  } else if (low != nullptr) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) out[i] = round_to_bfloat16(low[i]);
+  } else {
+    std::fill(out, out + count, 0u);
+  }
+}
+
+// Row `i` of `x`, from column `column` on; null beyond its last row.
+const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64_t column) {
+  return i < rows ? x + i * columns + column : nullptr;
+}
+
+// A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.
+void transpose_tile(const uint32_t* x, int64_t x_stride, uint32_t* out, int64_t out_stride, int64_t height,
+                    int64_t width) {
+  if (height == kTile && width == kTile) {
+    transpose_16x16(x, x_stride, out, out_stride);
+    return;
+  }
+  for (int64_t i = 0; i < height; ++i)
+    for (int64_t j = 0; j < width; ++j) out[i * out_stride + j] = x[j * x_stride + i];
+}
+
+}  // namespace
+
+int64_t packed_size(int64_t rows, int64_t columns) {
+  return round_up(rows, kPackRows) * round_up(columns, kPackColumns);
+}
+
+void to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
+  parallel_for(rows, [&](int64_t i) { to_bfloat16(x + i * columns, columns, out + i * columns); });
+}
+
+void transpose(const float* x, int64_t rows, int64_t columns, float* out) {
+  const int64_t across = ceil_div(columns, kTile), down = ceil_div(rows, kTile);
+  const auto* from = reinterpret_cast<const uint32_t*>(x);
+  auto* to = reinterpret_cast<uint32_t*>(out);
+  parallel_for(across, [&](int64_t a) {
+    for (int64_t d = 0; d < down; ++d) {
+      const int64_t i = d * kTile, j = a * kTile;
+      transpose_tile(from + i * columns + j, columns, to + j * rows + i, rows, std::min(kTile, columns - j),
+                     std::min(kTile, rows - i));
+    }
+  });
+}
+
+void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
+  const int64_t across = ceil_div(columns, kTile), pairs = ceil_div(rows, 2);
+  parallel_for(across, [&](int64_t a) {
+    const int64_t j = a * kTile, width = std::min(kTile, columns - j);
+    uint32_t tile[kTile * kTile];
+    for (int64_t pair = 0; pair < pairs; pair += kTile) {
+      const int64_t height = std::min(kTile, pairs - pair);
+      for (int64_t p = 0; p < height; ++p) {
+        const int64_t i = 2 * (pair + p);
+        interleave(row(x, rows, columns, i, j), row(x, rows, columns, i + 1, j), width, tile + p * kTile);
+      }
+      transpose_tile(tile, kTile, reinterpret_cast<uint32_t*>(out) + j * pairs + pair, pairs, width, height);
+    }
+  });
+}
+
+void pack(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
+  const int64_t across = ceil_div(columns, kPackColumns), down = ceil_div(rows, kPackRows);
+  parallel_for(across * down, [&](int64_t block) {
+    const int64_t j = block / down * kPackColumns, i = block % down * kPackRows;
+    const int64_t width = std::min(kPackColumns, columns - j);
+    auto* to = reinterpret_cast<uint32_t*>(out + block * kPackRows * kPackColumns);
+    for (int64_t p = 0; p < kPackRows; p += 2, to += kPackColumns) {
+      interleave(row(x, rows, columns, i + p, j), row(x, rows, columns, i + p + 1, j), width, to);
+      std::fill(to + width, to + kPackColumns, 0u);
+    }
+  });
+}
+
+void pack_transposed(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
+  const int64_t across = ceil_div(rows, kPackColumns), down = ceil_div(columns, kPackRows);
+  parallel_for(across * down, [&](int64_t block) {
+    const int64_t i = block / down * kPackColumns, j = block % down * kPackRows;
+    const int64_t height = std::min(kPackColumns, rows - i), width = std::min(kPackRows, columns - j);
+    uint32_t lines[kPackColumns * kTile];  // 32 columns of 64 rows, two columns in an element
+    auto* elements = reinterpret_cast<bfloat16*>(lines);
+    if (height < kPackColumns || width < kPackRows) std::memset(lines, 0, sizeof lines);
+    for (int64_t r = 0; r < height; ++r) to_bfloat16(x + (i + r) * columns + j, width, elements + r * kPackRows);
+    auto* to = reinterpret_cast<uint32_t*>(out + block * kPackRows * kPackColumns);
+    for (int64_t r = 0; r < kPackColumns; r += kTile) transpose_16x16(lines + r * kTile, kTile, to + r, kPackColumns);
+  });
+}
+
+}  // namespace ops

@@ -1,0 +1,36 @@
+// Matrix products in float32, or of bfloat16 factors with sums in float32, over tiles of the result.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "layout.h"
+
+namespace ops {
+
+enum class Precision { kFloat32, kBfloat16 };
+
+// Rows [row, row + rows) and columns [column, column + columns) of a result.
+struct Tile {
+  int64_t row, rows, column, columns;
+};
+
+// c [m, n] = a [m, k] b [k, n] + bias [n].
+struct Product {
+  int64_t m, n, k;
+  Precision precision;
+  const void* a;          // rows of float, or of bfloat16
+  int64_t a_stride;       // elements from one row of `a` to the next
+  const void* b;          // dense rows of float, or packed (see layout.h)
+  const float* bias;      // null: none
+  float* c;               // dense
+};
+
+// Computes `product` and calls `finish` for each tile of it on the thread that computed the tile, while it is in that
+// thread's cache. Sums run in the same order whatever the number of threads. Throws std::runtime_error if oneDNN fails.
+void multiply(const Product& product, const std::function<void(const Tile&)>& finish = nullptr);
+
+// Whether this processor multiplies bfloat16 numbers.
+bool has_bfloat16();
+
+}  // namespace ops

@@ -1,0 +1,69 @@
+// How operators see Paddle's tensors. Only the operators' registrations read this: Paddle's headers stay out of the rest.
+#pragma once
+
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "paddle/common/enforce.h"
+#include "paddle/phi/api/ext/op_meta_info.h"
+#include "paddle/phi/api/include/api.h"
+
+#include "product.h"
+
+namespace ops {
+
+using Shape = std::vector<int64_t>;
+
+inline std::string text(const Shape& shape) {
+  std::string result = "[";
+  for (size_t i = 0; i < shape.size(); ++i) result += (i ? ", " : "") + std::to_string(shape[i]);
+  return result + "]";
+}
+
+// Of all exceptions, Paddle's executor hands the text of its own kind on alone.
+[[noreturn]] inline void refuse(const std::string& text) {
+  PADDLE_THROW(common::errors::InvalidArgument("%s", text));
+}
+
+template <typename Work>
+void run(const char* op, Work&& work) {
+  std::string failure;
+  try {
+    work();
+    return;
+  } catch (const std::bad_alloc&) {
+    PADDLE_THROW(common::errors::ResourceExhausted("%s: memory ran out", std::string(op)));
+  } catch (const std::exception& e) {
+    failure = e.what();
+  }
+  PADDLE_THROW(common::errors::External("%s: %s", std::string(op), failure));
+}
+
+// Sizes that are not known yet are -1 and fit everything.
+inline bool fits(int64_t a, int64_t b) { return a == b || a < 0 || b < 0; }
+
+inline void require_float32(const paddle::Tensor& tensor, const std::string& op, const std::string& argument) {
+  if (tensor.dtype() != paddle::DataType::FLOAT32) {
+    refuse(op + ": " + argument + " of shape " + text(tensor.shape()) + " is " +
+           phi::DataTypeToString(tensor.dtype()) + ", expected float32");
+  }
+}
+
+inline Precision precision_of(const std::string& name) {
+  if (name == "fp32") return Precision::kFloat32;
+  if (name == "bf16") return Precision::kBfloat16;
+  refuse("precision is '" + name + "', expected fp32 or bf16");
+}
+
+inline paddle::DataType type_of(Precision precision) {
+  return precision == Precision::kBfloat16 ? paddle::DataType::BFLOAT16 : paddle::DataType::FLOAT32;
+}
+
+// Not initialised.
+inline paddle::Tensor new_tensor(const Shape& shape, paddle::DataType type = paddle::DataType::FLOAT32) {
+  return paddle::experimental::empty(shape, type, paddle::CPUPlace());
+}
+
+}  // namespace ops

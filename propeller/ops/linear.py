@@ -1,0 +1,62 @@
+"""Linear layers with their activation."""
+
+from propeller import graph
+from propeller.graph import F, paddle
+from propeller.ops.choice import enabled, kernels
+
+ACTIVATIONS = {None: lambda x: x, 'relu': F.relu, 'gelu': F.gelu}  # gelu is the exact (erf) form
+PRECISIONS = ('fp32', 'bf16')
+
+
+def linear(x, weight, bias, activation=None, precision=None):
+    """activation(x weight + bias).
+
+    Args:
+        x: float32 value [..., I]; also bfloat16, as Paddle's mixed precision makes it.
+        weight: float32 value [I, O].
+        bias: float32 value [O].
+        activation: `relu`, `gelu` (x Phi(x), Hendrycks and Gimpel 2016, exact) or None.
+        precision: of the fused form: `fp32`, or `bf16`, where a processor can: products of bfloat16 numbers summed in
+            float32; whatever else is computed and stored, in float32. None: what the session's precision is.
+    Returns:
+        float32 value [..., O]. The plain form gives what Paddle's mixed precision makes of it.
+    Raises:
+        ValueError: wrong types or shapes; the text names the argument and both.
+    """
+    _check(x, weight, bias, activation, precision)
+    if not enabled():
+        return ACTIVATIONS[activation](F.linear(x, weight, bias))
+    if precision is None:
+        precision = 'bf16' if graph.half_precision() else 'fp32'
+    if not kernels().bf16:
+        precision = 'fp32'
+    # Gradients that nobody asks for cost a third of the time each.
+    wanted = [not x.stop_gradient, not weight.stop_gradient]
+    with graph.full_precision():
+        inputs = [graph.float32(x), weight, bias, precision, *wanted]
+        if activation is None:
+            return paddle._C_ops._run_custom_op('propeller_linear', *inputs)[0]
+        return paddle._C_ops._run_custom_op('propeller_linear_activation', *inputs, activation)[0]
+
+
+def _check(x, weight, bias, activation, precision):
+    shapes = {'x': x, 'weight': weight, 'bias': bias}
+    for name, value in shapes.items():
+        types = (paddle.float32,) if name != 'x' else (paddle.float32, paddle.bfloat16, paddle.float16)
+        if value.dtype not in types:
+            found = f'{str(value.dtype).removeprefix("paddle.")} {list(value.shape)}'
+            raise ValueError(f'ops.linear: {name} is {found}, expected float32.')
+    x_shape, weight_shape, bias_shape = (list(value.shape) for value in shapes.values())
+    if not x_shape or len(weight_shape) != 2 or x_shape[-1] not in (weight_shape[0], -1):
+        raise ValueError(
+            f'ops.linear: weight has shape {weight_shape}, expected [{x_shape[-1] if x_shape else "inputs"}, outputs] '
+            f'for x of shape {x_shape}.'
+        )
+    if bias_shape != weight_shape[1:]:
+        raise ValueError(
+            f'ops.linear: bias has shape {bias_shape}, expected {weight_shape[1:]} for weight of shape {weight_shape}.'
+        )
+    if activation not in ACTIVATIONS:
+        raise ValueError(f'ops.linear: activation is {activation!r}, expected relu, gelu or None.')
+    if precision not in (*PRECISIONS, None):
+        raise ValueError(f'ops.linear: precision is {precision!r}, expected fp32, bf16 or None.')

@@ -1,0 +1,216 @@
+"""Compiling the operators: once, by one process, whole or not at all; and what is said where it cannot be done."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from propeller.ops import build
+from propeller.ops.build import Unavailable, cache_folder, find_toolchain
+
+ROOT = Path(__file__).resolve().parents[2]
+# A compiler that notes each call and makes what was asked for out of nothing.
+COMPILER = """#!/bin/sh
+echo "$@" >> {calls}
+case "$*" in *--version*) echo "{version}"; exit 0;; esac
+{delay}
+while [ $# -gt 1 ]; do [ "$1" = -o ] && echo made > "$2"; shift; done
+{end}
+"""
+
+
+@pytest.fixture
+def compiler(tmp_path, monkeypatch):
+    """Function that puts a false compiler in the place of the true one; what it makes is not tried out."""
+    calls, try_out = tmp_path / 'calls', build._try_out
+
+    def install(version='g++ 1', delay='', end='exit 0', tried_out=False):
+        path = tmp_path / 'bin' / 'g++'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(COMPILER.format(calls=calls, version=version, delay=delay, end=end))
+        path.chmod(0o755)
+        monkeypatch.setenv('CXX', str(path))
+        monkeypatch.setenv('PROPELLER_OPS_CACHE', str(tmp_path / 'cache'))
+        monkeypatch.setattr(build, '_try_out', try_out if tried_out else lambda path, log: None)
+
+    install.compiled = lambda: len([c for c in calls.read_text().splitlines() if ' -c ' in c]) if calls.exists() else 0
+    install.sources = len(list(build.SOURCES.glob('*.cc')))
+    return install
+
+
+def left_over(folder):
+    return [path.name for path in Path(folder).rglob('.tmp-*')]
+
+
+# ------------------------------------------------------------------------------------------ once
+
+
+def test_what_is_built_is_found_again(compiler):
+    compiler()
+    said = []
+    assert build.existing() is None
+    path = build.library(say=said.append)
+    assert path.read_text() == 'made\n' and build.existing() == path
+    assert build.library(say=said.append) == path == build.library(again=True)
+    assert compiler.compiled() == compiler.sources
+    assert len(said) == 1 and 'compiling the fused operators into ' + str(path.parents[1]) in said[0]
+    assert not left_over(cache_folder())
+    assert sorted(p.name for p in path.parent.iterdir()) == ['build.log', 'library.so']
+
+
+def test_another_compiler_flag_paddle_processor_or_source_is_another_library(compiler, tmp_path, monkeypatch):
+    compiler()
+    base = find_toolchain()
+    variants = [
+        base._replace(version='g++ 2'),
+        base._replace(flags=(*base.flags, '-g')),
+        base._replace(paddle_version='3.4'),
+        base._replace(processor='flags: sse'),
+    ]
+    keys = {base.key(), *(v.key() for v in variants)}
+    sources = tmp_path / 'csrc'
+    sources.mkdir()
+    for path in build.SOURCES.iterdir():
+        (sources / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(build, 'SOURCES', sources)
+    assert base.key() in keys
+    with open(sources / 'support.h', 'a') as f:
+        f.write('//\n')
+    keys.add(base.key())
+    assert len(keys) == 6
+    compiler(version='g++ 2')
+    assert find_toolchain().key() not in keys | {base.key()} and find_toolchain().version == 'g++ 2'
+    monkeypatch.setenv('PROPELLER_OPS_CXXFLAGS', '-g "-DA=b c"')
+    assert find_toolchain().flags == (*base.flags, '-g', '-DA=b c')
+
+
+WORKER = """
+import sys
+from propeller.ops import build
+build._try_out = lambda path, log: None
+print('ready', flush=True)
+sys.stdin.readline()
+print(build.library(say=lambda text: print('said', text, flush=True)), flush=True)
+"""
+
+
+def start(count):
+    """Processes that build as soon as a line is written to them."""
+    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True, 'cwd': ROOT}
+    processes = [subprocess.Popen([sys.executable, '-c', WORKER], start_new_session=True, **pipes) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == 'ready\n'
+    return processes
+
+
+def go(process):
+    process.stdin.write('\n')
+    process.stdin.flush()
+
+
+def test_two_processes_build_once(compiler):
+    compiler(delay='sleep 0.3')
+    processes = start(2)
+    for process in processes:
+        go(process)
+    lines = [process.communicate()[0].splitlines() for process in processes]
+    assert lines[0][-1] == lines[1][-1] == str(build.existing())
+    assert compiler.compiled() == compiler.sources
+    assert sorted(line.split(':')[0].split(' into ')[0] for found in lines for line in found[:-1]) == [
+        'said another process compiles the fused operators',
+        'said compiling the fused operators',
+    ]
+
+
+def test_killed_in_the_middle_the_next_one_builds(compiler):
+    compiler(delay='sleep 30')
+    (process,) = start(1)
+    go(process)
+    deadline = time.monotonic() + 20
+    while not compiler.compiled():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert left_over(cache_folder()) and build.existing() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    os.killpg(process.pid, signal.SIGKILL)  # the compilers that it left behind
+    process.stdin.close()
+    process.stdout.close()
+    compiler()  # the same compiler, quicker
+    path = build.library()
+    assert path.read_text() == 'made\n' and not left_over(cache_folder())
+
+
+# ------------------------------------------------------------------------------------------ not at all
+
+
+def test_what_the_compiler_refuses_is_said_once_and_not_tried_again(compiler):
+    compiler(end='echo "in file x:"; echo "x.cc:3:1: error: no such thing"; exit 1')
+    for _ in range(2):
+        with pytest.raises(Unavailable) as caught:
+            build.library()
+        text = str(caught.value)
+        assert re.search(r'g\+\+ failed: x.cc:3:1: error: no such thing \(all of it: (.*)\); `python -m propeller.ops', text)
+        assert '\n' not in text
+        assert compiler.compiled() == compiler.sources
+    log = re.search(r'all of it: (.*)\)', text).group(1)
+    assert 'in file x:\nx.cc:3:1: error: no such thing\n' in Path(log).read_text()
+    with pytest.raises(Unavailable):
+        build.library(again=True)
+    assert compiler.compiled() == 2 * compiler.sources
+    compiler()
+    with pytest.raises(Unavailable):
+        build.library()  # the same version of the compiler: as it was
+    assert build.library(again=True).read_text() == 'made\n'
+    assert build.library().read_text() == 'made\n'
+
+
+def test_a_library_that_crashes_is_not_used(compiler, monkeypatch):
+    compiler(tried_out=True)
+    run = build._run
+
+    def crash(command, timeout=None):
+        if 'check' in command:
+            command = [sys.executable, '-c', 'import os; os.write(1, b"about to"); os.abort()']
+        return run(command, timeout)
+
+    monkeypatch.setattr(build, '_run', crash)
+    with pytest.raises(Unavailable, match='were compiled, but their test ended with -6: about to'):
+        build.library()
+
+
+def test_a_library_that_cannot_be_loaded_is_not_used(compiler):
+    compiler(tried_out=True)
+    with pytest.raises(Unavailable, match='were compiled, but their test ended with 1: .*library.so cannot be loaded'):
+        build.library()
+
+
+def test_no_compiler_no_paddle_library_no_folder(compiler, tmp_path, monkeypatch):
+    compiler()
+    monkeypatch.delenv('CXX')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(Unavailable, match=r'no C\+\+ compiler was found \(looked for g\+\+, c\+\+, clang\+\+\)'):
+        build.library()
+    monkeypatch.setenv('CXX', 'g++-77')
+    with pytest.raises(Unavailable, match=r'looked for g\+\+-77\)'):
+        build.existing()
+    compiler()
+    monkeypatch.setattr(build, 'LIBRARIES', ('libiomp5.so', 'libdnnl.so.9'))
+    with pytest.raises(Unavailable, match='this PaddlePaddle comes without libdnnl.so.9'):
+        build.library()
+    monkeypatch.setattr(build, 'LIBRARIES', ('libiomp5.so', 'libdnnl.so.3'))
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('PROPELLER_OPS_CACHE', str(tmp_path / 'file' / 'cache'))
+    with pytest.raises(Unavailable, match=r'cannot be written \(Not a directory\); PROPELLER_OPS_CACHE names another'):
+        build.library()
+
+
+def test_cache_folder():
+    assert cache_folder({'PROPELLER_OPS_CACHE': '/a'}) == Path('/a')
+    assert cache_folder({'XDG_CACHE_HOME': '/x'}) == Path('/x/propeller/ops')
+    assert cache_folder({}) == Path.home() / '.cache' / 'propeller' / 'ops'

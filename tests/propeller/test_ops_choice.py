@@ -1,0 +1,169 @@
+"""Which form a program gets, and what is said of it, on machines that have less than this one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from propeller import graph, ops
+from propeller.errors import UsageError
+from propeller.ops import choice
+from propeller.ops.choice import Kernels, kernels
+from propeller.session import Session
+from tests.propeller.ops_oracle import LinearProgram, difference, expected, sample
+
+ROOT = Path(__file__).resolve().parents[2]
+ARRAYS = sample((3, 5), 12, 30)
+# Results and log of a program elsewhere: in a process of its own, for what a machine has is found out once.
+PROGRAM = """
+import json, os, sys
+import numpy as np
+from propeller.graph import F, paddle
+from propeller.session import Session
+from tests.propeller.ops_oracle import LinearProgram, sample
+
+def threads():
+    return len(os.listdir('/proc/self/task'))
+
+product = Session(seed=1)
+plain = product.build([], lambda: paddle.matmul(paddle.ones([512, 512]), paddle.ones([512, 512])))
+product.run(plain, [], [plain.outputs])
+before = threads()
+program = LinearProgram('gelu', sys.argv[1], 3, 12, 30, 'auto')
+results = program.run(*sample((3, 5), 12, 30))
+large = LinearProgram('gelu', sys.argv[1], 3, 384, 384, 'auto').run(*sample((32, 24), 384, 384))
+print(json.dumps({
+    'results': [array.tolist() for array in results],
+    'operators': program.operators(),
+    'more_threads': threads() - before,
+}))
+"""
+
+
+@pytest.fixture
+def compiled():
+    if kernels().path is None:
+        pytest.skip(kernels().describe())
+    return kernels()
+
+
+def elsewhere(precision='fp32', **environ):
+    """(what PROGRAM printed, its log lines)."""
+    environ = os.environ | {'OMP_NUM_THREADS': '3'} | environ
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM, precision], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    log = [line.partition('\t')[2] for line in done.stderr.splitlines() if line.startswith('[INFO]')]
+    return json.loads(done.stdout.splitlines()[-1]), log
+
+
+def right(results, tolerance):
+    for ours, theirs in zip(results, expected(*ARRAYS, 'gelu'), strict=True):
+        assert difference(np.array(ours, np.float32), theirs) < tolerance
+
+
+# ------------------------------------------------------------------------------------------ machines
+
+
+def test_no_compiler_plain_form_one_line_same_results(tmp_path):
+    found, log = elsewhere(PATH=str(tmp_path), CXX='', PROPELLER_OPS_CACHE=str(tmp_path))
+    right(found['results'], 1e-5)
+    assert not any('propeller_linear' in name for name in found['operators'])
+    text = 'plain operators: no C++ compiler was found (looked for g++, c++, clang++); install g++ 9 or newer'
+    assert log == [text]
+
+
+def test_compiler_that_fails_plain_form_one_line_same_results(tmp_path):
+    log = elsewhere(CXX='false', PROPELLER_OPS_CACHE=str(tmp_path))[1]
+    assert len(log) == 1 and log[0].startswith('plain operators: ') and log[0].endswith('install g++ 9 or newer')
+
+
+def test_no_bfloat16_products_float32_ones(compiled):
+    found, log = elsewhere('bf16', ONEDNN_MAX_CPU_ISA='AVX512_CORE')
+    right(found['results'], 1e-5)
+    assert any('propeller_linear' in name for name in found['operators'])
+    assert log == [f'fused operators: float32 (this processor has no bfloat16 products), oneDNN {compiled.onednn}']
+
+
+def test_threads_are_those_that_paddle_has_already(compiled):
+    """A second OpenMP would start its own beside them, and each would wait for the other's to leave the core."""
+    found, log = elsewhere()
+    right(found['results'], 1e-5)
+    assert found['more_threads'] == 0
+    assert log == [compiled.describe()]
+
+
+# ------------------------------------------------------------------------------------------ modes
+
+
+def fused(mode, on_cpu=True):
+    def build(x):
+        graph.building().on_cpu = on_cpu
+        weight = graph.parameter('w', [12, 30], graph.constant(1))
+        return ops.linear(x, weight, graph.parameter('b', [30], graph.constant(1)))
+
+    with ops.use(mode):
+        program = Session(seed=1).build([graph.Feed('x', (-1, 12), 'float32')], build)
+    return any('propeller_linear' in op.name() for op in program.main.global_block().ops)
+
+
+def test_modes(compiled):
+    assert fused('auto') and fused('true') and not fused('false')
+    with ops.use('false'):
+        assert fused('true')  # the innermost decides
+    with pytest.raises(ValueError, match="found mode 'no', expected one of auto, true, false"), ops.use('no'):
+        pass
+
+
+def test_a_gpu_gets_plain_operators():
+    assert not fused('auto', on_cpu=False)
+
+
+def test_where_there_are_none(monkeypatch):
+    monkeypatch.setattr(choice, 'kernels', lambda: Kernels(why='no C++ compiler was found'))
+    assert not fused('auto')
+    with pytest.raises(UsageError, match='fused operators cannot be had here: no C.. compiler was found.'), ops.use('true'):
+        pass
+
+
+def test_plain_form_is_that_of_paddle():
+    program = LinearProgram('gelu', None, 3, 12, 30, 'false')
+    assert [name for name in program.operators() if 'linear' in name or 'gelu' in name or 'matmul' in name]
+    right(program.run(*ARRAYS), 1e-5)
+
+
+# ------------------------------------------------------------------------------------------ the command
+
+
+def command(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, '-m', 'propeller.ops', *arguments],
+        cwd=ROOT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_status_and_build_where_they_are_compiled(compiled):
+    done = command()
+    assert (done.returncode, done.stdout) == (0, f'{compiled.describe()}: {compiled.path}\n'), done.stderr
+    assert command('build').stdout == done.stdout
+
+
+def test_status_and_build_where_they_are_not(tmp_path):
+    empty = {'PROPELLER_OPS_CACHE': str(tmp_path)}
+    done = command('status', **empty)
+    assert done.stdout.startswith('fused operators: not compiled yet') or done.stdout.startswith('plain operators: ')
+    done = command('status', CXX='g++-77', **empty)
+    assert (done.returncode, done.stdout.split(' (')[0]) == (0, 'plain operators: no C++ compiler was found')
+    done = command('build', CXX='g++-77', **empty)
+    text = 'error: the fused operators cannot be built: no C++ compiler was found (looked for g++-77); install g++ 9 or newer'
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (1, '', text)
+    assert not list(tmp_path.iterdir())
