@@ -17,16 +17,16 @@ def main(argv=None):
     actions.add_parser('build', help='compile them, also if that has failed before')
     actions.add_parser('check', help='run the test of a library; ends with 1 if it fails').add_argument('library')
     args = parser.parse_args(argv)
-    if args.action == 'check':
-        check(load(args.library))
-    elif args.action == 'build':
-        try:
+    try:
+        if args.action == 'check':
+            check(load(args.library))
+        elif args.action == 'build':
             path = build.library(again=True, say=print)
-        except build.Unavailable as e:
-            raise UserError(f'the fused operators cannot be built: {e}') from None
-        print(f'{kernels().describe()}: {path}')
-    else:
-        print(status())
+            print(f'{kernels().describe()}: {path}')
+        else:
+            print(status())
+    except build.Unavailable as e:
+        raise UserError(f'no fused operators: {e}.') from None
     return 0
 
 

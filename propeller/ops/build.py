@@ -251,4 +251,6 @@ def _processor(cpuinfo='/proc/cpuinfo'):
             lines = f.read().partition('\n\n')[0].splitlines()
     except OSError:
         return platform.processor()
-    return '\n'.join(line for line in lines if line.startswith(('vendor_id', 'model name', 'cpu family', 'model', 'flags')))
+    return '\n'.join(
+        line for line in lines if line.startswith(('vendor_id', 'model name', 'cpu family', 'model', 'flags'))
+    )

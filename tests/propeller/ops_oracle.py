@@ -31,7 +31,7 @@ def difference(found, expected):
 
 
 def sample(rows, inputs, outputs, activation=None, seed=0):
-    """x, weight, bias and dy, float32. For relu no x weight + bias is so near to 0 that rounding would change its sign."""
+    """x, weight, bias and dy, float32. For relu, x weight + bias is nowhere so near to 0 that rounding would matter."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(*rows, inputs)).astype(np.float32)
     weight = (rng.normal(size=(inputs, outputs)) / math.sqrt(inputs)).astype(np.float32)

@@ -102,7 +102,9 @@ print(build.library(say=lambda text: print('said', text, flush=True)), flush=Tru
 def start(count):
     """Processes that build as soon as a line is written to them."""
     pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True, 'cwd': ROOT}
-    processes = [subprocess.Popen([sys.executable, '-c', WORKER], start_new_session=True, **pipes) for _ in range(count)]
+    processes = [
+        subprocess.Popen([sys.executable, '-c', WORKER], start_new_session=True, **pipes) for _ in range(count)
+    ]
     for process in processes:
         assert process.stdout.readline() == 'ready\n'
     return processes
@@ -155,7 +157,9 @@ def test_what_the_compiler_refuses_is_said_once_and_not_tried_again(compiler):
         with pytest.raises(Unavailable) as caught:
             build.library()
         text = str(caught.value)
-        assert re.search(r'g\+\+ failed: x.cc:3:1: error: no such thing \(all of it: (.*)\); `python -m propeller.ops', text)
+        assert re.search(
+            r'g\+\+ failed: x.cc:3:1: error: no such thing \(all of it: (.*)\); `python -m propeller.ops', text
+        )
         assert '\n' not in text
         assert compiler.compiled() == compiler.sources
     log = re.search(r'all of it: (.*)\)', text).group(1)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from propeller import graph, ops
-from propeller.graph import paddle
 from propeller.ops.choice import kernels
 from propeller.recompute import recomputation, segment
 from propeller.session import Session
@@ -49,7 +48,7 @@ def test_forward_and_gradients_are_those_of_float64(activation, precision):
     for rows, inputs, outputs in SHAPES:
         arrays = sample(rows, inputs, outputs, activation)
         found = LinearProgram(activation, precision, len(rows) + 1, inputs, outputs).run(*arrays)
-        for name, ours, right in zip('y dx dw db'.split(), found, expected(*arrays, activation), strict=True):
+        for name, ours, right in zip(['y', 'dx', 'dw', 'db'], found, expected(*arrays, activation), strict=True):
             assert ours.dtype == np.float32
             assert difference(ours, right) < TOLERANCE[precision], (rows, inputs, outputs, name)
 
@@ -86,7 +85,10 @@ def test_what_is_not_finite_stays_so(activation, precision):
 
 def test_threads_do_not_change_the_result(threads, precision):
     for rows, inputs, outputs in [((32, 24), 384, 390), ((7,), 30, 7)]:
-        arrays, program = sample(rows, inputs, outputs), LinearProgram('gelu', precision, len(rows) + 1, inputs, outputs)
+        arrays, program = (
+            sample(rows, inputs, outputs),
+            LinearProgram('gelu', precision, len(rows) + 1, inputs, outputs),
+        )
         results = []
         for count in (1, 2, 3):
             threads(count)
