@@ -5,7 +5,7 @@
 The layers of an encoder 384 wide: rows x 384 x {384, 1152, 1536} and rows x 1536 x 384, with bias, the widest with
 gelu; 768 rows are 32 texts of 24 tokens. Forward alone, and forward with the gradients of input, weight and bias
 (three products). Each form runs in a process of its own, in turns, each time the median of `--repeats` runs over ten
-copies of the layer; the table shows medians over the turns. Nothing is compared: `tests/propeller/test_ops_linear.py` does.
+copies of the layer; the table shows medians over the turns. That the results are right is the tests' business.
 """
 
 import argparse
