@@ -4,7 +4,7 @@ Parameter names and shapes are those of the released checkpoints. Shapes: B batc
 N masked tokens in the batch.
 """
 
-from ernie.model.transformer_encoder import ACTIVATIONS, dropout, encoder, layer_norm, linear
+from ernie.model.transformer_encoder import dropout, encoder, layer_norm, linear
 from propeller import graph
 from propeller.graph import F, paddle
 
@@ -84,8 +84,9 @@ class ErnieModel:
         Returns float32 [N, V'], V' being V rounded up to a multiple of `ALIGNED`: what is added scores `NO_WORD`.
         """
         config = self.config
-        hidden = linear(self.get_tokens(mask_pos), 'mask_lm_trans_fc', config.hidden_size, config.initializer_range)
-        hidden = layer_norm(ACTIVATIONS[config.hidden_act](hidden), 'mask_lm_trans', config.layer_norm_eps)
+        width, std = config.hidden_size, config.initializer_range
+        hidden = linear(self.get_tokens(mask_pos), 'mask_lm_trans_fc', width, std, config.hidden_act)
+        hidden = layer_norm(hidden, 'mask_lm_trans', config.layer_norm_eps)
         bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
         added = -config.vocab_size % ALIGNED
         if added:
