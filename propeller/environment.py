@@ -3,6 +3,9 @@
 import ctypes
 import os
 
+# Whether programs get operators of our own: where they can be had, or an error, or never. See `propeller.ops`.
+FUSED_OPS = ('auto', 'true', 'false')
+
 
 def is_amd(cpuinfo='/proc/cpuinfo'):
     """True when the processor reports the vendor AuthenticAMD; False also where `cpuinfo` cannot be read."""

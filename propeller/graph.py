@@ -37,6 +37,7 @@ keep_memory()
 # the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are undisturbed.
 paddle.set_flags({'FLAGS_enable_pir_in_executor_trace_run': True})
 _build = contextvars.ContextVar('propeller_build', default=None)
+_full_precision = contextvars.ContextVar('propeller_full_precision', default=False)
 
 
 class Feed(NamedTuple):
@@ -58,6 +59,8 @@ class Program:
         update: `propeller.update.Update` of a training program, else None.
         backward: loss -> list of (parameter, gradient), in place of Paddle's backward pass; None for Paddle's own.
         on_cpu: whether it runs on a processor.
+        precision: `fp32`, `bf16` or `fp16`, of its matrix products.
+        build_fn: the build function that it was made with.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
@@ -66,7 +69,7 @@ class Program:
         self.parameter_values, self.rates = {}, {}
         self.rules = []
         self.backward = None
-        self.on_cpu = True
+        self.on_cpu, self.precision, self.build_fn = True, 'fp32', None
 
     @property
     def training(self):
@@ -122,14 +125,20 @@ def end(token):
     _build.reset(token)
 
 
+@contextlib.contextmanager
 def full_precision():
-    """Context: what is built inside is computed in the types of its inputs, whatever the session's precision is."""
-    return paddle.amp.auto_cast(enable=False)
+    """What is built inside is computed in the types of its inputs, whatever the session's precision is."""
+    token = _full_precision.set(True)
+    try:
+        with paddle.amp.auto_cast(enable=False):
+            yield
+    finally:
+        _full_precision.reset(token)
 
 
-def half_precision():
-    """Whether matrix products are being built in half precision, for which the session's precision stands."""
-    return paddle.base.core._get_amp_attrs()._amp_level != paddle.base.core.AmpLevel.O0
+def product_precision():
+    """`fp32`, `bf16` or `fp16`: of matrix products that are built now."""
+    return 'fp32' if _full_precision.get() else building().precision
 
 
 def float32(x):

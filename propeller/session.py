@@ -13,8 +13,11 @@ from propeller.errors import UsageError, UserError
 from propeller.execution import memory_errors
 from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
 from propeller.graph import Feed, Program, np, paddle, require_cuda
+from propeller.ops import choice
 from propeller.train.precision import TYPE_NAMES
 from propeller.update import Plan, run_update
+
+FUSED = 'custom_op.propeller_'  # how the names of fused operators begin in a program
 
 
 class Session:
@@ -25,19 +28,23 @@ class Session:
         seed: seed of parameter initialisation and of dropout; None draws one (see attribute `seed`).
         device: number of the GPU; None: the one that the launcher gave to this process, or the first.
         precision: `fp32`; `bf16` or `fp16` for matrix products in half precision. Parameters, optimizer, softmax, norms
-            and losses stay in float32.
+            and losses stay in float32. `auto`: on a processor `bf16` where that is faster (see `propeller.ops`), or
+            else `fp32`.
         world: `propeller.distribution.World` when the processes of a job train together; None: this one is alone.
+        fused_ops: `auto`, `true` or `false`: see `propeller.ops.use`; None: as it says.
     Raises:
         UserError: `use_cuda` without a usable GPU.
-        UsageError: `fp16` without a GPU.
+        UsageError: `fp16` without a GPU; `fused_ops` is `true`, and they cannot be had.
     """
 
-    def __init__(self, use_cuda=False, seed=None, device=None, precision='fp32', world=None):
+    def __init__(self, use_cuda=False, seed=None, device=None, precision='fp32', world=None, fused_ops=None):
         if use_cuda:
             require_cuda()
+        if precision == 'auto':
+            precision = 'fp32' if use_cuda else choice.best_precision(fused_ops or 'auto')
         if precision == 'fp16' and not use_cuda:
             raise UsageError('half precision fp16 needs a GPU: on a processor use --precision bf16, or fp32.')
-        self.world, self.precision = world or World(Place()), precision
+        self.world, self.precision, self._fused_ops = world or World(Place()), precision, fused_ops
         paddle.enable_static()
         drawn = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
         self.seed = self.world.share(drawn)
@@ -48,7 +55,7 @@ class Session:
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
-    def build(self, feeds, build_fn, parts=1, loss_scale=None):
+    def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False):
         """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
 
         Args:
@@ -56,22 +63,43 @@ class Session:
             build_fn: the build function.
             parts: batches that one process computes for an update.
             loss_scale: `propeller.train.precision.LossScale` for an update in half precision.
+            portable: of Paddle's own operators only, so that it can be exported.
         """
         program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
-        program.plan = Plan(self.world.size, parts, loss_scale)
+        program.plan, program.build_fn = Plan(self.world.size, parts, loss_scale), build_fn
         program.on_cpu = not isinstance(self.place, paddle.CUDAPlace)
+        program.precision = self.precision
         token = graph.begin(program)
-        cast = contextlib.nullcontext()
-        if self.precision in TYPE_NAMES:
-            cast = paddle.amp.auto_cast(dtype=TYPE_NAMES[self.precision], level='O1')
         try:
-            with paddle.static.program_guard(program.main, program.startup), paddle.utils.unique_name.guard():
+            with (
+                paddle.static.program_guard(program.main, program.startup),
+                paddle.utils.unique_name.guard(),
+                self._operators(portable),
+            ):
                 program.inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
-                with cast:
+                with self._casts():
                     program.outputs = build_fn(*program.inputs)
         finally:
             graph.end(token)
         return program
+
+    def _operators(self, portable):
+        """Context: which operators are built."""
+        if portable:
+            return choice.portable()
+        return choice.use(self._fused_ops) if self._fused_ops else contextlib.nullcontext()
+
+    def _casts(self):
+        """Context: Paddle's mixed precision, unless fused operators see to it."""
+        if self.precision not in TYPE_NAMES or choice.enabled():
+            return contextlib.nullcontext()
+        return paddle.amp.auto_cast(dtype=TYPE_NAMES[self.precision], level='O1')
+
+    def portable(self, program):
+        """`program` if it can be exported, else one that computes the same from the same parameters, and can."""
+        if not any(op.name().startswith(FUSED) for op in program.main.global_block().ops):
+            return program
+        return self.build(program.feeds, program.build_fn, portable=True)
 
     def initialize(self, program):
         """Give every variable of `program` its initial value. Other programs must not be initialised afterwards."""
@@ -146,7 +174,7 @@ class Session:
         """Write Paddle's inference model (`model.json`, `model.pdiparams`) and prove that it gives the same numbers.
 
         Args:
-            program: where `inputs` and `outputs`, lists of graph values, belong to.
+            program: where `inputs` and `outputs`, lists of graph values, belong to; see `portable`.
             folder: existing folder to write to.
             sample: list of arrays for `inputs`, a real batch.
             tolerance: largest allowed difference from the executor.

@@ -48,6 +48,15 @@ def _training(parser):
     add('metric', str, 'simple_accuracy', 'Metric of the task; also chooses the best checkpoint.')
 
 
+def add_operators(add):
+    """The flags that say how a step is computed. add: `ArgumentGroup.add_arg`."""
+    add('precision', str, 'auto',
+        'fp32; bf16 or fp16 (GPU): matrix products in half precision, all else in float32. '
+        'auto: bf16 on a processor that has such products and --fused_ops, else fp32.')  # fmt: skip
+    add('fused_ops', str, 'auto',
+        'Operators of our own on a processor: auto (where they can be had), true (or an error), false.')  # fmt: skip
+
+
 def add_half_precision(add):
     """The flags of half precision and its loss scale. add: `ArgumentGroup.add_arg`."""
     add('use_fp16', bool, False, 'The same as --precision fp16.')
@@ -113,7 +122,7 @@ def _additions(parser):
     add = ArgumentGroup(parser, 'since 2019', 'Flags that the 2019 programs did not have.').add_arg
     add('resume', bool, False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.')
     add('gradient_accumulation_steps', int, 1, 'Batches of one process for one update.')
-    add('precision', str, 'fp32', 'fp32; bf16 or fp16 (GPU): matrix products in half precision, all else in float32.')
+    add_operators(add)
     add('max_steps', int, 0, 'Stop training after so many steps in all; 0: after --epoch epochs.')
     add('head_learning_rate', float, None, 'Peak rate of the task head. Left out: --learning_rate.')
     add('freeze_encoder', bool, False, 'Train the task head only.')

@@ -9,6 +9,7 @@ from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
 from ernie.optimization import SCHEDULERS
 from ernie.tokenization import TOKENIZERS
+from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.train.precision import PRECISIONS, LossScale
@@ -48,16 +49,17 @@ def check_flags(args):
 
 
 def check_precision(args):
-    """Settle --precision: 2019's --use_fp16 true is fp16."""
-    if args.precision not in PRECISIONS:
-        raise UsageError(f'--precision {args.precision}: expected one of {", ".join(PRECISIONS)}.')
+    """Settle --precision: 2019's --use_fp16 true is fp16. Check --fused_ops."""
+    for flag, values in (('precision', ('auto', *PRECISIONS)), ('fused_ops', FUSED_OPS)):
+        if getattr(args, flag) not in values:
+            raise UsageError(f'--{flag} {getattr(args, flag)}: expected one of {", ".join(values)}.')
     if args.use_fp16:
         if 'precision' in args.given and args.precision != 'fp16':
             raise UsageError(f'--use_fp16 true and --precision {args.precision}: give one.')
         args.precision = 'fp16'
     if args.precision == 'fp16' and not args.use_cuda:
         flag = '--use_fp16 true' if args.use_fp16 else '--precision fp16'
-        raise UsageError(f'{flag} needs a GPU; on a processor take --precision bf16, or fp32, which is faster there.')
+        raise UsageError(f'{flag} needs a GPU; on a processor take --precision bf16 or fp32.')
     loss_scale(args)
 
 

@@ -6,6 +6,7 @@ import sys
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import report_training
+from ernie.finetune.session import session_of
 from ernie.finetune.setup import (
     Source,
     build_tokenizer,
@@ -20,7 +21,6 @@ from propeller.data.batching import BatchStream
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
 from propeller.log import get_logger
-from propeller.session import Session
 from propeller.train.checkpoint import (
     STATE,
     Checkpoints,
@@ -91,9 +91,7 @@ class FineTuning:
         saved = self.source.saved if self.start_from else {}
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
         self.checkpoints.files = self.task.checkpoint_files()
-        self.session = Session(args.use_cuda, self._seed(), precision=args.precision, world=world)
-        if args.precision == 'bf16' and not args.use_cuda:
-            log.warning('--precision bf16 is slower than fp32 on a processor, with the same result')
+        self.session = session_of(args, self._seed(), world)
         log.info('Device count: %d', 1)
         if world.size > 1:
             log.info('process %d of %d, %d of them on this machine', world.rank, world.size, world.local_size)

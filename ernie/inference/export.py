@@ -84,7 +84,7 @@ class Graph:
             spec = build_model_spec(task.model_class, features, RunMode.PREDICT, task.hparams(), None)
             return spec.inference_spec.inputs, task.outputs(spec.predictions)
 
-        self.program = self.session.build(task.feeds(), build)
+        self.program = self.session.build(task.feeds(), build, portable=True)
         self.inputs, self.outputs = self.program.outputs
         match = match_parameters(self.program.parameters(), folder.tensors)
         self.session.initialize(self.program)

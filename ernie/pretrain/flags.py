@@ -3,7 +3,7 @@
 Frozen by `tests/ernie/test_pretrain_flags.py`: adding, renaming or changing a default must be a decision.
 """
 
-from ernie.finetune.flags import GivenParser, add_half_precision
+from ernie.finetune.flags import GivenParser, add_half_precision, add_operators
 from ernie.utils.args import ArgumentGroup
 
 
@@ -68,7 +68,7 @@ def _additions(parser):
     add('max_checkpoints', int, 0, 'Keep so many of the newest checkpoints; 0: all.')
     add('random_seed', int, 1, 'Seed of initial values, order, masks and dropout.')
     add('gradient_accumulation_steps', int, 1, 'Batches of one process for one update.')
-    add('precision', str, 'fp32', 'fp32; bf16 or fp16 (GPU): matrix products in half precision, all else in float32.')
+    add_operators(add)
     add('recompute', bool, False, 'Compute the layers again in the backward pass: less memory, more time.')
     add('masking_rate', float, 0.15, 'Share of the units that are masked.')
     add('max_ngram', int, 1, 'Longest run of units that is masked as one.')

@@ -7,6 +7,7 @@ import time
 
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import MEGABYTE, report_training
+from ernie.finetune.session import session_of
 from ernie.finetune.setup import Source, check_vocabulary, check_writable, loss_scale
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.first_look import tell_what_is_missing
@@ -24,7 +25,6 @@ from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
-from propeller.session import Session
 from propeller.train.checkpoint import (
     Checkpoints,
     can_continue,
@@ -84,7 +84,7 @@ class PreTraining:
         self.vocab = self._vocabulary()
         self.schedule = schedule_of(args)
         self.tasks = tasks_of(args, self.schedule)
-        self.session = Session(args.use_cuda, self._seed(), precision=args.precision, world=world)
+        self.session = session_of(args, self._seed(), world)
         self.checkpoints.files = checkpoint_files(self.source)
         self.metrics = self.events = None
         log.info('Device count %d', world.size)

@@ -4,7 +4,7 @@ Both have the same name, parameters and results. Which one a program gets is dec
 (`propeller.ops.choice`). The kernels are compiled at first use (`propeller.ops.build`).
 """
 
-from propeller.ops.choice import enabled, use
+from propeller.ops.choice import available, enabled, use
 from propeller.ops.linear import linear
 
-__all__ = ['enabled', 'linear', 'use']
+__all__ = ['available', 'enabled', 'linear', 'use']

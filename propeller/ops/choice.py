@@ -7,13 +7,13 @@ import functools
 from typing import NamedTuple
 
 from propeller import graph
+from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError
 from propeller.graph import paddle
 from propeller.log import get_logger
 from propeller.ops.build import Unavailable, library
 
 log = get_logger(__name__)
-MODES = ('auto', 'true', 'false')
 _mode = contextvars.ContextVar('propeller_fused_ops', default='auto')
 
 
@@ -45,14 +45,13 @@ def use(mode):
     """Inside, programs are built with fused operators or without. What is built stays as it is.
 
     Args:
-        mode: `auto`: fused where they can be had; `true`: or an error; `false`: plain ones, as for a program that is
-            exported to run elsewhere.
+        mode: `auto`: fused where they can be had; `true`: or an error; `false`: plain ones.
     Raises:
         UsageError: `true`, but they cannot be had here.
         ValueError: another mode.
     """
-    if mode not in MODES:
-        raise ValueError(f'fused operators: found mode {mode!r}, expected one of {", ".join(MODES)}')
+    if mode not in FUSED_OPS:
+        raise ValueError(f'fused operators: found mode {mode!r}, expected one of {", ".join(FUSED_OPS)}')
     if mode == 'true' and kernels().path is None:
         raise UsageError(f'fused operators cannot be had here: {kernels().why}.')
     token = _mode.set(mode)
@@ -62,15 +61,36 @@ def use(mode):
         _mode.reset(token)
 
 
+@contextlib.contextmanager
+def portable():
+    """Inside, programs are built with plain operators, as those that are to run elsewhere must be."""
+    token = _mode.set(None)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
 def enabled():
     """Whether the program being built gets fused operators. The first call may compile them; a log line says which."""
-    if _mode.get() == 'false':
-        _say('plain operators: switched off')
+    mode = _mode.get()
+    if mode is None or not graph.building().on_cpu:
         return False
-    if not graph.building().on_cpu:
+    if mode == 'false':
+        _say('plain operators: switched off')
         return False
     _say(kernels().describe())
     return kernels().path is not None
+
+
+def available(mode='auto'):
+    """Whether fused operators would be had on a processor with this mode; see `use`."""
+    return mode != 'false' and kernels().path is not None
+
+
+def best_precision(mode='auto'):
+    """`bf16` where a processor multiplies such numbers in fused operators, else `fp32`. mode: see `use`."""
+    return 'bf16' if available(mode) and kernels().bf16 else 'fp32'
 
 
 @functools.cache

@@ -27,7 +27,7 @@ def linear(x, weight, bias, activation=None, precision=None):
     if not enabled():
         return ACTIVATIONS[activation](F.linear(x, weight, bias))
     if precision is None:
-        precision = 'bf16' if graph.half_precision() else 'fp32'
+        precision = graph.product_precision()
     if not kernels().bf16:
         precision = 'fp32'
     # Gradients that nobody asks for cost a third of the time each.

@@ -86,6 +86,7 @@ class BestInferenceModelExporter(Exporter):
     def write(self, session, program, gstep, sample):
         if self.model is not None and self.dataset is not None:
             program, sample = self._predict_graph(session), list(next(iter(self.dataset)))
+        program = session.portable(program)
         spec = program.outputs.inference_spec
         specs = spec if isinstance(spec, dict) else {'': spec}
         with whole_folder(os.path.join(self.export_dir, 'inference'), replace=True) as work:
