@@ -17,14 +17,14 @@ from propeller.graph import F, paddle
 
 _LARGEST_SEED = 2**31 - 1
 _segments = contextvars.ContextVar('propeller_segments', default=None)  # list of `_Segment`, None: no recomputation
-_next_seed = contextvars.ContextVar('propeller_next_seed', default=None)  # function -> int32 [1], None: no segment
+_replay = contextvars.ContextVar('propeller_replay', default=None)  # see `same_in_both_passes`; None: no segment
 
 
 class _Segment(NamedTuple):
     function: object
     input: object  # value that the first pass read, kept for the second
     output: object  # a leaf: gradients reach it, and go no further
-    seeds: list  # of its dropouts, int32 [1] values, in the order of the calls
+    made: list  # what `same_in_both_passes` made in the first pass, in the order of the calls
     precision: tuple  # mixed precision that the first pass was built under
 
 
@@ -60,21 +60,21 @@ def segment(function, x):
     segments = _segments.get()
     if segments is None:
         return function(x)
-    seeds = []
+    made = []
 
-    def draw():
-        seeds.append(paddle.randint(1, _LARGEST_SEED, [1], 'int32'))
-        return seeds[-1]
+    def keep(make):
+        made.append(make())
+        return made[-1]
 
     last = _operators()[-1]
-    y = _with_seeds(draw, function, x)
+    y = _replaying(keep, function, x)
     _check_values_read(x, last)
     if y.stop_gradient:
         return y  # nothing in it is trained, nor before it
     y.stop_gradient = True  # only the second pass is differentiated
     output = paddle.assign(y)
     output.stop_gradient = False
-    segments.append(_Segment(function, x, output, seeds, _precision()))
+    segments.append(_Segment(function, x, output, made, _precision()))
     return output
 
 
@@ -86,10 +86,16 @@ def dropout(x, rate):
     """
     if not rate:
         return x
-    next_seed = _next_seed.get()
-    if next_seed is None:
+    if _replay.get() is None:
         return F.dropout(x, rate)
-    return paddle._C_ops.dropout(x, next_seed(), rate, False, 'upscale_in_train', 0, True)
+    seed = same_in_both_passes(lambda: paddle.randint(1, _LARGEST_SEED, [1], 'int32'))
+    return paddle._C_ops.dropout(x, seed, rate, False, 'upscale_in_train', 0, True)
+
+
+def same_in_both_passes(make):
+    """`make()`; in the second pass of a segment, what it was in the first."""
+    replay = _replay.get()
+    return make() if replay is None else replay(make)
 
 
 def gradients(loss, program, segments):
@@ -137,14 +143,14 @@ def _total(terms):
 
 def _again(s, x):
     """The second pass of segment `s`, read from `x`: with the same masks and in the same precision."""
-    seeds = iter(s.seeds)
+    made = iter(s.made)
     current = _precision()
     _set_precision(s.precision)
     try:
-        y = _with_seeds(lambda: next(seeds), s.function, x)
+        y = _replaying(lambda make: next(made), s.function, x)
     finally:
         _set_precision(current)
-    assert next(seeds, None) is None, 'the function of a segment built something else the second time'
+    assert next(made, None) is None, 'the function of a segment built something else the second time'
     return y
 
 
@@ -162,12 +168,12 @@ def _check_values_read(x, last):
             raise ValueError(f'a segment reads a value that needs a gradient beside its argument (in {op.name()})')
 
 
-def _with_seeds(next_seed, function, x):
-    token = _next_seed.set(next_seed)
+def _replaying(replay, function, x):
+    token = _replay.set(replay)
     try:
         return function(x)
     finally:
-        _next_seed.reset(token)
+        _replay.reset(token)
 
 
 def _precision():

@@ -6,5 +6,6 @@ Both have the same name, parameters and results. Which one a program gets is dec
 
 from propeller.ops.choice import available, enabled, use
 from propeller.ops.linear import linear
+from propeller.ops.random import dropout_seed
 
-__all__ = ['available', 'enabled', 'linear', 'use']
+__all__ = ['available', 'dropout_seed', 'enabled', 'linear', 'use']
