@@ -5,7 +5,9 @@ Both have the same name, parameters and results. Which one a program gets is dec
 """
 
 from propeller.ops.choice import available, enabled, use
+from propeller.ops.embedding import embedding_norm
 from propeller.ops.linear import linear
+from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.random import dropout_seed
 
-__all__ = ['available', 'dropout_seed', 'enabled', 'linear', 'use']
+__all__ = ['available', 'dropout_seed', 'embedding_norm', 'enabled', 'layer_norm', 'linear', 'residual_norm', 'use']
