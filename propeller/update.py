@@ -15,7 +15,7 @@ import math
 import warnings
 from typing import NamedTuple
 
-from propeller import graph
+from propeller import graph, ops
 from propeller.graph import np, paddle
 
 COUNTED, SCALE, STOP = '@COUNTED@', '@LOSS_SCALE@', '@STOP@'
@@ -101,20 +101,16 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
 
 
 def _algorithm(name, schedule, weight_decay, decays):
-    """Function (pairs of parameter and gradient, whether to skip) that appends the optimizer."""
+    """Function (pairs of parameter and gradient, their factor or None, whether to skip) that appends the optimizer."""
 
-    def adamw(pairs, skip):
-        optimizer = paddle.optimizer.AdamW(schedule, weight_decay=weight_decay, apply_decay_param_fun=decays)
-        optimizer._set_auxiliary_var('found_inf', skip)  # as Paddle's own GradScaler does
-        apply(optimizer, pairs)
+    def adamw(pairs, factor, skip):
+        ops.adamw(pairs, schedule, weight_decay, decays, skip, factor)
 
-    def sgd(pairs, skip):
-        keep = [(p, paddle.where(skip, paddle.zeros_like(g), g)) for p, g in pairs]
-        apply(paddle.optimizer.SGD(schedule), keep)
-
-    def apply(optimizer, pairs):
+    def sgd(pairs, factor, skip):
+        pairs = [(p, g if factor is None else g * factor) for p, g in pairs]
+        optimizer = paddle.optimizer.SGD(schedule)
         optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
-        optimizer.apply_gradients(pairs)
+        optimizer.apply_gradients([(p, paddle.where(skip, paddle.zeros_like(g), g)) for p, g in pairs])
 
     return {'adamw': adamw, 'sgd': sgd}[name]
 
@@ -178,7 +174,7 @@ def _apply(update, pairs, clip_norm, algorithm):
     parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
     if update.plan.processes > 1:
         gradients, update.numbers = _summed(gradients, update.numbers)
-    square = paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
+    square = ops.square_norm(gradients)
     update.finite = paddle.isfinite(square)
     factor, norm = None, paddle.sqrt(square)
     if update.plan.shared:
@@ -188,9 +184,7 @@ def _apply(update, pairs, clip_norm, algorithm):
     if clip_norm is not None:
         clip = clip_norm / paddle.clip(norm, min=float(clip_norm))
         factor = clip if factor is None else clip * factor
-    if factor is not None:
-        gradients = [g * factor for g in gradients]
-    algorithm(list(zip(parameters, gradients, strict=True)), paddle.logical_not(update.finite))
+    algorithm(list(zip(parameters, gradients, strict=True)), factor, paddle.logical_not(update.finite))
 
 
 def _summed(gradients, numbers):

@@ -1,0 +1,87 @@
+#include "optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "support.h"
+
+namespace ops {
+namespace {
+
+// Numbers that a thread takes at a time: enough to hide the cost of taking them, few enough to share out one tensor.
+constexpr int64_t kBlock = 1 << 15;
+
+struct Block {
+  size_t tensor;
+  int64_t first, count;
+};
+
+template <typename Tensor>
+std::vector<Block> blocks_of(const std::vector<Tensor>& tensors) {
+  std::vector<Block> blocks;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    for (int64_t first = 0; first < tensors[i].size; first += kBlock)
+      blocks.push_back({i, first, std::min(kBlock, tensors[i].size - first)});
+  return blocks;
+}
+
+// What of a tensor's update is the same for all of its numbers.
+struct Step {
+  float decay, length, floor;  // p <- p - decay p - length moment1 / (sqrt(moment2) + floor)
+};
+
+Step step_of(const AdamW& s, const Trained& t) {
+  const float rate = s.learning_rate * t.rate, root = std::sqrt(1.0f - *t.beta2_power);
+  return {rate * t.decay, rate * (root / (1.0f - *t.beta1_power)), s.epsilon * root};
+}
+
+void update(const AdamW& s, const Step& step, const Trained& t, int64_t first, int64_t count) {
+  float* p = t.values + first;
+  float *moment1 = t.moment1 + first, *moment2 = t.moment2 + first;
+  const float* gradient = t.gradient + first;
+  const float rest1 = 1.0f - s.beta1, rest2 = 1.0f - s.beta2;
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    const float g = gradient[i] * s.factor;
+    const float m1 = s.beta1 * moment1[i] + rest1 * g;
+    const float m2 = s.beta2 * moment2[i] + rest2 * g * g;
+    const float decayed = p[i] - step.decay * p[i];
+    moment1[i] = m1;
+    moment2[i] = m2;
+    p[i] = decayed - step.length * (m1 / (std::sqrt(m2) + step.floor));
+  }
+}
+
+}  // namespace
+
+double sum_of_squares(const std::vector<Gradient>& gradients) {
+  const std::vector<Block> blocks = blocks_of(gradients);
+  std::vector<double> sums(blocks.size());
+  parallel_for(blocks.size(), [&](int64_t b) {
+    const float* x = gradients[blocks[b].tensor].values + blocks[b].first;
+    const int64_t count = blocks[b].count;
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; ++i) sum += static_cast<double>(x[i]) * x[i];
+    sums[b] = sum;
+  });
+  double sum = 0;
+  for (const double part : sums) sum += part;
+  return sum;
+}
+
+void adamw(const AdamW& s, const std::vector<Trained>& tensors) {
+  std::vector<Step> steps;
+  for (const Trained& t : tensors) steps.push_back(step_of(s, t));
+  const std::vector<Block> blocks = blocks_of(tensors);
+  parallel_for(blocks.size(), [&](int64_t b) {
+    const auto [tensor, first, count] = blocks[b];
+    update(s, steps[tensor], tensors[tensor], first, count);
+  });
+  for (const Trained& t : tensors) {
+    *t.beta1_power *= s.beta1;
+    *t.beta2_power *= s.beta2;
+  }
+}
+
+}  // namespace ops

@@ -1,0 +1,40 @@
+// AdamW over many tensors at once, and the norm of many gradients, on plain arrays.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace ops {
+
+// `size` numbers of a gradient.
+struct Gradient {
+  const float* values;
+  int64_t size;
+};
+
+// One tensor that is trained, and its state.
+struct Trained {
+  int64_t size;
+  float* values;
+  const float* gradient;
+  float *moment1, *moment2;          // [size]
+  float *beta1_power, *beta2_power;  // [1], beta to the power of the update that comes
+  float rate;                        // share of the learning rate
+  float decay;                       // in units of the learning rate; 0: none
+};
+
+struct AdamW {
+  float beta1, beta2, epsilon, learning_rate;
+  float factor;  // of every gradient
+};
+
+// Sum of the squares of all numbers. Sums of blocks in float64, added up in one order whatever the number of threads.
+double sum_of_squares(const std::vector<Gradient>& gradients);
+
+// One update (Loshchilov, Hutter 2019, algorithm 2, in the form of Kingma, Ba 2015, section 2), g the gradient times
+// `factor`, lr the learning rate times `rate`:
+//   moment1 = beta1 moment1 + (1 - beta1) g,  moment2 = beta2 moment2 + (1 - beta2) g^2
+//   p -= lr decay p + lr sqrt(1 - beta2^t) / (1 - beta1^t) moment1 / (sqrt(moment2) + epsilon sqrt(1 - beta2^t))
+void adamw(const AdamW& settings, const std::vector<Trained>& tensors);
+
+}  // namespace ops

@@ -1,0 +1,104 @@
+// Two operators of Paddle: `propeller_square_norm` and `propeller_adamw`, which changes parameters and state in place.
+// See optimizer.h for the computation, optimizer.py for what users call.
+#include <algorithm>
+
+#include "optimizer.h"
+#include "tensors.h"
+
+namespace ops {
+namespace {
+
+using paddle::DataType;
+using paddle::Tensor;
+using Tensors = std::vector<Tensor>;
+
+// Null where there are none.
+const float* numbers(const Tensor& tensor) { return tensor.numel() ? tensor.data<float>() : nullptr; }
+float* numbers(Tensor& tensor) { return tensor.numel() ? tensor.data<float>() : nullptr; }
+
+void require_list(const Tensors& tensors, const Tensors& parameters, const std::string& name, bool scalars = false) {
+  if (tensors.size() != parameters.size()) {
+    refuse("adamw: found " + std::to_string(tensors.size()) + " " + name + ", expected " +
+           std::to_string(parameters.size()));
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const std::string one = name + " " + std::to_string(i);
+    require_float32(tensors[i], "adamw", one);
+    const Shape found = tensors[i].shape(), expected = scalars ? Shape{1} : parameters[i].shape();
+    if (found != expected) refuse("adamw: " + one + " has shape " + text(found) + ", expected " + text(expected));
+  }
+}
+
+void require_one(const Tensor& tensor, DataType type, const std::string& name) {
+  if (tensor.numel() != 1 || tensor.dtype() != type) {
+    refuse("adamw: " + name + " of shape " + text(tensor.shape()) + " is " + phi::DataTypeToString(tensor.dtype()) +
+           ", expected one " + phi::DataTypeToString(type));
+  }
+}
+
+std::vector<Tensor> square_norm(const Tensors& gradients) {
+  std::vector<Gradient> parts;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    require_float32(gradients[i], "square_norm", "gradient " + std::to_string(i));
+    parts.push_back({numbers(gradients[i]), gradients[i].numel()});
+  }
+  Tensor result = new_tensor({1});
+  run("square_norm", [&] { *result.data<float>() = static_cast<float>(sum_of_squares(parts)); });
+  return {result};
+}
+
+void update(Tensors& parameters, const Tensors& gradients, Tensors& moment1, Tensors& moment2, Tensors& beta1_power,
+            Tensors& beta2_power, const Tensor& learning_rate, const Tensor& factor, const Tensor& skip,
+            const std::vector<float>& rates, const std::vector<float>& decays, float beta1, float beta2,
+            float epsilon) {
+  require_list(parameters, parameters, "parameters");
+  require_list(gradients, parameters, "gradients");
+  require_list(moment1, parameters, "first moments");
+  require_list(moment2, parameters, "second moments");
+  require_list(beta1_power, parameters, "powers of beta1", true);
+  require_list(beta2_power, parameters, "powers of beta2", true);
+  require_one(learning_rate, DataType::FLOAT32, "the learning rate");
+  require_one(factor, DataType::FLOAT32, "the factor");
+  require_one(skip, DataType::BOOL, "the skip flag");
+  if (rates.size() != parameters.size() || decays.size() != parameters.size()) {
+    refuse("adamw: found " + std::to_string(rates.size()) + " rates and " + std::to_string(decays.size()) +
+           " decays, expected " + std::to_string(parameters.size()));
+  }
+  if (*skip.data<bool>()) return;
+  run("adamw", [&] {
+    std::vector<Trained> trained;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      trained.push_back({parameters[i].numel(), numbers(parameters[i]), numbers(gradients[i]), numbers(moment1[i]),
+                         numbers(moment2[i]), numbers(beta1_power[i]), numbers(beta2_power[i]), rates[i], decays[i]});
+    }
+    adamw({beta1, beta2, epsilon, *learning_rate.data<float>(), *factor.data<float>()}, trained);
+  });
+}
+
+std::vector<Shape> one_number(const std::vector<Shape>&) { return {{1}}; }
+
+std::vector<DataType> float32_of(const std::vector<DataType>&) { return {DataType::FLOAT32}; }
+
+}  // namespace
+}  // namespace ops
+
+PD_BUILD_OP(propeller_square_norm)
+    .Inputs({paddle::Vec("Gradients")})
+    .Outputs({"Out"})
+    .SetKernelFn(PD_KERNEL(ops::square_norm))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::one_number))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::float32_of));
+
+PD_BUILD_OP(propeller_adamw)
+    .Inputs({paddle::Vec("Parameters"), paddle::Vec("Gradients"), paddle::Vec("Moment1"), paddle::Vec("Moment2"),
+             paddle::Vec("Beta1Power"), paddle::Vec("Beta2Power"), "LearningRate", "Factor", "Skip"})
+    .Outputs({paddle::Vec("ParametersOut"), paddle::Vec("Moment1Out"), paddle::Vec("Moment2Out"),
+              paddle::Vec("Beta1PowerOut"), paddle::Vec("Beta2PowerOut")})
+    .Attrs({"rates: std::vector<float>", "decays: std::vector<float>", "beta1: float", "beta2: float",
+            "epsilon: float"})
+    .SetInplaceMap({{paddle::Vec("Parameters"), paddle::Vec("ParametersOut")},
+                    {paddle::Vec("Moment1"), paddle::Vec("Moment1Out")},
+                    {paddle::Vec("Moment2"), paddle::Vec("Moment2Out")},
+                    {paddle::Vec("Beta1Power"), paddle::Vec("Beta1PowerOut")},
+                    {paddle::Vec("Beta2Power"), paddle::Vec("Beta2PowerOut")}})
+    .SetKernelFn(PD_KERNEL(ops::update));

@@ -1,0 +1,108 @@
+"""AdamW over all parameters at once, and the norm of their gradients."""
+
+import warnings
+
+from propeller.graph import paddle
+from propeller.ops.choice import enabled
+
+
+def square_norm(gradients):
+    """Sum of the squares of all numbers of some tensors.
+
+    Args:
+        gradients: list of float32 values.
+    Returns:
+        float32 value [1]; not finite where one of the numbers is not. The fused form sums in float64.
+    Raises:
+        ValueError: a value of another type, or none at all.
+    """
+    if not gradients:
+        raise ValueError('ops.square_norm: found no gradients, expected one or more.')
+    _require_float32('square_norm', gradients)
+    if not enabled():
+        return paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
+    return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients))[0]
+
+
+def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
+    """Append an update of parameters with AdamW (beta 0.9 and 0.999, epsilon 1e-8; Loshchilov, Hutter 2019):
+
+    p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)
+
+    with `lr` the rate times the parameter's share of it. Both forms have the same variables (`{name}_moment1_0` ...), so
+    that a training may go on in the other.
+
+    Args:
+        pairs: list of (parameter, gradient): float32 values of the same shape.
+        rate: `paddle.optimizer.lr.LRScheduler`.
+        weight_decay: decoupled decay, in units of the learning rate.
+        decays: name -> whether decay applies to that parameter.
+        skip: bool value [1]; where it is true nothing changes.
+        factor: float32 value [1] that every gradient is multiplied with; None: they are taken as they are. The fused
+            form does it on the way.
+    Raises:
+        ValueError: wrong types or shapes; the text names the argument and both.
+    """
+    _check(pairs, skip, factor)
+    if enabled():
+        optimizer = _FusedAdamW(rate, weight_decay, decays, skip, factor)
+    else:
+        optimizer = paddle.optimizer.AdamW(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
+        optimizer._set_auxiliary_var('found_inf', skip)  # as Paddle's own GradScaler does
+        if factor is not None:
+            pairs = [(p, g * factor) for p, g in pairs]
+    optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message=".*'place' interface")
+        optimizer.apply_gradients(pairs)
+
+
+class _FusedAdamW(paddle.optimizer.AdamW):
+    """Paddle's optimizer, of which it keeps the names and initial values of all variables, with one operator at the
+    end in place of one for each parameter.
+    """
+
+    def __init__(self, rate, weight_decay, decays, skip, factor):
+        super().__init__(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
+        self._skip, self._factor, self._trained = skip, factor, []
+
+    def _append_optimize_op(self, block, param_and_grad):
+        parameter, gradient = param_and_grad
+        names = self._moment1_acc_str, self._moment2_acc_str, self._beta1_pow_acc_str, self._beta2_pow_acc_str
+        state = (self._get_accumulator(name, parameter) for name in names)
+        self._trained.append((parameter, gradient, *state))
+
+    def _finish_update(self, block, parameters_and_grads):
+        parameters, *tensors = (list(column) for column in zip(*self._trained, strict=True))
+        rates = [float(p.optimize_attr['learning_rate']) for p in parameters]
+        decays = [self._weight_decay if self._apply_decay_param_fun(p.name) else 0.0 for p in parameters]
+        factor = paddle.ones([1]) if self._factor is None else self._factor
+        numbers = [self._global_learning_rate(), factor, self._skip]
+        attributes = [rates, decays, self._beta1, self._beta2, self._epsilon]
+        paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *numbers, *attributes)
+
+
+def _require_float32(name, gradients):
+    for i, value in enumerate(gradients):
+        if value.dtype != paddle.float32:
+            raise ValueError(f'ops.{name}: gradient {i} is {_describe(value)}, expected float32.')
+
+
+def _check(pairs, skip, factor):
+    if not pairs:
+        raise ValueError('ops.adamw: found no parameters, expected one or more.')
+    _require_float32('adamw', [gradient for _, gradient in pairs])
+    for parameter, gradient in pairs:
+        if parameter.dtype != paddle.float32:
+            raise ValueError(f'ops.adamw: parameter {parameter.name} is {_describe(parameter)}, expected float32.')
+        expected, found = list(parameter.shape), list(gradient.shape)
+        if len(found) != len(expected) or any(a not in (b, -1) for a, b in zip(found, expected, strict=True)):
+            raise ValueError(f'ops.adamw: the gradient of {parameter.name} has shape {found}, expected {expected}.')
+    for name, value, kind in (('skip', skip, paddle.bool), ('factor', factor, paddle.float32)):
+        if value is not None and (value.dtype != kind or list(value.shape) != [1]):
+            expected = f'{str(kind).removeprefix("paddle.")} [1]'
+            raise ValueError(f'ops.adamw: {name} is {_describe(value)}, expected {expected}.')
+
+
+def _describe(value):
+    return f'{str(value.dtype).removeprefix("paddle.")} {list(value.shape)}'
