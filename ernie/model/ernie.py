@@ -5,7 +5,7 @@ N masked tokens in the batch.
 """
 
 from ernie.model.transformer_encoder import dropout, encoder, layer_norm, linear
-from propeller import graph
+from propeller import graph, ops
 from propeller.graph import F, paddle
 
 # Added to the attention score of a padding key; exp(-10000) is 0 in float32.
@@ -81,30 +81,32 @@ class ErnieModel:
     def get_lm_logits(self, mask_pos):
         """Scores of the vocabulary for the tokens at `mask_pos`, see `get_tokens`.
 
-        Returns float32 [N, V'], V' being V rounded up to a multiple of `ALIGNED`: what is added scores `NO_WORD`.
+        Returns float32 [N, V'], V' being V, or in the plain form V rounded up to a multiple of `ALIGNED`: what is added
+        scores `NO_WORD`.
         """
         config = self.config
         width, std = config.hidden_size, config.initializer_range
         hidden = linear(self.get_tokens(mask_pos), 'mask_lm_trans_fc', width, std, config.hidden_act)
         hidden = layer_norm(hidden, 'mask_lm_trans', config.layer_norm_eps)
         bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
-        added = -config.vocab_size % ALIGNED
+        added = 0 if ops.enabled() else -config.vocab_size % ALIGNED  # fused products take any size
         if added:
             bias = paddle.concat([bias, paddle.full([added], NO_WORD)])
         if self.weight_sharing:
             words = self._table('word_embedding', config.vocab_size)
             if added:
                 words = paddle.concat([words, paddle.zeros([added, config.hidden_size])])
-            return graph.float32(paddle.matmul(hidden, words, transpose_y=True) + bias)
+            return graph.float32(ops.linear(hidden, words, bias, transposed=True))
         init = graph.truncated_normal(config.initializer_range)
         weight = graph.parameter('mask_lm_out_fc.w_0', [config.hidden_size, config.vocab_size], init)
         if added:
             weight = paddle.concat([weight, paddle.zeros([config.hidden_size, added])], axis=1)
-        return graph.float32(F.linear(hidden, weight, bias))
+        return graph.float32(ops.linear(hidden, weight, bias))
 
     def get_lm_output(self, mask_label, mask_pos):
         """Mean masked-LM loss, a scalar. mask_label: int64 [N] or [N, 1], the true ids of the tokens at `mask_pos`."""
-        return F.cross_entropy(self.get_lm_logits(mask_pos), mask_label.reshape([-1]))
+        losses, _ = ops.softmax_cross_entropy(self.get_lm_logits(mask_pos), mask_label.reshape([-1]))
+        return losses.mean()
 
     def get_task_logits(self, x, head, num_classes):
         """A linear layer over x [..., H] -> float32 [..., num_classes], parameters `{head}.w_0` and `{head}.b_0`."""

@@ -5,10 +5,11 @@ Both have the same name, parameters and results. Which one a program gets is dec
 """
 
 from propeller.ops.choice import available, enabled, use
+from propeller.ops.cross_entropy import softmax_cross_entropy
 from propeller.ops.embedding import embedding_norm
 from propeller.ops.linear import linear
 from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
 
-__all__ = ['adamw', 'available', 'dropout_seed', 'embedding_norm', 'enabled', 'layer_norm', 'linear', 'residual_norm', 'square_norm', 'use']
+__all__ = ['adamw', 'available', 'dropout_seed', 'embedding_norm', 'enabled', 'layer_norm', 'linear', 'residual_norm', 'softmax_cross_entropy', 'square_norm', 'use']

@@ -8,12 +8,12 @@ ACTIVATIONS = {None: lambda x: x, 'relu': F.relu, 'gelu': F.gelu}  # gelu is the
 PRECISIONS = ('fp32', 'bf16')
 
 
-def linear(x, weight, bias, activation=None, precision=None):
-    """activation(x weight + bias).
+def linear(x, weight, bias, activation=None, precision=None, transposed=False):
+    """activation(x weight + bias), or with `transposed` activation(x weight^T + bias).
 
     Args:
         x: float32 value [..., I]; also bfloat16, as Paddle's mixed precision makes it.
-        weight: float32 value [I, O].
+        weight: float32 value [I, O]; with `transposed` [O, I], as a table of words is.
         bias: float32 value [O].
         activation: `relu`, `gelu` (x Phi(x), Hendrycks and Gimpel 2016, exact) or None.
         precision: of the fused form: `fp32`, or `bf16`, where a processor can: products of bfloat16 numbers summed in
@@ -23,9 +23,10 @@ def linear(x, weight, bias, activation=None, precision=None):
     Raises:
         ValueError: wrong types or shapes; the text names the argument and both.
     """
-    _check(x, weight, bias, activation, precision)
+    _check(x, weight, bias, activation, precision, transposed)
     if not enabled():
-        return ACTIVATIONS[activation](F.linear(x, weight, bias))
+        z = paddle.matmul(x, weight, transpose_y=True) + bias if transposed else F.linear(x, weight, bias)
+        return ACTIVATIONS[activation](z)
     if precision is None:
         precision = graph.product_precision()
     if not kernels().bf16:
@@ -33,13 +34,13 @@ def linear(x, weight, bias, activation=None, precision=None):
     # Gradients that nobody asks for cost a third of the time each.
     wanted = [not x.stop_gradient, not weight.stop_gradient]
     with graph.full_precision():
-        inputs = [graph.float32(x), weight, bias, precision, *wanted]
+        inputs = [graph.float32(x), weight, bias, precision, *wanted, transposed]
         if activation is None:
             return paddle._C_ops._run_custom_op('propeller_linear', *inputs)[0]
         return paddle._C_ops._run_custom_op('propeller_linear_activation', *inputs, activation)[0]
 
 
-def _check(x, weight, bias, activation, precision):
+def _check(x, weight, bias, activation, precision, transposed):
     shapes = {'x': x, 'weight': weight, 'bias': bias}
     for name, value in shapes.items():
         types = (paddle.float32,) if name != 'x' else (paddle.float32, paddle.bfloat16, paddle.float16)
@@ -47,14 +48,17 @@ def _check(x, weight, bias, activation, precision):
             found = f'{str(value.dtype).removeprefix("paddle.")} {list(value.shape)}'
             raise ValueError(f'ops.linear: {name} is {found}, expected float32.')
     x_shape, weight_shape, bias_shape = (list(value.shape) for value in shapes.values())
-    if not x_shape or len(weight_shape) != 2 or x_shape[-1] not in (weight_shape[0], -1):
+    inputs, outputs = (1, 0) if transposed else (0, 1)  # axes of the weight
+    if not x_shape or len(weight_shape) != 2 or x_shape[-1] not in (weight_shape[inputs], -1):
+        expected = [str(x_shape[-1]) if x_shape else 'inputs', 'outputs']
         raise ValueError(
-            f'ops.linear: weight has shape {weight_shape}, expected [{x_shape[-1] if x_shape else "inputs"}, outputs] '
+            f'ops.linear: weight has shape {weight_shape}, expected [{expected[inputs]}, {expected[outputs]}] '
             f'for x of shape {x_shape}.'
         )
-    if bias_shape != weight_shape[1:]:
+    if bias_shape != [weight_shape[outputs]]:
         raise ValueError(
-            f'ops.linear: bias has shape {bias_shape}, expected {weight_shape[1:]} for weight of shape {weight_shape}.'
+            f'ops.linear: bias has shape {bias_shape}, expected {[weight_shape[outputs]]} for weight of shape '
+            f'{weight_shape}.'
         )
     if activation not in ACTIVATIONS:
         raise ValueError(f'ops.linear: activation is {activation!r}, expected relu, gelu or None.')

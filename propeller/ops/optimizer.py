@@ -29,8 +29,8 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
 
     p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)
 
-    with `lr` the rate times the parameter's share of it. Both forms have the same variables (`{name}_moment1_0` ...), so
-    that a training may go on in the other.
+    with `lr` the rate times the parameter's share of it. Both forms have the same variables (`{name}_moment1_0` ...):
+    a training may go on in the other.
 
     Args:
         pairs: list of (parameter, gradient): float32 values of the same shape.

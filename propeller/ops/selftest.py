@@ -23,7 +23,7 @@ def _check_products(kernels):
         if precision == 'bf16' and not kernels.bf16:
             continue
         values = [paddle.to_tensor(array, stop_gradient=False) for array in (x, weight, bias)]
-        y = paddle._C_ops._run_custom_op('propeller_linear', *values, precision, True, True)[0]
+        y = paddle._C_ops._run_custom_op('propeller_linear', *values, precision, True, True, False)[0]
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, values[0].grad, values[1].grad), expected, strict=True):
             difference = np.linalg.norm(found.numpy() - right) / np.linalg.norm(right)

@@ -49,13 +49,13 @@ class PretrainTask(abc.ABC):
 
         Labels that are `NO_LABEL` add nothing, and no gradient.
         """
-        from propeller.graph import F, paddle
+        from propeller import ops
+        from propeller.graph import paddle
 
         label = inputs[0]
-        logits = self.logits(model, inputs)
-        losses = F.cross_entropy(logits, label, reduction='none', ignore_index=NO_LABEL)
+        losses, best = ops.softmax_cross_entropy(self.logits(model, inputs), label, NO_LABEL)
         there = (label >= 0).astype('float32')
-        right = (logits.argmax(-1) == label).astype('float32') * there
+        right = (best == label).astype('float32') * there
         return paddle.stack([(losses * there).sum(), there.sum(), right.sum()])
 
 

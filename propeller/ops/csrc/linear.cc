@@ -78,38 +78,52 @@ const void* left(const float* x, int64_t rows, int64_t columns, Precision precis
   return converted;
 }
 
-void weight_gradient(const LinearShape& s, Precision precision, const float* x, const float* dz, float* dweight) {
-  thread_local Scratch left_scratch, right_scratch;
-  const void *a, *b = dz;
-  int64_t stride = s.rows;
+// `matrix` [rows, columns], or its transpose, as right factor. float32 numbers are copied only if they must be.
+const void* right(const float* matrix, int64_t rows, int64_t columns, bool transposed, Precision precision,
+                  Scratch& scratch) {
   if (precision == Precision::kFloat32) {
-    auto* transposed = left_scratch.get<float>(s.rows * s.inputs);
-    transpose(x, s.rows, s.inputs, transposed);
-    a = transposed;
-  } else {
-    stride = round_up(s.rows, 2);
-    auto* transposed = left_scratch.get<bfloat16>(stride * s.inputs);
-    transpose_to_bfloat16(x, s.rows, s.inputs, transposed);
-    a = transposed;
-    auto* packed = right_scratch.get<bfloat16>(packed_size(s.rows, s.outputs));
-    pack(dz, s.rows, s.outputs, packed);
-    b = packed;
+    if (!transposed) return matrix;
+    auto* result = scratch.get<float>(rows * columns);
+    transpose(matrix, rows, columns, result);
+    return result;
   }
-  multiply({s.inputs, s.outputs, s.rows, precision, a, stride, b, nullptr, dweight});
+  auto* packed = scratch.get<bfloat16>(transposed ? packed_size(columns, rows) : packed_size(rows, columns));
+  transposed ? pack_transposed(matrix, rows, columns, packed) : pack(matrix, rows, columns, packed);
+  return packed;
+}
+
+// out [columns of a, columns of b] = a^T b, both with `rows` rows.
+void transposed_product(int64_t rows, const float* a, int64_t a_columns, const float* b, int64_t b_columns,
+                        Precision precision, float* out) {
+  thread_local Scratch left_scratch, right_scratch;
+  const void *first, *second = right(b, rows, b_columns, false, precision, right_scratch);
+  int64_t stride = rows;
+  if (precision == Precision::kFloat32) {
+    auto* transposed = left_scratch.get<float>(rows * a_columns);
+    transpose(a, rows, a_columns, transposed);
+    first = transposed;
+  } else {
+    stride = round_up(rows, 2);
+    auto* transposed = left_scratch.get<bfloat16>(stride * a_columns);
+    transpose_to_bfloat16(a, rows, a_columns, transposed);
+    first = transposed;
+  }
+  multiply({a_columns, b_columns, rows, precision, first, stride, second, nullptr, out});
+}
+
+void weight_gradient(const LinearShape& s, Precision precision, const float* x, const float* dz, float* dweight) {
+  if (s.transposed) {
+    transposed_product(s.rows, dz, s.outputs, x, s.inputs, precision, dweight);
+  } else {
+    transposed_product(s.rows, x, s.inputs, dz, s.outputs, precision, dweight);
+  }
 }
 
 void input_gradient(const LinearShape& s, Precision precision, const float* weight, const float* dz, float* dx) {
   thread_local Scratch left_scratch, right_scratch;
-  const void *a = left(dz, s.rows, s.outputs, precision, left_scratch), *b;
-  if (precision == Precision::kFloat32) {
-    auto* transposed = right_scratch.get<float>(s.inputs * s.outputs);
-    transpose(weight, s.inputs, s.outputs, transposed);
-    b = transposed;
-  } else {
-    auto* packed = right_scratch.get<bfloat16>(packed_size(s.outputs, s.inputs));
-    pack_transposed(weight, s.inputs, s.outputs, packed);
-    b = packed;
-  }
+  const void* a = left(dz, s.rows, s.outputs, precision, left_scratch);
+  const void* b = s.transposed ? right(weight, s.outputs, s.inputs, false, precision, right_scratch)
+                               : right(weight, s.inputs, s.outputs, true, precision, right_scratch);
   multiply({s.rows, s.inputs, s.outputs, precision, a, s.outputs, b, nullptr, dx});
 }
 
@@ -118,12 +132,9 @@ void input_gradient(const LinearShape& s, Precision precision, const float* weig
 void linear_forward(const LinearShape& s, Activation activation, Precision precision, const float* x,
                     const float* weight, const float* bias, float* y, void* slope) {
   thread_local Scratch left_scratch, right_scratch;
-  const void *a = left(x, s.rows, s.inputs, precision, left_scratch), *b = weight;
-  if (precision == Precision::kBfloat16) {
-    auto* packed = right_scratch.get<bfloat16>(packed_size(s.inputs, s.outputs));
-    pack(weight, s.inputs, s.outputs, packed);
-    b = packed;
-  }
+  const void* a = left(x, s.rows, s.inputs, precision, left_scratch);
+  const void* b = s.transposed ? right(weight, s.outputs, s.inputs, true, precision, right_scratch)
+                               : right(weight, s.inputs, s.outputs, false, precision, right_scratch);
   multiply({s.rows, s.outputs, s.inputs, precision, a, s.inputs, b, bias, y}, [&](const Tile& tile) {
     if (activation == Activation::kNone) return;
     if (precision == Precision::kFloat32) {

@@ -11,10 +11,12 @@ enum class Activation { kNone, kGelu, kRelu };
 
 struct LinearShape {
   int64_t rows, inputs, outputs;
+  bool transposed;  // the weight, and its gradient, are [outputs, inputs] in memory: a table of words, say
 };
 
-// x [rows, inputs], weight [inputs, outputs], bias [outputs] -> y [rows, outputs]. `slope` [rows, outputs] is what the
-// backward pass needs of the activation, its derivative, in the type of the products; not used without activation.
+// x [rows, inputs], weight [inputs, outputs] or transposed, bias [outputs] -> y [rows, outputs]. `slope` [rows, outputs]
+// is what the backward pass needs of the activation, its derivative, in the type of the products; not used without
+// activation.
 void linear_forward(const LinearShape& shape, Activation activation, Precision precision, const float* x,
                     const float* weight, const float* bias, float* y, void* slope);
 
