@@ -12,6 +12,9 @@ def check(kernels):
     """Raises `Unavailable` where the operators of `kernels` do not give what they should."""
     _check_products(kernels)
     _check_norms()
+    rng = np.random.default_rng(3)
+    _check_cross_entropy(rng)
+    _check_optimizer(rng)
 
 
 def _check_products(kernels):
@@ -26,9 +29,7 @@ def _check_products(kernels):
         y = paddle._C_ops._run_custom_op('propeller_linear', *values, precision, True, True, False)[0]
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, values[0].grad, values[1].grad), expected, strict=True):
-            difference = np.linalg.norm(found.numpy() - right) / np.linalg.norm(right)
-            if not difference < tolerance:
-                raise Unavailable(f'a product in {precision} is wrong by {difference:.1e}')
+            _compare(f'a product in {precision}', found, right, tolerance)
 
 
 def _check_norms():
@@ -52,6 +53,37 @@ def _check_norms():
         x.clear_gradient()
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, x.grad), expected, strict=True):
-            difference = np.linalg.norm(found.numpy() - right) / np.linalg.norm(right)
-            if not difference < 1e-5:
-                raise Unavailable(f'{name} is wrong by {difference:.1e}')
+            _compare(name, found, right, 1e-5)
+
+
+def _check_cross_entropy(rng):
+    logits, label = rng.normal(size=(_ROWS, _OUTPUTS)).astype(np.float32), rng.integers(0, _OUTPUTS, _ROWS)
+    right = np.exp(logits.astype(np.float64))
+    right /= right.sum(-1, keepdims=True)
+    loss = -np.log(right[np.arange(_ROWS), label])
+    right[np.arange(_ROWS), label] -= 1
+    x = paddle.to_tensor(logits, stop_gradient=False)
+    found, _, best = paddle._C_ops._run_custom_op('propeller_cross_entropy', x, paddle.to_tensor(label), -1)
+    found.backward(paddle.ones_like(found))
+    _compare('a cross entropy', found, loss)
+    _compare('the gradient of a cross entropy', x.grad, right)
+    _compare('the likeliest class', best, logits.argmax(-1))
+
+
+def _check_optimizer(rng):
+    p, g, m, v = rng.normal(size=(4, _ROWS, _INPUTS)).astype(np.float32)
+    lists = [[paddle.to_tensor(array)] for array in (p, g, m, v * v, np.float32([0.9]), np.float32([0.999]))]
+    numbers = [paddle.to_tensor(x) for x in (np.float32(0.1), np.float32([0.5]), np.array([False]))]
+    norm = paddle._C_ops._run_custom_op('propeller_square_norm', lists[1])[0]
+    paddle._C_ops._run_custom_op('propeller_adamw', *lists, *numbers, [1.0], [0.01], 0.9, 0.999, 1e-8)
+    g = g.astype(np.float64)
+    m, v = 0.9 * m + 0.1 * 0.5 * g, 0.999 * v.astype(np.float64) ** 2 + 0.001 * (0.5 * g) ** 2
+    right = p - 0.1 * (0.01 * p + m / 0.1 / (np.sqrt(v / 0.001) + 1e-8))
+    _compare('a norm', norm, (g * g).sum(keepdims=True).reshape([1]))
+    _compare('an update', lists[0][0], right)
+
+
+def _compare(what, found, right, tolerance=1e-4):
+    difference = np.linalg.norm(found.numpy() - right) / np.linalg.norm(right)
+    if not difference < tolerance:
+        raise Unavailable(f'{what} is wrong by {difference:.1e}')
