@@ -4,6 +4,7 @@ Both have the same name, parameters and results. Which one a program gets is dec
 (`propeller.ops.choice`). The kernels are compiled at first use (`propeller.ops.build`).
 """
 
+from propeller.ops.attention import attention
 from propeller.ops.choice import available, enabled, use
 from propeller.ops.cross_entropy import softmax_cross_entropy
 from propeller.ops.embedding import embedding_norm
@@ -11,5 +12,6 @@ from propeller.ops.linear import linear
 from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
+from propeller.ops.tokens import token_layout
 
-__all__ = ['adamw', 'available', 'dropout_seed', 'embedding_norm', 'enabled', 'layer_norm', 'linear', 'residual_norm', 'softmax_cross_entropy', 'square_norm', 'use']
+__all__ = ['adamw', 'attention', 'available', 'dropout_seed', 'embedding_norm', 'enabled', 'layer_norm', 'linear', 'residual_norm', 'softmax_cross_entropy', 'square_norm', 'token_layout', 'use']

@@ -70,6 +70,15 @@ void parallel_for(int64_t count, Work&& work) {
   error.rethrow();
 }
 
+// The same, each on the thread that is free next: for pieces of work of different size, the largest first.
+template <typename Work>
+void parallel_for_unequal(int64_t count, Work&& work) {
+  FirstError error;
+#pragma omp parallel for schedule(dynamic) if (count > 1)
+  for (int64_t i = 0; i < count; ++i) error.guard([&] { work(i); });
+  error.rethrow();
+}
+
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 

@@ -51,6 +51,13 @@ inline void require_float32(const paddle::Tensor& tensor, const std::string& op,
   }
 }
 
+inline void require_int64(const paddle::Tensor& tensor, const std::string& op, const std::string& argument) {
+  if (tensor.dtype() != paddle::DataType::INT64) {
+    refuse(op + ": " + argument + " of shape " + text(tensor.shape()) + " is " +
+           phi::DataTypeToString(tensor.dtype()) + ", expected int64");
+  }
+}
+
 inline Precision precision_of(const std::string& name) {
   if (name == "fp32") return Precision::kFloat32;
   if (name == "bf16") return Precision::kBfloat16;

@@ -1,0 +1,354 @@
+#include "attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "lanes.h"
+#include "small_product.h"
+#include "support.h"
+#include "vector.h"
+
+namespace ops {
+namespace {
+
+constexpr int64_t kQueries = 32;      // of a block: its scores stay in a core's second cache, however long the text is
+constexpr int64_t kTile = 16;         // sizes are rounded up to this: whole vectors, whole transposed tiles
+constexpr int64_t kFewProducts = 64;  // tokens of rows for which bfloat16 products are not worth their conversions
+
+constexpr int64_t kAhead = 16;
+
+int64_t padded(int64_t size) { return round_up(size, kTile); }
+
+// One head of one row of the batch.
+struct Head {
+  int64_t start, tokens, number;  // its rows of qkv are [start, start + tokens)
+  uint64_t first_score;           // for dropout
+};
+
+// All heads of all rows, the longest rows first.
+std::vector<Head> heads_of(const AttentionShape& s) {
+  std::vector<Head> heads;
+  uint64_t first = 0;
+  for (int64_t row = 0; row < s.rows; ++row) {
+    const int64_t tokens = s.starts[row + 1] - s.starts[row], whole = tokens / kQueries * kQueries;
+    for (int64_t h = 0; h < s.heads && tokens > 0; ++h) {
+      heads.push_back({s.starts[row], tokens, h, first});
+      first += tokens * (whole + round_up(tokens - whole, 4));
+    }
+  }
+  std::stable_sort(heads.begin(), heads.end(), [](const Head& a, const Head& b) { return a.tokens > b.tokens; });
+  return heads;
+}
+
+// Memory of a thread: one piece for each purpose.
+enum Purpose {
+  kQ, kK, kV, kDy, kPairs, kQColumns, kDyColumns, kQRight, kKRight, kVRight, kDyRight, kKLeft, kVLeft,
+  kScores, kSlopes, kKept, kLeft, kResult, kDk, kDv, kPurposes
+};
+
+template <typename T>
+T* memory(Purpose purpose, int64_t count) {
+  thread_local Scratch scratch[kPurposes];
+  return scratch[purpose].get<T>(count);
+}
+
+// out[i] <- x[i] * factor
+void scale(const float* x, int64_t count, float factor, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store_lanes(load_lanes(x + i) * factor, out + i);
+  for (; i < count; ++i) out[i] = x[i] * factor;
+}
+
+// A matrix of `rows` x `columns` in float32, filled up with zeros to whole tiles.
+struct Panel {
+  int64_t rows, columns, stride;
+  const float* data;
+};
+
+Panel copy(Purpose purpose, const float* x, int64_t x_stride, int64_t rows, int64_t columns, float factor) {
+  const int64_t stride = padded(columns);
+  float* out = memory<float>(purpose, padded(rows) * stride);
+  for (int64_t i = 0; i < rows; ++i) {
+    // Rows are far from each other: a processor fetches none of them ahead by itself.
+    for (int64_t j = 0; j < columns && i + kAhead < rows; j += 16) __builtin_prefetch(x + (i + kAhead) * x_stride + j);
+    scale(x + i * x_stride, columns, factor, out + i * stride);
+    for (int64_t j = columns; j < stride; ++j) out[i * stride + j] = 0;
+  }
+  std::fill(out + rows * stride, out + padded(rows) * stride, 0.0f);
+  return {rows, columns, stride, out};
+}
+
+void transpose_tiles(const uint32_t* x, int64_t rows, int64_t columns, uint32_t* out) {
+  for (int64_t i = 0; i < rows; i += kTile)
+    for (int64_t j = 0; j < columns; j += kTile)
+      transpose_16x16(x + i * columns + j, columns, out + j * rows + i, rows);
+}
+
+// How factors of products lie in memory: float32 numbers, or pairs of bfloat16 numbers (see small_product.h).
+template <typename T>
+struct Factors;
+
+template <>
+struct Factors<float> {
+  // Steps of a product over `count` elements.
+  static int64_t depth(int64_t count) { return count; }
+
+  // The panel as left factor, element (row, column).
+  static LeftFactor<float> left(Purpose, const Panel& p) { return {p.data, p.stride, 1}; }
+
+  // As right factor in products over its rows; the stride is that of the panel.
+  static const float* right(Purpose, const Panel& p) { return p.data; }
+
+  // As right factor in products over its columns; the stride is `padded(p.rows)`.
+  static const float* right_transposed(Purpose purpose, const Panel& p) {
+    auto* out = memory<uint32_t>(purpose, padded(p.rows) * p.stride);
+    transpose_tiles(reinterpret_cast<const uint32_t*>(p.data), padded(p.rows), p.stride, out);
+    return reinterpret_cast<const float*>(out);
+  }
+
+  // Scores [keys, stride] as left factor, element (key, query); and (query, key).
+  static LeftFactor<float> scores(Purpose, const float* s, int64_t, int64_t stride) { return {s, stride, 1}; }
+  static LeftFactor<float> scores_transposed(Purpose, const float* s, int64_t, int64_t stride) { return {s, 1, stride}; }
+};
+
+template <>
+struct Factors<uint32_t> {
+  static int64_t depth(int64_t count) { return ceil_div(count, 2); }
+
+  static LeftFactor<uint32_t> left(Purpose purpose, const Panel& p) {
+    const int64_t stride = padded(depth(p.columns));
+    auto* out = memory<uint32_t>(purpose, padded(p.rows) * stride);
+    for (int64_t i = 0; i < padded(p.rows); ++i) {
+      to_bfloat16(p.data + i * p.stride, p.stride, reinterpret_cast<uint16_t*>(out + i * stride));
+      std::fill(out + i * stride + p.stride / 2, out + (i + 1) * stride, 0u);
+    }
+    return {out, stride, 1};
+  }
+
+  static const uint32_t* right(Purpose purpose, const Panel& p) {
+    auto* out = memory<uint32_t>(purpose, padded(p.rows) / 2 * p.stride);
+    for (int64_t i = 0; i < padded(p.rows); i += 2) {
+      const float* low = p.data + i * p.stride;
+      interleave(low, low + p.stride, p.stride, out + i / 2 * p.stride);
+    }
+    return out;
+  }
+
+  static const uint32_t* right_transposed(Purpose purpose, const Panel& p) {
+    const LeftFactor<uint32_t> pairs = left(kPairs, p);
+    auto* out = memory<uint32_t>(purpose, padded(p.rows) * pairs.row);
+    transpose_tiles(pairs.data, padded(p.rows), pairs.row, out);
+    return out;
+  }
+
+  static LeftFactor<uint32_t> scores(Purpose purpose, const float* s, int64_t keys, int64_t stride) {
+    auto* out = memory<uint32_t>(purpose, keys * stride / 2);
+    to_bfloat16(s, keys * stride, reinterpret_cast<uint16_t*>(out));
+    return {out, stride / 2, 1};
+  }
+
+  static LeftFactor<uint32_t> scores_transposed(Purpose purpose, const float* s, int64_t keys, int64_t stride) {
+    static const float zeros[kQueries] = {};
+    auto* out = memory<uint32_t>(purpose, depth(keys) * stride);
+    for (int64_t i = 0; i < keys; i += 2) {
+      interleave(s + i * stride, i + 1 < keys ? s + (i + 1) * stride : zeros, stride, out + i / 2 * stride);
+    }
+    return {out, 1, stride};
+  }
+};
+
+// What the scores of a block of `queries` queries are multiplied with, a row of `stride` elements for each key.
+struct Kept {
+  const float* factors;
+  int64_t stride;
+
+  Kept(const Dropout& dropout, const Head& head, int64_t first_query, int64_t queries)
+      : factors(nullptr), stride(round_up(queries, 4)) {
+    if (dropout.threshold == 0) return;
+    const int64_t count = head.tokens * stride;
+    float* out = memory<float>(kKept, count + kQueries);
+    keep_factors(dropout, head.first_score + head.tokens * first_query, count, out);
+    std::fill(out + count, out + count + kQueries, 0.0f);  // rows are read in whole vectors
+    factors = out;
+  }
+};
+
+// One head of one row, forward and backward. Scores of a block are a matrix of keys x queries: what belongs to one query
+// is a column, so that a vector holds as many queries, and maxima and sums need nothing across its elements.
+template <typename T>
+class Work {
+ public:
+  Work(const AttentionShape& shape, const Dropout& dropout, const Head& head)
+      : s_(shape), dropout_(dropout), head_(head), width_(s_.hidden / s_.heads), wide_(padded(width_)),
+        scale_(1.0f / std::sqrt(static_cast<float>(width_))) {}
+
+  void forward(const float* qkv, float* y, float* terms) const {
+    const T* queries = F::right_transposed(kQColumns, part(kQ, qkv, 0, scale_));
+    const LeftFactor<T> keys = F::left(kKLeft, part(kK, qkv, 1, 1));
+    const T* values = F::right(kVRight, part(kV, qkv, 2, 1));
+    float* out = memory<float>(kResult, kQueries * wide_);
+    for (int64_t q = 0; q < head_.tokens; q += kQueries) {
+      const int64_t count = std::min(kQueries, head_.tokens - q), stride = padded(count);
+      float* scores = memory<float>(kScores, head_.tokens * stride);
+      across_width(keys, queries + q, stride, scores);
+      const Kept kept(dropout_, head_, q, count);
+      float highest[kQueries], inverse[kQueries];
+      softmax(stride, kept, scores, highest, inverse);
+      std::copy(highest, highest + count, term(terms, 0) + q);
+      std::copy(inverse, inverse + count, term(terms, 1) + q);
+      across_keys(scores, values, count, stride, out);
+      for (int64_t i = 0; i < count; ++i) {
+        scale(out + i * wide_, width_, inverse[i], y + (head_.start + q + i) * s_.hidden + head_.number * width_);
+      }
+    }
+  }
+
+  void backward(const float* qkv, const float* terms, const float* dy, float* dqkv) const {
+    const Panel q_panel = part(kQ, qkv, 0, scale_), k_panel = part(kK, qkv, 1, 1), v_panel = part(kV, qkv, 2, 1);
+    const Panel dy_panel =
+        copy(kDy, dy + head_.start * s_.hidden + head_.number * width_, s_.hidden, head_.tokens, width_, 1);
+    const T *q_columns = F::right_transposed(kQColumns, q_panel), *dy_columns = F::right_transposed(kDyColumns, dy_panel);
+    const T *q_right = F::right(kQRight, q_panel), *dy_right = F::right(kDyRight, dy_panel);
+    const T* k_right = F::right(kKRight, k_panel);
+    const LeftFactor<T> k_left = F::left(kKLeft, k_panel), v_left = F::left(kVLeft, v_panel);
+    float *dk = memory<float>(kDk, head_.tokens * wide_), *dv = memory<float>(kDv, head_.tokens * wide_);
+    float* dq = memory<float>(kResult, kQueries * wide_);
+    for (int64_t q = 0; q < head_.tokens; q += kQueries) {
+      const int64_t count = std::min(kQueries, head_.tokens - q), stride = padded(count);
+      float *weights = memory<float>(kScores, head_.tokens * stride), *slopes = memory<float>(kSlopes, head_.tokens * stride);
+      across_width(k_left, q_columns + q, stride, weights);
+      across_width(v_left, dy_columns + q, stride, slopes);
+      const Kept kept(dropout_, head_, q, count);
+      float highest[kQueries] = {}, inverse[kQueries] = {};
+      std::copy(term(terms, 0) + q, term(terms, 0) + q + count, highest);
+      std::copy(term(terms, 1) + q, term(terms, 1) + q + count, inverse);
+      softmax_gradient(stride, kept, highest, inverse, weights, slopes);
+      const int64_t depth = F::depth(count), at = F::depth(q) * wide_;
+      across_queries(weights, dy_right + at, depth, stride, q > 0, dv);
+      across_queries(slopes, q_right + at, depth, stride, q > 0, dk);
+      across_keys(slopes, k_right, count, stride, dq);
+      for (int64_t i = 0; i < count; ++i) scale(dq + i * wide_, width_, scale_, at_part(dqkv, 0) + (q + i) * 3 * s_.hidden);
+    }
+    for (int64_t i = 0; i < head_.tokens; ++i) {
+      scale(dk + i * wide_, width_, 1, at_part(dqkv, 1) + i * 3 * s_.hidden);
+      scale(dv + i * wide_, width_, 1, at_part(dqkv, 2) + i * 3 * s_.hidden);
+    }
+  }
+
+ private:
+  using F = Factors<T>;
+
+  // Queries (0), keys (1) or values (2) of this head: rows of qkv.
+  template <typename U>
+  U* at_part(U* qkv, int64_t which) const {
+    return qkv + head_.start * 3 * s_.hidden + which * s_.hidden + head_.number * width_;
+  }
+
+  Panel part(Purpose purpose, const float* qkv, int64_t which, float factor) const {
+    return copy(purpose, at_part(qkv, which), 3 * s_.hidden, head_.tokens, width_, factor);
+  }
+
+  template <typename U>
+  U* term(U* terms, int64_t which) const {
+    return terms + (which * s_.heads + head_.number) * s_.tokens + head_.start;
+  }
+
+  // out [keys, stride] <- keys' rows times columns of queries
+  void across_width(const LeftFactor<T>& rows, const T* columns, int64_t stride, float* out) const {
+    small_product(head_.tokens, stride, F::depth(width_), rows, columns, padded(head_.tokens), out, stride, false);
+  }
+
+  // out [queries, wide] <- scores^T times what belongs to the keys
+  void across_keys(const float* scores, const T* of_keys, int64_t queries, int64_t stride, float* out) const {
+    const LeftFactor<T> left = F::scores_transposed(kLeft, scores, head_.tokens, stride);
+    small_product(queries, wide_, F::depth(head_.tokens), left, of_keys, wide_, out, wide_, false);
+  }
+
+  // out [keys, wide] <- scores times what belongs to the queries, or that is added
+  void across_queries(const float* scores, const T* of_queries, int64_t depth, int64_t stride, bool add,
+                      float* out) const {
+    const LeftFactor<T> left = F::scores(kLeft, scores, head_.tokens, stride);
+    small_product(head_.tokens, wide_, depth, left, of_queries, wide_, out, wide_, add);
+  }
+
+  // Scores become e^(score - highest), and 0 or more than that where there is dropout.
+  void softmax(int64_t stride, const Kept& kept, float* scores, float* highest, float* inverse) const {
+    for (int64_t j = 0; j < stride; j += kLanes) {
+      Lanes most = load_lanes(scores + j), sum = {};
+      for (int64_t k = 1; k < head_.tokens; ++k) most = max(most, load_lanes(scores + k * stride + j));
+      for (int64_t k = 0; k < head_.tokens; ++k) {
+        Lanes e = exp_negative(load_lanes(scores + k * stride + j) - most);
+        sum += e;
+        if (kept.factors != nullptr && j < kept.stride) e *= load_lanes(kept.factors + k * kept.stride + j);
+        store_lanes(e, scores + k * stride + j);
+      }
+      store_lanes(most, highest + j);
+      store_lanes(1.0f / sum, inverse + j);
+    }
+  }
+
+  // `weights`: scores s become p = e^(s - highest) * inverse, with dropout's factor f: f p. `slopes`: the gradient g of
+  // f p becomes that of s, p (f g - sum over keys of p f g).
+  void softmax_gradient(int64_t stride, const Kept& kept, const float* highest, const float* inverse, float* weights,
+                        float* slopes) const {
+    for (int64_t j = 0; j < stride; j += kLanes) {
+      const Lanes most = load_lanes(highest + j), factor = load_lanes(inverse + j);
+      const bool dropping = kept.factors != nullptr && j < kept.stride;
+      const float* factors = kept.factors + j;
+      Lanes sum = {};
+      for (int64_t k = 0; k < head_.tokens; ++k) {
+        const int64_t at = k * stride + j;
+        const Lanes p = exp_negative(load_lanes(weights + at) - most) * factor;
+        Lanes g = load_lanes(slopes + at);
+        if (dropping) {
+          g *= load_lanes(factors + k * kept.stride);
+          store_lanes(g, slopes + at);
+        }
+        sum += p * g;
+        store_lanes(p, weights + at);
+      }
+      for (int64_t k = 0; k < head_.tokens; ++k) {
+        const int64_t at = k * stride + j;
+        const Lanes p = load_lanes(weights + at);
+        store_lanes(p * (load_lanes(slopes + at) - sum), slopes + at);
+        if (dropping) store_lanes(p * load_lanes(factors + k * kept.stride), weights + at);
+      }
+    }
+  }
+
+  const AttentionShape& s_;
+  const Dropout& dropout_;
+  const Head& head_;
+  const int64_t width_, wide_;
+  const float scale_;
+};
+
+}  // namespace
+
+void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
+                       float* y, float* terms) {
+  const std::vector<Head> heads = heads_of(shape);
+  parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
+    if (precision == Precision::kBfloat16 && heads[i].tokens >= kFewProducts) {
+      Work<uint32_t>(shape, dropout, heads[i]).forward(qkv, y, terms);
+    } else {
+      Work<float>(shape, dropout, heads[i]).forward(qkv, y, terms);
+    }
+  });
+}
+
+void attention_backward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
+                        const float* terms, const float* dy, float* dqkv) {
+  const std::vector<Head> heads = heads_of(shape);
+  parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
+    if (precision == Precision::kBfloat16 && heads[i].tokens >= kFewProducts) {
+      Work<uint32_t>(shape, dropout, heads[i]).backward(qkv, terms, dy, dqkv);
+    } else {
+      Work<float>(shape, dropout, heads[i]).backward(qkv, terms, dy, dqkv);
+    }
+  });
+}
+
+}  // namespace ops

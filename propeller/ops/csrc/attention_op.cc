@@ -1,0 +1,107 @@
+// Paddle's operator `propeller_attention`. See attention.h for the computation, attention.py for what users call.
+#include "attention.h"
+#include "tensors.h"
+
+namespace ops {
+namespace {
+
+using paddle::DataType;
+using paddle::Tensor;
+
+void check_shapes(const Shape& qkv, const Shape& starts, int64_t heads) {
+  const int64_t width = heads < 1 || qkv.empty() || qkv.back() < 0 ? 0 : qkv.back() % (3 * heads);
+  if (heads < 1 || qkv.size() != 2 || width != 0) {
+    refuse("attention: qkv has shape " + text(qkv) + ", expected [tokens, 3 x hidden] with hidden in " +
+           std::to_string(heads) + " heads");
+  }
+  if (starts.size() != 1 || starts[0] == 0) {
+    refuse("attention: starts has shape " + text(starts) + ", expected [rows + 1] for qkv of shape " + text(qkv));
+  }
+}
+
+AttentionShape shape_of(const Tensor& qkv, const Tensor& starts, int64_t heads) {
+  require_float32(qkv, "attention", "qkv");
+  require_int64(starts, "attention", "starts");
+  check_shapes(qkv.shape(), starts.shape(), heads);
+  const AttentionShape shape{qkv.shape()[0], qkv.shape()[1] / 3, heads, starts.shape()[0] - 1, starts.data<int64_t>()};
+  bool ordered = shape.starts[0] == 0 && shape.starts[shape.rows] == shape.tokens;
+  for (int64_t i = 0; i < shape.rows; ++i) ordered = ordered && shape.starts[i] <= shape.starts[i + 1];
+  if (!ordered) {
+    refuse("attention: starts of shape " + text(starts.shape()) + " must rise from 0 to the " +
+           std::to_string(shape.tokens) + " tokens of qkv of shape " + text(qkv.shape()));
+  }
+  return shape;
+}
+
+Dropout dropout_from(const paddle::optional<Tensor>& seed, float probability, int64_t site) {
+  if (!(probability >= 0 && probability < 1)) {
+    refuse("attention: dropout is " + std::to_string(probability) + ", expected 0 or more and less than 1");
+  }
+  if (probability == 0) return dropout_of(0, 0, 0);
+  if (!seed) refuse("attention: dropout needs a seed");
+  require_int64(*seed, "attention", "seed");
+  if (seed->numel() != 1) refuse("attention: seed has shape " + text(seed->shape()) + ", expected [1]");
+  return dropout_of(probability, *seed->data<int64_t>(), site);
+}
+
+std::vector<Tensor> forward(const Tensor& qkv, const Tensor& starts, const paddle::optional<Tensor>& seed,
+                            int64_t heads, float dropout, int64_t site, const std::string& precision) {
+  const AttentionShape shape = shape_of(qkv, starts, heads);
+  const Dropout drop = dropout_from(seed, dropout, site);
+  Tensor y = new_tensor({shape.tokens, shape.hidden}), terms = new_tensor({2, heads, shape.tokens});
+  run("attention", [&] {
+    attention_forward(shape, precision_of(precision), drop, qkv.data<float>(), y.data<float>(), terms.data<float>());
+  });
+  return {y, terms};
+}
+
+std::vector<Tensor> backward(const Tensor& qkv, const Tensor& starts, const paddle::optional<Tensor>& seed,
+                             const Tensor& terms, const Tensor& dy, int64_t heads, float dropout, int64_t site,
+                             const std::string& precision) {
+  const AttentionShape shape = shape_of(qkv, starts, heads);
+  const Dropout drop = dropout_from(seed, dropout, site);
+  require_float32(dy, "attention", "the gradient");
+  const Shape expected{shape.tokens, shape.hidden};
+  if (dy.shape() != expected) {
+    refuse("attention: the gradient has shape " + text(dy.shape()) + ", expected " + text(expected));
+  }
+  Tensor dqkv = new_tensor(qkv.shape());
+  run("attention's gradient", [&] {
+    attention_backward(shape, precision_of(precision), drop, qkv.data<float>(), terms.data<float>(), dy.data<float>(),
+                       dqkv.data<float>());
+  });
+  return {dqkv};
+}
+
+std::vector<Shape> infer_shape(const Shape& qkv, const Shape& starts, const paddle::optional<Shape>&, int64_t heads,
+                               float, int64_t, const std::string&) {
+  check_shapes(qkv, starts, heads);
+  return {{qkv[0], qkv[1] < 0 ? -1 : qkv[1] / 3}, {2, heads, qkv[0]}};
+}
+
+std::vector<Shape> infer_gradient(const Shape& qkv, const Shape&, const paddle::optional<Shape>&, const Shape&,
+                                  const Shape&) {
+  return {qkv};
+}
+
+std::vector<DataType> infer_type(const DataType&, const DataType&, const paddle::optional<DataType>&) {
+  return {DataType::FLOAT32, DataType::FLOAT32};
+}
+
+}  // namespace
+}  // namespace ops
+
+PD_BUILD_OP(propeller_attention)
+    .Inputs({"QKV", "Starts", paddle::Optional("Seed")})
+    .Outputs({"Out", "Terms"})
+    .Attrs({"heads: int64_t", "dropout: float", "site: int64_t", "precision: std::string"})
+    .SetKernelFn(PD_KERNEL(ops::forward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type));
+
+PD_BUILD_GRAD_OP(propeller_attention)
+    .Inputs({"QKV", "Starts", paddle::Optional("Seed"), "Terms", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("QKV")})
+    .Attrs({"heads: int64_t", "dropout: float", "site: int64_t", "precision: std::string"})
+    .SetKernelFn(PD_KERNEL(ops::backward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradient));
