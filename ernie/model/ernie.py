@@ -4,12 +4,10 @@ Parameter names and shapes are those of the released checkpoints. Shapes: B batc
 N masked tokens in the batch.
 """
 
-from ernie.model.transformer_encoder import dropout, encoder, layer_norm, linear
+from ernie.model.transformer_encoder import encoder, linear, norm_parameters
 from propeller import graph, ops
 from propeller.graph import F, paddle
 
-# Added to the attention score of a padding key; exp(-10000) is 0 in float32.
-PADDING_BIAS = 10000.0
 # The score of no word: exp of it is 0 in float32, and float16 has it.
 NO_WORD = -10000.0
 # Matrix products of half precision are fast on a GPU when the sizes are multiples of this.
@@ -27,9 +25,7 @@ class ErnieModel:
         training: whether dropout is on.
         weight_sharing: whether the masked-LM output reuses the word table.
 
-    Attributes:
-        embedding_output: float32 [B, T, H], what the first layer reads.
-        layer_outputs: list of float32 [B, T, H], one for each layer.
+    What is computed on padding means nothing; fused operators do not compute it at all (see `propeller.ops.tokens`).
     """
 
     def __init__(
@@ -44,30 +40,45 @@ class ErnieModel:
         ]
         if config.use_task_id:
             tables.append(('task_embedding', task_ids, config.task_type_vocab_size))
-        embedded = sum(self._lookup(*table) for table in tables)  # [B, T, H]
-        embedded = layer_norm(embedded, 'pre_encoder', config.layer_norm_eps)
-        self.embedding_output = dropout(embedded, config.hidden_dropout_prob, training)
-        # Only keys are masked: what a padding query attends to is never read.
-        mask = _two_axes(input_mask)
-        key_bias = paddle.unsqueeze((mask - 1.0) * PADDING_BIAS, [1, 2])  # [B, 1, 1, T]
-        self.layer_outputs = encoder(self.embedding_output, key_bias, config, training)
+        self._layout = ops.token_layout(_two_axes(input_mask))
+        embedded = ops.embedding_norm(
+            [self._table(name, rows) for name, _, rows in tables],
+            [self._layout.pack_ids(ids) for _, ids, _ in tables],
+            *norm_parameters('pre_encoder', config.hidden_size),
+            config.layer_norm_eps,
+            config.hidden_dropout_prob if training else 0.0,
+        )
+        self._packed = [embedded, *encoder(embedded, self._layout, config, training)]
+        self._padded = {}
+
+    @property
+    def embedding_output(self):
+        """What the first layer reads: float32 [B, T, H]."""
+        return self._unpacked(0)
+
+    @property
+    def layer_outputs(self):
+        """Outputs of all layers: list of float32 [B, T, H]."""
+        return [self._unpacked(i) for i in range(1, len(self._packed))]
+
+    def _unpacked(self, i):
+        if i not in self._padded:
+            self._padded[i] = self._layout.unpack(self._packed[i])
+        return self._padded[i]
 
     def _table(self, name, rows):
         return graph.parameter(
             name, [rows, self.config.hidden_size], graph.truncated_normal(self.config.initializer_range)
         )
 
-    def _lookup(self, name, ids, rows):
-        return F.embedding(_two_axes(ids), self._table(name, rows))
-
     def get_sequence_output(self, layer=-1):
         """Output of a layer (default the last): float32 [B, T, H]."""
-        return self.layer_outputs[layer]
+        return self._unpacked(range(1, len(self._packed))[layer])
 
     def get_pooled_output(self):
         """tanh of a linear layer over the first token: float32 [B, H]. Its parameters exist only if this is called."""
         if self._pooled is None:
-            first = self.get_sequence_output()[:, 0]
+            first = self._layout.firsts(self._packed[-1])
             self._pooled = paddle.tanh(
                 linear(first, 'pooled_fc', self.config.hidden_size, self.config.initializer_range)
             )
@@ -75,8 +86,7 @@ class ErnieModel:
 
     def get_tokens(self, positions):
         """Outputs of some tokens: float32 [N, H]. positions: int, [N] or [N, 1], indices into the B*T positions."""
-        flat = self.get_sequence_output().reshape([-1, self.config.hidden_size])  # [B*T, H]
-        return paddle.gather(flat, positions.reshape([-1]))
+        return self._layout.rows(self._packed[-1], positions)
 
     def get_lm_logits(self, mask_pos):
         """Scores of the vocabulary for the tokens at `mask_pos`, see `get_tokens`.
@@ -87,7 +97,7 @@ class ErnieModel:
         config = self.config
         width, std = config.hidden_size, config.initializer_range
         hidden = linear(self.get_tokens(mask_pos), 'mask_lm_trans_fc', width, std, config.hidden_act)
-        hidden = layer_norm(hidden, 'mask_lm_trans', config.layer_norm_eps)
+        hidden = ops.layer_norm(hidden, *norm_parameters('mask_lm_trans', width), config.layer_norm_eps)
         bias = graph.parameter('mask_lm_out_fc.b_0', [config.vocab_size], graph.constant(0))
         added = 0 if ops.enabled() else -config.vocab_size % ALIGNED  # fused products take any size
         if added:

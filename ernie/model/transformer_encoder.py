@@ -1,12 +1,13 @@
 """The transformer encoder (Vaswani et al. 2017, post-norm) with the parameter names of the 2019 suite.
 
-Shapes: B batch, T length, H hidden, A heads, D = H / A head width, F feed-forward width.
+Shapes: T tokens as the layout of the batch has them, [N] one after the other or [B, L] with padding (see
+`propeller.ops.tokens`), H hidden, F feed-forward width.
 """
 
 import functools
 
 from propeller import graph, ops, recompute
-from propeller.graph import F, paddle
+from propeller.graph import paddle
 
 
 def linear(x, name, width, std, activation=None):
@@ -19,12 +20,10 @@ def _weight_and_bias(name, inputs, width, std):
     return weight, graph.parameter(f'{name}.b_0', [width], graph.constant(0))
 
 
-def layer_norm(x, name, epsilon):
-    """Normalise the last axis; parameters `{name}_layer_norm_scale` and `{name}_layer_norm_bias`, both [H]."""
-    width = x.shape[-1]
+def norm_parameters(name, width):
+    """Scale and bias of a layer norm: `{name}_layer_norm_scale` and `{name}_layer_norm_bias`, both [width]."""
     scale = graph.parameter(f'{name}_layer_norm_scale', [width], graph.constant(1))
-    bias = graph.parameter(f'{name}_layer_norm_bias', [width], graph.constant(0))
-    return F.layer_norm(x, [width], scale, bias, epsilon)
+    return scale, graph.parameter(f'{name}_layer_norm_bias', [width], graph.constant(0))
 
 
 def dropout(x, rate, training):
@@ -32,37 +31,34 @@ def dropout(x, rate, training):
     return recompute.dropout(x, rate) if training else x
 
 
-def multi_head_attention(x, key_bias, config, name, training):
-    """Self-attention. x [B, T, H]; key_bias [B, 1, 1, T], 0 for real tokens and very negative for padding."""
+def multi_head_attention(x, layout, config, name, training):
+    """Self-attention within the rows of a batch. x [T, H] -> [T, H]. layout: of `ops.token_layout`."""
     hidden, heads, std = config.hidden_size, config.num_attention_heads, config.initializer_range
-    head_width = hidden // heads
     # One product for all three projections: a tenth faster than three, forward and backward.
     parts = [_weight_and_bias(f'{name}_{part}_fc', hidden, hidden, std) for part in ('query', 'key', 'value')]
     weight, bias = (paddle.concat(list(tensors), -1) for tensors in zip(*parts, strict=True))
-    projected = ops.linear(x, weight, bias).reshape([0, 0, 3, heads, head_width])
-    query, key, value = paddle.unbind(projected.transpose([2, 0, 3, 1, 4]))  # [B, A, T, D] each
-    scores = paddle.matmul(query * head_width**-0.5, key, transpose_y=True) + key_bias  # [B, A, T, T]
-    weights = dropout(F.softmax(scores), config.attention_probs_dropout_prob, training)
-    context = paddle.matmul(weights, value).transpose([0, 2, 1, 3]).reshape([0, 0, hidden])  # [B, T, H]
+    rate = config.attention_probs_dropout_prob if training else 0.0
+    context = ops.attention(ops.linear(x, weight, bias), layout, heads, rate)
     return linear(context, f'{name}_output_fc', hidden, std)
 
 
-def encoder_layer(x, key_bias, config, name, training):
-    """Attention and feed-forward, each followed by dropout, residual and norm. x [B, T, H] -> [B, T, H]."""
-    std, epsilon = config.initializer_range, config.layer_norm_eps
-    attended = multi_head_attention(x, key_bias, config, f'{name}_multi_head_att', training)
-    x = layer_norm(x + dropout(attended, config.hidden_dropout_prob, training), f'{name}_post_att', epsilon)
-    wide = linear(x, f'{name}_ffn_fc_0', config.intermediate_size, std, config.hidden_act)  # [B, T, F]
-    narrow = linear(wide, f'{name}_ffn_fc_1', config.hidden_size, std)
-    return layer_norm(x + dropout(narrow, config.hidden_dropout_prob, training), f'{name}_post_ffn', epsilon)
+def encoder_layer(x, layout, config, name, training):
+    """Attention and feed-forward, each followed by dropout, residual and norm. x [T, H] -> [T, H]."""
+    std, epsilon, hidden = config.initializer_range, config.layer_norm_eps, config.hidden_size
+    rate = config.hidden_dropout_prob if training else 0.0
+    attended = multi_head_attention(x, layout, config, f'{name}_multi_head_att', training)
+    x = ops.residual_norm(attended, x, *norm_parameters(f'{name}_post_att', hidden), epsilon, rate)
+    wide = linear(x, f'{name}_ffn_fc_0', config.intermediate_size, std, config.hidden_act)  # [T, F]
+    narrow = linear(wide, f'{name}_ffn_fc_1', hidden, std)
+    return ops.residual_norm(narrow, x, *norm_parameters(f'{name}_post_ffn', hidden), epsilon, rate)
 
 
-def encoder(x, key_bias, config, training):
-    """All layers. Returns the outputs of every layer, a list of `num_hidden_layers` values [B, T, H]."""
+def encoder(x, layout, config, training):
+    """All layers. Returns the outputs of every layer, a list of `num_hidden_layers` values [T, H]."""
     outputs = []
     for i in range(config.num_hidden_layers):
         layer = functools.partial(
-            encoder_layer, key_bias=key_bias, config=config, name=f'encoder_layer_{i}', training=training
+            encoder_layer, layout=layout, config=config, name=f'encoder_layer_{i}', training=training
         )
         x = recompute.segment(layer, x)
         outputs.append(x)

@@ -14,4 +14,18 @@ from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
 from propeller.ops.tokens import token_layout
 
-__all__ = ['adamw', 'attention', 'available', 'dropout_seed', 'embedding_norm', 'enabled', 'layer_norm', 'linear', 'residual_norm', 'softmax_cross_entropy', 'square_norm', 'token_layout', 'use']
+__all__ = [
+    'adamw',
+    'attention',
+    'available',
+    'dropout_seed',
+    'embedding_norm',
+    'enabled',
+    'layer_norm',
+    'linear',
+    'residual_norm',
+    'softmax_cross_entropy',
+    'square_norm',
+    'token_layout',
+    'use',
+]

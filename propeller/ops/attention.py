@@ -4,10 +4,11 @@ from propeller import graph, recompute
 from propeller.graph import F, paddle
 from propeller.ops.choice import kernels
 from propeller.ops.linear import PRECISIONS
+from propeller.ops.norm import seed_and_site
 from propeller.ops.tokens import Packed
 
 
-def attention(qkv, layout, heads, dropout=0.0, seed=None, site=None, precision=None):
+def attention(qkv, layout, heads, dropout=0.0, mask=None, precision=None):
     """softmax(q k^T D^-0.5), dropout, times v, over the tokens of a row, for each head (Vaswani et al. 2017, 3.2).
 
     Args:
@@ -16,8 +17,7 @@ def attention(qkv, layout, heads, dropout=0.0, seed=None, site=None, precision=N
         layout: what `ops.token_layout` gave.
         heads: int; H = heads D, D the width of each.
         dropout: probability that a weight is dropped, 0 <= dropout < 1; the others are scaled by 1 / (1 - dropout).
-        seed: int64 value [1] that the masks of the fused form follow from; needed only for dropout.
-        site: int, number of this dropout in its program; the same.
+        mask: of the fused form: `propeller.ops.random.Mask`; None: the program's next one.
         precision: of the products of the fused form, as in `ops.linear`. Short rows are multiplied in float32 anyway:
             it is faster.
     Returns:
@@ -26,16 +26,16 @@ def attention(qkv, layout, heads, dropout=0.0, seed=None, site=None, precision=N
         ValueError: wrong types, shapes or settings; the text names the argument, what was found and expected.
     """
     packed = isinstance(layout, Packed)
-    _check(qkv, packed, heads, dropout, seed, site, precision)
+    _check(qkv, packed, heads, dropout, precision)
     if not packed:
         return _plain(qkv, layout.key_bias, heads, dropout)
     if precision is None:
-        precision = 'bf16' if graph.half_precision() else 'fp32'
+        precision = graph.product_precision()
     if not kernels().bf16:
         precision = 'fp32'
-    drawn = (seed, site) if dropout else (None, 0)
+    seed, site = seed_and_site(dropout, mask)
     with graph.full_precision():
-        inputs = [graph.float32(qkv), layout.starts, drawn[0], heads, dropout, drawn[1], precision]
+        inputs = [graph.float32(qkv), layout.starts, seed, heads, dropout, site, precision]
         return paddle._C_ops._run_custom_op('propeller_attention', *inputs)[0]
 
 
@@ -48,7 +48,7 @@ def _plain(qkv, key_bias, heads, dropout):
     return paddle.matmul(weights, value).transpose([0, 2, 1, 3]).reshape([0, 0, heads * width])
 
 
-def _check(qkv, packed, heads, dropout, seed, site, precision):
+def _check(qkv, packed, heads, dropout, precision):
     shape, rank, name = list(qkv.shape), 2 if packed else 3, '[tokens, 3H]' if packed else '[rows, columns, 3H]'
     if qkv.dtype not in (paddle.float32, paddle.bfloat16, paddle.float16):
         found = f'{str(qkv.dtype).removeprefix("paddle.")} {shape}'
@@ -59,11 +59,5 @@ def _check(qkv, packed, heads, dropout, seed, site, precision):
         raise ValueError(f'ops.attention: qkv has shape {shape}, expected {name} with H a multiple of {heads} heads.')
     if not 0 <= dropout < 1:
         raise ValueError(f'ops.attention: dropout is {dropout!r}, expected 0 or more and less than 1.')
-    if dropout and packed:
-        if seed is None or seed.dtype != paddle.int64 or list(seed.shape) != [1]:
-            found = None if seed is None else f'{str(seed.dtype).removeprefix("paddle.")} {list(seed.shape)}'
-            raise ValueError(f'ops.attention: seed is {found}, expected int64 [1] for dropout.')
-        if not isinstance(site, int) or not 0 <= site < 2**32:
-            raise ValueError(f'ops.attention: site is {site!r}, expected a whole number below 2^32 for dropout.')
     if precision not in (*PRECISIONS, None):
         raise ValueError(f'ops.attention: precision is {precision!r}, expected fp32, bf16 or None.')

@@ -72,8 +72,7 @@ class Padded:
     """
 
     def __init__(self, mask):
-        self._mask = mask.astype('float32')
-        self.key_bias = paddle.unsqueeze((self._mask - 1.0) * PADDING_BIAS, [1, 2])
+        self.key_bias = paddle.unsqueeze((mask.astype('float32') - 1.0) * PADDING_BIAS, [1, 2])
 
     def pack(self, x):
         """x [B, T, ...], as it is."""
@@ -92,9 +91,8 @@ class Padded:
         return paddle.gather(x.flatten(0, 1), positions.flatten())
 
     def firsts(self, x):
-        """The first token of each row of x [B, T, H]: [B, H]; that of a row without tokens means nothing."""
-        rows, columns = paddle.shape(self._mask)[:1].astype('int64'), paddle.shape(self._mask)[1:].astype('int64')
-        return self.rows(x, paddle.arange(rows, dtype='int64') * columns + self._mask.argmax(-1))
+        """The first column of x [B, T, H]: [B, H]."""
+        return x[:, 0]
 
 
 def _take(x, index):
