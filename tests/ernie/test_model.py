@@ -17,6 +17,7 @@ from propeller.session import Session
 
 B, T, H, A, V, TYPES, POSITIONS, TASKS = 3, 7, 12, 3, 31, 4, 9, 5
 LENGTHS = [7, 1, 4]
+TOKENS = np.arange(T) < np.array(LENGTHS)[:, None]  # what is computed on padding means nothing
 CONFIG = {
     'vocab_size': V,
     'hidden_size': H,
@@ -37,11 +38,20 @@ FEEDS.append(graph.Feed('mask', (-1, -1), 'float32'))
 
 def batch():
     rng = np.random.default_rng(3)
-    mask = (np.arange(T) < np.array(LENGTHS)[:, None]).astype(np.float32)
+    mask = TOKENS.astype(np.float32)
     ids, types = rng.integers(1, V, (B, T)), rng.integers(0, TYPES, (B, T))
     positions = np.stack([rng.permutation(POSITIONS)[:T] for _ in range(B)])
     keep = mask.astype(np.int64)
     return [ids * keep, positions * keep, types * keep, rng.integers(0, TASKS, (B, T)), mask]
+
+
+@pytest.fixture(params=['plain', 'fused'], autouse=True)
+def form(request):
+    """Every test runs with plain operators, and where they can be had with fused ones."""
+    if request.param == 'fused' and not ops.available():
+        pytest.skip(kernels().why)
+    with ops.use('true' if request.param == 'fused' else 'false'):
+        yield request.param
 
 
 def build(config, outputs, seed=5, training=False, feeds=FEEDS, weight_sharing=True):
@@ -135,7 +145,7 @@ def test_encoder_equals_float64(config):
     layers = encoder64(p, config, *arrays)
     for found, expected in zip((first, last, sequence), (*layers, layers[-1]), strict=True):
         assert found.shape == (B, T, H) and found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+        np.testing.assert_allclose(found[TOKENS], expected[TOKENS], atol=2e-5)
     np.testing.assert_allclose(pooled, pooled64(p, layers[-1]), atol=2e-5)
 
 
@@ -192,7 +202,7 @@ def test_dropout_in_training_only():
     session, program = build(quiet, lambda m: [m.get_sequence_output()], training=True)
     p = randomize(session, program)
     (found,) = session.run(program, batch(), program.outputs)
-    np.testing.assert_allclose(found, encoder64(p, quiet, *batch())[-1], atol=2e-5)
+    np.testing.assert_allclose(found[TOKENS], encoder64(p, quiet, *batch())[-1][TOKENS], atol=2e-5)
 
 
 # ------------------------------------------------------------------------------------------ outputs for pre-training
@@ -203,16 +213,14 @@ TRUE_IDS = np.array([4, 30, 7, 7, 1])
 
 @pytest.mark.parametrize('config', [CONFIG, RELU], ids=['gelu', 'relu'])
 @pytest.mark.parametrize('weight_sharing', [True, False])
-@pytest.mark.parametrize('mode', ['auto', 'false'])
-def test_masked_lm(config, weight_sharing, mode):
+def test_masked_lm(config, weight_sharing, form):
     others = [graph.Feed('mask_pos', (-1, 1), 'int64'), graph.Feed('mask_label', (-1, 1), 'int64')]
-    with ops.use(mode):
-        session, program = build(
-            config,
-            lambda m, at, label: [m.get_lm_logits(at), m.get_lm_output(label, at)],
-            feeds=FEEDS + others,
-            weight_sharing=weight_sharing,
-        )
+    session, program = build(
+        config,
+        lambda m, at, label: [m.get_lm_logits(at), m.get_lm_output(label, at)],
+        feeds=FEEDS + others,
+        weight_sharing=weight_sharing,
+    )
     assert np.all(session.read('mask_lm_trans_layer_norm_bias') == 0)
     assert np.all(session.read('mask_lm_trans_layer_norm_scale') == 1)
     p, arrays = randomize(session, program), batch()
@@ -223,8 +231,7 @@ def test_masked_lm(config, weight_sharing, mode):
     words = p['word_embedding'].T if weight_sharing else p['mask_lm_out_fc.w_0']
     expected = hidden @ words + p['mask_lm_out_fc.b_0']
     np.testing.assert_allclose(logits[:, :V], expected, atol=1e-4)
-    fused = mode == 'auto' and kernels().path is not None
-    assert V % 8 and logits.shape == (len(MASKED), V if fused else -(-V // 8) * 8)
+    assert V % 8 and logits.shape == (len(MASKED), V if form == 'fused' else -(-V // 8) * 8)
     np.testing.assert_allclose(logits[:, V:], -1e4, rtol=1e-6)
     assert loss.shape == ()
     assert float(loss) == pytest.approx(cross_entropy64(expected, TRUE_IDS), rel=1e-4)
