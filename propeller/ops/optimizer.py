@@ -1,7 +1,5 @@
 """AdamW over all parameters at once, and the norm of their gradients."""
 
-import warnings
-
 from propeller.graph import paddle
 from propeller.ops.choice import enabled
 
@@ -52,9 +50,7 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
         if factor is not None:
             pairs = [(p, g * factor) for p, g in pairs]
     optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message=".*'place' interface")
-        optimizer.apply_gradients(pairs)
+    optimizer.apply_gradients(pairs)
 
 
 class _FusedAdamW(paddle.optimizer.AdamW):
