@@ -17,7 +17,7 @@ def attention(qkv, layout, heads, dropout=0.0, mask=None, precision=None):
         layout: what `ops.token_layout` gave.
         heads: int; H = heads D, D the width of each.
         dropout: probability that a weight is dropped, 0 <= dropout < 1; the others are scaled by 1 / (1 - dropout).
-        mask: of the fused form: `propeller.ops.random.Mask`; None: the program's next one.
+        mask: of the fused form: `propeller.ops.random.Mask`, which weights are dropped; None: the program's next one.
         precision: of the products of the fused form, as in `ops.linear`. Short rows are multiplied in float32 anyway:
             it is faster.
     Returns:
@@ -35,7 +35,7 @@ def attention(qkv, layout, heads, dropout=0.0, mask=None, precision=None):
         precision = 'fp32'
     seed, site = seed_and_site(dropout, mask)
     with graph.full_precision():
-        inputs = [graph.float32(qkv), layout.starts, seed, heads, dropout, site, precision]
+        inputs = [graph.float32(qkv), layout.starts, seed, heads, float(dropout), site, precision]
         return paddle._C_ops._run_custom_op('propeller_attention', *inputs)[0]
 
 

@@ -12,6 +12,7 @@ def check(kernels):
     """Raises `Unavailable` where the operators of `kernels` do not give what they should."""
     _check_products(kernels)
     _check_norms()
+    _check_attention(kernels)
     rng = np.random.default_rng(3)
     _check_cross_entropy(rng)
     _check_optimizer(rng)
@@ -54,6 +55,36 @@ def _check_norms():
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, x.grad), expected, strict=True):
             _compare(name, found, right, 1e-5)
+
+
+def _check_attention(kernels):
+    """One head over three rows; its tokens come packed out of a mask and are taken apart again."""
+    rng = np.random.default_rng(3)
+    mask = np.zeros((3, 70), np.float32)
+    for row, tokens in zip(mask, (70, 33, 1), strict=True):
+        row[-tokens:] = 1
+    x, dy = (rng.normal(size=(3, 70, width)).astype(np.float32) * mask[..., None] for width in (36, 12))
+    q, k, v = np.split(x.astype(np.float64), 3, -1)
+    scores = np.where(mask[:, None] > 0, q @ k.swapaxes(1, 2) / np.sqrt(12), -np.inf)
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    slope = dy @ v.swapaxes(1, 2)
+    ds = p * (slope - (p * slope).sum(-1, keepdims=True)) / np.sqrt(12)
+    expected = (
+        p @ v * mask[..., None],
+        np.concatenate([ds @ k, ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ dy], -1),
+    )
+    for precision, tolerance in {'fp32': 1e-5, 'bf16': 2e-2}.items():
+        if precision == 'bf16' and not kernels.bf16:
+            continue
+        qkv = paddle.to_tensor(x, stop_gradient=False)
+        layout = paddle._C_ops._run_custom_op('propeller_token_layout', paddle.to_tensor(mask))
+        packed = paddle._C_ops._run_custom_op('propeller_take', qkv.flatten(0, 1), layout[1])[0]
+        y = paddle._C_ops._run_custom_op('propeller_attention', packed, layout[0], None, 1, 0.0, 0, precision)[0]
+        y = paddle._C_ops._run_custom_op('propeller_take', y, layout[2])[0]
+        y.backward(paddle.to_tensor(dy))
+        for found, right in zip((y, qkv.grad), expected, strict=True):
+            _compare(f'attention in {precision}', found, right, tolerance)
 
 
 def _check_cross_entropy(rng):

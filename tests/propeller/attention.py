@@ -4,6 +4,7 @@ import numpy as np
 
 from propeller import graph, ops
 from propeller.graph import paddle
+from propeller.ops.random import Mask
 from propeller.session import Session
 from tests.propeller import philox
 
@@ -89,7 +90,7 @@ class AttentionProgram:
             qkv.stop_gradient = False
             layout = ops.token_layout(mask)
             x = qkv if packed else layout.pack(qkv)
-            y = ops.attention(x, layout, heads, dropout, seed, site, precision)
+            y = ops.attention(x, layout, heads, dropout, Mask(seed, site), precision)
             y = y if packed else layout.unpack(y)
             return [y, *paddle.static.gradients([y], [qkv], [dy])]
 

@@ -8,6 +8,7 @@ import pytest
 from propeller import graph, ops
 from propeller.graph import paddle
 from propeller.ops.choice import kernels
+from propeller.ops.random import Mask
 from propeller.recompute import recomputation, segment
 from propeller.session import Session
 from propeller.update import minimize
@@ -173,8 +174,7 @@ def train(mode, recompute=False, dropout=0.0, precision='fp32'):
     """Losses of a training of two layers of attention, and the names of its operators."""
 
     def layer(x, name, layout):
-        mask = ops.dropout_seed() if dropout and mode == 'true' else (None, None)
-        attended = ops.attention(linear(x, f'{name}_qkv', 36), layout, 3, dropout, *mask)
+        attended = ops.attention(linear(x, f'{name}_qkv', 36), layout, 3, dropout)
         return x + linear(attended, f'{name}_out', 12)
 
     def build(x, mask):
@@ -251,21 +251,24 @@ def test_wrong_shapes_types_and_settings_are_refused_in_both_forms():
     refused('ops.attention: heads is 0, expected a whole number above 0', heads=0)
     refused('dropout is 1.0, expected 0 or more and less than 1', settings={'dropout': 1.0})
     refused('dropout is -0.1, expected 0 or more', settings={'dropout': -0.1})
-    refused(r'seed is None, expected int64 \[1\] for dropout', ['true'], settings={'dropout': 0.1})
     refused("precision is 'fp16', expected fp32, bf16 or None", settings={'precision': 'fp16'})
 
 
-def test_site_is_needed_with_a_seed():
+@pytest.mark.parametrize(
+    ('dtype', 'site', 'text'),
+    [
+        ('int64', None, r'the site of mask is None, expected a whole number below 2\^32'),
+        ('float32', 0, r'the seed of mask is float32 \[1\], expected int64 \[1\]'),
+    ],
+)
+def test_wrong_masks_are_refused(dtype, site, text):
     def build(qkv, mask, seed):
         layout = ops.token_layout(mask)
-        return ops.attention(layout.pack(qkv), layout, 3, 0.1, seed)
+        return ops.attention(layout.pack(qkv), layout, 3, 0.1, Mask(seed, site))
 
     feeds = [graph.Feed('qkv', (-1, -1, 36), 'float32'), graph.Feed('mask', (-1, -1), 'float32')]
-    text = r'ops.attention: site is None, expected a whole number below 2\^32 for dropout'
     with pytest.raises(ValueError, match=text), ops.use('true'):
-        Session(seed=1).build([*feeds, graph.Feed('seed', (1,), 'int64')], build)
-    with pytest.raises(ValueError, match=r'seed is float32 \[1\], expected int64 \[1\]'), ops.use('true'):
-        Session(seed=1).build([*feeds, graph.Feed('seed', (1,), 'float32')], build)
+        Session(seed=1).build([*feeds, graph.Feed('seed', (1,), dtype)], build)
 
 
 def test_what_shows_only_at_run_time_is_refused_by_the_kernel():

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "lanes.h"
@@ -13,11 +12,10 @@
 namespace ops {
 namespace {
 
-constexpr int64_t kQueries = 32;      // of a block: its scores stay in a core's second cache, however long the text is
-constexpr int64_t kTile = 16;         // sizes are rounded up to this: whole vectors, whole transposed tiles
-constexpr int64_t kFewProducts = 64;  // tokens of rows for which bfloat16 products are not worth their conversions
-
-constexpr int64_t kAhead = 16;
+constexpr int64_t kQueries = 32;   // of a block: its scores stay in a core's second cache, however long the text is
+constexpr int64_t kTile = 16;      // sizes are rounded up to this: whole vectors, whole transposed tiles
+constexpr int64_t kLongRow = 32;   // tokens from which on bfloat16 products are worth their conversions
+constexpr int64_t kAhead = 16;     // rows that are fetched before they are read
 
 int64_t padded(int64_t size) { return round_up(size, kTile); }
 
@@ -331,7 +329,7 @@ void attention_forward(const AttentionShape& shape, Precision precision, const D
                        float* y, float* terms) {
   const std::vector<Head> heads = heads_of(shape);
   parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
-    if (precision == Precision::kBfloat16 && heads[i].tokens >= kFewProducts) {
+    if (precision == Precision::kBfloat16 && heads[i].tokens >= kLongRow) {
       Work<uint32_t>(shape, dropout, heads[i]).forward(qkv, y, terms);
     } else {
       Work<float>(shape, dropout, heads[i]).forward(qkv, y, terms);
@@ -343,7 +341,7 @@ void attention_backward(const AttentionShape& shape, Precision precision, const 
                         const float* terms, const float* dy, float* dqkv) {
   const std::vector<Head> heads = heads_of(shape);
   parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
-    if (precision == Precision::kBfloat16 && heads[i].tokens >= kFewProducts) {
+    if (precision == Precision::kBfloat16 && heads[i].tokens >= kLongRow) {
       Work<uint32_t>(shape, dropout, heads[i]).backward(qkv, terms, dy, dqkv);
     } else {
       Work<float>(shape, dropout, heads[i]).backward(qkv, terms, dy, dqkv);
