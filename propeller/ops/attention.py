@@ -4,7 +4,7 @@ from propeller import graph, recompute
 from propeller.graph import F, paddle
 from propeller.ops.choice import kernels
 from propeller.ops.linear import PRECISIONS
-from propeller.ops.norm import seed_and_site
+from propeller.ops.random import seed_and_site
 from propeller.ops.tokens import Packed
 
 

@@ -3,7 +3,8 @@
 from propeller import graph, recompute
 from propeller.graph import F, paddle
 from propeller.ops.choice import enabled
-from propeller.ops.norm import check_numbers, check_parameters, describe, fits, seed_and_site
+from propeller.ops.norm import check_numbers, check_parameters, describe, fits
+from propeller.ops.random import seed_and_site
 
 MOST_TABLES = 4
 

@@ -3,7 +3,7 @@
 from propeller import graph, recompute
 from propeller.graph import F, paddle
 from propeller.ops.choice import enabled
-from propeller.ops.random import dropout_seed
+from propeller.ops.random import seed_and_site
 
 _FLOATS = paddle.float32, paddle.bfloat16, paddle.float16
 
@@ -55,13 +55,6 @@ def residual_norm(x, residual, scale, bias, epsilon, dropout=0.0, mask=None):
         values = [graph.float32(x), graph.float32(residual), scale, bias, seed]
         inputs = [*values, float(epsilon), float(dropout), site, *wanted]
         return paddle._C_ops._run_custom_op('propeller_residual_norm', *inputs)[0]
-
-
-def seed_and_site(dropout, mask):
-    """What a fused operator takes: the seed, None without dropout, and the site."""
-    if not dropout:
-        return None, 0
-    return mask or dropout_seed()
 
 
 def fits(found, expected):

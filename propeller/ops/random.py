@@ -34,6 +34,28 @@ def dropout_seed():
     return same_in_both_passes(_next)
 
 
+def seed_and_site(dropout, mask):
+    """What a fused operator with dropout takes.
+
+    Args:
+        dropout: probability.
+        mask: `Mask`; None: the next one of the program being built.
+    Returns:
+        (seed, None without dropout; site, int).
+    Raises:
+        ValueError: a mask of other types.
+    """
+    if not dropout:
+        return None, 0
+    seed, site = mask or dropout_seed()
+    if seed.dtype != paddle.int64 or list(seed.shape) != [1]:
+        found = f'{str(seed.dtype).removeprefix("paddle.")} {list(seed.shape)}'
+        raise ValueError(f'the seed of mask is {found}, expected int64 [1].')
+    if not isinstance(site, int) or not 0 <= site < 2**32:
+        raise ValueError(f'the site of mask is {site!r}, expected a whole number below 2^32.')
+    return seed, site
+
+
 def _next():
     program = graph.building()
     if program not in _programs:
