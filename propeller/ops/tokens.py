@@ -38,8 +38,8 @@ class Packed:
     """
 
     def __init__(self, mask):
-        self.starts, self._tokens, self._places, self._firsts = _fused('propeller_token_layout', mask)
-        for value in (self.starts, self._tokens, self._places, self._firsts):
+        self.starts, self._tokens, self._places = _fused('propeller_token_layout', mask)
+        for value in (self.starts, self._tokens, self._places):
             value.stop_gradient = True
 
     def pack(self, x):
@@ -59,8 +59,8 @@ class Packed:
         return _take(graph.float32(x), _take(self._places.flatten(), positions.flatten().astype('int64')))
 
     def firsts(self, x):
-        """The first token of each row of x float32 [N, H]: [B, H]; zeros for a row that has none."""
-        return _take(graph.float32(x), self._firsts)
+        """The tokens of the first column, as of x float32 [N, H]: [B, H]; zeros where it is padding."""
+        return _take(graph.float32(x), self._places[:, 0])
 
 
 class Padded:

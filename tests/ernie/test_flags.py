@@ -72,7 +72,8 @@ OF_2019 = {
 SINCE_2019 = {
     'resume': (bool, False),
     'gradient_accumulation_steps': (int, 1),
-    'precision': (str, 'fp32'),
+    'precision': (str, 'auto'),
+    'fused_ops': (str, 'auto'),
     'max_steps': (int, 0),
     'head_learning_rate': (float, None),
     'freeze_encoder': (bool, False),

@@ -162,6 +162,7 @@ def test_dropout_rate_and_the_same_mask_in_both_passes(precision):
 
 FEEDS = [graph.Feed('x', (-1, -1, 12), 'float32'), graph.Feed('mask', (-1, -1), 'float32')]
 MASK = mask_of([5, 1, 13, 9], columns=13, seed=3)
+MASK[:, 0] = 1  # the loss reads the first column
 BATCH = np.random.default_rng(3).normal(size=(4, 13, 12)).astype(np.float32)
 
 
@@ -215,7 +216,7 @@ def test_mixed_precision_of_the_session(compiled):
         pytest.skip('this processor has no bfloat16 products')
     half, names = train('true', precision='bf16')
     assert any('propeller_attention' in name for name in names)
-    assert half == pytest.approx(train('false')[0], rel=0.05)
+    assert half == pytest.approx(train('false')[0], rel=0.05, abs=0.02)
 
 
 # ------------------------------------------------------------------------------------------ mistakes

@@ -26,7 +26,6 @@ void lay_out_tokens(const T* mask, int64_t rows, int64_t columns, const TokenLay
       layout.places[at] = mask[at] != T(0) ? count : -1;
       if (mask[at] != T(0)) layout.tokens[count++] = at;
     }
-    layout.firsts[row] = layout.starts[row] < count ? layout.starts[row] : -1;
   }
   layout.starts[rows] = count;
 }

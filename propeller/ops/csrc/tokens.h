@@ -14,7 +14,6 @@ struct TokenLayout {
   int64_t* starts;  // [rows + 1], where each row's tokens begin among all; the last is their number
   int64_t* tokens;  // position of each token
   int64_t* places;  // [rows, columns], number of the token at each position; -1: padding
-  int64_t* firsts;  // [rows], number of the first token of each row; -1: it has none
 };
 
 template <typename T>

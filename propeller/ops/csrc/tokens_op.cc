@@ -19,11 +19,9 @@ std::vector<Tensor> layout_of(const Tensor& mask) {
   const T* data = mask.data<T>();
   Tensor starts = new_tensor({rows + 1}, DataType::INT64), places = new_tensor(mask.shape(), DataType::INT64);
   Tensor tokens = new_tensor({count_tokens(data, rows * columns)}, DataType::INT64);
-  Tensor firsts = new_tensor({rows}, DataType::INT64);
-  const TokenLayout layout{starts.data<int64_t>(), tokens.data<int64_t>(), places.data<int64_t>(),
-                           firsts.data<int64_t>()};
+  const TokenLayout layout{starts.data<int64_t>(), tokens.data<int64_t>(), places.data<int64_t>()};
   lay_out_tokens(data, rows, columns, layout);
-  return {starts, tokens, places, firsts};
+  return {starts, tokens, places};
 }
 
 std::vector<Tensor> token_layout(const Tensor& mask) {
@@ -41,10 +39,10 @@ std::vector<Tensor> token_layout(const Tensor& mask) {
 
 std::vector<Shape> infer_layout(const Shape& mask) {
   check_mask(mask);
-  return {{mask[0] < 0 ? -1 : mask[0] + 1}, {-1}, mask, {mask[0]}};
+  return {{mask[0] < 0 ? -1 : mask[0] + 1}, {-1}, mask};
 }
 
-std::vector<DataType> infer_layout_types(const DataType&) { return std::vector<DataType>(4, DataType::INT64); }
+std::vector<DataType> infer_layout_types(const DataType&) { return std::vector<DataType>(3, DataType::INT64); }
 
 Shape taken_shape(const Shape& x, Shape index) {
   if (x.empty()) refuse("take: x has shape [], expected [rows, ...]");
@@ -109,7 +107,7 @@ std::vector<Shape> infer_take_gradient(const Shape& x, const Shape&, const Shape
 
 PD_BUILD_OP(propeller_token_layout)
     .Inputs({"Mask"})
-    .Outputs({"Starts", "Tokens", "Places", "Firsts"})
+    .Outputs({"Starts", "Tokens", "Places"})
     .SetKernelFn(PD_KERNEL(ops::token_layout))
     .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_layout))
     .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_layout_types));
