@@ -88,7 +88,8 @@ def build(rows, columns, width, share, copies, precision, backward):
         return graph.parameter(name, shape, graph.values(rng.normal(size=shape)))
 
     lengths = np.array(lengths_of(rows, columns, share))
-    layout = ops.token_layout(tensor_of(np.arange(columns) < lengths[:, None]))
+    mask = np.arange(columns) < lengths[:, None]
+    layout = ops.token_layout(graph.parameter('mask', mask.shape, graph.values(mask)))
     sizes = [int(lengths.sum())] if isinstance(layout, Packed) else [rows, columns]
     qkv, dy, found = tensor('qkv', *sizes, 3 * width), tensor('dy', *sizes, width), []
     for _ in range(copies):
@@ -96,13 +97,6 @@ def build(rows, columns, width, share, copies, precision, backward):
         gradients = paddle.static.gradients([y], [qkv], [dy]) if backward else []
         found += [value.flatten()[:1] for value in (y, *gradients)]
     return paddle.add_n(found)
-
-
-def tensor_of(mask):
-    """bool [rows, columns] as a value of the program."""
-    from propeller.graph import np, paddle
-
-    return paddle.assign(np.asarray(mask, np.float32))
 
 
 def seconds(form, precision, repeats):
