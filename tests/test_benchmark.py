@@ -241,16 +241,34 @@ def test_rival_is_read_and_its_failure_is_told(tmp_path):
     script = tmp_path / 'ft.py'
     script.write_text(
         'import json, sys\n'
+        "assert ('--bf16' in sys.argv) == ('7' in sys.argv)\n"
         "steps = int(sys.argv[sys.argv.index('--max_steps') + 1])\n"
         "print('loading')\n"
         'print(json.dumps(dict(samples_s=80.5, real_tok_s=1900, steps=steps)))\n'
     )
-    assert rival.rival_rates(rival_flags(script, '--steps', '20'), 42) == (80.5, 1900.0)
+    assert rival.rival_rates(rival_flags(script, '--steps', '20'), 'fp32', 42) == (80.5, 1900.0)
+    assert rival.rival_rates(rival_flags(script, '--steps', '20'), 'bf16', 7) == (80.5, 1900.0)
     script.write_text("import sys\nsys.exit('no such model')\n")
     with pytest.raises(UserError, match='exit code 1.*no such model'):
-        rival.rival_rates(rival_flags(script), 42)
+        rival.rival_rates(rival_flags(script), 'fp32', 42)
     with pytest.raises(UsageError, match='multiple of 10'):
         rival_flags(script, '--steps', '15')
+    with pytest.raises(UsageError, match='--sides fp8: expected some of fp32, bf16, plain'):
+        rival_flags(script, '--sides', 'fp8')
+    with pytest.raises(UsageError, match='give --model'):
+        rival_flags(script, '--task', 'chnsenticorp')
+
+
+def test_the_ratio_to_the_rival_is_that_of_medians():
+    args = rival_flags('ft.py', '--sides', 'bf16,plain', '--steps', '10')
+    rates = {('ours', 'bf16'): [(3, 30), (9, 90), (6, 60)], ('ours', 'plain'): [(2, 20)] * 3}
+    assert rival.report(args, rates | {('rival', 'bf16'): [(4, 80), (1, 20), (2, 40)]}) == [
+        'ft.py, sst2_en, 10 steps, median of 3, 2 cores',
+        ' bf16        rows/s: ours      6.0, rival      2.0, ratio 3.000',
+        ' bf16 real tokens/s: ours     60.0, rival     40.0, ratio 1.500',
+        'plain        rows/s: ours      2.0',
+        'plain real tokens/s: ours     20.0',
+    ]
 
 
 # ---------------------------------------------------------------- reading
