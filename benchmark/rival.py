@@ -4,7 +4,7 @@
         [--task chnsenticorp --model FOLDER] [--sides fp32,bf16,plain]
 
 Both train SST-2 from MiniLM, or ChnSentiCorp from a Chinese encoder: batch 32, rows of like length together, padding to
-the longest of the batch, at most 128 tokens, AdamW, clipping. `plain` is this suite without fused operators, in float32.
+the longest of the batch, at most 128 tokens, AdamW, clipping. `plain` is this suite without fused operators.
 Loading and tokenization lie outside both clocks; making batches, the first step and the optimizer lie inside. Each
 round gives both sides the same seed; they draw different batches, so compare the tokens too.
 
@@ -21,7 +21,6 @@ import tempfile
 
 from benchmark import sst2
 from propeller.errors import UsageError, UserError, one_line_errors
-
 
 TASKS = {'sst2_en': 'false', 'chnsenticorp': 'true'}  # folder of the data -> --for_cn
 FORMS = {  # side -> flags of ours, flags of the rival; None: it has no such side
