@@ -105,7 +105,7 @@ def cache_folder(environ=None):
 
 
 def library(again=False, say=lambda text: None):
-    """`Path` of the compiled library; it is compiled if it is not there, which takes some ten seconds.
+    """`Path` of the compiled library; it is compiled if it is not there, which takes half a minute.
 
     Args:
         again: try again what has failed before.
@@ -125,7 +125,7 @@ def library(again=False, say=lambda text: None):
             if again and (built / FAILED).exists():
                 remove_folder(built)
             if not built.is_dir():
-                say(f'compiling the fused operators into {folder}: once for this machine, some ten seconds')
+                say(f'compiling the fused operators into {folder}: once for this machine, half a minute')
                 _build(toolchain, built)
     except OSError as e:
         raise Unavailable(f'{folder} cannot be written ({e.strerror or e}); PROPELLER_OPS_CACHE names another') from e
