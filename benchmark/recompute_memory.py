@@ -1,6 +1,7 @@
 """Peak memory and time of a training step with and without --recompute.
 
     python -m benchmark.recompute_memory [--layers 12] [--width 384] [--length 512] [--batch 4] [--steps 3] [--bf16]
+        [--fused_ops false]
 
 A random encoder with dropout 0.1 and a classification head, AdamW; each variant in a process of its own. Memory is the
 peak that the system reports for the process (VmHWM), the program and its parameters included; what a process
@@ -15,6 +16,8 @@ import time
 
 import numpy as np
 
+from propeller.environment import FUSED_OPS
+
 VARIANTS = {'plain': False, 'recompute': True}
 
 
@@ -27,11 +30,8 @@ def peak_memory():
 
 def measure(args):
     """Train in this process. Prints a JSON object: MB before the first step and at the peak, seconds, losses."""
-    import contextlib
-
     from ernie.config import ErnieConfig
     from ernie.finetune.classifier import ErnieClassifier, feeds
-    from propeller.graph import paddle
     from propeller.session import Session
     from propeller.train.model import build_model_spec
     from propeller.types import HParams, RunMode
@@ -64,12 +64,10 @@ def measure(args):
         freeze_encoder=False,
         recompute=VARIANTS[args.variant],
     )
-    half = paddle.amp.auto_cast(dtype='bfloat16', level='O1') if args.bf16 else contextlib.nullcontext()
-    session = Session(seed=1)
+    session = Session(seed=1, precision='bf16' if args.bf16 else 'fp32', fused_ops=args.fused_ops)
 
     def build(*features):
-        with half:
-            return build_model_spec(ErnieClassifier, features, RunMode.TRAIN, hparams, None)
+        return build_model_spec(ErnieClassifier, features, RunMode.TRAIN, hparams, None)
 
     program = session.build(feeds(config, 'classify', 2, labelled=True), build)
     session.initialize(program)
@@ -92,6 +90,7 @@ def main(argv=None):
     for name, default in (('layers', 12), ('width', 384), ('length', 512), ('batch', 4), ('steps', 3)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--bf16', action='store_true')
+    parser.add_argument('--fused_ops', choices=FUSED_OPS, default='auto')
     parser.add_argument('--variant', choices=VARIANTS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.variant:

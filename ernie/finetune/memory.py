@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from propeller import ops
 from propeller.execution import LESS_MEMORY
 from propeller.log import get_logger
 
@@ -46,6 +47,16 @@ def layer_activations(config, length):
     return size
 
 
+def fused_layer_activations(config, half):
+    """The same with fused operators: bytes per token, padding not counted.
+
+    Its input; query, key, value; context; the inputs of both norms and what lies between; the feed-forward width once,
+    and the slope of its activation. No scores, no masks.
+    """
+    hidden, wide = config.hidden_size, config.intermediate_size
+    return 4 * (8 * hidden + wide) + (2 if half else 4) * wide
+
+
 def training_memory(
     config,
     rows,
@@ -57,6 +68,7 @@ def training_memory(
     accumulated=False,
     freeze_encoder=False,
     use_cuda=False,
+    fused=False,
 ):
     """An estimate of the peak of a training step with AdamW and clipping. -> `TrainingMemory`
 
@@ -70,11 +82,15 @@ def training_memory(
         accumulated: whether gradients of several batches are summed up.
         freeze_encoder: whether the backward pass ends at the head.
         use_cuda: the memory meant is that of a GPU, where the program itself does not stand.
+        fused: with fused operators, see `propeller.ops`.
     """
     half = precision != 'fp32'
-    # Beside its value (in 16 bits once more): its gradient, the same clipped, two moments.
-    states = 4 * parameters + 2 * half * parameters + (16 + 4 * accumulated) * trained
-    layer = rows * length * layer_activations(config, length) * (HALF_SHARE if half else 1)
+    if fused:  # beside its value: its gradient, two moments
+        states = 4 * parameters + (12 + 4 * accumulated) * trained
+        layer = rows * length * fused_layer_activations(config, half)
+    else:  # beside its value (in 16 bits once more): its gradient, the same clipped, two moments
+        states = 4 * parameters + 2 * half * parameters + (16 + 4 * accumulated) * trained
+        layer = rows * length * layer_activations(config, length) * (HALF_SHARE if half else 1)
     layers, boundary = config.num_hidden_layers, 4 * rows * length * config.hidden_size
     # One layer more for the gradients that the backward pass works on.
     if freeze_encoder:
@@ -135,7 +151,8 @@ def report_training(args, config, program, rows, freeze_encoder=False):
     """`report_memory` for a training by its flags.
 
     Args:
-        args: flags with `max_seq_len`, `precision`, `recompute`, `gradient_accumulation_steps`, `use_cuda`, `verbose`.
+        args: flags with `max_seq_len`, `precision`, `recompute`, `gradient_accumulation_steps`, `use_cuda`, `verbose`,
+            `fused_ops`.
         config: `ErnieConfig`.
         program: the training program.
         rows: rows of the largest batch.
@@ -155,6 +172,7 @@ def report_training(args, config, program, rows, freeze_encoder=False):
         accumulated=args.gradient_accumulation_steps > 1,
         freeze_encoder=freeze_encoder,
         use_cuda=args.use_cuda,
+        fused=not args.use_cuda and ops.available(args.fused_ops),
     )
     report_memory(need, None if args.use_cuda else available_memory(), args.verbose)
     return need
