@@ -108,7 +108,9 @@ struct Factors<float> {
 
   // Scores [keys, stride] as left factor, element (key, query); and (query, key).
   static LeftFactor<float> scores(Purpose, const float* s, int64_t, int64_t stride) { return {s, stride, 1}; }
-  static LeftFactor<float> scores_transposed(Purpose, const float* s, int64_t, int64_t stride) { return {s, 1, stride}; }
+  static LeftFactor<float> scores_transposed(Purpose, const float* s, int64_t, int64_t stride) {
+    return {s, 1, stride};
+  }
 };
 
 template <>
@@ -173,7 +175,7 @@ struct Kept {
   }
 };
 
-// One head of one row, forward and backward. Scores of a block are a matrix of keys x queries: what belongs to one query
+// One head of one row, forward and backward. Scores of a block are a matrix of keys x queries: what belongs to a query
 // is a column, so that a vector holds as many queries, and maxima and sums need nothing across its elements.
 template <typename T>
 class Work {
@@ -207,7 +209,8 @@ class Work {
     const Panel q_panel = part(kQ, qkv, 0, scale_), k_panel = part(kK, qkv, 1, 1), v_panel = part(kV, qkv, 2, 1);
     const Panel dy_panel =
         copy(kDy, dy + head_.start * s_.hidden + head_.number * width_, s_.hidden, head_.tokens, width_, 1);
-    const T *q_columns = F::right_transposed(kQColumns, q_panel), *dy_columns = F::right_transposed(kDyColumns, dy_panel);
+    const T* q_columns = F::right_transposed(kQColumns, q_panel);
+    const T* dy_columns = F::right_transposed(kDyColumns, dy_panel);
     const T *q_right = F::right(kQRight, q_panel), *dy_right = F::right(kDyRight, dy_panel);
     const T* k_right = F::right(kKRight, k_panel);
     const LeftFactor<T> k_left = F::left(kKLeft, k_panel), v_left = F::left(kVLeft, v_panel);
@@ -215,7 +218,8 @@ class Work {
     float* dq = memory<float>(kResult, kQueries * wide_);
     for (int64_t q = 0; q < head_.tokens; q += kQueries) {
       const int64_t count = std::min(kQueries, head_.tokens - q), stride = padded(count);
-      float *weights = memory<float>(kScores, head_.tokens * stride), *slopes = memory<float>(kSlopes, head_.tokens * stride);
+      float* weights = memory<float>(kScores, head_.tokens * stride);
+      float* slopes = memory<float>(kSlopes, head_.tokens * stride);
       across_width(k_left, q_columns + q, stride, weights);
       across_width(v_left, dy_columns + q, stride, slopes);
       const Kept kept(dropout_, head_, q, count);
@@ -227,7 +231,9 @@ class Work {
       across_queries(weights, dy_right + at, depth, stride, q > 0, dv);
       across_queries(slopes, q_right + at, depth, stride, q > 0, dk);
       across_keys(slopes, k_right, count, stride, dq);
-      for (int64_t i = 0; i < count; ++i) scale(dq + i * wide_, width_, scale_, at_part(dqkv, 0) + (q + i) * 3 * s_.hidden);
+      for (int64_t i = 0; i < count; ++i) {
+        scale(dq + i * wide_, width_, scale_, at_part(dqkv, 0) + (q + i) * 3 * s_.hidden);
+      }
     }
     for (int64_t i = 0; i < head_.tokens; ++i) {
       scale(dk + i * wide_, width_, 1, at_part(dqkv, 1) + i * 3 * s_.hidden);

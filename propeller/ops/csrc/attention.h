@@ -16,7 +16,8 @@ struct AttentionShape {
 
 // For each row and head, D = hidden / heads wide: softmax(q k^T D^-0.5), dropout, times v (Vaswani et al. 2017, 3.2).
 // qkv [tokens, 3 hidden]: queries, keys, values, each with its heads side by side -> y [tokens, hidden].
-// `terms` [2, heads, tokens] is what the backward pass needs of each softmax: the highest score m, and 1 / sum e^(s - m).
+// `terms` [2, heads, tokens] is what the backward pass needs of each softmax: the highest score m, and
+// 1 / sum e^(s - m).
 //
 // Dropout: a row of T tokens has its scores of a head in blocks of 32 queries; a block of n queries is a matrix of
 // T keys x n queries, its rows rounded up to a multiple of 4. Elements are numbered through these matrices in order:

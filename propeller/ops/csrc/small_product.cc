@@ -10,7 +10,7 @@
 namespace ops {
 namespace {
 
-// Sums that are kept in registers: with what is being multiplied they must fit into 32 registers of AVX-512, 16 of others.
+// Sums that are kept in registers: with what is being multiplied they must fit into 32 of AVX-512, 16 of others.
 constexpr int kMostSums = kLanes == 16 ? 24 : 12;
 constexpr int kMostVectors = 4, kMostRows = 12;
 
