@@ -55,7 +55,7 @@ class Session:
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
-    def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False):
+    def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False):
         """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
 
         Args:
@@ -64,11 +64,12 @@ class Session:
             parts: batches that one process computes for an update.
             loss_scale: `propeller.train.precision.LossScale` for an update in half precision.
             portable: of Paddle's own operators only, so that it can be exported.
+            exact: in float32, whatever the session's precision is.
         """
         program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
         program.plan, program.build_fn = Plan(self.world.size, parts, loss_scale), build_fn
         program.on_cpu = not isinstance(self.place, paddle.CUDAPlace)
-        program.precision = self.precision
+        program.precision = 'fp32' if exact else self.precision
         token = graph.begin(program)
         try:
             with (
@@ -77,7 +78,7 @@ class Session:
                 self._operators(portable),
             ):
                 program.inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
-                with self._casts():
+                with self._casts(program.precision):
                     program.outputs = build_fn(*program.inputs)
         finally:
             graph.end(token)
@@ -89,17 +90,17 @@ class Session:
             return choice.portable()
         return choice.use(self._fused_ops) if self._fused_ops else contextlib.nullcontext()
 
-    def _casts(self):
+    def _casts(self, precision):
         """Context: Paddle's mixed precision, unless fused operators see to it."""
-        if self.precision not in TYPE_NAMES or choice.enabled():
+        if precision not in TYPE_NAMES or choice.enabled():
             return contextlib.nullcontext()
-        return paddle.amp.auto_cast(dtype=TYPE_NAMES[self.precision], level='O1')
+        return paddle.amp.auto_cast(dtype=TYPE_NAMES[precision], level='O1')
 
     def portable(self, program):
         """`program` if it can be exported, else one that computes the same from the same parameters, and can."""
         if not any(op.name().startswith(FUSED) for op in program.main.global_block().ops):
             return program
-        return self.build(program.feeds, program.build_fn, portable=True)
+        return self.build(program.feeds, program.build_fn, portable=True, exact=program.precision == 'fp32')
 
     def initialize(self, program):
         """Give every variable of `program` its initial value. Other programs must not be initialised afterwards."""

@@ -8,9 +8,10 @@ import pytest
 from ernie.config import ErnieConfig
 from ernie.model.ernie import ErnieModel
 from ernie.model.heads import classification_head
-from propeller import graph
+from propeller import graph, ops
 from propeller.errors import UsageError
 from propeller.graph import F
+from propeller.ops.choice import kernels
 from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.train.precision import LossScale
@@ -51,12 +52,48 @@ def types_of(program, *names):
 
 
 def test_products_are_in_bfloat16_and_what_is_delicate_in_float32():
-    _, program = trainer('bf16')
+    with ops.use('false'):
+        _, program = trainer('bf16')
     found = types_of(program, 'matmul', 'softmax', 'layer_norm', 'cross_entropy_with_softmax', 'adamw_', 'softmax_grad')
     *encoder, head = found.pop('matmul')
     assert len(encoder) == 2 * 6 + 1 and all(kinds == {'bfloat16'} for kinds in encoder)
     assert head == {'float32'}
     assert len(found) == 5 and all('bfloat16' not in kinds for operations in found.values() for kinds in operations)
+
+
+@pytest.mark.skipif(not kernels().bf16, reason='fused operators have no bfloat16 products here')
+def test_fused_products_are_in_bfloat16():
+    """Their inputs and outputs stay in float32; the head is a plain product."""
+    _, program = trainer('bf16')
+    found = {}
+    for op in program.main.global_block().ops:
+        found.setdefault(op.name(), []).append(op)
+    fused = [op for name in found if name.startswith('custom_op.propeller_linear') for op in found[name]]
+    assert len(found['custom_op.propeller_attention']) == 2
+    assert {op.attrs()['precision'] for op in fused + found['custom_op.propeller_attention']} == {'bf16'}
+    assert types_of(program, 'matmul') == {'matmul': [{'float32'}]}
+    assert 'pd_op.cast' not in found or all(
+        'bfloat16' not in str(op.results()[0].dtype).lower() for op in found['pd_op.cast']
+    )
+
+
+@pytest.mark.parametrize('mode', ['auto', 'false'])
+def test_evaluation_is_in_float32(mode):
+    """It gives the same numbers in a session of any precision."""
+    rng = np.random.default_rng(0)
+    ids, found = rng.integers(1, 60, (8, 9)), []
+    arrays = [ids, ids * 0, np.broadcast_to(np.arange(9), ids.shape), np.ones(ids.shape, np.float32)]
+
+    def build(ids, types, positions, mask):
+        return ErnieModel(ids, positions, types, None, mask, ErnieConfig(CONFIG)).get_pooled_output()
+
+    for precision in ('fp32', 'bf16'):
+        with ops.use(mode):
+            session = Session(seed=2, precision=precision)
+            program = session.build(FEEDS[:4], build, exact=True)
+        session.initialize(program)
+        found.append(session.run(program, arrays, [program.outputs])[0])
+    np.testing.assert_array_equal(*found)
 
 
 def test_bfloat16_follows_float32():
@@ -130,7 +167,7 @@ def test_reading_in_bfloat16(tmp_path, model):
     [
         ({'precision': 'fp16'}, '--precision fp16 needs a GPU; on a processor take --precision bf16'),
         ({'use_fp16': True}, '--use_fp16 true needs a GPU; on a processor take --precision bf16'),
-        ({'precision': 'int8'}, '--precision int8: expected one of fp32, bf16, fp16'),
+        ({'precision': 'int8'}, '--precision int8: expected one of auto, fp32, bf16, fp16'),
         ({'use_fp16': True, 'precision': 'bf16'}, '--use_fp16 true and --precision bf16: give one'),
         ({'use_fp16': True, 'use_cuda': True, 'init_loss_scaling': 0}, '--init_loss_scaling 0.0: expected'),
         ({'gradient_accumulation_steps': 0}, '--gradient_accumulation_steps 0: expected at least 1'),

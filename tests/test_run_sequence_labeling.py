@@ -279,7 +279,7 @@ def test_entities_of_raw_text(whole, tmp_path, crf):
             do_test=False,
             label_map_config=whole.map,
             use_crf=True,
-            epoch=4,
+            epoch=8,
         )
     folder = ModelFolder(str(checkpoint))
     predict = Prediction(folder.task, Executor(folder), [(-1, -1, 5)], batch_size=4).predict

@@ -32,7 +32,8 @@ class Predictor:
             def build(*features):
                 return build_model_spec(self.task.model_class, features, mode, params, None)
 
-            self._programs[labelled] = self.session.build(self.task.feeds(labelled), build)
+            # In float32, as what is exported: scores and predictions are the same everywhere.
+            self._programs[labelled] = self.session.build(self.task.feeds(labelled), build, exact=True)
         return self._programs[labelled]
 
     def batches(self, rows, labelled):

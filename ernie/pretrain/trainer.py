@@ -129,6 +129,7 @@ class PreTraining:
             lambda *features: build_model_spec(PretrainModel, features, mode, params, None),
             parts=args.gradient_accumulation_steps if training else 1,
             loss_scale=loss_scale(args) if training else None,
+            exact=not training,
         )
 
     def _load(self, program):

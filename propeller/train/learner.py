@@ -135,6 +135,7 @@ class Learner:
             lambda *features: build_model_spec(self.model, features, mode, self.params, self.run_config),
             parts=self.parts if training else 1,
             loss_scale=LossScale() if training and session.precision == 'fp16' else None,
+            exact=not training,
         )
 
     def score(self, session, program, dataset):
