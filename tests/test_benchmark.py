@@ -14,7 +14,6 @@ import pytest
 from benchmark import (
     kill_while_saving,
     pretrain_gain,
-    pretrain_masking,
     pretrain_reader,
     pretrain_stages,
     pretrain_tasks,
@@ -172,7 +171,7 @@ def test_stages_become_a_schedule_and_its_ends(listed, tmp_path):
 
 
 def test_lists_of_both_maskings_name_the_same_files(listed, tmp_path):
-    written = pretrain_masking.write_lists(str(tmp_path), {'valid': listed[0]})
+    written = pretraining.write_lists(str(tmp_path), {'valid': listed[0]})
     words, characters = (read_file_list(written['valid', kind]) for kind in ('word', 'character'))
     assert [file.path for file in words] == [file.path for file in characters]
     assert {file.word_probability for file in words} == {1.1}
