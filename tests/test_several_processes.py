@@ -76,7 +76,15 @@ def parameters(folder):
 def test_several_processes_and_parts_do_what_one_does(tmp_path, tasks, task):
     program, values = tasks[task]
     # What bfloat16 rounds depends on how rows are shared out.
-    values = {**values, 'precision': 'fp32', 'epoch': 30, 'max_steps': STEPS, 'do_val': False, 'do_test': False, 'skip_steps': 7}
+    values = {
+        **values,
+        'precision': 'fp32',
+        'epoch': 30,
+        'max_steps': STEPS,
+        'do_val': False,
+        'do_test': False,
+        'skip_steps': 7,
+    }
     ways = {'whole': (1, 16, 1), 'processes': (2, 8, 1), 'parts': (1, 4, 4)}
     ways |= {'both': (2, 4, 2)} if task == 'classification' else {}
     found, losses = {}, {}
