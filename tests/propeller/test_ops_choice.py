@@ -105,6 +105,10 @@ def fused(mode, on_cpu=True):
 
     with ops.use(mode):
         program = Session(seed=1).build([graph.Feed('x', (-1, 12), 'float32')], build)
+    return is_fused(program)
+
+
+def is_fused(program):
     return any('propeller_linear' in op.name() for op in program.main.global_block().ops)
 
 
@@ -131,6 +135,27 @@ def test_plain_form_is_that_of_paddle():
     program = LinearProgram('gelu', None, 3, 12, 30, 'false')
     assert [name for name in program.operators() if 'linear' in name or 'gelu' in name or 'matmul' in name]
     right(program.run(*ARRAYS), 1e-5)
+
+
+# ------------------------------------------------------------------------------------------ programs that are exported
+
+
+def test_a_program_to_export_is_made_of_plain_operators(compiled, tmp_path):
+    def build(x):
+        weight = graph.parameter('w', [12, 30], graph.truncated_normal(0.5))
+        return x, ops.linear(x, weight, graph.parameter('b', [30], graph.constant(1)), 'gelu')
+
+    session, feeds = Session(seed=1, precision='bf16'), [graph.Feed('x', (-1, 12), 'float32')]
+    program = session.build(feeds, build, exact=True)
+    session.initialize(program)
+    twin = session.portable(program)
+    assert is_fused(program) and not is_fused(twin) and session.portable(twin) is twin
+    assert not is_fused(session.build(feeds, build, portable=True))
+    arrays = [np.random.default_rng(1).normal(size=(7, 12)).astype(np.float32)]
+    found, expected = (session.run(p, arrays, [p.outputs[1]])[0] for p in (twin, program))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    session.export_inference(twin, [twin.outputs[0]], [twin.outputs[1]], str(tmp_path), arrays)
+    assert (tmp_path / 'model.json').is_file()
 
 
 # ------------------------------------------------------------------------------------------ the command
