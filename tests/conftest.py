@@ -4,9 +4,14 @@ import logging
 import signal
 
 import pytest
+from hypothesis import settings
 
 from propeller.log import get_logger
 from tests.ernie.tiny_model import run, write_model
+
+# On a busy machine any example may take long.
+settings.register_profile('patient', deadline=None)
+settings.load_profile('patient')
 
 
 def pytest_configure(config):

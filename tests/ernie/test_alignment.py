@@ -42,7 +42,7 @@ def vocabulary(tmp_path_factory):
     return str(path)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, st.booleans())
 @example('Ａe\u0323\u0302', True)
 def test_aligned_words_are_the_words(text, lower):
@@ -51,7 +51,7 @@ def test_aligned_words_are_the_words(text, lower):
     assert [word.text for word in space_words_aligned(text, lower)] == expected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, st.booleans())
 def test_every_character_of_a_word_comes_from_its_origin(text, lower):
     for word in basic_words_aligned(text, lower):
@@ -61,7 +61,7 @@ def test_every_character_of_a_word_comes_from_its_origin(text, lower):
 
 
 @pytest.mark.parametrize('kind', [FullTokenizer, CharTokenizer])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=TEXTS, lower=st.booleans())
 def test_aligned_ids_are_the_ids_and_slices_stand_for_them(vocabulary, kind, text, lower):
     tokenizer = kind(vocabulary, lower)

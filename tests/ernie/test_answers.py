@@ -57,7 +57,7 @@ def plain_candidates(windows, logits, split, rules):
 CASES = st.tuples(st.integers(1, 28), st.integers(1, 9), st.integers(1, 6), st.integers(0, 10**6))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CASES, st.integers(1, 5), st.integers(1, 7), st.integers(2, 4))
 def test_candidates_are_those_of_the_published_algorithm(case, n_best, longest, split):
     tokens, room, stride, seed = case
@@ -68,7 +68,7 @@ def test_candidates_are_those_of_the_published_algorithm(case, n_best, longest, 
     assert [(c.start_logit + c.end_logit, c.first, c.last) for c in found] == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CASES, st.integers(1, 5), st.booleans(), st.sampled_from([-2.0, 0.0, 1.5]))
 def test_answers_and_probabilities(case, n_best, unanswerable, threshold):
     tokens, room, stride, seed = case
@@ -173,7 +173,7 @@ def test_alignment(predicted, original, expected):
     assert original[start:end] == expected == slice_by_counting(predicted, original, True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from(['日本', 'New ', 'York', "'s", ' ', 'Å', 'e\u0301', '1,234', '。', '\t', 'ß']), max_size=8

@@ -77,7 +77,7 @@ def test_counts_are_exact(lower, processes):
 
 
 @given(st.lists(st.text(), max_size=8), st.integers(0, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_counts_of_any_text(lines, hold_out):
     found = count_corpus(lines, WordCutter(), hold_out=hold_out)
     kept = [line for i, line in enumerate(lines, 1) if not hold_out or i % hold_out]
@@ -345,7 +345,7 @@ def test_as_a_program(tmp_path):
     kind=st.sampled_from(['characters', 'words']),
     size=st.integers(6, 40),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_vocabulary_can_be_read(lines, cut, kind, size):
     tokens = build_vocabulary(kind, count_corpus(lines, cut), size)
     assert len(tokens) <= size

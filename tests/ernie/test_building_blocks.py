@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ernie.pretrain.building import blocks
@@ -23,7 +23,6 @@ def cut(sizes, done=(), **cuts):
         blocks.BLOCK_CHARACTERS = old
 
 
-@settings(deadline=None)
 @given(SIZES, st.integers(1, 3000), st.sampled_from([0.0, 0.3]))
 def test_every_item_is_in_one_block_and_in_order(sizes, characters, share):
     found = cut(sizes, characters=characters, valid_share=share, seed=3)
@@ -45,7 +44,6 @@ def test_every_item_is_in_one_block_and_in_order(sizes, characters, share):
         assert len(group) == 1 or sum(size for _, size in group[-1].items) >= 100
 
 
-@settings(deadline=None)
 @given(SIZES.filter(bool), st.integers(1, 9))
 def test_the_number_of_shards_is_kept(sizes, shards):
     shards = min(shards, len(sizes))
@@ -56,7 +54,6 @@ def test_the_number_of_shards_is_kept(sizes, shards):
         assert max(counts) - min(counts) <= 1
 
 
-@settings(deadline=None)
 @given(SIZES, st.integers(1, 3000), st.sets(st.integers(0, 6)))
 def test_finished_shards_are_left_out_and_change_nothing(sizes, characters, done):
     everything = cut(sizes, characters=characters, valid_share=0.2)

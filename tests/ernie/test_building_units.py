@@ -142,7 +142,7 @@ def test_a_lexer_that_changes_characters_or_leaves_some_out(tokenizer):
 CUTS = st.lists(st.text('小猫Aaé\u0301 un95##.😀\u3000，', min_size=1, max_size=6), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cuts=CUTS)
 def test_tokens_are_those_of_the_tokenizer_and_units_those_of_the_lexer(tokenizer, cuts):
     """Oracle: a token goes on with a unit if it starts in the cut of the token before, or goes on with a word."""

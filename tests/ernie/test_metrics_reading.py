@@ -80,7 +80,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=9).map(''.join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS)
 def test_single_scores_are_those_of_the_definition(answers, prediction):
     assert cmrc_scores(answers, prediction) == pytest.approx(cmrc_once(answers, prediction))
@@ -88,7 +88,7 @@ def test_single_scores_are_those_of_the_definition(answers, prediction):
     assert list(mixed_segmentation(prediction, True)) == cmrc_segments(prediction)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.integers(0, 3), max_size=15), st.lists(st.integers(0, 3), max_size=12))
 def test_longest_common_run(a, b):
     runs = {tuple(a[i:j]) for i in range(len(a)) for j in range(i + 1, len(a) + 1)}

@@ -66,7 +66,7 @@ def read(tokenizer, tmp_path, document, *limits, training=True, **options):
 # ---------------------------------------------------------------- windows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 12), st.integers(0, 40), st.integers(1, 6), st.integers(1, 9), st.integers(1, 12), st.data())
 def test_rows_and_labels(asked, length, longest, room, stride, data):
     limits = Limits(longest + 3 + room, longest, stride)
@@ -153,7 +153,7 @@ def test_an_answer_at_another_place_is_found(tokenizer, tmp_path, caplog_text):
     assert '2 answers located, 2 of them not at their answer_start; 0 could not be located' in caplog_text()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text('ab', max_size=12), st.text('ab', max_size=3), st.none() | st.integers(-2, 14))
 def test_locate_answer(context, text, start):
     places = [i for i in range(len(context)) if text and context[i : i + len(text)] == text]

@@ -65,7 +65,7 @@ def padded_batches(draw):
     return ids, segments, np.array(draw(flags)), np.array(draw(flags))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(padded_batches(), st.integers(0, 1000), st.sampled_from([0.15, 0.6]))
 def test_the_rule_of_2019(batch, seed, rate):
     ids, segments, by_word, wanted = batch

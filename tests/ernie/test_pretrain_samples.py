@@ -75,7 +75,7 @@ def samples(draw):
     return Sample(*lists, task_id, labels)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(samples(), min_size=1, max_size=6))
 def test_what_is_written_is_read_again(given_samples):
     lines = [format_line(sample) for sample in given_samples]
@@ -91,7 +91,7 @@ PIECES = st.sampled_from(
 
 
 @pytest.mark.filterwarnings('error')
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(PIECES, max_size=12).map(''.join)
     | st.tuples(st.sampled_from([OLD, NEW]), st.integers(0, 60), st.integers(0, 3), PIECES).map(

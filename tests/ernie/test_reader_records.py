@@ -62,7 +62,7 @@ CELL = st.text(st.characters(blacklist_categories=('Cs',), blacklist_characters=
 FREE_CELL = st.text(st.characters(blacklist_categories=('Cs',)), max_size=12)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6), end=st.sampled_from(['\n', '\r\n']))
 def test_any_tsv_comes_back(tmp_path, cells, end):
     lines = ['x\ttext_a\ty', *('\t'.join(row) for row in cells)]
@@ -70,7 +70,7 @@ def test_any_tsv_comes_back(tmp_path, cells, end):
     assert read == [(i, dict(zip(('x', 'text_a', 'y'), row, strict=True))) for i, row in enumerate(cells, 2)]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=st.lists(st.tuples(FREE_CELL, FREE_CELL), min_size=1, max_size=6))
 def test_any_csv_comes_back(tmp_path, cells):
     path = tmp_path / 'a.csv'

@@ -66,7 +66,7 @@ def logits_for(windows, seed, sharp=1.0):
     return outputs
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     CONTEXTS.filter(str.strip), st.sampled_from([FullTokenizer, CharTokenizer]), st.booleans(), st.integers(0, 10**6)
 )
@@ -87,7 +87,7 @@ def test_answers_are_slices_of_the_context(vocabulary, context, tokenizer, unans
         assert sum(entry['probability'] for entry in result['n_best']) == pytest.approx(1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(CONTEXTS.filter(str.strip), st.data())
 def test_the_slice_stands_for_the_tokens(vocabulary, context, data):
     """Logits that point at whole words: the words of the slice are those words."""

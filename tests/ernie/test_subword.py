@@ -38,7 +38,7 @@ def test_the_longest_listed_word_wins_within_five_characters():
     assert segment('', WORDS) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     text=st.text(alphabet='ab中文 \n', max_size=40),
     words=st.sets(st.text(alphabet='ab中文 \n', min_size=1, max_size=5), max_size=12),

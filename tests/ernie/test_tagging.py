@@ -140,7 +140,7 @@ def test_places_in_1000_random_strings(vocabulary):
     assert found > 5000
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(text=st.text(st.characters(codec='utf-8'), max_size=80))
 def test_places_in_any_string(vocabulary, text):
     check_places(make_task(vocabulary, max_seq_len=12), text)

@@ -127,7 +127,7 @@ def fuzz_vocab_file(tmp_path_factory):
     return path
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=TEXTS, lower=st.booleans())
 @example(text='ΑΣ ΑΣΑ Σ', lower=True)
 @example(text='a\u302e\U0001d165\u0301b\U0001d15e\u302f', lower=True)

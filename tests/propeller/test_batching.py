@@ -16,7 +16,7 @@ def every_row_once(batches, n):
     return sorted(np.concatenate(batches).tolist()) == list(range(n))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     lengths=LENGTHS,
     batch_size=st.integers(1, 60),
@@ -57,7 +57,7 @@ def greedy_2019(lengths, budget):
     return [*batches, batch]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=50), budget=st.integers(1, 200))
 def test_token_batches_in_file_order_are_those_of_2019(lengths, budget):
     batches = plan_batches(lengths, budget, in_tokens=True, window=0, shuffle=False)
@@ -98,7 +98,7 @@ def test_bucketing_saves_padding_and_shuffling_mixes():
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.4  # not from short to long
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(lengths=LENGTHS, batch_size=st.integers(1, 40), parts=st.integers(2, 6), tokens=st.booleans())
 def test_the_parts_of_an_update(lengths, batch_size, parts, tokens):
     steps = plan_steps(lengths, batch_size, parts, in_tokens=tokens, rng=np.random.default_rng(5), window=2)
@@ -255,7 +255,7 @@ def test_impossible_sizes():
         stream(seed=-1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=30), budget=st.integers(40, 90), parts=st.integers(1, 9)
 )

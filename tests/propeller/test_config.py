@@ -26,7 +26,7 @@ def _no_settings_from_outside(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_settings)
 def test_python_and_json_spellings_mean_the_same(value):
     assert parse_text(json.dumps(value)) == value
@@ -34,7 +34,7 @@ def test_python_and_json_spellings_mean_the_same(value):
     assert parse_text(repr(value)) == value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet='{}[]():,\'"\\ \n\t#ab1e9.-+*/%_é中\0', max_size=40))
 def test_any_text_is_a_dictionary_or_a_user_error(text):
     with contextlib.suppress(UserError):
@@ -197,7 +197,7 @@ def test_parse_file_names_the_file(tmp_path):
         parse_file(path)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @example('(0 % (0 / 1))')
 @given(
     st.recursive(

@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ['x.safetensors']
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(hnp.arrays(np.uint16, st.integers(0, 9)))
 def test_bfloat16_is_the_upper_half_of_float32(bits):
     values = bfloat16_to_float32(bits)

@@ -63,7 +63,7 @@ def test_paddle_writes_the_same_bytes_and_reads_ours(tmp_path, kind):
     np.testing.assert_array_equal(np.array(back), values)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_array_comes_back(tmp_path_factory, data):
     kind = data.draw(st.sampled_from(TYPES))
@@ -130,7 +130,7 @@ def test_malformed_files_are_refused_by_name(tmp_path, case):
     assert text in str(e.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=80), st.integers(0, 24))
 def test_random_bytes_never_crash(tmp_path_factory, data, keep):
     path = write(tmp_path_factory.mktemp('random') / 'x', HEAD[:keep] + data)

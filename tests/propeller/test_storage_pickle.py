@@ -57,7 +57,7 @@ def assert_same(a, b):
         assert a == b
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(PLAIN, st.sampled_from(PROTOCOLS))
 def test_plain_data_come_back(tmp_path_factory, value, protocol):
     assert_same(load(dump(tmp_path_factory.mktemp('plain'), value, protocol)), value)
@@ -277,7 +277,7 @@ def test_other_protocols_are_refused(tmp_path, protocol):
             load(tmp_path / 'x.pkl')
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_damaged_files_are_refused_or_plain(tmp_path_factory, data):
     whole = pickle.dumps(
