@@ -110,8 +110,9 @@ def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, v
 def test_two_machines_train_together(tmp_path, values):
     """Two launchers with addresses of their own make what one launcher with two processes makes."""
     one = launch(tmp_path / 'one', values, '--nproc_per_node', 2)
-    (port,) = free_ports(1)
+    port, start = free_ports(2)
     nodes = ['--nproc_per_node', 1, '--node_ips', '127.0.0.1,127.0.0.2', '--master', f'127.0.0.1:{port}']
+    nodes += ['--start_port', start]
     values = {**values, 'cache': True}
     both = [
         launch(
