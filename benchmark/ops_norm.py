@@ -8,30 +8,17 @@ Each form runs in a process of its own, in turns, each time the median of `--rep
 operator; the table shows medians over the turns. That the results are right is the tests' business.
 """
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+import functools
 
-from benchmark import sst2
-from propeller.errors import UserError, one_line_errors
+from benchmark import forms
+from propeller.errors import one_line_errors
 
 # Kind, rows, width, copies in a program.
 CASES = (('residual', 768, 384, 10), ('residual', 4096, 768, 4), ('embedding', 768, 384, 4))
 TABLES = (30522, 512, 2)
 DROPOUT, EPSILON = 0.1, 1e-5
-PASSES = ('forward', 'forward and backward')
-# Runs under --torch_python, which knows nothing of this repository.
+# See `benchmark.forms.TORCH`.
 TORCH = """
-import json, statistics, sys, time
-import torch
-from torch.nn import functional as F
-args = json.loads(sys.argv[1])
-torch.set_num_threads(args['threads'])
 result = []
 for kind, rows, width, copies in args['cases']:
     scale, bias = torch.ones(width, requires_grad=True), torch.zeros(width, requires_grad=True)
@@ -51,18 +38,7 @@ for kind, rows, width, copies in args['cases']:
         forward().backward(dy)
         for leaf in [*leaves, scale, bias]:
             leaf.grad = None
-    times = []
-    for step, grad in ((forward, False), (both, True)):
-        with torch.set_grad_enabled(grad):
-            step()
-            taken = []
-            for _ in range(args['repeats']):
-                start = time.perf_counter()
-                for _ in range(copies):
-                    step()
-                taken.append((time.perf_counter() - start) / copies)
-            times.append(statistics.median(taken))
-    result.append(times)
+    result.append(clock_passes(forward, both, copies))
 print(json.dumps(result))
 """
 
@@ -93,83 +69,24 @@ def build(kind, rows, width, copies, backward):
     return paddle.add_n(found)
 
 
-def seconds(form, repeats):
+def seconds(args):
     """list over `CASES` of [seconds forward, seconds forward and backward], of one copy, in this process."""
-    from propeller import ops
-    from propeller.session import Session
-
-    result = []
-    for *case, copies in CASES:
-        times = []
-        for backward in (False, True):
-            session = Session(seed=1)
-            with ops.use('true' if form == 'fused' else 'false'):
-                program = session.build([], lambda: build(*case, copies, backward))  # noqa: B023
-            session.initialize(program)
-            taken = []
-            for _ in range(repeats + 1):
-                start = time.perf_counter()
-                session.run(program, [], [program.outputs])
-                taken.append((time.perf_counter() - start) / copies)
-            times.append(statistics.median(taken[1:]))
-        result.append(times)
-    return result
+    found = []
+    for case in CASES:
+        found.append(forms.clock_passes(args.form, args.repeats, functools.partial(build, *case), case[-1]))
+    return found
 
 
-def measure(args, form):
-    """`seconds` of a form in a process of its own.
-
-    Raises:
-        UserError: it failed.
-    """
-    command = [sys.executable, '-m', 'benchmark.ops_norm', '--form', form, '--repeats', str(args.repeats)]
-    if form == 'torch':
-        settings = {'cases': CASES, 'tables': TABLES, 'dropout': DROPOUT, 'epsilon': EPSILON}
-        settings |= {'repeats': args.repeats, 'threads': args.threads}
-        command = [args.torch_python, '-c', TORCH, json.dumps(settings)]
-    environ = os.environ | {'OMP_NUM_THREADS': str(args.threads)}
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f'{form}: it failed. {done.stderr[-2000:]}')
-    return json.loads(done.stdout.splitlines()[-1])
+def settings(args):
+    """What the program for PyTorch reads."""
+    return {'cases': CASES, 'tables': TABLES, 'dropout': DROPOUT, 'epsilon': EPSILON}
 
 
-def table(columns):
-    """Lines of text: milliseconds of each case in each column, and how many times those of `plain` are of it.
-
-    Args:
-        columns: dict name -> list over turns of what `seconds` returned; among them `plain`.
-    """
-    yield f'{"ms":<34}' + ''.join(f'{name:>16}' for name in columns)
-    for i, (kind, rows, width, _) in enumerate(CASES):
-        for j, name in enumerate(PASSES):
-            medians = {form: statistics.median(turn[i][j] for turn in turns) for form, turns in columns.items()}
-            cells = [f'{1e3 * taken:.3f} ({medians["plain"] / taken:4.1f})' for taken in medians.values()]
-            case = f'{kind} norm {rows} x {width}' if j == 0 else f'  {name}'
-            yield f'{case:<34}' + ''.join(f'{cell:>16}' for cell in cells)
-
-
-def main(argv=None):
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--turns', type=int, default=5, help='processes of each form (default: 5)')
-    parser.add_argument('--repeats', type=int, default=20, help='runs in each process (default: 20)')
-    parser.add_argument('--threads', type=int, default=2, help='threads of each form (default: 2)')
-    parser.add_argument('--torch_python', help='a Python with torch, to measure it too')
-    parser.add_argument('--form', choices=['fused', 'plain'], help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.form:
-        print(json.dumps(seconds(args.form, args.repeats)))
-        return
-    sst2.limit_cores(args.threads)
-    columns = {form: [] for form in ('plain', 'fused', *(['torch'] if args.torch_python else []))}
-    for _ in range(args.turns):
-        for form, turns in columns.items():
-            turns.append(measure(args, form))
-    print('\n'.join(table(columns)))
+def table(args, columns):
+    """Lines of text, see `benchmark.forms.table_of_passes`."""
+    return forms.table_of_passes([f'{kind} norm {rows} x {width}' for kind, rows, width, _ in CASES], columns, 3)
 
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        forms.main('ops_norm', __doc__, seconds, TORCH, settings, table)

@@ -11,17 +11,10 @@ Each form runs in a process of its own, in turns, each time the median of `--rep
 over the turns. That the results are right is the tests' business.
 """
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+import functools
 
-from benchmark import sst2
-from propeller.errors import UserError, one_line_errors
+from benchmark import forms
+from propeller.errors import one_line_errors
 
 # Kind and sizes: layers, width, words; rows, width (0: scores alone), classes.
 CASES = (
@@ -32,13 +25,8 @@ CASES = (
     ('loss bf16', 307, 256, 18000),
 )
 POSITIONS = 512
-# Runs under --torch_python, which knows nothing of this repository.
+# See `benchmark.forms.TORCH`.
 TORCH = """
-import json, statistics, sys, time
-import torch
-from torch.nn import functional as F
-args = json.loads(sys.argv[1])
-torch.set_num_threads(args['threads'])
 result = []
 for (kind, *sizes), shapes in zip(args['cases'], args['shapes']):
     values = [torch.randn(shape) for shape in shapes]
@@ -61,13 +49,7 @@ for (kind, *sizes), shapes in zip(args['cases'], args['shapes']):
             F.cross_entropy(logits, label).backward()
             for value in values:
                 value.grad = None
-    step()
-    taken = []
-    for _ in range(args['repeats']):
-        start = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - start)
-    result.append(statistics.median(taken))
+    result.append(clock(step))
     del values
 print(json.dumps(result))
 """
@@ -113,79 +95,23 @@ def build(kind, *sizes):
     return paddle.add_n([value.reshape([int(np.prod(value.shape))])[:1] for value in found])
 
 
-def seconds(form, repeats):
+def seconds(args):
     """list over `CASES` of seconds, in this process."""
-    from propeller import ops
-    from propeller.session import Session
-
-    result = []
-    for case in CASES:
-        session = Session(seed=1)
-        with ops.use('true' if form == 'fused' else 'false'):
-            program = session.build([], lambda: build(*case))  # noqa: B023
-        session.initialize(program)
-        taken = []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            session.run(program, [], [program.outputs])
-            taken.append(time.perf_counter() - start)
-        result.append(statistics.median(taken[1:]))
-    return result
+    return [forms.clock(args.form, args.repeats, functools.partial(build, *case)) for case in CASES]
 
 
-def measure(args, form):
-    """`seconds` of a form in a process of its own.
-
-    Raises:
-        UserError: it failed.
-    """
-    command = [sys.executable, '-m', 'benchmark.ops_update', '--form', form, '--repeats', str(args.repeats)]
-    if form == 'torch':
-        settings = {'cases': CASES, 'shapes': [shapes(*case) for case in CASES]}
-        settings |= {'repeats': args.repeats, 'threads': args.threads}
-        command = [args.torch_python, '-c', TORCH, json.dumps(settings)]
-    environ = os.environ | {'OMP_NUM_THREADS': str(args.threads)}
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f'{form}: it failed. {done.stderr[-2000:]}')
-    return json.loads(done.stdout.splitlines()[-1])
+def settings(args):
+    """What the program for PyTorch reads."""
+    return {'cases': CASES, 'shapes': [shapes(*case) for case in CASES]}
 
 
-def table(columns):
-    """Lines of text: milliseconds of each case in each column, and how many times faster than `plain` it is.
-
-    Args:
-        columns: dict name -> list over turns of what `seconds` returned; among them `plain`.
-    """
-    yield f'{"ms":<34}' + ''.join(f'{name:>16}' for name in columns)
-    for i, (kind, *sizes) in enumerate(CASES):
-        medians = {form: statistics.median(turn[i] for turn in turns) for form, turns in columns.items()}
-        cells = [f'{1e3 * taken:.1f} ({medians["plain"] / taken:4.1f})' for taken in medians.values()]
-        case = f'{kind} {" x ".join(str(size) for size in sizes if size)}'
-        yield f'{case:<34}' + ''.join(f'{cell:>16}' for cell in cells)
-
-
-def main(argv=None):
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--turns', type=int, default=5, help='processes of each form (default: 5)')
-    parser.add_argument('--repeats', type=int, default=20, help='runs in each process (default: 20)')
-    parser.add_argument('--threads', type=int, default=2, help='threads of each form (default: 2)')
-    parser.add_argument('--torch_python', help='a Python with torch, to measure it too')
-    parser.add_argument('--form', choices=['fused', 'plain'], help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.form:
-        print(json.dumps(seconds(args.form, args.repeats)))
-        return
-    sst2.limit_cores(args.threads)
-    columns = {form: [] for form in ('plain', 'fused', *(['torch'] if args.torch_python else []))}
-    for _ in range(args.turns):
-        for form, turns in columns.items():
-            turns.append(measure(args, form))
-    print('\n'.join(table(columns)))
+def table(args, columns):
+    """Lines of text, see `benchmark.forms.table_of_times`."""
+    names = [f'{kind} {" x ".join(str(size) for size in sizes if size)}' for kind, *sizes in CASES]
+    times = {column: [list(case) for case in zip(*turns, strict=True)] for column, turns in columns.items()}
+    return forms.table_of_times(names, times, 1)
 
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        forms.main('ops_update', __doc__, seconds, TORCH, settings, table)

@@ -10,7 +10,7 @@ from propeller.session import Session
 def test_table_has_medians_and_ratios():
     turn = [[0.001 * (i + 1), 0.004] for i in range(len(ops_attention.CASES))]
     slow, fast = ([[value, value * 6] for _ in ops_attention.CASES] for value in (9.0, 0.0005))
-    lines = list(ops_attention.table({'plain fp32': [turn, slow, turn], 'fused bf16': [fast, fast, slow]}))
+    lines = list(ops_attention.table(None, {'plain fp32': [turn, slow, turn], 'fused bf16': [fast, fast, slow]}))
     assert lines[0].split() == ['ms', 'plain', 'fp32', 'fused', 'bf16']
     assert lines[1].split() == ['32', 'x', '24', 'tokens,', '384', 'wide', '1.00', '(', '1.0)', '0.50', '(', '2.0)']
     assert lines[2].split() == ['forward', 'and', 'backward', '4.00', '(', '1.0)', '3.00', '(', '1.3)']

@@ -11,7 +11,7 @@ def test_table_has_medians_and_ratios():
     turn = [[0.001 * (i + 1), 0.004] for i in range(len(ops_norm.CASES))]
     slow = [[9.0, 9.0] for _ in ops_norm.CASES]
     fast = [[0.0005, 0.003] for _ in ops_norm.CASES]
-    lines = list(ops_norm.table({'plain': [turn, slow, turn], 'fused': [fast, fast, slow]}))
+    lines = list(ops_norm.table(None, {'plain': [turn, slow, turn], 'fused': [fast, fast, slow]}))
     assert lines[0].split() == ['ms', 'plain', 'fused']
     assert lines[1].split(maxsplit=5)[-1].split() == ['1.000', '(', '1.0)', '0.500', '(', '2.0)']
     assert lines[2].split() == ['forward', 'and', 'backward', '4.000', '(', '1.0)', '3.000', '(', '1.3)']

@@ -12,7 +12,7 @@ from propeller.session import Session
 def test_table_has_medians_and_ratios():
     turn = [0.001 * (i + 1) for i in range(len(ops_update.CASES))]
     slow, fast = ([seconds] * len(turn) for seconds in (9.0, 0.0005))
-    lines = list(ops_update.table({'plain': [turn, slow, turn], 'fused': [fast, fast, slow]}))
+    lines = list(ops_update.table(None, {'plain': [turn, slow, turn], 'fused': [fast, fast, slow]}))
     assert lines[0].split() == ['ms', 'plain', 'fused']
     assert lines[1] == f'{"update 12 x 768 x 30522":<34}' + f'{"1.0 ( 1.0)":>16}' + f'{"0.5 ( 2.0)":>16}'
     assert lines[3].startswith('loss 307 x 18000 ') and lines[3].endswith('0.5 ( 6.0)')
