@@ -35,20 +35,21 @@ Step step_of(const AdamW& s, const Trained& t) {
   return {rate * t.decay, rate * (root / (1.0f - *t.beta1_power)), s.epsilon * root};
 }
 
-void update(const AdamW& s, const Step& step, const Trained& t, int64_t first, int64_t count) {
-  float* p = t.values + first;
-  float *moment1 = t.moment1 + first, *moment2 = t.moment2 + first;
+// Its numbers are copied: behind references compilers fear that a store changes them, and do not vectorize.
+void update(const AdamW s, const Step step, const Trained& t, int64_t first, int64_t count) {
+  float *p = t.values + first, *moment1 = t.moment1 + first, *moment2 = t.moment2 + first;
   const float* gradient = t.gradient + first;
-  const float rest1 = 1.0f - s.beta1, rest2 = 1.0f - s.beta2;
+  const float factor = s.factor, keep1 = s.beta1, keep2 = s.beta2, rest1 = 1.0f - keep1, rest2 = 1.0f - keep2;
+  const auto [decay, length, floor] = step;
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    const float g = gradient[i] * s.factor;
-    const float m1 = s.beta1 * moment1[i] + rest1 * g;
-    const float m2 = s.beta2 * moment2[i] + rest2 * g * g;
-    const float decayed = p[i] - step.decay * p[i];
+    const float g = gradient[i] * factor;
+    const float m1 = keep1 * moment1[i] + rest1 * g;
+    const float m2 = keep2 * moment2[i] + rest2 * g * g;
+    const float decayed = p[i] - decay * p[i];
     moment1[i] = m1;
     moment2[i] = m2;
-    p[i] = decayed - step.length * (m1 / (std::sqrt(m2) + step.floor));
+    p[i] = decayed - length * (m1 / (std::sqrt(m2) + floor));
   }
 }
 
