@@ -2,8 +2,7 @@
 
 from propeller import graph, recompute
 from propeller.graph import F, paddle
-from propeller.ops.choice import kernels
-from propeller.ops.linear import PRECISIONS
+from propeller.ops.checks import FLOATS, fused_precision, require_dropout, require_precision, require_type
 from propeller.ops.random import seed_and_site
 from propeller.ops.tokens import Packed
 
@@ -29,10 +28,7 @@ def attention(qkv, layout, heads, dropout=0.0, mask=None, precision=None):
     _check(qkv, packed, heads, dropout, precision)
     if not packed:
         return _plain(qkv, layout.key_bias, heads, dropout)
-    if precision is None:
-        precision = graph.product_precision()
-    if not kernels().bf16:
-        precision = 'fp32'
+    precision = fused_precision(precision)
     seed, site = seed_and_site(dropout, mask)
     with graph.full_precision():
         inputs = [graph.float32(qkv), layout.starts, seed, heads, float(dropout), site, precision]
@@ -49,15 +45,11 @@ def _plain(qkv, key_bias, heads, dropout):
 
 
 def _check(qkv, packed, heads, dropout, precision):
+    require_type('attention: qkv', qkv, *FLOATS)
+    require_dropout('attention', dropout)
+    require_precision('attention', precision)
     shape, rank, name = list(qkv.shape), 2 if packed else 3, '[tokens, 3H]' if packed else '[rows, columns, 3H]'
-    if qkv.dtype not in (paddle.float32, paddle.bfloat16, paddle.float16):
-        found = f'{str(qkv.dtype).removeprefix("paddle.")} {shape}'
-        raise ValueError(f'ops.attention: qkv is {found}, expected float32.')
     if not isinstance(heads, int) or heads < 1:
         raise ValueError(f'ops.attention: heads is {heads!r}, expected a whole number above 0.')
     if len(shape) != rank or shape[-1] < 1 or shape[-1] % (3 * heads):
         raise ValueError(f'ops.attention: qkv has shape {shape}, expected {name} with H a multiple of {heads} heads.')
-    if not 0 <= dropout < 1:
-        raise ValueError(f'ops.attention: dropout is {dropout!r}, expected 0 or more and less than 1.')
-    if precision not in (*PRECISIONS, None):
-        raise ValueError(f'ops.attention: precision is {precision!r}, expected fp32, bf16 or None.')

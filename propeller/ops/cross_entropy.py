@@ -2,6 +2,7 @@
 
 from propeller import graph
 from propeller.graph import F, paddle
+from propeller.ops.checks import require_shape, require_type
 from propeller.ops.choice import enabled
 
 IGNORED = -100  # Paddle's own default
@@ -34,14 +35,9 @@ def softmax_cross_entropy(logits, label, ignore_index=IGNORED):
 
 
 def _check(logits, label):
-    for name, value, kind in (('logits', logits, paddle.float32), ('label', label, paddle.int64)):
-        if value.dtype != kind:
-            found, expected = (str(t).removeprefix('paddle.') for t in (value.dtype, kind))
-            raise ValueError(f'ops.softmax_cross_entropy: {name} is {found} {list(value.shape)}, expected {expected}.')
-    rows, found = list(logits.shape)[:-1], list(label.shape)
-    fits = len(rows) == len(found) and all(a == b or -1 in (a, b) for a, b in zip(rows, found, strict=True))
-    if not logits.shape or not fits:
-        raise ValueError(
-            f'ops.softmax_cross_entropy: label has shape {found}, expected {rows} for logits of shape '
-            f'{list(logits.shape)}.'
-        )
+    require_type('softmax_cross_entropy: logits', logits, paddle.float32)
+    require_type('softmax_cross_entropy: label', label, paddle.int64)
+    shape = list(logits.shape)
+    if not shape:
+        raise ValueError('ops.softmax_cross_entropy: logits has shape [], expected [..., classes].')
+    require_shape('softmax_cross_entropy: label', label, shape[:-1], f' for logits of shape {shape}')

@@ -2,8 +2,9 @@
 
 from propeller import graph, recompute
 from propeller.graph import F, paddle
+from propeller.ops.checks import fits, require_dropout, require_shape, require_type
 from propeller.ops.choice import enabled
-from propeller.ops.norm import check_numbers, check_parameters, describe, fits
+from propeller.ops.norm import check_parameters
 from propeller.ops.random import seed_and_site
 
 MOST_TABLES = 4
@@ -23,8 +24,10 @@ def embedding_norm(tables, ids, scale, bias, epsilon, dropout=0.0, mask=None):
     Raises:
         ValueError: wrong types, shapes or probability; the text names the argument and both.
     """
-    _check(tables, ids, scale, bias)
-    check_numbers('embedding_norm', epsilon, dropout)
+    _check(tables, ids)
+    width = tables[0].shape[1]
+    check_parameters('embedding_norm', scale, bias, epsilon, width, f'tables {width} wide')
+    require_dropout('embedding_norm', dropout)
     if not enabled():
         found = [F.embedding(own, table) for table, own in zip(tables, ids, strict=True)]
         total = found[0]
@@ -38,22 +41,16 @@ def embedding_norm(tables, ids, scale, bias, epsilon, dropout=0.0, mask=None):
         return paddle._C_ops._run_custom_op(f'propeller_embedding_norm_{len(tables)}', *inputs)[0]
 
 
-def _check(tables, ids, scale, bias):
+def _check(tables, ids):
     if not 1 <= len(tables) <= MOST_TABLES or len(tables) != len(ids):
         raise ValueError(
             f'ops.embedding_norm: found {len(tables)} tables and ids for {len(ids)}, expected 1 to {MOST_TABLES} tables'
             ' and ids for each.'
         )
     for k, (table, own) in enumerate(zip(tables, ids, strict=True)):
-        if table.dtype != paddle.float32:
-            raise ValueError(f'ops.embedding_norm: table {k} is {describe(table)}, expected float32.')
+        require_type(f'embedding_norm: table {k}', table, paddle.float32)
         if len(table.shape) != 2 or not fits(table.shape[1:], tables[0].shape[1:]):
             expected = f'[rows, {tables[0].shape[-1]}]' if k and tables[0].shape else '[rows, width]'
             raise ValueError(f'ops.embedding_norm: table {k} has shape {list(table.shape)}, expected {expected}.')
-        if own.dtype != paddle.int64:
-            raise ValueError(f'ops.embedding_norm: ids {k} are {describe(own)}, expected int64.')
-        if not fits(own.shape, ids[0].shape):
-            shapes = f'{list(own.shape)}, expected {list(ids[0].shape)}'
-            raise ValueError(f'ops.embedding_norm: ids {k} have shape {shapes}, that of ids 0.')
-    width = tables[0].shape[1]
-    check_parameters('embedding_norm', scale, bias, width, f'tables {width} wide')
+        require_type(f'embedding_norm: input {k} of ids', own, paddle.int64)
+        require_shape(f'embedding_norm: input {k} of ids', own, ids[0].shape, ', that of input 0')

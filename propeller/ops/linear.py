@@ -2,10 +2,10 @@
 
 from propeller import graph
 from propeller.graph import F, paddle
-from propeller.ops.choice import enabled, kernels
+from propeller.ops.checks import FLOATS, fused_precision, require_precision, require_shape, require_type
+from propeller.ops.choice import enabled
 
 ACTIVATIONS = {None: lambda x: x, 'relu': F.relu, 'gelu': F.gelu}  # gelu is the exact (erf) form
-PRECISIONS = ('fp32', 'bf16')
 
 
 def linear(x, weight, bias, activation=None, precision=None, transposed=False):
@@ -27,10 +27,7 @@ def linear(x, weight, bias, activation=None, precision=None, transposed=False):
     if not enabled():
         z = paddle.matmul(x, weight, transpose_y=True) + bias if transposed else F.linear(x, weight, bias)
         return ACTIVATIONS[activation](z)
-    if precision is None:
-        precision = graph.product_precision()
-    if not kernels().bf16:
-        precision = 'fp32'
+    precision = fused_precision(precision)
     # Gradients that nobody asks for cost a third of the time each.
     wanted = [not x.stop_gradient, not weight.stop_gradient]
     with graph.full_precision():
@@ -41,13 +38,10 @@ def linear(x, weight, bias, activation=None, precision=None, transposed=False):
 
 
 def _check(x, weight, bias, activation, precision, transposed):
-    shapes = {'x': x, 'weight': weight, 'bias': bias}
-    for name, value in shapes.items():
-        types = (paddle.float32,) if name != 'x' else (paddle.float32, paddle.bfloat16, paddle.float16)
-        if value.dtype not in types:
-            found = f'{str(value.dtype).removeprefix("paddle.")} {list(value.shape)}'
-            raise ValueError(f'ops.linear: {name} is {found}, expected float32.')
-    x_shape, weight_shape, bias_shape = (list(value.shape) for value in shapes.values())
+    require_type('linear: x', x, *FLOATS)
+    require_type('linear: weight', weight, paddle.float32)
+    require_type('linear: bias', bias, paddle.float32)
+    x_shape, weight_shape = list(x.shape), list(weight.shape)
     inputs, outputs = (1, 0) if transposed else (0, 1)  # axes of the weight
     if not x_shape or len(weight_shape) != 2 or x_shape[-1] not in (weight_shape[inputs], -1):
         expected = [str(x_shape[-1]) if x_shape else 'inputs', 'outputs']
@@ -55,12 +49,7 @@ def _check(x, weight, bias, activation, precision, transposed):
             f'ops.linear: weight has shape {weight_shape}, expected [{expected[inputs]}, {expected[outputs]}] '
             f'for x of shape {x_shape}.'
         )
-    if bias_shape != [weight_shape[outputs]]:
-        raise ValueError(
-            f'ops.linear: bias has shape {bias_shape}, expected {[weight_shape[outputs]]} for weight of shape '
-            f'{weight_shape}.'
-        )
+    require_shape('linear: bias', bias, [weight_shape[outputs]], f' for weight of shape {weight_shape}')
     if activation not in ACTIVATIONS:
         raise ValueError(f'ops.linear: activation is {activation!r}, expected relu, gelu or None.')
-    if precision not in (*PRECISIONS, None):
-        raise ValueError(f'ops.linear: precision is {precision!r}, expected fp32, bf16 or None.')
+    require_precision('linear', precision)

@@ -2,10 +2,9 @@
 
 from propeller import graph, recompute
 from propeller.graph import F, paddle
+from propeller.ops.checks import FLOATS, require_dropout, require_shape, require_type
 from propeller.ops.choice import enabled
 from propeller.ops.random import seed_and_site
-
-_FLOATS = paddle.float32, paddle.bfloat16, paddle.float16
 
 
 def layer_norm(x, scale, bias, epsilon):
@@ -20,7 +19,7 @@ def layer_norm(x, scale, bias, epsilon):
     Raises:
         ValueError: wrong types or shapes; the text names the argument and both.
     """
-    check_norm('layer_norm', 'x', x, scale, bias, epsilon)
+    _check('layer_norm', 'x', x, scale, bias, epsilon)
     if not enabled():
         return F.layer_norm(x, [x.shape[-1]], scale, bias, epsilon)
     with graph.full_precision():
@@ -41,12 +40,10 @@ def residual_norm(x, residual, scale, bias, epsilon, dropout=0.0, mask=None):
     Raises:
         ValueError: wrong types, shapes or probability; the text names the argument and both.
     """
-    check_norm('residual_norm', 'residual', residual, scale, bias, epsilon, dropout)
-    _check_float('residual_norm', 'x', x)
-    if not fits(x.shape, residual.shape):
-        raise ValueError(
-            f'ops.residual_norm: x has shape {list(x.shape)}, expected {list(residual.shape)}, that of residual.'
-        )
+    _check('residual_norm', 'residual', residual, scale, bias, epsilon)
+    require_dropout('residual_norm', dropout)
+    require_type('residual_norm: x', x, *FLOATS)
+    require_shape('residual_norm: x', x, residual.shape, ', that of residual')
     if not enabled():
         return F.layer_norm(residual + recompute.dropout(x, dropout), [residual.shape[-1]], scale, bias, epsilon)
     seed, site = seed_and_site(dropout, mask)
@@ -57,43 +54,17 @@ def residual_norm(x, residual, scale, bias, epsilon, dropout=0.0, mask=None):
         return paddle._C_ops._run_custom_op('propeller_residual_norm', *inputs)[0]
 
 
-def fits(found, expected):
-    """Whether two shapes agree as far as they are known."""
-    pairs = zip(found, expected, strict=False)
-    return len(found) == len(expected) and all(a == b or -1 in (a, b) for a, b in pairs)
-
-
-def check_norm(op, name, x, scale, bias, epsilon, dropout=0.0):
-    """Raises `ValueError` where `x`, argument `name` of operator `op`, and what its norm needs do not fit."""
-    _check_float(op, name, x)
+def _check(op, name, x, scale, bias, epsilon):
+    require_type(f'{op}: {name}', x, *FLOATS)
     if not x.shape:
         raise ValueError(f'ops.{op}: {name} has shape [], expected [..., width].')
-    check_parameters(op, scale, bias, x.shape[-1], f'{name} of shape {list(x.shape)}')
-    check_numbers(op, epsilon, dropout)
+    check_parameters(op, scale, bias, epsilon, x.shape[-1], f'{name} of shape {list(x.shape)}')
 
 
-def check_parameters(op, scale, bias, width, of):
-    """Raises `ValueError` where `scale` and `bias` are not float32 [width]."""
+def check_parameters(op, scale, bias, epsilon, width, of):
+    """Raises `ValueError` where `scale` and `bias` are not float32 [width], or `epsilon` is not above 0."""
     for argument, value in {'scale': scale, 'bias': bias}.items():
-        if value.dtype != paddle.float32:
-            raise ValueError(f'ops.{op}: {argument} is {describe(value)}, expected float32.')
-        if not fits(value.shape, [width]):
-            raise ValueError(f'ops.{op}: {argument} has shape {list(value.shape)}, expected [{width}] for {of}.')
-
-
-def check_numbers(op, epsilon, dropout):
-    """Raises `ValueError` for numbers that make no norm and no probability."""
+        require_type(f'{op}: {argument}', value, paddle.float32)
+        require_shape(f'{op}: {argument}', value, [width], f' for {of}')
     if not epsilon > 0:
         raise ValueError(f'ops.{op}: epsilon is {epsilon}, expected a number above 0.')
-    if not 0 <= dropout < 1:
-        raise ValueError(f'ops.{op}: dropout is {dropout}, expected 0 or more and less than 1.')
-
-
-def _check_float(op, name, value):
-    if value.dtype not in _FLOATS:
-        raise ValueError(f'ops.{op}: {name} is {describe(value)}, expected float32.')
-
-
-def describe(value):
-    """Type and shape of a value, for messages."""
-    return f'{str(value.dtype).removeprefix("paddle.")} {list(value.shape)}'

@@ -1,6 +1,7 @@
 """AdamW over all parameters at once, and the norm of their gradients."""
 
 from propeller.graph import paddle
+from propeller.ops.checks import require_one, require_shape, require_type
 from propeller.ops.choice import enabled
 
 
@@ -16,7 +17,8 @@ def square_norm(gradients):
     """
     if not gradients:
         raise ValueError('ops.square_norm: found no gradients, expected one or more.')
-    _require_float32('square_norm', gradients)
+    for i, value in enumerate(gradients):
+        require_type(f'square_norm: gradient {i}', value, paddle.float32)
     if not enabled():
         return paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
     return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients))[0]
@@ -78,27 +80,13 @@ class _FusedAdamW(paddle.optimizer.AdamW):
         paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *numbers, *attributes)
 
 
-def _require_float32(name, gradients):
-    for i, value in enumerate(gradients):
-        if value.dtype != paddle.float32:
-            raise ValueError(f'ops.{name}: gradient {i} is {_describe(value)}, expected float32.')
-
-
 def _check(pairs, skip, factor):
     if not pairs:
         raise ValueError('ops.adamw: found no parameters, expected one or more.')
-    _require_float32('adamw', [gradient for _, gradient in pairs])
     for parameter, gradient in pairs:
-        if parameter.dtype != paddle.float32:
-            raise ValueError(f'ops.adamw: parameter {parameter.name} is {_describe(parameter)}, expected float32.')
-        expected, found = list(parameter.shape), list(gradient.shape)
-        if len(found) != len(expected) or any(a not in (b, -1) for a, b in zip(found, expected, strict=True)):
-            raise ValueError(f'ops.adamw: the gradient of {parameter.name} has shape {found}, expected {expected}.')
-    for name, value, kind in (('skip', skip, paddle.bool), ('factor', factor, paddle.float32)):
-        if value is not None and (value.dtype != kind or list(value.shape) != [1]):
-            expected = f'{str(kind).removeprefix("paddle.")} [1]'
-            raise ValueError(f'ops.adamw: {name} is {_describe(value)}, expected {expected}.')
-
-
-def _describe(value):
-    return f'{str(value.dtype).removeprefix("paddle.")} {list(value.shape)}'
+        require_type(f'adamw: parameter {parameter.name}', parameter, paddle.float32)
+        require_type(f'adamw: the gradient of {parameter.name}', gradient, paddle.float32)
+        require_shape(f'adamw: the gradient of {parameter.name}', gradient, parameter.shape)
+    require_one('adamw: skip', skip, paddle.bool)
+    if factor is not None:
+        require_one('adamw: factor', factor, paddle.float32)

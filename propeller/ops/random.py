@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from propeller import graph
 from propeller.graph import paddle
+from propeller.ops.checks import require_one
 from propeller.recompute import same_in_both_passes
 
 _SEEDS = 2**31 - 1  # the most that Paddle draws from: steps that share their masks are rare and far apart
@@ -48,11 +49,9 @@ def seed_and_site(dropout, mask):
     if not dropout:
         return None, 0
     seed, site = mask or dropout_seed()
-    if seed.dtype != paddle.int64 or list(seed.shape) != [1]:
-        found = f'{str(seed.dtype).removeprefix("paddle.")} {list(seed.shape)}'
-        raise ValueError(f'the seed of mask is {found}, expected int64 [1].')
+    require_one('dropout: the seed of mask', seed, paddle.int64)
     if not isinstance(site, int) or not 0 <= site < 2**32:
-        raise ValueError(f'the site of mask is {site!r}, expected a whole number below 2^32.')
+        raise ValueError(f'ops.dropout: the site of mask is {site!r}, expected a whole number below 2^32.')
     return seed, site
 
 

@@ -9,6 +9,7 @@ Shapes: B rows, T columns of a batch, N tokens that are not padding.
 
 from propeller import graph
 from propeller.graph import paddle
+from propeller.ops.checks import describe
 from propeller.ops.choice import enabled
 
 # Added to the attention score of a padding key; exp(-10000) is 0 in float32.
@@ -25,8 +26,8 @@ def token_layout(mask):
     """
     types = (paddle.float32, paddle.int32, paddle.int64, paddle.bool)
     if mask.dtype not in types or len(mask.shape) != 2:
-        found = f'{str(mask.dtype).removeprefix("paddle.")} {list(mask.shape)}'
-        raise ValueError(f'ops.token_layout: mask is {found}, expected float32, int32, int64 or bool [rows, columns].')
+        expected = 'float32, int32, int64 or bool [rows, columns]'
+        raise ValueError(f'ops.token_layout: mask is {describe(mask)}, expected {expected}.')
     return Packed(mask) if enabled() else Padded(mask)
 
 

@@ -231,7 +231,7 @@ def test_wrong_shapes_and_types_are_refused_in_both_forms():
     right = {'gradient': ((3, 4), 'float32'), 'skip': ((1,), 'bool')}
     text = r'ops.adamw: the gradient of p has shape \[4, 3\], expected \[3, 4\]'
     refused(text, update, **right | {'gradient': ((4, 3), 'float32')})
-    text = r'ops.adamw: gradient 0 is float64 \[3, 4\], expected float32'
+    text = r'ops.adamw: the gradient of p is float64 \[3, 4\], expected float32'
     refused(text, update, **right | {'gradient': ((3, 4), 'float64')})
     refused(r'ops.adamw: skip is float32 \[1\], expected bool \[1\]', update, **right | {'skip': ((1,), 'float32')})
     text = r'ops.adamw: factor is float32 \[2\], expected float32 \[1\]'
