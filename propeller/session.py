@@ -34,10 +34,12 @@ class Session:
         fused_ops: `auto`, `true` or `false`: see `propeller.ops.use`; None: as it says.
     Raises:
         UserError: `use_cuda` without a usable GPU.
-        UsageError: `fp16` without a GPU; `fused_ops` is `true`, and they cannot be had.
+        UsageError: `fp16` without a GPU; `fused_ops` is `true`, and they cannot be had, or on a GPU.
     """
 
     def __init__(self, use_cuda=False, seed=None, device=None, precision='fp32', world=None, fused_ops=None):
+        if use_cuda and fused_ops == 'true':
+            raise UsageError('fused operators are for processors: on a GPU use --fused_ops auto or false.')
         if use_cuda:
             require_cuda()
         if precision == 'auto':

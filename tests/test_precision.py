@@ -170,6 +170,7 @@ def test_reading_in_bfloat16(tmp_path, model):
         ({'precision': 'int8'}, '--precision int8: expected one of auto, fp32, bf16, fp16'),
         ({'use_fp16': True, 'precision': 'bf16'}, '--use_fp16 true and --precision bf16: give one'),
         ({'use_fp16': True, 'use_cuda': True, 'init_loss_scaling': 0}, '--init_loss_scaling 0.0: expected'),
+        ({'use_cuda': True, 'fused_ops': 'true'}, '--fused_ops true is for processors; on a GPU take auto or false'),
         ({'gradient_accumulation_steps': 0}, '--gradient_accumulation_steps 0: expected at least 1'),
     ],
 )

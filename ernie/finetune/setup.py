@@ -60,6 +60,8 @@ def check_precision(args):
     if args.precision == 'fp16' and not args.use_cuda:
         flag = '--use_fp16 true' if args.use_fp16 else '--precision fp16'
         raise UsageError(f'{flag} needs a GPU; on a processor take --precision bf16 or fp32.')
+    if args.fused_ops == 'true' and args.use_cuda:
+        raise UsageError('--fused_ops true is for processors; on a GPU take auto or false.')
     loss_scale(args)
 
 

@@ -131,6 +131,11 @@ def test_where_there_are_none(monkeypatch):
         pass
 
 
+def test_demanded_on_a_gpu_is_an_error():
+    with pytest.raises(UsageError, match='fused operators are for processors: on a GPU use --fused_ops auto or false'):
+        Session(use_cuda=True, fused_ops='true')
+
+
 def test_plain_form_is_that_of_paddle():
     program = LinearProgram('gelu', None, 3, 12, 30, 'false')
     assert [name for name in program.operators() if 'linear' in name or 'gelu' in name or 'matmul' in name]
