@@ -26,18 +26,18 @@ SIDES = {
 }
 
 
-def train(flags):
-    """run_classifier.py with these flags. Returns its peak resident memory in GB.
+def run_measured(name, flags):
+    """Runs a program of the repository. Returns its peak resident memory in GB.
 
     Raises:
         UserError: it failed.
     """
     with tempfile.TemporaryFile('w+') as log:
-        process = subprocess.Popen([sys.executable, os.path.join(sst2.ROOT, 'run_classifier.py'), *flags], stderr=log)
+        process = subprocess.Popen([sys.executable, os.path.join(sst2.ROOT, name), *flags], stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             log.seek(0)
-            raise UserError(f'run_classifier.py failed. {log.read()[-2000:]}')
+            raise UserError(f'{name} failed. {log.read()[-2000:]}')
     return usage.ru_maxrss / 2**20
 
 
@@ -75,7 +75,9 @@ def short_training(args, side):
     """(rows/s, peak memory in GB) of some updates."""
     with tempfile.TemporaryDirectory() as scratch:
         flags = sst2.training_flags(args.data, args.model, scratch, args.threads, 42)
-        peak = train([*flags, *SIDES[side], '--max_steps', str(args.steps), '--do_val', 'false'])
+        peak = run_measured(
+            'run_classifier.py', [*flags, *SIDES[side], '--max_steps', str(args.steps), '--do_val', 'false']
+        )
         return sst2.training_rates(scratch)['rows_per_second'], peak
 
 
@@ -84,7 +86,7 @@ def accuracy(args, side, seed):
     with tempfile.TemporaryDirectory() as scratch:
         flags = sst2.training_flags(args.data, args.model, scratch, args.threads, seed)
         flags += [*SIDES[side], '--dev_set', sst2.file_of(args.data, 'dev.tsv'), '--do_val', 'true']
-        train([*flags, '--max_steps', str(args.max_steps)])
+        run_measured('run_classifier.py', [*flags, '--max_steps', str(args.max_steps)])
         scores = read_metrics(os.path.join(scratch, 'metrics.jsonl'))
         return [r['acc'] for r in scores if r['phase'] == 'dev'][-1]
 

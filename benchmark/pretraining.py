@@ -107,10 +107,14 @@ def write_lists(folder, lists):
     return written
 
 
-def model_config(path, vocab_path, layers=4, width=256, positions=128, task_ids=False):
-    """Writes the configuration of a small model: heads of 64, relu as in ERNIE 1.0, no dropout."""
-    with open(vocab_path, encoding='utf-8') as f:
-        words = sum(1 for _ in f)
+def model_config(path, vocab_path, layers=4, width=256, positions=128, task_ids=False, dropout=0.0, words=None):
+    """Writes the configuration of a small model: heads of 64, relu as in ERNIE 1.0.
+
+    words: rows of the word table; None: as many as the vocabulary needs.
+    """
+    if words is None:
+        with open(vocab_path, encoding='utf-8') as f:
+            words = sum(1 for _ in f)
     config = {
         'hidden_size': width,
         'num_hidden_layers': layers,
@@ -119,8 +123,8 @@ def model_config(path, vocab_path, layers=4, width=256, positions=128, task_ids=
         'max_position_embeddings': positions,
         'type_vocab_size': 2,
         'hidden_act': 'relu',
-        'hidden_dropout_prob': 0.0,
-        'attention_probs_dropout_prob': 0.0,
+        'hidden_dropout_prob': dropout,
+        'attention_probs_dropout_prob': dropout,
         'initializer_range': 0.02,
     }
     if task_ids:
