@@ -3,10 +3,9 @@
 import numpy as np
 
 from propeller import graph, ops
-from propeller.graph import paddle
 from propeller.ops.random import Mask
-from propeller.session import Session
 from tests.propeller import philox
+from tests.propeller.ops_oracle import Built, with_gradients
 
 BLOCK = 32  # queries whose scores are numbered together
 
@@ -67,7 +66,7 @@ def expected(qkv, dy, lengths, heads, factors=None):
     return [y, dqkv]
 
 
-class AttentionProgram:
+class AttentionProgram(Built):
     """A program of one attention whose inputs are arrays, and its gradient.
 
     Args:
@@ -87,21 +86,17 @@ class AttentionProgram:
         ]
 
         def build(mask, qkv, dy, seed):
-            qkv.stop_gradient = False
             layout = ops.token_layout(mask)
-            x = qkv if packed else layout.pack(qkv)
-            y = ops.attention(x, layout, heads, dropout, Mask(seed, site), precision)
-            y = y if packed else layout.unpack(y)
-            return [y, *paddle.static.gradients([y], [qkv], [dy])]
 
-        self.session = Session(seed=1)
-        with ops.use(mode):
-            self.program = self.session.build(feeds, build)
+            def apply(qkv):
+                x = qkv if packed else layout.pack(qkv)
+                y = ops.attention(x, layout, heads, dropout, Mask(seed, site), precision)
+                return y if packed else layout.unpack(y)
 
-    def operators(self):
-        return [op.name() for op in self.program.main.global_block().ops]
+            return with_gradients(apply, [qkv], dy)
+
+        super().__init__(feeds, build, mode)
 
     def run(self, mask, qkv, dy, seed=0):
         """[y, dqkv]."""
-        arrays = [mask, qkv, dy, np.array([seed], np.int64)]
-        return self.session.run(self.program, arrays, self.program.outputs)
+        return super().run(mask, qkv, dy, np.array([seed], np.int64))

@@ -12,9 +12,9 @@ import pytest
 from propeller import graph, ops
 from propeller.errors import UsageError
 from propeller.ops import choice
-from propeller.ops.choice import Kernels, kernels
+from propeller.ops.choice import Kernels
 from propeller.session import Session
-from tests.propeller.ops_oracle import LinearProgram, difference, expected, sample
+from tests.propeller.ops_oracle import LinearProgram, close, expected, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 ARRAYS = sample((3, 5), 12, 30)
@@ -41,25 +41,22 @@ print(json.dumps({
 """
 
 
-@pytest.fixture
-def compiled():
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
-    return kernels()
+def python(*arguments, **environ):
+    """What a Python with these arguments and variables did."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=300)
 
 
 def elsewhere(*arguments, **environ):
     """(what PROGRAM printed, its log lines)."""
-    command = [sys.executable, '-c', PROGRAM, *(arguments or ['fp32'])]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=300)
+    done = python('-c', PROGRAM, *(arguments or ['fp32']), **environ)
     assert done.returncode == 0, done.stderr
     log = [line.partition('\t')[2] for line in done.stderr.splitlines() if line.startswith('[INFO]')]
     return json.loads(done.stdout.splitlines()[-1]), log
 
 
 def right(results, tolerance):
-    for ours, theirs in zip(results, expected(*ARRAYS, 'gelu'), strict=True):
-        assert difference(np.array(ours, np.float32), theirs) < tolerance
+    close([np.array(array, np.float32) for array in results], expected(*ARRAYS, 'gelu'), tolerance)
 
 
 # ------------------------------------------------------------------------------------------ machines
@@ -167,14 +164,7 @@ def test_a_program_to_export_is_made_of_plain_operators(compiled, tmp_path):
 
 
 def command(*arguments, **environ):
-    return subprocess.run(
-        [sys.executable, '-m', 'propeller.ops', *arguments],
-        cwd=ROOT,
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return python('-m', 'propeller.ops', *arguments, **environ)
 
 
 def test_status_and_build_where_they_are_compiled(compiled):

@@ -1,16 +1,14 @@
 """Fused embeddings with norm and dropout: beside float64 numpy, and inside real programs."""
 
-import ctypes
+import functools
 
 import numpy as np
 import pytest
 
 from propeller import graph, ops
 from propeller.graph import paddle
-from propeller.ops.choice import kernels
-from propeller.recompute import recomputation, segment
-from propeller.session import Session
-from propeller.update import backward, minimize
+from propeller.recompute import segment
+from propeller.update import backward
 from tests.propeller.norm_oracle import (
     EPSILON,
     NormProgram,
@@ -19,9 +17,18 @@ from tests.propeller.norm_oracle import (
     embedding_sample,
     mask,
 )
-from tests.propeller.ops_oracle import difference
+from tests.propeller.ops_oracle import (
+    TOLERANCE,
+    Built,
+    Training,
+    close,
+    difference,
+    refused,
+    same_for_any_threads,
+    same_training,
+)
 
-TOLERANCE = 1e-5
+pytestmark = pytest.mark.usefixtures('compiled')
 # Rows of each table, shape of the ids, width.
 SHAPES = [
     ([5], (1,), 12),
@@ -34,25 +41,10 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled():
-    """The kernels; the tests of this file are about them."""
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
-
-
-@pytest.fixture
-def threads():
-    """Function that sets the number of OpenMP threads of Paddle; put back afterwards."""
-    library = ctypes.CDLL('libiomp5.so')
-    before = library.omp_get_max_threads()
-    yield library.omp_set_num_threads
-    library.omp_set_num_threads(before)
-
-
-def run(program, sample):
+def flat(sample):
+    """The arrays that an `embedding_program` is fed."""
     tables, ids, *rest = sample
-    return program.run(*tables, *ids, *rest)
+    return [*tables, *ids, *rest]
 
 
 # ------------------------------------------------------------------------------------------ numbers
@@ -62,11 +54,8 @@ def run(program, sample):
 def test_forward_and_gradients_are_those_of_float64(probability):
     for table_rows, rows, width in SHAPES:
         sample = embedding_sample(table_rows, rows, width)
-        found, seed = run(embedding_program(table_rows, width, len(rows) + 1, probability), sample)
-        right = embedding_norm(*sample, probability, seed)
-        for i, (ours, theirs) in enumerate(zip(found, right, strict=True)):
-            assert ours.dtype == np.float32
-            assert difference(ours, theirs) < TOLERANCE, (table_rows, rows, width, i)
+        found, seed = embedding_program(table_rows, width, len(rows) + 1, probability).run(*flat(sample))
+        close(found, embedding_norm(*sample, probability, seed), TOLERANCE['fp32'], table_rows, rows, width)
         for own, gradient in zip(sample[1], found[1:], strict=False):
             assert not np.delete(gradient, own.reshape(-1), 0).any()  # rows that were not used: 0
 
@@ -74,9 +63,8 @@ def test_forward_and_gradients_are_those_of_float64(probability):
 def test_plain_form_gives_the_same():
     for table_rows, rows, width in (SHAPES[2], SHAPES[5]):
         sample = embedding_sample(table_rows, rows, width)
-        found, _ = run(embedding_program(table_rows, width, len(rows) + 1, mode='false'), sample)
-        for ours, theirs in zip(found, embedding_norm(*sample), strict=True):
-            assert difference(ours, theirs) < TOLERANCE
+        found, _ = embedding_program(table_rows, width, len(rows) + 1, mode='false').run(*flat(sample))
+        close(found, embedding_norm(*sample), TOLERANCE['fp32'], table_rows, rows, width)
 
 
 def test_many_rows_of_one_id_are_summed_well():
@@ -85,9 +73,8 @@ def test_many_rows_of_one_id_are_summed_well():
     tables, ids, scale, bias, dy = embedding_sample(table_rows, rows, width)
     ids = [np.where(np.random.default_rng(1).random(rows) < 0.9, 1, ids[0]), np.zeros(rows, np.int64)]
     sample = tables, ids, scale, bias, dy + np.float32(0.3)
-    found, _ = run(embedding_program(table_rows, width, 3), sample)
-    for ours, theirs in zip(found, embedding_norm(*sample), strict=True):
-        assert difference(ours, theirs) < TOLERANCE
+    found, _ = embedding_program(table_rows, width, 3).run(*flat(sample))
+    close(found, embedding_norm(*sample), TOLERANCE['fp32'])
 
 
 def test_dropout_comes_after_the_norm():
@@ -95,25 +82,18 @@ def test_dropout_comes_after_the_norm():
     probability, rows, width = 0.1, (31, 33), 390
     tables, ids, scale, bias, dy = embedding_sample([2000], rows, width)
     ids[0] = np.arange(np.prod(rows)).reshape(rows)  # each word once
-    found, seed = run(embedding_program([2000], width, 3, probability), (tables, ids, scale, bias, dy))
+    found, seed = embedding_program([2000], width, 3, probability).run(*tables, *ids, scale, bias, dy)
     dropped = mask((*rows, width), probability, seed) == 0
     np.testing.assert_array_equal(found[0] == 0, dropped)
     assert abs(dropped.mean() - probability) < 4 * np.sqrt(probability * (1 - probability) / dropped.size)
     right = embedding_norm(tables, ids, scale, bias, dy, probability, seed)
-    assert difference(found[1], right[1]) < TOLERANCE
+    assert difference(found[1], right[1]) < TOLERANCE['fp32']
 
 
 def test_threads_do_not_change_the_result(threads):
     sample = embedding_sample([1000, 24, 2], (32, 24), 390)
-    program, results = embedding_program([1000, 24, 2], 390, 3, 0.1), []
-    for count in (1, 2, 3):
-        threads(count)
-        paddle.seed(5)
-        results.append(run(program, sample))
-    for result in results[1:]:
-        assert result[1] == results[0][1]
-        for one, other in zip(results[0][0], result[0], strict=True):
-            np.testing.assert_array_equal(one, other)
+    program = embedding_program([1000, 24, 2], 390, 3, 0.1)
+    same_for_any_threads(threads, functools.partial(program.run_again, *flat(sample)))
 
 
 # ------------------------------------------------------------------------------------------ programs
@@ -129,44 +109,30 @@ def embedded(words, positions, probability=0.0):
     return ops.embedding_norm(tables, [words, positions], scale, bias, EPSILON, probability)
 
 
-def train(mode, probability=0.0, recompute=False, frozen=()):
-    """Losses of a training, what its parameters are after it, and the program. The word table has a second use."""
+def train(mode, probability=0.0, **settings):
+    """`Training` whose word table has a second use."""
 
-    def build(words, positions):
-        with recomputation(recompute), graph.parameter_rules(frozen=lambda name: name in frozen):
-            x = embedded(words, positions, probability)
-            weight = graph.parameter('weight', [12, 12], graph.truncated_normal(0.3))
-            x = segment(lambda y: paddle.tanh(y @ weight) + y, x)
-            scores = paddle.matmul(x, graph.parameter('w', [50, 12], None), transpose_y=True)
-            loss = paddle.nn.functional.cross_entropy(scores.reshape([-1, 50]), words.reshape([-1]))
-        minimize(loss, lambda step: 0.02, weight_decay=0.01, clip_norm=1.0)
-        return loss
+    def loss(words, positions):
+        x = embedded(words, positions, probability)
+        weight = graph.parameter('weight', [12, 12], graph.truncated_normal(0.3))
+        x = segment(lambda y: paddle.tanh(y @ weight) + y, x)
+        scores = paddle.matmul(x, graph.parameter('w', [50, 12], None), transpose_y=True)
+        return paddle.nn.functional.cross_entropy(scores.reshape([-1, 50]), words.reshape([-1]))
 
-    session = Session(seed=4)
-    with ops.use(mode):
-        program = session.build(IDS, build)
-    session.initialize(program)
-    found = [float(session.update(program, [(BATCH, True)], [program.outputs]).fetched[0][0]) for _ in range(4)]
-    return found, {name: session.read(name) for name in program.parameters()}, program
+    return Training(IDS, loss, BATCH, mode, **settings)
 
 
 @pytest.mark.parametrize('settings', [{}, {'recompute': True}, {'frozen': ['w']}, {'frozen': ['p', 'scale', 'bias']}])
 def test_training_is_that_of_the_plain_form(settings):
-    plain, plain_parameters, _ = train('false', **settings)
-    fused, fused_parameters, program = train('true', **settings)
-    assert any('propeller_embedding_norm' in op.name() for op in program.main.global_block().ops)
-    assert fused == pytest.approx(plain, rel=1e-5)
-    assert fused[-1] < 0.99 * fused[0]
-    for name, value in plain_parameters.items():
-        # AdamW divides by the root of the squared gradient: what is nearly 0 may be off by more than rounding.
-        np.testing.assert_allclose(fused_parameters[name], value, atol=1e-4, err_msg=name)
+    fused = train('true', **settings)
+    assert any('propeller_embedding_norm' in name for name in fused.operators())
+    same_training(train('false', **settings), fused, rel=1e-5, atol=1e-4, fall=0.99)
 
 
 def test_dropout_under_recomputation_has_the_same_masks():
-    plain, _, _ = train('true', probability=0.3)
-    again, _, _ = train('true', probability=0.3, recompute=True)
+    plain, again = train('true', 0.3).losses, train('true', 0.3, recompute=True).losses
     assert again == pytest.approx(plain, rel=1e-6)
-    assert abs(plain[0] - train('true')[0][0]) > 0.001
+    assert abs(plain[0] - train('true').losses[0]) > 0.001
 
 
 def test_gradients_of_frozen_tables_are_not_computed():
@@ -174,12 +140,9 @@ def test_gradients_of_frozen_tables_are_not_computed():
         with graph.parameter_rules(frozen=lambda name: name == 'w'):
             return [g for _, g in backward(embedded(words, positions).square().sum())]
 
-    session = Session(seed=4)
-    with ops.use('true'):
-        program = session.build(IDS, build)
-    session.initialize(program)
-    assert [g.shape for g in session.run(program, BATCH, program.outputs)] == [(7, 12), (12,), (12,)]
-    operators = program.main.global_block().ops
+    program = Built(IDS, build, seed=4)
+    assert [g.shape for g in program.run(*BATCH)] == [(7, 12), (12,), (12,)]
+    operators = program.program.main.global_block().ops
     (gradient,) = [op for op in operators if 'embedding_norm' in op.name() and 'grad' in op.name()]
     assert gradient.attrs()['wanted'] == [0, 1]
 
@@ -195,10 +158,10 @@ def test_an_id_outside_its_table_is_named(k, wrong):
     n = table_rows[k]
     text = rf'embedding_norm: ids {k} hold {wrong} \(element 7\), expected 0 to {n - 1}: table {k} has {n} rows'
     with pytest.raises(ValueError, match=text):
-        run(embedding_program(table_rows, 12, 3), (tables, ids, scale, bias, dy))
+        embedding_program(table_rows, 12, 3).run(*tables, *ids, scale, bias, dy)
 
 
-def refused(match, tables=((30, 12), (7, 12)), ids=((-1, 5), (-1, 5)), width=12, types=None, dropout=0.0):
+def refuse(match, tables=((30, 12), (7, 12)), ids=((-1, 5), (-1, 5)), width=12, types=None, dropout=0.0):
     table_type, ids_type = types or ('float32', 'int64')
     feeds = [graph.Feed(f't{k}', shape, table_type) for k, shape in enumerate(tables)]
     feeds += [graph.Feed(f'i{k}', shape, ids_type) for k, shape in enumerate(ids)]
@@ -208,22 +171,20 @@ def refused(match, tables=((30, 12), (7, 12)), ids=((-1, 5), (-1, 5)), width=12,
     def build(*values):
         return ops.embedding_norm(values[:count], values[count:-2], *values[-2:], EPSILON, dropout)
 
-    for mode in ('true', 'false'):
-        with pytest.raises(ValueError, match=match), ops.use(mode):
-            Session(seed=1).build(feeds, build)
+    refused(match, feeds, build)
 
 
 def test_wrong_shapes_types_and_numbers_are_refused_in_both_forms():
-    refused(r'ops.embedding_norm: found 2 tables and ids for 1, expected 1 to 4 tables', ids=((-1, 5),))
-    refused(r'ops.embedding_norm: found 0 tables and ids for 0', tables=(), ids=())
-    refused(r'ops.embedding_norm: found 5 tables and ids for 5', tables=((7, 12),) * 5, ids=((-1, 5),) * 5)
-    refused(r'table 1 has shape \[7, 13\], expected \[rows, 12\]', tables=((30, 12), (7, 13)))
-    refused(r'table 0 has shape \[30\], expected \[rows, width\]', tables=((30,), (7, 12)))
-    refused(r'input 1 of ids has shape \[-1, 6\], expected \[-1, 5\], that of input 0', ids=((-1, 5), (-1, 6)))
-    refused(r'input 0 of ids is int32 \[-1, 5\], expected int64', types=('float32', 'int32'))
-    refused(r'table 0 is float64 \[30, 12\], expected float32', types=('float64', 'int64'))
-    refused(r'scale has shape \[13\], expected \[12\] for tables 12 wide', width=13)
-    refused(r'dropout is 1.5, expected 0 or more and less than 1', dropout=1.5)
+    refuse(r'ops.embedding_norm: found 2 tables and ids for 1, expected 1 to 4 tables', ids=((-1, 5),))
+    refuse(r'ops.embedding_norm: found 0 tables and ids for 0', tables=(), ids=())
+    refuse(r'ops.embedding_norm: found 5 tables and ids for 5', tables=((7, 12),) * 5, ids=((-1, 5),) * 5)
+    refuse(r'table 1 has shape \[7, 13\], expected \[rows, 12\]', tables=((30, 12), (7, 13)))
+    refuse(r'table 0 has shape \[30\], expected \[rows, width\]', tables=((30,), (7, 12)))
+    refuse(r'input 1 of ids has shape \[-1, 6\], expected \[-1, 5\], that of input 0', ids=((-1, 5), (-1, 6)))
+    refuse(r'input 0 of ids is int32 \[-1, 5\], expected int64', types=('float32', 'int32'))
+    refuse(r'table 0 is float64 \[30, 12\], expected float32', types=('float64', 'int64'))
+    refuse(r'scale has shape \[13\], expected \[12\] for tables 12 wide', width=13)
+    refuse(r'dropout is 1.5, expected 0 or more and less than 1', dropout=1.5)
 
 
 def test_shapes_that_show_only_at_run_time_are_refused_by_the_kernel():

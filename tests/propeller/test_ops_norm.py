@@ -1,16 +1,14 @@
 """Fused layer norms, with residual and dropout: beside float64 numpy, and inside real programs."""
 
-import ctypes
+import functools
 
 import numpy as np
 import pytest
 
 from propeller import graph, ops
 from propeller.graph import paddle
-from propeller.ops.choice import kernels
-from propeller.recompute import recomputation, segment
-from propeller.session import Session
-from propeller.update import backward, minimize
+from propeller.recompute import segment
+from propeller.update import backward
 from tests.propeller.norm_oracle import (
     EPSILON,
     NormProgram,
@@ -20,34 +18,21 @@ from tests.propeller.norm_oracle import (
     residual_program,
     residual_sample,
 )
-from tests.propeller.ops_oracle import difference
+from tests.propeller.ops_oracle import (
+    TOLERANCE,
+    Built,
+    Training,
+    close,
+    difference,
+    refused,
+    same_for_any_threads,
+    same_training,
+)
+
+pytestmark = pytest.mark.usefixtures('compiled')
 
 # Rows (without the last axis) and width: one row, none, more than a block of rows, widths that fill no vector.
 SHAPES = [((1,), 12), ((7,), 30), ((13,), 384), ((0,), 30), ((3, 0), 12), ((2, 13), 7), ((5, 26), 390), ((131,), 100)]
-NAMES = ['y', 'dx', 'dresidual', 'dscale', 'dbias']
-TOLERANCE = 1e-5
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled():
-    """The kernels; the tests of this file are about them."""
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
-
-
-@pytest.fixture
-def threads():
-    """Function that sets the number of OpenMP threads of Paddle; put back afterwards."""
-    library = ctypes.CDLL('libiomp5.so')
-    before = library.omp_get_max_threads()
-    yield library.omp_set_num_threads
-    library.omp_set_num_threads(before)
-
-
-def close(found, right, where):
-    for name, ours, theirs in zip(NAMES, found, right, strict=True):
-        assert ours.dtype == np.float32
-        assert difference(ours, theirs) < TOLERANCE, (where, name)
 
 
 # ------------------------------------------------------------------------------------------ numbers
@@ -58,14 +43,14 @@ def test_forward_and_gradients_are_those_of_float64(probability):
     for rows, width in SHAPES:
         arrays = residual_sample(rows, width)
         found, seed = residual_program(width, len(rows) + 1, probability).run(*arrays)
-        close(found, residual_norm(*arrays, probability, seed), (rows, width))
+        close(found, residual_norm(*arrays, probability, seed), TOLERANCE['fp32'], rows, width)
 
 
 def test_plain_form_gives_the_same():
     for rows, width in [((2, 13), 7), ((13,), 384), ((7,), 30)]:
         arrays = residual_sample(rows, width)
         plain, _ = residual_program(width, len(rows) + 1, mode='false').run(*arrays)
-        close(plain, residual_norm(*arrays), (rows, width))
+        close(plain, residual_norm(*arrays), TOLERANCE['fp32'], rows, width)
 
 
 def test_layer_norm_alone_is_that_of_float64_in_both_forms():
@@ -79,8 +64,7 @@ def test_layer_norm_alone_is_that_of_float64_in_both_forms():
         right = norm(*(array.astype(np.float64) for array in (x, scale, bias, dy)))
         for mode in ('true', 'false'):
             program = NormProgram(feeds, layer_norm, mode=mode)
-            for ours, theirs in zip(program.run(x, scale, bias, dy)[0], right, strict=True):
-                assert difference(ours, theirs) < TOLERANCE, (mode, rows, width)
+            close(program.run(x, scale, bias, dy)[0], right, TOLERANCE['fp32'], mode, rows, width)
 
 
 def test_one_program_takes_any_number_of_rows():
@@ -88,7 +72,7 @@ def test_one_program_takes_any_number_of_rows():
     for rows in [(2, 3), (32, 24), (1, 1), (0, 7), (5, 13), (2, 3)]:
         arrays = residual_sample(rows, 30)
         found, seed = program.run(*arrays)
-        close(found, residual_norm(*arrays, 0.3, seed), rows)
+        close(found, residual_norm(*arrays, 0.3, seed), TOLERANCE['fp32'], rows)
 
 
 def test_gradient_is_zero_exactly_where_the_forward_pass_dropped():
@@ -133,15 +117,8 @@ def test_what_is_not_finite_stays_so():
 def test_threads_do_not_change_the_result(threads):
     for rows, width in [((32, 24), 384), ((7,), 30), ((131,), 390)]:
         arrays = residual_sample(rows, width)
-        program, results = residual_program(width, len(rows) + 1, 0.1), []
-        for count in (1, 2, 3):
-            threads(count)
-            paddle.seed(5)
-            results.append(program.run(*arrays))
-        for result in results[1:]:
-            assert result[1] == results[0][1]
-            for one, other in zip(results[0][0], result[0], strict=True):
-                np.testing.assert_array_equal(one, other)
+        program = residual_program(width, len(rows) + 1, 0.1)
+        same_for_any_threads(threads, functools.partial(program.run_again, *arrays))
 
 
 # ------------------------------------------------------------------------------------------ programs
@@ -158,55 +135,36 @@ def block(x, name, probability=0.0):
     return ops.residual_norm(wide, x, scale, bias, EPSILON, probability)
 
 
-def train(mode, probability=0.0, steps=4, parts=1, recompute=False, frozen=()):
-    """Losses of a training of three layers, what its parameters are after it, and the program."""
+def train(mode, probability=0.0, **settings):
+    """`Training` of three layers."""
 
-    def build(x):
-        rules = graph.parameter_rules(frozen=lambda name: name in frozen)
-        with recomputation(recompute), rules:
-            for name in ('one', 'two', 'three'):
-                x = segment(lambda y, name=name: block(y, name, probability), x)
-            loss = (x - 0.5).abs().sum(-1).mean()
-        minimize(loss, lambda step: 0.05, weight_decay=0.01, clip_norm=1.0)
-        return loss
+    def loss(x):
+        for name in ('one', 'two', 'three'):
+            x = segment(lambda y, name=name: block(y, name, probability), x)
+        return (x - 0.5).abs().sum(-1).mean()
 
-    session = Session(seed=4)
-    with ops.use(mode):
-        program = session.build([X], build, parts=parts)
-    session.initialize(program)
-    batches = [([part], True) for part in np.array_split(BATCH, parts)]
-    found = [float(session.update(program, batches, [program.outputs]).fetched[0][0]) for _ in range(steps)]
-    return found, {name: session.read(name) for name in program.parameters()}, program
+    return Training([X], loss, [BATCH], mode, rate=0.05, **settings)
 
 
 @pytest.mark.parametrize(
     'settings', [{}, {'parts': 3}, {'recompute': True}, {'frozen': ['one_w', 'one_scale', 'one_bias', 'two_w']}]
 )
 def test_training_is_that_of_the_plain_form(settings):
-    plain, plain_parameters, _ = train('false', **settings)
-    fused, fused_parameters, program = train('true', **settings)
-    assert any('propeller_residual_norm' in op.name() for op in program.main.global_block().ops)
-    assert fused == pytest.approx(plain, rel=1e-5)
-    assert fused[-1] < 0.99 * fused[0]
-    for name, value in plain_parameters.items():
-        # AdamW divides by the root of the squared gradient: what is nearly 0 may be off by more than rounding.
-        np.testing.assert_allclose(fused_parameters[name], value, atol=1e-4, err_msg=name)
+    fused = train('true', **settings)
+    assert 'propeller_residual_norm' in fused.operators()
+    same_training(train('false', **settings), fused, rel=1e-5, atol=1e-4, fall=0.99)
 
 
 def test_dropout_under_recomputation_has_the_same_masks():
-    plain, plain_parameters, _ = train('true', probability=0.3)
-    again, again_parameters, program = train('true', probability=0.3, recompute=True)
-    assert sum('residual_norm' in op.name() and 'grad' not in op.name() for op in _operators(program)) == 6
-    assert [op.name() for op in _operators(program)].count('pd_op.randint') == 1
-    assert again == pytest.approx(plain, rel=1e-6)
-    for name, value in plain_parameters.items():
-        np.testing.assert_allclose(again_parameters[name], value, atol=1e-6, err_msg=name)
-    without = train('true')[0]
-    assert max(abs(a - b) for a, b in zip(plain, without, strict=True)) > 0.01
-
-
-def _operators(program):
-    return program.main.global_block().ops
+    plain, again = train('true', 0.3), train('true', 0.3, recompute=True)
+    names = again.operators()
+    assert sum('residual_norm' in name and 'grad' not in name for name in names) == 6
+    assert names.count('randint') == 1
+    assert again.losses == pytest.approx(plain.losses, rel=1e-6)
+    for name, value in plain.parameters.items():
+        np.testing.assert_allclose(again.parameters[name], value, atol=1e-6, err_msg=name)
+    without = train('true').losses
+    assert max(abs(a - b) for a, b in zip(plain.losses, without, strict=True)) > 0.01
 
 
 def test_dropout_has_the_same_effect_in_both_forms():
@@ -228,26 +186,18 @@ def test_gradients_that_nobody_needs_are_not_computed():
             hidden = block(x, 'one')
         return [g for _, g in backward(hidden.square().sum())]
 
-    session = Session(seed=4)
-    with ops.use('true'):
-        program = session.build([X], build)
-    session.initialize(program)
-    assert [g.shape for g in session.run(program, [BATCH], program.outputs)] == [(12,), (12,)]
-    (gradient,) = [op for op in _operators(program) if 'residual_norm' in op.name() and 'grad' in op.name()]
+    program = Built([X], build, seed=4)
+    assert [g.shape for g in program.run(BATCH)] == [(12,), (12,)]
+    operators = program.program.main.global_block().ops
+    (gradient,) = [op for op in operators if 'residual_norm' in op.name() and 'grad' in op.name()]
     assert not gradient.attrs()['x_wanted'] and not gradient.attrs()['residual_wanted']
 
 
 def test_mixed_precision_leaves_norms_in_float32():
-    def outputs(mode):
-        session = Session(seed=4, precision='bf16')
-        with ops.use(mode):
-            program = session.build(
-                [X], lambda x: block(x @ graph.parameter('w', [12, 12], graph.constant(0.2)), 'one')
-            )
-        session.initialize(program)
-        return session.run(program, [BATCH], [program.outputs])[0]
+    def normed(x):
+        return block(x @ graph.parameter('w', [12, 12], graph.constant(0.2)), 'one')
 
-    plain, fused = outputs('false'), outputs('true')
+    (plain,), (fused,) = (Built([X], normed, mode, seed=4, precision='bf16').run(BATCH) for mode in ('false', 'true'))
     assert fused.dtype == np.float32
     assert difference(fused, plain.astype(np.float64)) < 2e-2
 
@@ -255,40 +205,33 @@ def test_mixed_precision_leaves_norms_in_float32():
 # ------------------------------------------------------------------------------------------ mistakes
 
 
-def refused(match, epsilon=EPSILON, dropout=0.0, **changed):
+def refuse(match, epsilon=EPSILON, dropout=0.0, **changed):
     shapes = {'x': (-1, 5, 12), 'residual': (-1, 5, 12), 'scale': (12,), 'bias': (12,)}
     types = dict.fromkeys(shapes, 'float32')
     for name, value in changed.items():
         (types if isinstance(value, str) else shapes)[name] = value
     feeds = [graph.Feed(name, shape, types[name]) for name, shape in shapes.items()]
-
-    def build(*values):
-        return ops.residual_norm(*values, epsilon, dropout)
-
-    for mode in ('true', 'false'):
-        with pytest.raises(ValueError, match=match), ops.use(mode):
-            Session(seed=1).build(feeds, build)
+    refused(match, feeds, lambda *values: ops.residual_norm(*values, epsilon, dropout))
 
 
 def test_wrong_shapes_types_and_numbers_are_refused_in_both_forms():
-    refused(r'ops.residual_norm: x has shape \[-1, 5, 13\], expected \[-1, 5, 12\], that of residual', x=(-1, 5, 13))
-    refused(r'ops.residual_norm: x has shape \[-1, 12\], expected \[-1, 5, 12\]', x=(-1, 12))
-    refused(r'ops.residual_norm: x is int64 \[-1, 5, 12\], expected float32', x='int64')
-    refused(r'ops.residual_norm: residual is float64 \[-1, 5, 12\], expected float32', residual='float64')
+    refuse(r'ops.residual_norm: x has shape \[-1, 5, 13\], expected \[-1, 5, 12\], that of residual', x=(-1, 5, 13))
+    refuse(r'ops.residual_norm: x has shape \[-1, 12\], expected \[-1, 5, 12\]', x=(-1, 12))
+    refuse(r'ops.residual_norm: x is int64 \[-1, 5, 12\], expected float32', x='int64')
+    refuse(r'ops.residual_norm: residual is float64 \[-1, 5, 12\], expected float32', residual='float64')
     of = r'for residual of shape \[-1, 5, 12\]'
-    refused(rf'ops.residual_norm: scale has shape \[13\], expected \[12\] {of}', scale=(13,))
-    refused(rf'ops.residual_norm: bias has shape \[1, 12\], expected \[12\] {of}', bias=(1, 12))
-    refused(r'ops.residual_norm: bias is float64 \[12\], expected float32', bias='float64')
-    refused(r'ops.residual_norm: dropout is 1.0, expected 0 or more and less than 1', dropout=1.0)
-    refused(r'ops.residual_norm: dropout is -0.1, expected 0 or more', dropout=-0.1)
-    refused(r'ops.residual_norm: epsilon is 0, expected a number above 0', epsilon=0)
+    refuse(rf'ops.residual_norm: scale has shape \[13\], expected \[12\] {of}', scale=(13,))
+    refuse(rf'ops.residual_norm: bias has shape \[1, 12\], expected \[12\] {of}', bias=(1, 12))
+    refuse(r'ops.residual_norm: bias is float64 \[12\], expected float32', bias='float64')
+    refuse(r'ops.residual_norm: dropout is 1.0, expected 0 or more and less than 1', dropout=1.0)
+    refuse(r'ops.residual_norm: dropout is -0.1, expected 0 or more', dropout=-0.1)
+    refuse(r'ops.residual_norm: epsilon is 0, expected a number above 0', epsilon=0)
 
 
 def test_layer_norm_refuses_in_its_own_name():
     feeds = [graph.Feed(n, s, 'float32') for n, s in (('x', (-1, 12)), ('scale', (13,)), ('bias', (12,)))]
-    for mode in ('true', 'false'):
-        with pytest.raises(ValueError, match=r'ops.layer_norm: scale has shape \[13\], expected \[12\]'), ops.use(mode):
-            Session(seed=1).build(feeds, lambda x, scale, bias: ops.layer_norm(x, scale, bias, EPSILON))
+    text = r'ops.layer_norm: scale has shape \[13\], expected \[12\]'
+    refused(text, feeds, lambda *values: ops.layer_norm(*values, EPSILON))
 
 
 @pytest.mark.parametrize(
@@ -301,9 +244,7 @@ def test_layer_norm_refuses_in_its_own_name():
     ],
 )
 def test_shapes_that_show_only_at_run_time_are_refused_by_the_kernel(shapes, text):
-    session = Session(seed=1)
     feeds = [graph.Feed(n, (-1,) * len(s), 'float32') for n, s in zip('abcd', shapes, strict=True)]
-    with ops.use('true'):
-        program = session.build(feeds, lambda *values: ops.residual_norm(*values, EPSILON))
+    program = Built(feeds, lambda *values: ops.residual_norm(*values, EPSILON))
     with pytest.raises(ValueError, match=text):
-        session.run(program, [np.ones(shape, np.float32) for shape in shapes], [program.outputs])
+        program.run(*[np.ones(shape, np.float32) for shape in shapes])

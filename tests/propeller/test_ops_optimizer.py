@@ -5,12 +5,11 @@ import pytest
 
 from propeller import graph, ops
 from propeller.graph import paddle
-from propeller.session import Session
 from propeller.train.checkpoint import restore_training, save_checkpoint
 from propeller.update import Schedule, minimize
-from tests.propeller.ops_oracle import difference
-from tests.propeller.test_ops_linear import compiled, threads  # noqa: F401
+from tests.propeller.ops_oracle import Built, difference, refused, same_for_any_threads
 
+pytestmark = pytest.mark.usefixtures('compiled')
 # One number, odd sizes, more than one block of the kernel, and nothing at all.
 SHAPES = {'table': (401, 170), 'w': (12, 30), 'b': (13,), 'one': (1,), 'none': (0, 7)}
 SHARES = {'w': 0.5}
@@ -26,12 +25,10 @@ def decays(name):
     return name != 'b'
 
 
-class Trainer:
+class Trainer(Built):
     """Parameters whose gradients are the arrays that are fed: the loss is the sum of their products."""
 
     def __init__(self, mode, clip_norm=CLIP, shapes=SHAPES, parts=1, precision='fp32'):
-        self.session = Session(seed=7, precision=precision)
-        self.shapes = shapes
         feeds = [graph.Feed(f'{name}_gradient', shape, 'float32') for name, shape in shapes.items()]
 
         def build(*gradients):
@@ -43,9 +40,7 @@ class Trainer:
             minimize(loss, rate, DECAY, decays, clip_norm)
             return loss, before, [paddle.assign(p) for p in values]
 
-        with ops.use(mode):
-            self.program = self.session.build(feeds, build, parts=parts)
-        self.session.initialize(self.program)
+        super().__init__(feeds, build, mode, seed=7, precision=precision, parts=parts)
 
     def step(self, *batches):
         return self.session.update(self.program, [(list(b), True) for b in batches], [self.program.outputs[0]])
@@ -106,10 +101,7 @@ def test_fifty_updates_are_those_of_float64_and_of_the_plain_form(clip_norm):
 def test_square_norm_is_that_of_float64():
     def norm(mode, arrays):
         feeds = [graph.Feed(f'g{i}', array.shape, 'float32') for i, array in enumerate(arrays)]
-        session = Session(seed=1)
-        with ops.use(mode):
-            program = session.build(feeds, lambda *values: ops.square_norm(list(values)))
-        (found,) = session.run(program, arrays, [program.outputs])
+        (found,) = Built(feeds, lambda *values: ops.square_norm(list(values)), mode).run(*arrays)
         assert found.shape == (1,) and found.dtype == np.float32
         return found[0]
 
@@ -124,17 +116,14 @@ def test_square_norm_is_that_of_float64():
     assert norm('true', [np.zeros((0, 5), np.float32)]) == 0
 
 
-def test_threads_do_not_change_the_result(threads):  # noqa: F811
-    results = []
-    for count in (1, 2, 3):
-        threads(count)
+def test_threads_do_not_change_the_result(threads):
+    def run():
         trainer = Trainer('true')
         for step in range(3):
             trainer.step(gradients(step))
-        results.append(trainer.state())
-    for result in results[1:]:
-        for name, value in results[0].items():
-            np.testing.assert_array_equal(result[name], value, err_msg=name)
+        return trainer.state().values()
+
+    same_for_any_threads(threads, run)
 
 
 @pytest.mark.parametrize('parts', [1, 3])
@@ -215,12 +204,9 @@ def test_the_update_is_made_though_nothing_is_fetched():
 # ------------------------------------------------------------------------------------------ mistakes
 
 
-def refused(match, call, **shapes):
+def refuse(match, call, **shapes):
     """`call` gets values of these shapes and types."""
-    feeds = [graph.Feed(name, *shape) for name, shape in shapes.items()]
-    for mode in ('true', 'false'):
-        with pytest.raises(ValueError, match=match), ops.use(mode):
-            Session(seed=1).build(feeds, call)
+    refused(match, [graph.Feed(name, *shape) for name, shape in shapes.items()], call)
 
 
 def test_wrong_shapes_and_types_are_refused_in_both_forms():
@@ -230,16 +216,16 @@ def test_wrong_shapes_and_types_are_refused_in_both_forms():
 
     right = {'gradient': ((3, 4), 'float32'), 'skip': ((1,), 'bool')}
     text = r'ops.adamw: the gradient of p has shape \[4, 3\], expected \[3, 4\]'
-    refused(text, update, **right | {'gradient': ((4, 3), 'float32')})
+    refuse(text, update, **right | {'gradient': ((4, 3), 'float32')})
     text = r'ops.adamw: the gradient of p is float64 \[3, 4\], expected float32'
-    refused(text, update, **right | {'gradient': ((3, 4), 'float64')})
-    refused(r'ops.adamw: skip is float32 \[1\], expected bool \[1\]', update, **right | {'skip': ((1,), 'float32')})
+    refuse(text, update, **right | {'gradient': ((3, 4), 'float64')})
+    refuse(r'ops.adamw: skip is float32 \[1\], expected bool \[1\]', update, **right | {'skip': ((1,), 'float32')})
     text = r'ops.adamw: factor is float32 \[2\], expected float32 \[1\]'
-    refused(text, update, **right | {'factor': ((2,), 'float32')})
-    refused('ops.adamw: found no parameters', lambda: ops.adamw([], None, 0.0, decays, None))
-    refused('ops.square_norm: found no gradients', lambda: ops.square_norm([]))
+    refuse(text, update, **right | {'factor': ((2,), 'float32')})
+    refuse('ops.adamw: found no parameters', lambda: ops.adamw([], None, 0.0, decays, None))
+    refuse('ops.square_norm: found no gradients', lambda: ops.square_norm([]))
     text = r'ops.square_norm: gradient 1 is int64 \[2\], expected float32'
-    refused(text, lambda *values: ops.square_norm(list(values)), a=((2,), 'float32'), b=((2,), 'int64'))
+    refuse(text, lambda *values: ops.square_norm(list(values)), a=((2,), 'float32'), b=((2,), 'int64'))
 
 
 def test_shapes_that_show_only_at_run_time_are_refused_by_the_kernel():
@@ -247,10 +233,7 @@ def test_shapes_that_show_only_at_run_time_are_refused_by_the_kernel():
         p = graph.parameter('p', [3], graph.constant(0))
         ops.adamw([(p, gradient)], Schedule(rate), 0.0, decays, paddle.zeros([1], 'bool'))
 
-    session = Session(seed=1)
-    with ops.use('true'):
-        program = session.build([graph.Feed('g', (-1,), 'float32')], build)
-    session.initialize(program)
+    built = Built([graph.Feed('g', (-1,), 'float32')], build)
     with pytest.raises(ValueError, match=r'adamw: gradients 0 has shape \[4\], expected \[3\]'):
-        session.run(program, [np.ones(4, np.float32)], [])
-    np.testing.assert_array_equal(session.read('p'), np.zeros(3))
+        built.session.run(built.program, [np.ones(4, np.float32)], [])
+    np.testing.assert_array_equal(built.session.read('p'), np.zeros(3))

@@ -7,19 +7,16 @@ import pytest
 
 from propeller import graph, ops
 from propeller.graph import paddle
-from propeller.ops.choice import kernels
 from propeller.recompute import recomputation, segment
-from propeller.session import Session
 from propeller.update import backward
 from tests.propeller import philox
+from tests.propeller.ops_oracle import Built
 
 
 @pytest.fixture(scope='module')
-def keep_factors():
+def keep_factors(compiled):
     """Function (probability, seed, site, first, count) -> float32 [count], the library's own."""
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
-    function = ctypes.CDLL(str(kernels().path)).propeller_ops_keep_factors
+    function = ctypes.CDLL(str(compiled.path)).propeller_ops_keep_factors
     integer, real = ctypes.c_int64, ctypes.c_float
     function.argtypes = [real, integer, integer, ctypes.c_uint64, integer, ctypes.POINTER(real)]
 
@@ -79,46 +76,40 @@ def test_rate_mean_and_independence(keep_factors):
 # ------------------------------------------------------------------------------------------ seeds and sites
 
 
-def built(build, seed=3):
-    session = Session(seed=seed)
-    program = session.build([], build)
-    session.initialize(program)
-    return session, program
-
-
 def test_a_program_has_one_seed_and_numbers_its_dropouts():
     def build():
         masks = [ops.dropout_seed() for _ in range(3)]
         assert [mask.site for mask in masks] == [0, 1, 2]
         return [mask.seed for mask in masks]
 
-    built(build)  # what another program has does not count
-    session, program = built(build)
-    names = [op.name() for op in program.main.global_block().ops]
-    assert names.count('pd_op.randint') == 1
-    runs = [[int(seed) for (seed,) in session.run(program, [], program.outputs)] for _ in range(4)]
+    Built([], build, 'auto')  # what another program has does not count
+    program = Built([], build, 'auto', seed=3)
+    assert program.operators().count('randint') == 1
+    runs = [[int(seed) for (seed,) in program.run()] for _ in range(4)]
     assert all(len(set(seeds)) == 1 for seeds in runs)
     drawn = [seeds[0] for seeds in runs]
     assert len(set(drawn)) == 4 and max(drawn) > 2**27 and all(0 <= seed < 2**31 for seed in drawn)
 
 
 def test_seed_follows_from_the_state_that_checkpoints_hold():
-    session, program = built(lambda: ops.dropout_seed().seed)
-    session.run(program, [], [program.outputs])
-    state = session.random_state()
-    following = [int(session.run(program, [], [program.outputs])[0][0]) for _ in range(3)]
-    session.set_random_state(state)
-    assert [int(session.run(program, [], [program.outputs])[0][0]) for _ in range(3)] == following
-    session, program = built(lambda: ops.dropout_seed().seed, seed=4)
-    assert int(session.run(program, [], [program.outputs])[0][0]) not in following
+    def drawn(program):
+        return int(program.run()[0][0])
+
+    program = Built([], lambda: ops.dropout_seed().seed, 'auto', seed=3)
+    drawn(program)
+    state = program.session.random_state()
+    following = [drawn(program) for _ in range(3)]
+    program.session.set_random_state(state)
+    assert [drawn(program) for _ in range(3)] == following
+    assert drawn(Built([], lambda: ops.dropout_seed().seed, 'auto', seed=4)) not in following
 
 
 def test_no_dropout_draws_nothing():
-    session, program = built(lambda: paddle.zeros([1]))
-    state = session.random_state()
-    session.run(program, [], [program.outputs])
-    assert session.random_state() == state
-    assert 'pd_op.randint' not in [op.name() for op in program.main.global_block().ops]
+    program = Built([], lambda: paddle.zeros([1]), 'auto')
+    state = program.session.random_state()
+    program.run()
+    assert program.session.random_state() == state
+    assert 'randint' not in program.operators()
 
 
 def test_second_pass_of_a_segment_has_the_masks_of_the_first():
@@ -135,7 +126,7 @@ def test_second_pass_of_a_segment_has_the_masks_of_the_first():
             assert ops.dropout_seed().site == 2
         return [gradient for _, gradient in backward(loss)]
 
-    session, program = built(build)
+    program = Built([], build, 'auto')
     assert [mask.site for mask in masks] == [0, 1, 1, 0]
     assert len({mask.seed.hash() for mask in masks}) == 1
-    assert session.run(program, [], program.outputs)[0].shape == (7, 7)
+    assert program.run()[0].shape == (7, 7)

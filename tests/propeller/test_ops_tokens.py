@@ -5,10 +5,9 @@ import pytest
 
 from propeller import graph, ops
 from propeller.graph import paddle
-from propeller.ops.choice import kernels
 from propeller.ops.tokens import Packed, Padded
-from propeller.session import Session
 from tests.propeller.attention import mask_of
+from tests.propeller.ops_oracle import Built, refused
 
 MASKS = {
     'right': mask_of([5, 1, 13, 9]),
@@ -23,16 +22,9 @@ MASKS = {
 
 @pytest.fixture(params=['true', 'false'])
 def mode(request):
-    if request.param == 'true' and kernels().path is None:
-        pytest.skip(kernels().describe())
+    if request.param == 'true':
+        request.getfixturevalue('compiled')
     return request.param
-
-
-def run(mode, feeds, arrays, build):
-    session = Session(seed=1)
-    with ops.use(mode):
-        program = session.build(feeds, build)
-    return session.run(program, arrays, program.outputs)
 
 
 def feed(name, array):
@@ -42,9 +34,8 @@ def feed(name, array):
 
 @pytest.mark.parametrize('name', MASKS)
 @pytest.mark.parametrize('dtype', ['float32', 'int64', 'int32', 'bool'])
+@pytest.mark.usefixtures('compiled')
 def test_packed_is_what_numpy_selects(name, dtype):
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
     mask = MASKS[name].astype(bool)
     rng = np.random.default_rng(1)
     x, ids = rng.normal(size=(*mask.shape, 6)).astype(np.float32), rng.integers(0, 99, (*mask.shape, 1))
@@ -60,7 +51,7 @@ def test_packed_is_what_numpy_selects(name, dtype):
 
     arrays = [mask.astype(dtype), x, ids]
     feeds = [feed(n, a) for n, a in zip(('mask', 'x', 'ids'), arrays, strict=True)]
-    starts, packed, packed_ids, same_ids, whole = run('true', feeds, arrays, build)
+    starts, packed, packed_ids, same_ids, whole = Built(feeds, build).run(*arrays)
     np.testing.assert_array_equal(starts, np.concatenate([[0], np.cumsum(mask.sum(1))]))
     np.testing.assert_array_equal(packed, x[mask])
     np.testing.assert_array_equal(packed_ids, ids[mask][:, 0])
@@ -89,7 +80,7 @@ def test_both_forms_give_the_same_rows_and_gradients(mode, name):
     arrays = [mask, x, positions[:, None], dfirst, drows]
     feeds = [feed(n, a) for n, a in zip(('mask', 'x', 'positions', 'dfirst', 'drows'), arrays, strict=True)]
     feeds[2:] = [graph.Feed('positions', (-1, 1), 'int64'), *(graph.Feed(n, (-1, 70), 'float32') for n in ('df', 'dr'))]
-    firsts, rows, dx = run(mode, feeds, arrays, build)
+    firsts, rows, dx = Built(feeds, build, mode).run(*arrays)
     starts = np.flatnonzero(mask[:, 0])  # what a form gives for padding means nothing
     np.testing.assert_array_equal(firsts[starts], x[starts, 0])
     np.testing.assert_array_equal(rows, x.reshape(-1, 70)[positions])
@@ -99,17 +90,15 @@ def test_both_forms_give_the_same_rows_and_gradients(mode, name):
     np.testing.assert_allclose(dx.reshape(-1, 70)[tokens], right[tokens], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.usefixtures('compiled')
 def test_rows_without_tokens_and_padding_are_zeros():
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
-
     def build(mask, x):
         layout = ops.token_layout(mask)
         packed = layout.pack(x)
         return [layout.firsts(packed), layout.rows(packed, paddle.to_tensor(np.array([3, 7, -1], np.int32)))]
 
     arrays = [MASKS['an empty row'], np.ones((3, 7, 2), np.float32)]
-    firsts, rows = run('true', [feed('mask', arrays[0]), feed('x', arrays[1])], arrays, build)
+    firsts, rows = Built([feed('mask', arrays[0]), feed('x', arrays[1])], build).run(*arrays)
     np.testing.assert_array_equal(firsts, [[0, 0], [1, 1], [0, 0]])
     np.testing.assert_array_equal(rows, [[0, 0], [1, 1], [0, 0]])
 
@@ -123,15 +112,12 @@ def test_mistakes(mode):
         ),
         ((-1, 5), 'float64', r'mask is float64 \[-1, 5\], expected float32'),
     ]:
-        with pytest.raises(ValueError, match=f'ops.token_layout: {text}'):
-            run(mode, [graph.Feed('mask', shape, dtype)], [], ops.token_layout)
+        refused(f'ops.token_layout: {text}', [graph.Feed('mask', shape, dtype)], ops.token_layout, [mode])
 
 
 @pytest.mark.parametrize('position', [-2, 21, 2**40])
+@pytest.mark.usefixtures('compiled')
 def test_positions_outside_the_batch_are_refused(position):
-    if kernels().path is None:
-        pytest.skip(kernels().describe())
-
     def build(mask, x, positions):
         layout = ops.token_layout(mask)
         return [layout.rows(layout.pack(x), positions)]
@@ -140,4 +126,4 @@ def test_positions_outside_the_batch_are_refused(position):
     feeds = [feed(n, a) for n, a in zip(('mask', 'x', 'positions'), arrays, strict=True)]
     text = rf'take: index of shape \[2\] holds {position}, expected -1 to 20 for x of shape \[21\]'
     with pytest.raises(ValueError, match=text):
-        run('true', feeds, arrays, build)
+        Built(feeds, build).run(*arrays)
