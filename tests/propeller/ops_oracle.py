@@ -1,6 +1,10 @@
 """What the tests of the fused operators share: comparisons, programs, trainings; linear layers in float64."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from propeller.recompute import recomputation
 from propeller.session import Session
 from propeller.update import minimize
 
+ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {'fp32': 1e-5, 'bf16': 2e-2}
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -50,6 +55,12 @@ def refused(match, feeds, build, modes=('true', 'false')):
     for mode in modes:
         with pytest.raises(ValueError, match=match), ops.use(mode):
             Session(seed=1).build(feeds, build)
+
+
+def python(*arguments, **environ):
+    """What a Python with these arguments and variables did: `subprocess.CompletedProcess` with text."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=300)
 
 
 def with_gradients(apply, leaves, dy):

@@ -1,10 +1,6 @@
 """Which form a program gets, and what is said of it, on machines that have less than this one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +10,8 @@ from propeller.errors import UsageError
 from propeller.ops import choice
 from propeller.ops.choice import Kernels
 from propeller.session import Session
-from tests.propeller.ops_oracle import LinearProgram, close, expected, sample
+from tests.propeller.ops_oracle import LinearProgram, close, expected, python, sample
 
-ROOT = Path(__file__).resolve().parents[2]
 ARRAYS = sample((3, 5), 12, 30)
 # Results and log of a program elsewhere: in a process of its own, for what a machine has is found out once.
 PROGRAM = """
@@ -39,12 +34,6 @@ print(json.dumps({
     'threads': [threads(mode) for mode in ('false', 'false', 'auto')] if len(sys.argv) > 2 else None,
 }))
 """
-
-
-def python(*arguments, **environ):
-    """What a Python with these arguments and variables did."""
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=300)
 
 
 def elsewhere(*arguments, **environ):
