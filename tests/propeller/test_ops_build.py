@@ -35,6 +35,7 @@ def compiler(tmp_path, monkeypatch):
         path.write_text(COMPILER.format(calls=calls, version=version, delay=delay, end=end))
         path.chmod(0o755)
         monkeypatch.setenv('CXX', str(path))
+        monkeypatch.delenv('PROPELLER_OPS_CXXFLAGS', raising=False)
         monkeypatch.setenv('PROPELLER_OPS_CACHE', str(tmp_path / 'cache'))
         monkeypatch.setattr(build, '_try_out', try_out if tried_out else lambda path, log: None)
 
