@@ -50,21 +50,24 @@ void to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
   parallel_for(rows, [&](int64_t i) { to_bfloat16(x + i * columns, columns, out + i * columns); });
 }
 
-void transpose(const float* x, int64_t rows, int64_t columns, float* out) {
+void transpose(const float* x, int64_t rows, int64_t columns, int64_t stride, float* out) {
   const int64_t across = ceil_div(columns, kTile), down = ceil_div(rows, kTile);
   const auto* from = reinterpret_cast<const uint32_t*>(x);
   auto* to = reinterpret_cast<uint32_t*>(out);
   parallel_for(across, [&](int64_t a) {
     for (int64_t d = 0; d < down; ++d) {
       const int64_t i = d * kTile, j = a * kTile;
-      transpose_tile(from + i * columns + j, columns, to + j * rows + i, rows, std::min(kTile, columns - j),
+      transpose_tile(from + i * columns + j, columns, to + j * stride + i, stride, std::min(kTile, columns - j),
                      std::min(kTile, rows - i));
+    }
+    for (int64_t j = a * kTile; j < std::min(columns, (a + 1) * kTile); ++j) {
+      std::fill(out + j * stride + rows, out + (j + 1) * stride, 0.0f);
     }
   });
 }
 
-void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
-  const int64_t across = ceil_div(columns, kTile), pairs = ceil_div(rows, 2);
+void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_t stride, bfloat16* out) {
+  const int64_t across = ceil_div(columns, kTile), pairs = stride / 2;
   parallel_for(across, [&](int64_t a) {
     const int64_t j = a * kTile, width = std::min(kTile, columns - j);
     uint32_t tile[kTile * kTile];
@@ -79,8 +82,8 @@ void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat
   });
 }
 
-void pack(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
-  const int64_t across = ceil_div(columns, kPackColumns), down = ceil_div(rows, kPackRows);
+void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, bfloat16* out) {
+  const int64_t across = ceil_div(columns, kPackColumns), down = ceil_div(depth, kPackRows);
   parallel_for(across * down, [&](int64_t block) {
     const int64_t j = block / down * kPackColumns, i = block % down * kPackRows;
     const int64_t width = std::min(kPackColumns, columns - j);

@@ -16,15 +16,16 @@ int64_t packed_size(int64_t rows, int64_t columns);
 // out [rows, columns] <- bfloat16(x), both dense.
 void to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out);
 
-// out [columns, rows] <- x^T, both dense.
-void transpose(const float* x, int64_t rows, int64_t columns, float* out);
+// out [columns, stride] <- x^T; what is beyond `rows` is 0.
+void transpose(const float* x, int64_t rows, int64_t columns, int64_t stride, float* out);
 
-// out [columns, stride] <- bfloat16(x)^T; stride is `rows` rounded up to even, what is beyond `rows` is 0.
-void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out);
+// out [columns, stride] <- bfloat16(x)^T; stride is even, what is beyond `rows` is 0.
+void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_t stride, bfloat16* out);
 
 // `x` [rows, columns] as the right factor of a product, in oneDNN's order BA16a64b2a: blocks of 64 columns, in them
-// blocks of 32 rows, in them pairs of rows interleaved. Rows and columns that fill up a block are 0.
-void pack(const float* x, int64_t rows, int64_t columns, bfloat16* out);
+// blocks of 32 rows, in them pairs of rows interleaved. Rows and columns that fill up a block are 0, and so are rows up to
+// `depth`.
+void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, bfloat16* out);
 
 // x^T as the right factor: the same order for a matrix of `columns` x `rows`.
 void pack_transposed(const float* x, int64_t rows, int64_t columns, bfloat16* out);

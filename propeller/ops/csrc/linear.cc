@@ -84,31 +84,60 @@ const void* right(const float* matrix, int64_t rows, int64_t columns, bool trans
   if (precision == Precision::kFloat32) {
     if (!transposed) return matrix;
     auto* result = scratch.get<float>(rows * columns);
-    transpose(matrix, rows, columns, result);
+    transpose(matrix, rows, columns, rows, result);
     return result;
   }
   auto* packed = scratch.get<bfloat16>(transposed ? packed_size(columns, rows) : packed_size(rows, columns));
-  transposed ? pack_transposed(matrix, rows, columns, packed) : pack(matrix, rows, columns, packed);
+  transposed ? pack_transposed(matrix, rows, columns, packed) : pack(matrix, rows, columns, rows, packed);
   return packed;
+}
+
+// A product over all rows of a batch takes some more, of zeros, so that few different kernels serve all numbers of rows:
+// 3 % of them at the most, or 31.
+int64_t depth_of(int64_t rows) {
+  int64_t step = kPackRows;
+  while (step * 64 <= rows) step *= 2;
+  return round_up(rows, step);
+}
+
+// `matrix` [rows, columns] with zeros up to `depth` rows, as right factor.
+const void* right_with_zeros(const float* matrix, int64_t rows, int64_t columns, int64_t depth, Precision precision,
+                             Scratch& scratch) {
+  if (precision == Precision::kFloat32) {
+    if (depth == rows) return matrix;
+    auto* result = scratch.get<float>(depth * columns);
+    parallel_for(depth, [&](int64_t i) {
+      float* row = result + i * columns;
+      i < rows ? std::copy_n(matrix + i * columns, columns, row) : std::fill_n(row, columns, 0.0f);
+    });
+    return result;
+  }
+  auto* packed = scratch.get<bfloat16>(packed_size(depth, columns));
+  pack(matrix, rows, columns, depth, packed);
+  return packed;
+}
+
+// x^T as left factor, with zeros up to `depth` columns.
+const void* left_transposed(const float* x, int64_t rows, int64_t columns, int64_t depth, Precision precision,
+                            Scratch& scratch) {
+  if (precision == Precision::kFloat32) {
+    auto* transposed = scratch.get<float>(depth * columns);
+    transpose(x, rows, columns, depth, transposed);
+    return transposed;
+  }
+  auto* transposed = scratch.get<bfloat16>(depth * columns);
+  transpose_to_bfloat16(x, rows, columns, depth, transposed);
+  return transposed;
 }
 
 // out [columns of a, columns of b] = a^T b, both with `rows` rows.
 void transposed_product(int64_t rows, const float* a, int64_t a_columns, const float* b, int64_t b_columns,
                         Precision precision, float* out) {
   thread_local Scratch left_scratch, right_scratch;
-  const void *first, *second = right(b, rows, b_columns, false, precision, right_scratch);
-  int64_t stride = rows;
-  if (precision == Precision::kFloat32) {
-    auto* transposed = left_scratch.get<float>(rows * a_columns);
-    transpose(a, rows, a_columns, transposed);
-    first = transposed;
-  } else {
-    stride = round_up(rows, 2);
-    auto* transposed = left_scratch.get<bfloat16>(stride * a_columns);
-    transpose_to_bfloat16(a, rows, a_columns, transposed);
-    first = transposed;
-  }
-  multiply({a_columns, b_columns, rows, precision, first, stride, second, nullptr, out});
+  const int64_t depth = depth_of(rows);
+  const void* first = left_transposed(a, rows, a_columns, depth, precision, left_scratch);
+  const void* second = right_with_zeros(b, rows, b_columns, depth, precision, right_scratch);
+  multiply({a_columns, b_columns, depth, precision, first, depth, second, nullptr, out});
 }
 
 void weight_gradient(const LinearShape& s, Precision precision, const float* x, const float* dz, float* dweight) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "engine.h"
 #include "support.h"
@@ -17,7 +18,10 @@ using namespace onednn;
 
 // A tile of the right factor stays in a core's second cache while the rows of the left factor pass by.
 constexpr int64_t kTileRows = 64, kTileColumns = 384;
-constexpr size_t kMostKernels = 2048;  // some 20 kB each; shapes vary with the longest text of a batch
+// A kernel takes 0.3 MB and a millisecond to make. The number of tokens is another one in each batch: what is over after
+// whole tiles is divided into a multiple of this and a rest, so that few different kernels serve all numbers.
+constexpr int64_t kPiece = 8;
+constexpr size_t kMostKernels = 512;
 
 // Inside, what oneDNN plans is for one thread.
 class SingleThread {
@@ -88,26 +92,40 @@ std::shared_ptr<const Kernel> kernel(const Product& p, int64_t rows, int64_t col
   return kernels[key] = std::make_shared<const Kernel>(p, rows, columns);
 }
 
+// Where the tiles of `size` rows or columns begin, and the end of the last one.
+std::vector<int64_t> starts_of(int64_t size, int64_t tile, int64_t piece) {
+  std::vector<int64_t> starts;
+  int64_t start = 0;
+  for (; start + tile <= size; start += tile) starts.push_back(start);
+  const int64_t pieces = (size - start) / piece * piece;
+  if (pieces > 0) starts.push_back(start);
+  if (start + pieces < size) starts.push_back(start + pieces);
+  starts.push_back(size);
+  return starts;
+}
+
 }  // namespace
 
 void multiply(const Product& p, const std::function<void(const Tile&)>& finish) {
   if (p.m == 0 || p.n == 0) return;
-  const int64_t down = ceil_div(p.m, kTileRows), across = ceil_div(p.n, kTileColumns);
-  const int64_t last_rows = p.m - (down - 1) * kTileRows, last_columns = p.n - (across - 1) * kTileColumns;
-  std::array<std::shared_ptr<const Kernel>, 4> kernels;  // whole tiles, and those of the last rows and columns
-  for (int i = 0; i < 4; ++i) {
-    if ((i / 2 == 0 && down == 1) || (i % 2 == 0 && across == 1)) continue;
-    kernels[i] = kernel(p, i / 2 ? last_rows : kTileRows, i % 2 ? last_columns : kTileColumns);
+  const std::vector<int64_t> rows = starts_of(p.m, kTileRows, kPiece), columns = starts_of(p.n, kTileColumns, 1);
+  std::vector<Tile> tiles;
+  std::vector<std::shared_ptr<const Kernel>> kernels;
+  for (size_t c = 0; c + 1 < columns.size(); ++c) {
+    for (size_t r = 0; r + 1 < rows.size(); ++r) {
+      tiles.push_back({rows[r], rows[r + 1] - rows[r], columns[c], columns[c + 1] - columns[c]});
+      const Tile &tile = tiles.back(), *above = r == 0 ? nullptr : &tiles[tiles.size() - 2];
+      const bool same = above != nullptr && above->rows == tile.rows;
+      kernels.push_back(same ? kernels.back() : kernel(p, tile.rows, tile.columns));
+    }
   }
-  const int64_t size = p.precision == Precision::kFloat32 ? sizeof(float) : sizeof(bfloat16);
-  const int64_t b_step = kTileColumns * (p.precision == Precision::kFloat32 ? 1 : round_up(p.k, kPackRows)) * size;
-  parallel_for(down * across, [&](int64_t i) {
-    const int64_t r = i % down, c = i / down;
-    const Tile tile{r * kTileRows, r == down - 1 ? last_rows : kTileRows, c * kTileColumns,
-                    c == across - 1 ? last_columns : kTileColumns};
-    kernels[2 * (r == down - 1) + (c == across - 1)]->run(
-        static_cast<const char*>(p.a) + tile.row * p.a_stride * size, static_cast<const char*>(p.b) + c * b_step,
-        p.bias == nullptr ? nullptr : p.bias + tile.column, p.c + tile.row * p.n + tile.column);
+  const bool packed = p.precision == Precision::kBfloat16;
+  const int64_t size = packed ? sizeof(bfloat16) : sizeof(float), depth = packed ? round_up(p.k, kPackRows) : 1;
+  parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t i) {
+    const Tile& tile = tiles[i];
+    kernels[i]->run(static_cast<const char*>(p.a) + tile.row * p.a_stride * size,
+                    static_cast<const char*>(p.b) + tile.column * depth * size,
+                    p.bias == nullptr ? nullptr : p.bias + tile.column, p.c + tile.row * p.n + tile.column);
     if (finish) finish(tile);
   });
 }
