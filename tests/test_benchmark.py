@@ -35,7 +35,7 @@ from propeller.train.record import MetricsFile
 from tests.ernie.pretrain_files import IDS, random_sample, write_files, write_samples
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = {'sst2', 'published', 'pretraining'}
+LIBRARIES = {'sst2', 'published', 'pretraining', 'forms'}
 PROGRAMS = sorted(path.stem for path in (ROOT / 'benchmark').glob('*.py') if path.stem not in LIBRARIES)
 
 
