@@ -16,6 +16,7 @@ constexpr int64_t kQueries = 32;   // of a block: its scores stay in a core's se
 constexpr int64_t kTile = 16;      // sizes are rounded up to this: whole vectors, whole transposed tiles
 constexpr int64_t kLongRow = 32;   // tokens from which on bfloat16 products are worth their conversions
 constexpr int64_t kAhead = 16;     // rows that are fetched before they are read
+static_assert(kTile % kLanes == 0 && kQueries % kTile == 0, "rows of scores are whole vectors");
 
 int64_t padded(int64_t size) { return round_up(size, kTile); }
 

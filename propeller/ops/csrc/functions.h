@@ -5,7 +5,7 @@
 
 namespace ops {
 
-// e^x for x <= 1, relative error below 2e-7; 0 below -87.3; NaN stays NaN.
+// e^x for x <= 1, relative error below 3e-7; 0 below -87.3; NaN stays NaN.
 inline Lanes exp_negative(const Lanes& x) {
   const Lanes least = lanes(-87.3f), shift = lanes(12582912.0f);  // 1.5 * 2^23: adding it rounds to whole numbers
   const Lanes clamped = x < least ? least : x;
@@ -26,7 +26,8 @@ inline Lanes exp_negative(const Lanes& x) {
 
 // gelu(z) = z Phi(z), Phi the normal distribution function (Hendrycks, Gimpel 2016), and its slope
 // Phi(z) + z phi(z). Phi(-|z|) = t poly(t) e^(-z^2 / 2) with t = 1 / (1 + 0.3 |z|), the form of Hastings 1955; the
-// coefficients are a least-maximum fit for |z| <= 14 by us: relative error below 2e-7, in float32 below 5e-7.
+// coefficients are a least-maximum fit for |z| <= 14 by us: relative error below 2e-7. In float32 it is below 1e-6 for
+// |z| <= 5, and grows with the rounding of z^2 / 2 to 5e-6 for |z| = 12.
 struct Gelu {
   Lanes value, slope;
 };

@@ -29,7 +29,7 @@ inline Bits as_bits(const Lanes& x) { return reinterpret_cast<Bits>(x); }
 // The same number in all lanes.
 inline Lanes lanes(float x) { return Lanes{} + x; }
 
-// `a` where it is a NaN.
+// `a` where one of them is a NaN.
 inline Lanes max(const Lanes& a, const Lanes& b) { return a < b ? b : a; }
 
 // How much of a vector lies in a row: all of it, or at the row's end the first `count` lanes, 0 < count < kLanes. Lanes

@@ -12,8 +12,8 @@ namespace {
 // Numbers that a thread takes at a time: enough to hide the cost of taking them, few enough to share out one tensor.
 constexpr int64_t kBlock = 1 << 15;
 
-// Sums of a block that run side by side: in an order of their own, a compiler's would depend on where the block lies.
-constexpr int64_t kParts = 32;
+// Sums of a block that run side by side. Left to a compiler, their order might depend on where the block lies in memory.
+constexpr int64_t kSums = 32;
 
 double square(float x) { return static_cast<double>(x) * x; }
 
@@ -67,13 +67,13 @@ double sum_of_squares(const std::vector<Gradient>& gradients) {
   parallel_for(blocks.size(), [&](int64_t b) {
     const float* x = gradients[blocks[b].tensor].values + blocks[b].first;
     const int64_t count = blocks[b].count;
-    double parts[kParts] = {};
+    double parts[kSums] = {};
     int64_t i = 0;
-    for (; i + kParts <= count; i += kParts)
+    for (; i + kSums <= count; i += kSums)
 #pragma omp simd
-      for (int64_t j = 0; j < kParts; ++j) parts[j] += square(x[i + j]);
+      for (int64_t j = 0; j < kSums; ++j) parts[j] += square(x[i + j]);
     for (int64_t j = 0; i + j < count; ++j) parts[j] += square(x[i + j]);
-    sums[b] = std::accumulate(parts, parts + kParts, 0.0);
+    sums[b] = std::accumulate(parts, parts + kSums, 0.0);
   });
   double sum = 0;
   for (const double part : sums) sum += part;
