@@ -87,7 +87,7 @@ def test_another_compiler_flag_paddle_processor_or_source_is_another_library(com
     compiler(version='g++ 2')
     assert find_toolchain().key() not in keys | {base.key()} and find_toolchain().version == 'g++ 2'
     monkeypatch.setenv('PROPELLER_OPS_CXXFLAGS', '-g "-DA=b c"')
-    assert find_toolchain().flags == (*base.flags, '-g', '-DA=b c')
+    assert find_toolchain().flags == (*build.FLAGS, '-g', '-DA=b c')
 
 
 WORKER = """

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <vector>
 
-#include "lanes.h"
+#include "bfloat16.h"
+#include "functions.h"
 #include "small_product.h"
 #include "support.h"
-#include "vector.h"
 
 namespace ops {
 namespace {
@@ -16,6 +16,7 @@ constexpr int64_t kQueries = 32;   // of a block: its scores stay in a core's se
 constexpr int64_t kTile = 16;      // sizes are rounded up to this: whole vectors, whole transposed tiles
 constexpr int64_t kLongRow = 32;   // tokens from which on bfloat16 products are worth their conversions
 constexpr int64_t kAhead = 16;     // rows that are fetched before they are read
+static_assert(kTile % kLanes == 0 && kQueries % kTile == 0, "rows of scores are whole vectors");
 
 int64_t padded(int64_t size) { return round_up(size, kTile); }
 
@@ -52,13 +53,6 @@ T* memory(Purpose purpose, int64_t count) {
   return scratch[purpose].get<T>(count);
 }
 
-// out[i] <- x[i] * factor
-void scale(const float* x, int64_t count, float factor, float* out) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store_lanes(load_lanes(x + i) * factor, out + i);
-  for (; i < count; ++i) out[i] = x[i] * factor;
-}
-
 // A matrix of `rows` x `columns` in float32, filled up with zeros to whole tiles.
 struct Panel {
   int64_t rows, columns, stride;
@@ -71,7 +65,7 @@ Panel copy(Purpose purpose, const float* x, int64_t x_stride, int64_t rows, int6
   for (int64_t i = 0; i < rows; ++i) {
     // Rows are far from each other: a processor fetches none of them ahead by itself.
     for (int64_t j = 0; j < columns && i + kAhead < rows; j += 16) __builtin_prefetch(x + (i + kAhead) * x_stride + j);
-    scale(x + i * x_stride, columns, factor, out + i * stride);
+    multiply_row(x + i * x_stride, factor, columns, out + i * stride);
     for (int64_t j = columns; j < stride; ++j) out[i * stride + j] = 0;
   }
   std::fill(out + rows * stride, out + padded(rows) * stride, 0.0f);
@@ -121,7 +115,7 @@ struct Factors<uint32_t> {
     const int64_t stride = padded(depth(p.columns));
     auto* out = memory<uint32_t>(purpose, padded(p.rows) * stride);
     for (int64_t i = 0; i < padded(p.rows); ++i) {
-      to_bfloat16(p.data + i * p.stride, p.stride, reinterpret_cast<uint16_t*>(out + i * stride));
+      to_bfloat16(p.data + i * p.stride, p.stride, reinterpret_cast<bfloat16*>(out + i * stride));
       std::fill(out + i * stride + p.stride / 2, out + (i + 1) * stride, 0u);
     }
     return {out, stride, 1};
@@ -145,7 +139,7 @@ struct Factors<uint32_t> {
 
   static LeftFactor<uint32_t> scores(Purpose purpose, const float* s, int64_t keys, int64_t stride) {
     auto* out = memory<uint32_t>(purpose, keys * stride / 2);
-    to_bfloat16(s, keys * stride, reinterpret_cast<uint16_t*>(out));
+    to_bfloat16(s, keys * stride, reinterpret_cast<bfloat16*>(out));
     return {out, stride / 2, 1};
   }
 
@@ -200,7 +194,8 @@ class Work {
       std::copy(inverse, inverse + count, term(terms, 1) + q);
       across_keys(scores, values, count, stride, out);
       for (int64_t i = 0; i < count; ++i) {
-        scale(out + i * wide_, width_, inverse[i], y + (head_.start + q + i) * s_.hidden + head_.number * width_);
+        float* const y_row = y + (head_.start + q + i) * s_.hidden + head_.number * width_;
+        multiply_row(out + i * wide_, inverse[i], width_, y_row);
       }
     }
   }
@@ -232,12 +227,12 @@ class Work {
       across_queries(slopes, q_right + at, depth, stride, q > 0, dk);
       across_keys(slopes, k_right, count, stride, dq);
       for (int64_t i = 0; i < count; ++i) {
-        scale(dq + i * wide_, width_, scale_, at_part(dqkv, 0) + (q + i) * 3 * s_.hidden);
+        multiply_row(dq + i * wide_, scale_, width_, at_part(dqkv, 0) + (q + i) * 3 * s_.hidden);
       }
     }
     for (int64_t i = 0; i < head_.tokens; ++i) {
-      scale(dk + i * wide_, width_, 1, at_part(dqkv, 1) + i * 3 * s_.hidden);
-      scale(dv + i * wide_, width_, 1, at_part(dqkv, 2) + i * 3 * s_.hidden);
+      multiply_row(dk + i * wide_, 1, width_, at_part(dqkv, 1) + i * 3 * s_.hidden);
+      multiply_row(dv + i * wide_, 1, width_, at_part(dqkv, 2) + i * 3 * s_.hidden);
     }
   }
 
@@ -280,16 +275,16 @@ class Work {
   // Scores become e^(score - highest), and 0 or more than that where there is dropout.
   void softmax(int64_t stride, const Kept& kept, float* scores, float* highest, float* inverse) const {
     for (int64_t j = 0; j < stride; j += kLanes) {
-      Lanes most = load_lanes(scores + j), sum = {};
-      for (int64_t k = 1; k < head_.tokens; ++k) most = max(most, load_lanes(scores + k * stride + j));
+      Lanes most = load(scores + j), sum = {};
+      for (int64_t k = 1; k < head_.tokens; ++k) most = max(most, load(scores + k * stride + j));
       for (int64_t k = 0; k < head_.tokens; ++k) {
-        Lanes e = exp_negative(load_lanes(scores + k * stride + j) - most);
+        Lanes e = exp_negative(load(scores + k * stride + j) - most);
         sum += e;
-        if (kept.factors != nullptr && j < kept.stride) e *= load_lanes(kept.factors + k * kept.stride + j);
-        store_lanes(e, scores + k * stride + j);
+        if (kept.factors != nullptr && j < kept.stride) e *= load(kept.factors + k * kept.stride + j);
+        store(e, scores + k * stride + j);
       }
-      store_lanes(most, highest + j);
-      store_lanes(1.0f / sum, inverse + j);
+      store(most, highest + j);
+      store(1.0f / sum, inverse + j);
     }
   }
 
@@ -298,26 +293,26 @@ class Work {
   void softmax_gradient(int64_t stride, const Kept& kept, const float* highest, const float* inverse, float* weights,
                         float* slopes) const {
     for (int64_t j = 0; j < stride; j += kLanes) {
-      const Lanes most = load_lanes(highest + j), factor = load_lanes(inverse + j);
+      const Lanes most = load(highest + j), factor = load(inverse + j);
       const bool dropping = kept.factors != nullptr && j < kept.stride;
       const float* factors = kept.factors + j;
       Lanes sum = {};
       for (int64_t k = 0; k < head_.tokens; ++k) {
         const int64_t at = k * stride + j;
-        const Lanes p = exp_negative(load_lanes(weights + at) - most) * factor;
-        Lanes g = load_lanes(slopes + at);
+        const Lanes p = exp_negative(load(weights + at) - most) * factor;
+        Lanes g = load(slopes + at);
         if (dropping) {
-          g *= load_lanes(factors + k * kept.stride);
-          store_lanes(g, slopes + at);
+          g *= load(factors + k * kept.stride);
+          store(g, slopes + at);
         }
         sum += p * g;
-        store_lanes(p, weights + at);
+        store(p, weights + at);
       }
       for (int64_t k = 0; k < head_.tokens; ++k) {
         const int64_t at = k * stride + j;
-        const Lanes p = load_lanes(weights + at);
-        store_lanes(p * (load_lanes(slopes + at) - sum), slopes + at);
-        if (dropping) store_lanes(p * load_lanes(factors + k * kept.stride), weights + at);
+        const Lanes p = load(weights + at);
+        store(p * (load(slopes + at) - sum), slopes + at);
+        if (dropping) store(p * load(factors + k * kept.stride), weights + at);
       }
     }
   }

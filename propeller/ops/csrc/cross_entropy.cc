@@ -4,37 +4,34 @@
 #include <cmath>
 #include <limits>
 
+#include "functions.h"
 #include "support.h"
-#include "vector.h"
 
 namespace ops {
 namespace {
 
-constexpr int64_t kLanes = 64;     // independent maxima, or they would wait for each other
 constexpr int64_t kChunk = 1024;  // numbers that are summed in float32
+constexpr float kNone = -std::numeric_limits<float>::infinity();
 
+// NaN are passed over.
 float maximum(const float* x, int64_t count) {
-  float lanes[kLanes];
-  std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-#pragma omp simd
-    for (int64_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
-  }
-  float result = *std::max_element(lanes, lanes + kLanes);
-  for (; i < count; ++i) result = x[i] > result ? x[i] : result;
-  return result;
+  Lanes most[kParts];
+  std::fill(most, most + kParts, lanes(kNone));
+  for_lanes(count, [&](int64_t j, auto extent, int k) { most[k] = max(most[k], load(x + j, extent, kNone)); });
+  float each[kLanes];
+  store(max(max(most[0], most[1]), max(most[2], most[3])), each);
+  return *std::max_element(each, each + kLanes);
 }
 
 // Sum of e^(x - largest); NaN where an x is.
 double sum_of_exponentials(const float* x, int64_t count, float largest) {
   double total = 0;
   for (int64_t first = 0; first < count; first += kChunk) {
-    const int64_t end = std::min(first + kChunk, count);
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = first; i < end; ++i) sum += exp_negative(x[i] - largest);
-    total += sum;
+    Sum sum;
+    for_lanes(std::min(kChunk, count - first), [&](int64_t j, auto extent, int k) {
+      sum.part[k] += exp_negative(load(x + first + j, extent, kNone) - largest);
+    });
+    total += sum.total();
   }
   return total;
 }
@@ -69,8 +66,9 @@ void cross_entropy_gradient(const Scores& s, const float* log_sum, const float* 
       return;
     }
     const float shift = log_sum[row], factor = dloss[row];
-#pragma omp simd
-    for (int64_t i = 0; i < s.columns; ++i) dx[i] = exp_negative(x[i] - shift) * factor;
+    for_lanes(s.columns, [&](int64_t j, auto extent, int) {
+      store(exp_negative(load(x + j, extent) - shift) * factor, dx + j, extent);
+    });
     dx[s.labels[row]] -= factor;
   });
 }

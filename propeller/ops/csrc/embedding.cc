@@ -10,17 +10,8 @@ constexpr int64_t kFilledAtOnce = 1 << 18, kColumns = 64;
 void add_up(int64_t width, const std::vector<Lookup>& lookups, int64_t i, float* sum) {
   std::fill(sum, sum + width, 0.0f);
   for (const Lookup& lookup : lookups) {
-    const float* const row = lookup.table + lookup.ids[i] * width;
-    for_wide(width, [&](int64_t j, auto lanes, int) {
-      store(load(sum + j, lanes) + load(row + j, lanes), sum + j, lanes);
-    });
+    add_to(lookup.table + lookup.ids[i] * width, width, sum);
   }
-}
-
-void multiply_row(int64_t width, const float* x, const float* factors, float* out) {
-  for_wide(width, [&](int64_t j, auto lanes, int) {
-    store(load(x + j, lanes) * load(factors + j, lanes), out + j, lanes);
-  });
 }
 
 // dtables[t][id of row i] += drows[i] for all rows. A thread has columns of its own and sees the rows in their order.
@@ -39,11 +30,7 @@ void scatter(const NormShape& s, const std::vector<Lookup>& lookups, const float
     if (dtables[t] == nullptr) return;
     const int64_t count = std::min(kColumns, s.width - column);
     for (int64_t i = 0; i < s.rows; ++i) {
-      float* const total = dtables[t] + lookups[t].ids[i] * s.width + column;
-      const float* const row = drows + i * s.width + column;
-      for_wide(count, [&](int64_t j, auto lanes, int) {
-        store(load(total + j, lanes) + load(row + j, lanes), total + j, lanes);
-      });
+      add_to(drows + i * s.width + column, count, dtables[t] + lookups[t].ids[i] * s.width + column);
     }
   });
 }
@@ -74,7 +61,7 @@ void embedding_norm_forward(const NormShape& s, const std::vector<Lookup>& looku
       norm_row(s.width, epsilon, scale, bias, row, stats + 2 * i);
       if (factors == nullptr) continue;
       row_factors(dropout, i, s.width, factors);
-      multiply_row(s.width, row, factors, row);
+      multiply_row(row, factors, s.width, row);
     }
   });
 }
@@ -92,7 +79,7 @@ void embedding_norm_backward(const NormShape& s, const std::vector<Lookup>& look
       const float* slopes = dy + i * s.width;
       if (factors != nullptr) {
         row_factors(dropout, i, s.width, factors);
-        multiply_row(s.width, slopes, factors, dropped);
+        multiply_row(slopes, factors, s.width, dropped);
         slopes = dropped;
       }
       add_up(s.width, lookups, i, drows + i * s.width);

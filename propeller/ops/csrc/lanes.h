@@ -1,88 +1,165 @@
-// Vectors as wide as the processor's, for loops in which compilers choose narrower ones or none.
+// Vectors of float32 numbers as wide as the processor's registers, for loops in which compilers choose narrower ones or
+// none, and loops over rows of numbers with them. Sums run in an order that depends on the length of a row alone, not on
+// where it lies in memory, as a compiler's own reductions may.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#include "vector.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace ops {
 
 #if defined(__AVX512F__)
 constexpr int64_t kLanes = 16;
-#else
+#elif defined(__AVX2__)
 constexpr int64_t kLanes = 8;
+#else
+constexpr int64_t kLanes = 4;
 #endif
 
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 typedef uint32_t Bits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
 
-inline Lanes load_lanes(const float* x) {
+inline Lanes as_lanes(const Bits& x) { return reinterpret_cast<Lanes>(x); }
+inline Bits as_bits(const Lanes& x) { return reinterpret_cast<Bits>(x); }
+
+// The same number in all lanes.
+inline Lanes lanes(float x) { return Lanes{} + x; }
+
+// `a` where one of them is a NaN.
+inline Lanes max(const Lanes& a, const Lanes& b) { return a < b ? b : a; }
+
+// How much of a vector lies in a row: all of it, or at the row's end the first `count` lanes, 0 < count < kLanes. Lanes
+// behind the end are neither read nor written; `load` sets them to `behind`.
+struct Whole {};
+struct Part {
+  int64_t count;
+};
+
+inline Lanes load(const float* x, Whole = {}, float = 0) {
   Lanes result;
   std::memcpy(&result, x, sizeof result);
   return result;
 }
 
-inline Bits load_lanes(const uint32_t* x) {
+inline Bits load(const uint32_t* x, Whole = {}) {
   Bits result;
   std::memcpy(&result, x, sizeof result);
   return result;
 }
 
-inline void store_lanes(Lanes value, float* x) { std::memcpy(x, &value, sizeof value); }
+inline void store(const Lanes& value, float* x, Whole = {}) { std::memcpy(x, &value, sizeof value); }
+inline void store(const Bits& value, uint32_t* x, Whole = {}) { std::memcpy(x, &value, sizeof value); }
 
-inline Lanes lanes(float x) { return Lanes{} + x; }
-inline Lanes as_lanes(Bits x) { return reinterpret_cast<Lanes>(x); }
-inline Bits as_bits(Lanes x) { return reinterpret_cast<Bits>(x); }
+#if defined(__AVX512F__)
+inline __mmask16 mask_of(Part part) { return static_cast<__mmask16>((1u << part.count) - 1); }
 
-// `a` where it is a NaN.
-inline Lanes max(Lanes a, Lanes b) { return a < b ? b : a; }
-
-// e^x for x <= 1, relative error below 2e-7; 0 below -87.3; NaN stays. See `exp_negative` in vector.h.
-inline Lanes exp_negative(Lanes x) {
-  const Lanes least = lanes(-87.3f), shift = lanes(12582912.0f);  // 1.5 * 2^23: adding it rounds to whole numbers
-  const Lanes clamped = x < least ? least : x;
-  const Lanes shifted = clamped * 1.44269504f + shift;
-  const Lanes n = shifted - shift;
-  Lanes r = clamped - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  Lanes p = lanes(1.0f / 720);
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const Lanes power = as_lanes((as_bits(shifted) - as_bits(shift) + 127u) << 23);
-  return x < least ? Lanes{} : p * power;
+inline Lanes load(const float* x, Part part, float behind = 0) {
+  return reinterpret_cast<Lanes>(_mm512_mask_loadu_ps(_mm512_set1_ps(behind), mask_of(part), x));
 }
 
-// sum + a b; of pairs of bfloat16 numbers, the sum of both products.
-inline Lanes multiply_add(float a, Lanes b, Lanes sum) { return sum + a * b; }
+inline void store(const Lanes& value, float* x, Part part) {
+  _mm512_mask_storeu_ps(x, mask_of(part), reinterpret_cast<__m512>(value));
+}
 
-inline Lanes multiply_add(uint32_t a, Bits b, Lanes sum) {
-#if defined(__AVX512BF16__)
-  return reinterpret_cast<Lanes>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
-                                                  reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))),
-                                                  reinterpret_cast<__m512bh>(b)));
+inline void store(const Bits& value, uint32_t* x, Part part) {
+  _mm512_mask_storeu_epi32(x, mask_of(part), reinterpret_cast<__m512i>(value));
+}
+
+inline float sum_of(const Lanes& value) { return _mm512_reduce_add_ps(reinterpret_cast<__m512>(value)); }
 #else
-  const Bits pair = Bits{} + a;
-  sum = sum + as_lanes(pair << 16) * as_lanes(b << 16);
-  return sum + as_lanes(pair & 0xffff0000u) * as_lanes(b & 0xffff0000u);
-#endif
+inline Lanes load(const float* x, Part part, float behind = 0) {
+  Lanes result = lanes(behind);
+  std::memcpy(&result, x, part.count * sizeof(float));
+  return result;
 }
 
-// out[i] <- bfloat16 of low[i] in the lower half, of high[i] in the upper. `count` is a multiple of 16.
-inline void interleave(const float* low, const float* high, int64_t count, uint32_t* out) {
-#if defined(__AVX512BF16__)
-  for (int64_t i = 0; i < count; i += 16) {
-    const __m512i a = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(low + i))));
-    const __m512i b = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(high + i))));
-    _mm512_storeu_si512(out + i, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+inline void store(const Lanes& value, float* x, Part part) { std::memcpy(x, &value, part.count * sizeof(float)); }
+inline void store(const Bits& value, uint32_t* x, Part part) { std::memcpy(x, &value, part.count * sizeof(uint32_t)); }
+
+inline float sum_of(const Lanes& value) {
+  float sums[kLanes];
+  store(value, sums);
+  for (int64_t width = kLanes / 2; width > 0; width /= 2)
+    for (int64_t i = 0; i < width; ++i) sums[i] += sums[i + width];
+  return sums[0];
+}
+#endif
+
+// Partial results of a row under way: as many as hide the latency of an addition.
+constexpr int kParts = 4;
+struct Sum {
+  Lanes part[kParts] = {};
+  float total() const { return sum_of((part[0] + part[1]) + (part[2] + part[3])); }
+};
+
+// `work(j, extent, k)` for the vectors of a row of `count` numbers: the one from number j on, of which `extent` (Whole or
+// Part) lies in the row, belongs to partial result k.
+template <typename Work>
+inline void for_lanes(int64_t count, Work&& work) {
+  int64_t j = 0;
+  for (; j + kParts * kLanes <= count; j += kParts * kLanes) {
+    work(j, Whole{}, 0);
+    work(j + kLanes, Whole{}, 1);
+    work(j + 2 * kLanes, Whole{}, 2);
+    work(j + 3 * kLanes, Whole{}, 3);
+  }
+  for (; j + kLanes <= count; j += kLanes) work(j, Whole{}, 0);
+  if (j < count) work(j, Part{count - j}, 1);
+}
+
+// sum[i] += x[i]
+inline void add_to(const float* x, int64_t count, float* sum) {
+  for_lanes(count, [&](int64_t j, auto extent, int) {
+    store(load(sum + j, extent) + load(x + j, extent), sum + j, extent);
+  });
+}
+
+// out[i] <- x[i] * factor
+inline void multiply_row(const float* x, float factor, int64_t count, float* out) {
+  for_lanes(count, [&](int64_t j, auto extent, int) { store(load(x + j, extent) * factor, out + j, extent); });
+}
+
+// out[i] <- x[i] * factors[i]
+inline void multiply_row(const float* x, const float* factors, int64_t count, float* out) {
+  for_lanes(count, [&](int64_t j, auto extent, int) {
+    store(load(x + j, extent) * load(factors + j, extent), out + j, extent);
+  });
+}
+
+// 16 x 16 elements of 32 bits, transposed. Strides in elements.
+inline void transpose_16x16(const uint32_t* x, int64_t x_stride, uint32_t* out, int64_t out_stride) {
+#if defined(__AVX512F__)
+  __m512i a[16], b[16];
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(x + i * x_stride);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+    a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+    a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    b[i] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88);
+    b[i + 4] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xdd);
+    b[i + 8] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
+    b[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm512_storeu_si512(out + i * out_stride, _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88));
+    _mm512_storeu_si512(out + (i + 8) * out_stride, _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd));
+    _mm512_storeu_si512(out + (i + 4) * out_stride, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0x88));
+    _mm512_storeu_si512(out + (i + 12) * out_stride, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0xdd));
   }
 #else
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) out[i] = round_to_bfloat16(low[i]) | round_to_bfloat16(high[i]) << 16;
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 16; ++j) out[j * out_stride + i] = x[i * x_stride + j];
 #endif
 }
 

@@ -4,29 +4,16 @@
 #include <cstring>
 
 #include "support.h"
-#include "vector.h"
 
 namespace ops {
 namespace {
 
 constexpr int64_t kTile = 16;
 
-// out[i] <- bfloat16 of low[i] in the lower half, of high[i] in the upper; null pointers are rows of zeros.
-void interleave(const float* low, const float* high, int64_t count, uint32_t* out) {
-  if (high != nullptr) {
-#pragma omp simd
-    for (int64_t i = 0; i < count; ++i) out[i] = round_to_bfloat16(low[i]) | round_to_bfloat16(high[i]) << 16;
-  } else if (low != nullptr) {
-#pragma omp simd
-    for (int64_t i = 0; i < count; ++i) out[i] = round_to_bfloat16(low[i]);
-  } else {
-    std::fill(out, out + count, 0u);
-  }
-}
-
-// Row `i` of `x`, from column `column` on; null beyond its last row.
+// Row `i` of `x`, at most kPackColumns of it from column `column` on; zeros beyond the last row.
 const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64_t column) {
-  return i < rows ? x + i * columns + column : nullptr;
+  static const float zeros[kPackColumns] = {};
+  return i < rows ? x + i * columns + column : zeros;
 }
 
 // A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace ops {
+#include "bfloat16.h"
 
-using bfloat16 = uint16_t;  // the upper half of a float32, rounded to nearest even
+namespace ops {
 
 constexpr int64_t kPackRows = 32;     // rows of a block of a packed matrix
 constexpr int64_t kPackColumns = 64;  // columns of it

@@ -2,47 +2,38 @@
 
 #include <algorithm>
 
+#include "bfloat16.h"
+#include "functions.h"
 #include "support.h"
-#include "vector.h"
 
 namespace ops {
 namespace {
 
 constexpr int64_t kSumColumns = 64;
 
-inline float load(const float* x) { return *x; }
-inline float load(const bfloat16* x) { return from_bfloat16(*x); }
-
-void store(const float* x, int64_t count, float* out) { std::copy(x, x + count, out); }
-void store(const float* x, int64_t count, bfloat16* out) { to_bfloat16(x, count, out); }
-
-// `values` hold z = x W + b and get activation(z); `slopes` get its derivative.
-void activate(int64_t count, Activation activation, float* values, float* slopes) {
+// Row of z = x W + b: `values` become activation(z), `slopes` get its derivative.
+template <typename T>
+void activate(Activation activation, int64_t count, float* values, T* slopes) {
   if (activation == Activation::kGelu) {
-#pragma omp simd
-    for (int64_t j = 0; j < count; ++j) {
-      const Gelu g = gelu(values[j]);
-      values[j] = g.value;
-      slopes[j] = g.slope;
-    }
+    for_lanes(count, [&](int64_t j, auto extent, int) {
+      const Gelu g = gelu(load(values + j, extent));
+      store(g.value, values + j, extent);
+      store(g.slope, slopes + j, extent);
+    });
   } else {
-#pragma omp simd
-    for (int64_t j = 0; j < count; ++j) {
-      const float z = values[j];
-      values[j] = z < 0 ? 0.0f : z;  // NaN stays
-      slopes[j] = z > 0 ? 1.0f : 0.0f;
-    }
+    for_lanes(count, [&](int64_t j, auto extent, int) {
+      const Lanes z = load(values + j, extent);
+      store(z < Lanes{} ? Lanes{} : z, values + j, extent);  // NaN stays
+      store(z > Lanes{} ? lanes(1) : Lanes{}, slopes + j, extent);
+    });
   }
 }
 
 template <typename T>
 void activate_tile(const Tile& tile, int64_t columns, Activation activation, float* y, T* slope) {
-  thread_local Scratch scratch;
-  float* slopes = scratch.get<float>(tile.columns);
   for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
     const int64_t at = i * columns + tile.column;
-    activate(tile.columns, activation, y + at, slopes);
-    store(slopes, tile.columns, slope + at);
+    activate(activation, tile.columns, y + at, slope + at);
   }
 }
 
@@ -54,17 +45,15 @@ void scale_and_sum(const LinearShape& shape, const float* dy, const T* slope, fl
     float sum[kSumColumns] = {};
     for (int64_t i = 0; i < shape.rows; ++i) {
       const int64_t at = i * shape.outputs + column;
-      if (slope != nullptr) {
-#pragma omp simd
-        for (int64_t j = 0; j < width; ++j) {
-          const float z = dy[at + j] * load(slope + at + j);
-          dz[at + j] = z;
-          sum[j] += z;
-        }
-      } else {
-#pragma omp simd
-        for (int64_t j = 0; j < width; ++j) sum[j] += dy[at + j];
+      if (slope == nullptr) {
+        add_to(dy + at, width, sum);
+        continue;
       }
+      for_lanes(width, [&](int64_t j, auto extent, int) {
+        const Lanes z = load(dy + at + j, extent) * load(slope + at + j, extent);
+        store(z, dz + at + j, extent);
+        store(load(sum + j, extent) + z, sum + j, extent);
+      });
     }
     if (sums != nullptr) std::copy(sum, sum + width, sums + column);
   });

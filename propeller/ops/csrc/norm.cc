@@ -10,20 +10,14 @@ void add_row(int64_t width, const float* factors, const float* x, const float* r
   if (x == nullptr) {
     std::copy(residual, residual + width, sum);
   } else if (factors == nullptr) {
-    for_wide(width, [&](int64_t j, auto lanes, int) {
-      store(load(residual + j, lanes) + load(x + j, lanes), sum + j, lanes);
+    for_lanes(width, [&](int64_t j, auto extent, int) {
+      store(load(residual + j, extent) + load(x + j, extent), sum + j, extent);
     });
   } else {
-    for_wide(width, [&](int64_t j, auto lanes, int) {
-      store(load(residual + j, lanes) + load(x + j, lanes) * load(factors + j, lanes), sum + j, lanes);
+    for_lanes(width, [&](int64_t j, auto extent, int) {
+      store(load(residual + j, extent) + load(x + j, extent) * load(factors + j, extent), sum + j, extent);
     });
   }
-}
-
-void scale_row(int64_t width, const float* factors, const float* x, float* out) {
-  for_wide(width, [&](int64_t j, auto lanes, int) {
-    store(load(x + j, lanes) * load(factors + j, lanes), out + j, lanes);
-  });
 }
 
 const float* at(const float* x, int64_t i) { return x == nullptr ? nullptr : x + i; }
@@ -58,7 +52,7 @@ void residual_norm_backward(const NormShape& s, const Dropout& dropout, const fl
       if (dresidual != nullptr) std::copy(row, row + s.width, dresidual + start);
       if (dx == nullptr) continue;
       if (factors != nullptr) {
-        scale_row(s.width, factors, row, dx + start);
+        multiply_row(row, factors, s.width, dx + start);
       } else {
         std::copy(row, row + s.width, dx + start);
       }

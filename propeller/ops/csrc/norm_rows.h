@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "wide.h"
+#include "lanes.h"
 #include "philox.h"
 #include "support.h"
 
@@ -16,16 +16,16 @@ constexpr int64_t kBlockRows = 32;  // a block's partial sums are one thread's, 
 // row <- norm(row) * scale + bias. `stats`: mean, 1 / sqrt(variance + epsilon).
 inline void norm_row(int64_t width, float epsilon, const float* scale, const float* bias, float* row, float* stats) {
   Sum sum, squares;
-  for_wide(width, [&](int64_t j, auto lanes, int k) { sum.part[k] += load(row + j, lanes); });
+  for_lanes(width, [&](int64_t j, auto extent, int k) { sum.part[k] += load(row + j, extent); });
   const float mean = sum.total() / width;
-  for_wide(width, [&](int64_t j, auto lanes, int k) {
-    const Wide d = inside(load(row + j, lanes) - mean, lanes);
+  for_lanes(width, [&](int64_t j, auto extent, int k) {
+    const Lanes d = load(row + j, extent, mean) - mean;
     squares.part[k] += d * d;
   });
   const float factor = 1.0f / std::sqrt(squares.total() / width + epsilon);
-  for_wide(width, [&](int64_t j, auto lanes, int) {
-    const Wide normal = (load(row + j, lanes) - mean) * factor;
-    store(normal * load(scale + j, lanes) + load(bias + j, lanes), row + j, lanes);
+  for_lanes(width, [&](int64_t j, auto extent, int) {
+    const Lanes normal = (load(row + j, extent) - mean) * factor;
+    store(normal * load(scale + j, extent) + load(bias + j, extent), row + j, extent);
   });
   stats[0] = mean;
   stats[1] = factor;
@@ -36,19 +36,19 @@ inline void norm_row_gradient(int64_t width, const float* stats, const float* sc
                               float* dscale, float* dbias) {
   const float mean = stats[0], factor = stats[1];
   Sum slopes, products;
-  for_wide(width, [&](int64_t j, auto lanes, int k) {
-    const Wide normal = inside((load(row + j, lanes) - mean) * factor, lanes), d = load(dy + j, lanes);
-    const Wide slope = d * load(scale + j, lanes);
+  for_lanes(width, [&](int64_t j, auto extent, int k) {
+    const Lanes normal = (load(row + j, extent, mean) - mean) * factor, d = load(dy + j, extent);
+    const Lanes slope = d * load(scale + j, extent);
     slopes.part[k] += slope;
     products.part[k] += slope * normal;
-    store(load(dscale + j, lanes) + d * normal, dscale + j, lanes);
-    store(load(dbias + j, lanes) + d, dbias + j, lanes);
+    store(load(dscale + j, extent) + d * normal, dscale + j, extent);
+    store(load(dbias + j, extent) + d, dbias + j, extent);
   });
   const float slope_mean = slopes.total() / width, product_mean = products.total() / width;
-  for_wide(width, [&](int64_t j, auto lanes, int) {
-    const Wide normal = (load(row + j, lanes) - mean) * factor;
-    const Wide slope = load(dy + j, lanes) * load(scale + j, lanes);
-    store((slope - slope_mean - normal * product_mean) * factor, row + j, lanes);
+  for_lanes(width, [&](int64_t j, auto extent, int) {
+    const Lanes normal = (load(row + j, extent) - mean) * factor;
+    const Lanes slope = load(dy + j, extent) * load(scale + j, extent);
+    store((slope - slope_mean - normal * product_mean) * factor, row + j, extent);
   });
 }
 
@@ -75,9 +75,7 @@ void sum_over_blocks(int64_t rows, int64_t width, float* dscale, float* dbias, W
       const int64_t column = chunk * kColumns, count = std::min(kColumns, width - column);
       float sum[kColumns] = {};
       for (int64_t block = 0; block < blocks; ++block) {
-        const float* const part = sums + block * 2 * width + first + column;
-#pragma omp simd
-        for (int64_t j = 0; j < count; ++j) sum[j] += part[j];
+        add_to(sums + block * 2 * width + first + column, count, sum);
       }
       std::copy(sum, sum + count, total + column);
     });

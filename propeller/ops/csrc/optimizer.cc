@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "support.h"
 
@@ -10,6 +11,11 @@ namespace {
 
 // Numbers that a thread takes at a time: enough to hide the cost of taking them, few enough to share out one tensor.
 constexpr int64_t kBlock = 1 << 15;
+
+// Sums of a block that run side by side. Left to a compiler, their order might depend on where the block lies in memory.
+constexpr int64_t kSums = 32;
+
+double square(float x) { return static_cast<double>(x) * x; }
 
 struct Block {
   size_t tensor;
@@ -61,10 +67,13 @@ double sum_of_squares(const std::vector<Gradient>& gradients) {
   parallel_for(blocks.size(), [&](int64_t b) {
     const float* x = gradients[blocks[b].tensor].values + blocks[b].first;
     const int64_t count = blocks[b].count;
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < count; ++i) sum += static_cast<double>(x[i]) * x[i];
-    sums[b] = sum;
+    double parts[kSums] = {};
+    int64_t i = 0;
+    for (; i + kSums <= count; i += kSums)
+#pragma omp simd
+      for (int64_t j = 0; j < kSums; ++j) parts[j] += square(x[i + j]);
+    for (int64_t j = 0; i + j < count; ++j) parts[j] += square(x[i + j]);
+    sums[b] = std::accumulate(parts, parts + kSums, 0.0);
   });
   double sum = 0;
   for (const double part : sums) sum += part;

@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "lanes.h"
+#include "bfloat16.h"
 #include "support.h"
 
 namespace ops {
@@ -24,12 +24,12 @@ void tile(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) sums[i][j] = add ? load_lanes(c + i * c_stride + j * kLanes) : Lanes{};
+    for (int j = 0; j < vectors; ++j) sums[i][j] = add ? load(c + i * c_stride + j * kLanes) : Lanes{};
   const T* left = a.data;
   for (; k > 0; --k, left += a.step, b += b_stride) {
-    decltype(load_lanes(b)) right[vectors];
+    decltype(load(b)) right[vectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) right[j] = load_lanes(b + j * kLanes);
+    for (int j = 0; j < vectors; ++j) right[j] = load(b + j * kLanes);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
@@ -38,7 +38,7 @@ void tile(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) store_lanes(sums[i][j], c + i * c_stride + j * kLanes);
+    for (int j = 0; j < vectors; ++j) store(sums[i][j], c + i * c_stride + j * kLanes);
 }
 
 constexpr int most_rows(int vectors) { return std::min(kMostRows, kMostSums / vectors); }

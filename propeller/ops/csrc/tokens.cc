@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "lanes.h"
 #include "support.h"
 
 namespace ops {
@@ -47,11 +48,7 @@ void take_gradient(const float* dout, int64_t width, const int64_t* index, int64
     const int64_t column = block * kColumns, wide = std::min(kColumns, width - column);
     for (int64_t i = 0; i < rows; ++i) std::fill_n(dx + i * width + column, wide, 0.0f);
     for (int64_t i = 0; i < count; ++i) {
-      if (index[i] < 0) continue;
-      float* to = dx + index[i] * width + column;
-      const float* from = dout + i * width + column;
-#pragma omp simd
-      for (int64_t j = 0; j < wide; ++j) to[j] += from[j];
+      if (index[i] >= 0) add_to(dout + i * width + column, wide, dx + index[i] * width + column);
     }
   });
 }

@@ -1,0 +1,78 @@
+// bfloat16 numbers, alone and in pairs that fill 32 bits: conversions, and products of pairs.
+#pragma once
+
+#include "lanes.h"
+
+namespace ops {
+
+using bfloat16 = uint16_t;  // the upper half of a float32
+
+// To nearest even; NaN stays NaN. Each lane has its number in the lower half, and 0 in the upper.
+inline Bits round_to_bfloat16(const Lanes& x) {
+#if defined(__AVX512BF16__)
+  const auto rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(x));
+  return reinterpret_cast<Bits>(_mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(rounded)));
+#else
+  const Bits u = as_bits(x);
+  const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const Bits nan = (u >> 16) | 0x40u;
+  return (u & 0x7fffffffu) > 0x7f800000u ? nan : rounded;
+#endif
+}
+
+inline Lanes load(const bfloat16* x, Part part) {
+  uint32_t upper[kLanes] = {};
+  for (int64_t i = 0; i < part.count; ++i) upper[i] = static_cast<uint32_t>(x[i]) << 16;
+  return as_lanes(load(upper));
+}
+
+inline void store(const Lanes& value, bfloat16* x, Part part) {
+  uint32_t lower[kLanes];
+  store(round_to_bfloat16(value), lower);
+  for (int64_t i = 0; i < part.count; ++i) x[i] = static_cast<bfloat16>(lower[i]);
+}
+
+#if defined(__AVX512F__)
+inline Lanes load(const bfloat16* x, Whole = {}) {
+  const __m512i lower = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  return reinterpret_cast<Lanes>(_mm512_slli_epi32(lower, 16));
+}
+
+inline void store(const Lanes& value, bfloat16* x, Whole = {}) {
+  const __m256i halves = _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(round_to_bfloat16(value)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), halves);
+}
+#else
+inline Lanes load(const bfloat16* x, Whole = {}) { return load(x, Part{kLanes}); }
+inline void store(const Lanes& value, bfloat16* x, Whole = {}) { store(value, x, Part{kLanes}); }
+#endif
+
+// out[i] <- bfloat16(x[i])
+inline void to_bfloat16(const float* x, int64_t count, bfloat16* out) {
+  for_lanes(count, [&](int64_t j, auto extent, int) { store(load(x + j, extent), out + j, extent); });
+}
+
+// out[i] <- bfloat16(low[i]) in the lower half, bfloat16(high[i]) in the upper.
+inline void interleave(const float* low, const float* high, int64_t count, uint32_t* out) {
+  for_lanes(count, [&](int64_t j, auto extent, int) {
+    const Bits upper = round_to_bfloat16(load(high + j, extent)) << 16;
+    store(round_to_bfloat16(load(low + j, extent)) | upper, out + j, extent);
+  });
+}
+
+// sum + a b; of pairs of bfloat16 numbers, the sum of both products.
+inline Lanes multiply_add(float a, const Lanes& b, const Lanes& sum) { return sum + a * b; }
+
+inline Lanes multiply_add(uint32_t a, const Bits& b, const Lanes& sum) {
+#if defined(__AVX512BF16__)
+  return reinterpret_cast<Lanes>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
+                                                  reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))),
+                                                  reinterpret_cast<__m512bh>(b)));
+#else
+  const Bits pair = Bits{} + a;
+  const Lanes first = sum + as_lanes(pair << 16) * as_lanes(b << 16);
+  return first + as_lanes(pair & 0xffff0000u) * as_lanes(b & 0xffff0000u);
+#endif
+}
+
+}  // namespace ops

@@ -1,0 +1,52 @@
+// Functions of vectors.
+#pragma once
+
+#include "lanes.h"
+
+namespace ops {
+
+// e^x for x <= 1, relative error below 3e-7; 0 below -87.3; NaN stays NaN.
+inline Lanes exp_negative(const Lanes& x) {
+  const Lanes least = lanes(-87.3f), shift = lanes(12582912.0f);  // 1.5 * 2^23: adding it rounds to whole numbers
+  const Lanes clamped = x < least ? least : x;
+  const Lanes shifted = clamped * 1.44269504f + shift;
+  const Lanes n = shifted - shift;
+  Lanes r = clamped - n * 0.693359375f;  // log 2 in two parts (Cody, Waite 1980)
+  r = r - n * -2.12194440e-4f;
+  Lanes p = lanes(1.0f / 720);  // Taylor: |r| <= log(2) / 2
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Lanes power = as_lanes((as_bits(shifted) - as_bits(shift) + 127u) << 23);  // 2^n
+  return x < least ? Lanes{} : p * power;
+}
+
+// gelu(z) = z Phi(z), Phi the normal distribution function (Hendrycks, Gimpel 2016), and its slope
+// Phi(z) + z phi(z). Phi(-|z|) = t poly(t) e^(-z^2 / 2) with t = 1 / (1 + 0.3 |z|), the form of Hastings 1955; the
+// coefficients are a least-maximum fit for |z| <= 14 by us: relative error below 2e-7. In float32 it is below 1e-6 for
+// |z| <= 5, and grows with the rounding of z^2 / 2 to 5e-6 for |z| = 12.
+struct Gelu {
+  Lanes value, slope;
+};
+
+inline Gelu gelu(const Lanes& z) {
+  const Lanes size = as_lanes(as_bits(z) & 0x7fffffffu);
+  const Lanes t = 1.0f / (1.0f + 0.3f * size);
+  const Lanes e = exp_negative(-0.5f * z * z);
+  Lanes p = lanes(0.0356747776f);
+  p = p * t - 0.157203089f;
+  p = p * t + 0.206353504f;
+  p = p * t - 0.0536836285f;
+  p = p * t + 0.128561611f;
+  p = p * t + 0.0999134991f;
+  p = p * t + 0.120753955f;
+  p = p * t + 0.119629299f;
+  const Lanes tail = p * t * e;
+  const Lanes phi = z < Lanes{} ? tail : 1.0f - tail;
+  return {z * phi, phi + z * (0.39894228f * e)};
+}
+
+}  // namespace ops
