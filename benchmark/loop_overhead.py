@@ -31,27 +31,32 @@ def build_parser():
     return parser
 
 
-def prepare(args, folder):
-    """The runner's own objects, as its `train` makes them: (runner, rows, program, batch stream)."""
+def prepare(args, folder, flags=()):
+    """The runner's own objects, as its `train` makes them: (runner, rows, program, batch stream).
+
+    flags: more of run_classifier.py.
+    """
     from ernie.finetune.classification_task import ClassificationTask
     from ernie.finetune.flags import build_parser as runner_flags
     from ernie.finetune.trainer import FineTuning
+    from propeller.distribution import join
 
-    flags = sst2.training_flags(args.data, args.model, folder, args.threads, args.seed)
+    flags = [*sst2.training_flags(args.data, args.model, folder, args.threads, args.seed), *flags]
     flags += ['--do_val', 'false', '--batch_size', str(args.batch_size), '--epoch', '1000']
-    runner = FineTuning(runner_flags().parse_args(flags), ClassificationTask)
+    runner = FineTuning(runner_flags().parse_args(flags), ClassificationTask, join(False))
     rows = runner.task.read(runner.args.train_set, labelled=True)
     program = runner.session.build(runner.task.feeds(True), runner._training_graph(*runner._schedule(len(rows))))
     runner.load(program)
     runner._open_records(0)
+    runner.session.dropout_apart()
     return runner, rows, program, runner._stream(rows, None)
 
 
 class Contest:
     """Both ways to take the same steps, on one set of parameters."""
 
-    def __init__(self, args, folder):
-        self.runner, self.rows, self.program, self.stream = prepare(args, folder)
+    def __init__(self, args, folder, flags=()):
+        self.runner, self.rows, self.program, self.stream = prepare(args, folder, flags)
         self.steps, self.gstep, self.position = args.steps, 0, self.stream.position
 
     def next_batches(self):

@@ -7,9 +7,11 @@ from ernie.pretrain.building.documents import BOUNDARIES
 from ernie.pretrain.building.engines import ENGINES
 from ernie.pretrain.building.lexers import LEXERS
 from ernie.pretrain.tasks import TASKS
+from ernie.pretrain.tasks.maker import Making
 from ernie.utils.args import ArgumentGroup, Parser
 from propeller.errors import UsageError
 
+_MAKING = Making._field_defaults
 # What the samples do not depend on.
 _FREE = ('output', 'processes', 'engine', 'overwrite', 'word_mask_probability')
 
@@ -27,13 +29,13 @@ class BuildSettings:
     new_document: str = 'blank'
     half_width: bool = False
     tasks: tuple = ('knowledge_masking', 'next_sentence')
-    max_seq_len: int = 512
-    short_seq_prob: float = 0.1
-    negative_share: float = 0.5
-    one_sentence_pairs: bool = False
-    max_pieces: int = 3
-    random_share: float = 1 / 3
-    joint_masking: bool = False
+    max_seq_len: int = _MAKING['max_seq_len']
+    short_seq_prob: float = _MAKING['short_seq_prob']
+    negative_share: float = _MAKING['negative_share']
+    one_sentence_pairs: bool = _MAKING['one_sentence_pairs']
+    max_pieces: int = _MAKING['max_pieces']
+    random_share: float = _MAKING['random_share']
+    joint_masking: bool = _MAKING['joint_masking']
     markers: str = ''
     vocab_path: str = './config/vocab.txt'
     do_lower_case: bool = True
