@@ -45,6 +45,7 @@ def prepare(args, folder, flags=()):
     flags += ['--do_val', 'false', '--batch_size', str(args.batch_size), '--epoch', '1000']
     runner = FineTuning(runner_flags().parse_args(flags), ClassificationTask, join(False))
     rows = runner.task.read(runner.args.train_set, labelled=True)
+    runner.task.prepare_training(rows)
     program = runner.session.build(runner.task.feeds(True), runner._training_graph(*runner._schedule(len(rows))))
     runner.load(program)
     runner._open_records(0)

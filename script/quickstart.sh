@@ -1,7 +1,7 @@
 #!/bin/sh
 # sh script/quickstart.sh [--help] [--dir FOLDER] ...
 #
-# From a machine with Python 3.11 and a package registry to a fine-tuned model on real reviews, in about ten minutes.
+# From a machine with Python 3.11 and a package registry to a fine-tuned model on real reviews, in some minutes.
 set -eu
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)

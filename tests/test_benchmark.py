@@ -33,6 +33,7 @@ from propeller.storage import write_safetensors
 from propeller.train.checkpoint import Checkpoints, save_checkpoint
 from propeller.train.record import MetricsFile
 from tests.ernie.pretrain_files import IDS, random_sample, write_files, write_samples
+from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {'sst2', 'published', 'pretraining', 'forms'}
@@ -55,6 +56,30 @@ def test_readme_names_every_program_and_no_other():
     text = (ROOT / 'benchmark' / 'README.md').read_text(encoding='utf-8')
     named = set(re.findall(r'python -m benchmark\.(\w+)', text))
     assert named == set(PROGRAMS)
+
+
+@pytest.fixture
+def sst2_data(tmp_path):
+    """Folder with a small table where that of SST-2 is."""
+    (tmp_path / 'sst2_en').mkdir()
+    rows = [('a fine film', 1), ('dull and long', 0)] * 40
+    with open(tmp_path / 'sst2_en' / 'train.tsv', 'w', encoding='utf-8') as f:
+        f.writelines(['text_a\tlabel\n', *(f'{text}\t{label}\n' for text, label in rows)])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ('module', 'flags', 'words'),
+    [
+        ('loop_overhead', ['--segments', 1], ['training loop: median', 'bare executor: median', 'overhead: ']),
+        ('step_profile', ['--sides', 'plain'], ['plain: ', 'pd_op.matmul']),
+    ],
+)
+def test_short_runs_on_the_bare_executor(sst2_data, module, flags, words):
+    config = CONFIG | {'max_position_embeddings': 128}
+    model = write_model(sst2_data / 'model', random_parameters(config), config)
+    done = run(module, '--data', sst2_data, '--model', model / 'params', '--steps', 2, *flags)
+    assert all(word in done.stdout for word in words), done.stdout + done.stderr
 
 
 def test_three_kills_while_saving(tmp_path):

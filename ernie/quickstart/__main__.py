@@ -87,7 +87,7 @@ class Quickstart:
             self.space.remove(self.run)
             os.makedirs(self.checkpoints)
             self.space.set_done(started, self.run_settings)
-        say(f'[5/6] training on {self.args.rows} reviews: some minutes on two cores')
+        say(f'[5/6] training on {self.args.rows} reviews: a minute or two on two cores, longer without a C++ compiler')
         self._run_script({**self.run_settings['flags'], 'checkpoints': self.checkpoints})
         self.space.set_done(step, self.run_settings)
 
