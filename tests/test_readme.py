@@ -149,9 +149,15 @@ def test_results_are_quoted_with_the_line_of_the_program():
     """The dev lines of the README have the form that today's code prints."""
     from ernie.metrics.classification import format_dev_line
 
-    values = {'acc': 0.76, 'data_num': 300, 'loss': 0.545666, 'elapsed': 13.742109}
-    line = format_dev_line('simple_accuracy', values, False)
-    assert line in ENGLISH.read_text(encoding='utf-8')
+    quoted = re.findall(
+        r'\[dev evaluation\] ave loss: ([\d.]+), acc:([\d.]+), data_num: (\d+), elapsed time: ([\d.]+) s',
+        ENGLISH.read_text(encoding='utf-8'),
+    )
+    assert len(quoted) > 3
+    for loss, acc, data_num, elapsed in quoted:
+        values = {'acc': float(acc), 'data_num': int(data_num), 'loss': float(loss), 'elapsed': float(elapsed)}
+        line = format_dev_line('simple_accuracy', values, False)
+        assert line in ENGLISH.read_text(encoding='utf-8')
 
 
 class Checkout:
