@@ -67,20 +67,6 @@ const void* left(const float* x, int64_t rows, int64_t columns, Precision precis
   return converted;
 }
 
-// `matrix` [rows, columns], or its transpose, as right factor. float32 numbers are copied only if they must be.
-const void* right(const float* matrix, int64_t rows, int64_t columns, bool transposed, Precision precision,
-                  Scratch& scratch) {
-  if (precision == Precision::kFloat32) {
-    if (!transposed) return matrix;
-    auto* result = scratch.get<float>(rows * columns);
-    transpose(matrix, rows, columns, rows, result);
-    return result;
-  }
-  auto* packed = scratch.get<bfloat16>(transposed ? packed_size(columns, rows) : packed_size(rows, columns));
-  transposed ? pack_transposed(matrix, rows, columns, packed) : pack(matrix, rows, columns, rows, packed);
-  return packed;
-}
-
 // A product over all rows of a batch takes some more, of zeros, so that few different kernels serve all numbers of rows:
 // 3 % of them at the most, or 31.
 int64_t depth_of(int64_t rows) {
@@ -89,9 +75,9 @@ int64_t depth_of(int64_t rows) {
   return round_up(rows, step);
 }
 
-// `matrix` [rows, columns] with zeros up to `depth` rows, as right factor.
-const void* right_with_zeros(const float* matrix, int64_t rows, int64_t columns, int64_t depth, Precision precision,
-                             Scratch& scratch) {
+// `matrix` [rows, columns] as right factor, with zeros up to `depth` rows. float32 numbers are copied only if they must be.
+const void* right(const float* matrix, int64_t rows, int64_t columns, int64_t depth, Precision precision,
+                  Scratch& scratch) {
   if (precision == Precision::kFloat32) {
     if (depth == rows) return matrix;
     auto* result = scratch.get<float>(depth * columns);
@@ -103,6 +89,19 @@ const void* right_with_zeros(const float* matrix, int64_t rows, int64_t columns,
   }
   auto* packed = scratch.get<bfloat16>(packed_size(depth, columns));
   pack(matrix, rows, columns, depth, packed);
+  return packed;
+}
+
+// The transpose of `matrix` [rows, columns] as right factor.
+const void* right_transposed(const float* matrix, int64_t rows, int64_t columns, Precision precision,
+                             Scratch& scratch) {
+  if (precision == Precision::kFloat32) {
+    auto* result = scratch.get<float>(rows * columns);
+    transpose(matrix, rows, columns, rows, result);
+    return result;
+  }
+  auto* packed = scratch.get<bfloat16>(packed_size(columns, rows));
+  pack_transposed(matrix, rows, columns, packed);
   return packed;
 }
 
@@ -125,7 +124,7 @@ void transposed_product(int64_t rows, const float* a, int64_t a_columns, const f
   thread_local Scratch left_scratch, right_scratch;
   const int64_t depth = depth_of(rows);
   const void* first = left_transposed(a, rows, a_columns, depth, precision, left_scratch);
-  const void* second = right_with_zeros(b, rows, b_columns, depth, precision, right_scratch);
+  const void* second = right(b, rows, b_columns, depth, precision, right_scratch);
   multiply({a_columns, b_columns, depth, precision, first, depth, second, nullptr, out});
 }
 
@@ -140,8 +139,8 @@ void weight_gradient(const LinearShape& s, Precision precision, const float* x, 
 void input_gradient(const LinearShape& s, Precision precision, const float* weight, const float* dz, float* dx) {
   thread_local Scratch left_scratch, right_scratch;
   const void* a = left(dz, s.rows, s.outputs, precision, left_scratch);
-  const void* b = s.transposed ? right(weight, s.outputs, s.inputs, false, precision, right_scratch)
-                               : right(weight, s.inputs, s.outputs, true, precision, right_scratch);
+  const void* b = s.transposed ? right(weight, s.outputs, s.inputs, s.outputs, precision, right_scratch)
+                               : right_transposed(weight, s.inputs, s.outputs, precision, right_scratch);
   multiply({s.rows, s.inputs, s.outputs, precision, a, s.outputs, b, nullptr, dx});
 }
 
@@ -151,8 +150,8 @@ void linear_forward(const LinearShape& s, Activation activation, Precision preci
                     const float* weight, const float* bias, float* y, void* slope) {
   thread_local Scratch left_scratch, right_scratch;
   const void* a = left(x, s.rows, s.inputs, precision, left_scratch);
-  const void* b = s.transposed ? right(weight, s.outputs, s.inputs, true, precision, right_scratch)
-                               : right(weight, s.inputs, s.outputs, false, precision, right_scratch);
+  const void* b = s.transposed ? right_transposed(weight, s.outputs, s.inputs, precision, right_scratch)
+                               : right(weight, s.inputs, s.outputs, s.inputs, precision, right_scratch);
   multiply({s.rows, s.outputs, s.inputs, precision, a, s.inputs, b, bias, y}, [&](const Tile& tile) {
     if (activation == Activation::kNone) return;
     if (precision == Precision::kFloat32) {
