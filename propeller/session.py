@@ -34,7 +34,8 @@ class Session:
         fused_ops: `auto`, `true` or `false`: see `propeller.ops.use`; None: as it says.
     Raises:
         UserError: `use_cuda` without a usable GPU.
-        UsageError: `fp16` without a GPU; `fused_ops` is `true`, and they cannot be had, or on a GPU.
+        UsageError: `fp16` without a GPU; `bf16` where nothing multiplies such numbers; `fused_ops` is `true` on a GPU,
+            or where they cannot be had.
     """
 
     def __init__(self, use_cuda=False, seed=None, device=None, precision='fp32', world=None, fused_ops=None):
@@ -46,6 +47,8 @@ class Session:
             precision = 'fp32' if use_cuda else choice.best_precision(fused_ops or 'auto')
         if precision == 'fp16' and not use_cuda:
             raise UsageError('half precision fp16 needs a GPU: on a processor use --precision bf16, or fp32.')
+        if precision == 'bf16' and not use_cuda and not choice.can_multiply_bfloat16(fused_ops or 'auto'):
+            raise UsageError('this processor has no products of bfloat16 numbers: use --precision fp32.')
         self.world, self.precision, self._fused_ops = world or World(Place()), precision, fused_ops
         paddle.enable_static()
         drawn = random.SystemRandom().randrange(2**31) if seed is None else int(seed)

@@ -106,7 +106,9 @@ def test_bfloat16_follows_float32():
         assert all(session.read(name).dtype == np.float32 for name in program.parameters())
         losses[precision] = [float(session.step(program, arrays, program.outputs)[0]) for _ in range(20)]
     np.testing.assert_allclose(losses['bf16'], losses['fp32'], rtol=0.03)
-    assert losses['bf16'] != losses['fp32'] and losses['bf16'][-1] < losses['bf16'][0] - 0.1
+    assert losses['bf16'][-1] < losses['bf16'][0] - 0.1
+    # Fused operators on a processor without such products compute in float32.
+    assert (losses['bf16'] != losses['fp32']) == (kernels().bf16 or not ops.available())
 
 
 def test_a_run_in_bfloat16_starts_from_float32_and_the_other_way_round(tmp_path, train):

@@ -93,6 +93,13 @@ def best_precision(mode='auto'):
     return 'bf16' if available(mode) and kernels().bf16 else 'fp32'
 
 
+def can_multiply_bfloat16(mode='auto'):
+    """Whether a program with bfloat16 products runs on this processor. Fused operators compute in float32 where they
+    must; Paddle's own end with an exception that says nothing. mode: see `use`.
+    """
+    return available(mode) or paddle.base.core.supports_bfloat16()
+
+
 @functools.cache
 def kernels():
     """The `Kernels` of this process, compiled and loaded by the first call."""

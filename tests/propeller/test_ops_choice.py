@@ -7,6 +7,7 @@ import pytest
 
 from propeller import graph, ops
 from propeller.errors import UsageError
+from propeller.graph import paddle
 from propeller.ops import choice
 from propeller.ops.choice import Kernels
 from propeller.session import Session
@@ -115,6 +116,15 @@ def test_where_there_are_none(monkeypatch):
     assert not fused('auto')
     with pytest.raises(UsageError, match='cannot be had here: no C.. compiler was found.'), ops.use('true'):
         pass
+
+
+def test_bfloat16_where_nothing_multiplies_it(monkeypatch):
+    monkeypatch.setattr(paddle.base.core, 'supports_bfloat16', lambda: False)
+    with pytest.raises(UsageError, match='this processor has no products of bfloat16 numbers: use --precision fp32'):
+        Session(precision='bf16', fused_ops='false')
+    Session(precision='auto', fused_ops='false')
+    if ops.available():
+        Session(precision='bf16')
 
 
 def test_demanded_on_a_gpu_is_an_error():

@@ -38,6 +38,8 @@ def test_losses_are_the_same(trained, count):
     assert losses == pytest.approx(alone, rel=1e-6, abs=0)
     assert alone[-1] < 0.95 * alone[0]
     for name in (name for name in trained[1] if name.startswith('parameter ')):
+        if name.endswith('key_fc.b_0'):
+            continue  # its gradient is 0 but for rounding, of which AdamW makes whole steps
         np.testing.assert_allclose(trained[count][name], trained[1][name], atol=1e-5, err_msg=name)
 
 
