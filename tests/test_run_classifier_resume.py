@@ -196,6 +196,18 @@ def test_other_data_are_refused(tmp_path, short):
         short(resume=True, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(41, 1)))
 
 
+def test_another_vocabulary_is_refused(tmp_path, short):
+    short(max_steps=3)
+    first, *others = (tmp_path / 'm' / 'vocab.txt').read_text(encoding='utf-8').splitlines()
+    same, other = tmp_path / 'same.txt', tmp_path / 'other.txt'
+    same.write_text('\n'.join([first, *others]) + '\n', encoding='utf-8')
+    other.write_text('\n'.join([first, *others[:-2], others[-1], others[-2]]) + '\n', encoding='utf-8')
+    with pytest.raises(UserError, match='other.txt: found another vocabulary, expected that of the checkpoint'):
+        short(resume=True, vocab_path=other)
+    short(resume=True, vocab_path=same)
+    assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
+
+
 def test_state_of_another_program_is_refused(tmp_path, short):
     short(max_steps=3)
     (tmp_path / 'c/step_3/training_state.json').write_text('{"global_step": 3, "data_position": {}}')

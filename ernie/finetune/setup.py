@@ -8,7 +8,7 @@ from ernie.checkpoint.model_folder import LABELS
 from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
 from ernie.optimization import SCHEDULERS
-from ernie.tokenization import TOKENIZERS
+from ernie.tokenization import TOKENIZERS, load_vocab
 from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
@@ -253,6 +253,25 @@ def check_vocabulary(vocab, source):
     rows = source.config.vocab_size
     if largest >= rows:
         raise bad_input(source.vocab_path, f'id {largest} ({token})', f'ids below vocab_size {rows}')
+
+
+def start_anew(checkpoint):
+    """What to do, in a sentence or two, when a training cannot continue from a checkpoint."""
+    return (
+        'Continue with what the checkpoint was made with, or start a new training from its parameters: '
+        f'--init_pretraining_params {checkpoint} and another --checkpoints.'
+    )
+
+
+def check_same_vocabulary(source):
+    """Where training continues. Raises: UserError: the vocabulary that was given is not that of the checkpoint."""
+    beside = source.tensors.vocab_path
+    if not beside or os.path.samefile(beside, source.vocab_path):
+        return
+    if load_vocab(beside) != load_vocab(source.vocab_path):
+        raise bad_input(
+            source.vocab_path, 'another vocabulary', f'that of the checkpoint, {beside}', advice=start_anew(source.path)
+        )
 
 
 def build_tokenizer(args, source):

@@ -12,6 +12,7 @@ from ernie.finetune.setup import (
     build_tokenizer,
     check_flags,
     check_output_folders,
+    check_same_vocabulary,
     loss_scale,
     take_saved_settings,
 )
@@ -87,6 +88,8 @@ class FineTuning:
             log.info(line)
         if self.start_from:
             take_saved_settings(args, self.source)
+        if self._continues():
+            check_same_vocabulary(self.source)
         tokenizer = build_tokenizer(args, self.source)
         saved = self.source.saved if self.start_from else {}
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)

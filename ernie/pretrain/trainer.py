@@ -8,7 +8,14 @@ import time
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import MEGABYTE, report_training
 from ernie.finetune.session import session_of
-from ernie.finetune.setup import Source, check_vocabulary, check_writable, loss_scale
+from ernie.finetune.setup import (
+    Source,
+    check_same_vocabulary,
+    check_vocabulary,
+    check_writable,
+    loss_scale,
+    start_anew,
+)
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.first_look import tell_what_is_missing
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
@@ -23,7 +30,7 @@ from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError
 from propeller.log import get_logger
 from propeller.train.checkpoint import (
     Checkpoints,
@@ -94,17 +101,9 @@ class PreTraining:
     def _vocabulary(self):
         vocab = load_vocab(self.source.vocab_path)
         check_vocabulary(vocab, self.source)
-        beside = self.source.tensors and self.source.tensors.vocab_path
-        if self._continues() and beside and load_vocab(beside) != vocab:
-            expected = f'that of the checkpoint, {beside}'
-            raise bad_input(self.source.vocab_path, 'another vocabulary', expected, advice=self._anew())
+        if self._continues():
+            check_same_vocabulary(self.source)
         return vocab
-
-    def _anew(self):
-        return (
-            f'Continue with what the checkpoint was made with, or start a new training from its parameters: '
-            f'--init_pretraining_params {self.start_from} and another --checkpoints.'
-        )
 
     def _seed(self):
         return read_state(self.start_from).get('seed') if self._continues() else self.args.random_seed
@@ -215,7 +214,7 @@ class PreTraining:
             try:
                 updates.seek(position)
             except UserError as e:
-                raise UserError(f'{self.start_from}: {e} {self._anew()}') from None
+                raise UserError(f'{self.start_from}: {e} {start_anew(self.start_from)}') from None
         return updates
 
     def _hooks(self, program, validation, ready, state):
