@@ -1,6 +1,7 @@
 """What the programs that measure operators share: forms in processes of their own, in turns, and their clocks."""
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -62,7 +63,7 @@ def clock(form, repeats, build, copies=1):
 
 def clock_passes(form, repeats, build, copies):
     """[seconds forward, seconds forward and backward]. build: backward (bool) -> value; the others: see `clock`."""
-    return [clock(form, repeats, lambda: build(backward), copies) for backward in (False, True)]  # noqa: B023
+    return [clock(form, repeats, functools.partial(build, backward), copies) for backward in (False, True)]
 
 
 def main(name, doc, seconds, torch, settings, table, precisions=False, flags=(), argv=None):
