@@ -60,7 +60,10 @@ def profile(run, steps):
     """
     from propeller.graph import paddle
 
-    profiler = paddle.profiler.Profiler(targets=[paddle.profiler.ProfilerTarget.CPU])
+    profiler = paddle.profiler.Profiler(
+        targets=[paddle.profiler.ProfilerTarget.CPU],
+        on_trace_ready=lambda _: None,  # by default it writes megabytes into the working folder
+    )
     profiler.start()
     run()
     profiler.stop()

@@ -80,6 +80,7 @@ def test_short_runs_on_the_bare_executor(sst2_data, module, flags, words):
     model = write_model(sst2_data / 'model', random_parameters(config), config)
     done = run(module, '--data', sst2_data, '--model', model / 'params', '--steps', 2, *flags)
     assert all(word in done.stdout for word in words), done.stdout + done.stderr
+    assert not (ROOT / 'profiler_log').exists(), 'the profiler left its traces'
 
 
 def test_three_kills_while_saving(tmp_path):
