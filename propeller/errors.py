@@ -19,6 +19,14 @@ class UsageError(UserError):
     exit_code = 2
 
 
+def quoted(value, limit=200):
+    """The `repr` of a value from outside, for a message: at most `limit` characters, control characters escaped."""
+    text = value if isinstance(value, str | bytes) else None
+    # The repr of a long text is four times as long at most: nothing beyond is worth making.
+    shown = repr(text[: limit + 1]) if text is not None else repr(value)
+    return shown if len(shown) <= limit else f'{shown[: limit - 3]}...'
+
+
 def bad_input(path, found, expected, line=None, advice=''):
     """A `UserError` in the one form all readers use: `FILE:LINE: found X, expected Y. ADVICE`.
 

@@ -1,0 +1,62 @@
+import os
+
+import pytest
+
+from propeller.errors import UserError, quoted
+from propeller.inputs import MAX_DEPTH, open_regular, parse_json, read_bytes, read_json, read_json_object
+
+
+@pytest.mark.parametrize(
+    'text, found',
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "'a' twice"),
+        ('{"a": ' + '9' * 5000 + '}', 'the number'),
+        ('{"a": 1e999}', 'the number'),
+        ('[NaN]', 'the number NaN'),
+        ('["\\ud800"]', 'surrogate'),
+        ('[' * 100_000, 'JSON'),
+        ('[' * (MAX_DEPTH + 1) + ']' * (MAX_DEPTH + 1), 'levels'),
+        ('{"a": }', 'column 7'),
+    ],
+)
+def test_json_that_cannot_be_kept_is_refused_with_its_place(text, found):
+    with pytest.raises(UserError, match='x.json:?') as raised:
+        parse_json(text, 'x.json')
+    assert found in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_json_is_what_python_reads():
+    text = '{"深": [1, -2.5, 18446744073709551615, "\\ud83d\\ude00", null, true], "b": "[[[\\"{"}'
+    assert parse_json(text, 'x') == {'深': [1, -2.5, 2**64 - 1, '😀', None, True], 'b': '[[["{'}
+    brackets_in_text = '["' + '[' * 500 + '"]'
+    assert parse_json(brackets_in_text, 'x') == ['[' * 500]
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / 'fifo')
+    os.symlink('loop', tmp_path / 'loop')
+    for name, found in (('fifo', 'a FIFO'), ('', 'a folder'), ('loop', 'levels of symbolic links'), ('no', 'No such')):
+        with pytest.raises(UserError, match=found):
+            open_regular(tmp_path / name)
+    with pytest.raises(UserError, match='a device'):
+        open_regular('/dev/null')
+
+
+def test_bounds_encoding_and_kind_name_the_file(tmp_path):
+    path = tmp_path / 'v.json'
+    path.write_bytes(b'\xef\xbb\xbf[1]')
+    assert read_json(path) == [1]
+    with pytest.raises(UserError, match='v.json: found a JSON list'):
+        read_json_object(path)
+    with pytest.raises(UserError, match='more than 5 bytes'):
+        read_bytes(path, 5)
+    path.write_bytes(b'{\n"\xff"}')
+    with pytest.raises(UserError, match='v.json:2: found byte 0xff'):
+        read_json(path)
+
+
+def test_quoted_values_are_short_and_printable():
+    assert quoted('a\x1b[31m\n') == r"'a\x1b[31m\n'"
+    assert len(quoted('\x00' * 10**6)) == 200
+    assert quoted({'a': 1}) == "{'a': 1}"
