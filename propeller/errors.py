@@ -2,15 +2,26 @@
 
 import contextlib
 import os
+import reprlib
 import signal
 import sys
 import threading
 
+QUOTED = 200
+_EXPECTED = 1000
+_LONGEST = 20_000
+
 
 class UserError(ValueError):
-    """Something the user can mend: the text says what was found, what was expected and what to do. Exit code 1."""
+    """Something the user can mend: the text says what was found, what was expected and what to do. Exit code 1.
+
+    The text is one line whatever it quotes: control characters are escaped, beyond 20,000 characters it is cut.
+    """
 
     exit_code = 1
+
+    def __init__(self, text=''):
+        super().__init__(one_line(text, _LONGEST))
 
 
 class UsageError(UserError):
@@ -19,12 +30,38 @@ class UsageError(UserError):
     exit_code = 2
 
 
-def quoted(value, limit=200):
+def one_line(text, limit=None):
+    """`text` fit for a message: what is not printable escaped as `repr` does, at most `limit` characters."""
+    text = str(text)
+    if limit is not None and len(text) > limit:
+        text = f'{text[: limit - 3]}...'
+    if not text.isprintable():
+        text = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text
+
+
+def quoted(value, limit=QUOTED):
     """The `repr` of a value from outside, for a message: at most `limit` characters, control characters escaped."""
-    text = value if isinstance(value, str | bytes) else None
-    # The repr of a long text is four times as long at most: nothing beyond is worth making.
-    shown = repr(text[: limit + 1]) if text is not None else repr(value)
-    return shown if len(shown) <= limit else f'{shown[: limit - 3]}...'
+    if isinstance(value, str | bytes | bytearray):
+        # The repr of a long text is four times as long at most: nothing beyond is worth making.
+        return one_line(repr(value[: limit + 1]), limit)
+    return one_line(_SHORT.repr(value), limit)
+
+
+class _Short(reprlib.Repr):
+    """Neither deep nor long values are written out, nor numbers that Python refuses to write."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel, self.maxstring = 4, QUOTED
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 20
+        self.maxother = QUOTED
+
+    def repr_int(self, value, level):
+        return repr(value) if value.bit_length() <= 4 * QUOTED else f'a number of {value.bit_length()} bits'
+
+
+_SHORT = _Short()
 
 
 def bad_input(path, found, expected, line=None, advice=''):
@@ -32,12 +69,13 @@ def bad_input(path, found, expected, line=None, advice=''):
 
     Args:
         path: the file or folder at fault.
-        found: what stands there.
+        found: what stands there; at most 200 characters of it are shown.
         expected: what should stand there.
         line: 1-based line number, if one line is at fault.
         advice: a sentence that tells what to do, if that is not plain from `expected`.
     """
     place = f'{path}:{line}' if line is not None else f'{path}'
+    found, expected = one_line(found, QUOTED), one_line(expected, _EXPECTED)
     return UserError(f'{place}: found {found}, expected {expected}.' + (f' {advice}' if advice else ''))
 
 

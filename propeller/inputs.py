@@ -13,8 +13,11 @@ from collections import Counter
 
 from propeller.errors import bad_input, quoted
 
-MAX_JSON_BYTES = 1 << 30
-MAX_YAML_BYTES = 1 << 20
+MAX_JSON_BYTES = 1 << 26
+# PyYAML needs a second for 50 kB of the worst text.
+MAX_YAML_BYTES = 1 << 15
+# What a data set in one JSON file may have.
+MAX_DATA_BYTES = 1 << 32
 MAX_DEPTH = 100
 INTEGER_BITS = 64
 
@@ -31,14 +34,35 @@ def open_regular(path, expected='a file'):
     try:
         # Without O_NONBLOCK, opening a FIFO waits for a writer.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        reason = getattr(e, 'strerror', None) or e
-        raise bad_input(path, f'a file that cannot be read ({reason})', expected) from None
+    except (OSError, ValueError) as e:
+        raise _unreadable(path, e, expected) from None
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
         raise bad_input(path, _kind(kind), expected)
     return os.fdopen(handle, 'rb')
+
+
+def open_data(path, expected='a file'):
+    """Open data that a user names for reading bytes: a regular file, a FIFO, a terminal, `/dev/stdin`.
+
+    Raises:
+        UserError: nothing is there, it cannot be read, or it is a folder.
+    """
+    try:
+        return open(path, 'rb')
+    except IsADirectoryError:
+        raise bad_input(path, 'a folder', expected) from None
+    except (OSError, ValueError) as e:
+        raise _unreadable(path, e, expected) from None
+
+
+def _unreadable(path, error, expected):
+    if isinstance(error, FileNotFoundError):
+        return bad_input(path, 'no such file', expected)
+    # A ValueError is a NUL, or half of a surrogate pair, in the name.
+    reason = getattr(error, 'strerror', None) or error
+    return bad_input(path, f'a path that cannot be read ({reason})', expected)
 
 
 def _kind(mode):
@@ -48,13 +72,18 @@ def _kind(mode):
     return 'a device'
 
 
-def read_bytes(path, limit, expected='a file'):
-    """The content of a regular file.
+def read_bytes(path, limit, expected='a file', data=False):
+    """The content of a file.
 
+    Args:
+        path: its name.
+        limit: most bytes that it may have.
+        expected: what it should be, for the message.
+        data: whether it is data that a user names, for which a FIFO will do (`open_data`).
     Raises:
         UserError: see `open_regular`; or it has more than `limit` bytes.
     """
-    with open_regular(path, expected) as f:
+    with (open_data if data else open_regular)(path, expected) as f:
         try:
             content = f.read(limit + 1)
         except OSError as e:
@@ -64,13 +93,13 @@ def read_bytes(path, limit, expected='a file'):
     return content
 
 
-def read_text(path, limit, expected='a text file'):
-    """The content of a regular file in UTF-8, without a byte-order mark.
+def read_text(path, limit, expected='a text file', data=False):
+    """The content of a file in UTF-8, without a byte-order mark. For the arguments see `read_bytes`.
 
     Raises:
         UserError: see `read_bytes`; or it is not UTF-8, with the line of the first wrong byte.
     """
-    content = read_bytes(path, limit, expected)
+    content = read_bytes(path, limit, expected, data)
     try:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as e:
@@ -78,31 +107,32 @@ def read_text(path, limit, expected='a text file'):
         raise bad_input(path, f'byte 0x{e.object[e.start]:02x} that is not UTF-8', expected, line) from None
 
 
-def read_json(path, expected='JSON', limit=MAX_JSON_BYTES):
+def read_json(path, expected='JSON', limit=MAX_JSON_BYTES, finite=True):
     """The value of a JSON file in UTF-8. For what is refused see `parse_json`.
 
     Raises:
         UserError: it cannot be read or is refused; file and line named.
     """
-    return parse_json(read_text(path, limit, expected), path, expected)
+    return parse_json(_some(read_text(path, limit, expected), path, expected), path, expected, finite=finite)
 
 
-def read_json_object(path, expected='a JSON object', limit=MAX_JSON_BYTES):
+def read_json_object(path, expected='a JSON object', limit=MAX_JSON_BYTES, finite=True):
     """The same for a file whose value must be an object: a dict."""
-    value = read_json(path, expected, limit)
+    value = read_json(path, expected, limit, finite)
     if not isinstance(value, dict):
         raise bad_input(path, f'a JSON {type(value).__name__}', expected)
     return value
 
 
-def parse_json(text, source, expected='JSON', line=None):
+def parse_json(text, source, expected='JSON', line=None, finite=True):
     """The value of a JSON text.
 
     Args:
-        text: str.
+        text: str, or bytes of UTF-8.
         source: the file it is from, for the message.
         expected: what should stand there, for the message.
         line: number of the line in `source` that `text` is; None if `text` is the whole file.
+        finite: False allows NaN and the infinities, which Python's own writer writes.
     Raises:
         UserError: it is not JSON, has a name twice in one object, an integer of more than 64 bits, NaN or an infinity
             (as a number too large is one), half of a surrogate pair, or more than 100 levels.
@@ -112,12 +142,16 @@ def parse_json(text, source, expected='JSON', line=None):
         return bad_input(source, found, expected, line if line is not None else at)
 
     try:
-        value = _decoder(refuse).decode(text)
+        if isinstance(text, bytes | bytearray):
+            text = text.decode()
+        value = _decoder(refuse, finite).decode(text)
+    except UnicodeDecodeError as e:
+        raise refuse(f'byte 0x{e.object[e.start]:02x} that is not UTF-8') from None
     except json.JSONDecodeError as e:
         raise refuse(f'bad JSON ({e.msg}, column {e.colno})', e.lineno) from None
     except RecursionError:
         raise refuse('JSON nested too deeply') from None
-    if text.count('[') + text.count('{') > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if _deeper_than(value, MAX_DEPTH):
         raise refuse(f'JSON of more than {MAX_DEPTH} levels')
     if _HALF_ESCAPED.search(text):
         with contextlib.suppress(UnicodeEncodeError):
@@ -128,22 +162,19 @@ def parse_json(text, source, expected='JSON', line=None):
 
 
 _HALF_ESCAPED = re.compile(r'\\u[dD][89a-fA-F]')
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
-def _depth(text):
-    depth = deepest = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        token = match.group()
-        if token in '[{':
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in ']}':
-            depth -= 1
-    return deepest
+def _deeper_than(value, depth):
+    level = [value]
+    for _ in range(depth):
+        inner = (v.values() if type(v) is dict else v for v in level if type(v) in (dict, list))
+        level = [item for items in inner for item in items if type(item) in (dict, list)]
+        if not level:
+            return False
+    return True
 
 
-def _decoder(refuse):
+def _decoder(refuse, finite):
     def whole(digits):
         if len(digits) > 25 or int(digits).bit_length() > INTEGER_BITS:
             raise refuse(f'the number {quoted(digits)}')
@@ -151,12 +182,14 @@ def _decoder(refuse):
 
     def real(digits):
         value = float(digits)
-        if value in (float('inf'), float('-inf')):
+        if finite and value in (float('inf'), float('-inf')):
             raise refuse(f'the number {quoted(digits)}')
         return value
 
     def constant(name):
-        raise refuse(f'the number {name}')
+        if finite:
+            raise refuse(f'the number {name}')
+        return float(name)
 
     def distinct(pairs):
         value = dict(pairs)
@@ -166,3 +199,23 @@ def _decoder(refuse):
         return value
 
     return json.JSONDecoder(parse_int=whole, parse_float=real, parse_constant=constant, object_pairs_hook=distinct)
+
+
+def read_yaml(path, expected='YAML', limit=MAX_YAML_BYTES):
+    """The value of a YAML file in UTF-8: dicts, lists, text, numbers, true, false, null (and dates).
+
+    A mark that is used again (`*name`, `<<`) counts as often as it is used: what a short text expands to is bounded.
+
+    Raises:
+        UserError: it cannot be read; it is not YAML, has a name twice in one mapping, a number that `parse_json` would
+            refuse, more than 100 levels, or more than 100,000 values. Or PyYAML is not installed.
+    """
+    from propeller.plain_yaml import parse_yaml
+
+    return parse_yaml(_some(read_text(path, limit, expected), path, expected), path, expected)
+
+
+def _some(text, path, expected):
+    if not text or text.isspace():
+        raise bad_input(path, 'an empty file', expected)
+    return text

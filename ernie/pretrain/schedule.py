@@ -15,19 +15,15 @@ A schedule is a YAML or JSON file:
 others than its own number; `learning_rate` and `warmup_steps` of a stage stand for those of the flags.
 """
 
-import json
+import heapq
 import os
-import re
-from collections import Counter
 from typing import NamedTuple
-
-import numpy as np
 
 from ernie.optimization import learning_rate_schedule
 from ernie.pretrain.tasks import TASKS
-from propeller.errors import UserError, bad_input
+from propeller.errors import bad_input, quoted
+from propeller.inputs import read_json, read_yaml
 
-_EXPONENT = re.compile(r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$')
 ONLY = 'all'  # name of the stream of a training without a schedule
 
 
@@ -89,16 +85,30 @@ class Schedule(NamedTuple):
         return rate
 
 
-def order_of(stage):
-    """Names of the streams in the order of the updates of a stage: each spread evenly over it.
+def turns(stage, begun=0):
+    """Yields the names of the streams in the order of the updates of a stage, each spread evenly over it.
 
-    Returns:
-        (list of names, int array [total]: which of them makes the update).
+    Update `i` of a stream with `n` of them has the moment (i + 0.5) / n; of equal ones the first by name comes first.
+
+    Args:
+        stage: `Stage`.
+        begun: updates to leave out at its start. They cost no time, and a stage of any length no memory.
     """
-    names = sorted(name for name, steps in stage.steps.items() if steps)
-    moments = [(np.arange(stage.steps[name]) + 0.5) / stage.steps[name] for name in names]
-    whose = np.repeat(np.arange(len(names)), [len(m) for m in moments])
-    return names, whose[np.argsort(np.concatenate(moments), kind='stable')]
+    steps = sorted((name, count) for name, count in stage.steps.items() if count)
+    # So many updates of each stream are among the first `begun` for certain: moments are rounded to one update each.
+    done = [max(begun * count // stage.total - len(steps) - 1, 0) for _, count in steps]
+    moment = lambda stream: ((done[stream] + 0.5) / steps[stream][1], stream)  # noqa: E731
+    waiting = [moment(stream) for stream in range(len(steps)) if done[stream] < steps[stream][1]]
+    heapq.heapify(waiting)
+    for update in range(sum(done), stage.total):
+        stream = waiting[0][1]
+        done[stream] += 1
+        if done[stream] < steps[stream][1]:
+            heapq.heapreplace(waiting, moment(stream))
+        else:
+            heapq.heappop(waiting)
+        if update >= begun:
+            yield steps[stream][0]
 
 
 def single(filelist, steps):
@@ -117,7 +127,7 @@ def read_schedule(path):
     filelists, classes = {}, {}
     for name, settings in content['tasks'].items():
         if name not in TASKS:
-            raise bad_input(path, f'the task {name!r}', f'one of {", ".join(TASKS)}')
+            raise bad_input(path, f'the task {quoted(name)}', f'one of {", ".join(TASKS)}')
         _check_keys(path, f'task {name}', settings, {'filelist': str}, {'classes': int})
         filelists[name] = settings['filelist']
         if 'classes' in settings:
@@ -134,85 +144,37 @@ def _stage(path, number, settings, filelists):
     steps = settings['steps']
     for name, count in steps.items():
         if name not in filelists:
-            raise bad_input(path, f'{place}: the task {name!r}', f'one of its tasks: {", ".join(filelists)}')
+            raise bad_input(path, f'{place}: the task {quoted(name)}', f'one of its tasks: {", ".join(filelists)}')
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise bad_input(path, f'{place}: {name} {count!r}', 'a number of updates from 0 on')
+            raise bad_input(path, f'{place}: {name} {quoted(count)}', 'a number of updates from 0 on')
     if not sum(steps.values()):
         raise bad_input(path, f'{place} without updates', 'at least one')
     rate, warmup = settings.get('learning_rate'), settings.get('warmup_steps')
     if rate is not None and not 0 < rate < float('inf'):
-        raise bad_input(path, f'{place}: learning_rate {rate!r}', 'a number above 0')
+        raise bad_input(path, f'{place}: learning_rate {quoted(rate)}', 'a number above 0')
     if warmup is not None and warmup < 0:
-        raise bad_input(path, f'{place}: warmup_steps {warmup!r}', 'a number from 0 on')
+        raise bad_input(path, f'{place}: warmup_steps {quoted(warmup)}', 'a number from 0 on')
     return Stage(dict(steps), rate, warmup)
 
 
 def _check_keys(path, place, found, needed, optional=None):
     """`found` is a mapping with the keys of `needed`, perhaps of `optional`, and no others, of the right types."""
     if not isinstance(found, dict):
-        raise bad_input(path, f'{place} {found!r}', f'a mapping with {", ".join(needed)}')
+        raise bad_input(path, f'{place} {quoted(found)}', f'a mapping with {", ".join(needed)}')
     known = {**needed, **(optional or {})}
     for key in found:
         if key not in known:
-            raise bad_input(path, f'{place}: {key!r}', f'one of {", ".join(known)}')
+            raise bad_input(path, f'{place}: {quoted(key)}', f'one of {", ".join(known)}')
     for key in needed:
         if key not in found:
-            raise bad_input(path, f'{place} without {key!r}', f'{", ".join(needed)}')
+            raise bad_input(path, f'{place} without {quoted(key)}', f'{", ".join(needed)}')
     for key, value in found.items():
         if not isinstance(value, known[key]) or isinstance(value, bool):
             kind = {dict: 'a mapping', list: 'a list', str: 'a text', int: 'a whole number'}.get(known[key], 'a number')
-            raise bad_input(path, f'{place}: {key} {value!r}', kind)
+            raise bad_input(path, f'{place}: {key} {quoted(value)}', kind)
 
 
 def _load(path):
     """The content of a JSON or YAML file."""
-    try:
-        with open(path, encoding='utf-8') as f:
-            text = f.read()
-    except (OSError, UnicodeDecodeError) as e:
-        raise bad_input(path, f'a file that cannot be read ({e})', 'a schedule in YAML or JSON') from None
-    if not text.strip():
-        raise bad_input(path, 'an empty file', 'a schedule in YAML or JSON')
-    return (_json if os.path.splitext(path)[1] == '.json' else _yaml)(path, text)
-
-
-def _json(path, text):
-    def distinct(pairs):
-        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-        if twice:
-            raise bad_input(path, f'{twice[0]!r} twice in one mapping', 'each name once')
-        return dict(pairs)
-
-    try:
-        return json.loads(text, object_pairs_hook=distinct)
-    except json.JSONDecodeError as e:
-        raise bad_input(path, f'no JSON ({e.msg}, column {e.colno})', 'a schedule', e.lineno) from None
-
-
-def _yaml(path, text):
-    try:
-        import yaml
-    except ImportError:
-        raise UserError(f'{path}: YAML needs the package pyyaml: pip install pyyaml. Or write it as .json.') from None
-
-    class Loader(yaml.SafeLoader):
-        """`5e-5` is a number, as in YAML 1.2. A name that comes twice in a mapping would silently lose a value."""
-
-        def construct_mapping(self, node, deep=False):
-            names = [key for key, _ in node.value if key.id == 'scalar'] if node.id == 'mapping' else []
-            for i, key in enumerate(names):
-                if key.value in {other.value for other in names[:i]}:
-                    found, line = f'{key.value!r} twice in one mapping', key.start_mark.line + 1
-                    raise bad_input(path, found, 'each name once', line)
-            return super().construct_mapping(node, deep)
-
-    Loader.add_implicit_resolver('tag:yaml.org,2002:float', _EXPONENT, '-+.0123456789')
-    try:
-        return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.MarkedYAMLError as e:
-        line = e.problem_mark.line + 1 if e.problem_mark else None
-        raise bad_input(path, f'no YAML ({e.problem})', 'a schedule', line) from None
-    except UserError:
-        raise
-    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
-        raise bad_input(path, f'no YAML ({" ".join(str(e).split())})', 'a schedule') from None
+    read = read_json if os.path.splitext(path)[1] == '.json' else read_yaml
+    return read(path, 'a schedule in YAML or JSON')

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ernie.pretrain.model import loss_scales
-from ernie.pretrain.schedule import ONLY, order_of
+from ernie.pretrain.schedule import ONLY, turns
 from propeller.errors import UserError
 
 
@@ -52,13 +52,12 @@ class Updates:
         positions = {name: stream.position for name, stream in self.streams.items()}
         while done < self.schedule.total:
             number, begun = self.schedule.place(done)
-            names, whose = order_of(self.schedule.stages[number])
-            for i in whose[begun:]:
-                batch = next(sources[names[i]], None)
+            for name in turns(self.schedule.stages[number], begun):
+                batch = next(sources[name], None)
                 if batch is None:
                     return  # the epochs are over
                 done += 1
-                positions[names[i]] = batch.position
+                positions[name] = batch.position
                 yield Update(batch, number, {'updates': done, 'streams': dict(positions)})
 
 

@@ -1,9 +1,10 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from ernie.pretrain.schedule import Schedule, Stage, order_of, read_schedule, single
+from ernie.pretrain.schedule import Schedule, Stage, read_schedule, single, turns
 from propeller.errors import UserError
 
 YAML = """
@@ -52,14 +53,27 @@ def test_places_and_rates():
 
 
 def test_the_updates_of_a_task_are_spread_over_its_stage():
-    steps = {'c': 0, 'b': 10, 'a': 30}
-    names, whose = order_of(Stage(steps))
-    assert names == ['a', 'b'] and np.bincount(whose).tolist() == [30, 10]
+    whose = list(turns(Stage({'c': 0, 'b': 10, 'a': 30})))
+    assert Counter(whose) == {'a': 30, 'b': 10}
     for cut in range(41):
-        share = (whose[:cut] == 1).sum()
-        assert abs(share - cut / 4) <= 1
-    assert order_of(Stage({'all': 2}))[1].tolist() == [0, 0]
+        assert abs(whose[:cut].count('b') - cut / 4) <= 1
+    assert list(turns(Stage({'all': 2}))) == ['all', 'all']
     assert single('f', 7) == Schedule({'all': 'f'}, [Stage({'all': 7})], {})
+
+
+@pytest.mark.parametrize('counts', [(3, 7, 11), (1, 1, 1, 1), (50, 2, 3, 49, 1), (64, 32, 16), (5,)])
+def test_the_order_is_that_of_the_sorted_moments_from_any_update_on(counts):
+    steps = {f's{i}': count for i, count in enumerate(counts)}
+    moments = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    whose = np.repeat(list(steps), counts)[np.argsort(moments, kind='stable')].tolist()
+    for begun in range(sum(counts) + 1):
+        assert list(turns(Stage(steps), begun)) == whose[begun:]
+
+
+def test_a_stage_of_any_length_costs_neither_time_nor_memory():
+    stage = Stage({'a': 3 * 10**8, 'b': 10**17})
+    for begun in (0, 2 * 10**8, stage.total - 1):
+        assert next(turns(stage, begun)) in ('a', 'b')
 
 
 @pytest.mark.parametrize(
@@ -117,9 +131,9 @@ def test_what_cannot_be_is_named(tmp_path, old, new, words):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(UserError, match='cannot be read'):
+    with pytest.raises(UserError, match='no such file'):
         read_schedule(tmp_path / 'none.yaml')
-    cases = {'{\n"tasks": ': 's.json:2: found no JSON', '{"tasks": {"a": 1, "a": 2}}': "'a' twice in one mapping"}
+    cases = {'{\n"tasks": ': 's.json:2: found bad JSON', '{"tasks": {"a": 1, "a": 2}}': "'a' twice in one object"}
     for text, words in cases.items():
         (tmp_path / 's.json').write_text(text)
         with pytest.raises(UserError, match=words):

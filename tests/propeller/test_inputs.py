@@ -1,9 +1,19 @@
 import os
+import threading
 
 import pytest
 
 from propeller.errors import UserError, quoted
-from propeller.inputs import MAX_DEPTH, open_regular, parse_json, read_bytes, read_json, read_json_object
+from propeller.inputs import (
+    MAX_DEPTH,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_json_object,
+    read_text,
+    read_yaml,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +46,12 @@ def test_json_is_what_python_reads():
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / 'fifo')
     os.symlink('loop', tmp_path / 'loop')
-    for name, found in (('fifo', 'a FIFO'), ('', 'a folder'), ('loop', 'levels of symbolic links'), ('no', 'No such')):
+    for name, found in (
+        ('fifo', 'a FIFO'),
+        ('', 'a folder'),
+        ('loop', 'levels of symbolic links'),
+        ('no', 'no such file'),
+    ):
         with pytest.raises(UserError, match=found):
             open_regular(tmp_path / name)
     with pytest.raises(UserError, match='a device'):
@@ -60,3 +75,44 @@ def test_quoted_values_are_short_and_printable():
     assert quoted('a\x1b[31m\n') == r"'a\x1b[31m\n'"
     assert len(quoted('\x00' * 10**6)) == 200
     assert quoted({'a': 1}) == "{'a': 1}"
+
+
+@pytest.mark.parametrize(
+    'text, found',
+    [
+        ('a: 1\nb: 2\na: 3', ":3: found 'a' twice"),
+        ('a: ' + '9' * 5000, ':1: found the number'),
+        ('a: 1' + ':59' * 5000, ':1: found the number'),
+        ('a: .inf', ':1: found the number'),
+        ('[' * 30_000, ':1: found YAML of more than 100 levels'),
+        ('- ' * 15_000, ':1: found YAML of more than 100 levels'),
+        ('- &a0 [1]\n' + ''.join(f'- &a{i + 1} [{f"*a{i}," * 9}]\n' for i in range(9)), 'more than 100,000 values'),
+        ('- &a0 {x: 1}\n' + ''.join(f'- &a{i + 1} {{<<: [{f"*a{i}," * 9}]}}\n' for i in range(9)), 'more than'),
+        ('&a [*a]', 'a value that contains itself'),
+        ('a: !!timestamp x', 'no YAML'),
+        ('a: !!float ""', 'no YAML'),
+        ('a: !!python/object/apply:os.getcwd []', ':1: found no YAML'),
+        (' ' * 40_000, 'more than 32,768 bytes'),
+        ('\n', 'an empty file'),
+    ],
+)
+def test_yaml_that_expands_or_cannot_be_kept_is_refused(tmp_path, text, found):
+    path = tmp_path / 'v.yaml'
+    path.write_text(text)
+    with pytest.raises(UserError) as raised:
+        read_yaml(path)
+    assert str(raised.value).startswith(f'{path}:') and found in str(raised.value)
+
+
+def test_yaml_marks_may_be_used_again(tmp_path):
+    path = tmp_path / 'v.yaml'
+    path.write_text('a: &a {rate: 5e-5, 深: yes}\nb: {<<: *a, rate: 1}\nc: [*a, 0x10, null]\n')
+    a = {'rate': 5e-5, '深': True}
+    assert read_yaml(path) == {'a': a, 'b': {'rate': 1, '深': True}, 'c': [a, 16, None]}
+
+
+def test_a_fifo_will_do_for_data_only(tmp_path):
+    path = tmp_path / 'fifo'
+    os.mkfifo(path)
+    threading.Thread(target=path.write_bytes, args=(b'1 2',)).start()
+    assert read_text(path, 10, data=True) == '1 2'
