@@ -4,11 +4,11 @@ import re
 from itertools import zip_longest
 
 import numpy as np
-from propeller.data.dataset import Dataset
 
 from ernie.reader.classify import truncate_pair
 from ernie.subword import WSSPTokenizer
 from ernie.text import MAX_CHARS_PER_WORD, longest_matches
+from propeller.data.dataset import Dataset
 
 __all__ = [
     'CharTokenizer',

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from propeller.data.dataset import Dataset
 
 from ernie import subword
 from ernie.tokenization import load_vocab
 from ernie.utils import data
 from ernie.utils.data import CharTokenizer, SpaceTokenizer, build_1_pair, build_2_pair, expand_dims, wordpiece
+from propeller.data.dataset import Dataset
 from tests.ernie.reference_tokenizer import GOLDEN, SMALL_VOCAB
 
 
