@@ -2,7 +2,8 @@
 
 `ernie.metrics.reading` is compared with them by the tests on made-up answers and by `benchmark.evaluators` on the
 predictions of a model. Sources: the evaluation program of CMRC 2018 (version 5; Cui et al. 2019, section 4.1) and that
-of SQuAD 1.1 (Rajpurkar et al. 2016, section 6.1). NLTK's word tokenizer cuts the words of Latin letters, as there.
+of SQuAD 2.0 (Rajpurkar et al. 2016, section 6.1; Rajpurkar et al. 2018). NLTK's word tokenizer cuts the words of Latin
+letters, as there.
 """
 
 import collections
@@ -65,7 +66,14 @@ def squad_plain(text):
 
 
 def squad_once(answers, prediction):
-    """(EM, F1) of one prediction by SQuAD 1.1, each 0 ... 1."""
+    """(EM, F1) of one prediction by SQuAD 2.0, each 0 ... 1.
+
+    For answers with words that is SQuAD 1.1 too. The others are left out; if all are, the answer is the empty text.
+    """
+    answers = [answer for answer in answers if squad_plain(answer) != '']
+    if not answers:
+        right = float(squad_plain(prediction) == '')
+        return right, right
     best = 0.0
     for answer in answers:
         guess, truth = squad_plain(prediction).split(), squad_plain(answer).split()

@@ -156,7 +156,7 @@ def test_results_are_quoted_with_the_line_of_the_program():
     assert len(quoted) > 3
     for loss, acc, data_num, elapsed in quoted:
         values = {'acc': float(acc), 'data_num': int(data_num), 'loss': float(loss), 'elapsed': float(elapsed)}
-        line = format_dev_line('simple_accuracy', values, False)
+        line = format_dev_line('simple_accuracy', values)
         assert line in ENGLISH.read_text(encoding='utf-8')
 
 

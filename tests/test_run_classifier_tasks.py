@@ -64,6 +64,29 @@ def test_pairs(tmp_path, train):
     assert (np.abs(types - open_tensors(str(before))['sent_embedding']).max(axis=1) > 1e-3).all()
 
 
+def test_three_classes(tmp_path, train):
+    """The F1 over all classes chooses the best checkpoint; what looks at class 1 alone is refused before any work."""
+    words = (BAD, GOOD, FILLING[:5])
+    rows = [(text, label if label != 2 or i % 3 else 0) for i, (text, label) in enumerate(sentences(60, 1, words))]
+    files, dev = whole_run(tmp_path, rows, sentences(29, 2, words))
+    for metric in ('acc_and_f1', 'acc_and_f1_and_mrr', 'pearson_and_spearman'):
+        with pytest.raises(UsageError, match=f'{metric}: it looks at class 1 of two classes, and the task has 3;'):
+            train(**files, num_labels=3, metric=metric)
+    assert not (tmp_path / 'c/metrics.jsonl').exists()
+    log = train(**files, num_labels=3, metric='macro_f1', epoch=3, validation_steps=3).log
+    found = [r['macro_f1'] for r in records(tmp_path / 'c', 'dev')]
+    kept = json.loads((tmp_path / 'c/best/metrics.json').read_text())
+    assert kept['main_value'] == kept['macro_f1'] == max(found) > min(found)
+    state = json.loads((tmp_path / 'c/best/training_state.json').read_text())
+    step = records(tmp_path / 'c', 'dev')[found.index(max(found))]['step']
+    assert (state['global_step'], state['value']) == (step, max(found))
+    predicted = probabilities(tmp_path / f'out.{kept["epoch"]}.{step}').argmax(axis=1)
+    true = [label for _, label in sentences(29, 2, words)]
+    for average in ('micro', 'macro', 'weighted'):
+        assert kept[f'{average}_f1'] == pytest.approx(f1_score(true, predicted, average=average))
+    assert f'macro_f1: {kept["macro_f1"]:f}, weighted_f1: {kept["weighted_f1"]:f}, data_num: 29' in log
+
+
 def test_regression(tmp_path, train):
     """The value is the share of good characters, minus that of bad ones."""
 

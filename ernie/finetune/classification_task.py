@@ -40,7 +40,7 @@ class ClassificationTask(Task):
         self.metric = args.metric
         if self.metric == 'simple_accuracy':  # the default stands for the task's own metric
             self.metric = DEFAULT_METRIC[self.kind]
-        check_metric(self.metric, self.kind == 'regression', self.kind == 'multilabel')
+        check_metric(self.metric, self.kind, self.num_labels)
         self.class_weights = self._class_weights()
 
     def _label_map(self):
@@ -134,18 +134,17 @@ class ClassificationTask(Task):
         started = time.monotonic()
         outputs, loss = predictor.collect(rows, labelled=True)
         elapsed = time.monotonic() - started
-        regression = self.kind == 'regression'
         values = evaluate(
             self.metric,
-            outputs[:, 0] if regression else outputs,
+            outputs[:, 0] if self.kind == 'regression' else outputs,
             rows.labels,
             rows.qids,
             average_loss=loss,
             elapsed=elapsed,
-            is_regression=regression,
+            kind=self.kind,
             threshold=MULTILABEL_THRESHOLD,
         )
-        line = format_dev_line(self.metric, values, regression)
+        line = format_dev_line(self.metric, values, self.kind)
         report = None
         if self.kind == 'multilabel':
             report = multilabel_report(rows.labels, outputs >= MULTILABEL_THRESHOLD, self.label_names)

@@ -45,7 +45,9 @@ def _training(parser):
     add('validation_steps', int, 1000, 'Evaluation interval; the end of an epoch is always evaluated.')
     add_half_precision(add)
     add('test_save', str, './checkpoints/test_result', 'Prediction files, one per test set, joined by commas.')
-    add('metric', str, 'simple_accuracy', 'Metric of the task; also chooses the best checkpoint.')
+    add('metric', str, 'simple_accuracy',
+        'Metric of the task; also chooses the best checkpoint. Classes: simple_accuracy, macro_f1, micro_f1, '
+        'weighted_f1, matthews_corrcoef; two: acc_and_f1, acc_and_f1_and_mrr, pearson_and_spearman too.')  # fmt: skip
 
 
 def add_operators(add):

@@ -5,25 +5,37 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.metrics.ranking import mrr
+from ernie.metrics.report import score_row, scores_by_class
 from propeller.errors import UsageError
 from propeller.scores import flat, ratio
 
 
 class _Metric(NamedTuple):
-    """Attributes: the middle of the printed line; the values whose mean is to be made as large as possible."""
+    """Attributes: the middle of the printed line; the values whose mean is to be made as large as possible; the kinds
+    of task it is for; whether it looks at class 1 of two, and says nothing about more.
+    """
 
     line: str
     main: tuple
+    kinds: tuple = ('classify',)
+    two_classes: bool = False
 
 
+_AVERAGES = 'micro_f1: {micro_f1:f}, macro_f1: {macro_f1:f}, weighted_f1: {weighted_f1:f}'
+_CLASSES_OR_SETS = ('classify', 'multilabel')
 _METRICS = {
     'simple_accuracy': _Metric('acc:{acc:f}', ('acc',)),
-    'acc_and_f1': _Metric('ave_acc: {acc:f}, f1: {f1:f}', ('acc', 'f1')),
+    'acc_and_f1': _Metric('ave_acc: {acc:f}, f1: {f1:f}', ('acc', 'f1'), two_classes=True),
     'matthews_corrcoef': _Metric('matthews_corrcoef: {matthews_corrcoef:f}', ('matthews_corrcoef',)),
-    'acc_and_f1_and_mrr': _Metric('acc: {acc:f}, f1: {f1:f}, mrr: {mrr:f}', ('f1', 'mrr')),
-    'pearson_and_spearman': _Metric('pearson:{pearson:f}, spearman:{spearman:f}, corr:{corr:f}', ('corr',)),
+    'acc_and_f1_and_mrr': _Metric('acc: {acc:f}, f1: {f1:f}, mrr: {mrr:f}', ('f1', 'mrr'), two_classes=True),
+    'pearson_and_spearman': _Metric(
+        'pearson:{pearson:f}, spearman:{spearman:f}, corr:{corr:f}', ('corr',), ('classify', 'regression'), True
+    ),
+    'macro_f1': _Metric(_AVERAGES, ('macro_f1',), _CLASSES_OR_SETS),
+    'micro_f1': _Metric(_AVERAGES, ('micro_f1',), _CLASSES_OR_SETS),
+    'weighted_f1': _Metric(_AVERAGES, ('weighted_f1',), _CLASSES_OR_SETS),
     'multilabel_f1': _Metric(
-        'micro_f1: {micro_f1:f}, macro_f1: {macro_f1:f}, subset_acc: {subset_acc:f}', ('micro_f1',)
+        'micro_f1: {micro_f1:f}, macro_f1: {macro_f1:f}, subset_acc: {subset_acc:f}', ('micro_f1',), ('multilabel',)
     ),
 }
 
@@ -102,6 +114,34 @@ def pearson_and_spearman(scores, labels):
     return {'pearson': pearson, 'spearman': spearman, 'corr': (pearson + spearman) / 2}
 
 
+def class_f1(predictions, labels):
+    """Accuracy, as `acc`, and F1 over the classes: `micro_f1` (counts of all classes summed: the accuracy again),
+    `macro_f1` (mean of the classes' F1), `weighted_f1` (mean weighted by how often each class is true).
+
+    As in scikit-learn, classes that occur neither in `labels` nor in `predictions` do not count.
+
+    Args:
+        predictions: [N] class ids.
+        labels: [N] class ids.
+    """
+    predictions, labels = flat(predictions, labels)
+    _, ids = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
+    found, true = ids[: labels.size], ids[labels.size :]
+    count = ids.max(initial=-1) + 1
+    counts = (np.bincount(a, minlength=count) for a in (true[found == true], found, true))
+    return {'acc': accuracy(predictions, labels), **_f1_averages(*counts)}
+
+
+def _f1_averages(hits, predicted, support):
+    """Three averages of F1 from the counts of each class, [C] each."""
+    averages = scores_by_class(hits, predicted, support, range(len(hits)))
+    return {
+        'micro_f1': score_row(hits.sum(), predicted.sum(), support.sum())['f1'],
+        'macro_f1': averages['macro_avg']['f1'],
+        'weighted_f1': averages['weighted_avg']['f1'],
+    }
+
+
 def multilabel_f1(predictions, labels):
     """F1 over sets of labels.
 
@@ -111,51 +151,58 @@ def multilabel_f1(predictions, labels):
 
     Returns:
         dict of floats: `micro_f1` (counts of all labels summed), `macro_f1` (mean of the labels' F1, 0 for a label that
-        is neither predicted nor true), `subset_acc` (share of rows with all labels right).
+        is neither predicted nor true), `weighted_f1` (the same weighted by how often each label is true), `subset_acc`
+        (share of rows with all labels right).
     """
     predictions, labels = np.asarray(predictions).astype(bool), np.asarray(labels).astype(bool)
     if predictions.shape != labels.shape or labels.ndim != 2:
         raise ValueError(f'multi-label metrics need two [N, C] arrays, found {predictions.shape} and {labels.shape}')
-    correct = (predictions & labels).sum(axis=0)
-    both = predictions.sum(axis=0) + labels.sum(axis=0)
-    per_label = [ratio(2 * c, b) for c, b in zip(correct, both, strict=True)]
-    return {
-        'micro_f1': float(ratio(2 * correct.sum(), both.sum())),
-        'macro_f1': float(ratio(sum(per_label), len(per_label))),
-        'subset_acc': float(ratio((predictions == labels).all(axis=1).sum(), len(labels))),
-    }
+    counts = (a.sum(axis=0) for a in (predictions & labels, predictions, labels))
+    right = (predictions == labels).all(axis=1).sum()
+    return {**_f1_averages(*counts), 'subset_acc': float(ratio(right, len(labels)))}
 
 
-def check_metric(metric_name, is_regression=False, is_multilabel=False, has_qid=True):
+def check_metric(metric_name, kind='classify', num_labels=None, has_qid=True):
     """Refuse, before any work, a `--metric` that is unknown or does not fit the task.
+
+    Args:
+        metric_name: a `--metric` value.
+        kind: `classify`, `regression` or `multilabel`.
+        num_labels: number of classes; None if it is not known yet.
+        has_qid: whether the data have question ids.
 
     Raises:
         UsageError: names what is allowed.
     """
     if metric_name not in _METRICS:
         raise UsageError(f'--metric {metric_name}: unknown; choose one of {", ".join(_METRICS)}.')
-    if is_regression and metric_name != 'pearson_and_spearman':
-        raise UsageError(f'--metric {metric_name}: regression has no classes; use --metric pearson_and_spearman.')
-    if is_multilabel != (metric_name == 'multilabel_f1'):
-        advice = 'use --metric multilabel_f1' if is_multilabel else 'it goes with --is_multilabel true only'
-        raise UsageError(f'--metric {metric_name}: does not fit the task; {advice}.')
+    metric = _METRICS[metric_name]
+    if kind not in metric.kinds:
+        fitting = ', '.join(name for name, other in _METRICS.items() if kind in other.kinds)
+        raise UsageError(f'--metric {metric_name}: does not fit the kind of task, {kind}; use one of {fitting}.')
+    if metric.two_classes and kind == 'classify' and num_labels not in (None, 2):
+        fitting = ', '.join(n for n, other in _METRICS.items() if kind in other.kinds and not other.two_classes)
+        raise UsageError(
+            f'--metric {metric_name}: it looks at class 1 of two classes, and the task has {num_labels}; '
+            f'use one of {fitting}.'
+        )
     if metric_name == 'acc_and_f1_and_mrr' and not has_qid:
         raise UsageError(f'--metric {metric_name}: the data set needs a column qid.')
 
 
-def evaluate(metric_name, probs, labels, qids=None, *, average_loss, elapsed, is_regression=False, threshold=0.5):
+def evaluate(metric_name, probs, labels, qids=None, *, average_loss, elapsed, kind='classify', threshold=0.5):
     """All values of one evaluation.
 
     Args:
         metric_name: a `--metric` value.
         probs: float [N, C] probabilities; [N] or [N, 1] values for regression; [N, C] one probability per label for
-            `multilabel_f1`.
-        labels: [N] class ids or values; [N, C] of 0 and 1 for `multilabel_f1`.
+            sets of labels.
+        labels: [N] class ids or values; [N, C] of 0 and 1 for sets of labels.
         qids: [N] question ids, for `acc_and_f1_and_mrr`.
         average_loss: mean loss over the rows.
         elapsed: seconds that the evaluation took.
-        is_regression: `probs` are values.
-        threshold: a label of `multilabel_f1` is predicted from this probability on.
+        kind: `classify`, `regression` or `multilabel`.
+        threshold: a label of a set is predicted from this probability on.
 
     Returns:
         dict: `loss`, the values of the metric, `data_num` (rows), `elapsed` (seconds).
@@ -163,12 +210,13 @@ def evaluate(metric_name, probs, labels, qids=None, *, average_loss, elapsed, is
     Raises:
         UsageError: the metric is unknown, or does not fit the task or the data.
     """
-    is_multilabel = metric_name == 'multilabel_f1'
-    check_metric(metric_name, is_regression, is_multilabel, has_qid=qids is not None)
     probs = np.asarray(probs)
-    if is_regression:
+    if kind == 'classify' and probs.ndim != 2:
+        raise UsageError(f'--metric {metric_name}: needs a probability for each class, found the shape {probs.shape}.')
+    check_metric(metric_name, kind, probs.shape[1] if kind == 'classify' else None, has_qid=qids is not None)
+    if kind == 'regression':
         values = pearson_and_spearman(probs, labels)
-    elif is_multilabel:
+    elif kind == 'multilabel':
         values = multilabel_f1(probs >= threshold, labels)
     else:
         values = _classification_values(metric_name, probs, labels, qids)
@@ -176,8 +224,6 @@ def evaluate(metric_name, probs, labels, qids=None, *, average_loss, elapsed, is
 
 
 def _classification_values(metric_name, probs, labels, qids):
-    if probs.ndim != 2 or (probs.shape[1] < 2 and metric_name in ('acc_and_f1_and_mrr', 'pearson_and_spearman')):
-        raise UsageError(f'--metric {metric_name}: needs at least two classes, found probabilities {probs.shape}.')
     predictions = probs.argmax(axis=1)
     if metric_name == 'simple_accuracy':
         return {'acc': accuracy(predictions, labels)}
@@ -185,24 +231,27 @@ def _classification_values(metric_name, probs, labels, qids):
         return {'matthews_corrcoef': matthews_corrcoef(predictions, labels)}
     if metric_name == 'pearson_and_spearman':
         return pearson_and_spearman(probs[:, 1], labels)
+    if metric_name in ('macro_f1', 'micro_f1', 'weighted_f1'):
+        return class_f1(predictions, labels)
     values = acc_and_f1(predictions, labels)
     if metric_name == 'acc_and_f1_and_mrr':
         values['mrr'] = mrr(qids, probs[:, 1], labels)
     return values
 
 
-def format_dev_line(metric_name, values, is_regression=False, phase='dev'):
+def format_dev_line(metric_name, values, kind='classify', phase='dev'):
     """The line that users' scripts parse, e.g. `[dev evaluation] ave loss: 0.303819, acc:0.943333, ...`.
 
     Args:
         metric_name: a `--metric` value.
         values: the result of `evaluate`.
-        is_regression: the line of regression has no `data_num`.
+        kind: the line of `regression` has no `data_num`.
         phase: the set: `dev` or `test`.
     """
-    rows = '' if is_regression else 'data_num: {data_num:d}, '
-    middle = _METRICS[metric_name].line
-    form = f'[{phase} evaluation] ave loss: {{loss:f}}, {middle}, {rows}elapsed time: {{elapsed:f}} s'
+    rows = '' if kind == 'regression' else 'data_num: {data_num:d}, '
+    form = (
+        f'[{phase} evaluation] ave loss: {{loss:f}}, {_METRICS[metric_name].line}, {rows}elapsed time: {{elapsed:f}} s'
+    )
     return form.format(**values)
 
 
@@ -210,6 +259,6 @@ def main_value(metric_name, values):
     """The one number that decides which checkpoint is best; larger is better for every metric.
 
     In the order of the metrics: `acc`; the mean of `acc` and `f1`; `matthews_corrcoef`; the mean of `f1` and `mrr`,
-    which are the two that NLPCC-DBQA reports; `corr`; `micro_f1`.
+    which are the two that NLPCC-DBQA reports; `corr`; the F1 that the metric is named after; `micro_f1`.
     """
     return float(np.mean([values[name] for name in _METRICS[metric_name].main]))

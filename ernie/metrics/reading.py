@@ -47,11 +47,8 @@ def evaluate(metric, answers, predictions):
         if key not in predictions:
             print(f'Unanswered question: {key}', file=sys.stderr)
             scores[key] = (0.0, 0.0)
-        elif texts:
-            scores[key] = score(texts, predictions[key])
         else:
-            empty = float(not normalized(metric, predictions[key]))
-            scores[key] = (empty, empty)
+            scores[key] = score(texts, predictions[key])
     em, f1 = _percent(scores.values())
     result = {'em': em, 'f1': f1, 'avg': (em + f1) / 2, 'questions': len(scores)}
     parts = {'has_answer': [k for k, t in answers.items() if t], 'no_answer': [k for k, t in answers.items() if not t]}
@@ -66,17 +63,14 @@ def _percent(scores):
     return 100 * float(em), 100 * float(f1)
 
 
-def normalized(metric, text):
-    """What is left of a text when it is compared."""
-    return cmrc_plain(text) if metric == 'cmrc' else squad_normalize(text)
-
-
 # ---------------------------------------------------------------- CMRC 2018
 
 
 def cmrc_scores(answers, prediction):
-    """(EM, F1) of a text beside its best answer, each 0 ... 1."""
+    """(EM, F1) of a text beside its best answer, each 0 ... 1; without any, right is one of which nothing is left."""
     plain = cmrc_plain(prediction)
+    if not answers:
+        return float(not plain), float(not plain)
     em = max(float(cmrc_plain(answer) == plain) for answer in answers)
     return em, max(cmrc_f1(answer, prediction) for answer in answers)
 
@@ -152,15 +146,21 @@ def squad_normalize(text):
 
 
 def squad_scores(answers, prediction):
-    """(EM, F1) of a text beside its best answer, each 0 ... 1."""
-    plain = squad_normalize(prediction)
-    em = max(float(squad_normalize(answer) == plain) for answer in answers)
-    return em, max(squad_f1(answer, prediction) for answer in answers)
+    """(EM, F1) of a text beside its best answer, each 0 ... 1.
+
+    By the rule of SQuAD 2.0, answers of which nothing is left ("A", "the") are dropped; where none stays, the right
+    answer is the empty one. SQuAD 1.1 has no such rule, and F1 0 for an "A" that was found.
+    """
+    prediction = squad_normalize(prediction)
+    answers = [plain for plain in map(squad_normalize, answers) if plain] or ['']
+    return float(prediction in answers), max(squad_f1(answer, prediction) for answer in answers)
 
 
 def squad_f1(answer, prediction):
-    """F1 of the bags of words, 0 ... 1; 0 without a common word."""
-    answer, prediction = squad_normalize(answer).split(), squad_normalize(prediction).split()
+    """F1 of the bags of words of two normalized texts, 0 ... 1; of texts without words 1 if both are such, else 0."""
+    answer, prediction = answer.split(), prediction.split()
+    if not answer or not prediction:
+        return float(answer == prediction)
     common = sum((collections.Counter(answer) & collections.Counter(prediction)).values())
     if not common:
         return 0.0

@@ -9,6 +9,7 @@ import abc
 import numpy as np
 
 from propeller import scores
+from propeller.errors import UserError
 
 
 class Metrics(abc.ABC):
@@ -97,7 +98,7 @@ class Cosine(Acc):
 
 
 class Precision(Metrics):
-    """Right ones among the predicted positives: `label` and `pred` are taken as truth values."""
+    """Right ones among the predicted positives. `label`: 0 and 1; `pred` is taken as truth values."""
 
     def __init__(self, label, pred):
         super().__init__(label, pred)
@@ -106,7 +107,7 @@ class Precision(Metrics):
         self._hits = self._predicted = self._true = 0
 
     def update(self, args):
-        label, pred = (a.astype(bool) for a in scores.flat(*args))
+        label, pred = (a.astype(bool) for a in scores.flat(_truth(self, args[0]), args[1]))
         self._hits += int((label & pred).sum())
         self._predicted += int(pred.sum())
         self._true += int(label.sum())
@@ -134,8 +135,8 @@ class PrecisionAtThreshold(Precision):
     """`hits / (predicted + 1e-6)`, where a row is predicted when its score is above `threshold`.
 
     Args:
-        label: [N] truth values.
-        pred: [N] scores, or [N, C]: then the last column counts.
+        label: [N] of 0 and 1.
+        pred: [N] scores, or [N, 2]: then the last column counts.
         threshold: a score.
     """
 
@@ -171,8 +172,8 @@ class Auc(_Collected):
     """Area under the ROC curve; 0.0 when only one class is present.
 
     Args:
-        label: [N]; anything but 0 is positive.
-        pred: [N] scores, or [N, C]: then the last column counts.
+        label: [N] of 0 and 1.
+        pred: [N] scores, or [N, 2]: then the last column counts.
     """
 
     def __init__(self, label, pred):
@@ -180,7 +181,7 @@ class Auc(_Collected):
 
     def update(self, args):
         label, pred = args
-        super().update([label, _last_column(pred, label)])
+        super().update([_truth(self, label), _last_column(pred, label)])
 
     def eval(self):
         return scores.auc(*self._whole())
@@ -203,7 +204,7 @@ class _Ranked(_Collected):
     Args:
         qid: [N] the question that a row belongs to.
         label: [N] relevance.
-        pred: [N] scores, or [N, C]: then the last column counts.
+        pred: [N] scores, or [N, 2]: then the last column counts.
     """
 
     def __init__(self, qid, label, pred):
@@ -277,6 +278,27 @@ class ChunkF1(Metrics):
 
 
 def _last_column(pred, label):
-    """Scores as [N]: of several columns for each label, the last."""
+    """Scores as [N]: of two columns for each label, the last, which is class 1.
+
+    Raises: UserError: more columns, of which none is the score.
+    """
     pred = np.asarray(pred)
-    return pred[..., -1] if pred.ndim > 1 and pred.size > np.size(label) else pred
+    if pred.ndim < 2 or pred.size <= np.size(label):
+        return pred
+    if pred.shape[-1] != 2:
+        raise UserError(
+            f'metrics: found scores {pred.shape}, expected one for each label, or two: there are two classes.'
+        )
+    return pred[..., 1]
+
+
+def _truth(metric, label):
+    """`label`, which must be 0 and 1: of more classes any value but 0 would pass for class 1.
+
+    Raises: UserError: it is not.
+    """
+    label = np.asarray(label)
+    others = label[(label != 0) & (label != 1)]
+    if others.size:
+        raise UserError(f'metrics: {type(metric).__name__} found the label {others[0]}, expected 0 and 1: two classes.')
+    return label

@@ -16,8 +16,13 @@ METRICS = (
     'matthews_corrcoef',
     'acc_and_f1_and_mrr',
     'pearson_and_spearman',
+    'macro_f1',
+    'micro_f1',
+    'weighted_f1',
     'multilabel_f1',
 )
+AVERAGES = ('macro_f1', 'micro_f1', 'weighted_f1')
+TWO_CLASSES = ('acc_and_f1', 'acc_and_f1_and_mrr', 'pearson_and_spearman')
 
 
 @pytest.fixture(params=range(4))
@@ -95,13 +100,26 @@ def test_multilabel_f1_agrees_with_scikit_learn(rng):
     predictions = np.where(rng.random((31, 5)) < 0.7, labels, rng.integers(0, 2, (31, 5)))
     predictions[:, 3] = 0
     result = c.multilabel_f1(predictions, labels)
-    for average in ('micro', 'macro'):
+    for average in ('micro', 'macro', 'weighted'):
         expected = oracle.f1_score(labels, predictions, average=average, zero_division=0.0)
         assert result[f'{average}_f1'] == pytest.approx(expected)
     assert result['subset_acc'] == pytest.approx(oracle.accuracy_score(labels, predictions))
     assert set(c.multilabel_f1(np.zeros((0, 3)), np.zeros((0, 3))).values()) == {0.0}
     with pytest.raises(ValueError, match=re.escape('(3, 2) and (3, 3)')):
         c.multilabel_f1(np.zeros((3, 2)), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize('classes', [2, 3, 7])
+def test_f1_over_classes_agrees_with_scikit_learn(rng, classes):
+    labels = rng.integers(0, classes, 41)
+    predictions = np.where(rng.random(41) < 0.5, labels, rng.integers(0, classes, 41))
+    for true, found in ((labels, predictions), (labels % 2, predictions), (labels, predictions * 0), (labels, labels)):
+        result = c.class_f1(found, true)
+        assert result['acc'] == oracle.accuracy_score(true, found) == pytest.approx(result['micro_f1'])
+        for average in ('micro', 'macro', 'weighted'):
+            expected = oracle.f1_score(true, found, average=average, zero_division=0.0)
+            assert result[f'{average}_f1'] == pytest.approx(expected, abs=1e-12)
+    assert set(c.class_f1([], []).values()) == {0.0}
 
 
 def test_mrr_ties_keep_file_order_and_a_question_without_answer_counts():
@@ -124,6 +142,8 @@ LINES = {
     'data_num: 5, elapsed time: 16.280898 s',
     'pearson_and_spearman': '[dev evaluation] ave loss: 0.303819, pearson:0.443607, spearman:0.577350, corr:0.510479, '
     'data_num: 5, elapsed time: 16.280898 s',
+    'weighted_f1': '[dev evaluation] ave loss: 0.303819, micro_f1: 0.600000, macro_f1: 0.583333, '
+    'weighted_f1: 0.600000, data_num: 5, elapsed time: 16.280898 s',
 }
 
 
@@ -141,20 +161,24 @@ def test_dev_lines_of_classification(metric):
 def test_regression_prints_its_real_loss_and_no_row_count(shape):
     labels = np.arange(7.0)
     values = c.evaluate(
-        'pearson_and_spearman', labels.reshape(shape) ** 3, labels, average_loss=1.25, elapsed=2, is_regression=True
+        'pearson_and_spearman', labels.reshape(shape) ** 3, labels, average_loss=1.25, elapsed=2, kind='regression'
     )
     pearson = np.corrcoef(labels, labels**3)[0, 1]
     line = f'[dev evaluation] ave loss: 1.250000, pearson:{pearson:f}, spearman:1.000000, corr:{(pearson + 1) / 2:f}, '
-    assert c.format_dev_line('pearson_and_spearman', values, is_regression=True) == line + 'elapsed time: 2.000000 s'
+    assert c.format_dev_line('pearson_and_spearman', values, 'regression') == line + 'elapsed time: 2.000000 s'
     assert values['data_num'] == 7
 
 
 def test_multilabel_line_and_threshold():
     probs, labels = np.array([[0.5, 0.4, 0.9], [0.1, 0.3, 0.6]]), np.array([[1, 0, 1], [0, 1, 1]])
-    values = c.evaluate('multilabel_f1', probs, labels, average_loss=0.5, elapsed=1)
+    values = c.evaluate('multilabel_f1', probs, labels, average_loss=0.5, elapsed=1, kind='multilabel')
     expected = 'micro_f1: 0.857143, macro_f1: 0.666667, subset_acc: 0.500000, data_num: 2, elapsed time: 1.000000 s'
     assert c.format_dev_line('multilabel_f1', values) == '[dev evaluation] ave loss: 0.500000, ' + expected
-    assert c.evaluate('multilabel_f1', probs, labels, average_loss=0, elapsed=0, threshold=0.3)['micro_f1'] == 8 / 9
+    lower = c.evaluate('multilabel_f1', probs, labels, average_loss=0, elapsed=0, kind='multilabel', threshold=0.3)
+    assert lower['micro_f1'] == 8 / 9
+    values = c.evaluate('macro_f1', probs, labels, average_loss=0.5, elapsed=1, kind='multilabel')
+    assert 'macro_f1: 0.666667, weighted_f1: 0.750000, data_num: 2' in c.format_dev_line('macro_f1', values)
+    assert c.main_value('weighted_f1', values) == 0.75
 
 
 def test_values_against_scikit_learn(rng):
@@ -176,13 +200,16 @@ def test_values_against_scikit_learn(rng):
         ('matthews_corrcoef', ['matthews_corrcoef']),
         ('acc_and_f1_and_mrr', ['f1', 'mrr']),
         ('pearson_and_spearman', ['corr']),
+        ('macro_f1', ['macro_f1']),
+        ('micro_f1', ['micro_f1']),
+        ('weighted_f1', ['weighted_f1']),
         ('multilabel_f1', ['micro_f1']),
     ],
 )
 def test_main_value(rng, metric, names):
-    is_multilabel = metric == 'multilabel_f1'
-    labels = rng.integers(0, 2, (11, 2) if is_multilabel else 11)
-    values = c.evaluate(metric, probabilities(rng, 11, 2), labels, np.arange(11) // 3, average_loss=9.0, elapsed=9.0)
+    kind = 'multilabel' if metric == 'multilabel_f1' else 'classify'
+    labels, probs = rng.integers(0, 2, (11, 2) if kind == 'multilabel' else 11), probabilities(rng, 11, 2)
+    values = c.evaluate(metric, probs, labels, np.arange(11) // 3, average_loss=9.0, elapsed=9.0, kind=kind)
     main = c.main_value(metric, values)
     assert type(main) is float and main == pytest.approx(sum(values[name] for name in names) / len(names))
 
@@ -192,24 +219,40 @@ def test_impossible_metrics_are_refused_before_any_work():
         c.check_metric('accuracy')
     for metric in METRICS:
         if metric != 'pearson_and_spearman':
-            with pytest.raises(UsageError, match='use --metric pearson_and_spearman'):
-                c.check_metric(metric, is_regression=True)
+            with pytest.raises(UsageError, match='regression; use one of pearson_and_spearman'):
+                c.check_metric(metric, 'regression')
+        if metric not in ('multilabel_f1', *AVERAGES):
+            with pytest.raises(UsageError, match=f'multilabel; use one of {", ".join(AVERAGES)}, multilabel_f1'):
+                c.check_metric(metric, 'multilabel')
         if metric != 'multilabel_f1':
             c.check_metric(metric)
-            with pytest.raises(UsageError, match='use --metric multilabel_f1'):
-                c.check_metric(metric, is_multilabel=True)
-    c.check_metric('pearson_and_spearman', is_regression=True)
-    c.check_metric('multilabel_f1', is_multilabel=True)
-    with pytest.raises(UsageError, match='is_multilabel true only'):
+    c.check_metric('pearson_and_spearman', 'regression', 1)
+    for metric in ('multilabel_f1', *AVERAGES):
+        c.check_metric(metric, 'multilabel', 5)
+    with pytest.raises(UsageError, match='classify; use one of simple_accuracy'):
         c.check_metric('multilabel_f1')
     with pytest.raises(UsageError, match='column qid'):
         c.check_metric('acc_and_f1_and_mrr', has_qid=False)
 
 
+@pytest.mark.parametrize('metric', [metric for metric in METRICS if metric != 'multilabel_f1'])
+@pytest.mark.parametrize('classes', [1, 3, 20])
+def test_what_looks_at_class_1_of_two_is_refused_for_more(metric, classes):
+    probs = np.full((4, classes), 1 / classes)
+    if metric in TWO_CLASSES:
+        advice = 'use one of simple_accuracy, matthews_corrcoef, macro_f1, micro_f1, weighted_f1'
+        with pytest.raises(UsageError, match=f'{metric}: .* two classes, and the task has {classes}; {advice}'):
+            c.check_metric(metric, 'classify', classes)
+        with pytest.raises(UsageError, match=f'the task has {classes}'):
+            c.evaluate(metric, probs, [0] * 4, [1] * 4, average_loss=0, elapsed=0)
+        c.check_metric(metric, 'classify', 2)
+    else:
+        c.check_metric(metric, 'classify', classes)
+        c.evaluate(metric, probs, [0] * 4, [1] * 4, average_loss=0, elapsed=0)
+
+
 def test_data_that_do_not_fit_the_metric():
-    one = np.ones((3, 1))
-    for metric in ('acc_and_f1_and_mrr', 'pearson_and_spearman'):
-        with pytest.raises(UsageError, match=re.escape('at least two classes, found probabilities (3, 1)')):
-            c.evaluate(metric, one, [0, 0, 0], [1, 2, 3], average_loss=0, elapsed=0)
+    with pytest.raises(UsageError, match=re.escape('a probability for each class, found the shape (3,)')):
+        c.evaluate('acc_and_f1', np.ones(3), [0, 0, 0], average_loss=0, elapsed=0)
     with pytest.raises(UserError, match='different sizes'):
-        c.evaluate('simple_accuracy', one, [0, 0], average_loss=0, elapsed=0)
+        c.evaluate('simple_accuracy', np.ones((3, 1)), [0, 0], average_loss=0, elapsed=0)

@@ -58,7 +58,9 @@ def test_cmrc(answer, prediction, em, f1):
     [
         ('The Battle of Jumonville Glen', 'battle of Jumonville  Glen.', 1, 1),
         ('1756 to 1763', '1756', 0, 2 * 1 * (1 / 3) / (1 + 1 / 3)),
-        ('a an the', 'The', 1, 0),
+        ('a an the', 'The', 1, 1),  # nothing is left of either
+        ('A', 'B', 0, 0),
+        ('A', '', 1, 1),
         ('theatre', 'the atre', 0, 0),
         ('one one two', 'one two two', 0, 2 / 3),
         ('Seven Years’ War', "Seven Years' War", 0, 2 / 3),  # ’ is no ASCII punctuation
@@ -74,6 +76,17 @@ def test_the_best_of_several_answers_counts_for_each_score():
     assert cmrc_scores(['日本', '东日本旅客'], '东日本') == (0, pytest.approx(2 * 1 * (2 / 3) / (1 + 2 / 3)))
 
 
+def test_answers_of_which_nothing_is_left():
+    """SQuAD 2.0: they are dropped where another one has words; where none has, right is the empty answer."""
+    truth = {'1': ['A'], '2': ['B'], '3': [], '4': ['the', 'a cat'], '5': ['the', 'a cat'], '6': ['An', '"The"']}
+    found = evaluate('squad', truth, {'1': 'A', '2': 'B', '3': '', '4': 'the cat', '5': 'the', '6': 'cat'})
+    right = [1, 1, 1, 1, 0, 0]
+    assert found['em'] == found['f1'] == 100 * np.mean(right)
+    assert found['has_answer_f1'] == 100 * np.mean([right[i] for i in (0, 1, 3, 4, 5)]) and found['no_answer_f1'] == 100
+    for answers, prediction in ((['A'], 'A'), (['the', 'a cat'], 'The'), (['A', 'an'], ' ... '), ([], 'x')):
+        assert squad_scores(answers, prediction) == squad_once(answers, prediction)
+
+
 PIECES = st.sampled_from(
     [*'今天日本，。「」…·- \t', 'New York', "can't", 'U.S.', 'Ph.D. ', '3.5%', 'é', 'Σ', '(a)', '……', 'the ', '\u9fa6']
 )
@@ -81,9 +94,10 @@ TEXTS = st.lists(PIECES, max_size=9).map(''.join)
 
 
 @settings(max_examples=300)
-@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS)
+@given(st.lists(TEXTS, max_size=3), TEXTS)
 def test_single_scores_are_those_of_the_definition(answers, prediction):
-    assert cmrc_scores(answers, prediction) == pytest.approx(cmrc_once(answers, prediction))
+    if answers:
+        assert cmrc_scores(answers, prediction) == pytest.approx(cmrc_once(answers, prediction))
     assert squad_scores(answers, prediction) == pytest.approx(squad_once(answers, prediction))
     assert list(mixed_segmentation(prediction, True)) == cmrc_segments(prediction)
 

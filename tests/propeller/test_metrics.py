@@ -116,6 +116,21 @@ def test_precision_and_recall_are_not_swapped():
     assert in_batches(m.F1('l', 'p'), truth, guess) == 2 * precision * recall / (precision + recall + 1e-6)
 
 
+@pytest.mark.parametrize('kind', [m.Precision, m.Recall, m.F1, m.PrecisionAtThreshold, m.Auc, m.RecallAtPrecision])
+def test_what_is_for_two_classes_refuses_more(kind):
+    for labels, value in ((np.array([0, 1, 2]), '2'), (np.array([[1.0], [-1.0], [0.0]]), '-1.0')):
+        with pytest.raises(UserError, match=f'{kind.__name__} found the label {value}, expected 0 and 1'):
+            kind('l', 'p').update([labels, np.zeros(3)])
+
+
+@pytest.mark.parametrize('metric', [m.PrecisionAtThreshold('l', 'p'), m.Auc('l', 'p'), m.Mrr('q', 'l', 'p')])
+def test_one_column_of_several_classes_is_no_score(metric):
+    labels = np.array([0, 1, 1])
+    arguments = [labels, np.ones((3, 3))]
+    with pytest.raises(UserError, match=r'found scores \(3, 3\), expected one for each label, or two'):
+        metric.update(arguments if len(metric.tensor) == 2 else [labels, *arguments])
+
+
 @pytest.mark.parametrize('kind', [m.Precision, m.Recall, m.F1])
 def test_nothing_predicted_or_nothing_true_is_zero(kind):
     zeros, ones = np.zeros(3, np.int64), np.ones(3, np.int64)
@@ -143,7 +158,7 @@ def test_recall_at_precision(truth, tied_scores, threshold):
     precision, recall, _ = oracle.precision_recall_curve(truth, tied_scores)
     expected = next((r for p, r in zip(precision, recall, strict=True) if p > threshold), 0.0)
     metric = m.RecallAtPrecision('l', 'p', precision=threshold)
-    assert in_batches(metric, truth, np.stack([tied_scores] * 3, axis=1) * [9, 1, 1]) == pytest.approx(expected)
+    assert in_batches(metric, truth, np.stack([tied_scores] * 2, axis=1) * [9, 1]) == pytest.approx(expected)
     assert in_batches(metric, truth, np.zeros(37)) == float(truth.mean() > threshold)
 
 
