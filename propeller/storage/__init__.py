@@ -3,23 +3,28 @@
 import os
 
 from propeller.errors import UserError, bad_input
-from propeller.storage import safetensors_io
+from propeller.storage import pytorch, safetensors_io
 from propeller.storage.fluid import FluidFolder
 from propeller.storage.mapping import Tensors
 from propeller.storage.pdparams import PdparamsFile
-from propeller.storage.safetensors_io import SafetensorsFile, ShardedSafetensors, write_safetensors
+from propeller.storage.pytorch import PytorchFile
+from propeller.storage.safetensors_io import SafetensorsFile, write_safetensors
+from propeller.storage.sharded import Sharded
 
 __all__ = ['Tensors', 'open_tensors', 'write_safetensors']
 
-FOREIGN = {'.bin': 'PyTorch', '.pt': 'PyTorch', '.pth': 'PyTorch', '.ckpt': 'PyTorch or TensorFlow', '.h5': 'Keras'}
+FOREIGN = {'.ckpt': 'PyTorch or TensorFlow', '.h5': 'Keras', '.msgpack': 'Flax'}
+_READERS = {'.safetensors': SafetensorsFile, '.pdparams': PdparamsFile}
+_READERS |= dict.fromkeys(('.bin', '.pt', '.pth'), PytorchFile)
 
 
 def open_tensors(path):
     """Open a file or folder of tensors, whatever its format.
 
     Args:
-        path: a `.safetensors` file; a `.pdparams` file; a folder with `model.safetensors`, or with
-            `model.safetensors.index.json` and its parts, or with one file per variable (fluid 1.x), or with one
+        path: a `.safetensors` file; a `.pdparams` file; a file that `torch.save` wrote (`.bin`, `.pt`, `.pth`); a
+            folder with `model.safetensors` or `pytorch_model.bin`, or with the index of one of them
+            (`model.safetensors.index.json`) and its parts, or with one file per variable (fluid 1.x), or with one
             `.pdparams` file.
 
     Returns:
@@ -33,15 +38,14 @@ def open_tensors(path):
         return _open_folder(path)
     if not os.path.exists(path):
         raise UserError(f'{path}: there is no such file or folder.')
-    if path.endswith('.safetensors'):
-        return SafetensorsFile(path)
-    if path.endswith('.pdparams'):
-        return PdparamsFile(path)
-    kind = FOREIGN.get(os.path.splitext(path)[1])
+    ending = os.path.splitext(path)[1]
+    if ending in _READERS:
+        return _READERS[ending](path)
+    kind = FOREIGN.get(ending)
     raise bad_input(
         path,
         f'a {kind} file' if kind else 'a file of an unknown kind',
-        'a .safetensors or .pdparams file or a folder of tensors',
+        'a .safetensors, .pdparams or PyTorch .bin file or a folder of tensors',
         advice='Save the model as safetensors first.' if kind else '',
     )
 
@@ -51,10 +55,11 @@ def _open_folder(path):
         names = sorted(os.listdir(path))
     except OSError as e:
         raise UserError(f'{path}: cannot be read ({e.strerror}).') from None
-    if safetensors_io.FILE in names:
-        return SafetensorsFile(os.path.join(path, safetensors_io.FILE))
-    if safetensors_io.INDEX in names:
-        return ShardedSafetensors(path)
+    for module, reader in ((safetensors_io, SafetensorsFile), (pytorch, PytorchFile)):
+        if module.FILE in names:
+            return reader(os.path.join(path, module.FILE))
+        if module.INDEX in names:
+            return Sharded(path, module.INDEX, reader)
     pickles = [name for name in names if name.endswith('.pdparams')]
     if len(pickles) == 1:
         return PdparamsFile(os.path.join(path, pickles[0]))
@@ -63,6 +68,9 @@ def _open_folder(path):
     foreign = [name for name in names if os.path.splitext(name)[1] in FOREIGN]
     if foreign:
         raise bad_input(path, f'{foreign[0]}', 'tensors', advice='Save the model as safetensors first.')
+    torch = [name for name in names if _READERS.get(os.path.splitext(name)[1]) is PytorchFile]
+    if torch:
+        raise bad_input(path, f'{torch[0]}', 'tensors', advice='Give the file itself.')
     inner = [name for name in names if os.path.isfile(os.path.join(path, name, safetensors_io.FILE))]
     if inner:
         raise bad_input(path, f'no model, but folders with one ({", ".join(inner)})', 'one of them')

@@ -1,16 +1,21 @@
 """Parameters in Paddle 2.x/3.x `.pdparams` files, which are pickles: read with `restricted_pickle` only."""
 
+import os
+
 import numpy as np
 
-from propeller.errors import bad_input
+from propeller.errors import UserError, bad_input, quoted
 from propeller.storage import restricted_pickle
 from propeller.storage.mapping import Tensors
+from propeller.storage.pickle_values import Refused, checked_shape
 
 # Written by paddle.save beside the tensors.
 PARAMETER_NAMES = 'StructuredToParameterName@@'
 SPLIT_TENSORS = 'UnpackBigParamInfor@@'
-# Some 20 instructions make a tensor: enough for 100,000 of them.
-_MAX_OPCODES = 2_000_000
+# Some 20 instructions make a tensor: enough for 20,000 of them.
+_MAX_OPCODES = 400_000
+# Of their bytes to those of the file: a tensor may be there under two names.
+_MOST_SHARING = 4
 
 
 class PdparamsFile(Tensors):
@@ -37,9 +42,10 @@ class PdparamsFile(Tensors):
         for name, value in content.items():
             array = self._array(value)
             if array is None or not isinstance(name, str):
-                self.ignored.append(str(name))
+                self.ignored.append(name if isinstance(name, str) else quoted(name))
             else:
                 self._arrays[name] = array
+        self._check_total(self._arrays.values())
         if not self._arrays:
             raise bad_input(path, f'no tensor among {len(content)} entries', 'a dictionary of names and tensors')
 
@@ -55,6 +61,12 @@ class PdparamsFile(Tensors):
             raise bad_input(self.path, f'{PARAMETER_NAMES} that is no mapping of text to text', 'one, or none')
         return dict(value)
 
+    def _check_total(self, arrays):
+        """Refuse a file that has one large tensor under very many names."""
+        total, size = sum(array.nbytes for array in arrays), os.path.getsize(self.path)
+        if total > _MOST_SHARING * size:
+            raise bad_input(self.path, f'tensors of {total:,} bytes in a file of {size:,}', 'each tensor once')
+
     def _join_split(self, content):
         """Put tensors together that protocols 2 and 3 stored in parts of less than 1 GiB."""
         splits = content.pop(SPLIT_TENSORS, {})
@@ -62,12 +74,20 @@ class PdparamsFile(Tensors):
             raise bad_input(self.path, f'{SPLIT_TENSORS} that is a {type(splits).__name__}', 'a dictionary, or none')
         for name, split in splits.items():
             try:
-                shape = tuple(int(dim) for dim in split['OriginShape'])
-                parts = [content.pop(part) for part in split['slices']]
+                shape, slices = tuple(split['OriginShape']), split['slices']
+                if not isinstance(slices, list | tuple):
+                    raise TypeError
+                checked_shape(shape, 'parts')
+                parts = [content.pop(part) for part in slices if isinstance(part, str)]
+                if len(parts) < len(slices) or not all(isinstance(part, np.ndarray) for part in parts):
+                    raise TypeError
+                self._check_total(parts)
                 content[name] = np.concatenate(parts).reshape(shape)
-            except (KeyError, TypeError, ValueError) as e:
+            except (KeyError, TypeError, ValueError, Refused) as e:
+                if isinstance(e, UserError):
+                    raise
                 raise bad_input(
-                    self.path, f'parts of {str(name)[:80]!r} that do not fit ({type(e).__name__})', 'all parts of it'
+                    self.path, f'parts of {quoted(name, 80)} that do not fit ({type(e).__name__})', 'all parts of it'
                 ) from None
 
     def __getitem__(self, name):

@@ -6,7 +6,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-_MAX_KEY_DEPTH = 4
+_LONGEST_KEY = 4096
+_KEY_BITS = 1024
+_MAX_DIMS = 32
 _PLAIN_DTYPE = re.compile(r'[<>|=]?(b1|[iu][1248]|f[248])')
 
 
@@ -78,8 +80,7 @@ def _make_array(data, dtype, shape, order):
         raise Refused(f'a numpy array whose content is a {type(data).__name__}, not bytes')
     if isinstance(shape, int):
         shape = (shape,)
-    if not isinstance(shape, tuple) or not all(type(dim) is int and dim >= 0 for dim in shape) or len(shape) > 32:
-        raise Refused('a numpy array with an impossible shape')
+    checked_shape(shape, 'a numpy array')
     if order not in ('C', 'F'):
         raise Refused('a numpy array of unknown order')
     if math.prod(shape) * dtype.value.itemsize != len(data) or math.prod(max(dim, 1) for dim in shape) >= 1 << 59:
@@ -89,6 +90,16 @@ def _make_array(data, dtype, shape, order):
     if dtype.value == np.bool_:
         return (np.frombuffer(data, np.uint8) != 0).reshape(shape, order=order)
     return np.frombuffer(data, dtype.value).reshape(shape, order=order)
+
+
+def checked_shape(shape, what):
+    """Refuse what is no shape: numbers of thousands of digits must not be multiplied."""
+    if not isinstance(shape, tuple) or len(shape) > _MAX_DIMS or not all(map(_is_size, shape)):
+        raise Refused(f'{what} with an impossible shape')
+
+
+def _is_size(number):
+    return type(number) is int and 0 <= number < 1 << 63
 
 
 def _reconstruct(kind, shape, typecode):
@@ -178,16 +189,29 @@ def _table():
 FUNCTIONS = _table()
 
 
-def checked_key(value, depth=0):
-    """`value` if hashing it is harmless: Python's hash of a deeply nested tuple overflows the C stack."""
-    if isinstance(value, tuple | frozenset):
-        if depth == _MAX_KEY_DEPTH:
-            raise Refused('a dictionary key nested too deeply')
-        for part in value:
-            checked_key(part, depth + 1)
-    elif not (value is None or isinstance(value, str | bytes | int | float | np.generic)):
-        raise Refused(f'a dictionary key that is a {type(value).__name__}')
+def checked_key(value):
+    """`value` if it can be a key: a name or a number.
+
+    Tuples are none: their hash is computed anew each time, over all that they hold, however often that is the same.
+    """
+    if isinstance(value, str | bytes):
+        if len(value) > _LONGEST_KEY:
+            raise Refused(f'a name of {len(value)} characters')
+        if isinstance(value, str) and not value.isascii():
+            _check_characters(value)
+    elif isinstance(value, int):
+        if value.bit_length() > _KEY_BITS:
+            raise Refused(f'a key that is a number of {value.bit_length()} bits')
+    elif not (value is None or isinstance(value, float | np.generic)):
+        raise Refused(f'a key that is a {type(value).__name__}')
     return value
+
+
+def _check_characters(name):
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise Refused('a name with half of a surrogate pair') from None
 
 
 def finished(value):

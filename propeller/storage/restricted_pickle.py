@@ -3,16 +3,19 @@
 The opcodes are taken apart by the standard library's `pickletools`, which executes nothing; this module gives meaning
 to those that build data. A pickle names the functions it wants called: here a name is a key of one table of own
 functions that check their arguments. Nothing is imported, no attribute of any object is set, no object of the file's
-choice is made. Memory stays within a multiple of the file's size and of the limits below.
+choice is made. Memory and time stay within a multiple of the file's size and of the limits below, also where a pickle
+refers to one value many times: nothing is written out, hashed or copied that such references could make large.
 """
 
+import contextlib
 import mmap
 import pickletools
 import struct
 
 import numpy as np
 
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, one_line, quoted
+from propeller.inputs import open_regular
 from propeller.storage.pickle_values import (
     FUNCTIONS,
     Array,
@@ -24,19 +27,22 @@ from propeller.storage.pickle_values import (
     make_tuple,
 )
 
-MAX_OPCODES = 20_000_000
-MAX_CONTAINERS = 4_000_000
+# A second for half a million.
+MAX_OPCODES = 5_000_000
+MAX_CONTAINERS = 1_000_000
 _MARK = object()
 
 
-class _Machine:
+class Machine:
     """The stack machine of pickle, with data-building opcodes only; `run` gives the object."""
+
+    functions, persistent = FUNCTIONS, None
 
     def __init__(self, size, max_opcodes, max_containers):
         self.stack, self.memo = [], {}
         self.max_opcodes, self.containers_left = max_opcodes, max_containers
         # Calls make new data out of remembered data. An honest file does so once: text to bytes, bytes to an array.
-        self.bytes_left = 2 * size + 4096
+        self.bytes_left = 4 * size + 4096
 
     def run(self, opcodes):
         for count, (opcode, argument, _) in enumerate(opcodes):
@@ -130,9 +136,9 @@ class _Machine:
         self.push_container([finished(item) for item in items])
 
     def name(self, text):
-        if text not in FUNCTIONS:
-            raise Refused(f'the name {ascii(text)[:80]}')
-        self.stack.append(Name(text, FUNCTIONS[text]))
+        if text not in self.functions:
+            raise Refused(f'the name {quoted(text, 80)}')
+        self.stack.append(Name(text, self.functions[text]))
 
     def stack_name(self):
         attribute, module = self.pop(), self.pop()
@@ -144,6 +150,8 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise Refused('a call of something that is no function')
+        for argument in arguments:
+            self.charge(argument)
         try:
             value = function.call(*arguments)
         except TypeError:
@@ -160,10 +168,15 @@ class _Machine:
     def charge(self, value):
         if isinstance(value, np.ndarray):
             self.bytes_left -= value.nbytes
-        elif isinstance(value, bytes | bytearray | dict | set | frozenset | tuple):
+        elif isinstance(value, str | bytes | bytearray | dict | set | frozenset | list | tuple):
             self.bytes_left -= len(value)
         if self.bytes_left < 0:
             raise Refused('calls that make more data than the file holds')
+
+    def persistent_value(self):
+        if self.persistent is None:
+            raise Refused('the instruction BINPERSID')
+        self.push_container(self.persistent(self.pop()))
 
     def proto(self, version):
         if not 2 <= version <= 5:
@@ -203,6 +216,7 @@ _ACTIONS = {
     'SETITEMS': lambda m, _: m.set_items(m.pop_to_mark()),
     'GLOBAL': lambda m, text: m.name(text.replace(' ', '.', 1)),
     'STACK_GLOBAL': lambda m, _: m.stack_name(),
+    'BINPERSID': lambda m, _: m.persistent_value(),
     'REDUCE': lambda m, _: m.reduce(),
     'BUILD': lambda m, _: m.build(),
 }
@@ -212,7 +226,8 @@ def load(path, max_opcodes=MAX_OPCODES, max_containers=MAX_CONTAINERS):
     """The object in a pickle file (protocol 2 to 5) that holds data only.
 
     Data are: dict, OrderedDict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool, None, and numpy
-    arrays and scalars of whole numbers, floating-point numbers or bool. Arrays may be read-only.
+    arrays and scalars of whole numbers, floating-point numbers or bool. Arrays may be read-only. Keys and members of
+    sets are text, bytes or numbers.
 
     Args:
         path: the file.
@@ -222,15 +237,36 @@ def load(path, max_opcodes=MAX_OPCODES, max_containers=MAX_CONTAINERS):
     Raises:
         UserError: the file cannot be read, is broken, or asks for anything else. Nothing of it was executed.
     """
+    with open_regular(path, 'a pickle file') as f, refusals(path):
+        data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        with data:
+            return Machine(len(data), max_opcodes, max_containers).run(pickletools.genops(data))
+
+
+def load_bytes(content, path, machine, max_opcodes):
+    """The same for the bytes of a pickle, `path` being where they are from.
+
+    Args:
+        machine: subclass of `Machine` whose `functions` are the names that may be called, and whose `persistent`, if
+            not None, gives values for persistent ids.
+    """
+    with refusals(path):
+        return machine(len(content), max_opcodes, max_opcodes).run(pickletools.genops(content))
+
+
+@contextlib.contextmanager
+def refusals(path):
+    """Around the reading of a pickle: what is wrong with it is a `UserError`."""
     try:
-        with open(path, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Machine(len(data), max_opcodes, max_containers).run(pickletools.genops(data))
-    except OSError as e:
-        raise UserError(f'{path}: cannot be read ({e.strerror}).') from None
+        yield
     except Refused as e:
         raise bad_input(
             path, str(e), 'a pickle file of plain data and numpy arrays', advice='Nothing in it was executed.'
         ) from None
+    except OSError as e:
+        raise UserError(f'{path}: cannot be read ({e.strerror}).') from None
     except (ValueError, struct.error, OverflowError, RecursionError) as e:
-        reason = 'nothing' if 'empty file' in str(e) else f'no pickle ({str(e)[:100]})'
+        if isinstance(e, UserError):
+            raise
+        reason = 'nothing' if 'empty file' in str(e) else f'no pickle ({one_line(e, 100)})'
         raise bad_input(path, reason, 'a pickle file') from None

@@ -1,16 +1,17 @@
 """Tensors in safetensors files: https://github.com/huggingface/safetensors."""
 
-import json
+import math
 import os
-import struct
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
+from propeller.inputs import open_regular, parse_json
 from propeller.storage.atomic import replacing
 from propeller.storage.mapping import Tensors
+from propeller.storage.reading import read_array
 
 FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
@@ -37,8 +38,18 @@ def bfloat16_to_float32(bits):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
+# Enough for 100,000 tensors; Python needs twenty times as much memory for the parsed text.
+_MAX_HEADER = 1 << 24
+# As many as every numpy takes.
+_MAX_DIMS = 32
+_FORM = 'a safetensors file'
+
+
 class SafetensorsFile(Tensors):
     """One safetensors file. bfloat16 tensors are given as float32.
+
+    The header is read and checked here, once: the library's reader takes shapes that numpy cannot have, and waits at a
+    FIFO.
 
     Raises:
         UserError: the file cannot be read or is broken, or holds a type that numpy cannot.
@@ -48,33 +59,37 @@ class SafetensorsFile(Tensors):
 
     def __init__(self, path):
         super().__init__(path)
-        try:
-            self._file = safe_open(self.path, framework='numpy')
-        except SafetensorError as e:
-            raise bad_input(path, f'a broken file ({e})', 'a safetensors file') from None
-        except OSError as e:
-            raise UserError(f'{path}: cannot be read ({e.strerror or e}).') from None
-        self.metadata = self._file.metadata() or {}
-        self._heads = {}
-        for name in self._file.offset_keys():
-            part = self._file.get_slice(name)
-            if part.get_dtype() not in DTYPES:
-                raise bad_input(path, f'type {part.get_dtype()} of {name}', f'one of {", ".join(DTYPES)}')
-            self._heads[name] = (tuple(part.get_shape()), part.get_dtype())
+        self._file = open_regular(self.path, _FORM)
+        header = _read_header(self._file, self.path)
+        self.metadata = _checked_metadata(header.pop('__metadata__', {}), self.path)
+        self._heads, self._places = {}, {}
+        size = os.fstat(self._file.fileno()).st_size - header.start
+        for name, entry in header.items():
+            shape, kind, begin = _checked_entry(name, entry, size, self.path)
+            self._heads[name] = (shape, kind)
+            self._places[name] = begin
+        self._check_places(size)
+        for name, begin in self._places.items():
+            self._places[name] = header.start + begin
+        for name, (_, kind) in self._heads.items():
+            if kind not in DTYPES:
+                raise bad_input(path, f'type {kind} of {name}', f'one of {", ".join(DTYPES)}')
+
+    def _check_places(self, size):
+        """Every byte belongs to one tensor, as the format demands."""
+        end = 0
+        for name in sorted(self._places, key=lambda name: (self._places[name], _bytes_of(*self._heads[name]))):
+            if self._places[name] != end:
+                raise _broken(self.path, f'{name} begins at byte {self._places[name]} of the data, not at {end}')
+            end += _bytes_of(*self._heads[name])
+        if end != size:
+            raise _broken(self.path, f'{size} bytes of data for tensors of {end}')
 
     def __getitem__(self, name):
-        shape, dtype = self._heads[name]
-        if dtype == 'BF16':
-            return bfloat16_to_float32(self._read_bits(name, np.dtype('<u2'))).reshape(shape)
-        return self._file.get_tensor(name)
-
-    def _read_bits(self, name, dtype):
-        # The header was checked by safe_open: the offsets lie inside the file and fit the shape.
-        with open(self.path, 'rb') as f:
-            length = struct.unpack('<Q', f.read(8))[0]
-            begin, end = json.loads(f.read(length))[name]['data_offsets']
-            f.seek(8 + length + begin)
-            return np.fromfile(f, dtype, (end - begin) // dtype.itemsize)
+        shape, kind = self._heads[name]
+        stored = np.dtype('<u2') if kind == 'BF16' else np.dtype(DTYPES[kind]).newbyteorder('<')
+        values = read_array(self._file, self.path, self._places[name], stored, math.prod(shape))
+        return (bfloat16_to_float32(values) if kind == 'BF16' else values).reshape(shape)
 
     def __iter__(self):
         return iter(self._heads)
@@ -89,56 +104,67 @@ class SafetensorsFile(Tensors):
         return np.dtype(DTYPES[self._heads[name][1]])
 
 
-class ShardedSafetensors(Tensors):
-    """Several safetensors files in one folder and the index file that says which tensor is where.
-
-    Raises:
-        UserError: the index is not of its form, names a file outside the folder, or disagrees with the files.
-    """
-
-    source = 'safetensors'
-
-    def __init__(self, path):
-        super().__init__(path)
-        index = os.path.join(self.path, INDEX)
-        where = _read_weight_map(index)
-        files = {file: SafetensorsFile(os.path.join(self.path, file)) for file in sorted(set(where.values()))}
-        for name, file in where.items():
-            if name not in files[file]:
-                raise bad_input(index, f'tensor {name} in {file}', 'the name of a tensor that is there')
-        self._files = {name: files[file] for name, file in where.items()}
-        listed = set(where)
-        self.ignored = [name for tensors in files.values() for name in tensors if name not in listed]
-
-    def __getitem__(self, name):
-        return self._files[name][name]
-
-    def __iter__(self):
-        return iter(self._files)
-
-    def __len__(self):
-        return len(self._files)
-
-    def shape(self, name):
-        return self._files[name].shape(name)
-
-    def dtype(self, name):
-        return self._files[name].dtype(name)
+# Bytes of a value of the types that the format knows and numpy does not.
+_FOREIGN_BYTES = {'F8_E4M3': 1, 'F8_E5M2': 1, 'F8_E8M0': 1, 'C64': 8}
 
 
-def _read_weight_map(index):
-    try:
-        with open(index, encoding='utf-8') as f:
-            where = json.load(f)['weight_map']
-        names = [*where.values()]
-    except OSError as e:
-        raise UserError(f'{index}: cannot be read ({e.strerror}).') from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise bad_input(index, 'something else', "a JSON object with 'weight_map': {tensor: file}") from None
-    for name in names:
-        if not isinstance(name, str) or name != os.path.basename(name) or name in ('', '.', '..'):
-            raise bad_input(index, f'the file name {name!r}', 'a file in the same folder')
-    return where
+class _Header(dict):
+    """The JSON object; `start`: the byte behind it."""
+
+    start = 0
+
+
+def _broken(path, why):
+    return bad_input(path, f'a broken file ({why})', _FORM)
+
+
+def _read_header(file, path):
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), 'little') if size >= 8 else 0
+    if not 2 <= length <= size - 8:
+        raise _broken(path, f'a header of {length} bytes in a file of {size}')
+    if length > _MAX_HEADER:
+        raise _broken(path, f'a header of {length:,} bytes, at most {_MAX_HEADER:,} are read')
+    header = parse_json(file.read(length), path, f'the header of {_FORM}')
+    if not isinstance(header, dict):
+        raise _broken(path, f'a header that is a {type(header).__name__}')
+    header = _Header(header)
+    header.start = 8 + length
+    return header
+
+
+def _checked_metadata(metadata, path):
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _broken(path, '__metadata__ that is no mapping of text to text')
+    return metadata
+
+
+def _checked_entry(name, entry, size, path):
+    """(shape, type's name, begin of its bytes within the data) of a tensor."""
+    if not isinstance(entry, dict) or entry.keys() != {'dtype', 'shape', 'data_offsets'}:
+        raise _broken(path, f'{quoted(name)} without dtype, shape and data_offsets')
+    kind, shape, offsets = entry['dtype'], entry['shape'], entry['data_offsets']
+    if not isinstance(kind, str) or (kind not in DTYPES and kind not in _FOREIGN_BYTES):
+        raise _broken(path, f'{quoted(name)} of the unknown type {quoted(kind, 40)}')
+    if not _are_sizes(shape) or len(shape) > _MAX_DIMS:
+        raise _broken(path, f'{quoted(name, 80)} of shape {quoted(shape, 80)}')
+    # numpy counts the dimensions of an empty array as if they were at least 1.
+    if math.prod(max(dim, 1) for dim in shape) >= 1 << 59:
+        raise _broken(path, f'{quoted(name, 80)} of shape {quoted(shape, 80)}')
+    if not _are_sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
+        raise _broken(path, f'{quoted(name, 80)} at the bytes {quoted(offsets, 80)} of {size}')
+    if offsets[1] - offsets[0] != _bytes_of(shape, kind):
+        raise _broken(path, f'{quoted(name, 60)} of {kind} {quoted(shape, 60)} in {offsets[1] - offsets[0]} bytes')
+    return tuple(shape), kind, offsets[0]
+
+
+def _are_sizes(value):
+    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
+
+
+def _bytes_of(shape, kind):
+    size = 2 if kind == 'BF16' else _FOREIGN_BYTES.get(kind) or np.dtype(DTYPES[kind]).itemsize
+    return math.prod(shape) * size
 
 
 def write_safetensors(path, tensors, metadata=None):

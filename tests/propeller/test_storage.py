@@ -5,6 +5,7 @@ import os
 import pickle
 import stat
 import struct
+import time
 from collections import OrderedDict
 
 import numpy as np
@@ -130,6 +131,59 @@ def test_broken_safetensors_are_refused(tmp_path, header, data):
         open_tensors(raw_safetensors(tmp_path / 'x.safetensors', header, data))
 
 
+@pytest.mark.parametrize(
+    'entry',
+    [
+        {'dtype': 'F32', 'shape': [0, 2**62], 'data_offsets': [0, 0]},
+        {'dtype': 'F32', 'shape': [0] * 100, 'data_offsets': [0, 0]},
+        {'dtype': 'F32', 'shape': [10**30], 'data_offsets': [0, 0]},
+        {'dtype': 'F32', 'shape': [True], 'data_offsets': [0, 4]},
+        {'dtype': 'F32', 'shape': [1], 'data_offsets': [0, 4], 'dtype2': 1},
+        {'dtype': ['F32'], 'shape': [1], 'data_offsets': [0, 4]},
+        {'dtype': 'F32', 'shape': [1], 'data_offsets': [4, 8]},
+    ],
+)
+def test_shapes_that_numpy_cannot_have_are_refused(tmp_path, entry):
+    with pytest.raises(UserError, match='x.safetensors: found (a broken file|the number)'):
+        open_tensors(raw_safetensors(tmp_path / 'x.safetensors', {'a': entry}, b'1234'))
+
+
+def test_a_name_twice_in_a_header_is_refused(tmp_path):
+    entry = '"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}'
+    head = f'{{{entry}, {entry}}}'.encode()
+    (tmp_path / 'x.safetensors').write_bytes(struct.pack('<Q', len(head)) + head + b'1')
+    with pytest.raises(UserError, match="'a' twice in one object"):
+        open_tensors(tmp_path / 'x.safetensors')
+
+
+@pytest.mark.parametrize(
+    'name', ['model.safetensors', 'model.safetensors.index.json', 'x.pdparams', 'pytorch_model.bin']
+)
+def test_what_would_block_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f'{name}: found a FIFO'):
+        open_tensors(tmp_path)
+    os.unlink(tmp_path / name)
+    os.symlink(name, tmp_path / name)
+    with pytest.raises(UserError, match='levels of symbolic links|no such file'):
+        open_tensors(tmp_path)
+    (tmp_path / 'model.safetensors.index.json').unlink(missing_ok=True)
+    (tmp_path / 'model.safetensors.index.json').write_text('{"weight_map": {"a": "part"}}')
+    os.mkfifo(tmp_path / 'part')
+    if name == 'model.safetensors.index.json':
+        with pytest.raises(UserError, match='part: found a FIFO'):
+            open_tensors(tmp_path)
+
+
+def test_reading_many_bfloat16_tensors_takes_linear_time(tmp_path):
+    count = 5000
+    header = {f't{i}': {'dtype': 'BF16', 'shape': [1], 'data_offsets': [2 * i, 2 * i + 2]} for i in range(count)}
+    tensors = open_tensors(raw_safetensors(tmp_path / 'x.safetensors', header, b'\x80\x3f' * count))
+    started = time.monotonic()
+    assert all(tensors[name] == 1 for name in tensors)
+    assert time.monotonic() - started < 5  # 0.1 s; it was 100 s when each tensor parsed the header anew
+
+
 def test_types_that_numpy_has_not_are_refused(tmp_path):
     header = {'a': {'dtype': 'F8_E4M3', 'shape': [4], 'data_offsets': [0, 4]}}
     with pytest.raises(UserError, match='found type F8_E4M3 of a, expected one of BOOL'):
@@ -151,8 +205,9 @@ def test_sharded_folders_are_one(tmp_path):
 @pytest.mark.parametrize(
     'text, found',
     [
-        ('{', 'something else'),
-        ('{"weight_map": [1]}', 'something else'),
+        ('{', 'bad JSON'),
+        ('{"weight_map": [1]}', 'weight_map [1]'),
+        ('{"weight_map": {"a": "x.safetensors", "a": "x.safetensors"}}', "'a' twice"),
         ('{"weight_map": {"a": "../x.safetensors"}}', "the file name '../x.safetensors'"),
         ('{"weight_map": {"a": 3}}', 'the file name 3'),
         ('{"weight_map": {"b": "x.safetensors"}}', 'tensor b in x.safetensors'),
@@ -254,6 +309,33 @@ def test_other_pdparams_are_refused(tmp_path, value, text):
     assert text in str(e.value) and 'x.pdparams' in str(e.value)
 
 
+@pytest.mark.parametrize(
+    'split',
+    [
+        {'OriginShape': (float('inf'), 2), 'slices': ['a']},
+        {'OriginShape': (2**70, 2), 'slices': ['a']},
+        {'OriginShape': (2,), 'slices': ['nested']},
+        {'OriginShape': (2,), 'slices': 'a'},
+        {'OriginShape': 2, 'slices': ['a']},
+    ],
+)
+def test_parts_that_cannot_be_joined_are_refused(tmp_path, split):
+    content = {'a': np.ones(2), 'nested': [[1.0, 2.0]] * 3, 'UnpackBigParamInfor@@': {'w': split}}
+    with pytest.raises(UserError, match="parts of 'w' that do not fit"):
+        open_tensors(pickled(tmp_path / 'x.pdparams', content))
+
+
+def test_a_large_tensor_under_many_names_is_refused(tmp_path):
+    large = np.zeros(1000)
+    assert len(open_tensors(pickled(tmp_path / 'x.pdparams', {'a': large, 'b': large}))) == 2
+    content = {f'n{i}': large for i in range(50)}
+    with pytest.raises(UserError, match=r'tensors of 400,000 bytes in a file of \S+, expected each tensor once'):
+        open_tensors(pickled(tmp_path / 'x.pdparams', content))
+    content['UnpackBigParamInfor@@'] = {'w': {'OriginShape': (50_000,), 'slices': list(content)}}
+    with pytest.raises(UserError, match=r'tensors of 400,000 bytes in a file of'):
+        open_tensors(pickled(tmp_path / 'x.pdparams', content))
+
+
 # places
 
 
@@ -269,10 +351,10 @@ def test_what_is_no_tensor_file_is_refused_with_advice(tmp_path):
     for place, text in [
         ('nowhere', 'there is no such file or folder'),
         ('empty', 'no fluid variable file in this folder'),
-        ('torch', 'found pytorch_model.bin, expected tensors. Save the model as safetensors first.'),
+        ('torch', 'pytorch_model.bin: found no zip archive, expected a file of PyTorch'),
         ('two', 'found 2 .pdparams files, expected one'),
         ('notes.txt', 'a file of an unknown kind'),
-        ('x.pt', 'found a PyTorch file'),
+        ('x.pt', 'found no zip archive'),
     ]:
         with pytest.raises(UserError) as e:
             open_tensors(tmp_path / place)

@@ -257,12 +257,10 @@ def test_memory_stays_bounded(tmp_path, monkeypatch):
 def test_refusals_say_why(tmp_path):
     fields = DTYPE + b'(K\x03U\x01<N(U\x01at}J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.'
     key = b'}N' + b'\x85' * 5 + b'K\x01s.'
-    for stream, text in [(fields, 'found a structured numpy type'), (key, 'found a dictionary key nested too deeply')]:
+    for stream, text in [(fields, 'found a structured numpy type'), (key, 'found a key that is a tuple')]:
         (tmp_path / 'x').write_bytes(b'\x80\x04' + stream)
         with pytest.raises(UserError, match=text):
             load(tmp_path / 'x')
-    (tmp_path / 'x').write_bytes(b'\x80\x04}N' + b'\x85' * 4 + b'K\x01s.')
-    assert load(tmp_path / 'x') == {((((None,),),),): 1}
 
 
 @pytest.mark.parametrize('protocol', [0, 1, 6])
@@ -298,7 +296,54 @@ def test_damaged_files_are_refused_or_plain(tmp_path_factory, data):
 def test_missing_empty_and_foreign_files_are_named(tmp_path):
     (tmp_path / 'empty').write_bytes(b'')
     (tmp_path / 'text').write_text('hello')
-    for name, text in [('none', 'cannot be read'), ('empty', 'found nothing'), ('text', 'found ')]:
+    for name, text in [('none', 'no such file'), ('empty', 'found nothing'), ('text', 'found ')]:
         with pytest.raises(UserError, match=text) as e:
             load(tmp_path / name)
         assert str(tmp_path / name) in str(e.value)
+
+
+LONG_NAME = b'X\x10\x27\x00\x00' + b's' * 10_000
+
+
+@pytest.mark.parametrize('start', [b'K\x01', LONG_NAME])
+@pytest.mark.parametrize('form', [b'}%sK\x01s.', b'\x8f(%s\x90.', b'(%s\x91.', b'cbuiltins\nset\n(%sl\x85R.'])
+def test_what_references_could_make_large_is_no_key(tmp_path, start, form):
+    stream = start + b'q\x000'
+    for level in range(3):
+        stream += b'(' + b'h%c' % level * 200 + b'tq%c0' % (level + 1)
+    (tmp_path / 'x').write_bytes(b'\x80\x04' + stream + form.replace(b'%s', b'h\x03'))
+    with pytest.raises(UserError, match='found a key that is a tuple'):
+        load(tmp_path / 'x')
+
+
+@pytest.mark.parametrize(
+    'key, found',
+    [
+        (10**5000, 'a key that is a number of 16610 bits'),
+        ('s' * 5000, 'a name of 5000 characters'),
+        ('\ud800', 'half of a surrogate pair'),
+        ((1, 2), 'a key that is a tuple'),
+    ],
+    ids=['number', 'long', 'surrogate', 'tuple'],
+)
+def test_keys_are_names_and_numbers_of_a_sensible_length(tmp_path, key, found):
+    text = pickle.dumps({key: 1}, protocol=4)
+    (tmp_path / 'x').write_bytes(text)
+    with pytest.raises(UserError, match=found):
+        load(tmp_path / 'x')
+
+
+def test_shapes_of_huge_numbers_are_not_multiplied(tmp_path):
+    state = pickle.dumps(np.zeros(2, np.float32), protocol=2)
+    at = state.index(b'K\x02\x85')
+    huge = pickle.dumps(1 << 8000, protocol=2)[2:-1]
+    (tmp_path / 'x').write_bytes(state[:at] + b'(' + huge * 20 + b't' + state[at + 3 :])
+    with pytest.raises(UserError, match='a numpy array with an impossible shape'):
+        load(tmp_path / 'x')
+
+
+def test_calls_on_one_remembered_list_are_counted(tmp_path):
+    items = b'(' + b'K\x01' * 4000 + b'lq\x000'
+    (tmp_path / 'x').write_bytes(b'\x80\x04' + items + b'(' + b'cbuiltins\nset\nh\x00\x85R' * 2000 + b't.')
+    with pytest.raises(UserError, match='calls that make more data than the file holds'):
+        load(tmp_path / 'x')
