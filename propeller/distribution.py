@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from propeller import rendezvous
 from propeller.errors import UsageError, UserError
 from propeller.log import get_logger
 
 LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
-_TIME_LIMIT = 'PADDLE_LAUNCH_TIMEOUT'
 _MEETINGS = 'propeller/meetings'
 _GRACE_SECONDS = 0.5
 _LONGEST_WAIT = 1800.0  # NCCL waits as long for a peer that is silent; a launcher notices one that has died at once
@@ -70,7 +70,7 @@ def place_of(environ):
     if len(set(endpoints)) != size:
         raise UserError(
             f'PADDLE_TRAINER_ENDPOINTS: found {len(set(endpoints))} addresses, expected {size} different ones, '
-            f'one for each process (PADDLE_TRAINERS_NUM).'
+            f'one for each process (PADDLE_TRAINERS_NUM). Started alone? unset PADDLE_TRAINERS_NUM.'
         )
     own = environ.get('PADDLE_CURRENT_ENDPOINT', endpoints[rank])
     if own != endpoints[rank]:
@@ -254,19 +254,24 @@ def join(use_cuda=False):
 def _connect(place, use_cuda):
     from propeller.graph import paddle
 
-    os.environ.setdefault('PADDLE_DISTRI_BACKEND', 'nccl' if use_cuda else 'gloo')
-    os.environ.setdefault('FLAGS_stop_check_timeout', os.environ.get(_TIME_LIMIT, '900'))
+    core, limit = paddle.base.core, rendezvous.time_limit(os.environ)
+    rendezvous.complete(os.environ, place, 'nccl' if use_cuda else 'gloo', limit)
     paddle.disable_static()
     try:
+        store = rendezvous.meet(place, os.environ, lambda host, port: core.TCPStore(host, port, False, 0, limit))
+        # Paddle's own would listen at all addresses of the machine, and is an abort where the port is taken.
+        core.create_or_get_global_tcp_store = lambda: store
         # It prints its settings and advice on the number of threads, which are chosen already.
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             paddle.distributed.init_parallel_env()
+    except UserError:
+        raise
     except (RuntimeError, ValueError) as e:
-        meeting = os.environ.get('PADDLE_MASTER') or os.environ['PADDLE_TRAINER_ENDPOINTS'].split(',')[0]
+        host, port, _ = rendezvous.meeting_point(os.environ)
         raise UserError(
-            f'process {place.rank} of {place.size} found no way to the others through {meeting} ({_reason(e)}). '
+            f'process {place.rank} of {place.size} found no way to the others through {host}:{port} ({_reason(e)}). '
             f'Check that all of them were started, and that this address can be reached from each machine.'
         ) from e
     _send_at_once()

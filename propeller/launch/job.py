@@ -9,12 +9,14 @@ import time
 
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError
-from propeller.launch import logs, machine
+from propeller.launch import machine
 from propeller.launch.coordinator import Coordinator
+from propeller.launch.logs import Echo, LogFiles
 from propeller.launch.member import Member
 from propeller.launch.messages import Failure
 from propeller.launch.peers import Finished, Limits, Started
 from propeller.launch.plan import Plan, environment, script_arguments
+from propeller.launch.ports import Ports, choose
 from propeller.launch.ranks import LOST_PEER, describe, exit_code, first_failure, start_rank
 from propeller.launch.signals import Signals
 from propeller.log import get_logger
@@ -70,6 +72,11 @@ class Settings:
     script: str
     arguments: tuple
 
+    @property
+    def ranks(self):
+        """Numbers of the processes of this node."""
+        return range(self.node_id * self.nproc, (self.node_id + 1) * self.nproc)
+
     def facts(self):
         """What the launchers of all nodes must agree in, by flag."""
         return {
@@ -101,9 +108,10 @@ def run_job(settings, environ):
     with (
         Signals() as signals,
         contextlib.closing(_Lifeline()) as lifeline,
+        contextlib.ExitStack() as held,
         _peers(settings, signals.notify) as peers,
     ):
-        return _Job(settings, environ, signals, peers, lifeline.reading).run()
+        return _Job(settings, environ, signals, peers, lifeline.reading, held).run()
 
 
 class _Lifeline:
@@ -135,10 +143,11 @@ def _peers(settings, notify):
 
 
 class _Job:
-    def __init__(self, settings, environ, signals, peers, lifeline):
+    def __init__(self, settings, environ, signals, peers, lifeline, held):
         self.settings, self.environ, self.signals, self.peers = settings, environ, signals, peers
         self.lifeline = lifeline
         self.ranks, self.blamed, self.echo = [], None, None
+        self.held, self.plan, self.logs = held, None, None
 
     def run(self):
         generation = 0
@@ -169,8 +178,10 @@ class _Job:
                 return event, generation
             generation = event.generation
             try:
-                # Not before: until all nodes have come together, processes of the last start may hold the ports.
-                self._start_all(make_plan(self.settings), restarted=generation > 0)
+                if self.plan is None:
+                    # Not before: until all nodes have come together, processes of the last start may hold the ports.
+                    self._take_ports_and_logs()
+                self._start_all(self.plan, restarted=generation > 0)
             except UserError as e:
                 self._tell(Failure(str(e), e.exit_code, restartable=False))
                 raise
@@ -187,6 +198,11 @@ class _Job:
                 return event
             self.signals.wait()
 
+    def _take_ports_and_logs(self):
+        s = self.settings
+        self.logs = self.held.enter_context(contextlib.closing(LogFiles(s.log_folder, s.log_prefix, s.ranks)))
+        self.plan = make_plan(s, self.held.enter_context(contextlib.closing(Ports())))
+
     def _start_all(self, plan, restarted):
         settings, self.blamed = self.settings, None
         if settings.print_config:
@@ -195,12 +211,12 @@ class _Job:
         interface = None if plan.gpu_groups else machine.interface_of(plan.current_ip)
         for local_rank in range(plan.nproc):
             environ = environment(plan, local_rank, self.environ, usable_cores(), settings.peer_timeout, interface)
-            path = logs.log_path(settings.log_folder, settings.log_prefix, plan.rank(local_rank))
+            path = self.logs.path(plan.rank(local_rank))
             rank = start_rank(plan.rank(local_rank), [settings.script, *arguments], environ, path, self.lifeline)
             self.ranks.append(rank)
             log.info('subprocess launched, check log at %s' if path else 'subprocess launched', *[path] if path else [])
             if rank.rank == 0 and path:
-                self.echo = logs.Echo(path, rank.log_start)
+                self.echo = Echo(path, rank.log_start)
 
     def _watch(self):
         """Wait for the end of all processes, here and elsewhere. The failure that ended the job, or None."""
@@ -306,41 +322,8 @@ def _show(rank):
         print(f'the end of {rank.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
 
 
-def make_plan(settings):
-    """The `Plan`, with ports that are free now: on one machine others instead of those that are taken.
-
-    Raises:
-        UserError: a port is taken that cannot be changed, or this node's address is not of this machine.
-    """
-    ip, alone = settings.node_ips[settings.node_id], len(settings.node_ips) == 1
-    ports = [settings.start_port + i for i in range(settings.nproc)]
-    taken = [port for port in ports if not _is_free(ip, port)]
-    if taken and not alone:
-        raise UserError(
-            f'{ip}:{taken[0]}: the port is taken by another program. All nodes need the ports {ports[0]} to '
-            f'{ports[-1]}; --start_port moves them.'
-        )
-    if taken:
-        others = dict(zip(taken, machine.free_ports(ip, len(taken), ports), strict=True))
-        log.warning('ports taken by other programs: %s; used instead: %s', taken, list(others.values()))
-        ports = [others.get(port, port) for port in ports]
-    master = settings.master or f'{settings.node_ips[0]}:{ports[0]}'
-    host, _, port = master.rpartition(':')
-    if settings.node_id == 0 and settings.master and not _is_free(host, int(port)):
-        raise UserError(f'--master {master}: the port is taken by another program; give a free one.')
-    return Plan(
-        settings.node_ips,
-        settings.node_id,
-        settings.nproc,
-        tuple(ports),
-        master,
-        settings.gpu_groups,
-        settings.visible_gpus,
-    )
-
-
-def _is_free(host, port):
-    try:
-        return machine.port_is_free(host, port)
-    except OSError as e:
-        raise UserError(f'{host}: no address of this machine ({e.strerror or e}); see --node_ips and --node_id.') from e
+def make_plan(settings, held):
+    """The `Plan`, with ports that `held` (`Ports`) holds from now on. Raises `UserError`, see `ports.choose`."""
+    s = settings
+    ports, master = choose(held, s.node_ips, s.node_id, s.start_port, s.nproc, s.master)
+    return Plan(s.node_ips, s.node_id, s.nproc, ports, master, s.gpu_groups, s.visible_gpus)

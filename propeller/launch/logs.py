@@ -1,17 +1,70 @@
 """Log files of the processes: where they are, their last lines, and one of them on the console while it grows."""
 
+import contextlib
+import fcntl
+import itertools
 import os
 import sys
 import threading
 
 from propeller.errors import UserError
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 _CHUNK = 1 << 16
 
 
-def log_path(folder, prefix, rank):
-    """`{folder}/{prefix}job.log.{rank}`; None if `folder` is empty, which means the console."""
-    return os.path.join(folder, f'{prefix}job.log.{rank}') if folder else None
+class LogFiles:
+    """Where the processes of this node write: `{folder}/{prefix}job.log.{rank}`.
+
+    While a job lives, its logs are locked. If another one writes to them already, the logs go to `{folder}-2`, or the
+    first of `{folder}-3` ... that is free, and a warning says so.
+
+    Args:
+        folder: empty means the console.
+        prefix: put before the names.
+        ranks: numbers of the processes of this node.
+
+    Raises:
+        UserError: a log cannot be written.
+    """
+
+    def __init__(self, folder, prefix, ranks):
+        self._folder, self._prefix, self._locks = folder, prefix, contextlib.ExitStack()
+        if not folder:
+            return
+        try:
+            others = (f'{folder.rstrip(os.sep) or folder}-{number}' for number in itertools.count(2))
+            for self._folder in itertools.chain([folder], others):
+                if self._lock(ranks):
+                    break
+        except BaseException:
+            self.close()
+            raise
+        if self._folder != folder:
+            log.warning('another job writes its logs to %s: those of this one go to %s', folder, self._folder)
+
+    def path(self, rank):
+        """The log of a process; None for the console."""
+        return os.path.join(self._folder, f'{self._prefix}job.log.{rank}') if self._folder else None
+
+    def close(self):
+        self._locks.close()
+
+    def _lock(self, ranks):
+        """Whether the logs of all `ranks` are ours now. Where a file system knows no locks, they are."""
+        with contextlib.ExitStack() as files:
+            for rank in ranks:
+                file = files.enter_context(open_log(self.path(rank)))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                except OSError:
+                    continue
+            self._locks.enter_context(files.pop_all())
+        return True
 
 
 def open_log(path):

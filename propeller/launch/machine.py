@@ -75,7 +75,7 @@ def interface_of(host):
 
 
 def port_is_free(host, port):
-    """Whether a server can listen on the port, on all addresses of this machine, as paddle's store does.
+    """Whether a server can listen on the port at this address.
 
     Raises:
         OSError: `host` is no address of this machine.
@@ -91,19 +91,3 @@ def port_is_free(host, port):
         except OSError:
             return False
     return True
-
-
-def free_ports(host, count, taken=()):
-    """`count` different ports on which nobody listens, none of them in `taken`."""
-    probes, ports = [], []
-    try:
-        while len(ports) < count:
-            probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            probes.append(probe)  # kept open, so that the next one differs
-            probe.bind((host, 0))
-            if (port := probe.getsockname()[1]) not in taken:
-                ports.append(port)
-    finally:
-        for probe in probes:
-            probe.close()
-    return ports

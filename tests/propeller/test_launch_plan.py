@@ -221,9 +221,6 @@ def test_ports():
         port = server.getsockname()[1]
         assert not machine.port_is_free('127.0.0.1', port)
     assert machine.port_is_free('127.0.0.1', port)  # at once, though connections to it may linger
-    ports = machine.free_ports('127.0.0.1', 20)
-    assert len(set(ports)) == 20
-    assert all(machine.port_is_free('127.0.0.1', port) for port in ports)
     with pytest.raises(OSError):
         machine.port_is_free('192.0.2.1', port)
 

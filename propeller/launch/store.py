@@ -1,0 +1,243 @@
+"""The store through which the processes of a job find each other, listening at one address only.
+
+Paddle's own server listens at all addresses of the machine, whatever it is told. This one speaks the same protocol with
+Paddle's clients (`phi/core/distributed/store/tcp_store.cc`, 3.3): a command as int32; a key, and for SET a value, each
+as uint64 length and bytes; for ADD an int64. Numbers are those of the machine.
+
+Run by path, as `python store.py SOCKET LIFELINE`: SOCKET is listening, LIFELINE the reading end of a pipe whose other
+end the first process holds open. A process of its own, because the clients wait for answers while they hold Python's
+lock.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+ADD, GET, CHECK, SET, WAIT = range(5)
+STOP_WAIT, READY, NOT_READY = 1, 2, 3
+LONGEST_KEY = 1 << 14
+LONGEST_VALUE = 1 << 24
+MOST_BYTES = 1 << 28  # of all keys and values; rendezvous needs some kilobytes a process
+_LONG = 1 << 63
+
+
+class NoRequest(Exception):
+    """What a client has sent is no request, or more than there is room for."""
+
+
+class Store:
+    """Keys and values, and who waits for which key. Knows nothing of sockets: a client is any hashable object."""
+
+    def __init__(self):
+        self.values, self.waiting, self.size = {}, {}, 0
+
+    def answer(self, client, command, key, value):
+        """Do what a client asks for: list of (client, bytes), the answers that are due now.
+
+        Args:
+            client: who asks.
+            command, key: int and bytes.
+            value: bytes for SET, int for ADD, else None.
+        Raises:
+            NoRequest: GET of a key that is not there, a sum beyond int64, a full store.
+        """
+        if command == WAIT and key not in self.values:
+            self.waiting.setdefault(key, []).append(client)
+            return []
+        if command == WAIT:
+            return [(client, struct.pack('=i', STOP_WAIT))]
+        if command == CHECK:
+            return [(client, struct.pack('=i', READY if key in self.values else NOT_READY))]
+        if command == GET:
+            if key not in self.values:
+                raise NoRequest('no such key')
+            return [(client, struct.pack('=Q', len(self.values[key])) + self.values[key])]
+        answers = []
+        if command == ADD:
+            value += _number(self.values.get(key, b'0'))
+            if not -_LONG <= value < _LONG:
+                raise NoRequest('a sum of more than 64 bits')
+            answers, value = [(client, struct.pack('=q', value))], str(value).encode()
+        self._put(key, value)
+        return answers + [(waiting, struct.pack('=i', STOP_WAIT)) for waiting in self.waiting.pop(key, ())]
+
+    def _put(self, key, value):
+        size = self.size + len(key) + len(value) - (len(key) + len(self.values[key]) if key in self.values else 0)
+        if size > MOST_BYTES:
+            raise NoRequest('the store is full')
+        self.values[key], self.size = value, size
+
+    def forget(self, client):
+        """A client has gone: it waits no more."""
+        for key in [key for key, clients in self.waiting.items() if client in clients]:
+            self.waiting[key].remove(client)
+            if not self.waiting[key]:
+                del self.waiting[key]
+
+
+def _number(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise NoRequest('ADD to what is no number') from None
+
+
+def parse(data):
+    """The first request in what a client has sent: (bytes used, command, key, value); None if it is not whole yet.
+
+    Raises:
+        NoRequest: it is none.
+    """
+    if len(data) < 12:
+        return None
+    command, size = struct.unpack_from('=iQ', data)
+    if not ADD <= command <= WAIT or size > LONGEST_KEY:
+        raise NoRequest('an unknown command, or a key that is too long')
+    end = 12 + size
+    if len(data) < end + (8 if command in (ADD, SET) else 0):
+        return None
+    key, value = bytes(data[12:end]), None
+    if command == ADD:
+        (value,) = struct.unpack_from('=q', data, end)
+        end += 8
+    elif command == SET:
+        (size,) = struct.unpack_from('=Q', data, end)
+        if size > LONGEST_VALUE:
+            raise NoRequest('a value that is too long')
+        if len(data) < end + 8 + size:
+            return None
+        value, end = bytes(data[end + 8 : end + 8 + size]), end + 8 + size
+    return end, command, key, value
+
+
+class _Client:
+    def __init__(self, sock):
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket, self.received, self.unsent = sock, bytearray(), b''
+
+
+class _Server:
+    """Serves a store at a listening socket until `lifeline` ends."""
+
+    def __init__(self, listening, lifeline):
+        self.store, self.listening, self.lifeline = Store(), listening, lifeline
+        self.selector = selectors.DefaultSelector()
+        listening.setblocking(False)
+        self.selector.register(listening, selectors.EVENT_READ)
+        self.selector.register(lifeline, selectors.EVENT_READ)
+
+    def run(self):
+        while True:
+            for key, events in self.selector.select():
+                if key.fileobj is self.listening:
+                    self._accept()
+                elif key.fileobj == self.lifeline:
+                    return
+                elif key.fileobj.fileno() >= 0:  # not dropped while another one was served
+                    self._serve(key.data, events)
+
+    def _accept(self):
+        try:
+            client = _Client(self.listening.accept()[0])
+        except BlockingIOError:
+            return
+        except OSError:  # gone already, or no file numbers left
+            time.sleep(0.01)
+            return
+        self.selector.register(client.socket, selectors.EVENT_READ, client)
+
+    def _serve(self, client, events):
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._send(client, b'')
+            if events & selectors.EVENT_READ:
+                self._read(client)
+        except (OSError, NoRequest):
+            self._drop(client)
+
+    def _read(self, client):
+        chunk = client.socket.recv(1 << 16)
+        if not chunk:
+            raise NoRequest('the end')
+        client.received += chunk
+        while request := parse(client.received):
+            del client.received[: request[0]]
+            for receiver, answer in self.store.answer(client, *request[1:]):
+                try:
+                    self._send(receiver, answer)
+                except OSError:
+                    self._drop(receiver)
+
+    def _send(self, client, answer):
+        client.unsent += answer
+        with contextlib.suppress(BlockingIOError):
+            client.unsent = client.unsent[client.socket.send(client.unsent) :]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.unsent else 0)
+        if self.selector.get_key(client.socket).events != events:
+            self.selector.modify(client.socket, events, client)
+
+    def _drop(self, client):
+        self.store.forget(client)
+        if client.socket.fileno() >= 0:
+            self.selector.unregister(client.socket)
+            client.socket.close()
+
+
+def listen(host, port):
+    """A socket that listens at the address; for `start`.
+
+    Raises:
+        OSError: the port is taken (EADDRINUSE), or the address is not of this machine (EADDRNOTAVAIL).
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # On Linux this also takes the port over from a launcher that holds it without listening.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def start(listening):
+    """Serve a store at a listening socket in a process of its own, which is no child of this one.
+
+    Returns:
+        a file number: the store ends when it is closed, with this process at the latest.
+    """
+    lifeline, held = os.pipe()
+    try:
+        subprocess.run(
+            [sys.executable, '-I', '-S', __file__, str(listening.fileno()), str(lifeline)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[listening.fileno(), lifeline],
+            check=True,
+        )
+    finally:
+        os.close(lifeline)
+    return held
+
+
+def main():
+    listening, lifeline = (int(argument) for argument in sys.argv[1:3])
+    if os.fork():
+        os._exit(0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the processes still meet here when they save at the user's wish
+    with open(os.devnull, 'r+b') as nothing:
+        for stream in range(3):
+            os.dup2(nothing.fileno(), stream)  # else whoever reads their output waits for this process too
+    _Server(socket.socket(fileno=listening), lifeline).run()
+
+
+if __name__ == '__main__':
+    main()
