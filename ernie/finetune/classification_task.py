@@ -42,6 +42,8 @@ class ClassificationTask(Task):
             self.metric = DEFAULT_METRIC[self.kind]
         check_metric(self.metric, self.kind, self.num_labels)
         self.class_weights = self._class_weights()
+        if args.for_cn and args.tokenizer == 'CharTokenizer':
+            log.warning('--tokenizer CharTokenizer cuts at spaces, and --for_cn true drops those next to ideographs')
 
     def _label_map(self):
         if self.kind == 'regression':

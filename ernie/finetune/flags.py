@@ -94,7 +94,7 @@ def _data(parser):
     add('diagnostic', str, None, 'One more file to predict, once, at the end (GLUE AX).')
     add('diagnostic_save', str, None, 'Where its predictions go.')
     add('shuffle', bool, True, 'Training rows in random order.')
-    add('for_cn', bool, True, 'Drop spaces between characters that are no Latin letters or digits.')
+    add('for_cn', bool, True, 'Drop spaces next to ideographs and punctuation; others part words.')
 
 
 def _reading(parser):

@@ -57,5 +57,5 @@ def _additions(parser):
     add('length_window', int, 50, 'Rows of like length share a batch, inside windows of so many batches.')
     add('skip_bad_rows', bool, False, 'Rows that cannot be used get an empty result.')
     add('tokenizer', str, None, 'FullTokenizer or CharTokenizer. Left out: as in training, else FullTokenizer.')
-    add('for_cn', bool, None, 'Drop spaces of Chinese text. Left out: as in training, else true.')
+    add('for_cn', bool, None, 'Drop spaces next to ideographs and punctuation. Left out: as in training, else true.')
     add('cpu_threads', int, None, 'Threads of matrix products. Left out: as many as the machine has cores.')

@@ -9,21 +9,12 @@ import numpy as np
 
 from ernie.reader.records import BadRow, read_records
 from ernie.reader.set_reader import SetReader
+from ernie.text import remove_spaces
 from propeller.errors import UsageError, bad_input
 
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_LATIN = 'A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f'
-_REMOVABLE_SPACES = re.compile(f'(?<![{_LATIN} ]) +| +(?![{_LATIN} ])')
-
-
-def remove_spaces(text):
-    """Removes the spaces (U+0020) of Chinese text, but those that part two Latin letters or digits.
-
-    `今天 很 热` becomes `今天很热`, while `用 Windows XP 很快` becomes `用Windows XP很快`.
-    """
-    return _REMOVABLE_SPACES.sub('', text) if ' ' in text else text
 
 
 def truncate_pair(length_a, length_b, room):
@@ -234,7 +225,7 @@ class ClassifyReader(SetReader):
         task_kind: 'classify' (label is a class), 'regression' (a finite number), 'multilabel' (classes separated by
             commas; an empty cell is no class) or 'predict' (no label column is needed, none is read).
         num_labels: number of classes; not used for regression and prediction.
-        for_cn: whether spaces in the texts are removed, see `remove_spaces`.
+        for_cn: whether spaces that part nothing are left out, see `ernie.text.remove_spaces`.
         skip_bad_rows, cache, processes: see `SetReader`.
 
     Raises:

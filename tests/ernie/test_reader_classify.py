@@ -3,14 +3,16 @@ import json
 import os
 import pathlib
 import threading
+import time
+import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ernie.reader.classify import ClassifyReader, load_label_map, remove_spaces, truncate_pair
-from ernie.tokenization import FullTokenizer
+from ernie.reader.classify import ClassifyReader, RowEncoder, load_label_map, remove_spaces, truncate_pair
+from ernie.tokenization import SPECIAL_TOKENS, BasicTokenizer, FullTokenizer
 from propeller.errors import UsageError, UserError
 
 TOKENS = ['[PAD]', '[CLS]', '[SEP]', '[MASK]', '[UNK]', *'今天很热好坏书，。', 'win', '##dows', 'xp', *'abcxyz']
@@ -82,6 +84,11 @@ def test_pair_truncation_drops_from_the_longer_one(length_a, length_b, room):
         ('café au lait', 'café au lait'),
         ('a \u3000 b', 'a\u3000b'),
         ('3 * 4', '3*4'),
+        ('good 😀 movie', 'good 😀 movie'),
+        ('5 € today', '5 € today'),
+        ('Привет мир , 안녕 하세요 。', 'Привет мир,안녕 하세요。'),
+        ('a \u200b b', 'a \u200b b'),
+        ('ΟΔΟΣ .Α 中 b', 'ΟΔΟΣ .Α中b'),
         ('', ''),
         ('   ', ''),
     ],
@@ -101,6 +108,37 @@ def test_a_run_of_spaces_stays_only_between_two_latin_characters(text):
     assert remove_spaces(text) == ''.join(kept)
     if not any(left in 'xé7' and right in 'xé7' for left, right in itertools.pairwise(text.replace(' ', ''))):
         assert remove_spaces(text) == text.replace(' ', '')  # the 2019 rule
+
+
+_CHARACTERS = st.sampled_from(" .'Σσaß,中€한\u3000\t\u200b\u0301\u0327\u302e・\ufa6e") | st.characters()
+
+
+@settings(max_examples=400, deadline=None)
+@example("aΣ 'b", True)
+@example('x \ufa6ey', False)
+@given(st.text(_CHARACTERS, max_size=20), st.booleans())
+def test_no_word_changes_by_the_spaces_that_are_dropped(text, lower):
+    basic = BasicTokenizer(lower)
+    assert basic.tokenize(remove_spaces(text)) == basic.tokenize(text)
+
+
+def test_spaces_are_dropped_in_linear_time():
+    started = time.process_time()
+    for text in (f'a{" " * 100_000}b', f'x{" " * 500}' * 1000):
+        assert remove_spaces(text) == text.rstrip()
+    assert time.process_time() - started < 2  # the square of it would be minutes
+
+
+def test_words_of_every_alphabet_stay_words(tmp_path):
+    nfd = lambda text: unicodedata.normalize('NFD', text)  # noqa: E731 - what lower case brings with it
+    words = nfd('good movie 5 € 😀 today привет мир 안녕 하세요').split()
+    path = tmp_path / 'v.txt'
+    path.write_text('\n'.join([*SPECIAL_TOKENS, *words]) + '\n', encoding='utf-8')
+    encoder = RowEncoder(FullTokenizer(path), 20, None, 'predict', None, for_cn=True)
+    for text in ('good 😀 movie', '5 € today', 'Привет мир', '안녕 하세요'):
+        ids, _ = encoder.encode(text)
+        pieces = encoder.tokenizer.convert_ids_to_tokens(ids)
+        assert pieces == ['[CLS]', *nfd(text.lower()).split(), '[SEP]']
 
 
 def test_for_cn_acts_on_texts_only(read):
