@@ -13,6 +13,12 @@ def build_parser(prog=None):
     add('ernie_config_path', str, None, 'Model configuration (JSON). Left out: the one beside the parameters.')
     add('init_pretraining_params', str, None, 'Parameters: a model or checkpoint folder, or a file of tensors.')
     add('vocab_path', str, None, 'Vocabulary. Left out: the one beside the parameters.')
+    add(
+        'allow_unused',
+        str,
+        '',
+        'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.',
+    )
     add('tokenizer', str, None, "FullTokenizer or CharTokenizer. Left out: the checkpoint's, else FullTokenizer.")
     add('do_lower_case', bool, None, "Lower-case and strip accents. Left out: as the checkpoint's training, else true.")
     add('task_id', int, None, "Value of the task id, for models with use_task_id. Left out: the checkpoint's, else 0.")

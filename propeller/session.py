@@ -166,6 +166,14 @@ class Session:
             raise KeyError(name)
         return np.array(variable.get_tensor())
 
+    def dtype(self, name):
+        """numpy type of variable `name`, as `read` gives it and `write` takes it."""
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise KeyError(name)
+        kind = str(variable.get_tensor()._dtype()).removeprefix('paddle.')
+        return np.dtype('uint16' if kind == 'bfloat16' else kind)  # numpy has no bfloat16: Paddle gives its bits
+
     def write(self, name, array):
         """Set variable `name`; shape and type must be those it has."""
         variable = self.scope.find_var(name)
@@ -174,6 +182,8 @@ class Session:
         tensor = variable.get_tensor()
         if list(tensor.shape()) != list(array.shape):
             raise UserError(f'{name}: found shape {list(array.shape)}, expected {list(tensor.shape())}.')
+        if array.dtype != self.dtype(name):  # Paddle would change the variable's type, and later steps fail or lie
+            raise UserError(f'{name}: found type {array.dtype}, expected {self.dtype(name)}.')
         tensor.set(np.ascontiguousarray(array), self.place)
 
     def export_inference(self, program, inputs, outputs, folder, sample, tolerance=1e-4):

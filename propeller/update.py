@@ -231,11 +231,15 @@ class Outcome(NamedTuple):
         fetched: list, by part of this process, of lists of arrays.
         finite: whether the gradients were finite; otherwise nothing has changed.
         stop: whether any process wants to stop.
+        loss: float, the mean loss over the whole update.
+        scaled: whether a loss scale looks for its range, so that updates without finite numbers belong to the search.
     """
 
     fetched: list
     finite: bool
     stop: bool
+    loss: float = 0.0
+    scaled: bool = False
 
 
 def run_update(session, program, parts, fetch_list, stop=False):
@@ -253,7 +257,7 @@ def run_update(session, program, parts, fetch_list, stop=False):
     plan, fetch_list = update.plan, list(fetch_list)
     assert len(parts) == plan.parts, (len(parts), plan.parts)
     scale = [np.array([plan.loss_scale.scale], np.float32)] if plan.loss_scale else []
-    sums = [update.finite, *([update.numbers] if plan.shared else [])]
+    sums = [update.finite, update.numbers if plan.shared else update.loss]
     fetched = []
     session.world.meet()
     for arrays, counted in parts:
@@ -272,12 +276,12 @@ def run_update(session, program, parts, fetch_list, stop=False):
         plan.loss_scale.update(finite)
     if finite:
         update.schedule.step()
-    stop = bool(stop)
-    if plan.shared:
-        loss, weight, votes = (float(x) for x in sums[1])
-        stop = votes > 0
-        for i, value in enumerate(fetch_list):
-            if value is update.loss:
-                for values in fetched:
-                    values[i] = np.asarray(loss / weight if weight else 0.0, np.float32)
-    return Outcome(fetched, finite, stop)
+    if not plan.shared:
+        return Outcome(fetched, finite, bool(stop), float(sums[1]), bool(plan.loss_scale))
+    loss, weight, votes = (float(x) for x in sums[1])
+    mean = loss / weight if weight else 0.0
+    for i, value in enumerate(fetch_list):
+        if value is update.loss:
+            for values in fetched:
+                values[i] = np.asarray(mean, np.float32)
+    return Outcome(fetched, finite, votes > 0, mean, bool(plan.loss_scale))

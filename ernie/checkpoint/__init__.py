@@ -2,6 +2,6 @@
 
 from ernie.checkpoint.model_folder import Model, open_model
 from ernie.checkpoint.names import backbone_shapes
-from ernie.checkpoint.strict import Match, match_parameters
+from ernie.checkpoint.strict import Match, check_labels, match_parameters
 
-__all__ = ['Match', 'Model', 'backbone_shapes', 'match_parameters', 'open_model']
+__all__ = ['Match', 'Model', 'backbone_shapes', 'check_labels', 'match_parameters', 'open_model']

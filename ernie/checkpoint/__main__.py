@@ -30,6 +30,8 @@ def make_parser():
     change.add_argument('--to', required=True, choices=FORMATS, help='Format of the new folder.')
     change.add_argument('--config', help='ernie_config.json, if SRC has none.')
     change.add_argument('--vocab', help='vocab.txt, if SRC has none.')
+    unused = 'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.'
+    change.add_argument('--allow_unused', default='', help=unused)
     return parser
 
 
@@ -81,7 +83,8 @@ def _vocabulary(path):
 
 
 def _print_conversion(arguments):
-    done = convert(arguments.source, arguments.target, arguments.to, arguments.config, arguments.vocab)
+    unused = [name.strip() for name in arguments.allow_unused.split(',')]
+    done = convert(arguments.source, arguments.target, arguments.to, arguments.config, arguments.vocab, unused)
     print(f'{arguments.target}: {len(done.written)} tensors written as {arguments.to} and read back bit by bit.')
     if done.left_out:
         more = f' and {len(done.left_out) - _LISTED} more' if len(done.left_out) > _LISTED else ''

@@ -15,15 +15,18 @@ from ernie.checkpoint.names import (
     TASK_HEADS,
     backbone_shapes,
     ernie_to_huggingface,
+    is_of_encoder,
     is_training_state,
 )
-from ernie.checkpoint.strict import match_parameters
+from ernie.checkpoint.strict import check_labels, match_parameters
 from ernie.config import ErnieConfig
 from ernie.tokenization import load_vocab
 from propeller.errors import UserError, bad_input
+from propeller.inputs import read_json_object
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable
 from propeller.storage.folders import whole_folder
+from propeller.storage.values import check_finite
 
 FORMATS = ('fluid', 'safetensors', 'huggingface')
 # A model that was never trained with a task on the pooled output has no pooled layer.
@@ -42,7 +45,7 @@ class Conversion(NamedTuple):
     left_out: list
 
 
-def convert(source, target, to, config_path=None, vocab_path=None):
+def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=()):
     """Write a model as a folder of another format. The folder is whole and checked, or not there.
 
     | `to` | folder |
@@ -56,12 +59,15 @@ def convert(source, target, to, config_path=None, vocab_path=None):
         target: the folder to make; must not exist.
         to: one of `FORMATS`.
         config_path, vocab_path: `ernie_config.json` and `vocab.txt`, if the source has none or others are wanted.
+        allow_unused: names, or beginnings with a `*`, of tensors of the encoder that are left out though the source has
+            them.
 
     Returns:
         `Conversion`.
 
     Raises:
-        UserError: the source is broken or does not fit its configuration, `target` exists, or the disk refuses.
+        UserError: the source is broken, does not fit its configuration or has values that are not finite, `target`
+            exists, or the disk refuses.
     """
     if to not in FORMATS:
         raise UserError(f'format {to!r} is unknown. Allowed: {", ".join(FORMATS)}.')
@@ -69,9 +75,12 @@ def convert(source, target, to, config_path=None, vocab_path=None):
         raise UserError(f'{target}: exists already. Give a folder that does not exist; nothing is overwritten.')
     model = open_model(source)
     config, vocab_path = _companions(model, config_path, vocab_path)
-    match_parameters(backbone_shapes(config), model, allow_missing=POOLED)
-    names = [name for name in model if not is_training_state(name)]
-    left_out = [name for name in model if is_training_state(name)] + model.unmapped
+    match = match_parameters(backbone_shapes(config), model, POOLED.__contains__, allow_unused=allow_unused)
+    if model.labels_path:
+        check_labels(read_json_object(model.labels_path), model, model.labels_path)
+    left_out = [name for name in match.unused if is_training_state(name) or is_of_encoder(name)]
+    names = [name for name in model if name not in left_out]
+    left_out += model.unmapped
     if to == 'huggingface':
         placed = ernie_to_huggingface(names, config.use_task_id)[1]
         left_out = [name for name in names if name not in placed] + left_out
@@ -147,6 +156,7 @@ def _verify(folder, model, names, config):
         raise UserError(f'{model.path}: the copy reads back with other names: {_difference(copy, names)}.')
     for name in names:
         ours, theirs = model[name], copy[name]
+        check_finite(ours, name, model.path)
         if ours.shape != theirs.shape or not _same_bits(ours, theirs):
             raise UserError(f'{model.path}: {name} reads back differently.')
     if backbone_shapes(ErnieConfig(copy.config)) != backbone_shapes(config):

@@ -67,6 +67,10 @@ _TRAINING_STATE = re.compile(
     r'.*_moment[12]_\d+|.*_beta[12]_pow_acc_\d+|@LR_DECAY_COUNTER@|scheduled_learning_rate|learning_rate_\d+'
     r'|loss_scaling_\d+|num_(good|bad)_steps_\d+|.*\.master'
 )
+# Not `task_embedding`: the official English models of 2019 bring it, and their configurations do without.
+_ENCODER = re.compile(r'encoder_layer_.*|(word|pos|sent)_embedding|pre_encoder_layer_norm_.*')
+# Position and type numbers, which older versions of transformers store, are no parameters.
+_FOREIGN_ENCODER = re.compile(r'(encoder|embeddings)\.(?!position_ids$|token_type_ids$).*')
 
 
 class Foreign(NamedTuple):
@@ -79,6 +83,13 @@ class Foreign(NamedTuple):
 def is_training_state(name):
     """Whether a variable of a 2019 training checkpoint belongs to the optimizer or the schedule, not to the model."""
     return _TRAINING_STATE.fullmatch(name) is not None
+
+
+def is_of_encoder(name):
+    """Whether a tensor, by its name here or in another framework, takes part in what the encoder computes."""
+    if _ENCODER.fullmatch(name):
+        return not is_training_state(name)
+    return _FOREIGN_ENCODER.fullmatch(without_prefix(name)) is not None
 
 
 def without_prefix(name):

@@ -134,6 +134,12 @@ def _additions(parser):
     add('early_stop', int, -1, 'Stop after so many evaluations without a better metric; -1: never.')
     add('max_checkpoints', int, 0, 'Keep so many of the newest checkpoints (and the best); 0: all.')
     add('allow_missing', str, '', 'Parameter names (or prefixes ending in *) that may be new, joined by commas.')
+    add(
+        'allow_unused',
+        str,
+        '',
+        'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.',
+    )
     add('is_multilabel', bool, False, 'Several classes may hold for a row; labels are joined by commas.')
     add('use_crf', bool, False, 'Sequence labelling: a CRF layer over the labels.')
     add('null_score_diff_threshold', float, 0.0, 'Reading: no answer when its score leads by more than this.')

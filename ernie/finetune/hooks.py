@@ -122,7 +122,10 @@ class EvaluationHook(RunHook):
         self.evaluated, self.last_is_named = state.gstep, last
         if value is None:
             return
-        if self.best is None or value > self.best:
+        if not np.isfinite(value):
+            log.warning('step %d: the score is %s: no number to choose the best checkpoint by', state.gstep, value)
+            self.worse += 1
+        elif self.best is None or value > self.best:
             self.best, self.best_step, self.worse = value, state.gstep, 0
             self.save_best(state, value)
         else:
@@ -148,3 +151,5 @@ class EvaluationHook(RunHook):
 
     def load_state_dict(self, state):
         self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']
+        if self.best is not None and not np.isfinite(self.best):  # nothing would ever be better
+            self.best = self.best_step = None

@@ -7,6 +7,7 @@ from ernie.checkpoint.names import is_training_state
 from ernie.finetune.setup import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
+from propeller.storage.values import load_values
 from propeller.train.checkpoint import STATE, restore_training
 
 log = get_logger(__name__)
@@ -42,11 +43,12 @@ class InitialValues:
         if not self.source.path:
             log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
             return None, 0
-        allowed = () if self.start_from else self._allowed_missing(program)
+        allowed = () if self.start_from else split_list(self.args.allow_missing)
         new_head = (lambda name: False) if self.start_from else self.is_new
-        match = match_parameters(program.parameters(), self.source.tensors, new_head, allowed)
-        for name in match.load:
-            session.write(name, self.source.tensors[name].astype('float32'))
+        match = match_parameters(
+            program.parameters(), self.source.tensors, new_head, allowed, split_list(self.args.allow_unused)
+        )
+        load_values(session, match.load, self.source.tensors)
         log.info('%s: %d parameters loaded', self.source.path, len(match.load))
         if match.new:
             log.info('new, with random values: %s', ', '.join(match.new))
@@ -64,8 +66,7 @@ class InitialValues:
         if not all(name in tensors and tensors.shape(name) == shape for name, shape in state.items()):
             log.info('%s holds no optimizer state: moments and schedule start anew', self.source.path)
             return 0
-        for name in state:
-            session.write(name, tensors[name].astype('float32'))
+        load_values(session, state, tensors)
         steps = 0
         if DECAY_COUNTER in tensors:
             # fluid stored the number that the last update had: linear decay counted from 0, noam from 1.
@@ -73,11 +74,3 @@ class InitialValues:
         session.set_updates_done(program, steps)
         log.info('optimizer state loaded; the schedule continues after %d updates, the data start anew', steps)
         return steps
-
-    def _allowed_missing(self, program):
-        patterns = split_list(self.args.allow_missing)
-        return [
-            name
-            for name in program.parameters()
-            if any(name.startswith(p[:-1]) if p.endswith('*') else name == p for p in patterns)
-        ]

@@ -3,7 +3,7 @@
 import os
 import tempfile
 
-from ernie.checkpoint import open_model
+from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import LABELS
 from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
@@ -225,6 +225,8 @@ class Source:
         if self.vocab_path is None:
             raise UsageError('--vocab_path is missing, and no vocab.txt lies beside the parameters.')
         self.saved = read_saved_labels(path)
+        if self.saved:
+            check_labels(self.saved, self.tensors, os.path.join(path, LABELS))
 
 
 def take_saved_settings(args, source):

@@ -12,7 +12,7 @@ from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
 from ernie.finetune.model import encoder_arrays, encoder_feeds
-from ernie.finetune.setup import Source, build_tokenizer, check_writable
+from ernie.finetune.setup import Source, build_tokenizer, check_writable, split_list
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
 from ernie.reader.classify import ClassifyReader
@@ -26,6 +26,7 @@ from propeller.progress import progress
 from propeller.session import Session
 from propeller.storage.folders import whole_folder
 from propeller.storage.npy import ArrayWriter
+from propeller.storage.values import load_values
 from propeller.train.loop import evaluation_pass
 
 log = get_logger(__name__)
@@ -76,22 +77,21 @@ class Embedder:
         outputs = [[model.embedding_output, *model.layer_outputs][self.layer]] if self._reads_layer else []
         return [*outputs, model.get_pooled_output()] if self.pooling == 'pooled' else outputs
 
-    def load(self, tensors):
-        """Take the parameters from `ernie.checkpoint.Model`.
+    def load(self, tensors, allow_unused=()):
+        """Take the parameters from `ernie.checkpoint.Model`. allow_unused: see `match_parameters`.
 
         Raises:
-            UserError: some are missing or have another shape; all are named.
+            UserError: some are missing or of another shape or type, or not finite; or the encoder has more of them.
         """
         if self.pooling == 'pooled' and POOLED_WEIGHT not in tensors and 'word_embedding' in tensors:
             raise UserError(
                 f'{tensors.path}: has no pooled output (no parameter {POOLED_WEIGHT}). Use --pooling cls, mean or max.'
             )
-        match = match_parameters(self._program.parameters(), tensors)
-        self.session.initialize(self._program)
-        for name in match.load:
-            self.session.write(name, tensors[name].astype('float32'))
-        log.info('%s: %d parameters loaded', tensors.path, len(match.load))
         known = backbone_shapes(self.config)  # layers above the one that is wanted need no mention
+        match = match_parameters(self._program.parameters(), tensors, allow_unused=[*known, *allow_unused])
+        self.session.initialize(self._program)
+        load_values(self.session, match.load, tensors)
+        log.info('%s: %d parameters loaded', tensors.path, len(match.load))
         unused = [n for n in (*match.unused, *tensors.unmapped) if not is_training_state(n) and n not in known]
         if unused:
             log.info('not used: %s', ', '.join(unused))
@@ -200,7 +200,7 @@ def encode_file(args):
         args.top_layer,
         args.task_id,
     )
-    embedder.load(source.tensors)
+    embedder.load(source.tensors, split_list(args.allow_unused))
     reader = ClassifyReader(
         tokenizer,
         args.max_seq_len,

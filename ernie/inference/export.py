@@ -19,6 +19,7 @@ from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.session import Session
 from propeller.storage.folders import whole_folder
+from propeller.storage.values import load_values
 from propeller.train.model import build_model_spec
 from propeller.types import RunMode
 
@@ -88,8 +89,8 @@ class Graph:
         self.inputs, self.outputs = self.program.outputs
         match = match_parameters(self.program.parameters(), folder.tensors)
         self.session.initialize(self.program)
-        for name in progress(match.load, 'loading parameters', len(match.load), 'tensors'):
-            self.session.write(name, folder.tensors[name].astype('float32'))
+        names = progress(match.load, 'loading parameters', len(match.load), 'tensors')
+        load_values(self.session, names, folder.tensors)
         unused = [n for n in (*match.unused, *folder.tensors.unmapped) if not is_training_state(n)]
         log.info('%s: %d parameters loaded', folder.path, len(match.load))
         if unused:

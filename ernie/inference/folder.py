@@ -4,8 +4,9 @@ import json
 import os
 from types import SimpleNamespace
 
-from ernie.checkpoint import open_model
+from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
+from ernie.checkpoint.strict import HEADS
 from ernie.config import ErnieConfig
 from ernie.finetune.labels import count_labels, label_names
 from ernie.finetune.saved import TASKS, read_saved_labels
@@ -17,8 +18,6 @@ from propeller.errors import UsageError, UserError, bad_input
 INFERENCE = 'inference.json'
 # What a folder of 2019, without labels.json, is taken to be.
 DEFAULTS = {'max_seq_len': 128, 'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'for_cn': True, 'task_id': 0}
-# The weight whose columns are the classes.
-_HEADS = {'classification': '_cls_out_w', 'sequence_labeling': 'cls_seq_label_out_w'}
 
 
 class ModelFolder:
@@ -71,6 +70,8 @@ class ModelFolder:
 
     def _settings(self, task, label_map_config, given):
         saved = read_saved_labels(self.path)
+        if self.tensors is not None:
+            check_labels(saved, self.tensors, os.path.join(self.path, LABELS))
         name, kind = TASKS[task] if task else (saved.get('task', 'classification'), None)
         if saved.get('task', name) != name or (kind and saved.get('kind', kind) != kind):
             found = saved['task'] + (f' ({saved["kind"]})' if 'kind' in saved else '')
@@ -83,7 +84,7 @@ class ModelFolder:
             settings['kind'] = kind or saved.get('kind', 'classify')
         elif not saved:
             raise UserError(f'{self.path}: found no {LABELS}, expected what a checkpoint of the task {task} has.')
-        if name in _HEADS:
+        if name in HEADS:
             model = self._outputs(name) or saved.get('num_labels')
             self._add_classes(settings, model, given.get('num_labels'), label_map_config)
         return settings
@@ -101,9 +102,9 @@ class ModelFolder:
 
     def _outputs(self, task):
         """Classes of the head, None where there is no head to look at."""
-        if self.tensors is None or _HEADS[task] not in self.tensors:
+        if self.tensors is None or HEADS[task] not in self.tensors:
             return None
-        return self.tensors.shape(_HEADS[task])[-1]
+        return self.tensors.shape(HEADS[task])[-1]
 
     def _task(self, tokenizer):
         task_class = inference_task(self.settings['task'])

@@ -64,6 +64,12 @@ def _additions(parser):
     add('schedule', str, None, 'Stages, tasks and updates (YAML or JSON), in place of --train_filelist and --tasks.')
     add('init_pretraining_params', str, None, 'Parameters to start from; heads that it lacks are new.')
     add('allow_missing', str, '', 'Parameter names (or prefixes ending in *) that may be new, joined by commas.')
+    add(
+        'allow_unused',
+        str,
+        '',
+        'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.',
+    )
     add('resume', bool, False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.')
     add('max_checkpoints', int, 0, 'Keep so many of the newest checkpoints; 0: all.')
     add('random_seed', int, 1, 'Seed of initial values, order, masks and dropout.')

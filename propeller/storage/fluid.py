@@ -15,7 +15,9 @@ import numpy as np
 from propeller.errors import UserError, bad_input
 from propeller.storage.atomic import replacing
 from propeller.storage.mapping import Tensors
+from propeller.storage.values import bfloat16_to_float32
 
+# numpy types of the values in the file, by the format's code.
 DTYPES = {
     0: np.dtype(np.bool_),
     1: np.dtype('<i2'),
@@ -26,9 +28,12 @@ DTYPES = {
     6: np.dtype('<f8'),
     20: np.dtype(np.uint8),
     21: np.dtype(np.int8),
+    22: np.dtype('<u2'),  # bit patterns
 }
 DTYPE_NAMES = {0: 'BOOL', 1: 'INT16', 2: 'INT32', 3: 'INT64', 4: 'FP16', 5: 'FP32', 6: 'FP64', 20: 'UINT8', 21: 'INT8'}
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
+BFLOAT16 = 22
+DTYPE_NAMES[BFLOAT16] = 'BF16'
+_CODES = {dtype: code for code, dtype in DTYPES.items() if code != BFLOAT16}
 
 MASTER = '.master'
 # Files that fluid 1.x and propeller put beside the variables.
@@ -51,8 +56,8 @@ class Header(NamedTuple):
 
     @property
     def dtype(self):
-        """numpy type of the values."""
-        return DTYPES[self.code]
+        """numpy type of the values as they are given: bfloat16, which numpy has not, as float32."""
+        return np.dtype(np.float32) if self.code == BFLOAT16 else DTYPES[self.code]
 
 
 class _Head:
@@ -179,11 +184,13 @@ def read_variable_with_levels(path):
         header = read_header(f, path)
         f.seek(header.offset)
         count = math.prod(header.shape)
-        values = np.fromfile(f, header.dtype, count)
+        values = np.fromfile(f, DTYPES[header.code], count)
     if values.size != count:
         raise bad_input(path, f'{values.size} values', f'{count}', advice='The file changed while it was read.')
     if header.code == 0 and values.view(np.uint8).max(initial=0) > 1:
         raise bad_input(path, 'bytes above 1', 'BOOL values of 0 or 1')
+    if header.code == BFLOAT16:
+        values = bfloat16_to_float32(values)
     return values.reshape(header.shape), header.levels
 
 
@@ -250,7 +257,8 @@ def _open(path):
 class FluidFolder(Tensors):
     """A folder with one file per variable.
 
-    A float32 `X.master` beside a float16 `X` is the exact value that mixed-precision training kept: `X` reads as that.
+    A float32 `X.master` beside an `X` in half precision is the exact value that mixed-precision training kept: `X`
+    reads as that.
     Beside a float32 `X` the value is `X` itself. Such `X.master` names are not listed.
 
     Raises:
@@ -286,7 +294,7 @@ class FluidFolder(Tensors):
                 raise bad_input(
                     os.path.join(self.path, master), f'shape {list(theirs.shape)}', f'{list(ours.shape)}, as {name}'
                 )
-            if DTYPE_NAMES[ours.code] == 'FP16' and DTYPE_NAMES[theirs.code] == 'FP32':
+            if DTYPE_NAMES[ours.code] in ('FP16', 'BF16') and DTYPE_NAMES[theirs.code] == 'FP32':
                 self._files[name] = master
             del self._files[master]
 

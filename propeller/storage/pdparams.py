@@ -8,6 +8,7 @@ from propeller.errors import UserError, bad_input, quoted
 from propeller.storage import restricted_pickle
 from propeller.storage.mapping import Tensors
 from propeller.storage.pickle_values import Refused, checked_shape
+from propeller.storage.values import bfloat16_to_float32
 
 # Written by paddle.save beside the tensors.
 PARAMETER_NAMES = 'StructuredToParameterName@@'
@@ -20,6 +21,9 @@ _MOST_SHARING = 4
 
 class PdparamsFile(Tensors):
     """The tensors of a `.pdparams` file, all in memory. Arrays are read-only.
+
+    Paddle has no tensors of uint16: it writes those of bfloat16 as numpy arrays of that type, the bit patterns, and
+    reads every such array as bfloat16. So does this; they are given as float32.
 
     Attributes:
         parameter_names: names of the parameters that the keys (a layer's attributes) stand for; empty if not stored.
@@ -91,7 +95,8 @@ class PdparamsFile(Tensors):
                 ) from None
 
     def __getitem__(self, name):
-        return self._arrays[name]
+        array = self._arrays[name]
+        return bfloat16_to_float32(array) if _is_bfloat16(array) else array
 
     def __iter__(self):
         return iter(self._arrays)
@@ -103,4 +108,9 @@ class PdparamsFile(Tensors):
         return self._arrays[name].shape
 
     def dtype(self, name):
-        return self._arrays[name].dtype
+        array = self._arrays[name]
+        return np.dtype(np.float32) if _is_bfloat16(array) else array.dtype
+
+
+def _is_bfloat16(array):
+    return array.dtype.newbyteorder('=') == np.uint16

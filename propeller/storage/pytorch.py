@@ -21,7 +21,7 @@ from propeller.storage.mapping import Tensors
 from propeller.storage.pickle_values import FUNCTIONS, Name, Refused, checked_shape
 from propeller.storage.reading import read_array
 from propeller.storage.restricted_pickle import Machine, load_bytes
-from propeller.storage.safetensors_io import bfloat16_to_float32
+from propeller.storage.values import bfloat16_to_float32
 
 FILE = 'pytorch_model.bin'
 INDEX = 'pytorch_model.bin.index.json'

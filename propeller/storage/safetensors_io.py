@@ -12,6 +12,7 @@ from propeller.inputs import open_regular, parse_json
 from propeller.storage.atomic import replacing
 from propeller.storage.mapping import Tensors
 from propeller.storage.reading import read_array
+from propeller.storage.values import bfloat16_to_float32
 
 FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
@@ -33,9 +34,9 @@ DTYPES = {
 }
 
 
-def bfloat16_to_float32(bits):
-    """float32 values of an array of bfloat16 bit patterns (uint16): they are the upper halves of the float32 ones."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+# What Paddle's writers (PaddleNLP, FastDeploy, safetensors.paddle) say in the header's `format`. They hand numpy arrays
+# over, and Paddle's arrays of uint16 are bit patterns of bfloat16: it has no tensors of uint16.
+_PADDLE_FORMATS = ('np', 'pd', 'paddle')
 
 
 # Enough for 100,000 tensors; Python needs twenty times as much memory for the parsed text.
@@ -46,7 +47,7 @@ _FORM = 'a safetensors file'
 
 
 class SafetensorsFile(Tensors):
-    """One safetensors file. bfloat16 tensors are given as float32.
+    """One safetensors file. bfloat16 tensors are given as float32, those that Paddle wrote as `U16` too.
 
     The header is read and checked here, once: the library's reader takes shapes that numpy cannot have, and waits at a
     FIFO.
@@ -74,6 +75,8 @@ class SafetensorsFile(Tensors):
         for name, (_, kind) in self._heads.items():
             if kind not in DTYPES:
                 raise bad_input(path, f'type {kind} of {name}', f'one of {", ".join(DTYPES)}')
+            if kind == 'U16' and self.metadata.get('format') in _PADDLE_FORMATS:
+                self._heads[name] = (self._heads[name][0], 'BF16')
 
     def _check_places(self, size):
         """Every byte belongs to one tensor, as the format demands."""

@@ -31,6 +31,11 @@ class Sharded(Tensors):
         for name, file in where.items():
             if name not in files[file]:
                 raise bad_input(index, f'tensor {name} in {file}', 'the name of a tensor that is there')
+        holders = {}
+        for file, tensors in files.items():
+            for name in tensors:
+                if holders.setdefault(name, file) != file:
+                    raise bad_input(self.path, f'tensor {quoted(name)} in {holders[name]} and in {file}', 'it once')
         self._files = {name: files[file] for name, file in where.items()}
         self.ignored = [name for tensors in files.values() for name in tensors if name not in where]
 

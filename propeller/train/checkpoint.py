@@ -15,6 +15,7 @@ from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.folders import recover, remove_folder, whole_folder
+from propeller.storage.values import load_values, read_finite, type_fault
 
 log = get_logger(__name__)
 
@@ -78,14 +79,14 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
         files: dict file name -> bytes.
         weights_only: leave the optimizer's state out; training cannot continue exactly from such a checkpoint.
     Raises:
-        UserError: the disk refuses.
+        UserError: the disk refuses, or a value is not finite; an older checkpoint of that name is as it was.
     """
     try:
         with whole_folder(folder, replace=True) as work:
-            model = {name: session.read(name) for name in program.parameters()}
+            model = read_finite(session, program.parameters(), folder)
             write_safetensors(os.path.join(work, MODEL), model)
             if program.training and not weights_only:
-                optimizer = {name: session.read(name) for name in program.optimizer_state()}
+                optimizer = read_finite(session, program.optimizer_state(), folder)
                 write_safetensors(os.path.join(work, OPTIMIZER), optimizer)
             for name, content in (files or {}).items():
                 with open(os.path.join(work, name), 'wb') as f:
@@ -121,8 +122,8 @@ def read_state(folder):
 
 
 def restore_parameters(folder, session, program):
-    """Set every parameter of `program` from a checkpoint folder, strictly: none missing, none mis-shaped."""
-    _restore(open_tensors(folder), program.parameters(), session, folder)
+    """Set every parameter of `program` from a checkpoint folder, strictly: see `restore_variables`."""
+    restore_variables(open_tensors(folder), program.parameters(), session, folder)
 
 
 def restore_training(folder, session, program):
@@ -132,7 +133,7 @@ def restore_training(folder, session, program):
     path = os.path.join(folder, OPTIMIZER)
     if not os.path.isfile(path):
         raise bad_input(folder, f'no {OPTIMIZER}', 'a checkpoint made during training', advice=_WEIGHTS_ONLY)
-    _restore(open_tensors(path), program.optimizer_state(), session, path)
+    restore_variables(open_tensors(path), program.optimizer_state(), session, path)
     session.set_updates_done(program, state.get('updates', state['global_step']))
     return state
 
@@ -173,19 +174,32 @@ def restore_computation(session, program, state, source):
 _WEIGHTS_ONLY = 'To start a new training from its weights, give the folder as --init_pretraining_params.'
 
 
-def _restore(tensors, expected, session, source):
-    """Strict: each expected variable is there in its shape, and nothing else is."""
+def restore_variables(tensors, expected, session, source, others=False):
+    """Set variables from a file of tensors, strictly.
+
+    Args:
+        tensors: `propeller.storage.Tensors`.
+        expected: dict name -> shape of the variables.
+        session: where they are; they have been initialised.
+        source: the file or folder, for messages.
+        others: whether the file may hold more.
+    Raises:
+        UserError: one is missing, of another shape or type, or not finite; or the file holds more.
+    """
+    held = [name for name in expected if name in tensors]
     wrong = [f'{name} is missing' for name in expected if name not in tensors]
-    wrong += [f'{name} is not part of this program' for name in tensors if name not in expected]
+    if not others:
+        wrong += [f'{name} is not part of this program' for name in tensors if name not in expected]
     wrong += [
-        f'{name} has shape {list(tensors.shape(name))}, expected {list(shape)}'
-        for name, shape in expected.items()
-        if name in tensors and tuple(tensors.shape(name)) != tuple(shape)
+        f'{name} has shape {list(tensors.shape(name))}, expected {list(expected[name])}'
+        for name in held
+        if tuple(tensors.shape(name)) != tuple(expected[name])
     ]
+    faults = {name: type_fault(tensors.dtype(name), session.dtype(name)) for name in held}
+    wrong += [f'{name} {fault}' for name, fault in faults.items() if fault]
     if wrong:
         raise UserError(f'{source}: does not fit this program: {"; ".join(wrong)}.')
-    for name in expected:
-        session.write(name, tensors[name])
+    load_values(session, expected, tensors, source)
 
 
 def _write_text(path, text):

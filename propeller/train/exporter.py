@@ -2,11 +2,13 @@
 
 import abc
 import json
+import math
 import os
 
 from propeller.errors import UserError
 from propeller.log import get_logger
 from propeller.storage.folders import whole_folder
+from propeller.storage.values import read_finite
 from propeller.train.checkpoint import Checkpoints
 from propeller.types import RunMode
 
@@ -37,17 +39,30 @@ class Exporter(abc.ABC):
         path = os.path.join(self.export_dir, _BEST_FILE)
         try:
             with open(path, encoding='utf-8') as f:
-                return json.load(f)
+                found = json.load(f)
+            return None if _not_finite(found) else found  # nothing would ever be better than NaN
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, TypeError, AttributeError) as e:
             raise UserError(f'{path}: cannot be read ({e}). Delete it to forget the best result.') from e
 
     def export(self, session, program, results, gstep, sample):
-        """Called after each evaluation with its program, its results, and the inputs (without label) of one batch."""
+        """Called after each evaluation with its program, its results, and the inputs (without label) of one batch.
+
+        Results with a number that is not finite are never the best.
+
+        Raises:
+            UserError: a parameter is not finite.
+        """
         results = {name: {k: float(v) for k, v in values.items()} for name, values in results.items()}
+        fault = _not_finite(results)
+        if fault:
+            log.warning('[Best Exporter]: step %d is not exported: %s', gstep, fault)
+            return
         if self.best is not None and not self.cmp_fn(self.best, results):
             return
+        for name in program.parameters():
+            read_finite(session, [name], self.export_dir)
         self.write(session, program, gstep, sample)
         self.best = results
         path = os.path.join(self.export_dir, _BEST_FILE)
@@ -59,6 +74,15 @@ class Exporter(abc.ABC):
     @abc.abstractmethod
     def write(self, session, program, gstep, sample):
         """Write the model."""
+
+
+def _not_finite(results):
+    """The first score that is no finite number, in words; None if all are. results: see `Exporter`."""
+    for name, values in results.items():
+        for metric, value in values.items():
+            if not math.isfinite(value):
+                return f'{metric} of {name} is {value}'
+    return None
 
 
 class BestExporter(Exporter):

@@ -21,6 +21,7 @@ from propeller.train.checkpoint import (
     restore_computation,
     restore_parameters,
     restore_training,
+    restore_variables,
 )
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook
 from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_loop
@@ -218,13 +219,11 @@ class _TrainingRun:
         setting = self.learner.warm_start_setting
         if setting is None:
             return
-        tensors = open_tensors(setting.from_dir)
-        for name, shape in self.program.parameters().items():
-            if setting.predicate_fn(Variable(name, shape)):
-                if name not in tensors:
-                    raise UserError(f'{setting.from_dir}: no {name}, which the warm start asks for.')
-                self.session.write(name, tensors[name])
-                log.info('warm start: %s', name)
+        parameters = self.program.parameters()
+        chosen = {name: shape for name, shape in parameters.items() if setting.predicate_fn(Variable(name, shape))}
+        restore_variables(open_tensors(setting.from_dir), chosen, self.session, setting.from_dir, others=True)
+        for name in chosen:
+            log.info('warm start: %s', name)
 
     def _restore(self):
         folder = self.world.share(self.learner.checkpoints.newest() if self.world.first else None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import signal
 import threading
 import time
@@ -73,7 +74,8 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
     Returns:
         list of what the hooks' `after_train` returned.
     Raises:
-        UserError: the gradients stay without a finite value.
+        UserError: the loss is not finite, or the gradients stay without a finite value. What hooks do after an update
+            or after the last one, such as saving, is not done then.
     """
     for hook in hooks:
         hook.before_train(program)
@@ -119,6 +121,11 @@ MOST_OVERFLOWS = 50
 
 def _watch(outcome, state):
     """Say when an update is left out, and end a training that has lost its way."""
+    if not math.isfinite(outcome.loss) and not outcome.scaled:
+        raise UserError(
+            f'step {state.gstep}: the loss is {outcome.loss}. Nothing of this step is saved, earlier checkpoints '
+            f'are as they were. Try a lower learning rate or a longer warm-up, and check the data.'
+        )
     if outcome.finite:
         state.overflows = 0
         return

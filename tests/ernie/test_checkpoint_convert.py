@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -120,7 +121,7 @@ def test_what_has_no_place_is_reported(tmp_path):
 
 def test_other_types_keep_their_bits(tmp_path):
     values = {**VALUES, 'pooled_fc.w_0': VALUES['pooled_fc.w_0'].astype(np.float16)}
-    values['pooled_fc.b_0'] = np.array([np.nan, np.inf, -0.0, *range(9)], np.float32)
+    values['pooled_fc.b_0'] = np.array([1e-45, 3e38, -0.0, *range(9)], np.float32)
     model_folder(tmp_path / 'm', values)
     convert(tmp_path / 'm', tmp_path / 'hf', 'huggingface')
     convert(tmp_path / 'hf', tmp_path / 'back', 'fluid')
@@ -212,6 +213,48 @@ def test_inspect_prints_a_table(tmp_path, capsys):
     assert lines[40] == f'total: 39 tensors, {count:,} values, {4 * count:,} bytes'
     assert lines[41] == 'format: huggingface' and lines[42] == 'without an ERNIE name: adapter'
     assert 'intermediate_size: 20' in lines[43] and lines[44] == f'vocabulary: 18 entries in {tmp_path}/hf/vocab.txt'
+
+
+def test_what_is_not_finite_is_no_model(tmp_path):
+    values = {**VALUES, 'pos_embedding': VALUES['pos_embedding'].copy()}
+    values['pos_embedding'][4, 7:9] = np.nan
+    model_folder(tmp_path / 'm', values)
+    with pytest.raises(UserError, match=r'm: found pos_embedding with nan at \[4, 7\], the first of 2 such values'):
+        convert(tmp_path / 'm', tmp_path / 'new', 'safetensors')
+    assert not (tmp_path / 'new').exists()
+
+
+def test_whole_numbers_are_no_parameters(tmp_path):
+    values = {**VALUES, 'pooled_fc.w_0': np.zeros((12, 12), np.int32)}
+    with pytest.raises(UserError, match='1 of a wrong type: pooled_fc.w_0 is int32, expected float32'):
+        convert(model_folder(tmp_path / 'm', values), tmp_path / 'new', 'fluid')
+
+
+def test_bfloat16_of_paddle_becomes_float32(tmp_path):
+    """Paddle writes bfloat16 as arrays of uint16: the bit patterns."""
+    bits = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in VALUES.items()}
+    write_companions(tmp_path / 'm')
+    (tmp_path / 'm/model.pdparams').write_bytes(pickle.dumps(bits, protocol=2))
+    convert(tmp_path / 'm', tmp_path / 'new', 'fluid')
+    cut = {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in VALUES.items()}
+    assert_holds(open_model(tmp_path / 'new'), cut)
+
+
+def test_layers_beyond_the_configuration_are_refused_or_left_out(tmp_path):
+    model_folder(tmp_path / 'm', VALUES, {**CONFIG, 'num_hidden_layers': 1})
+    with pytest.raises(UserError, match='16 tensors of the encoder would not be used: encoder_layer_1_'):
+        convert(tmp_path / 'm', tmp_path / 'new', 'huggingface')
+    done = convert(tmp_path / 'm', tmp_path / 'new', 'huggingface', allow_unused=['encoder_layer_1_*'])
+    assert len(done.left_out) == 16
+    assert_holds(open_model(tmp_path / 'new'), {n: v for n, v in VALUES.items() if not n.startswith('encoder_layer_1')})
+
+
+def test_labels_that_contradict_the_head_are_not_copied(tmp_path):
+    head = {'_cls_out_w': np.ones((12, 2), np.float32), '_cls_out_b': np.ones(2, np.float32)}
+    model_folder(tmp_path / 'm', VALUES | head)
+    (tmp_path / 'm/labels.json').write_text('{"task": "classification", "num_labels": 2, "labels": ["a", "b", "c"]}')
+    with pytest.raises(UserError, match=r'labels.json: found 3 labels, expected 2 classes, as many as the head has'):
+        convert(tmp_path / 'm', tmp_path / 'new', 'safetensors')
 
 
 def test_inspect_of_odd_places(tmp_path, capsys):

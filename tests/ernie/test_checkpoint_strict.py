@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ernie.checkpoint import match_parameters, open_model
+from ernie.checkpoint import check_labels, match_parameters, open_model
 from propeller.errors import UserError
-from tests.ernie.checkpoint_models import BACKBONE, model_folder, parameters
+from tests.ernie.checkpoint_models import (
+    BACKBONE,
+    CONFIG,
+    HUGGINGFACE_CONFIG,
+    as_huggingface,
+    huggingface_folder,
+    model_folder,
+    parameters,
+)
 
 SHAPES = {name: shape for name, _, _, shape in BACKBONE}
 WIDTHS = st.dictionaries(st.sampled_from('abcdef'), st.integers(0, 2))
@@ -76,3 +84,103 @@ def test_every_name_ends_in_one_place(expected, held):
     else:
         assert not faults
         assert sorted(match.load + match.new) == sorted(expected) and sorted(match.load + match.unused) == sorted(held)
+
+
+# ------------------------------------------------------------------------------------------ types
+
+
+def test_any_floating_point_type_may_stand_for_another():
+    values = parameters()
+    values['pos_embedding'] = values['pos_embedding'].astype(np.float16)
+    values['sent_embedding'] = values['sent_embedding'].astype(np.float64)
+    assert match_parameters(SHAPES, values).load == list(SHAPES)
+
+
+def test_whole_numbers_are_no_parameters(tmp_path):
+    values = parameters() | {'pos_embedding': np.zeros((9, 12), np.int64), 'pooled_fc.b_0': np.zeros(12, bool)}
+    text = '2 of a wrong type: pos_embedding is int64, expected float32, pooled_fc.b_0 is bool, expected float32'
+    with pytest.raises(UserError, match=text):
+        match_parameters(SHAPES, open_model(model_folder(tmp_path / 'm', values)))
+    values['pos_embedding'] = np.zeros((9, 12), np.uint16)
+    with pytest.raises(UserError, match='uint16 may be bits of bfloat16'):
+        match_parameters(SHAPES, values)
+    assert match_parameters(SHAPES, values, allow_missing=['po*']).new == ['pos_embedding', 'pooled_fc.b_0']
+
+
+# ------------------------------------------------------------------------------------------ unused tensors
+
+ONE_LAYER = {name: shape for name, shape in SHAPES.items() if not name.startswith('encoder_layer_1_')}
+SECOND = [name for name in SHAPES if name.startswith('encoder_layer_1_')]
+
+
+def test_a_layer_too_many_is_an_error(tmp_path):
+    plain = model_folder(tmp_path / 'm', parameters(), {**CONFIG, 'num_hidden_layers': 1})
+    other = huggingface_folder(tmp_path / 'hf', as_huggingface(parameters()), HUGGINGFACE_CONFIG)
+    for folder in (plain, other):
+        text = f'{folder}: 16 tensors of the encoder would not be used: encoder_layer_1_.*Check num_hidden_layers'
+        with pytest.raises(UserError, match=text):
+            match_parameters(ONE_LAYER, open_model(folder))
+        match = match_parameters(ONE_LAYER, open_model(folder), allow_unused=['encoder_layer_1_*'])
+        assert sorted(match.unused) == sorted(SECOND) and match.load == list(ONE_LAYER)
+    with pytest.raises(UserError, match='1 tensors of the encoder would not be used: encoder_layer_1_ffn_fc_0.b_0'):
+        names = [name for name in SECOND if name != 'encoder_layer_1_ffn_fc_0.b_0']
+        match_parameters(ONE_LAYER, open_model(plain), allow_unused=names)
+
+
+@pytest.mark.parametrize(
+    'name', ['bert.encoder.layer.0.attention.self.distance_embedding.weight', 'encoder.layer.1.adapter.down.weight']
+)
+def test_what_another_encoder_has_besides_is_an_error(tmp_path, name):
+    tensors = as_huggingface(parameters()) | {name: np.zeros((17, 4), np.float32)}
+    folder = huggingface_folder(tmp_path / 'hf', tensors)
+    with pytest.raises(UserError, match=f'1 tensors of the encoder would not be used: {name}'):
+        match_parameters(SHAPES, open_model(folder))
+    assert match_parameters(SHAPES, open_model(folder), allow_unused=[name]).load == list(SHAPES)
+
+
+def test_other_heads_position_numbers_and_optimizers_may_be_there(tmp_path):
+    others = {
+        'bert.embeddings.position_ids': np.arange(9)[None],
+        'embeddings.token_type_ids': np.zeros((1, 9), np.int64),
+        'cls.seq_relationship.weight': np.zeros((2, 12), np.float32),
+        'lm_head.dense.weight': np.zeros((12, 12), np.float32),
+    }
+    folder = huggingface_folder(tmp_path / 'hf', as_huggingface(parameters()) | others)
+    assert match_parameters(SHAPES, open_model(folder)).unused == ['next_sent_fc.w_0']
+    state = {
+        'encoder_layer_0_ffn_fc_0.w_0_moment1_0': np.zeros((12, 20)),
+        'word_embedding_beta1_pow_acc_0': np.zeros(1),
+        'task_embedding': np.zeros((3, 12)),
+        'cls_mrc_out_w': np.zeros((12, 2)),
+    }
+    assert match_parameters(SHAPES, parameters() | state).unused == list(state)
+    without_pooler = {name: shape for name, shape in SHAPES.items() if not name.startswith('pooled_fc')}
+    assert match_parameters(without_pooler, parameters()).unused == ['pooled_fc.w_0', 'pooled_fc.b_0']
+
+
+# ------------------------------------------------------------------------------------------ labels
+
+LABELS = {'task': 'classification', 'num_labels': 3, 'labels': ['a', 'b', 'c'], 'label_map': {'a': 0, 'c': 2}}
+
+
+def test_labels_that_fit_the_head():
+    for saved in (LABELS, {}, {'task': 'mrc', 'num_labels': 7}, {**LABELS, 'labels': None, 'label_map': None}):
+        check_labels(saved, HEAD_VALUES, 'labels.json')
+    check_labels(LABELS, parameters(), 'labels.json')  # without a head there is nothing to contradict
+
+
+HEAD_VALUES = {'_cls_out_w': np.zeros((12, 3)), 'cls_seq_label_out_w': np.zeros((12, 5))}
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        ({'num_labels': 2}, 'found num_labels 2, expected 3 classes, as many as the head has: _cls_out_w is .12, 3.'),
+        ({'labels': ['a', 'b']}, 'found 2 labels, expected 3'),
+        ({'label_map': {'d': 3}}, 'found the id 3 in label_map, expected 3'),
+        ({'task': 'sequence_labeling'}, 'found num_labels 3, expected 5 .*cls_seq_label_out_w'),
+    ],
+)
+def test_labels_that_contradict_the_head(change, text):
+    with pytest.raises(UserError, match=f'^labels.json: {text}'):
+        check_labels(LABELS | change, HEAD_VALUES, 'labels.json')

@@ -148,6 +148,42 @@ def test_half_precision_parameters(tmp_path, train):
     assert_loaded(after, {name: value.astype(np.float32) for name, value in halves.items()})
 
 
+def test_bfloat16_of_paddle(tmp_path, train):
+    """Paddle writes bfloat16 as arrays of uint16, the upper halves of float32."""
+    folder, values = write_model(tmp_path / 'm', {}), random_parameters()
+    (folder / 'params').rmdir()
+    bits = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in values.items()}
+    (folder / 'model.pdparams').write_bytes(pickle.dumps(bits, protocol=2))
+    _, after = train(init_pretraining_params=folder)
+    assert_loaded(
+        after, {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in values.items()}
+    )
+
+
+def test_a_layer_that_the_configuration_leaves_out(tmp_path, train):
+    model = write_model(tmp_path / 'm', random_parameters(), {**CONFIG, 'num_hidden_layers': 1})
+    with pytest.raises(UserError, match='m: 16 tensors of the encoder would not be used: encoder_layer_1_'):
+        train(init_pretraining_params=model)
+    ran, after = train(init_pretraining_params=model, allow_unused='encoder_layer_1_*')
+    assert len(after) == 41 - 16 and 'not used: encoder_layer_1_' in ran.log
+
+
+def test_labels_that_contradict_the_head(tmp_path, train):
+    model = write_model(tmp_path / 'm', random_parameters() | head(2))
+    (model / 'labels.json').write_text('{"task": "classification", "kind": "classify", "num_labels": 3}')
+    for flag in ('init_checkpoint', 'init_pretraining_params'):
+        with pytest.raises(UserError, match=r'labels.json: found num_labels 3, expected 2 classes'):
+            train(**{flag: model})
+
+
+def test_parameters_that_are_not_finite(tmp_path, train):
+    values = random_parameters()
+    values['encoder_layer_1_ffn_fc_1.b_0'][5] = np.nan
+    with pytest.raises(UserError, match=r'm: found encoder_layer_1_ffn_fc_1.b_0 with nan at \[5\]'):
+        train(init_pretraining_params=write_model(tmp_path / 'm', values))
+    assert not (tmp_path / 'c/step_1').exists()
+
+
 def test_pdparams(tmp_path, train):
     folder = write_model(tmp_path / 'm')
     for file in (folder / 'params').iterdir():

@@ -83,6 +83,7 @@ SINCE_2019 = {
     'early_stop': (int, -1),
     'max_checkpoints': (int, 0),
     'allow_missing': (str, ''),
+    'allow_unused': (str, ''),
     'is_multilabel': (bool, False),
     'class_weights': (str, None),
     'use_crf': (bool, False),

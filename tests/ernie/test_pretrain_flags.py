@@ -40,6 +40,7 @@ SINCE_2019 = {
     'schedule': None,
     'init_pretraining_params': None,
     'allow_missing': '',
+    'allow_unused': '',
     'resume': False,
     'max_checkpoints': 0,
     'random_seed': 1,

@@ -160,3 +160,61 @@ def test_checkpoint_files_are_readable_as_they_are(trained, tmp_path):
     folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})
     assert set(open_tensors(folder)) == {'w', 'b'}
     assert json.loads(Path(folder, 'training_state.json').read_text())['global_step'] == 2
+
+
+# ------------------------------------------------------------------------------------------ types and finite values
+
+
+def test_what_is_not_finite_is_not_saved(trained, tmp_path):
+    session, program = trained
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(session, program, {'global_step': 2, 'mark': 1})
+    good = values(session, program)
+    for name, bad in (('w', np.nan), ('b_moment2_0', np.inf)):
+        session.write(name, np.full_like(good[name], bad))
+        for step in (2, 3):
+            with pytest.raises(UserError, match=f'step_{step}: not saved, because {name} has {bad} at'):
+                checkpoints.save(session, program, {'global_step': step, 'mark': 2})
+        session.write(name, good[name])
+    assert os.listdir(tmp_path) == ['step_2'] and read_state(checkpoints.newest())['mark'] == 1
+    restore_training(checkpoints.newest(), session, program)
+    for name, value in values(session, program).items():
+        np.testing.assert_array_equal(value, good[name])
+
+
+def changed(folder, file, name, array):
+    path = os.path.join(folder, file)
+    tensors = open_tensors(path)
+    write_safetensors(path, {n: tensors[n] for n in tensors} | {name: array})
+    return path
+
+
+@pytest.mark.parametrize(
+    ('file', 'name', 'array', 'text'),
+    [
+        (
+            'optimizer.safetensors',
+            'w_moment1_0',
+            np.full((3, 2), np.nan, np.float32),
+            r'w_moment1_0 with nan at \[0, 0\]',
+        ),
+        ('model.safetensors', 'b', np.float32([0, -np.inf]), r'b with -inf at \[1\], the first of 1'),
+        ('model.safetensors', 'b', np.int32([0, 1]), 'b is int32, expected float32'),
+        ('optimizer.safetensors', 'b_moment2_0', np.int64([0, 1]), 'b_moment2_0 is int64, expected float32'),
+    ],
+)
+def test_a_broken_checkpoint_does_not_continue(trained, tmp_path, file, name, array, text):
+    session, program = trained
+    folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})
+    changed(folder, file, name, array)
+    with pytest.raises(UserError, match=text):
+        restore_training(folder, session, program)
+
+
+def test_half_precision_is_restored_exactly(trained, tmp_path):
+    session, program = trained
+    folder = Checkpoints(tmp_path).save(session, program, {'global_step': 2})
+    changed(folder, 'model.safetensors', 'b', np.float16([0.1, -3]))
+    restore_parameters(folder, session, program)
+    assert session.read('b').dtype == np.float32
+    np.testing.assert_array_equal(session.read('b'), np.float16([0.1, -3]).astype(np.float32))

@@ -11,6 +11,7 @@ from propeller import graph
 from propeller.errors import UserError
 from propeller.exported import ExportedModel
 from propeller.graph import F
+from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.train.metrics import MSE, Mean
 from propeller.update import minimize
@@ -159,6 +160,39 @@ def test_best_exporters(tmp_path):
     assert best._best == json.loads((tmp_path / 'best' / 'best.json').read_text())
     again = propeller.train.BestExporter(str(tmp_path / 'best'), smaller)
     assert again.best == best.best
+
+
+class Rated(propeller.train.BestExporter):
+    """Notes what it writes."""
+
+    def write(self, session, program, gstep, sample):
+        self.written.append(gstep)
+
+
+def test_the_best_never_comes_from_what_is_no_number(tmp_path):
+    class Program:
+        def parameters(self):
+            return {}
+
+    exporter = Rated(str(tmp_path), lambda old, new: new['dev']['acc'] > old['dev']['acc'])
+    exporter.written = []
+    for step, score in enumerate([np.nan, 0.5, np.inf, np.nan, 0.75]):
+        exporter.export(None, Program(), {'dev': {'acc': score, 'other': 1.0}}, step, [])
+    assert exporter.written == [1, 4] and exporter.best['dev']['acc'] == 0.75
+    (tmp_path / 'best.json').write_text('{"dev": {"acc": NaN}}')
+    assert Rated(str(tmp_path), None).best is None
+
+
+def test_a_model_that_is_not_finite_is_not_exported(tmp_path):
+    session = Session(seed=1)
+    program = session.build(
+        [graph.Feed('x', (-1, 2), 'float32')], lambda x: x * graph.parameter('w', [2], graph.constant(np.inf))
+    )
+    session.initialize(program)
+    exporter = Rated(str(tmp_path), None)
+    with pytest.raises(UserError, match=r'not saved, because w has inf at \[0\], the first of 2'):
+        exporter.export(session, program, {'dev': {'acc': 0.5}}, 3, [])
+    assert exporter.best is None
 
 
 def test_warm_start_loads_what_the_predicate_names(tmp_path):

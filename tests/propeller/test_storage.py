@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from propeller.errors import UserError
 from propeller.storage import open_tensors, write_safetensors
-from propeller.storage.safetensors_io import bfloat16_to_float32
+from propeller.storage.values import bfloat16_to_float32
 
 TENSORS = {
     'fc.w_0': np.arange(15, dtype=np.float32).reshape(3, 5),
@@ -43,6 +43,15 @@ def raw_safetensors(path, header, data):
 
 
 # safetensors
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path):
+    write_safetensors(tmp_path / 'a.safetensors', {'x': np.ones(2), 'y': np.ones(1)})
+    write_safetensors(tmp_path / 'b.safetensors', {'z': np.ones(2), 'y': np.zeros(1)})
+    where = {'x': 'a.safetensors', 'y': 'a.safetensors', 'z': 'b.safetensors'}
+    (tmp_path / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': where}))
+    with pytest.raises(UserError, match="found tensor 'y' in a.safetensors and in b.safetensors, expected it once"):
+        open_tensors(tmp_path)
 
 
 def test_safetensors_come_back(tmp_path):

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from propeller import graph
+from propeller.errors import UserError
 from propeller.graph import F, paddle
 from propeller.session import Session
+from propeller.train.hooks import CheckpointSaverHook
+from propeller.train.loop import LoopState, train_loop
 from propeller.train.precision import LossScale
 from propeller.update import buckets, minimize, run_update
 
@@ -122,6 +125,35 @@ def test_without_a_scale_too_what_is_not_finite_is_left_out():
     assert not run_update(session, program, [([x, label], True)], []).finite
     for name, value in state(session, program).items():
         np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+def test_a_loss_that_is_no_number_ends_a_training(parts):
+    """Gradients that overflow are left out; what the loss itself says is believed, and nothing is saved after it."""
+    session, program = trainer(parts=parts)
+    good, bad = data(4), data(4)
+    bad[0][2, 1] = np.nan
+    batches, saved = [[(good, True)] * parts] * 3 + [[(good, True)] * (parts - 1) + [(bad, True)]], []
+    saver = CheckpointSaverHook(lambda state: saved.append(state.gstep), per_step=2)
+    with pytest.raises(UserError, match='step 14: the loss is nan. .*lower learning rate.*check the data'):
+        train_loop(session, program, batches, [saver], LoopState(10), parts_of=list)
+    assert saved == [12]
+
+
+def test_under_a_loss_scale_it_is_left_out():
+    session, program = trainer(loss_scale=LossScale(1024))
+    bad = data(4)
+    bad[0][2, 1] = np.inf
+    state = LoopState()
+    train_loop(session, program, [[(bad, True)], [(data(4), True)]], [], state, parts_of=list)
+    assert state.gstep == 2 and session.updates_done(program) == 1
+
+
+def test_the_loss_of_an_update_is_known():
+    for parts in (1, 3):
+        session, program = trainer(parts=parts)
+        outcome = run_update(session, program, [(data(2), True)] * parts, [program.outputs])
+        assert outcome.loss == pytest.approx(float(outcome.fetched[0][0]), rel=1e-6) and not outcome.scaled
 
 
 def test_neighbours_share_a_message():
