@@ -7,7 +7,7 @@ accents and dropped characters of the original stay countable, so that a token i
 import unicodedata
 from typing import NamedTuple
 
-from ernie.text import is_cjk, is_dropped, is_punctuation, is_whitespace
+from ernie.text import Rules, is_cjk, is_dropped, is_punctuation, is_whitespace
 
 
 class Word(NamedTuple):
@@ -25,11 +25,12 @@ class Encoded(NamedTuple):
     ends: list
 
 
-def basic_words_aligned(text, lower):
-    """`ernie.text.basic_words` as a list of `Word`."""
-    words = []
-    for run in _clean_runs(text):
-        words += _split(_fold(run) if lower else run, is_punctuation)
+def basic_words_aligned(text, *rules):
+    """`ernie.text.basic_words` as a list of `Word`. rules: of `ernie.text.Rules`."""
+    rules, words = Rules(*rules), []
+    for run in _clean_runs(text, rules.ideographs):
+        run = _lower(run) if rules.lower else run
+        words += _split(_strip(run) if rules.strips else run, is_punctuation)
     return words
 
 
@@ -38,14 +39,14 @@ def space_words_aligned(text, lower):
     return _split(_lower(list(enumerate(text))) if lower else list(enumerate(text)))
 
 
-def _clean_runs(text):
-    """Runs of (index, character) between spaces; ideographs are runs of their own; dropped characters are left out."""
+def _clean_runs(text, ideographs):
+    """Runs of (index, character) between spaces, ideographs on their own if asked, dropped characters left out."""
     run = []
     for i, char in enumerate(text):
         if is_dropped(char):
             continue
         # str.split also cuts at the separators of lines and paragraphs, which are neither spaces nor dropped.
-        alone = is_cjk(char)
+        alone = ideographs and is_cjk(char)
         if run and (alone or is_whitespace(char) or char.isspace()):
             yield run
             run = []
@@ -67,9 +68,9 @@ def _lower(run):
     return result
 
 
-def _fold(run):
-    """`ernie.text.fold` of a run: canonical decomposition of each character, canonical order, no non-spacing marks."""
-    decomposed = [(i, part) for i, char in _lower(run) for part in unicodedata.normalize('NFD', char)]
+def _strip(run):
+    """A run without accents: canonical decomposition of each character, canonical order, no non-spacing marks."""
+    decomposed = [(i, part) for i, char in run for part in unicodedata.normalize('NFD', char)]
     result, marks = [], []
     for item in decomposed:
         if unicodedata.combining(item[1]):

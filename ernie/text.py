@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import NamedTuple
 
 CJK_RANGES = (
     (0x4E00, 0x9FFF),
@@ -82,7 +83,24 @@ def _is_apart(char):
     return is_whitespace(char) or (is_cjk(char) and not is_dropped(char))
 
 
-def clean(text):
+class Rules(NamedTuple):
+    """How words are made of a text.
+
+    lower: lower-case. strip: leave out accents (the non-spacing marks); None: as `lower`. ideographs: each is a word of
+    its own.
+    """
+
+    lower: bool = True
+    strip: bool | None = None
+    ideographs: bool = True
+
+    @property
+    def strips(self):
+        """Whether accents are left out."""
+        return self.lower if self.strip is None else self.strip
+
+
+def clean(text, ideographs=True):
     """Drops what `is_dropped` names, makes all white space a space, sets a space on both sides of each ideograph."""
     kept = []
     for char in text:
@@ -91,13 +109,17 @@ def clean(text):
         if is_whitespace(char):
             kept.append(' ')
         else:
-            kept.append(f' {char} ' if is_cjk(char) else char)
+            kept.append(f' {char} ' if ideographs and is_cjk(char) else char)
     return ''.join(kept)
 
 
-def fold(word):
+def fold(word, lower=True, strip=True):
     """Lower case, then canonical decomposition (NFD) without the non-spacing marks: `Ärger` -> `arger`."""
-    return ''.join(c for c in unicodedata.normalize('NFD', word.lower()) if unicodedata.category(c) != 'Mn')
+    if lower:
+        word = word.lower()
+    if not strip:
+        return word
+    return ''.join(c for c in unicodedata.normalize('NFD', word) if unicodedata.category(c) != 'Mn')
 
 
 def isolate_punctuation(text):
@@ -105,11 +127,10 @@ def isolate_punctuation(text):
     return ''.join(f' {c} ' if is_punctuation(c) else c for c in text)
 
 
-def basic_words(text, lower):
-    """The words of a text, step by step. `CharacterTable` gives the same faster wherever it can."""
-    words = clean(text).split()
-    if lower:
-        words = map(fold, words)
+def basic_words(text, *rules):
+    """The words of a text, step by step. `CharacterTable` gives the same faster wherever it can. rules: of `Rules`."""
+    rules = Rules(*rules)
+    words = (fold(word, rules.lower, rules.strips) for word in clean(text, rules.ideographs).split())
     return isolate_punctuation(' '.join(words)).split()
 
 
@@ -125,17 +146,15 @@ class CharacterTable(dict):
     and marks that stay in the text though canonical ordering may move them (combining class not 0, category not Mn).
     """
 
-    def __init__(self, lower):
+    def __init__(self, *rules):
         super().__init__()
-        self.lower = lower
+        self.rules = Rules(*rules)
 
     def __missing__(self, code):
-        char = chr(code)
-        text = clean(char)
-        if self.lower:
-            text = fold(text)
-            if char == _CAPITAL_SIGMA or any(unicodedata.combining(c) for c in text):
-                raise NeedsContext
+        char, rules = chr(code), self.rules
+        text = fold(clean(char, rules.ideographs), rules.lower, rules.strips)
+        if (rules.lower and char == _CAPITAL_SIGMA) or (rules.strips and any(map(unicodedata.combining, text))):
+            raise NeedsContext
         if len(self) >= _CACHED_CHARACTERS:
             self.clear()
         text = isolate_punctuation(text)
@@ -143,7 +162,7 @@ class CharacterTable(dict):
         return text
 
     def __reduce__(self):
-        return type(self), (self.lower,)
+        return type(self), tuple(self.rules)
 
 
 def longest_matches(word, vocab, first_prefix='', next_prefix='##', longest=MAX_CHARS_PER_WORD):

@@ -1,4 +1,4 @@
-"""Text -> sub-words -> ids: vocabularies, `FullTokenizer` for raw text, `CharTokenizer` for text cut at spaces."""
+"""Text -> sub-words -> ids: `FullTokenizer` for raw text, `CharTokenizer` for text cut at spaces."""
 
 import abc
 from itertools import chain
@@ -8,97 +8,40 @@ from ernie.text import (
     MAX_CHARS_PER_WORD,
     CharacterTable,
     NeedsContext,
+    Rules,
     basic_words,
     convert_to_unicode,
     is_cjk,
     longest_matches,
 )
-from propeller.errors import bad_input
+from ernie.vocabulary import SPECIAL_TOKENS, load_vocab
 
-SPECIAL_TOKENS = ('[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]')
+__all__ = [
+    'SPECIAL_TOKENS',
+    'TOKENIZERS',
+    'BasicTokenizer',
+    'CharTokenizer',
+    'FullTokenizer',
+    'WordpieceTokenizer',
+    'load_vocab',
+    'tokenize_chinese_chars',
+]
+
 _CACHED_WORDS = 1 << 16
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
-_ASCII_WHITESPACE = ' \t\r\n\v\f'
-
-
-def load_vocab(path, required=SPECIAL_TOKENS):
-    """Reads a vocabulary file, UTF-8, in one of two forms; the first line that is not blank tells which.
-
-    `token<TAB>id` on each line: the ids may be in any order and leave gaps.
-    One token a line: the id is the line number, from 0. A blank line is no token but keeps its number.
-
-    Args:
-        path: the file.
-        required: tokens that must be there.
-
-    Returns:
-        dict token -> id, in the order of the file.
-
-    Raises:
-        UserError: the file cannot be read or is empty; a line is not UTF-8, has more than one TAB, no token, no id or
-            an id that is not a whole number; a token or an id comes twice; a required token is missing.
-    """
-    vocab, owners, has_ids = {}, {}, None
-    for number, line in enumerate(_lines(path), start=1):
-        token, *ids = [field.strip(_ASCII_WHITESPACE) for field in _decode(line, path, number).split('\t')]
-        if not token and not any(ids):
-            continue
-        if has_ids is None:
-            has_ids = bool(ids)
-        index = _parse_id(ids, has_ids, path, number) if ids or has_ids else number - 1
-        if not token:
-            raise bad_input(path, 'an id without a token', 'token<TAB>id', line=number)
-        if token in vocab:
-            raise bad_input(path, f'token {token!r} a second time', 'each token once', line=number)
-        if owners.setdefault(index, token) != token:
-            raise bad_input(path, f'id {index}, which token {owners[index]!r} has', 'each id once', line=number)
-        vocab[token] = index
-    missing = [token for token in required if token not in vocab]
-    if missing:
-        raise bad_input(path, f'no token {", ".join(missing)}', 'a vocabulary with the special tokens')
-    return vocab
-
-
-def _lines(path):
-    try:
-        with open(path, 'rb') as f:
-            content = f.read()
-    except OSError as e:
-        raise bad_input(path, e.strerror or str(e), 'a vocabulary file that can be read') from e
-    if not content.strip():
-        raise bad_input(path, 'an empty file', 'a vocabulary: token<TAB>id, or one token a line')
-    return content.removeprefix(_BYTE_ORDER_MARK).removesuffix(b'\n').split(b'\n')
-
-
-def _decode(line, path, number):
-    try:
-        return line.decode('utf-8')
-    except UnicodeDecodeError as e:
-        raise bad_input(path, f'byte 0x{line[e.start]:02x} that is not UTF-8', 'UTF-8 text', line=number) from e
-
-
-def _parse_id(ids, has_ids, path, number):
-    """The id, from the fields of a line after its token."""
-    if len(ids) > 1:
-        raise bad_input(path, f'{len(ids) + 1} fields', 'token<TAB>id, or one token a line', line=number)
-    if bool(ids) != has_ids:
-        forms = ('one token a line', 'token<TAB>id')
-        raise bad_input(path, forms[not has_ids], f'{forms[has_ids]} as on the lines before', line=number)
-    if not (ids[0].isascii() and ids[0].isdigit()):
-        raise bad_input(path, f'id {ids[0]!r}', 'a whole number from 0', line=number)
-    return int(ids[0])
 
 
 class BasicTokenizer:
     """Text -> words: cleaned, each ideograph and each punctuation character a word of its own.
 
     Args:
-        do_lower_case: lower-case and strip accents as well.
+        do_lower_case: lower-case.
+        strip_accents: leave out accents; None: where the text is lower-cased, as BERT and the 2019 suite do.
+        tokenize_chinese_chars: whether ideographs are words of their own.
     """
 
-    def __init__(self, do_lower_case=True):
-        self.do_lower_case = do_lower_case
-        self._table = CharacterTable(do_lower_case)
+    def __init__(self, do_lower_case=True, strip_accents=None, tokenize_chinese_chars=True):
+        self.rules = Rules(do_lower_case, strip_accents, tokenize_chinese_chars)
+        self._table = CharacterTable(*self.rules)
 
     def tokenize(self, text):
         """str, or bytes of UTF-8 -> list of words. White space alone gives none."""
@@ -106,7 +49,7 @@ class BasicTokenizer:
         try:
             return text.translate(self._table).split()
         except NeedsContext:
-            return basic_words(text, self.do_lower_case)
+            return basic_words(text, *self.rules)
 
 
 class WordpieceTokenizer:
@@ -170,15 +113,20 @@ class _VocabularyTokenizer(abc.ABC):
         do_lower_case: for a vocabulary of lower-case pieces.
 
     Attributes:
-        vocab: dict token -> id. inv_vocab: dict id -> token.
+        vocab: dict token -> id. inv_vocab: dict id -> token. rules: `ernie.text.Rules` of its words.
     """
 
     def __init__(self, vocab_file, do_lower_case=True):
         self.vocab = load_vocab(vocab_file)
         self.inv_vocab = {index: token for token, index in self.vocab.items()}
         self.do_lower_case = do_lower_case
+        self.rules = Rules(do_lower_case)
         self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab)
         self._ids = _WordIds(self.vocab, self.wordpiece_tokenizer)
+
+    def cut_rules(self):
+        """What decides how a text is cut beside the vocabulary: a list, part of the key of cached texts."""
+        return [type(self).__name__, *self.rules]
 
     @abc.abstractmethod
     def words(self, text):
@@ -223,17 +171,22 @@ class FullTokenizer(_VocabularyTokenizer):
     """For raw text: `BasicTokenizer`, then `WordpieceTokenizer`.
 
     Special tokens inside a text are cut at their brackets like any other text: add them afterwards.
+
+    Args:
+        vocab_file: a file for `load_vocab`.
+        do_lower_case, strip_accents, tokenize_chinese_chars: of `BasicTokenizer`.
     """
 
-    def __init__(self, vocab_file, do_lower_case=True):
+    def __init__(self, vocab_file, do_lower_case=True, strip_accents=None, tokenize_chinese_chars=True):
         super().__init__(vocab_file, do_lower_case)
-        self.basic_tokenizer = BasicTokenizer(do_lower_case)
+        self.rules = Rules(do_lower_case, strip_accents, tokenize_chinese_chars)
+        self.basic_tokenizer = BasicTokenizer(*self.rules)
 
     def words(self, text):
         return self.basic_tokenizer.tokenize(text)
 
     def aligned_words(self, text):
-        return basic_words_aligned(text, self.do_lower_case)
+        return basic_words_aligned(text, *self.rules)
 
 
 class CharTokenizer(_VocabularyTokenizer):

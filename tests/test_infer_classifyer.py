@@ -86,7 +86,8 @@ def test_the_old_behaviour(tmp_path, room, classified, monkeypatch):
     found = re.fullmatch(r'qps:([\d.]+)\ttotal_time:([\d.]+)\ttotal_example:11\tbatch_size:4', lines[-1])
     assert float(found[1]) * float(found[2]) == pytest.approx(11)
     files = {p.name for p in (tmp_path / 'inference_model/classify_inference_model').iterdir()}
-    assert files == {'model.json', 'model.pdiparams', 'vocab.txt', 'labels.json', 'ernie_config.json', 'inference.json'}
+    companions = {'vocab.txt', 'labels.json', 'ernie_config.json', 'inference.json', 'tokenizer_config.json'}
+    assert files == {'model.json', 'model.pdiparams'} | companions
 
 
 @pytest.mark.parametrize('kind', LABELS)

@@ -203,7 +203,7 @@ def test_checkpoints(whole):
     names = sorted(p.name for p in whole.checkpoints.iterdir())
     assert names == ['best', 'curves.png', 'metrics.jsonl', 'reports', 'step_80', 'step_95']  # the newest two
     always = ['ernie_config.json', 'labels.json', 'metrics.json', 'model.safetensors', 'report.json', 'report.txt']
-    always += ['training_state.json', 'vocab.txt']
+    always += ['tokenizer_config.json', 'training_state.json', 'vocab.txt']
     assert sorted(p.name for p in (whole.checkpoints / 'best').iterdir()) == always
     assert sorted(p.name for p in (whole.checkpoints / 'step_95').iterdir()) == sorted(
         [*always, 'optimizer.safetensors']

@@ -1,10 +1,13 @@
 """The settings of a training, each on a short run that shows what it changes and what it leaves alone."""
 
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import TASK_CONFIG, messages, probabilities, records, run, sentences, table, write_model
 
@@ -125,3 +128,21 @@ def test_task_embedding(tmp_path, train):
 def test_task_id_without_task_embedding_is_said_to_do_nothing(tmp_path, train):
     ran = train(train_set=table(tmp_path / 't.tsv', sentences(9, 1)), do_val=False, epoch=1, task_id=2)
     assert '--task_id 2 has no effect: the model configuration has no use_task_id' in messages(ran.log)
+
+
+def test_the_letter_case_is_that_of_the_model_folder(tmp_path, train, model):
+    """From the folder's file into the ids, into the checkpoint, and on into a training that starts from it."""
+    shutil.copytree(model, tmp_path / 'cased')
+    (tmp_path / 'cased' / 'tokenizer_config.json').write_text('{"do_lower_case": false, "strip_accents": true}')
+    data = table(tmp_path / 't.tsv', sentences(8, 1))
+    short = {'train_set': data, 'do_val': False, 'epoch': 1, 'save_steps': 1}
+    ran = train(**short, init_pretraining_params=tmp_path / 'cased', checkpoints=tmp_path / 'a')
+    assert f'from {tmp_path}/cased/tokenizer_config.json: do_lower_case False' in messages(ran.log)
+    expected = ('FullTokenizer', False, True, True)
+    assert folder_tokenizer(tmp_path / 'a/step_1').settings == expected
+    assert json.loads((tmp_path / 'a/step_1/labels.json').read_text())['do_lower_case'] is False
+    train(**short, init_pretraining_params=tmp_path / 'a/step_1', checkpoints=tmp_path / 'b')
+    assert folder_tokenizer(tmp_path / 'b/step_1').settings == expected
+    ran = train(**short, init_pretraining_params=tmp_path / 'b/step_1', checkpoints=tmp_path / 'c', do_lower_case=True)
+    assert f'--do_lower_case true contradicts {tmp_path}/b/step_1/labels.json, which says false' in ran.log
+    assert folder_tokenizer(tmp_path / 'c/step_1').settings == ('FullTokenizer', True, True, True)

@@ -14,6 +14,7 @@ from ernie.checkpoint.names import (
     framework_of,
     without_prefix,
 )
+from ernie.checkpoint.tokenizer_settings import LABELS, TOKENIZER_JSON
 from ernie.config import DEFAULT_LAYER_NORM_EPS, ErnieConfig, read_json_object
 from propeller.errors import UserError, bad_input
 from propeller.storage import Tensors, open_tensors
@@ -22,7 +23,6 @@ ERNIE_CONFIG = 'ernie_config.json'
 # Hugging Face's and, in older folders, PaddleNLP's.
 FOREIGN_CONFIGS = ('config.json', 'model_config.json')
 VOCABULARY = 'vocab.txt'
-LABELS = 'labels.json'
 PARAMETERS = 'params'
 
 
@@ -33,14 +33,15 @@ class Model(Tensors):
         path: the file or folder that was opened.
         source: 'fluid', 'safetensors', 'pdparams', 'huggingface' or 'paddlenlp'.
         config: content of `ernie_config.json`, or what corresponds to it; None if there is none.
-        vocab_path, labels_path: path of `vocab.txt` and `labels.json`, or None.
+        folder: where what belongs to the parameters lies.
+        vocab_path, labels_path: path of `vocab.txt` (or else `tokenizer.json`) and `labels.json`, or None.
         unmapped: names of what the file holds besides and which has no name here.
     """
 
     def __init__(self, path, tensors, entries, source, unmapped):
         super().__init__(path)
         self.source, self.unmapped = source, unmapped
-        self.config = self.vocab_path = self.labels_path = None
+        self.config = self.folder = self.vocab_path = self.labels_path = None
         self._tensors, self._entries = tensors, entries
 
     def __getitem__(self, name):
@@ -89,7 +90,8 @@ def open_model(path):
     else:
         model = _by_framework(path, tensors, folder)
     model.config = _read_config(folder, model.source)
-    model.vocab_path = _companion(folder, VOCABULARY)
+    model.folder = folder
+    model.vocab_path = _companion(folder, VOCABULARY) or _companion(folder, TOKENIZER_JSON)
     model.labels_path = _companion(folder, LABELS)
     return model
 

@@ -138,7 +138,7 @@ def _with_probabilities(answers):
     return [a._replace(probability=float(p)) for a, p in zip(answers, shares / shares.sum(), strict=True)]
 
 
-def cutter(context, starts, ends, predicted_text=None, lower=True):
+def cutter(context, starts, ends, predicted_text=None, rules=()):
     """The function `cut` of `find_answers`.
 
     Args:
@@ -146,20 +146,20 @@ def cutter(context, starts, ends, predicted_text=None, lower=True):
         starts, ends: [T] int, the slice of the context for each token of the document.
         predicted_text: None, or function (first, last) -> text of these tokens, for slices that are wider than their
             tokens; `align_answer` narrows the slice down then.
-        lower: whether the tokens are lower-cased.
+        rules: `ernie.text.Rules` of the tokenizer.
     """
 
     def cut(first, last):
         begin, end = int(min(starts[first : last + 1])), int(max(ends[first : last + 1]))
         if predicted_text is not None:
-            inner = align_answer(predicted_text(first, last), context[begin:end], lower)
+            inner = align_answer(predicted_text(first, last), context[begin:end], *rules)
             begin, end = begin + inner[0], begin + inner[1]
         return context[begin:end], begin, end
 
     return cut
 
 
-def align_answer(predicted, original, lower=True):
+def align_answer(predicted, original, *rules):
     """Where the text of predicted tokens stands in the original text: 2019's alignment, for tokens without offsets.
 
     The original is cut into words by the tokenizer's rules, the prediction is looked up in them, and its ends are
@@ -168,14 +168,14 @@ def align_answer(predicted, original, lower=True):
     Args:
         predicted: tokens joined by spaces, `##` undone.
         original: the text that they came from, and perhaps a little more around it.
-        lower: whether the tokens are lower-cased.
+        rules: `ernie.text.Rules` of the tokenizer.
 
     Returns:
         (start, end) in `original`; all of it when the prediction cannot be found, when the words and the original
         differ in their number of characters, or when an end cannot be carried back.
     """
     whole = 0, len(original)
-    words = ' '.join(basic_words(original, lower))
+    words = ' '.join(basic_words(original, *rules))
     at = words.find(predicted)
     if at < 0 or not predicted:
         return whole

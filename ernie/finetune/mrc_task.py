@@ -189,4 +189,4 @@ def document_cutter(rows, q, tokenizer, lower):
     def text(first, last):
         return join_pieces(tokenizer.convert_ids_to_tokens(ids[first : last + 1].tolist()))
 
-    return cutter(context, starts, ends, text, lower)
+    return cutter(context, starts, ends, text, (lower,))

@@ -5,6 +5,7 @@ import tempfile
 
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import LABELS
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
 from ernie.optimization import SCHEDULERS
@@ -207,6 +208,7 @@ class Source:
         config: `ErnieConfig`.
         vocab_path: vocabulary file.
         saved: dict, `labels.json` of the folder, {} if it has none.
+        folder_tokenizer: `FolderTokenizer` of the folder, or of the vocabulary's when there is no model.
     """
 
     def __init__(self, path, config_path, vocab_path):
@@ -227,6 +229,8 @@ class Source:
         self.saved = read_saved_labels(path)
         if self.saved:
             check_labels(self.saved, self.tensors, os.path.join(path, LABELS))
+        beside = self.tensors.folder if path else os.path.dirname(self.vocab_path) or '.'
+        self.folder_tokenizer = folder_tokenizer(beside)
 
 
 def take_saved_settings(args, source):
@@ -276,13 +280,34 @@ def check_same_vocabulary(source):
         )
 
 
+def take_tokenizer(args, source):
+    """Settle `args.tokenizer` and `args.do_lower_case`: as the model folder says, unless the flag was given.
+
+    Args:
+        args: the flags; with `given` (names of flags), only those count as given, else all that are not None.
+        source: has `folder_tokenizer`.
+
+    Returns:
+        `TokenizerSettings`.
+    """
+    names = ('tokenizer', 'do_lower_case')
+    given = getattr(args, 'given', names)
+    settings = source.folder_tokenizer.with_flags(**{name: getattr(args, name) for name in names if name in given})
+    for name in names:
+        before, value = getattr(args, name), getattr(settings, name)
+        setattr(args, name, value)
+        if before is not None and before != value:
+            log.info('from %s: %s %s', source.folder_tokenizer.said_by[name], name, value)
+    return settings
+
+
 def build_tokenizer(args, source):
-    """The tokenizer that the flags ask for.
+    """The tokenizer of the model folder; flags that were given hold over it (`take_tokenizer`).
 
     Raises:
         UserError: the vocabulary holds ids that the word table does not have; texts could be longer than positions.
     """
-    tokenizer = TOKENIZERS[args.tokenizer](source.vocab_path, do_lower_case=args.do_lower_case)
+    tokenizer = take_tokenizer(args, source).make(source.vocab_path)
     check_vocabulary(tokenizer.vocab, source)
     positions = source.config.max_position_embeddings
     if args.max_seq_len > positions:

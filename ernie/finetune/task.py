@@ -3,7 +3,9 @@
 import abc
 import json
 
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, settings_of
 from ernie.finetune.evaluation import Evaluator
+from ernie.vocabulary import vocabulary_bytes
 from propeller.errors import UserError
 from propeller.types import HParams
 
@@ -120,14 +122,10 @@ class Task(abc.ABC):
         """dict file name -> bytes: everything that prediction needs beside the parameters."""
         return {
             'ernie_config.json': _json(self.config.to_dict()),
-            'vocab.txt': self.vocabulary_bytes(),
+            'vocab.txt': vocabulary_bytes(self.vocab_path),
             'labels.json': _json(self.describe()),
+            TOKENIZER_CONFIG: settings_of(self.tokenizer).file(self.config.max_position_embeddings),
         }
-
-    def vocabulary_bytes(self):
-        """The vocabulary file, byte for byte."""
-        with open(self.vocab_path, 'rb') as f:
-            return f.read()
 
 
 def _json(value):

@@ -12,7 +12,7 @@ from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
 from ernie.finetune.model import encoder_arrays, encoder_feeds
-from ernie.finetune.setup import Source, build_tokenizer, check_writable, split_list
+from ernie.finetune.setup import Source, build_tokenizer, check_writable, split_list, take_tokenizer
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
 from ernie.reader.classify import ClassifyReader
@@ -249,13 +249,15 @@ def _check_output(target):
 
 def _fill_in(args, source):
     """What the flags leave open is as the checkpoint says, so that texts are read as they were in its training."""
-    standard = {'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'task_id': 0, 'for_cn': False}
+    standard = {'task_id': 0, 'for_cn': False}
     for name, value in (standard | source.saved).items():
         if name in standard and getattr(args, name, None) is None:
             setattr(args, name, value)
+    take_tokenizer(args, source)
     if args.max_seq_len is None:
         args.max_seq_len = min(LONGEST, source.config.max_position_embeddings)
-    log.info(', '.join(f'{name}: {getattr(args, name)}' for name in (*standard, 'max_seq_len')))
+    names = ('tokenizer', 'do_lower_case', *standard, 'max_seq_len')
+    log.info(', '.join(f'{name}: {getattr(args, name)}' for name in names))
 
 
 def _selected_device():

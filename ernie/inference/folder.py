@@ -7,17 +7,19 @@ from types import SimpleNamespace
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.checkpoint.strict import HEADS
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
 from ernie.config import ErnieConfig
 from ernie.finetune.labels import count_labels, label_names
 from ernie.finetune.saved import TASKS, read_saved_labels
 from ernie.finetune.setup import build_tokenizer
 from ernie.inference.tasks import inference_task
 from ernie.reader.classify import load_label_map
+from ernie.vocabulary import vocabulary_bytes
 from propeller.errors import UsageError, UserError, bad_input
 
 INFERENCE = 'inference.json'
 # What a folder of 2019, without labels.json, is taken to be.
-DEFAULTS = {'max_seq_len': 128, 'tokenizer': 'FullTokenizer', 'do_lower_case': True, 'for_cn': True, 'task_id': 0}
+DEFAULTS = {'max_seq_len': 128, 'for_cn': True, 'task_id': 0}
 
 
 class ModelFolder:
@@ -51,8 +53,16 @@ class ModelFolder:
             raise UsageError(f'--vocab_path is missing, and no {VOCABULARY} lies beside the parameters.')
         given = {name: value for name, value in given.items() if value is not None}
         self.settings = self._settings(task, label_map_config, given)
-        tokenizer = build_tokenizer(SimpleNamespace(**self.settings), self)
+        self.folder_tokenizer = folder_tokenizer(self.tensors.folder if self.tensors else self.path)
+        tokenizer = self._tokenizer(given)
         self.task = self._task(tokenizer)
+
+    def _tokenizer(self, given):
+        """The tokenizer as the folder says, or the flags; `settings` says which it became."""
+        args = SimpleNamespace(**self.settings | {name: given.get(name) for name in ('tokenizer', 'do_lower_case')})
+        tokenizer = build_tokenizer(args, self)
+        self.settings |= {'tokenizer': args.tokenizer, 'do_lower_case': args.do_lower_case}
+        return tokenizer
 
     def _beside(self, name, found):
         path = os.path.join(self.path, name)
@@ -119,11 +129,14 @@ class ModelFolder:
         return task_class(self.config, tokenizer, self.settings)
 
     def files(self):
-        """dict file name -> bytes: vocabulary, labels and configuration, for an exported folder."""
+        """dict file name -> bytes: vocabulary, labels and configurations, for an exported folder."""
         settings = {name: value for name, value in self.settings.items() if name != 'constants'}
-        with open(self.vocab_path, 'rb') as f:
-            vocabulary = f.read()
-        return {VOCABULARY: vocabulary, LABELS: to_json(settings), ERNIE_CONFIG: to_json(self.config.to_dict())}
+        return {
+            VOCABULARY: vocabulary_bytes(self.vocab_path),
+            LABELS: to_json(settings),
+            ERNIE_CONFIG: to_json(self.config.to_dict()),
+            TOKENIZER_CONFIG: settings_of(self.task.tokenizer).file(self.config.max_position_embeddings),
+        }
 
 
 def to_json(value):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, settings_of
 from ernie.pretrain.building import blocks, documents
 from ernie.pretrain.building.block_builder import BlockBuilder
 from ernie.pretrain.building.cli import parse
@@ -112,6 +113,7 @@ def build(settings):
         report = summarize(folder.done, skipped, time.monotonic() - started, classes)
         folder.write_json('report.json', report)
         folder.write_text('report.txt', as_text(report))
+        folder.write_text(TOKENIZER_CONFIG, settings_of(tokenizer).file(settings.max_seq_len).decode())
     finally:
         folder.close()
     return report, lists

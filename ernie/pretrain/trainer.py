@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import MEGABYTE, report_training
 from ernie.finetune.session import session_of
@@ -28,6 +29,7 @@ from ernie.pretrain.settings import check_flags, schedule_of, tasks_of
 from ernie.pretrain.updates import Update, Updates, parts_of
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
+from ernie.vocabulary import vocabulary_bytes
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
 from propeller.errors import UserError
@@ -92,7 +94,7 @@ class PreTraining:
         self.schedule = schedule_of(args)
         self.tasks = tasks_of(args, self.schedule)
         self.session = session_of(args, self._seed(), world)
-        self.checkpoints.files = checkpoint_files(self.source)
+        self.checkpoints.files = checkpoint_files(self.source, tokenizer_of_samples(args.train_filelist, self.source))
         self.metrics = self.events = None
         log.info('Device count %d', world.size)
         log.info('args.is_distributed: %s', args.is_distributed)
@@ -313,9 +315,24 @@ class PreTraining:
         log.info('[test_set] tasks: %s', scores.task_line())
 
 
-def checkpoint_files(source):
-    """dict file name -> bytes: what makes a checkpoint a model folder."""
-    with open(source.vocab_path, 'rb') as f:
-        vocabulary = f.read()
+def tokenizer_of_samples(file_list, source):
+    """The `TokenizerSettings` of a model trained on the samples of a file list: those of the builder that made them,
+    told by the file beside the list; for samples without one, those of the model that training starts from.
+    """
+    made = folder_tokenizer(os.path.dirname(file_list or '') or '.')
+    model = source.folder_tokenizer
+    for name, place in made.said_by.items():
+        if name in model.said_by and getattr(made.settings, name) != getattr(model.settings, name):
+            log.warning('%s: %s is not as in %s: the samples were cut in another way than the model learnt',
+                        place, name, model.said_by[name])  # fmt: skip
+    return made.settings if made.said_by else model.settings
+
+
+def checkpoint_files(source, settings):
+    """dict file name -> bytes: what makes a checkpoint a model folder. settings: `TokenizerSettings`."""
     config = json.dumps(source.config.to_dict(), ensure_ascii=False, indent=2) + '\n'
-    return {'ernie_config.json': config.encode(), 'vocab.txt': vocabulary}
+    return {
+        'ernie_config.json': config.encode(),
+        'vocab.txt': vocabulary_bytes(source.vocab_path),
+        TOKENIZER_CONFIG: settings.file(source.config.max_position_embeddings),
+    }

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, TokenizerSettings
 from ernie.quickstart.vocabulary import build_vocabulary
 from propeller.storage import fluid
 
@@ -134,6 +135,8 @@ def write_model(folder, encoder, random_seed=None):
     with open(os.path.join(folder, 'ernie_config.json'), 'w', encoding='utf-8', newline='\n') as f:
         json.dump(model_config(encoder, len(tokens)), f, indent=2, sort_keys=True)
         f.write('\n')
+    with open(os.path.join(folder, TOKENIZER_CONFIG), 'wb') as f:
+        f.write(TokenizerSettings().file(encoder.sizes.positions))
     if random_seed is None:
         with open(os.path.join(folder, 'ORIGIN.txt'), 'w', encoding='utf-8', newline='\n') as f:
             f.write(_ORIGIN)

@@ -153,7 +153,9 @@ class RowEncoder:
         return [self.cls_id, *a[:length_a], self.sep_id, *b[:length_b], self.sep_id], length_a + 2
 
     def _tokens(self, text):
-        return self.tokenizer.encode(remove_spaces(text) if self.for_cn else text)
+        # Where ideographs do not cut (tokenize_chinese_chars false), the space beside one is all that does.
+        dropped = self.for_cn and self.tokenizer.rules.ideographs
+        return self.tokenizer.encode(remove_spaces(text) if dropped else text)
 
     def parse_label(self, text):
         """A cell of the column `label`: int, float, or for multi-label a list of int."""

@@ -114,7 +114,7 @@ class SetReader(abc.ABC):
             'skip_bad_rows': self.skip_bad_rows,
             'encoder': type(encoder).__qualname__,
             'options': {name: value for name, value in vars(encoder).items() if name != 'tokenizer'},
-            'tokenizer': [type(tokenizer).__name__, tokenizer.do_lower_case, sorted(tokenizer.vocab.items())],
+            'tokenizer': [*tokenizer.cut_rules(), sorted(tokenizer.vocab.items())],
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.

@@ -22,7 +22,7 @@ from tests.ernie.tiny_model import CONFIG, TASK_CONFIG
 
 INSTALLED = {name for name in ('onnxruntime', 'openvino', 'paddle2onnx') if importlib.util.find_spec(name)}
 onnx_needed = pytest.mark.skipif(not {'onnxruntime', 'paddle2onnx'} <= INSTALLED, reason='no onnxruntime, paddle2onnx')
-COMPANIONS = {'vocab.txt', 'labels.json', 'ernie_config.json', 'inference.json'}
+COMPANIONS = {'vocab.txt', 'labels.json', 'ernie_config.json', 'inference.json', 'tokenizer_config.json'}
 CONFIGS = dict.fromkeys(KINDS, CONFIG) | {'classify': TASK_CONFIG}
 # A conversion takes seconds: one of each task.
 CASES = [

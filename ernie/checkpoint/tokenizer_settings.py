@@ -1,0 +1,322 @@
+"""How the texts of a model are cut: read from whatever lies in its folder, written into every folder of ours.
+
+Letter case, accents and the cutting of Chinese belong to a model like its vocabulary. Hugging Face and PaddleNLP keep
+them in `tokenizer_config.json` and `tokenizer.json`, checkpoints of ours in `labels.json` too. What is said there and
+would change token ids is obeyed, or refused by file and key.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ernie.tokenization import TOKENIZERS
+from ernie.vocabulary import SPECIAL_TOKENS, load_vocab
+from propeller.errors import bad_input, quoted
+from propeller.inputs import read_json_object
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+TOKENIZER_CONFIG = 'tokenizer_config.json'
+TOKENIZER_JSON = 'tokenizer.json'
+ADDED_TOKENS = 'added_tokens.json'
+LABELS = 'labels.json'
+_FULL, _CHAR = 'FullTokenizer', 'CharTokenizer'
+# Classes whose words and pieces are BERT's, of both frameworks.
+_BERT_CLASSES = {
+    f'{name}Tokenizer{fast}'
+    for name in ('Bert', 'Ernie', 'ErnieGram', 'Electra', 'DistilBert', 'Nezha', 'RobertaChinese', 'Roberta')
+    for fast in ('', 'Fast')
+} | {'ErnieFastTokenizer', 'BertTokenizerLegacy'}
+# Classes that say nothing: tokenizer.json does.
+_GENERIC_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
+_NAMED_TOKENS = {f'{token.strip("[]").lower()}_token': token for token in SPECIAL_TOKENS}
+_ONLY = 'word pieces as BERT makes them; other tokenizers are not read'
+
+
+class TokenizerSettings(NamedTuple):
+    """What decides, beside the vocabulary, which ids a text becomes.
+
+    Attributes:
+        tokenizer: name of `ernie.tokenization.TOKENIZERS`.
+        do_lower_case: lower-case.
+        strip_accents: leave out accents; None: as `do_lower_case`.
+        tokenize_chinese_chars: each ideograph is a word.
+    """
+
+    tokenizer: str = _FULL
+    do_lower_case: bool = True
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool = True
+
+    def make(self, vocab_path):
+        """The tokenizer for a vocabulary file."""
+        if self.tokenizer == _FULL:
+            return TOKENIZERS[_FULL](vocab_path, *self[1:])
+        return TOKENIZERS[self.tokenizer](vocab_path, self.do_lower_case)
+
+    def file(self, longest):
+        """`tokenizer_config.json` as bytes. longest: tokens that the model reads at most.
+
+        It is Hugging Face's own form. `CharTokenizer` has no counterpart there; its name makes transformers refuse the
+        folder instead of cutting texts in another way.
+        """
+        values = {
+            'tokenizer_class': 'BertTokenizer' if self.tokenizer == _FULL else self.tokenizer,
+            'do_lower_case': self.do_lower_case,
+            'model_max_length': longest,
+        }
+        if self.tokenizer == _FULL:
+            values['strip_accents'] = self.strip_accents
+            values['tokenize_chinese_chars'] = self.tokenize_chinese_chars
+            values.update(_NAMED_TOKENS)
+        return (json.dumps(values, indent=2, sort_keys=True) + '\n').encode()
+
+
+def settings_of(tokenizer):
+    """The `TokenizerSettings` of a tokenizer of `ernie.tokenization`."""
+    return TokenizerSettings(type(tokenizer).__name__, *tokenizer.rules)
+
+
+@dataclass(frozen=True)
+class FolderTokenizer:
+    """The settings of a model folder, and which of its files says so.
+
+    Attributes:
+        settings: `TokenizerSettings`; what no file says is as in 2019.
+        said_by: dict name of a setting -> path.
+    """
+
+    settings: TokenizerSettings = TokenizerSettings()
+    said_by: dict = field(default_factory=dict)
+
+    def with_flags(self, **given):
+        """The settings with the flags that the user gave in their place; a contradiction is told.
+
+        given: `tokenizer`, `do_lower_case`; None where the flag was left out.
+
+        Returns:
+            `TokenizerSettings`.
+        """
+        asked = {name: value for name, value in given.items() if value is not None}
+        for name, value in asked.items():
+            said = getattr(self.settings, name)
+            if name in self.said_by and value != said:
+                log.warning('--%s %s contradicts %s, which says %s; the flag holds',
+                            name, _shown(value), self.said_by[name], _shown(said))  # fmt: skip
+        return self.settings._replace(**asked)
+
+
+def _shown(value):
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def folder_tokenizer(folder):
+    """What the files of a model folder say of its tokenizer.
+
+    | file | of |
+    |---|---|
+    | `labels.json`: `do_lower_case`, `tokenizer` | checkpoints of ours |
+    | `tokenizer_config.json` | Hugging Face, PaddleNLP, and every folder of ours |
+    | `tokenizer.json`: normalizer, pre-tokenizer, model | Hugging Face |
+
+    Args:
+        folder: path; None for no folder at all.
+
+    Returns:
+        `FolderTokenizer`.
+
+    Raises:
+        UserError: a file is broken, two of them contradict each other, or one asks for what our tokenizers do not do.
+    """
+    if folder is None:
+        return FolderTokenizer()
+    path = {name: os.path.join(folder, name) for name in (LABELS, TOKENIZER_CONFIG, TOKENIZER_JSON, ADDED_TOKENS)}
+    there = {name: place for name, place in path.items() if os.path.isfile(place)}
+    found = FolderTokenizer()
+    if TOKENIZER_JSON in there:
+        found = _add(found, _of_json(there[TOKENIZER_JSON], folder), there[TOKENIZER_JSON])
+    config = read_json_object(there[TOKENIZER_CONFIG]) if TOKENIZER_CONFIG in there else {}
+    if config:
+        said = _of_config(config, there[TOKENIZER_CONFIG], TOKENIZER_JSON in there)
+        for name in said.keys() & found.said_by:
+            if said[name] != getattr(found.settings, name):
+                # transformers builds its tokenizer from tokenizer_config.json, too.
+                log.warning('%s says %s %s, %s says otherwise; the first holds',
+                            path[TOKENIZER_CONFIG], name, _shown(said[name]), path[TOKENIZER_JSON])  # fmt: skip
+        found = _add(found, said, there[TOKENIZER_CONFIG])
+    if ADDED_TOKENS in there:
+        _check_added_file(there[ADDED_TOKENS], config)
+    return _with_labels(found, there[LABELS]) if LABELS in there else found
+
+
+def _add(found, said, path):
+    settings = found.settings._replace(**said)
+    return replace(found, settings=settings, said_by=found.said_by | dict.fromkeys(said, path))
+
+
+def _with_labels(found, path):
+    """What a checkpoint of ours says itself; the file beside it says the same."""
+    values = read_json_object(path)
+    said = {name: values[name] for name in ('tokenizer', 'do_lower_case') if name in values}
+    kinds = {'tokenizer': (lambda v: v in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
+             'do_lower_case': (lambda v: isinstance(v, bool), 'true or false')}  # fmt: skip
+    for name, value in said.items():
+        if not kinds[name][0](value):
+            raise bad_input(path, f'{name} {quoted(value)}', kinds[name][1])
+        other = getattr(found.settings, name)
+        if name in found.said_by and value != other:
+            raise bad_input(
+                path,
+                f'{name} {_shown(value)}',
+                f'{_shown(other)}, as {found.said_by[name]} says',
+                advice='Both belong to the model: mend the one that is wrong.',
+            )
+    return _add(found, said, path)
+
+
+# ------------------------------------------------------------ tokenizer_config.json
+
+
+def _of_config(values, path, has_json):
+    """The settings that `tokenizer_config.json` states, a dict."""
+    said = {}
+    kind = values.get('tokenizer_class')
+    if kind in TOKENIZERS:
+        said['tokenizer'] = kind
+    elif kind in _BERT_CLASSES or (kind in _GENERIC_CLASSES and has_json):
+        said['tokenizer'] = _FULL
+    elif kind is not None:
+        raise bad_input(path, f'tokenizer_class {quoted(kind)}', f'BertTokenizer or ErnieTokenizer: {_ONLY}')
+    for name in ('do_lower_case', 'strip_accents', 'tokenize_chinese_chars'):
+        if name not in values or (values[name] is None and name != 'strip_accents'):
+            continue
+        if not isinstance(values[name], bool) and values[name] is not None:
+            raise bad_input(path, f'{name} {quoted(values[name])}', 'true or false')
+        said[name] = values[name]
+    if values.get('do_basic_tokenize') is False:
+        raise bad_input(path, 'do_basic_tokenize false', 'true: texts are always cut at punctuation')
+    never = [token for token in _tokens(values.get('never_split')) if token not in SPECIAL_TOKENS]
+    if never:
+        raise bad_input(path, f'never_split {quoted(never)}', 'nothing: all words are cut in the same way')
+    for name, expected in _NAMED_TOKENS.items():
+        token = _content(values.get(name))
+        if token is not None and token != expected:
+            raise bad_input(path, f'{name} {quoted(token)}', expected)
+    added = values.get('added_tokens_decoder')
+    _check_added(added.values() if isinstance(added, dict) else (), path)
+    return said
+
+
+def _tokens(value):
+    return [_content(token) for token in value] if isinstance(value, list) else []
+
+
+def _content(token):
+    return token.get('content') if isinstance(token, dict) else token
+
+
+def _check_added(tokens, path):
+    """Special tokens are cut like other text, which ours always were; words that were added would become pieces."""
+    tokens = [token for token in tokens if isinstance(token, dict) and token.get('content') not in SPECIAL_TOKENS]
+    words = [token.get('content') for token in tokens if not token.get('special')]
+    if words:
+        raise _added_words(path, words)
+    if tokens:
+        log.warning('%s: special tokens that are cut like any other text here: %s',
+                    path, quoted(' '.join(str(token.get('content')) for token in tokens)))  # fmt: skip
+
+
+def _added_words(path, words):
+    return bad_input(
+        path,
+        f'added tokens {quoted(words)}',
+        'none beside the vocabulary',
+        advice='Our tokenizers would cut them into pieces; take them out of the file if that may be.',
+    )
+
+
+def _check_added_file(path, config):
+    special = {*SPECIAL_TOKENS, *_tokens(config.get('additional_special_tokens'))}
+    decoder = config.get('added_tokens_decoder')
+    if isinstance(decoder, dict):
+        special |= {token.get('content') for token in decoder.values() if isinstance(token, dict)}
+    words = [token for token in read_json_object(path) if token not in special]
+    if words:
+        raise _added_words(path, words)
+
+
+# ------------------------------------------------------------ tokenizer.json
+
+
+def _of_json(path, folder):
+    """The settings that `tokenizer.json` states, a dict."""
+    values = read_json_object(path)
+    model, normalizer = _part(values, 'model'), _part(values, 'normalizer')
+    if model.get('type', 'WordPiece') != 'WordPiece':
+        raise bad_input(path, f'model.type {quoted(model["type"])}', f'WordPiece: {_ONLY}')
+    if normalizer.get('type') != 'BertNormalizer':
+        raise bad_input(path, f'normalizer {quoted(normalizer.get("type"))}', 'BertNormalizer')
+    cutting = _part(values, 'pre_tokenizer').get('type')
+    if cutting != 'BertPreTokenizer':
+        raise bad_input(path, f'pre_tokenizer {quoted(cutting)}', 'BertPreTokenizer')
+    fixed = {'model.unk_token': '[UNK]', 'model.continuing_subword_prefix': '##',
+             'model.max_input_chars_per_word': 100, 'normalizer.clean_text': True}  # fmt: skip
+    for key, expected in fixed.items():
+        part, name = key.split('.')
+        found = _part(values, part).get(name, expected)
+        if found != expected:
+            raise bad_input(path, f'{key} {quoted(found)}', _shown(expected))
+    _check_template(values.get('post_processor'), path)
+    _check_added(values.get('added_tokens') or (), path)
+    _check_same_vocabulary(path, os.path.join(folder, 'vocab.txt'))
+    said = {'tokenizer': _FULL}
+    for name, key in (('do_lower_case', 'lowercase'), ('tokenize_chinese_chars', 'handle_chinese_chars')):
+        if not isinstance(normalizer.get(key, True), bool):
+            raise bad_input(path, f'normalizer.{key} {quoted(normalizer[key])}', 'true or false')
+        said[name] = normalizer.get(key, True)
+    said['strip_accents'] = normalizer.get('strip_accents')
+    if said['strip_accents'] not in (None, True, False):
+        raise bad_input(path, f'normalizer.strip_accents {quoted(said["strip_accents"])}', 'true, false or null')
+    return said
+
+
+def _part(values, name):
+    part = values.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _check_template(processor, path):
+    """Around a text stand [CLS] and [SEP], as ours are."""
+    if processor is None:
+        return
+    kind = processor.get('type') if isinstance(processor, dict) else processor
+    if kind == 'BertProcessing':
+        tokens = [_first(processor.get(name)) for name in ('cls', 'sep')]
+    elif kind == 'TemplateProcessing':
+        single = processor.get('single')
+        tokens = [_part(entry, 'SpecialToken').get('id') for entry in single or () if isinstance(entry, dict)]
+        tokens = [token for token in tokens if token is not None]
+    else:
+        raise bad_input(path, f'post_processor {quoted(kind)}', 'TemplateProcessing or BertProcessing')
+    if tokens != ['[CLS]', '[SEP]']:
+        raise bad_input(path, f'a post_processor with {quoted(tokens)}', '[CLS] before a text and [SEP] behind it')
+
+
+def _first(value):
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _check_same_vocabulary(path, beside):
+    if not os.path.isfile(beside):
+        return
+    ours, theirs = load_vocab(beside), load_vocab(path)
+    for token in (*ours, *theirs):
+        if ours.get(token) != theirs.get(token):
+            raise bad_input(
+                path,
+                f'id {theirs.get(token)} for {quoted(token)}',
+                f'{ours.get(token)}, as in {beside}',
+                advice='Both belong to the model: remove the one that is wrong.',
+            )
