@@ -14,8 +14,19 @@ log = get_logger(__name__)
 SCHEDULERS = ('linear_warmup_decay', 'noam_decay', 'constant')
 
 
+def warmup_steps_of(scheduler, proportion, steps):
+    """A share of the updates of a run as a number of updates, rounded down as in 2019.
+
+    `noam_decay` has no form without a warm-up: where a share was asked for it gets at least one update.
+    """
+    warmup = int(steps * proportion + 1e-9)  # 0.29 * 100 is a little less than 29
+    return max(warmup, 1) if scheduler == 'noam_decay' and proportion > 0 else warmup
+
+
 def learning_rate_schedule(scheduler, base, warmup_steps, total_steps, decay_without_warmup=False):
     """A function of the number of updates done -> learning rate.
+
+    The rate of update s + 1 is that of s updates done: of N updates the last one has `linear_warmup_decay`'s base / N.
 
     Args:
         scheduler: `linear_warmup_decay`: base * s/W below W, then base * (1 - min(s, N)/N);

@@ -90,8 +90,8 @@ def test_the_settings_come_first(whole):
     [
         'Device count: 1',
         f'Num train examples: {ROWS}',
-        f'Max train steps: {EPOCHS * ROWS // BATCH}',
-        f'Num warmup steps: {int(EPOCHS * ROWS // BATCH * 0.1)}',
+        f'Max train steps: {STEPS}',
+        f'Num warmup steps: {STEPS // 10}',
         'Final diagnostic',
         'random seed: 1',
         'new, with random values: _cls_out_w, _cls_out_b',
@@ -132,7 +132,7 @@ def test_training_lines(whole):
         assert 0 < record['real_token_share'] <= 1 and record['tokens_per_second'] > 0
 
 
-def _rate(updates, total=93, warmup=9):
+def _rate(updates, total=STEPS, warmup=STEPS // 10):
     return 0.01 * (updates / warmup if updates < warmup else 1 - min(updates, total) / total)
 
 

@@ -48,7 +48,8 @@ class Task(abc.ABC):
             warmup_steps=warmup_steps,
             weight_decay=args.weight_decay,
             lr_scheduler=args.lr_scheduler,
-            decay_without_warmup=args.decay_without_warmup,
+            # A warm-up that was asked for, and is less than one step in a short run, does not take the decay away.
+            decay_without_warmup=args.decay_without_warmup or args.warmup_proportion > 0,
             clip_norm=args.clip_norm,
             head_learning_rate=args.head_learning_rate,
             freeze_encoder=args.freeze_encoder,

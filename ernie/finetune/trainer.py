@@ -6,6 +6,7 @@ import sys
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import report_training
+from ernie.finetune.schedule import run_length, tell_length, tell_other_length
 from ernie.finetune.session import session_of
 from ernie.finetune.setup import (
     Source,
@@ -101,7 +102,7 @@ class FineTuning:
         if args.do_train:
             log.info('random seed: %d', self.session.seed)
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self._record, self._report_folder())
-        self.metrics = self.events = None
+        self.metrics = self.events = self.length = None
 
     def _warn_of_older_run(self):
         steps = self.checkpoints.steps()
@@ -164,24 +165,30 @@ class FineTuning:
             self.evaluator.read_sets()
         task.prepare_training(rows)
         self.checkpoints.files = task.checkpoint_files()
-        steps, warmup = self._schedule(len(rows))
+        stream = self._stream(rows)
+        self.length = run_length(args, stream)
+        tell_length(args, self.length, len(rows))
         program = self.session.build(
             task.feeds(labelled=True),
-            self._training_graph(steps, warmup),
+            self._training_graph(),
             parts=args.gradient_accumulation_steps,
             loss_scale=loss_scale(args),
         )
         rows_of_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
         report_training(args, self.source.config, program, rows_of_batch, args.freeze_encoder)
         state, updates = self.load(program)
-        stream = self._stream(rows, state)
+        if state:
+            stream.seek(state['data_position'])
+            tell_other_length(self.start_from, state.get('schedule'), self.length)
+        if updates >= self.length.steps:
+            log.info('%s: all of the %d steps are done', self.start_from, self.length.steps)
         loop = LoopState(updates)
         self._open_records(loop.gstep)
         self.session.dropout_apart()
         if state:
             restore_computation(self.session, program, state, self.start_from)
         with prefetch(stream, PREFETCHED_BATCHES) as batches:
-            hooks = self._hooks(program, rows, batches, state, stream)
+            hooks = self._hooks(program, rows, batches, state)
             train_loop(self.session, program, batches, hooks, loop, _parts)
         self._close_records()
         if loop.interrupted:
@@ -192,26 +199,13 @@ class FineTuning:
         if args.enable_ce and self.world.first:
             print_kpis(hooks[0].points)
 
-    def _training_graph(self, steps, warmup):
-        params = self.task.hparams(steps, warmup)
+    def _training_graph(self):
+        params = self.task.hparams(*self.length)
         return lambda *features: build_model_spec(self.task.model_class, features, RunMode.TRAIN, params, None)
 
-    def _schedule(self, examples):
+    def _stream(self, rows):
         args = self.args
-        per_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
-        per_batch *= self.world.size * args.gradient_accumulation_steps
-        steps = args.epoch * examples // per_batch
-        if args.max_steps:
-            steps = min(steps, args.max_steps)
-        warmup = int(steps * args.warmup_proportion)
-        log.info('Num train examples: %d', examples)
-        log.info('Max train steps: %d', steps)
-        log.info('Num warmup steps: %d', warmup)
-        return steps, warmup
-
-    def _stream(self, rows, state):
-        args = self.args
-        stream = BatchStream(
+        return BatchStream(
             rows,
             lambda indices: self.task.arrays(rows, indices, labelled=True),
             args.batch_size,
@@ -224,11 +218,8 @@ class FineTuning:
             num_replicas=self.world.size,
             accumulation=args.gradient_accumulation_steps,
         )
-        if state:
-            stream.seek(state['data_position'])
-        return stream
 
-    def _hooks(self, program, rows, batches, state, stream):
+    def _hooks(self, program, rows, batches, state):
         args = self.args
         training_log = TrainingLogHook(
             self.session, program, self.task, len(rows), args.skip_steps, args.verbose, batches.qsize, self._record
@@ -240,7 +231,7 @@ class FineTuning:
             args.validation_steps,
             training_log.outside(keep_best),
             args.early_stop,
-            is_last=self._is_last,
+            is_last=lambda loop: loop.gstep == self.length.steps,
             ended_early=self.evaluator.name_last,
         )
         stateful = {'training_log': training_log, 'evaluation': evaluation}
@@ -254,15 +245,10 @@ class FineTuning:
                 self.checkpoints.save(self.session, program, state, self.evaluator.files())
 
         saver = CheckpointSaverHook(training_log.outside(save), args.save_steps)
-        hooks = [training_log, evaluation, saver, StopAtStepHook(args.max_steps or None)]
+        hooks = [training_log, evaluation, saver, StopAtStepHook(self.length.steps)]
         if sys.stderr.isatty() and self.world.first:
-            hooks.append(TqdmProgressBarHook(min(stream.total_steps, args.max_steps or stream.total_steps), 'training'))
+            hooks.append(TqdmProgressBarHook(self.length.steps, 'training'))
         return hooks
-
-    def _is_last(self, loop):
-        next_position = loop.batch.position
-        all_data = next_position['epoch'] == self.args.epoch and next_position['batch'] == 0
-        return all_data or loop.gstep == self.args.max_steps
 
     def _state(self, program, loop, hook_states):
         return {
@@ -270,6 +256,7 @@ class FineTuning:
             'global_step': loop.gstep,
             'epoch': loop.batch.epoch,
             'data_position': loop.batch.position,
+            'schedule': self.length._asdict(),
             'hooks': hook_states,
         }
 

@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from propeller.data.batching import pad_ragged
+from propeller.data.padding import pad_ragged
 from propeller.log import get_logger
 from propeller.storage.npy import ArrayWriter
 

@@ -1,12 +1,14 @@
-"""Which rows go together into a batch, and how ragged rows become a rectangle."""
+"""Which rows go together into a batch, and the stream of batches from any position on."""
 
 import functools
+import itertools
 import operator
 from typing import NamedTuple
 
 import numpy as np
 
 from propeller.errors import UserError
+from propeller.progress import progress
 
 # ----------------------------------------------------------------------------------------------------------- planning
 
@@ -108,53 +110,6 @@ def _cut_by_tokens(lengths, order, budget):
     return batches
 
 
-# ------------------------------------------------------------------------------------------------------------ padding
-
-
-def pad_ragged(flat, offsets, indices, pad_value=0, dtype=np.int64, length=None):
-    """Rows of a ragged array as a rectangle.
-
-    Args:
-        flat: [total] values of all rows, one row after the other.
-        offsets: [N + 1] int, row i is `flat[offsets[i]:offsets[i + 1]]`.
-        indices: [B] int, the rows wanted.
-        pad_value: value on the right of rows that are too short.
-        dtype: type of the result.
-        length: width of the result; longer rows are cut. None: the longest of the rows.
-
-    Returns:
-        [B, T] array of `dtype`.
-    """
-    indices = np.asarray(indices, dtype=np.int64)
-    starts = offsets[indices]
-    lengths = offsets[indices + 1] - starts
-    if length is None:
-        length = int(lengths.max(initial=0))
-    lengths = np.minimum(lengths, length)
-    padded = np.full((len(indices), length), pad_value, dtype=dtype)
-    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    padded[np.arange(length) < lengths[:, None]] = flat[np.arange(len(shift)) + shift]
-    return padded
-
-
-def pad_rows(rows, pad_value=0, dtype=np.int64, length=None):
-    """The same for a list of 1-D rows.
-
-    Args:
-        rows: list of B one-dimensional arrays or lists.
-        pad_value, dtype, length: as in `pad_ragged`.
-
-    Returns:
-        [B, T] array of `dtype`.
-    """
-    rows = [np.asarray(row) for row in rows]
-    if any(row.ndim != 1 for row in rows):
-        raise ValueError(f'found rows of shapes {sorted({row.shape for row in rows})}, expected one dimension each')
-    offsets = np.cumsum([0] + [len(row) for row in rows])
-    flat = np.concatenate(rows) if rows else np.empty(0, dtype)
-    return pad_ragged(flat, offsets, np.arange(len(rows)), pad_value, dtype, length)
-
-
 # ------------------------------------------------------------------------------------------------------------- stream
 
 
@@ -246,6 +201,7 @@ class BatchStream:
         self._seed = int(seed)
         self._replica_id = int(replica_id)
         self._start = (0, 0)
+        self._counts = {}  # epoch -> updates, of those that were planned
         # The newest plan only: plans are remade from the seed, and one of a large data set is large.
         self._plan = functools.lru_cache(maxsize=1)(self._make_plan)
 
@@ -257,7 +213,14 @@ class BatchStream:
 
     def steps_in_epoch(self, epoch):
         """Number of updates of an epoch; with `in_tokens` and `shuffle` it differs a little between epochs."""
-        return len(self._plan(epoch))
+        settings = self._settings
+        if not settings['in_tokens']:
+            batches = -(-len(self.lengths) // settings['batch_size'])
+            return -(-batches // (settings['num_replicas'] * settings['accumulation']))
+        epoch = epoch if settings['shuffle'] else 0
+        if epoch not in self._counts:
+            self._counts[epoch] = len(self._plan(epoch))
+        return self._counts[epoch]
 
     @property
     def steps_per_epoch(self):
@@ -267,11 +230,29 @@ class BatchStream:
     @property
     def total_steps(self):
         """Number of updates of all epochs; None for a stream without end."""
-        if self.epochs is None:
+        return self.steps_of_run()
+
+    def steps_of_run(self, most=None):
+        """Number of updates from the beginning to the end, in every process the same.
+
+        Where epochs differ, each is planned once to be counted; to train on it takes hundreds of times as long.
+
+        Args:
+            most: the run stops there; None for no such limit.
+        Returns:
+            int; None for a run without end.
+        """
+        if self.epochs is None and most is None:
             return None
-        if self._settings['in_tokens'] and self._settings['shuffle']:
-            return sum(len(self._make_plan(epoch)) for epoch in range(self.epochs))
-        return self.epochs * self.steps_per_epoch
+        if not (self._settings['in_tokens'] and self._settings['shuffle']):
+            total = self.steps_in_epoch(0) * (1 if self.epochs is None else self.epochs)
+            return total if most is None else most if self.epochs is None and total else min(total, most)
+        total, epochs = 0, itertools.count() if self.epochs is None else range(self.epochs)
+        for epoch in progress(epochs, 'counting updates', self.epochs, 'epochs'):
+            total += self.steps_in_epoch(epoch)
+            if not total or (most is not None and total >= most):
+                break
+        return total if most is None else min(total, most)
 
     def _position(self, epoch, batch):
         return {'epoch': epoch, 'batch': batch, 'seed': self._seed, 'rows': len(self.lengths), **self._settings}

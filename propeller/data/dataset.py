@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 
-from propeller.data.batching import pad_rows
+from propeller.data.padding import pad_rows
 from propeller.data.prefetch import prefetch
 from propeller.errors import UserError, bad_input
 

@@ -272,11 +272,14 @@ def continue_old(tmp_path, folder, **values):
 
 @pytest.mark.parametrize(('scheduler', 'counter'), [('linear_warmup_decay', UPDATES - 1), ('noam_decay', UPDATES)])
 def test_the_schedule_of_2019_goes_on(tmp_path, scheduler, counter):
-    """fluid keeps the number of the last update, counted from 0 for linear decay and from 1 for noam."""
+    """fluid keeps the number of the last update, counted from 0 for linear decay and from 1 for noam.
+
+    The run ends where the schedule does: the rate would be 0 for the rest of the data, which start anew.
+    """
     folder, _, _ = old_checkpoint(tmp_path / 'old', counter)
     ran, found = continue_old(tmp_path, folder, lr_scheduler=scheduler)
     rate = learning_rate_schedule(scheduler, 0.01, 2, TOTAL)
-    assert [r['step'] for r in found] == list(range(UPDATES + 1, UPDATES + 11))
+    assert [r['step'] for r in found] == list(range(UPDATES + 1, TOTAL + 1))
     np.testing.assert_allclose([r['learning_rate'] for r in found], [rate(r['step'] - 1) for r in found])
     text = f'optimizer state loaded; the schedule continues after {UPDATES} updates, the data start anew'
     assert text in messages(ran.log) and 'not used' not in ran.log
@@ -296,7 +299,7 @@ def test_the_moments_of_2019_go_on(tmp_path):
         assert after[f'{name}_beta1_pow_acc_0'][0] == pytest.approx(0.9 ** (UPDATES + 2), rel=1e-5)
     # The checkpoint is one of ours now, and continues as one.
     ran, found = continue_old(tmp_path, step, warmup_proportion=0)
-    assert found[-1]['step'] == UPDATES + 10 and f'continuing from {step}' in messages(ran.log)
+    assert found[-1]['step'] == TOTAL and f'continuing from {step}' in messages(ran.log)
 
 
 def test_a_constant_rate_of_2019_has_no_counter(tmp_path):

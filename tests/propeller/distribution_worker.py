@@ -11,7 +11,8 @@ import numpy as np
 from ernie.config import ErnieConfig
 from ernie.model.ernie import ErnieModel
 from propeller import graph
-from propeller.data.batching import BatchStream, pad_rows
+from propeller.data.batching import BatchStream
+from propeller.data.padding import pad_rows
 from propeller.distribution import join
 from propeller.session import Session
 from propeller.train.loop import evaluation_pass

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propeller.data.batching import BatchStream, pad_ragged, pad_rows, plan_batches, plan_steps
+from propeller.data.batching import BatchStream, plan_batches, plan_steps
+from propeller.data.padding import pad_ragged, pad_rows
 from propeller.errors import UserError
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=50)
