@@ -28,7 +28,7 @@ import numpy as np
 from benchmark import sst2
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.storage import open_tensors
-from propeller.storage.folders import REPLACED, TEMPORARY
+from propeller.storage.folders import WORK
 from propeller.train.checkpoint import (
     MODEL,
     OPTIMIZER,
@@ -190,7 +190,7 @@ def one_life(root, least, delay):
         word, _, step = line.partition(' ')
         if word in least and step.isdigit():
             least[word] = int(step)
-    unfinished = any(name.startswith((TEMPORARY, REPLACED)) for name in os.listdir(root))
+    unfinished = any(name.startswith(WORK) for name in os.listdir(root))
     return json.loads(first)['faults'], unfinished
 
 

@@ -34,6 +34,7 @@ from propeller.train.checkpoint import Checkpoints, save_checkpoint
 from propeller.train.record import MetricsFile
 from tests.ernie.pretrain_files import IDS, random_sample, write_files, write_samples
 from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
+from tests.leftovers import dead_workplace
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {'sst2', 'published', 'pretraining', 'forms'}
@@ -139,8 +140,8 @@ def test_a_lost_checkpoint_is_found(saved, trained):
 
 
 def test_leftovers_are_mended_or_found(saved, trained):
-    (saved / '.tmp-step_5-x').mkdir()
-    (saved / 'best').rename(saved / '.old-best')
+    dead_workplace(saved, 'step_5')
+    (saved / 'best').rename(dead_workplace(saved, 'best') / 'old')
     assert faults(saved, trained) == (4, 4, [])
     (saved / 'step_9').mkdir()  # a deletion that was cut off after the state file
     assert faults(saved, trained)[2] == ['step_9 is left after recovery']

@@ -373,15 +373,18 @@ def test_a_kill_leaves_nothing_half_written(tmp_path, model, number):
         [*command, '--cache', 'false', '--batch_size', '2'], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not [p for p in tmp_path.glob('.tmp-out-*/cls_emb.npy') if p.stat().st_size] and process.poll() is None:
+    while (
+        not [p for p in tmp_path.glob('.propeller-work-*/new/cls_emb.npy') if p.stat().st_size]
+        and process.poll() is None
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
     error = process.communicate()[1]
     assert not (tmp_path / 'out').exists(), error
     if number == signal.SIGKILL:
-        (left,) = tmp_path.glob('.tmp-out-*')
-        assert not list(left.glob('offsets.npy'))
+        (left,) = tmp_path.glob('.propeller-work-*')
+        assert not list(left.glob('new/offsets.npy'))
     else:
         assert process.returncode == 130 and error.splitlines()[-1] == 'interrupted', error
         assert os.listdir(tmp_path) == ['texts.tsv']

@@ -4,22 +4,19 @@ import contextlib
 import json
 import os
 import re
-import shutil
-import tempfile
-import time
 import zlib
 
 import numpy as np
 
 from propeller.data.padding import pad_ragged
 from propeller.log import get_logger
+from propeller.storage.folders import recover, whole_folder
 from propeller.storage.npy import ArrayWriter
 
 log = get_logger(__name__)
 
 FORMAT_VERSION = 1
 META = 'set.json'
-STALE_SECONDS = 24 * 3600  # a half-written entry older than this belongs to a process that died
 
 
 class TokenizedSet:
@@ -236,47 +233,25 @@ class SetCache:
                 What the iterator raises passes through and leaves nothing behind.
             path, bad_rows: attributes of the set.
         """
-        temporary = None
+        entry = self._entry(key)
         try:
-            os.makedirs(self.folder, exist_ok=True)
-            self._remove_stale()
-            temporary = tempfile.mkdtemp(prefix=f'{key}.tmp-', dir=self.folder)
-            sink = _FileSink(temporary)
-            try:
-                rows = _append_all(make_chunks(), sink)
-                sink.finish(bad_rows, rows)
-            finally:
-                sink.close()
-            self._publish(temporary, self._entry(key))
+            recover(self.folder)
+            # An entry that is there is damaged, else nothing would be stored; one that appears meanwhile is as good.
+            damaged = os.path.isdir(entry)
+            with contextlib.suppress(FileExistsError), whole_folder(entry, damaged, durable=False) as temporary:
+                sink = _FileSink(temporary)
+                try:
+                    rows = _append_all(make_chunks(), sink)
+                    sink.finish(bad_rows, rows)
+                finally:
+                    sink.close()
         except OSError as e:
             self._warn(e)
-        finally:
-            if temporary:
-                shutil.rmtree(temporary, ignore_errors=True)
         return self.load(key, path, bad_rows) or collect(make_chunks(), path, bad_rows)
 
     def _entry(self, key):
         assert re.fullmatch('[0-9a-f]+', key)
         return os.path.join(self.folder, key)
-
-    def _publish(self, temporary, entry):
-        """Renames a whole entry into place; another process' whole entry is as good as ours."""
-        try:
-            os.rename(temporary, entry)
-        except OSError:
-            try:
-                TokenizedSet.load(entry)
-            except ValueError:
-                shutil.rmtree(entry, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    os.rename(temporary, entry)
-
-    def _remove_stale(self):
-        for name in os.listdir(self.folder):
-            old = os.path.join(self.folder, name)
-            with contextlib.suppress(OSError):
-                if '.tmp-' in name and time.time() - os.stat(old).st_mtime > STALE_SECONDS:
-                    shutil.rmtree(old)
 
     def _warn(self, error):
         if self.folder not in self._warned:

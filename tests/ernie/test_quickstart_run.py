@@ -81,7 +81,7 @@ def test_from_nothing_to_predictions(small, capsys):
     assert out.count('  positive 0.750  ') == 3
     for path in ('checkpoints/best', 'checkpoints/curves.png', 'predictions/result.0.7'):
         assert str(folder / 'run' / path) in out
-    assert not [name for name in os.listdir(folder) if name.startswith('.tmp-')]
+    assert not [name for name in os.listdir(folder) if name.startswith('.propeller-')]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from ernie.reader.tokenized_set import SetCache, TokenizedSet, cache_folder, col
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UserError
 from propeller.storage.npy import ArrayWriter
+from tests.leftovers import dead_workplace
 
 ROWS = 'text_a\tlabel\tqid\n今天 好\t1\t5\n\t0\t6\nBad 天\t1\t7\n'
 ARRAYS = [name for name in TokenizedSet.ARRAYS if name != 'token_labels']  # classification has none
@@ -221,14 +222,27 @@ def test_a_file_that_changes_meanwhile_is_not_kept(vocab, data, folder, monkeypa
     assert os.listdir(folder) == []
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(vocab, data, folder):
-    old, young = folder / ('0' * 64 + '.tmp-old'), folder / ('0' * 64 + '.tmp-young')
-    for path in (old, young):
-        path.mkdir(parents=True)
-    day_before = time.time() - 2 * tokenized_set.STALE_SECONDS
-    os.utime(old, (day_before, day_before))
+def test_what_a_killed_process_left_is_removed_and_nothing_else(vocab, data, folder):
+    theirs = folder / ('0' * 64 + '.tmp-notes')
+    theirs.mkdir(parents=True)
+    day_before = time.time() - 2 * 24 * 3600
+    os.utime(theirs, (day_before, day_before))
+    left = dead_workplace(folder, '0' * 64)
     ClassifyReader(FullTokenizer(str(vocab))).read(data)
-    assert not old.exists() and young.exists()
+    assert theirs.exists() and not left.exists()
+
+
+def test_an_entry_that_is_a_link_is_made_anew_where_it_points(vocab, data, folder, tmp_path):
+    reader = ClassifyReader(FullTokenizer(str(vocab)))
+    reader.read(data)
+    (entry,) = folder.iterdir()
+    entry.rename(tmp_path / 'elsewhere')
+    entry.symlink_to(tmp_path / 'elsewhere')
+    for file in entry.iterdir():
+        file.write_bytes(b'broken')
+    made = reader.read(data)
+    assert entry.is_symlink() and same(made, TokenizedSet.load(tmp_path / 'elsewhere'))
+    assert os.listdir(folder) == [entry.name]
 
 
 def test_cache_folder():

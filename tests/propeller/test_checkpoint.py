@@ -12,7 +12,6 @@ from propeller.errors import UserError
 from propeller.graph import F
 from propeller.session import Session
 from propeller.storage import open_tensors, write_safetensors
-from propeller.storage.folders import recover, whole_folder
 from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training, save_checkpoint
 from propeller.update import minimize
 
@@ -113,46 +112,6 @@ def test_failed_save_leaves_the_old_one(trained, tmp_path, monkeypatch):
         checkpoints.save(session, program, {'global_step': 2, 'mark': 2})
     assert read_state(checkpoints.newest())['mark'] == 1
     assert os.listdir(tmp_path) == ['step_2']
-
-
-def test_recover_undoes_each_moment_of_a_replacement(tmp_path):
-    """Every intermediate state of whole_folder, made by hand, ends in a whole folder."""
-
-    def make(name, text):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / 'f').write_text(text)
-
-    make('.tmp-a-x1', 'unfinished')
-    make('.old-a', 'old')  # killed between the two renames: the old one comes back
-    recover(tmp_path)
-    assert (tmp_path / 'a' / 'f').read_text() == 'old'
-    make('.old-a', 'old')  # killed before the old one was deleted
-    (tmp_path / 'a' / 'f').write_text('new')
-    recover(tmp_path)
-    assert (tmp_path / 'a' / 'f').read_text() == 'new'
-    assert os.listdir(tmp_path) == ['a']
-
-
-def test_whole_folder_replaces_and_refuses(tmp_path):
-    target = tmp_path / 'deep' / 'er' / 'x'
-    for text in ('1', '2'):
-        with whole_folder(target, replace=True) as work:
-            Path(work, 'f').write_text(text)
-    assert (target / 'f').read_text() == '2'
-    with pytest.raises(FileExistsError), whole_folder(target):
-        pass
-    with pytest.raises(RuntimeError), whole_folder(target, replace=True) as work:
-        Path(work, 'f').write_text('3')
-        raise RuntimeError
-    assert (target / 'f').read_text() == '2'
-    assert os.listdir(target.parent) == ['x']
-
-
-def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
-    with pytest.raises(FileExistsError), whole_folder(tmp_path / 'x') as work:
-        Path(work, 'f').write_text('ours')
-        (tmp_path / 'x').mkdir()
-    assert os.listdir(tmp_path) == ['x'] and os.listdir(tmp_path / 'x') == []
 
 
 def test_checkpoint_files_are_readable_as_they_are(trained, tmp_path):

@@ -45,7 +45,7 @@ def compiler(tmp_path, monkeypatch):
 
 
 def left_over(folder):
-    return [path.name for path in Path(folder).rglob('.tmp-*')]
+    return [path.name for path in Path(folder).rglob('.propeller-work-*')]
 
 
 # ------------------------------------------------------------------------------------------ once

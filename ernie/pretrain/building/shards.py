@@ -15,7 +15,7 @@ import re
 
 from propeller.errors import UserError, bad_input
 from propeller.storage.atomic import replacing
-from propeller.storage.folders import TEMPORARY
+from propeller.storage.folders import is_partial
 
 MANIFEST, LOCK = 'manifest.json', '.lock'
 _OURS = re.compile(r'(train|valid)(-\d+\.gz|_filelist)|report\.(json|txt)')
@@ -103,7 +103,7 @@ class ShardFolder:
 
     def _forget_unfinished(self):
         for name in os.listdir(self.path):
-            if name.startswith(TEMPORARY):
+            if is_partial(name):
                 os.unlink(self.join(name))
 
     def write_shards(self, results):
