@@ -13,7 +13,8 @@ from ernie.finetune.task import Task
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
 from ernie.metrics.report import class_report, multilabel_report
 from ernie.reader.classify import ClassifyReader, load_label_map
-from propeller.errors import UsageError, UserError
+from ernie.reader.columns import TEXTS, text_columns
+from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.storage.atomic import replacing
 
@@ -42,6 +43,10 @@ class ClassificationTask(Task):
             self.metric = DEFAULT_METRIC[self.kind]
         check_metric(self.metric, self.kind, self.num_labels)
         self.class_weights = self._class_weights()
+        self.columns = saved.get('columns')
+        self._columns_of = 'the checkpoint learnt from'
+        if saved and not self.columns:
+            log.info('the checkpoint does not say which columns it learnt from: text_b is read where a file has it')
         if args.for_cn and args.tokenizer == 'CharTokenizer':
             log.warning('--tokenizer CharTokenizer cuts at spaces, and --for_cn true drops those next to ideographs')
 
@@ -68,6 +73,10 @@ class ClassificationTask(Task):
 
     def prepare_training(self, rows):
         super().prepare_training(rows)
+        if not self.columns:
+            self.columns = [name for name in TEXTS if name in rows.about['columns']]
+            self._columns_of = f'the training set {rows.path} has'
+        log.info('columns that are learnt from: %s', ', '.join(self.columns))
         if not self.args.class_weights:
             return
         if self.args.class_weights == 'balanced':
@@ -103,6 +112,10 @@ class ClassificationTask(Task):
             cache=args.cache,
         )
         rows = reader.read(path)
+        fault = text_columns(self.columns).fault(rows.about['columns'], self._columns_of)
+        if fault:
+            found, expected, advice = fault
+            raise bad_input(path, found, expected, line=1, advice=advice)
         if labelled and self.metric == 'acc_and_f1_and_mrr' and rows.qids is None:
             raise UserError(f'{path}: --metric {self.metric} needs a column qid.')
         return rows

@@ -59,6 +59,7 @@ class MrcTask(Task):
     name = 'mrc'
     model_class = ErnieReader
     evaluator_class = MrcEvaluator
+    columns = ('question', 'context')
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)

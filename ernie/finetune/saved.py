@@ -17,6 +17,8 @@ TASKS = {
     'mrc': ('mrc', None),
 }
 TASK_NAMES = tuple(dict.fromkeys(name for name, _ in TASKS.values()))
+# Columns that a model may have learnt from.
+COLUMNS = (['text_a'], ['text_a', 'text_b'], ['question', 'context'])
 KINDS = tuple(kind for _, kind in TASKS.values() if kind)
 
 
@@ -54,6 +56,7 @@ def _check(path, saved):
         'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
         'do_lower_case': (lambda value: isinstance(value, bool), 'true or false'),
         'for_cn': (lambda value: isinstance(value, bool), 'true or false'),
+        'columns': (lambda value: value in COLUMNS, ' or '.join(map(json.dumps, COLUMNS))),
         'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
     }
     for key, (holds, expected) in checks.items():

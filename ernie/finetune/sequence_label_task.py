@@ -25,6 +25,7 @@ class SequenceLabelTask(Task):
     name = 'sequence_labeling'
     model_class = ErnieSequenceLabel
     last_step_name = 'final'
+    columns = ('text_a',)
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)

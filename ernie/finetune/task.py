@@ -25,6 +25,7 @@ class Task(abc.ABC):
     model_class = None  # subclass of `FineTuneModel`
     evaluator_class = Evaluator
     last_step_name = None  # of the evaluation after the last step, in its lines and files; None: the step's number
+    columns = None  # names of the columns that the model learns from; None while that is not known
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
@@ -86,6 +87,7 @@ class Task(abc.ABC):
             'tokenizer': args.tokenizer,
             'do_lower_case': args.do_lower_case,
             'task_id': args.task_id,
+            **({'columns': list(self.columns)} if self.columns else {}),
         }
 
     @abc.abstractmethod
@@ -116,7 +118,7 @@ class Task(abc.ABC):
         """Write one line per row, in order, to `path`. Called in the first process of a job."""
 
     def prepare_training(self, rows):
-        """Called with the training rows before the graph is built."""
+        """Called with the training rows before any other set is read and the graph is built."""
         self.training_rows = rows
 
     def checkpoint_files(self):

@@ -162,8 +162,8 @@ class FineTuning:
         args, task = self.args, self.task
         with self.world.one_by_machine():
             rows = task.read(args.train_set, labelled=True)
+            task.prepare_training(rows)
             self.evaluator.read_sets()
-        task.prepare_training(rows)
         self.checkpoints.files = task.checkpoint_files()
         stream = self._stream(rows)
         self.length = run_length(args, stream)

@@ -6,14 +6,15 @@ from ernie.finetune.classification_task import MULTILABEL_THRESHOLD
 from ernie.finetune.classifier import ErnieClassifier
 from ernie.inference.task import BadRecord, InferenceTask, Windows
 from ernie.reader.classify import RowEncoder
+from ernie.reader.columns import TEXTS, listed, text_columns
 from propeller.types import HParams
 
 
 class ClassificationInference(InferenceTask):
     """One text or a pair of texts (`text_a`, perhaps `text_b`) to classes, to a number, or to several classes.
 
-    `settings` also has `kind` ('classify', 'regression', 'multilabel'), `num_labels`, `labels` (their names by id) and
-    `for_cn`.
+    `settings` also has `kind` ('classify', 'regression', 'multilabel'), `num_labels`, `labels` (their names by id),
+    `for_cn`, and `columns`, the ones that the model learnt from, which every record must have.
     """
 
     name = 'classification'
@@ -22,6 +23,7 @@ class ClassificationInference(InferenceTask):
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
         self.kind, self.labels = settings['kind'], settings['labels']
+        self.columns = text_columns(settings.get('columns'))
         self._encoder = RowEncoder(tokenizer, settings['max_seq_len'], None, 'predict', None, settings['for_cn'])
 
     def hparams(self):
@@ -31,11 +33,15 @@ class ClassificationInference(InferenceTask):
         return predictions[1:]  # probabilities, or the value of a regression; the logits say nothing more
 
     def encode(self, record):
-        texts = [record.get(name) for name in ('text_a', 'text_b')]
-        for name, text in zip(('text_a', 'text_b'), texts, strict=True):
-            if not (isinstance(text, str) or (text is None and name == 'text_b')):
-                found = 'nothing' if text is None else f'a {type(text).__name__}'
-                raise BadRecord(f'{found} as {name}', 'a text')
+        texts = [record.get(name) for name in TEXTS]
+        for name, text in zip(TEXTS, texts, strict=True):
+            if text is None and name in self.columns.required:
+                expected = f'{" and ".join(self.columns.required)}, from which the model learnt'
+                raise BadRecord(f'nothing as {name}' + (f' beside {listed(record)}' if record else ''), expected)
+            if text and name in self.columns.refused:
+                raise BadRecord(f'a text as {name}', 'none: the model learnt from text_a alone')
+            if text is not None and not isinstance(text, str):
+                raise BadRecord(f'a {type(text).__name__} as {name}', 'a text')
         ids, split = self._encoder.encode(*texts)
         return Windows([ids], [split])
 

@@ -147,6 +147,8 @@ def predict(args, folder, device):
     engine = open_engine(args.engine, folder.path, args.precision, args.cpu_threads, device)
     shapes = [tuple(output['shape']) for output in folder.exported['outputs']]
     prediction = Prediction(folder.task, engine, shapes, args.batch_size, args.length_window)
+    if 'text_b' in folder.task.columns.known:
+        log.info('the model does not say which columns it learnt from: text_b is read where there is one')
     log.info('-------------- prediction results --------------')
     started = time.monotonic()
     with _output(args.output) as file:

@@ -6,6 +6,7 @@ from ernie.finetune.answers import DecodingRules, cutter, find_answers
 from ernie.finetune.mrc import ErnieReader
 from ernie.inference.cells import escape
 from ernie.inference.task import BadRecord, InferenceTask, Windows
+from ernie.reader.columns import Columns
 from ernie.reader.mrc import Limits, build_rows, encode_document
 from ernie.reader.simplify import Simplifier
 from ernie.reader.squad_json import read_squad
@@ -34,7 +35,7 @@ class ReadingTask(InferenceTask):
 
     name = 'mrc'
     model_class = ErnieReader
-    columns = ('question', 'context')
+    columns = Columns(('question', 'context'), ('id',))
 
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
@@ -47,7 +48,7 @@ class ReadingTask(InferenceTask):
         return HParams(ernie=self.config)
 
     def encode(self, record):
-        question, context = (self._text(record, key) for key in self.columns)
+        question, context = (self._text(record, key) for key in self.columns.required)
         document = encode_document(self.tokenizer, self.simplify(context))
         rows = build_rows(
             self.tokenizer.encode(self.simplify(question)), document.ids, self.limits, self.tokenizer.vocab

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import NamedTuple
 
+from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
 from ernie.reader.records import BOM, BadRow, DecodedLines, open_rows, parse_records
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
@@ -42,7 +43,7 @@ def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False)
 
     Args:
         path: a file, or `-` for standard input.
-        columns: keys that every record must have.
+        columns: keys that every record must have, or `Columns`.
         input_format: one of `FORMATS`.
         reads_squad: whether the task reads SQuAD's JSON.
     Yields:
@@ -51,6 +52,8 @@ def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False)
         UserError: the file as a whole cannot be used; file and line named.
         UsageError: the format does not fit the task.
     """
+    known = columns if isinstance(columns, Columns) else Columns(tuple(columns), known=(*TEXTS, 'label'))
+    columns = known.required
     if input_format == 'squad' and not reads_squad:
         raise UsageError('--input_format squad: only a model of reading comprehension reads it.')
     if input_format == 'text' and len(columns) > 1:
@@ -68,7 +71,7 @@ def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False)
         lines = itertools.chain([first], file)
         kind = input_format if input_format != 'auto' else _kind(path, first, columns)
         rows = {'tsv': _table_rows, 'csv': _table_rows, 'jsonl': _json_rows, 'text': _text_rows}[kind]
-        yield from _without_labels(name, rows(name, lines, columns, kind == 'csv'))
+        yield from _noted(name, known, rows(name, lines, known, kind == 'csv'))
 
 
 def count_lines(path):
@@ -118,9 +121,13 @@ class _InPlace:
 
 def _table_rows(name, lines, columns, is_csv):
     bad = _InPlace()
-    records = parse_records(name, lines, is_csv, columns, bad)
+    records = parse_records(name, lines, is_csv, columns.required, bad)
     try:
-        for record in records:
+        for number, record in enumerate(records):
+            fault = columns.fault(list(record.cells)) if number == 0 else None
+            if fault:
+                found, expected, advice = fault
+                raise bad_input(name, found, expected, line=1, advice=advice)
             yield from bad.take()
             yield Row(record.line, record.cells)
     except UserError:
@@ -131,7 +138,7 @@ def _table_rows(name, lines, columns, is_csv):
 
 def _json_rows(name, lines, columns, _):
     decoded = DecodedLines(name, lines)
-    expected = f'a JSON object with {" and ".join(map(repr, columns))}'
+    expected = f'a JSON object with {" and ".join(map(repr, columns.required))}'
     for text in decoded:
         bad = decoded.undecodable(decoded.number)
         record = None
@@ -140,9 +147,10 @@ def _json_rows(name, lines, columns, _):
                 record = json.loads(text)
             except (ValueError, RecursionError) as e:
                 bad = BadRow(decoded.number, f'bad JSON ({getattr(e, "msg", e)})', expected)
-        if bad is None and not (isinstance(record, dict) and all(column in record for column in columns)):
-            found = f'only {", ".join(map(repr, record))}' if isinstance(record, dict) else f'{text.strip()[:40]!r}'
-            bad = BadRow(decoded.number, found, expected)
+        if bad is None and not (isinstance(record, dict) and all(column in record for column in columns.required)):
+            is_object = isinstance(record, dict)
+            found = f'only {listed(record)}' if is_object else f'{text.strip()[:40]!r}'
+            bad = BadRow(decoded.number, found, expected, misspelt(columns.required, record) if is_object else '')
         if bad is None and _has_surrogate(record):
             bad = BadRow(decoded.number, r'half of a surrogate pair (\uD800 to \uDFFF)', 'text')
         yield Row(decoded.number, None if bad else record, bad)
@@ -160,7 +168,7 @@ def _text_rows(name, lines, columns, _):
     decoded = DecodedLines(name, lines)
     for text in decoded:
         bad = decoded.undecodable(decoded.number)
-        record = None if bad else {columns[0]: text.removesuffix('\n').removesuffix('\r')}
+        record = None if bad else {columns.required[0]: text.removesuffix('\n').removesuffix('\r')}
         yield Row(decoded.number, record, bad)
 
 
@@ -171,12 +179,14 @@ def _squad_rows(path):
         yield Row(None, record)
 
 
-def _without_labels(name, rows):
-    """The rows; says once when they have labels, which prediction does not use."""
-    told = False
+def _noted(name, columns, rows):
+    """The rows; says once when they have labels, which prediction does not use, and which columns nobody reads."""
+    notices, told, last = Notices(name, columns.names), False, None
     for row in rows:
-        if not told and row.record is not None:
-            told = True
-            if 'label' in row.record:
+        if row.record is not None and row.record.keys() != last:
+            last = row.record.keys()
+            notices.say(last)
+            if not told and 'label' in last:
+                told = True
                 log.info('%s: prediction file with labels: they are ignored', name)
         yield row

@@ -14,6 +14,7 @@ from ernie.inference.cells import escape
 from ernie.inference.task import BadRecord, InferenceTask, Windows
 from ernie.label_decoding import best_labels, label_probabilities, token_labels
 from ernie.label_scheme import chunks
+from ernie.reader.columns import Columns
 from ernie.reader.sequence_label import SEPARATOR, tag_map_fault
 from ernie.reader.windows import best_windows, cut_windows
 from propeller.errors import UserError
@@ -65,6 +66,7 @@ class TaggingTask(InferenceTask):
 
     name = 'sequence_labeling'
     model_class = ErnieSequenceLabel
+    columns = Columns(('text_a',), ('label',))
 
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)

@@ -8,6 +8,7 @@ import abc
 from typing import NamedTuple
 
 from ernie.finetune.model import encoder_feeds
+from ernie.reader.columns import Columns
 
 
 class Windows(NamedTuple):
@@ -43,7 +44,7 @@ class InferenceTask(abc.ABC):
 
     name = None  # `task` in labels.json
     model_class = None  # subclass of `ernie.finetune.model.FineTuneModel`
-    columns = ('text_a',)  # keys that every record must have
+    columns = Columns()  # those of the records
 
     def __init__(self, config, tokenizer, settings):
         self.config, self.tokenizer, self.settings = config, tokenizer, settings

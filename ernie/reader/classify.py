@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from ernie.reader.columns import TEXTS
 from ernie.reader.records import BadRow, read_records
 from ernie.reader.set_reader import SetReader
 from ernie.text import remove_spaces
@@ -234,6 +235,8 @@ class ClassifyReader(SetReader):
         UsageError: options that cannot be.
     """
 
+    known_columns = (*TEXTS, 'label', 'qid')
+
     def __init__(
         self,
         tokenizer,
@@ -256,7 +259,7 @@ class ClassifyReader(SetReader):
 
     def rows(self, path, bad_rows):
         required = ('text_a',) if self.encoder.task_kind == 'predict' else ('text_a', 'label')
-        return read_records(path, required, bad_rows)
+        return self._noting_columns(read_records(path, required, bad_rows))
 
     def size_of(self, row):
         return len(row.cells['text_a']) + len(row.cells.get('text_b', ''))

@@ -1,11 +1,13 @@
 """Rows of TAB-separated and CSV files, for all tasks: one reader, one set of checks."""
 
 import bisect
+import collections
 import csv
 import os
 import sys
 from typing import NamedTuple
 
+from ernie.reader.columns import misspelt
 from propeller.errors import bad_input
 
 CSV_ALIASES = {'text': 'text_a'}
@@ -190,15 +192,18 @@ def _header(path, row, required, is_csv):
     header = [name.strip() for name in row[1]]
     if is_csv:
         header = [CSV_ALIASES.get(name, name) if CSV_ALIASES.get(name) not in header else name for name in header]
+    times = collections.Counter(header)
     for name in header:
-        if not name or header.count(name) > 1:
+        if not name or times[name] > 1:
             what = f'the column {name!r} twice' if name else 'a column without a name'
             raise bad_input(path, what, 'a different name for every column', line=1)
     missing = [name for name in required if name not in header]
     if missing:
         columns = ', '.join(repr(_short(name)) for name in header)
         names = ', '.join(repr(name) for name in missing)
-        advice = 'The first line must name the columns.' if len(missing) == len(required) else ''
+        advice = misspelt(required, header)
+        if not advice and len(missing) == len(required):
+            advice = 'The first line must name the columns.'
         if len(header) == 1 and ',' in header[0]:
             advice = 'Commas separate columns in files whose name ends in .csv; in others it is TAB.'
         raise bad_input(path, f'the columns {columns}', f'also a column {names}', line=1, advice=advice)

@@ -195,6 +195,7 @@ class SequenceLabelReader(SetReader):
     """
 
     rule_modules = (label_scheme.__name__,)
+    known_columns = ('text_a', 'label')
 
     def __init__(
         self,
@@ -263,7 +264,8 @@ class SequenceLabelReader(SetReader):
         labelled = self.encoder.labelled
         required = ('text_a', 'label') if labelled else ('text_a',)
         joined = False
-        for line, cells in parse_records(path, lines, path.lower().endswith('.csv'), required, bad_rows):
+        records = parse_records(path, lines, path.lower().endswith('.csv'), required, bad_rows)
+        for line, cells in self._noting_columns(records):
             text, labels = cells['text_a'], cells.get('label', '')
             # A row of one token shows no separator: it is read as the rows before it.
             joined = joined or SEPARATOR in text or SEPARATOR in labels

@@ -10,6 +10,7 @@ import sys
 import ernie.text
 import ernie.tokenization
 from ernie.reader import records
+from ernie.reader.columns import Notices
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.records import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
@@ -39,6 +40,7 @@ class SetReader(abc.ABC):
     """
 
     rule_modules = ()  # names of further modules that decide what a row becomes
+    known_columns = ()  # of tables
 
     def __init__(self, encoder, *, skip_bad_rows=False, cache=True, processes=None):
         if encoder.max_seq_len < 3:
@@ -47,10 +49,21 @@ class SetReader(abc.ABC):
         self.skip_bad_rows = skip_bad_rows
         self.cache = SetCache() if cache else None
         self.processes = processes
+        self.about = {}  # what `rows` notes of the file that is read: `TokenizedSet.about`
 
     @abc.abstractmethod
     def rows(self, path, bad_rows):
-        """Iterates over the rows of a file, picklable. bad_rows: None, or the `BadRows` that takes unusable ones."""
+        """Iterates over the rows of a file, picklable, and notes in `about` what is to be known of the file.
+
+        bad_rows: None, or the `BadRows` that takes unusable rows.
+        """
+
+    def _noting_columns(self, records):
+        """The `Record`s of a table, whose columns are noted in `about`."""
+        for record in records:
+            if 'columns' not in self.about:
+                self.about['columns'] = list(record.cells)
+            yield record
 
     @abc.abstractmethod
     def size_of(self, row):
@@ -67,6 +80,7 @@ class SetReader(abc.ABC):
         """
         path = os.fspath(path)
         bad_rows = BadRows(path) if self.skip_bad_rows else None
+        self.about = {}
         state = _file_state(path)
         key = self._key(path) if self.cache and state else None
         tokenized = key and self.cache.load(key, path, bad_rows)
@@ -74,18 +88,21 @@ class SetReader(abc.ABC):
         if not tokenized:
             source = 'tokenized'
             if key:
-                tokenized = self.cache.store(key, lambda: self._chunks(path, bad_rows, state), path, bad_rows)
+                chunks = lambda: self._chunks(path, bad_rows, state)  # noqa: E731
+                tokenized = self.cache.store(key, chunks, path, bad_rows, self.about)
             else:
-                tokenized = collect(self._chunks(path, bad_rows, state), path, bad_rows)
+                tokenized = collect(self._chunks(path, bad_rows, state), path, bad_rows, self.about)
         log.info('%s: %d rows, %d tokens, %s', path, len(tokenized), len(tokenized.ids), source)
         for message in bad_rows.messages() if bad_rows else ():
             log.warning('skipped %s', message)
+        Notices(path, self.known_columns).say(tokenized.about.get('columns', ()))
         return tokenized
 
     def _chunks(self, path, bad_rows, state):
         """Chunks of the file in order. `state` is that of the file when its key was made."""
         if bad_rows is not None:
             bad_rows.clear()
+        self.about.clear()
         chunks = chunked(self.rows(path, bad_rows), self.size_of)
         rows = 0
         encoded = map_ordered(self.encoder, chunks, self.processes)

@@ -15,7 +15,7 @@ from propeller.storage.npy import ArrayWriter
 
 log = get_logger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 META = 'set.json'
 
 
@@ -32,12 +32,23 @@ class TokenizedSet:
         lines: [N] int64, 1-based line number of each row in the file.
         path: the file it came from, for messages.
         bad_rows: None, or the `BadRows` of the file.
+        about: JSON-able dict, what the reader has noted of the file while it read it.
     """
 
     ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines')
 
     def __init__(
-        self, ids, offsets, split, labels=None, qids=None, lines=None, path='', bad_rows=None, token_labels=None
+        self,
+        ids,
+        offsets,
+        split,
+        labels=None,
+        qids=None,
+        lines=None,
+        path='',
+        bad_rows=None,
+        token_labels=None,
+        about=None,
     ):
         self.ids = ids
         self.offsets = offsets
@@ -48,6 +59,7 @@ class TokenizedSet:
         self.lines = lines
         self.path = path
         self.bad_rows = bad_rows
+        self.about = about or {}
 
     def __len__(self):
         return len(self.offsets) - 1
@@ -101,7 +113,7 @@ class TokenizedSet:
             if bad_rows is not None:
                 bad_rows.count = int(meta['bad_rows']['count'])
                 bad_rows.rows = [(int(line), str(reason)) for line, reason in meta['bad_rows']['rows']]
-            tokenized = cls(**arrays, path=path, bad_rows=bad_rows)
+            tokenized = cls(**arrays, path=path, bad_rows=bad_rows, about=dict(meta['about']))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise ValueError(f'{folder}: damaged: {e}') from e
         if len(tokenized) != meta['rows']:
@@ -144,13 +156,13 @@ class _FileSink:
         for writer in self._writers.values():
             writer.close()
 
-    def finish(self, bad_rows, rows):
+    def finish(self, bad_rows, rows, about):
         for writer in self._writers.values():
             writer.finish()
         crc = {name: _crc32(os.path.join(self.folder, f'{name}.npy')) for name in self._writers}
         kept = {'count': len(bad_rows), 'rows': bad_rows.rows} if bad_rows is not None else {'count': 0, 'rows': []}
         with open(os.path.join(self.folder, META), 'w', encoding='utf-8') as f:
-            json.dump({'rows': rows, 'crc32': crc, 'bad_rows': kept}, f)
+            json.dump({'rows': rows, 'crc32': crc, 'bad_rows': kept, 'about': about or {}}, f)
 
 
 class _MemorySink:
@@ -179,17 +191,17 @@ def _append_all(chunks, sink):
     return rows
 
 
-def collect(chunks, path='', bad_rows=None):
+def collect(chunks, path='', bad_rows=None, about=None):
     """A `TokenizedSet` in memory.
 
     Args:
         chunks: iterable of dicts with `ids`, `lengths`, `split`, `lines` and perhaps `labels`, `qids`; each [n, ...]
             but `ids` and `token_labels`, which hold all rows of the chunk.
-        path, bad_rows: attributes of the set.
+        path, bad_rows, about: attributes of the set; `about` may be filled while the chunks come.
     """
     sink = _MemorySink()
     _append_all(chunks, sink)
-    return TokenizedSet(**sink.arrays(), path=path, bad_rows=bad_rows)
+    return TokenizedSet(**sink.arrays(), path=path, bad_rows=bad_rows, about=about)
 
 
 # -------------------------------------------------------------------------------------------------------------- cache
@@ -224,14 +236,14 @@ class SetCache:
             log.warning('%s. It is made anew.', e)
             return None
 
-    def store(self, key, make_chunks, path='', bad_rows=None):
+    def store(self, key, make_chunks, path='', bad_rows=None, about=None):
         """Writes chunks as they come and returns the set; in memory if the folder cannot be written or is full.
 
         Args:
             key: hexadecimal name of the entry.
             make_chunks: function that starts an iterator over chunks (see `collect`); called again if writing fails.
                 What the iterator raises passes through and leaves nothing behind.
-            path, bad_rows: attributes of the set.
+            path, bad_rows, about: attributes of the set; `about` may be filled while the chunks come.
         """
         entry = self._entry(key)
         try:
@@ -242,12 +254,12 @@ class SetCache:
                 sink = _FileSink(temporary)
                 try:
                     rows = _append_all(make_chunks(), sink)
-                    sink.finish(bad_rows, rows)
+                    sink.finish(bad_rows, rows, about)
                 finally:
                     sink.close()
         except OSError as e:
             self._warn(e)
-        return self.load(key, path, bad_rows) or collect(make_chunks(), path, bad_rows)
+        return self.load(key, path, bad_rows) or collect(make_chunks(), path, bad_rows, about)
 
     def _entry(self, key):
         assert re.fullmatch('[0-9a-f]+', key)
