@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from propeller import trust
 from propeller.data.padding import pad_ragged
 from propeller.log import get_logger
 from propeller.storage.folders import recover, whole_folder
@@ -230,6 +231,10 @@ class SetCache:
         entry = self._entry(key)
         if not os.path.isdir(entry):
             return None
+        why = trust.folder_fault(entry)
+        if why:
+            log.warning('%s %s: it is not read.', entry, why)
+            return None
         try:
             return TokenizedSet.load(entry, path, bad_rows)
         except ValueError as e:
@@ -247,10 +252,12 @@ class SetCache:
         """
         entry = self._entry(key)
         try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
             recover(self.folder)
             # An entry that is there is damaged, else nothing would be stored; one that appears meanwhile is as good.
             damaged = os.path.isdir(entry)
             with contextlib.suppress(FileExistsError), whole_folder(entry, damaged, durable=False) as temporary:
+                os.chmod(temporary, 0o700)  # what others can write is not read again
                 sink = _FileSink(temporary)
                 try:
                     rows = _append_all(make_chunks(), sink)

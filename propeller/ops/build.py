@@ -5,8 +5,13 @@ folder named by a hash of all that it depends on:
 
     KEY/lock                who builds holds it; released by the system when its holder dies
     KEY/built/library.so    whole or not there; tried out in a process of its own before it is put there
+    KEY/built/library.so.sha256   its checksum, without which it is not loaded
     KEY/built/failed.txt    or this: why it cannot be built, in one line; not tried again until someone asks for it
     KEY/built/build.log     what the compiler said
+
+The library runs in our process, so it is loaded only if nobody else could have written it: folders and files belong to
+this user or to root, others have no right to write there, and the content is what was built. Otherwise it is built
+anew. Folders are made for this user alone.
 
 A compiler is all that is needed beside Paddle, whose wheel brings oneDNN, its OpenMP and its headers. `$CXX` names
 another compiler than g++; `$PROPELLER_OPS_CXXFLAGS` holds more flags.
@@ -26,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from propeller import trust
 from propeller.environment import usable_cores
 from propeller.storage.folders import recover, remove_folder, whole_folder
 
@@ -114,22 +120,30 @@ def library(again=False, say=lambda text: None):
         Unavailable: it cannot be built, or has failed before.
     """
     toolchain = find_toolchain()
-    folder = cache_folder() / toolchain.key()
-    built = folder / 'built'
-    if not again and built.is_dir():
-        return _result(built)
+    folder = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _place(_root(say), toolchain.key(), say)
+        built = folder / 'built'
+        found = None if again else _result(built)
+        if found:
+            return found
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(folder / 'lock', say):
             recover(folder)
             if again and (built / FAILED).exists():
-                remove_folder(built)
-            if not built.is_dir():
+                _remove(built)
+            found = _result(built, say)
+            if not found:
+                _remove(built)
                 say(f'compiling the fused operators into {folder}: once for this machine, half a minute')
                 _build(toolchain, built)
     except OSError as e:
+        folder = folder or cache_folder()
         raise Unavailable(f'{folder} cannot be written ({e.strerror or e}); PROPELLER_OPS_CACHE names another') from e
-    return _result(built)
+    found = found or _result(built)
+    if not found:
+        raise Unavailable(f'{built} cannot be made safe from others; PROPELLER_OPS_CACHE names another place')
+    return found
 
 
 def existing():
@@ -138,15 +152,79 @@ def existing():
     Raises:
         Unavailable: it cannot be built, or has failed before.
     """
-    built = cache_folder() / find_toolchain().key() / 'built'
-    return _result(built) if built.is_dir() else None
+    toolchain = find_toolchain()
+    root = _root(make=False)
+    return _result(_place(root, toolchain.key()) / 'built') if root else None
 
 
-def _result(built):
-    failed = built / FAILED
-    if failed.exists():
-        raise Unavailable(failed.read_text(encoding='utf-8').strip())
-    return built / LIBRARY
+def loadable(path):
+    """The path under which a library that `library` or `existing` gave is to be loaded: see `trust.sealed_path`.
+
+    Raises:
+        Unavailable: by now it is another.
+    """
+    try:
+        return trust.sealed_path(path.parent, path.name)
+    except trust.Distrust as e:
+        raise Unavailable(f'{path.parent}: {e}') from None
+
+
+def _root(say=lambda text: None, make=True):
+    """The cache folder; where others can write to the one that is asked for, the usual one. None: not there.
+
+    make: whether it is made then.
+    """
+    places = [cache_folder()]
+    if os.environ.get('PROPELLER_OPS_CACHE'):
+        places.append(cache_folder({k: v for k, v in os.environ.items() if k != 'PROPELLER_OPS_CACHE'}))
+    for i, place in enumerate(places):
+        if make:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not place.exists():
+            return None
+        why = trust.folder_fault(place, follow=True)
+        if not why:
+            return place
+        if i + 1 < len(places):
+            say(f'compiled operators are not kept in {place}, which {why}, but in {places[i + 1]}')
+    raise Unavailable(f'{place} {why}; PROPELLER_OPS_CACHE names another place')
+
+
+def _place(root, key, say=lambda text: None):
+    """The folder of a key: the first with this name, or a number after it, that is not there or nobody else's."""
+    for name in (key, *(f'{key}-{i}' for i in range(1, 10))):
+        folder = root / name
+        why = trust.folder_fault(folder) if os.path.lexists(folder) else None
+        if not why:
+            return folder
+        say(f'{folder} {why}: not used')
+    raise Unavailable(f'{root} is full of folders that belong to others; PROPELLER_OPS_CACHE names another place')
+
+
+def _result(built, say=lambda text: None):
+    """`Path` of the library; None: it is not there, or not to be trusted, which is said.
+
+    Raises:
+        Unavailable: building has failed before.
+    """
+    if not os.path.lexists(built):
+        return None
+    why = trust.folder_fault(built)
+    if not why and (built / FAILED).exists():
+        raise Unavailable((built / FAILED).read_text(encoding='utf-8').strip())
+    try:
+        trust.check_sealed(built, LIBRARY)
+        return built / LIBRARY
+    except trust.Distrust as e:
+        say(f'{built}: {e}: it is not loaded')
+        return None
+
+
+def _remove(built):
+    if built.is_symlink() or (os.path.lexists(built) and not built.is_dir()):
+        built.unlink()
+    elif built.is_dir():
+        remove_folder(built)
 
 
 @contextlib.contextmanager
@@ -167,11 +245,14 @@ def _build(toolchain, target):
     """Make the folder `target`: with the library, or with what is wrong."""
     with contextlib.suppress(FileExistsError), whole_folder(target) as work:
         work = Path(work)
+        work.chmod(0o700)
         with open(work / LOG, 'w', encoding='utf-8') as log:
             failure = _compile(toolchain, work, log) or _try_out(work / LIBRARY, log)
         if failure:
             text = f'{failure} (all of it: {target / LOG}); {AGAIN}\n'
             (work / FAILED).write_text(text, encoding='utf-8')
+        else:
+            trust.seal(work / LIBRARY)
 
 
 def _compile(toolchain, work, log):

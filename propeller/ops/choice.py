@@ -11,7 +11,7 @@ from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError
 from propeller.graph import paddle
 from propeller.log import get_logger
-from propeller.ops.build import Unavailable, library
+from propeller.ops.build import Unavailable, library, loadable
 
 log = get_logger(__name__)
 _mode = contextvars.ContextVar('propeller_fused_ops', default='auto')
@@ -105,20 +105,24 @@ def kernels():
     """The `Kernels` of this process, compiled and loaded by the first call."""
     try:
         path = library(say=log.info)
-        return load(path)
+        return load(path, loadable(path))
     except Unavailable as e:
         return Kernels(why=str(e))
 
 
-def load(path):
+def load(path, place=None):
     """The `Kernels` in a library. Its operators are known to Paddle from here on.
 
+    Args:
+        path: of the library.
+        place: another path to it, for loading.
     Raises:
         Unavailable: it cannot be loaded.
     """
+    place = str(place or path)
     try:
-        paddle.utils.cpp_extension.load_op_meta_info_and_register_op(str(path))
-        opened = ctypes.CDLL(str(path))
+        paddle.utils.cpp_extension.load_op_meta_info_and_register_op(place)
+        opened = ctypes.CDLL(place)
         version = opened.propeller_ops_onednn()
     except Exception as e:  # whatever Paddle's loader makes of it
         raise Unavailable(f'{path} cannot be loaded: {str(e).strip().splitlines()[0]}') from e

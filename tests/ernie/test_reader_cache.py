@@ -250,3 +250,15 @@ def test_cache_folder():
     assert cache_folder({'ERNIE_CACHE': '/a', 'XDG_CACHE_HOME': '/b'}) == '/a/tokenized'
     assert cache_folder({'XDG_CACHE_HOME': '/b'}) == '/b/ernie/tokenized'
     assert cache_folder({}) == f'{home}/.cache/ernie/tokenized'
+
+
+def test_an_entry_that_others_could_have_written_is_not_read(tmp_path, capsys):
+    cache = SetCache(str(tmp_path / 'cache'))
+    chunk = {'ids': np.arange(3, dtype=np.int32), 'lengths': np.array([3]), 'split': np.array([1], np.int32)}
+    chunk['lines'] = np.array([2])
+    cache.store('ab', lambda: [chunk])
+    assert cache.load('ab') is not None and os.stat(cache.folder).st_mode & 0o777 == 0o700
+    os.chmod(tmp_path / 'cache/ab', 0o777)
+    assert cache.load('ab') is None
+    assert 'cache/ab can be written by others (mode 777): it is not read' in capsys.readouterr().err
+    assert list(cache.store('ab', lambda: [chunk]).ids) == [0, 1, 2]

@@ -61,7 +61,7 @@ def test_what_is_built_is_found_again(compiler):
     assert compiler.compiled() == compiler.sources
     assert len(said) == 1 and 'compiling the fused operators into ' + str(path.parents[1]) in said[0]
     assert not left_over(cache_folder())
-    assert sorted(p.name for p in path.parent.iterdir()) == ['build.log', 'library.so']
+    assert sorted(p.name for p in path.parent.iterdir()) == ['build.log', 'library.so', 'library.so.sha256']
 
 
 def test_another_compiler_flag_paddle_processor_or_source_is_another_library(compiler, tmp_path, monkeypatch):
@@ -213,6 +213,116 @@ def test_no_compiler_no_paddle_library_no_folder(compiler, tmp_path, monkeypatch
     monkeypatch.setenv('PROPELLER_OPS_CACHE', str(tmp_path / 'file' / 'cache'))
     with pytest.raises(Unavailable, match=r'cannot be written \(Not a directory\); PROPELLER_OPS_CACHE names another'):
         build.library()
+
+
+# ------------------------------------------------------------------------------------------ not from others
+
+
+def plant(path, change):
+    """Change what lies at the path of a library as another user, a mishap or an older version of ours might."""
+    checksum = path.with_name(path.name + '.sha256')
+    if change == 'content':
+        path.write_text('evil\n')
+    elif change == 'cut off':
+        os.truncate(path, 2)
+    elif change == 'no checksum':
+        checksum.unlink()
+    elif change == 'checksum of another':
+        path.write_text('evil!\n')
+        checksum.write_text(checksum.read_text().split()[0] + ' 6\n')
+    elif change == 'no numbers':
+        checksum.write_text('\u00b2' * 64 + ' 5\n', encoding='utf-8')
+    elif change == 'link':
+        path.rename(path.with_name('other'))
+        path.symlink_to('other')
+    elif change == 'folder link':
+        path.parent.rename(path.parents[1] / 'other')
+        path.parent.symlink_to('other')
+    elif change == 'mode':
+        path.chmod(0o666)
+    elif change == 'folder mode':
+        path.parent.chmod(0o777)
+    else:
+        os.chown({'owner': path, 'owner of the checksum': checksum, 'folder owner': path.parent}[change], 12345, -1)
+
+
+CHANGES = ['content', 'cut off', 'no checksum', 'checksum of another', 'no numbers', 'link', 'folder link', 'mode']
+CHANGES += ['folder mode', 'owner', 'owner of the checksum', 'folder owner']
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_what_others_could_have_written_is_built_anew(compiler, change):
+    if 'owner' in change and os.geteuid():
+        pytest.skip('only root gives files away')
+    compiler()
+    path, said = build.library(), []
+    plant(path, change)
+    assert build.existing() is None
+    with pytest.raises(Unavailable, match=re.escape(str(path.parent))):
+        build.loadable(path)
+    again = build.library(say=said.append)
+    assert again == path and path.read_text() == 'made\n' and build.existing() == path
+    assert compiler.compiled() == 2 * compiler.sources
+    assert len(said) == 2 and said[0].startswith(f'{path.parent}: ') and 'not loaded' in said[0]
+    assert build.library(say=said.append) == path and len(said) == 2
+
+
+@pytest.mark.parametrize('change', ['mode', 'owner', 'link'])
+def test_a_folder_of_others_is_left_alone(compiler, tmp_path, change):
+    if change == 'owner' and os.geteuid():
+        pytest.skip('only root gives files away')
+    compiler()
+    folder, said = build.library().parents[1], []
+    if change == 'mode':
+        folder.chmod(0o770)
+    elif change == 'owner':
+        os.chown(folder, 12345, -1)
+    else:
+        folder.rename(tmp_path / 'elsewhere')
+        folder.symlink_to(tmp_path / 'elsewhere')
+    path = build.library(say=said.append)
+    assert path.parents[1] == folder.with_name(folder.name + '-1') and path.read_text() == 'made\n'
+    assert said[0].startswith(f'{folder} ') and said[0].endswith('not used') and len(said) == 2
+    assert (folder / 'built/library.so').read_text() == 'made\n' and build.existing() == path
+
+
+def test_a_cache_folder_that_others_can_write(compiler, tmp_path, monkeypatch):
+    compiler()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
+    (tmp_path / 'cache').mkdir()
+    (tmp_path / 'cache').chmod(0o777)
+    said = []
+    path = build.library(say=said.append)
+    assert path.is_relative_to(tmp_path / 'home/propeller/ops') and os.listdir(tmp_path / 'cache') == []
+    usual = f'{tmp_path}/cache, which can be written by others (mode 777), but in {tmp_path}/home/propeller/ops'
+    assert said[0] == f'compiled operators are not kept in {usual}' and len(said) == 2
+    (tmp_path / 'home/propeller/ops').chmod(0o775)
+    with pytest.raises(Unavailable, match=r'ops can be written by others \(mode 775\); PROPELLER_OPS_CACHE names'):
+        build.library()
+
+
+def test_what_is_made_is_for_one_user_alone(compiler):
+    umask = os.umask(0o002)
+    try:
+        compiler()
+        path = build.library()
+    finally:
+        os.umask(umask)
+    assert {p: os.stat(p).st_mode & 0o777 for p in (path, path.parent, path.parents[1], cache_folder())} == {
+        path: 0o600,
+        path.parent: 0o700,
+        path.parents[1]: 0o700,
+        cache_folder(): 0o700,
+    }
+
+
+def test_what_was_checked_is_what_is_loaded(compiler):
+    compiler()
+    path = build.library()
+    place = build.loadable(path)
+    path.unlink()
+    path.write_text('evil\n')
+    assert Path(place).read_text() == 'made\n'
 
 
 def test_cache_folder():
