@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
-from ernie.finetune.labels import count_labels, label_names
+from ernie.finetune.labels import count_labels, label_names, warn_of_missing
 from ernie.finetune.saved import KINDS
 from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
@@ -77,14 +77,11 @@ class ClassificationTask(Task):
             self.columns = [name for name in TEXTS if name in rows.about['columns']]
             self._columns_of = f'the training set {rows.path} has'
         log.info('columns that are learnt from: %s', ', '.join(self.columns))
+        counts = self._counts(rows)
+        warn_of_missing(rows.path, self.label_names, counts)
         if not self.args.class_weights:
             return
         if self.args.class_weights == 'balanced':
-            counts = (
-                rows.labels.sum(axis=0)
-                if self.kind == 'multilabel'
-                else np.bincount(rows.labels, minlength=self.num_labels)
-            )
             # A class that never occurs has no frequency; among several labels a huge weight would drown the others.
             balanced = len(rows) / (self.num_labels * np.maximum(counts, 1))
             self.class_weights = [float(w) for w in np.where(counts > 0, balanced, 1.0)]
@@ -92,6 +89,12 @@ class ClassificationTask(Task):
             'class weights: %s',
             ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),
         )
+
+    def _counts(self, rows):
+        """[num_labels], rows of each class; for regression [1], all of them."""
+        if self.kind == 'classify':
+            return np.bincount(rows.labels, minlength=self.num_labels)
+        return np.asarray(rows.labels).sum(axis=0) if self.kind == 'multilabel' else [len(rows)]
 
     def head_hparams(self):
         return {'kind': self.kind, 'num_labels': self.num_labels, 'class_weights': self.class_weights}

@@ -1,6 +1,13 @@
 """How many classes there are and what they are called: flag, label map and model must say the same."""
 
-from propeller.errors import UsageError
+import numpy as np
+
+from propeller.errors import UsageError, quoted
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+_NAMED = 10  # classes in a message
 
 
 def count_labels(asked=None, label_map=None, where=None, model=None):
@@ -33,3 +40,25 @@ def label_names(label_map, num_labels):
     for name, index in reversed((label_map or {}).items()):
         names[index] = name
     return names
+
+
+def warn_of_missing(path, names, counts):
+    """Says which classes a training set does not show, or that it shows one only.
+
+    Args:
+        path: the training set.
+        names: [C] str, the classes.
+        counts: [C], how often each is there.
+    """
+    missing = [quoted(name, 40) for name, count in zip(names, counts, strict=True) if not count]
+    if len(missing) == len(names) - 1 and len(names) > 1:
+        log.warning(
+            '%s: all labels are %s: there is nothing to tell apart. Are the rows of the other classes missing?',
+            *(path, quoted(names[int(np.argmax(counts))], 40)),
+        )
+    elif missing:
+        more = ', ...' if len(missing) > _NAMED else ''
+        log.warning(
+            '%s: %d of %d classes have no row, and will not be learned: %s%s',
+            *(path, len(missing), len(names), ', '.join(missing[:_NAMED]), more),
+        )

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from ernie.finetune.labels import count_labels, label_names
+from ernie.finetune.labels import count_labels, label_names, warn_of_missing
 from ernie.finetune.model import encoder_arrays, encoder_feeds
 from ernie.finetune.sequence_label import ErnieSequenceLabel
 from ernie.finetune.setup import make_folder
@@ -114,6 +114,7 @@ class SequenceLabelTask(Task):
         super().prepare_training(rows)
         entries = np.asarray(rows.token_labels)
         counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
+        warn_of_missing(rows.path, self.label_names, counts)
         self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
 
     # ------------------------------------------------------------ from scores of pieces to labels of tokens

@@ -7,11 +7,15 @@ import re
 
 import numpy as np
 
+from ernie.reader.alike import alike_advice
 from ernie.reader.columns import TEXTS
 from ernie.reader.records import BadRow, read_records
 from ernie.reader.set_reader import SetReader
 from ernie.text import remove_spaces
 from propeller.errors import UsageError, bad_input
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
@@ -117,7 +121,7 @@ class RowEncoder:
 
     def __call__(self, rows):
         """Records of a chunk -> ({name: array} as `tokenized_set.collect` takes it, list of `BadRow`)."""
-        ids, lengths, split, labels, qids, lines, bad = [], [], [], [], [], [], []
+        ids, lengths, split, cut, labels, qids, lines, bad = [], [], [], [], [], [], [], []
         for line, cells in rows:
             try:
                 label = None if self.task_kind == 'predict' else self.parse_label(cells['label'])
@@ -125,10 +129,11 @@ class RowEncoder:
             except _BadCell as e:
                 bad.append(BadRow(line, *e.args))
                 continue
-            row, boundary = self.encode(cells['text_a'], cells.get('text_b'))
+            row, boundary, left_out = self._encode(cells['text_a'], cells.get('text_b'))
             ids += row
             lengths.append(len(row))
             split.append(boundary)
+            cut.append(left_out)
             labels.append(label)
             qids.append(qid)
             lines.append(line)
@@ -136,6 +141,7 @@ class RowEncoder:
             'ids': np.array(ids, np.int32),
             'lengths': np.array(lengths, np.int64),
             'split': np.array(split, np.int32),
+            'cut': np.array(cut, np.int32),
             'lines': np.array(lines, np.int64),
         }
         if self.task_kind != 'predict':
@@ -146,12 +152,17 @@ class RowEncoder:
 
     def encode(self, text_a, text_b=None):
         """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` within `max_seq_len`: (ids, how many have type 0)."""
+        return self._encode(text_a, text_b)[:2]
+
+    def _encode(self, text_a, text_b):
+        """The same, and how many tokens were left out."""
         a, b = self._tokens(text_a), self._tokens(text_b) if text_b is not None else []
         if not b:
-            a = a[: self.max_seq_len - 2]
-            return [self.cls_id, *a, self.sep_id], len(a) + 2
+            kept = a[: self.max_seq_len - 2]
+            return [self.cls_id, *kept, self.sep_id], len(kept) + 2, len(a) - len(kept)
         length_a, length_b = truncate_pair(len(a), len(b), self.max_seq_len - 3)
-        return [self.cls_id, *a[:length_a], self.sep_id, *b[:length_b], self.sep_id], length_a + 2
+        ids = [self.cls_id, *a[:length_a], self.sep_id, *b[:length_b], self.sep_id]
+        return ids, length_a + 2, len(a) + len(b) - length_a - length_b
 
     def _tokens(self, text):
         # Where ideographs do not cut (tokenize_chinese_chars false), the space beside one is all that does.
@@ -170,7 +181,8 @@ class RowEncoder:
         if self.label_map is not None:
             if text not in self.label_map:
                 known = ', '.join(map(repr, list(self.label_map)[:10])) + (', …' if len(self.label_map) > 10 else '')
-                raise _BadCell(f'the label {text!r}', f'one of the label map: {known}')
+                advice = alike_advice(text, self.label_map)
+                raise _BadCell(f'the label {text!r}', f'one of the label map: {known}', advice)
             return self.label_map[text]
         expected = f'an id in 0 .. {self.num_labels - 1}'
         label = _parse_int(text)
@@ -256,6 +268,16 @@ class ClassifyReader(SetReader):
         _check_labels(label_map, task_kind, num_labels)
         encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn)
         super().__init__(encoder, skip_bad_rows=skip_bad_rows, cache=cache, processes=processes)
+
+    def read(self, path):
+        tokenized = super().read(path)
+        left_out = np.asarray(tokenized.cut)
+        if cut := np.count_nonzero(left_out):
+            log.warning(
+                '%s: %d of %d rows do not fit into %d tokens: %d of their tokens were left out (--max_seq_len)',
+                *(path, cut, len(tokenized), self.encoder.max_seq_len, left_out.sum(dtype=np.int64)),
+            )
+        return tokenized
 
     def rows(self, path, bad_rows):
         required = ('text_a',) if self.encoder.task_kind == 'predict' else ('text_a', 'label')

@@ -4,12 +4,13 @@ import os
 
 import numpy as np
 
+from ernie.reader.alike import appearance, difference, find_alike
 from ernie.reader.mrc import QuestionEncoder, locate_answer
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.records import BadRows
 from ernie.reader.squad_json import FORM, load_json, read_squad, refuse
 from ernie.reader.tokenized_set import TokenizedSet
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
 from propeller.log import get_logger
 from propeller.progress import progress
 
@@ -148,7 +149,7 @@ class MrcReader:
 
     def _located(self, questions, path, bad_rows):
         """The questions with their first answer at its right place; those without an answer are refused."""
-        kept, moved, text = [], 0, None
+        kept, moved, alike, text = [], 0, 0, None
         several = sum(len(question.answers) > 1 for question in questions)
         for question in questions:
             if question.is_impossible:
@@ -156,12 +157,18 @@ class MrcReader:
                 continue
             answer, start = question.answers[0] if question.answers else (None, None)
             at = locate_answer(question.context, answer, start) if answer else None
+            if at is None and answer and (found := find_alike(question.context, answer, start or 0)):
+                at, answer = found[0], question.context[slice(*found)]
+                alike += 1
             if at is not None:
                 moved += at != start
                 kept.append(question._replace(answers=((answer, at),)))
                 continue
             text = text or load_json(path, FORM)[1]
-            refuse(_answer_fault(question, answer), question, path, text, bad_rows)
+            refuse(_answer_fault(question, answer, start), question, path, text, bad_rows)
+        if alike:
+            what = '%s: %d answers are composed otherwise in their context (NFC, kinds of spaces): taken from there'
+            log.info(what, path, alike)
         if several:
             log.info('%s: %d questions have several answers: training takes the first one of each', path, several)
         log.info(
@@ -192,9 +199,16 @@ class MrcReader:
             log.warning('%s: %d answers lie in no window whole: their questions count as not answered', path, no_window)
 
 
-def _answer_fault(question, answer):
+def _answer_fault(question, answer, start):
     if not answer:
         return question.bad_row(
             'no answer' if answer is None else 'an empty answer', 'an answer to learn, or "is_impossible": true'
         )
-    return question.bad_row(f'the answer {answer!r}, which is not in its context', 'a part of the context')
+    place = find_alike(question.context, answer, start or 0, appearance)
+    advice = ''
+    if place:
+        part = question.context[slice(*place)]
+        advice = f'The context has {quoted(part)}: {difference(answer, part)}.'
+    return question.bad_row(
+        f'the answer {quoted(answer)}, which is not in its context', 'a part of the context', advice
+    )

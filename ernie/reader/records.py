@@ -8,10 +8,14 @@ import sys
 from typing import NamedTuple
 
 from ernie.reader.columns import misspelt
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 CSV_ALIASES = {'text': 'text_a'}
 BOM = b'\xef\xbb\xbf'
+_MOST_BLANK = 10_000  # rows without text that may be held back to see whether they end the file
 
 
 class Record(NamedTuple):
@@ -71,7 +75,7 @@ def read_records(path, required=('text_a',), bad_rows=None):
     quotes allowed, and the column `text` is understood as `text_a`. Any other name means TSV: cells separated by TAB,
     no quoting, lines end at `\\n` only. Both are UTF-8; a byte order mark and the `\\r` of a Windows line end are
     dropped. Columns come in any order, and columns nobody asked for are carried along. An empty line is a row with one
-    empty cell.
+    empty cell; but at the end of a file, lines without anything or with separators only are no rows.
 
     Args:
         path: the file.
@@ -115,8 +119,8 @@ def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None):
     first = next(rows, None)
     header = _header(path, lines.undecodable(1) or first, required, is_csv)
     count = 0
-    for row in rows:
-        bad = lines.undecodable(row[0]) or (row if isinstance(row, BadRow) else _wrong_count(row, header))
+    for row, fault in _without_blank_end(path, lines, rows, header):
+        bad = fault or (row if isinstance(row, BadRow) else _wrong_count(row, header))
         if bad is None:
             count += 1
             yield Record(row[0], dict(zip(header, row[1], strict=True)))
@@ -127,6 +131,25 @@ def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None):
     if not count:
         found = 'no usable row after the header line' if bad_rows else 'a header line and no row'
         raise bad_input(path, found, 'at least one row')
+
+
+def _without_blank_end(path, lines, rows, header):
+    """Yields (row, `BadRow` of bytes that are not UTF-8 or None) for all rows but the blank ones at the end."""
+    held = []
+    for row in rows:
+        fault = lines.undecodable(row[0])
+        if not fault and not isinstance(row, BadRow) and not any(cell.strip() for cell in row[1]):
+            held.append((row, None))
+            if len(held) <= _MOST_BLANK:
+                continue
+        else:
+            held.append((row, fault))
+        yield from held
+        held = []
+    if held:
+        # With as many cells as there are columns, somebody may have meant them.
+        say = log.warning if any(len(row[1]) == len(header) for row, _ in held) else log.info
+        say('%s: %d blank lines at the end (from line %d on) are no rows', path, len(held), held[0][0][0])
 
 
 class DecodedLines:
@@ -158,8 +181,21 @@ class DecodedLines:
 
 
 def _tsv_rows(lines):
+    warned = False
     for text in lines:
-        yield lines.number, text.removesuffix('\n').removesuffix('\r').split('\t')
+        cells = text.removesuffix('\n').removesuffix('\r').split('\t')
+        if not warned and '"' in text and (open_cell := next(filter(_is_open, cells), None)) is not None:
+            warned = True
+            log.warning(
+                '%s:%d: the cell %s begins with a double quote that is not closed. In TSV files quotes mean nothing '
+                'and a row ends with its line; if a spreadsheet has written it, save it as CSV.',
+                *(lines.path, lines.number, quoted(open_cell, 60)),
+            )
+        yield lines.number, cells
+
+
+def _is_open(cell):
+    return cell.startswith('"') and cell.count('"') % 2 == 1
 
 
 def _csv_rows(lines):
@@ -201,13 +237,22 @@ def _header(path, row, required, is_csv):
     if missing:
         columns = ', '.join(repr(_short(name)) for name in header)
         names = ', '.join(repr(name) for name in missing)
-        advice = misspelt(required, header)
+        advice = (_separator_advice(header[0], is_csv) if len(header) == 1 else '') or misspelt(required, header)
         if not advice and len(missing) == len(required):
             advice = 'The first line must name the columns.'
-        if len(header) == 1 and ',' in header[0]:
-            advice = 'Commas separate columns in files whose name ends in .csv; in others it is TAB.'
         raise bad_input(path, f'the columns {columns}', f'also a column {names}', line=1, advice=advice)
     return header
+
+
+def _separator_advice(header, is_csv):
+    """What to do about a header line of one cell that seems to hold several; '' where it does not."""
+    if not is_csv:
+        return 'Commas separate columns in files whose name ends in .csv; in others it is TAB.' if ',' in header else ''
+    if '\t' in header:
+        return 'Its columns are parted by TABs; in .csv files commas part them: rename it to .tsv.'
+    if ';' in header:
+        return 'Its columns are parted by semicolons; in .csv files commas part them: save it with commas.'
+    return ''
 
 
 def _wrong_count(row, header):

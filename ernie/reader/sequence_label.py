@@ -4,22 +4,23 @@ Three forms are understood, and the file shows which one it has:
 
 - TSV or CSV with the columns `text_a` and `label`, tokens and labels joined by U+0002 in their cells, as in 2019;
 - the same joined by spaces;
-- CoNLL: a line per token, columns separated by TAB or by spaces, the first one the token and the last one its label, an
-  empty line between sentences.
+- CoNLL: a line per token, see `ernie.reader.conll`.
 
 To be predicted, rows need no label; a cell of `text_a` without U+0002 in a file without labels is raw text.
 """
 
 import itertools
 import os
-from typing import NamedTuple
 
 import numpy as np
 
 from ernie import label_scheme
 from ernie.alignment import slice_of
 from ernie.label_scheme import SCHEMES, first_broken, piece_labels, scheme_fault
+from ernie.reader import conll
+from ernie.reader.alike import alike_advice
 from ernie.reader.classify import load_label_map
+from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
 from ernie.reader.records import BadRow, DecodedLines, open_rows, parse_records
 from ernie.reader.set_reader import SetReader
 from propeller.errors import UsageError, bad_input
@@ -30,25 +31,8 @@ log = get_logger(__name__)
 SEPARATOR = '\x02'
 IGNORED = -1  # label of what counts neither in the loss nor in the score
 CUT = -2  # the same, of a [SEP] before which the rest of a row was cut off
-DOCUMENT_MARK = '-DOCSTART-'
 _SHOWN = 40  # characters of a line in a message
 _FIRST_LINES = 200  # enough to see what a file is
-
-
-class Sentence(NamedTuple):
-    """One sentence: the 1-based line of its first token, its tokens and their labels (None if there are none).
-
-    one_a_line: whether the following tokens stand on the following lines.
-    """
-
-    line: int
-    tokens: list
-    labels: list
-    one_a_line: bool = False
-
-    def line_of(self, position):
-        """The line of token number `position`."""
-        return self.line + position if self.one_a_line else self.line
 
 
 def load_tag_map(path, scheme):
@@ -121,7 +105,8 @@ class SentenceEncoder:
             if label not in self.label_map:
                 known = ', '.join(itertools.islice(self.label_map, 10)) + (', ...' if len(self.label_map) > 10 else '')
                 found = f'the label {label!r} of token {i + 1} ({_short(tokens[i])!r})'
-                return BadRow(row.line_of(i), found, f'one of the label map: {known}')
+                advice = alike_advice(label, self.label_map)
+                return BadRow(row.line_of(i), found, f'one of the label map: {known}', advice)
         # IO and IOB know no broken sequence: the older IOB1 begins chunks with I-, and files of 2019 do so too.
         broken = first_broken(labels, self.scheme) if self.scheme in ('IOE', 'IOBES') else None
         if broken is None:
@@ -194,7 +179,7 @@ class SequenceLabelReader(SetReader):
         UsageError: options that cannot be.
     """
 
-    rule_modules = (label_scheme.__name__,)
+    rule_modules = (label_scheme.__name__, conll.__name__)
     known_columns = ('text_a', 'label')
 
     def __init__(
@@ -235,7 +220,8 @@ class SequenceLabelReader(SetReader):
             if self._has_header(path, head):
                 yield from self._table_rows(path, lines, bad_rows)
             else:
-                yield from self._conll_rows(path, lines, bad_rows)
+                label_map, labelled = self.encoder.label_map, self.encoder.labelled
+                yield from read_sentences(path, lines, width_of(_decoded(path, head)), label_map, labelled, bad_rows)
 
     def size_of(self, row):
         return sum(map(len, row.tokens))
@@ -246,19 +232,29 @@ class SequenceLabelReader(SetReader):
         Raises:
             UserError: its first lines show that it is neither.
         """
-        lines = [line.strip('\r\n') for line in DecodedLines(path, head)]
+        lines = _decoded(path, head)
         names = [name.strip() for name in lines[0].split('\t')] if lines else []
         if not lines or path.lower().endswith('.csv') or 'text_a' in names:
             return True
         number, first = next(((i, line) for i, line in enumerate(lines, 1) if line.strip()), (1, ''))
         expected = 'a header line with the columns text_a and label, or CoNLL lines: token, TAB or spaces, label'
-        if SEPARATOR in first or len(_columns(first)) < 2:
+        width = width_of(lines)
+        if SEPARATOR in first or (width < 2 and not self._is_one_column(path, lines)):
+            if not self.encoder.labelled:
+                expected += '; to be predicted, also a token a line and an empty line between sentences'
             raise bad_input(path, f'the first line {_short(first)!r}', expected, line=number)
-        last = [columns[-1] for line in lines if len(columns := _columns(line)) > 1 and columns[0] != DOCUMENT_MARK]
+        rows = [columns for line in lines if len(columns := columns_of(line, width)) > 1]
+        last = [columns[-1] for columns in rows if columns[0] != DOCUMENT_MARK]
         if self.encoder.labelled and not any(label in self.encoder.label_map for label in last):
             what = f'the first line {_short(first)!r}, and no label of the label map on the first lines'
             raise bad_input(path, what, expected, line=number)
         return False
+
+    def _is_one_column(self, path, lines):
+        if self.encoder.labelled or not is_one_column(lines, lambda text: len(self._words(text)) < 2):
+            return False
+        log.info('%s: one column: each line is a token, an empty line parts sentences', path)
+        return True
 
     def _table_rows(self, path, lines, bad_rows):
         labelled = self.encoder.labelled
@@ -269,43 +265,17 @@ class SequenceLabelReader(SetReader):
             text, labels = cells['text_a'], cells.get('label', '')
             # A row of one token shows no separator: it is read as the rows before it.
             joined = joined or SEPARATOR in text or SEPARATOR in labels
+            labels = labels.split(SEPARATOR) if SEPARATOR in labels else labels.split()
             if joined:
                 tokens = text.split(SEPARATOR) if text else []
             else:
-                tokens = text.split() if 'label' in cells else self._words(text)
-            labels = labels.split(SEPARATOR) if SEPARATOR in labels else labels.split()
+                tokens = _spaced(text, len(labels)) if 'label' in cells else self._words(text)
             yield Sentence(line, tokens, labels if labelled else None)
 
     def _words(self, text):
         """Raw text -> the words that the tokenizer sees, as they stand in the text."""
         words = self.encoder.tokenizer.aligned_words(text)
         return [text[slice(*slice_of(text, word.origins))] for word in words]
-
-    def _conll_rows(self, path, raw_lines, bad_rows):
-        lines = DecodedLines(path, raw_lines)
-        tokens, labels, width, bad, start = [], [], None, None, 1
-        found = False
-        for text in itertools.chain(lines, [None]):
-            columns = _columns(text) if text is not None else []
-            fault = lines.undecodable(1)
-            if columns and columns[0] != DOCUMENT_MARK:
-                width = width or len(columns)
-                fault = fault or _wrong_width(lines.number, columns, width)
-                start = start if tokens or bad else lines.number
-                tokens.append(columns[0])
-                labels.append(columns[-1])
-                bad = bad or fault
-                continue
-            if bad and bad_rows is None:
-                raise bad.as_error(path)
-            if bad:
-                bad_rows.add(bad)
-            elif tokens:
-                found = True
-                yield Sentence(start, tokens, labels if self.encoder.labelled else None, True)
-            tokens, labels, bad = [], [], None
-        if not found:
-            raise bad_input(path, 'no usable sentence', 'at least one')
 
     def _warn_of_bare_beginnings(self, rows):
         """IOB1 begins chunks with `I-`; in a file of IOB2 that is a slip. Both are read alike, but not in silence."""
@@ -330,17 +300,16 @@ class SequenceLabelReader(SetReader):
             )
 
 
-def _columns(line):
-    line = line.rstrip('\r\n')
-    if not line.strip():
-        return []
-    return [cell.strip(' ') for cell in line.split('\t')] if '\t' in line else line.split()
+def _spaced(text, count):
+    """The tokens of a cell without U+0002; one of them may be white space if that gives a token for each label."""
+    tokens = text.split()
+    if len(tokens) < count and len(others := [token for token in text.split(' ') if token]) == count:
+        return others
+    return tokens
 
 
-def _wrong_width(number, columns, width):
-    if len(columns) == width:
-        return None
-    return BadRow(number, f'{len(columns)} columns', f'{width} as on the lines before', 'CoNLL: token, ..., label.')
+def _decoded(path, lines):
+    return [line.strip('\r\n') for line in DecodedLines(path, lines)]
 
 
 def _short(text):

@@ -31,12 +31,13 @@ class TokenizedSet:
         token_labels: None or [total] int32, a label for each of `ids`.
         qids: None or [N] int64.
         lines: [N] int64, 1-based line number of each row in the file.
+        cut: None or [N] int32, tokens of each row that did not fit.
         path: the file it came from, for messages.
         bad_rows: None, or the `BadRows` of the file.
         about: JSON-able dict, what the reader has noted of the file while it read it.
     """
 
-    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines')
+    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines', 'cut')
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class TokenizedSet:
         bad_rows=None,
         token_labels=None,
         about=None,
+        cut=None,
     ):
         self.ids = ids
         self.offsets = offsets
@@ -61,6 +63,7 @@ class TokenizedSet:
         self.path = path
         self.bad_rows = bad_rows
         self.about = about or {}
+        self.cut = cut
 
     def __len__(self):
         return len(self.offsets) - 1

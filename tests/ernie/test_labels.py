@@ -4,9 +4,10 @@ import importlib
 import itertools
 import json
 
+import numpy as np
 import pytest
 
-from ernie.finetune.labels import count_labels, label_names
+from ernie.finetune.labels import count_labels, label_names, warn_of_missing
 from ernie.finetune.saved import KINDS, TASK_NAMES, TASKS, read_saved_labels
 from ernie.inference.task import InferenceTask
 from ernie.inference.tasks import MODULES, inference_task
@@ -72,3 +73,24 @@ def test_every_task_can_be_predicted_and_asked_for():
     }
     for name, (module, task) in programs.items():
         assert getattr(importlib.import_module(f'ernie.finetune.{module}'), task).name == name
+
+
+@pytest.mark.parametrize(
+    ('counts', 'words'),
+    [
+        ([3, 1, 2], None),
+        ([3, 0, 2], "data.tsv: 1 of 3 classes have no row, and will not be learned: 'neutral'"),
+        ([0, 7, 0], "data.tsv: all labels are 'neutral': there is nothing to tell apart"),
+    ],
+)
+def test_classes_that_a_training_set_does_not_show(caplog, counts, words):
+    warn_of_missing('data.tsv', ['contradiction', 'neutral', 'entailment'], np.array(counts))
+    assert [r.getMessage().startswith(words) for r in caplog.records] == ([True] if words else [])
+
+
+def test_many_missing_classes_are_a_short_line(caplog):
+    warn_of_missing('data.tsv', [f'class {i}' * 50 for i in range(1000)], [1, 1] + [0] * 998)
+    (record,) = caplog.records
+    assert '998 of 1000 classes have no row' in record.getMessage() and len(record.getMessage()) < 700
+    warn_of_missing('data.tsv', ['0'], [5])  # regression
+    assert len(caplog.records) == 1

@@ -420,3 +420,27 @@ def test_a_model_that_knows_gets_the_full_score(name, words, metric, least):
         predictions[question.id] = best.text
     scores = evaluate(metric, answers_of(rows.questions), predictions)
     assert least <= scores['em'] <= scores['f1'] <= 100 and scores['questions'] == len(rows.questions)
+
+
+@pytest.mark.parametrize(
+    ('context', 'answer', 'expected'),
+    [
+        ('He ran 175\u00a0in the battle', '175 in', ('175\u00a0in', 7)),
+        ('The mon tre\u0301al and the mon tr\u00e9al', 'mon tr\u00e9al and', ('mon tre\u0301al and', 4)),
+        ('The capture of 176\u30000', '176 0', ('176\u30000', 15)),
+    ],
+)
+def test_an_answer_that_is_composed_otherwise_is_found(tokenizer, tmp_path, context, answer, expected, caplog_text):
+    path = write_json(tmp_path / 'data.json', squad((context, [qa('1', 'the', (answer, 0))])))
+    found = reader(tokenizer, 40, 8, 8).read(path, training=True)
+    assert found.questions[0].answers == (expected,)
+    assert '1 answers are composed otherwise in their context' in caplog_text()
+    first, last = found.labels[0]
+    begin = len(tokenizer.encode(context[: expected[1]])) + found.tokens.split[0]
+    assert (first, last) == (begin, begin + len(tokenizer.encode(expected[0])) - 1)
+
+
+def test_an_answer_that_only_looks_alike_is_shown_by_code_point(tokenizer, tmp_path):
+    path = write_json(tmp_path / 'data.json', squad(('the 1\uff175 of', [qa('1', 'the', ('175', 0))])))
+    with pytest.raises(UserError, match=r"The context has '1７5': they look alike, .* U\+0037, the other U\+FF17"):
+        reader(tokenizer, 40, 8, 8).read(path, training=True)

@@ -347,3 +347,31 @@ def test_real_files_give_the_rows_that_a_plain_loop_gives(folder, options):
         label = names[row['label']] if names else np.float32(row['label'])
         assert made.labels[i] == label
         assert made.qids is None or made.qids[i] == int(row['qid'])
+
+
+def test_rows_that_were_cut_are_counted_and_told(tmp_path, tokenizer, monkeypatch, caplog):
+    """Once more from the cache, for single texts and pairs, and for prediction."""
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
+    path = tmp_path / 'data.tsv'
+    path.write_text('text_a\ttext_b\tlabel\n今天\t\t1\n今天很热好\t\t0\n今天很\t很热好坏\t1\n', encoding='utf-8')
+    for kind in ('classify', 'classify', 'predict'):
+        caplog.clear()
+        made = ClassifyReader(tokenizer, 6, task_kind=kind).read(path)
+        assert made.cut.tolist() == [0, 1, 4] and made.lengths.tolist() == [4, 6, 6]
+        (told,) = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+        assert told == f'{path}: 2 of 3 rows do not fit into 6 tokens: 5 of their tokens were left out (--max_seq_len)'
+    caplog.clear()
+    ClassifyReader(tokenizer, 20).read(path)
+    assert not [record for record in caplog.records if record.levelname == 'WARNING']
+
+
+def test_a_label_that_looks_like_another_is_shown_by_code_point(read):
+    label_map = {'caf\u00e9': 0, 'bad': 1}
+    for kind, cell in (('classify', 'cafe\u0301'), ('multilabel', 'bad,cafe\u0301')):
+        with pytest.raises(UserError, match=r'data\.tsv:2: .* U\+0065 U\+0301, the other U\+00E9'):
+            read(f'text_a\tlabel\nx\t{cell}\n', label_map=label_map, task_kind=kind)
+    with pytest.raises(UserError, match=r"'bad ' and 'bad': they look alike, .* U\+0020, the other nothing"):
+        read('text_a\tlabel\nx\tbad \n', label_map=label_map)
+    with pytest.raises(UserError) as e:
+        read('text_a\tlabel\nx\tcafe\n', label_map=label_map)
+    assert 'alike' not in str(e.value)

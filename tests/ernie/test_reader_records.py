@@ -42,8 +42,30 @@ def test_byte_order_mark_and_windows_lines(tmp_path):
 
 
 def test_empty_lines_are_rows_of_one_empty_cell(tmp_path):
-    assert rows(write(tmp_path, 'text_a\n\nx\n\n')) == [(2, {'text_a': ''}), (3, {'text_a': 'x'}), (4, {'text_a': ''})]
+    assert rows(write(tmp_path, 'text_a\n\nx\n')) == [(2, {'text_a': ''}), (3, {'text_a': 'x'})]
     assert rows(write(tmp_path, 'text_a\n\nx\n', 'b.csv')) == [(2, {'text_a': ''}), (3, {'text_a': 'x'})]
+
+
+@pytest.mark.parametrize('end', ['\n', '\n\n\n', ' \n\t\n\n', '\t', '\r\n \r\n', '\u3000\n'])
+def test_blank_lines_at_the_end_are_no_rows(tmp_path, end):
+    read = [(2, {'text_a': 'x', 'label': '1'}), (3, {'text_a': '', 'label': ''}), (4, {'text_a': 'y', 'label': '0'})]
+    assert rows(write(tmp_path, 'text_a\tlabel\nx\t1\n\t\ny\t0\n' + end)) == read
+    csv_end = end.replace('\t', ',')
+    assert rows(write(tmp_path, 'text_a,label\nx,1\n,\ny,0\n' + csv_end, 'b.csv')) == read
+
+
+def test_blank_lines_at_the_end_are_told(tmp_path, caplog):
+    assert len(rows(write(tmp_path, 'text_a\nx\n\n\n'))) == 1
+    (record,) = caplog.records
+    assert record.levelname == 'WARNING' and '2 blank lines at the end (from line 3 on) are no rows' in record.message
+
+
+def test_an_open_quote_is_told_once(tmp_path, caplog):
+    text = 'text_a\tlabel\n"so" it is\t1\n"all" "good"\t1\nan inch is 1"\t1\n"not closed\t0\n"again\t0\n'
+    assert len(rows(write(tmp_path, text))) == 5
+    (record,) = caplog.records
+    assert record.levelname == 'WARNING'
+    assert ":5: the cell '\"not closed' begins with a double quote that is not closed" in record.message
 
 
 def test_csv_lines_are_counted_through_quoted_line_breaks(tmp_path):
@@ -58,12 +80,20 @@ def test_csv_text_stays_when_text_a_is_there_too(tmp_path):
     assert rows(write(tmp_path, 'text,text_a\n1,2\n', 'a.csv')) == [(2, {'text': '1', 'text_a': '2'})]
 
 
+ENDS = st.sampled_from(['\n', '\r\n'])
 CELL = st.text(st.characters(blacklist_categories=('Cs',), blacklist_characters='\t\n\r'), max_size=12)
 FREE_CELL = st.text(st.characters(blacklist_categories=('Cs',)), max_size=12)
 
 
+def ends_with_text(rows):
+    return any(cell.strip() for cell in rows[-1])
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cells=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6), end=st.sampled_from(['\n', '\r\n']))
+@given(
+    cells=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6).filter(ends_with_text),
+    end=st.sampled_from(['\n', '\r\n']),
+)
 def test_any_tsv_comes_back(tmp_path, cells, end):
     lines = ['x\ttext_a\ty', *('\t'.join(row) for row in cells)]
     read = rows(write(tmp_path, end.join(lines) + end))
@@ -71,7 +101,7 @@ def test_any_tsv_comes_back(tmp_path, cells, end):
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cells=st.lists(st.tuples(FREE_CELL, FREE_CELL), min_size=1, max_size=6))
+@given(cells=st.lists(st.tuples(FREE_CELL, FREE_CELL), min_size=1, max_size=6).filter(ends_with_text))
 def test_any_csv_comes_back(tmp_path, cells):
     path = tmp_path / 'a.csv'
     with open(path, 'w', encoding='utf-8', newline='') as f:
@@ -96,7 +126,11 @@ BAD_FILES = {
     'twice.tsv': (b'text_a\tlabel\ttext_a\nx\t1\ty\n', r"twice\.tsv:1: found the column 'text_a' twice"),
     'unnamed.tsv': (b'text_a\t\nx\t1\n', r'unnamed\.tsv:1: found a column without a name'),
     'cells.tsv': (b'text_a\tlabel\nx\t1\nx\t1\t2\n', r'cells\.tsv:3: found 3 cells, expected 2 as in the header'),
-    'blank.tsv': (b'text_a\tlabel\nx\t1\n\n', r'blank\.tsv:3: found 1 cells'),
+    'blank.tsv': (b'text_a\tlabel\nx\t1\n\ny\t0\n', r'blank\.tsv:3: found 1 cells'),
+    'blanks.tsv': (b'text_a\tlabel\nx\t1\n' + b' \n' * 20_000, r'blanks\.tsv:3: found 1 cells'),
+    'only_blank.tsv': (b'text_a\n\n \n', r'only_blank\.tsv: found a header line and no row'),
+    'semicolons.csv': (b'text_a;label\nx, y;1\n', r"columns 'text_a;label', .* parted by semicolons; .* commas"),
+    'tabs.csv': (b'text_a\tlabel\nx\t1\n', r'tabs\.csv:1: .* parted by TABs; .* rename it'),
     'gbk.tsv': (
         b'text_a\tlabel\nx\t1\n' + '很好\t1\n'.encode('gbk'),
         r'gbk\.tsv:3: found byte 0xba at byte 1 of the line, expected UTF-8 text\. Save',

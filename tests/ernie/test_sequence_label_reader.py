@@ -299,3 +299,12 @@ def test_the_real_sets_are_read_and_written_back(tmp_path, name):
         with_pieces = [tokenizer.encode(token) != [] for token in text.split('\x02')]
         expected = [label for label, kept in zip(labels.split('\x02'), with_pieces, strict=True) if kept]
         assert [names[j] for j in made.token_labels[place][starts[place]]] == expected
+
+
+def test_a_label_that_looks_like_another_is_shown_by_code_point(reader, tmp_path):
+    path = tmp_path / 'data.txt'
+    path.write_text('我 O\n天 B-ＬＯＣ\n', encoding='utf-8')
+    with pytest.raises(UserError, match=r"data\.txt:2: found the label 'B-ＬＯＣ' .* U\+FF2C U\+FF2F U\+FF23"):
+        reader().read(path)
+    path.write_text('text_a\tlabel\n我 \u3000 爱\tO O B-PER\n', encoding='utf-8')
+    assert list(reader().rows(path, None))[0].tokens == ['我', '\u3000', '爱']
