@@ -1,10 +1,10 @@
 """The architecture of a model, as `ernie_config.json` states it."""
 
-import json
 import math
 from collections.abc import Mapping
 
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
+from propeller.inputs import read_json_object
 
 ACTIVATIONS = ('relu', 'gelu')
 SIZES = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings')
@@ -50,7 +50,7 @@ class ErnieConfig:
             values = dict(source.to_dict())
         else:
             self._origin = str(source)
-            values = read_json_object(source)
+            values = read_json_object(source, 'a model configuration: a JSON object')
         self._values = values
         self._check()
 
@@ -92,7 +92,7 @@ class ErnieConfig:
             raise self._bad(key, text)
 
     def _bad(self, key, expected):
-        return bad_input(self._origin, f'{key} = {self._values[key]!r}', expected)
+        return bad_input(self._origin, f'{key} = {quoted(self._values[key])}', expected)
 
     @property
     def sentence_types(self):
@@ -153,21 +153,3 @@ class ErnieConfig:
     def print_lines(self):
         """`key: value` of every given key, sorted, as the programs print them at their start."""
         return [f'{key}: {self._values[key]}' for key in sorted(self._values)]
-
-
-def read_json_object(path):
-    """The JSON object in the UTF-8 file `path`, as a dict; a `UserError` says where it is not one."""
-    try:
-        with open(path, encoding='utf-8') as f:
-            value = json.load(f)
-    except OSError as e:
-        raise UserError(f'{path}: cannot read the JSON file ({e.strerror}).') from None
-    except UnicodeDecodeError as e:
-        raise bad_input(path, f'bytes that are not UTF-8 at offset {e.start}', 'a JSON object in UTF-8') from None
-    except json.JSONDecodeError as e:
-        raise bad_input(path, f'broken JSON ({e.msg}, column {e.colno})', 'a JSON object', line=e.lineno) from None
-    except (RecursionError, ValueError):
-        raise bad_input(path, 'JSON nested too deeply or a number too long', 'a flat JSON object') from None
-    if not isinstance(value, dict):
-        raise bad_input(path, f'a JSON {type(value).__name__}', 'a JSON object')
-    return value

@@ -12,7 +12,6 @@ import contextlib
 import datetime
 import difflib
 import fcntl
-import json
 import os
 import urllib.parse
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from pathlib import Path
 from ernie.utils.args import Parser
 from ernie.utils.fetch import ChangedFile, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors, quoted
+from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -112,15 +112,16 @@ def _locked(path):
 
 def _read_record(path):
     """The record of an earlier use of the archive, or None."""
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-        if isinstance(record['sha256'], str):
-            return record
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise bad_input(path, 'something else', 'a JSON object with sha256', advice='Delete it to trust the archive anew.')
+    expected = 'a JSON object with sha256'
+    try:
+        record = read_json_object(path, expected)
+        if isinstance(record.get('sha256'), str):
+            return record
+        raise bad_input(path, f'sha256 {quoted(record.get("sha256"))}', expected)
+    except UserError as e:
+        raise UserError(f'{e} Delete it to trust the archive anew.') from None
 
 
 def _get_archive(archive, url, record, pause):

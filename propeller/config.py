@@ -6,12 +6,13 @@ The text is parsed, never executed.
 
 import argparse
 import ast
-import json
 import operator
 import os
 import warnings
+from collections import Counter
 
-from propeller.errors import UsageError, UserError, bad_input
+from propeller.errors import UsageError, UserError, quoted
+from propeller.inputs import parse_json, read_text
 from propeller.types import HParams, RunConfig
 
 _NAMES = {'null': None, 'true': True, 'false': False}
@@ -28,6 +29,7 @@ _UNARY = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 # A short text such as 9**9**9 must not keep the machine busy; no honest setting is longer than that.
 _MAX_INTEGER_BITS = 1024
 _MAX_QUOTE = 200
+_MAX_SETTING = 1 << 16
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -85,14 +87,7 @@ def parse_hparam(args=None):
 
 def parse_file(path):
     """The dictionary in a UTF-8 file, as a Python literal or JSON; a `UserError` names the file and the line."""
-    try:
-        with open(path, encoding='utf-8-sig') as f:
-            text = f.read()
-    except OSError as e:
-        raise UserError(f'{path}: cannot be read: {e.strerror}.') from e
-    except UnicodeDecodeError as e:
-        raise bad_input(path, f'byte 0x{e.object[e.start]:02x} at offset {e.start}', 'UTF-8 text') from e
-    return parse_text(text, origin=str(path))
+    return parse_text(read_text(path, _MAX_SETTING, 'a dictionary', data=True), origin=str(path))
 
 
 def parse_text(text, origin='settings'):
@@ -107,8 +102,10 @@ def parse_text(text, origin='settings'):
     """
     try:
         # JSON first: its escapes \/ and \ud83d\ude00 mean something else in Python.
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text, origin, 'a dictionary', finite=False, bits=_MAX_INTEGER_BITS)
+    except UserError as e:
+        if not e.found.startswith('bad JSON'):
+            raise
         value = _parse_literal(text, origin)
     if not isinstance(value, dict):
         raise UserError(f'{origin}: found {type(value).__name__}, expected a dictionary: {_shorten(text)!r}')
@@ -168,7 +165,11 @@ def _evaluate(node, text, origin):
     if isinstance(node, ast.Dict) and None not in node.keys:
         keys = [_evaluate(key, text, origin) for key in node.keys]
         values = [_evaluate(value, text, origin) for value in node.values]
-        return _guarded(lambda: dict(zip(keys, values, strict=True)), node, text, origin)
+        found = _guarded(lambda: dict(zip(keys, values, strict=True)), node, text, origin)
+        if len(found) < len(keys):
+            twice = Counter(keys).most_common(1)[0][0]
+            raise _at_node(origin, text, node, f'{quoted(twice)} twice in one dictionary')
+        return found
     if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
         operands = [_number(side, text, origin) for side in (node.left, node.right)]
         return _guarded(lambda: _arithmetic(_BINARY[type(node.op)], *operands), node, text, origin)
@@ -215,8 +216,8 @@ def _at(origin, text, line, column, what):
     """The error at a 1-based line and column of `text`, quoting the text, or just its line where it is long."""
     lines = text.splitlines()
     line = min(max(line, 1), max(len(lines), 1))
-    quoted = text.strip() if len(text) <= _MAX_QUOTE else (lines[line - 1].strip() if lines else '')
-    return UserError(f'{origin}:{line}:{column}: {what} in {_shorten(quoted)!r}')
+    shown = text.strip() if len(text) <= _MAX_QUOTE else (lines[line - 1].strip() if lines else '')
+    return UserError(f'{origin}:{line}:{column}: {what} in {_shorten(shown)!r}')
 
 
 def _shorten(text):

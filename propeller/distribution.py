@@ -21,6 +21,7 @@ import numpy as np
 
 from propeller import rendezvous
 from propeller.errors import UsageError, UserError
+from propeller.inputs import parse_json
 from propeller.log import get_logger
 
 LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
@@ -136,7 +137,7 @@ class World:
     def share(self, value):
         """A JSON-able value as the first process has it, for all. Raises `LostPeerError`."""
         own = json.dumps(value).encode() if self.first else b''
-        return json.loads(self._gather_bytes(own)[0]) if self.size > 1 else value
+        return parse_json(self._gather_bytes(own)[0], 'process 0', finite=False) if self.size > 1 else value
 
     def any(self, value):
         """Whether `value` is true in any process. Raises `LostPeerError`."""
@@ -332,7 +333,7 @@ def _unpacked(content):
         return []
     end = 8 + int.from_bytes(content[:8], 'little')
     arrays = []
-    for kind, shape in json.loads(content[8:end]):
+    for kind, shape in parse_json(content[8:end], 'another process'):
         count = int(np.prod(shape, dtype=np.int64))
         array = np.frombuffer(content, np.dtype(kind), count, end).reshape(shape)
         arrays.append(array.copy())

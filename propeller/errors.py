@@ -73,10 +73,14 @@ def bad_input(path, found, expected, line=None, advice=''):
         expected: what should stand there.
         line: 1-based line number, if one line is at fault.
         advice: a sentence that tells what to do, if that is not plain from `expected`.
+    Returns:
+        the error, whose attribute `found` is the shown part of `found`.
     """
     place = f'{path}:{line}' if line is not None else f'{path}'
     found, expected = one_line(found, QUOTED), one_line(expected, _EXPECTED)
-    return UserError(f'{place}: found {found}, expected {expected}.' + (f' {advice}' if advice else ''))
+    error = UserError(f'{place}: found {found}, expected {expected}.' + (f' {advice}' if advice else ''))
+    error.found = found
+    return error
 
 
 @contextlib.contextmanager

@@ -124,7 +124,7 @@ def read_json_object(path, expected='a JSON object', limit=MAX_JSON_BYTES, finit
     return value
 
 
-def parse_json(text, source, expected='JSON', line=None, finite=True):
+def parse_json(text, source, expected='JSON', line=None, finite=True, bits=INTEGER_BITS):
     """The value of a JSON text.
 
     Args:
@@ -133,9 +133,10 @@ def parse_json(text, source, expected='JSON', line=None, finite=True):
         expected: what should stand there, for the message.
         line: number of the line in `source` that `text` is; None if `text` is the whole file.
         finite: False allows NaN and the infinities, which Python's own writer writes.
+        bits: of the largest integer.
     Raises:
-        UserError: it is not JSON, has a name twice in one object, an integer of more than 64 bits, NaN or an infinity
-            (as a number too large is one), half of a surrogate pair, or more than 100 levels.
+        UserError: it is not JSON, has a name twice in one object, an integer of more than `bits`, NaN or an infinity (a
+            number too large is one), half of a surrogate pair, or more than 100 levels.
     """
 
     def refuse(found, at=None):
@@ -144,7 +145,7 @@ def parse_json(text, source, expected='JSON', line=None, finite=True):
     try:
         if isinstance(text, bytes | bytearray):
             text = text.decode()
-        value = _decoder(refuse, finite).decode(text)
+        value = _decoder(refuse, finite, bits).decode(text)
     except UnicodeDecodeError as e:
         raise refuse(f'byte 0x{e.object[e.start]:02x} that is not UTF-8') from None
     except json.JSONDecodeError as e:
@@ -174,9 +175,9 @@ def _deeper_than(value, depth):
     return True
 
 
-def _decoder(refuse, finite):
+def _decoder(refuse, finite, bits):
     def whole(digits):
-        if len(digits) > 25 or int(digits).bit_length() > INTEGER_BITS:
+        if len(digits) > bits // 3 + 4 or int(digits).bit_length() > bits:
             raise refuse(f'the number {quoted(digits)}')
         return int(digits)
 

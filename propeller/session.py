@@ -13,6 +13,7 @@ from propeller.errors import UsageError, UserError
 from propeller.execution import memory_errors
 from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
 from propeller.graph import Feed, Program, np, paddle, require_cuda
+from propeller.inputs import parse_json
 from propeller.ops import choice
 from propeller.train.precision import TYPE_NAMES
 from propeller.update import Plan, run_update
@@ -234,10 +235,14 @@ class Session:
     def random_states(self):
         """`random_state` of every process, by rank."""
         own = np.frombuffer(json.dumps(self.random_state()).encode(), np.uint8)
-        return [json.loads(state.tobytes()) for (state,) in self.world.gather([own])]
+        return [parse_json(state.tobytes(), 'another process') for (state,) in self.world.gather([own])]
 
     def set_random_state(self, state):
-        """Take back what `random_state` gave."""
+        """Take back what `random_state` gave. Raises `UserError` for anything else."""
+        own = self.random_state()
+        for device in own if isinstance(state, dict) and 'cuda' in state else ('cpu',):
+            if not isinstance(state, dict) or not _like(state.get(device), own[device]):
+                raise UserError(f'found the random state of another generator ({device}), expected one of Paddle.')
         paddle.set_rng_state([_restored_generator(state['cpu'])])
         if 'cuda' in state and isinstance(self.place, paddle.CUDAPlace):
             paddle.set_cuda_rng_state([_restored_generator(s) for s in state['cuda']])
@@ -248,6 +253,22 @@ def _generator_state(state):
         return [plain(y) for y in x] if isinstance(x, (list, tuple)) else int(x)
 
     return plain(state.__getstate__())
+
+
+def _like(found, own):
+    """Whether plain values are those of a generator as `own` are: Paddle's own code trusts them."""
+    if isinstance(own, int):
+        return type(found) is int and -(1 << 63) <= found < 1 << 64
+    if not isinstance(found, list):
+        return False
+    if own and all(type(code) is int for code in own) and len(own) > 16:
+        # The text of a Mersenne twister, as codes of characters: 624 words and a place.
+        try:
+            words, needed = bytes(found).split(), bytes(own).split()
+        except (TypeError, ValueError):
+            return False
+        return len(words) == len(needed) and all(word.isdigit() and int(word) < 1 << 32 for word in words)
+    return len(found) == len(own) and all(map(_like, found, own))
 
 
 def _restored_generator(plain):

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from propeller.errors import UsageError, UserError
+from propeller.errors import UsageError, UserError, quoted
+from propeller.inputs import parse_json
 from propeller.train.precision import PRECISIONS
 
 
@@ -92,7 +93,7 @@ class HParams:
             raise UserError(f'hyper-parameters: found {type(values).__name__}, expected a dictionary.')
         for key in values:
             if not isinstance(key, str):
-                raise UserError(f'hyper-parameters: found the key {key!r}, expected a string.')
+                raise UserError(f'hyper-parameters: found the key {quoted(key)}, expected a string.')
         result = cls()
         result._values.update(values)
         return result
@@ -104,11 +105,7 @@ class HParams:
     @classmethod
     def from_json(cls, text):
         """The inverse of `to_json`; a `UserError` where `text` is not a JSON object."""
-        try:
-            values = json.loads(text)
-        except ValueError as e:
-            raise UserError(f'hyper-parameters: not JSON ({e}): {text!r}') from e
-        return cls.from_dict(values)
+        return cls.from_dict(parse_json(text, 'hyper-parameters', finite=False))
 
     def join(self, other):
         """Take over every value of `other` (it wins over an own one); returns self."""
@@ -159,7 +156,7 @@ class RunConfig(_RunConfigFields):
         unknown = sorted(set(settings) - set(cls._fields))
         if unknown:
             raise UnknownSettingError(
-                f'run_config: unknown setting {", ".join(map(repr, unknown))}; known are {", ".join(cls._fields)}.'
+                f'run_config: unknown setting {", ".join(map(quoted, unknown))}; known are {", ".join(cls._fields)}.'
             )
         given = _RunConfigFields(*args, **settings)._asdict()
         return super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
@@ -175,17 +172,17 @@ def _checked_setting(name, value):
         return None
     if name == 'model_dir':
         if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-            raise UserError(f'run_config: model_dir: found {value!r}, expected the path of a folder as a string.')
+            raise UserError(f'run_config: model_dir: found {quoted(value)}, expected the path of a folder as a string.')
         return os.fspath(value)
     if name == 'precision':
         if value not in PRECISIONS:
-            raise UserError(f'run_config: precision: found {value!r}, expected one of {", ".join(PRECISIONS)}.')
+            raise UserError(f'run_config: precision: found {quoted(value)}, expected one of {", ".join(PRECISIONS)}.')
         return value
     least = 0 if name == 'skip_steps' else 1
     number = _whole_number(value)
     if number is None or number < least:
         raise UserError(
-            f'run_config: {name}: found {value!r}, expected a whole number of at least {least}'
+            f'run_config: {name}: found {quoted(value)}, expected a whole number of at least {least}'
             ' (or leave it out for the default).'
         )
     return number
@@ -222,7 +219,7 @@ class WarmStartSetting(_WarmStartFields):
         if not callable(predicate_fn):
             raise UserError(f'WarmStartSetting: predicate_fn: found {predicate_fn!r}, expected a function.')
         if not isinstance(from_dir, str | os.PathLike) or not os.fspath(from_dir):
-            raise UserError(f'WarmStartSetting: from_dir: found {from_dir!r}, expected the path of a folder.')
+            raise UserError(f'WarmStartSetting: from_dir: found {quoted(from_dir)}, expected the path of a folder.')
         return super().__new__(cls, predicate_fn, os.fspath(from_dir))
 
 

@@ -15,8 +15,9 @@ from ernie.checkpoint.names import (
     without_prefix,
 )
 from ernie.checkpoint.tokenizer_settings import LABELS, TOKENIZER_JSON
-from ernie.config import DEFAULT_LAYER_NORM_EPS, ErnieConfig, read_json_object
+from ernie.config import DEFAULT_LAYER_NORM_EPS, ErnieConfig
 from propeller.errors import UserError, bad_input
+from propeller.inputs import read_json_object
 from propeller.storage import Tensors, open_tensors
 
 ERNIE_CONFIG = 'ernie_config.json'

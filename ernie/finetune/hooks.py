@@ -4,6 +4,7 @@ import numpy as np
 
 from propeller.log import get_logger
 from propeller.train.hooks import ClockedHook, RunHook
+from propeller.train.state import COUNT, COUNT_OR_NONE, NUMBER_OR_NONE, checked
 
 log = get_logger(__name__)
 
@@ -88,7 +89,8 @@ class TrainingLogHook(ClockedHook):
         return {'epoch': self.epoch, 'rows_done': self.rows_done}
 
     def load_state_dict(self, state):
-        self.epoch, self.rows_done = int(state['epoch']), int(state['rows_done'])
+        checked(state, {'epoch': COUNT, 'rows_done': COUNT}, place='hooks.training_log.')
+        self.epoch, self.rows_done = state['epoch'], state['rows_done']
 
 
 class EvaluationHook(RunHook):
@@ -150,6 +152,8 @@ class EvaluationHook(RunHook):
         return {'best': self.best, 'best_step': self.best_step, 'worse': self.worse}
 
     def load_state_dict(self, state):
+        fields = {'best': NUMBER_OR_NONE, 'best_step': COUNT_OR_NONE, 'worse': COUNT}
+        checked(state, fields, place='hooks.evaluation.')
         self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']
         if self.best is not None and not np.isfinite(self.best):  # nothing would ever be better
             self.best = self.best_step = None

@@ -1,12 +1,12 @@
 """`labels.json`, what a checkpoint says of its task: read, and checked before anything relies on it."""
 
-import json
 import os
 
 from ernie.checkpoint.model_folder import LABELS
 from ernie.reader.classify import label_map_fault
 from ernie.tokenization import TOKENIZERS
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
+from propeller.inputs import read_json_object
 
 # What a user may ask for -> (task in labels.json, kind of classification or None).
 TASKS = {
@@ -29,15 +29,9 @@ def read_saved_labels(folder):
         UserError: it is no such file, or one of the values that all tasks share cannot be.
     """
     path = os.path.join(folder, LABELS) if folder else ''
-    if not os.path.isfile(path):
+    if not path or not os.path.lexists(path):
         return {}
-    try:
-        with open(path, encoding='utf-8') as f:
-            saved = json.load(f)
-    except (OSError, ValueError) as e:
-        raise bad_input(path, f'unreadable JSON ({e})', 'the labels of a checkpoint') from e
-    if not isinstance(saved, dict):
-        raise bad_input(path, type(saved).__name__, 'a JSON object')
+    saved = read_json_object(path, 'the labels of a checkpoint: a JSON object')
     _check(path, saved)
     return saved
 
@@ -56,12 +50,12 @@ def _check(path, saved):
         'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
         'do_lower_case': (lambda value: isinstance(value, bool), 'true or false'),
         'for_cn': (lambda value: isinstance(value, bool), 'true or false'),
-        'columns': (lambda value: value in COLUMNS, ' or '.join(map(json.dumps, COLUMNS))),
+        'columns': (lambda value: value in COLUMNS, ' or '.join(map(quoted, COLUMNS))),
         'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
     }
     for key, (holds, expected) in checks.items():
         if key in saved and not holds(saved[key]):
-            raise bad_input(path, f'{key} {saved[key]!r}', expected)
+            raise bad_input(path, f'{key} {quoted(saved[key])}', expected)
     fault = label_map_fault(list(saved['label_map'].items())) if saved.get('label_map') else None
     if fault:
         raise bad_input(path, *fault)

@@ -178,7 +178,7 @@ class FineTuning:
         report_training(args, self.source.config, program, rows_of_batch, args.freeze_encoder)
         state, updates = self.load(program)
         if state:
-            stream.seek(state['data_position'])
+            stream.seek(state.get('data_position'))
             tell_other_length(self.start_from, state.get('schedule'), self.length)
         if updates >= self.length.steps:
             log.info('%s: all of the %d steps are done', self.start_from, self.length.steps)
@@ -236,7 +236,7 @@ class FineTuning:
         )
         stateful = {'training_log': training_log, 'evaluation': evaluation}
         for name, hook in stateful.items() if state else ():
-            hook.load_state_dict(state['hooks'][name])
+            hook.load_state_dict(state.get('hooks', {}).get(name))
 
         def save(loop):
             hook_states = {name: hook.state_dict() for name, hook in stateful.items()}

@@ -15,7 +15,8 @@ from ernie.finetune.setup import build_tokenizer
 from ernie.inference.tasks import inference_task
 from ernie.reader.classify import load_label_map
 from ernie.vocabulary import vocabulary_bytes
-from propeller.errors import UsageError, UserError, bad_input
+from propeller.errors import UsageError, UserError, bad_input, quoted
+from propeller.inputs import read_json_object
 
 INFERENCE = 'inference.json'
 # What a folder of 2019, without labels.json, is taken to be.
@@ -147,14 +148,21 @@ def to_json(value):
 def _read_exported(folder):
     """Content of `inference.json`, checked; None where there is none."""
     path = os.path.join(folder, INFERENCE)
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         return None
     expected = 'what an export writes there'
-    try:
-        with open(path, encoding='utf-8') as f:
-            found = json.load(f)
-        shapes = [tuple(int(size) for size in output['shape']) for output in found['outputs']]
-        assert shapes and isinstance(found['constants'], dict) and found['format'] in ('paddle', 'onnx')
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as e:
-        raise bad_input(path, f'bad content ({type(e).__name__}: {e})', expected) from e
+    found = read_json_object(path, expected)
+    outputs = found.get('outputs')
+    if found.get('format') not in ('paddle', 'onnx'):
+        raise bad_input(path, f'format {quoted(found.get("format"))}', 'paddle or onnx')
+    if not isinstance(found.get('constants'), dict):
+        raise bad_input(path, f'constants {quoted(found.get("constants"))}', 'an object')
+    if not isinstance(outputs, list) or not outputs or not all(map(_is_output, outputs)):
+        raise bad_input(path, f'outputs {quoted(outputs)}', 'a list of objects with a name and a shape')
     return found
+
+
+def _is_output(output):
+    if not isinstance(output, dict) or not isinstance(output.get('shape'), list):
+        return False
+    return len(output['shape']) <= 32 and all(type(size) is int and -1 <= size < 1 << 31 for size in output['shape'])

@@ -3,14 +3,14 @@
 import contextlib
 import csv
 import itertools
-import json
 import os
 import sys
 from typing import NamedTuple
 
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
 from ernie.reader.records import BOM, BadRow, DecodedLines, open_rows, parse_records
-from propeller.errors import UsageError, UserError, bad_input
+from propeller.errors import UsageError, UserError, bad_input, quoted
+from propeller.inputs import parse_json
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -144,24 +144,14 @@ def _json_rows(name, lines, columns, _):
         record = None
         if bad is None:
             try:
-                record = json.loads(text)
-            except (ValueError, RecursionError) as e:
-                bad = BadRow(decoded.number, f'bad JSON ({getattr(e, "msg", e)})', expected)
+                record = parse_json(text, name, expected, finite=False)
+            except UserError as e:
+                bad = BadRow(decoded.number, e.found, expected)
         if bad is None and not (isinstance(record, dict) and all(column in record for column in columns.required)):
             is_object = isinstance(record, dict)
-            found = f'only {listed(record)}' if is_object else f'{text.strip()[:40]!r}'
+            found = f'only {listed(record)}' if is_object else quoted(text.strip(), 42)
             bad = BadRow(decoded.number, found, expected, misspelt(columns.required, record) if is_object else '')
-        if bad is None and _has_surrogate(record):
-            bad = BadRow(decoded.number, r'half of a surrogate pair (\uD800 to \uDFFF)', 'text')
         yield Row(decoded.number, None if bad else record, bad)
-
-
-def _has_surrogate(record):
-    try:
-        ''.join(value for value in record.values() if isinstance(value, str)).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _text_rows(name, lines, columns, _):

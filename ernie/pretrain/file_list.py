@@ -3,7 +3,8 @@
 import os
 from typing import NamedTuple
 
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
+from propeller.inputs import MAX_JSON_BYTES, read_text
 
 
 class ListedFile(NamedTuple):
@@ -22,16 +23,7 @@ def read_file_list(path):
         UserError: the list cannot be read or is empty, a line is wrong, or a file is not there.
     """
     path = os.fspath(path)
-    try:
-        with open(path, encoding='utf-8-sig') as f:
-            lines = f.read().split('\n')
-    except FileNotFoundError:
-        raise bad_input(path, 'no such file', 'a list of sample files') from None
-    except UnicodeDecodeError:
-        expected = 'UTF-8 text: a list of sample files, one `path<TAB>probability` a line'
-        raise bad_input(path, 'a file that is not text', expected) from None
-    except OSError as e:
-        raise bad_input(path, f'a path that cannot be read ({e.strerror})', 'a list of sample files') from None
+    lines = read_text(path, MAX_JSON_BYTES, 'a list of sample files, one `path<TAB>probability` a line').split('\n')
     files = [_listed(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not files:
         raise bad_input(path, 'an empty list', 'a line `path<TAB>probability` for each file')
@@ -41,17 +33,17 @@ def read_file_list(path):
 def _listed(path, number, line):
     name, separator, text = line.rstrip().partition('\t')
     if not separator:
-        raise bad_input(path, f'{line.strip()!r}', 'a path, a TAB and a probability', number)
+        raise bad_input(path, quoted(line.strip()), 'a path, a TAB and a probability', number)
     try:
         probability = float(text)
     except ValueError:
         probability = -1.0
     if not 0 <= probability < float('inf'):
         expected = 'a probability: 0 masks single tokens, 1 or more masks whole units'
-        raise bad_input(path, f'{text!r}', expected, number)
+        raise bad_input(path, quoted(text), expected, number)
     candidates = [name, os.path.join(os.path.dirname(path), name)]
     found = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
     if found is None:
         advice = f'Names belong to the working directory, {os.getcwd()}, or else to the folder of the list.'
-        raise bad_input(path, f'{name!r}, which is no file', 'the name of a sample file', number, advice)
+        raise bad_input(path, f'{quoted(name)}, which is no file', 'the name of a sample file', number, advice)
     return ListedFile(found, probability)

@@ -21,7 +21,7 @@ from ernie.pretrain.negatives import make_negatives
 from ernie.pretrain.sample_set import COLUMN, SampleSet, check_limits, concatenated, read_sets
 from ernie.pretrain.samples import MASKED
 from propeller.data.batching import Part, plan_steps
-from propeller.errors import UsageError, UserError, bad_input
+from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -195,13 +195,13 @@ class PretrainStream:
         """
         for name, value in self._made_with.items():
             if position.get(name) != value:
-                found, expected = f'{name} {position.get(name)}', f'{name} {value}'
+                found, expected = f'{name} {quoted(position.get(name))}', f'{name} {value}'
                 if name == 'files':
                     found, expected = 'files of other names, sizes or probabilities', 'those of the list'
                 raise UserError(f'found a data position made with {found}, expected {expected}.')
         numbers = [position.get(name) for name in (*_Place._fields, 'step', 'misses', 'positives')]
         if any(type(number) is not int or number < 0 for number in numbers) or numbers[1] > len(self.files):
-            raise UserError(f'found a data position {numbers}, expected the numbers of a place in the files.')
+            raise UserError(f'found a data position {quoted(numbers)}, expected the numbers of a place in the files.')
         self._start, self._skip, self._counted = _Place(*numbers[:3]), numbers[3], tuple(numbers[4:])
 
     # -------------------------------------------------------------------------------------------------- iteration

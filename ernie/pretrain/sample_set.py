@@ -11,6 +11,7 @@ from ernie.pretrain.samples import parse_lines
 from ernie.pretrain.tasks import TASKS
 from ernie.pretrain.tasks.task import NO_LABEL
 from propeller.errors import bad_input
+from propeller.inputs import open_data
 
 COLUMN = {name: i for i, name in enumerate(TASKS)}
 BLOCK_BYTES = 1 << 20
@@ -220,7 +221,7 @@ def _blocks(path):
     """Lists of lines, bytes without their ends."""
     rest, number = b'', 0
     try:
-        with gzip.open(path) if str(path).endswith('.gz') else open(path, 'rb') as f:
+        with open_data(path, 'a file of samples') as raw, gzip.open(raw) if str(path).endswith('.gz') else raw as f:
             first = f.read(BLOCK_BYTES).removeprefix(_BOM)
             for block in itertools.chain([first], iter(lambda: f.read(BLOCK_BYTES), b'')):
                 *lines, rest = (rest + block).split(b'\n')
@@ -229,8 +230,6 @@ def _blocks(path):
                     yield [line.removesuffix(b'\r') for line in lines]
                 if len(rest) > LONGEST_LINE:
                     raise bad_input(path, f'a line of more than {LONGEST_LINE} bytes', 'lines of samples', number + 1)
-    except FileNotFoundError:
-        raise bad_input(path, 'no such file', 'a file of samples') from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         line = number + 1 if number else None
         raise bad_input(path, f'a damaged gzip file ({e})', 'a whole one', line, 'Copy or make it anew.') from None

@@ -32,7 +32,7 @@ from ernie.utils.args import print_arguments
 from ernie.vocabulary import vocabulary_bytes
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
-from propeller.errors import UserError
+from propeller.errors import UserError, quoted
 from propeller.log import get_logger
 from propeller.train.checkpoint import (
     Checkpoints,
@@ -211,9 +211,11 @@ class PreTraining:
             for name, path in self.schedule.filelists.items()
         }
         updates = Updates(self.schedule, streams)
-        position = read_state(self.start_from).get('data_position') if self._continues() else None
-        if position:
+        if self._continues():
+            position = read_state(self.start_from).get('data_position')
             try:
+                if not isinstance(position, dict):
+                    raise UserError(f'found the data position {quoted(position)}, expected an object.')
                 updates.seek(position)
             except UserError as e:
                 raise UserError(f'{self.start_from}: {e} {start_anew(self.start_from)}') from None

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from ernie.pretrain.model import loss_scales
 from ernie.pretrain.schedule import ONLY, turns
-from propeller.errors import UserError
+from propeller.errors import UserError, quoted
+from propeller.train.state import is_count, is_object
 
 
 class Update(NamedTuple):
@@ -39,13 +40,16 @@ class Updates:
         Raises:
             UserError: it was made with other streams, other files or other settings.
         """
-        found, expected = sorted(position.get('streams', {})), sorted(self.streams)
+        streams, done = position.get('streams', {}), position.get('updates')
+        if not is_count(done) or not is_object(streams) or not all(map(is_object, streams.values())):
+            raise UserError(f'found the data position {quoted(position)}, expected updates and streams.')
+        found, expected = sorted(streams), sorted(self.streams)
         if found != expected:
             made, given = (', '.join(names) if names != [ONLY] else '--train_filelist' for names in (found, expected))
             raise UserError(f'found a data position made with {made}, expected {given}.')
-        self._done = int(position['updates'])
+        self._done = done
         for name, stream in self.streams.items():
-            stream.seek(position['streams'][name])
+            stream.seek(streams[name])
 
     def __iter__(self):
         done, sources = self._done, {name: iter(stream) for name, stream in self.streams.items()}

@@ -1,13 +1,14 @@
 """Runs the ordinary task script and reads what it leaves."""
 
 import glob
-import json
 import os
 import subprocess
 import sys
 from typing import NamedTuple
 
 from propeller.errors import UserError, bad_input
+from propeller.inputs import read_json_object
+from propeller.train.record import read_metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPT = os.path.join(ROOT, 'script', 'zh_task', 'ernie_base', 'run_ChnSentiCorp.sh')
@@ -89,11 +90,8 @@ def read_scores(checkpoints):
     """
     best, log = os.path.join(checkpoints, 'best', 'metrics.json'), os.path.join(checkpoints, 'metrics.jsonl')
     try:
-        with open(best, encoding='utf-8') as f:
-            step = json.load(f)['step']
-        with open(log, encoding='utf-8') as f:
-            records = [json.loads(line) for line in f]
-    except (OSError, ValueError, KeyError) as e:
+        step, records = read_json_object(best, finite=False)['step'], read_metrics(log)
+    except (UserError, KeyError) as e:
         raise UserError(f'{checkpoints}: the scores cannot be read ({e}). Run again with --fresh.') from None
     accuracy = {
         os.path.basename(record['file']): record['acc']

@@ -7,6 +7,7 @@ import os
 import shutil
 
 from propeller.errors import UserError
+from propeller.inputs import read_json
 from propeller.storage.atomic import replacing
 from propeller.storage.folders import recover
 
@@ -50,9 +51,8 @@ class Workspace:
     def is_done(self, step, settings):
         """Whether the step was finished with just these settings."""
         try:
-            with open(self._mark(step), encoding='utf-8') as f:
-                return json.load(f) == settings
-        except (OSError, ValueError):
+            return read_json(self._mark(step)) == settings
+        except UserError:
             return False
 
     def set_done(self, step, settings):

@@ -1,7 +1,6 @@
 """Rows of classification, regression and ranking files -> token ids and labels."""
 
 import collections
-import json
 import math
 import re
 
@@ -12,13 +11,15 @@ from ernie.reader.columns import TEXTS
 from ernie.reader.records import BadRow, read_records
 from ernie.reader.set_reader import SetReader
 from ernie.text import remove_spaces
-from propeller.errors import UsageError, bad_input
+from propeller.errors import UsageError, bad_input, quoted
+from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
+_MOST_DIGITS = 30
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -46,39 +47,23 @@ def load_label_map(path):
     Raises:
         UserError: it is not such a file.
     """
-    expected = 'a JSON object of label -> id'
-    try:
-        with open(path, encoding='utf-8-sig') as f:
-            pairs = json.load(f, object_pairs_hook=tuple)
-    except FileNotFoundError:
-        raise bad_input(path, 'no such file', expected) from None
-    except OSError as e:
-        raise bad_input(path, f'a file that cannot be read ({e.strerror})', expected) from None
-    except UnicodeDecodeError:
-        raise bad_input(path, 'bytes that are not UTF-8', expected) from None
-    except json.JSONDecodeError as e:
-        raise bad_input(path, f'bad JSON ({e.msg})', expected, line=e.lineno) from None
-    except RecursionError:
-        raise bad_input(path, 'JSON nested too deeply', expected) from None
-    # The hook leaves an object as its pairs, so that a label that stands there twice can be seen.
-    if not isinstance(pairs, tuple) or not pairs:
-        raise bad_input(path, 'no such object, or an empty one', expected)
-    fault = label_map_fault(pairs)
+    label_map = read_json_object(path, 'a JSON object of label -> id')
+    fault = label_map_fault(list(label_map.items())) if label_map else ('an empty object', 'a label at least')
     if fault:
         raise bad_input(path, *fault)
-    return dict(pairs)
+    return label_map
 
 
 def label_map_fault(pairs):
     """(found, expected) of the first thing wrong with the pairs of a label map, or None."""
     name, times = collections.Counter(name for name, _ in pairs).most_common(1)[0]
     if times > 1:
-        return f'the label {name!r} {times} times', 'each label once'
+        return f'the label {quoted(name)} {times} times', 'each label once'
     for name, value in pairs:
         if type(value) is not int:
-            return f'the id {value!r} for the label {name!r}', 'a whole number'
+            return f'the id {quoted(value, 80)} for the label {quoted(name, 80)}', 'a whole number'
     ids = {value for _, value in pairs}
-    if ids != set(range(len(ids))):
+    if min(ids) != 0 or max(ids) != len(ids) - 1:
         return f'ids from {min(ids)} to {max(ids)}', f'the ids 0 .. {len(ids) - 1} without a gap'
     return None
 
@@ -180,16 +165,19 @@ class RowEncoder:
     def _label_id(self, text):
         if self.label_map is not None:
             if text not in self.label_map:
-                known = ', '.join(map(repr, list(self.label_map)[:10])) + (', …' if len(self.label_map) > 10 else '')
+                known = ', '.join(map(quoted, list(self.label_map)[:10]))
+                known += ', …' if len(self.label_map) > 10 else ''
                 advice = alike_advice(text, self.label_map)
-                raise _BadCell(f'the label {text!r}', f'one of the label map: {known}', advice)
+                raise _BadCell(f'the label {quoted(text)}', f'one of the label map: {known}', advice)
             return self.label_map[text]
         expected = f'an id in 0 .. {self.num_labels - 1}'
         label = _parse_int(text)
         if label is None:
-            raise _BadCell(f'the label {text!r}', expected, '--label_map_config names a JSON file of label -> id.')
+            raise _BadCell(
+                f'the label {quoted(text)}', expected, '--label_map_config names a JSON file of label -> id.'
+            )
         if not 0 <= label < self.num_labels:
-            raise _BadCell(f'the label {label}', expected, 'Check the number of labels.')
+            raise _BadCell(f'the label {quoted(label)}', expected, 'Check the number of labels.')
         return label
 
     def label_array(self, labels):
@@ -208,14 +196,14 @@ def _parse_float(text):
     except ValueError:
         value = math.nan
     if not abs(value) <= _FLOAT32_MAX:
-        raise _BadCell(f'the label {text!r}', 'a finite number')
+        raise _BadCell(f'the label {quoted(text)}', 'a finite number')
     return value
 
 
 def _parse_int(text):
     """The integer, if it is one and fits int64, else None."""
     text = text.strip()
-    value = int(text) if _INTEGER.fullmatch(text) else None
+    value = int(text) if len(text) <= _MOST_DIGITS and _INTEGER.fullmatch(text) else None
     return value if value is not None and -(2**63) <= value < 2**63 else None
 
 
@@ -223,7 +211,7 @@ def parse_qid(text):
     """A cell of the column `qid`: int."""
     qid = _parse_int(text)
     if qid is None:
-        raise _BadCell(f'the qid {text!r}', 'an integer')
+        raise _BadCell(f'the qid {quoted(text)}', 'an integer')
     return qid
 
 

@@ -8,9 +8,10 @@ from ernie.reader.alike import appearance, difference, find_alike
 from ernie.reader.mrc import QuestionEncoder, locate_answer
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.records import BadRows
-from ernie.reader.squad_json import FORM, load_json, read_squad, refuse
+from ernie.reader.squad_json import LineNumbers, read_squad, refuse
 from ernie.reader.tokenized_set import TokenizedSet
 from propeller.errors import bad_input, quoted
+from propeller.inputs import MAX_DATA_BYTES, read_text
 from propeller.log import get_logger
 from propeller.progress import progress
 
@@ -149,7 +150,7 @@ class MrcReader:
 
     def _located(self, questions, path, bad_rows):
         """The questions with their first answer at its right place; those without an answer are refused."""
-        kept, moved, alike, text = [], 0, 0, None
+        kept, moved, alike, lines = [], 0, 0, None
         several = sum(len(question.answers) > 1 for question in questions)
         for question in questions:
             if question.is_impossible:
@@ -164,8 +165,9 @@ class MrcReader:
                 moved += at != start
                 kept.append(question._replace(answers=((answer, at),)))
                 continue
-            text = text or load_json(path, FORM)[1]
-            refuse(_answer_fault(question, answer, start), question, path, text, bad_rows)
+            # What came through a FIFO cannot be read again.
+            lines = lines or LineNumbers(read_text(path, MAX_DATA_BYTES) if os.path.isfile(path) else '')
+            refuse(_answer_fault(question, answer, start), question, path, lines, bad_rows)
         if alike:
             what = '%s: %d answers are composed otherwise in their context (NFC, kinds of spaces): taken from there'
             log.info(what, path, alike)

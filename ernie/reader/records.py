@@ -1,14 +1,15 @@
 """Rows of TAB-separated and CSV files, for all tasks: one reader, one set of checks."""
 
 import bisect
-import collections
 import csv
 import os
 import sys
+from collections import Counter
 from typing import NamedTuple
 
 from ernie.reader.columns import misspelt
-from propeller.errors import bad_input, quoted
+from propeller.errors import QUOTED, bad_input, one_line, quoted
+from propeller.inputs import open_data
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -58,7 +59,8 @@ class BadRows:
     def add(self, row):
         """Takes a `BadRow`; in any order of lines."""
         self.count += 1
-        bisect.insort(self.rows, (row.line, f'found {row.found}, expected {row.expected}'))
+        reason = f'found {one_line(row.found, QUOTED)}, expected {one_line(row.expected)}'
+        bisect.insort(self.rows, (row.line, reason))
         del self.rows[self.shown :]
 
     def messages(self):
@@ -97,12 +99,7 @@ def open_rows(path, expected='a file of rows with a header line'):
     Raises:
         UserError: it cannot be read.
     """
-    try:
-        return open(path, 'rb')
-    except FileNotFoundError:
-        raise bad_input(path, 'no such file', expected) from None
-    except OSError as e:
-        raise bad_input(path, f'a path that cannot be read ({e.strerror})', 'a readable file') from None
+    return open_data(path, expected)
 
 
 def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None):
@@ -228,10 +225,10 @@ def _header(path, row, required, is_csv):
     header = [name.strip() for name in row[1]]
     if is_csv:
         header = [CSV_ALIASES.get(name, name) if CSV_ALIASES.get(name) not in header else name for name in header]
-    times = collections.Counter(header)
+    times = Counter(header)
     for name in header:
         if not name or times[name] > 1:
-            what = f'the column {name!r} twice' if name else 'a column without a name'
+            what = f'the column {quoted(name)} twice' if name else 'a column without a name'
             raise bad_input(path, what, 'a different name for every column', line=1)
     missing = [name for name in required if name not in header]
     if missing:

@@ -5,7 +5,8 @@ import re
 from typing import NamedTuple
 
 from ernie.reader.records import BadRow
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
+from propeller.inputs import MAX_DATA_BYTES, parse_json, read_text
 
 FORM = 'SQuAD-form JSON: {"data": [{"paragraphs": [{"context", "qas": [{"id", "question", "answers"}]}]}]}'
 
@@ -26,27 +27,17 @@ class Question(NamedTuple):
 
     def bad_row(self, found, expected, advice=''):
         """A `BadRow` that names this question; it has no line number, `with_line` adds it."""
-        return BadRow(0, f'question {self.id!r}: {found}', expected, advice)
+        return BadRow(0, f'question {quoted(self.id, 80)}: {found}', expected, advice)
 
 
 def load_json(path, expected):
-    """The value of a JSON file in UTF-8, and its text.
+    """The value of a JSON file in UTF-8, a FIFO included, and its text.
 
     Raises:
         UserError: it cannot be read, or is no JSON; line and column named.
     """
-    try:
-        with open(path, encoding='utf-8-sig') as f:
-            text = f.read()
-        return json.loads(text), text
-    except OSError as e:
-        raise bad_input(path, f'a file that cannot be read ({e.strerror})', expected) from None
-    except UnicodeDecodeError as e:
-        raise bad_input(path, f'byte 0x{e.object[e.start]:02x} that is not UTF-8', expected) from None
-    except json.JSONDecodeError as e:
-        raise bad_input(path, f'bad JSON ({e.msg}, column {e.colno})', expected, line=e.lineno) from None
-    except RecursionError:
-        raise bad_input(path, 'JSON nested too deeply', expected) from None
+    text = read_text(path, MAX_DATA_BYTES, expected, data=True)
+    return parse_json(text, path, expected, finite=False), text
 
 
 def read_squad(path, bad_rows=None, scored=False):
@@ -62,12 +53,12 @@ def read_squad(path, bad_rows=None, scored=False):
             be told, and question are named.
     """
     document, text = load_json(path, FORM)
-    questions, seen = [], set()
+    questions, seen, lines = [], set(), LineNumbers(text)
     for row in _Walk(path, document).questions():
         fault = _fault(row, seen, scored)
         seen.add(row.id)
         if fault:
-            refuse(fault, row, path, text, bad_rows)
+            refuse(fault, row, path, lines, bad_rows)
         else:
             questions.append(row)
     if not questions:
@@ -75,25 +66,39 @@ def read_squad(path, bad_rows=None, scored=False):
     return questions
 
 
-def refuse(fault, question, path, text, bad_rows):
-    """Raise for a `BadRow` of a question, or give it to `bad_rows`. text: that of the file, for the line number."""
-    fault = fault._replace(line=line_of(text, question.id, last='second time' in fault.found) or 1)
+def refuse(fault, question, path, lines, bad_rows):
+    """Raise for a `BadRow` of a question, or give it to `bad_rows`. lines: the `LineNumbers` of the file."""
+    fault = fault._replace(line=lines.of(question.id, last='second time' in fault.found) or 1)
     if bad_rows is None:
         raise fault.as_error(path)
     bad_rows.add(fault)
 
 
-def line_of(text, question_id, last=False):
-    """The 1-based line where `"id": question_id` stands in the text of a JSON file, the first or last; None: nowhere.
+class LineNumbers:
+    """Where the questions of a JSON text stand. The text is searched once, when the first is asked for."""
 
-    A file may spell an id with or without escapes, so both are looked for.
-    """
-    for ascii_only in (False, True):
-        pattern = r'"id"\s*:\s*"?' + re.escape(json.dumps(question_id, ensure_ascii=ascii_only)[1:-1]) + r'"?\s*[,}\]]'
-        found = [match.start() for match in re.finditer(pattern, text)]
-        if found:
-            return text.count('\n', 0, found[-1 if last else 0]) + 1
-    return None
+    def __init__(self, text):
+        self._text, self._found = text, None
+
+    def of(self, question_id, last=False):
+        """The 1-based line where `"id": question_id` stands, the first or the last one; None: nowhere."""
+        if self._found is None:
+            self._found = self._search()
+        return self._found.get(question_id, (None, None))[last]
+
+    def _search(self):
+        found, line, seen = {}, 1, 0
+        for match in _ID.finditer(self._text):
+            line += self._text.count('\n', seen, match.start())
+            seen = match.start()
+            name = match[1]
+            # A file may spell an id with or without escapes.
+            name = json.loads(name, strict=False) if name.startswith('"') else name
+            found[name] = (found.get(name, (line,))[0], line)
+        return found
+
+
+_ID = re.compile(r'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)')
 
 
 def _fault(row, seen, scored):

@@ -14,6 +14,7 @@ import urllib.request
 from tqdm import tqdm
 
 from propeller.errors import UserError
+from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -95,10 +96,10 @@ class _Download:
 
     def _state(self):
         try:
-            state = json.loads(self.state_path.read_text(encoding='utf-8'))
-        except (FileNotFoundError, ValueError):
+            state = read_json_object(self.state_path)
+        except UserError:
             return None
-        return state if isinstance(state, dict) and state.get('url') == self.url else None
+        return state if state.get('url') == self.url else None
 
     def _refused(self, error):
         if error.code == 416:

@@ -2,12 +2,11 @@
 
 import functools
 import itertools
-import operator
 from typing import NamedTuple
 
 import numpy as np
 
-from propeller.errors import UserError
+from propeller.errors import UserError, quoted
 from propeller.progress import progress
 
 # ----------------------------------------------------------------------------------------------------------- planning
@@ -269,18 +268,22 @@ class BatchStream:
             UserError: the position belongs to other data or other settings; names them, with both values.
         """
         expected = self._position(0, 0)
+        if not isinstance(position, dict):
+            raise UserError(f'found the data position {quoted(position)}, expected an object.')
         position = {**_ADDED, **position}
         for key in sorted(expected.keys() - {'epoch', 'batch'}):
             if position.get(key) != expected[key]:
                 raise UserError(
-                    f'found a data position made with {key} {position.get(key)}, expected {key} {expected[key]}. '
-                    f'Resume with the data and settings that the checkpoint was made with.'
+                    f'found a data position made with {key} {quoted(position.get(key))}, expected {key} '
+                    f'{expected[key]}. Resume with the data and settings that the checkpoint was made with.'
                 )
-        epoch, batch = operator.index(position['epoch']), operator.index(position['batch'])
-        if epoch < 0 or not 0 <= batch <= self.steps_in_epoch(epoch):
+        epoch, batch = position.get('epoch'), position.get('batch')
+        if type(epoch) is not int or not 0 <= epoch < 1 << 63:
+            raise UserError(f'found data position epoch {quoted(epoch)}, expected a whole number from 0 on.')
+        if type(batch) is not int or not 0 <= batch <= self.steps_in_epoch(epoch):
             raise UserError(
-                f'found data position epoch {epoch}, batch {batch}, expected a batch within '
-                f'0 .. {self.steps_in_epoch(max(epoch, 0))}.'
+                f'found data position epoch {epoch}, batch {quoted(batch)}, expected a batch within '
+                f'0 .. {self.steps_in_epoch(epoch)}.'
             )
         self._start = (epoch, batch)
 

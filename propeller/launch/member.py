@@ -3,7 +3,8 @@
 import selectors
 import socket
 
-from propeller.launch.messages import Failure, Garbage, is_integer, one_line
+from propeller.errors import one_line
+from propeller.launch.messages import Failure, Garbage, is_integer
 from propeller.launch.peers import Finished, Peers, Started, lost
 from propeller.log import get_logger
 
@@ -38,7 +39,7 @@ class Member(Peers):
             self.phase, self.generation = 'running', message['start']
             self.emit(Started(self.generation))
         elif 'refused' in message:
-            self.fail(Failure(one_line(str(message['refused'])), 2, restartable=False), told=connection)
+            self.fail(Failure(one_line(message['refused'], 1000), 2, restartable=False), told=connection)
         elif 'wait' in message:
             self.drop(connection)
         elif 'finished' in message and self.phase == 'running':

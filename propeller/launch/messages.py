@@ -3,7 +3,11 @@
 import dataclasses
 import json
 
+from propeller.errors import UserError, one_line
+from propeller.inputs import parse_json
+
 LONGEST_LINE = 1 << 16
+_LONGEST_TEXT = 1000
 
 
 class Garbage(Exception):
@@ -38,7 +42,7 @@ class Failure:
             raise Garbage('a failure with other types')
         if not is_integer(fields['code'], 1, 255) or not is_integer(fields['signal'], 0, 64):
             raise Garbage('a failure with an impossible number')
-        return cls(**fields | {'text': one_line(fields['text'])})
+        return cls(**fields | {'text': one_line(fields['text'], _LONGEST_TEXT)})
 
 
 def is_integer(value, low, high):
@@ -65,8 +69,8 @@ class Lines:
 
 def _decode(line):
     try:
-        message = json.loads(line)
-    except (ValueError, RecursionError) as e:
+        message = parse_json(line, 'a message', finite=False)
+    except UserError as e:
         raise Garbage(str(e)) from e
     if not isinstance(message, dict):
         raise Garbage(f'found {type(message).__name__}')
@@ -81,13 +85,8 @@ def disagreement(facts, other, node):
         other: settings of node `node`, as received.
     """
     different = [
-        f'{name} is {value} on node 0 and {one_line(str(other.get(name)))} on node {node}'
+        f'{name} is {value} on node 0 and {one_line(other.get(name), _LONGEST_TEXT)} on node {node}'
         for name, value in facts.items()
         if value != other.get(name)
     ]
     return f'the launchers disagree: {"; ".join(different)}. Give all the same flags.' if different else None
-
-
-def one_line(text, longest=1000):
-    """Text from elsewhere, made fit for a log line."""
-    return ''.join(c if c.isprintable() else ' ' for c in text[:longest])

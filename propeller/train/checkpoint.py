@@ -12,10 +12,12 @@ import os
 import re
 
 from propeller.errors import UserError, bad_input
+from propeller.inputs import read_json_object
 from propeller.log import get_logger
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.folders import recover, remove_folder, whole_folder
 from propeller.storage.values import load_values, read_finite, type_fault
+from propeller.train.state import FIELDS, NEEDED, checked
 
 log = get_logger(__name__)
 
@@ -106,19 +108,17 @@ def read_state(folder):
     """The dict of `training_state.json`.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing or damaged, or a field is of another type than `propeller.train.state` says.
     """
     path = os.path.join(folder, STATE)
+    if not os.path.lexists(path):
+        raise bad_input(folder, f'no {STATE}', 'a training checkpoint')
+    # Not finite: a hook may remember no best score as minus infinity.
+    state = read_json_object(path, 'the state of a training checkpoint', finite=False)
     try:
-        with open(path, encoding='utf-8') as f:
-            state = json.load(f)
-    except FileNotFoundError:
-        raise bad_input(folder, f'no {STATE}', 'a training checkpoint') from None
-    except (OSError, ValueError) as e:
-        raise bad_input(path, f'unreadable JSON ({e})', 'the state of a training checkpoint') from e
-    if not isinstance(state, dict) or not isinstance(state.get('global_step'), int):
-        raise bad_input(path, 'no integer "global_step"', 'the state of a training checkpoint')
-    return state
+        return checked(state, FIELDS, NEEDED)
+    except UserError as e:
+        raise UserError(f'{path}: {e}') from None
 
 
 def restore_parameters(folder, session, program):
@@ -157,18 +157,21 @@ def restore_computation(session, program, state, source):
         state: dict of `training_state.json`.
         source: its folder, for the error.
     Raises:
-        UserError: the training was one of another number of processes.
+        UserError: the training was one of another number of processes, or a value cannot be.
     """
-    states = state.get('random_states', [state['random_state']])
+    states = state.get('random_states') or [state.get('random_state')]
     if len(states) != session.world.size:
         raise UserError(
             f'{source}: found a training of {len(states)} processes, expected one of {session.world.size}: '
             f'it continues with as many.'
         )
-    session.set_random_state(states[session.world.rank])
     scale = program.update.plan.loss_scale
-    if scale and state.get('loss_scale'):
-        scale.load_state_dict(state['loss_scale'])
+    try:
+        session.set_random_state(states[session.world.rank])
+        if scale and state.get('loss_scale'):
+            scale.load_state_dict(state['loss_scale'])
+    except UserError as e:
+        raise UserError(f'{os.path.join(source, STATE)}: {e}') from None
 
 
 _WEIGHTS_ONLY = 'To start a new training from its weights, give the folder as --init_pretraining_params.'

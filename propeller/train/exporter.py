@@ -6,10 +6,12 @@ import math
 import os
 
 from propeller.errors import UserError
+from propeller.inputs import read_json_object
 from propeller.log import get_logger
 from propeller.storage.folders import whole_folder
 from propeller.storage.values import read_finite
 from propeller.train.checkpoint import Checkpoints
+from propeller.train.state import NUMBER, checked
 from propeller.types import RunMode
 
 log = get_logger(__name__)
@@ -37,14 +39,16 @@ class Exporter(abc.ABC):
 
     def _remembered(self):
         path = os.path.join(self.export_dir, _BEST_FILE)
-        try:
-            with open(path, encoding='utf-8') as f:
-                found = json.load(f)
-            return None if _not_finite(found) else found  # nothing would ever be better than NaN
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             return None
-        except (OSError, ValueError, TypeError, AttributeError) as e:
-            raise UserError(f'{path}: cannot be read ({e}). Delete it to forget the best result.') from e
+        try:
+            best = read_json_object(path, 'data set -> metric -> value', finite=False)
+            for name, values in best.items():
+                checked(values, dict.fromkeys(values, NUMBER), place=f'{name}.')
+        except UserError as e:
+            raise UserError(f'{e} Delete it to forget the best result.') from None
+        # Nothing would ever be better than not-a-number.
+        return None if _not_finite(best) else best
 
     def export(self, session, program, results, gstep, sample):
         """Called after each evaluation with its program, its results, and the inputs (without label) of one batch.

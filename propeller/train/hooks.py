@@ -37,7 +37,7 @@ class RunHook:
         return {}
 
     def load_state_dict(self, state):
-        """Take back what `state_dict` gave."""
+        """Take back what `state_dict` gave. What the checkpoint's JSON holds may be anything: see `state.checked`."""
 
 
 class ClockedHook(RunHook):

@@ -28,6 +28,7 @@ from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_
 from propeller.train.model import build_model_spec
 from propeller.train.precision import LossScale
 from propeller.train.record import EventWriter
+from propeller.train.state import COUNT, checked
 from propeller.types import RunMode
 
 log = get_logger(__name__)
@@ -230,6 +231,10 @@ class _TrainingRun:
         if folder is None:
             return None
         state = restore_training(folder, self.session, self.program)
+        try:
+            checked(state, {'data_position': COUNT})
+        except UserError as e:
+            raise UserError(f'{folder}: {e}') from None
         if state.get('parts', 1) != self.learner.parts:
             raise UserError(
                 f'{folder}: found a training with gradient_accumulation_steps {state.get("parts", 1)}, expected '

@@ -3,6 +3,7 @@
 import math
 
 from propeller.errors import UsageError
+from propeller.train.state import COUNT, checked, is_number
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 TYPE_NAMES = {'bf16': 'bfloat16', 'fp16': 'float16'}
@@ -62,5 +63,7 @@ class LossScale:
         return {'scale': self.scale, 'good': self.good, 'bad': self.bad}
 
     def load_state_dict(self, state):
-        """Take back what `state_dict` gave."""
-        self.scale, self.good, self.bad = float(state['scale']), int(state['good']), int(state['bad'])
+        """Take back what `state_dict` gave. Raises `UserError` for anything else."""
+        scale = (lambda value: is_number(value) and SMALLEST_SCALE <= value < math.inf, 'a number from 1 on')
+        checked(state, {'scale': scale, 'good': COUNT, 'bad': COUNT}, place='loss_scale.')
+        self.scale, self.good, self.bad = float(state['scale']), state['good'], state['bad']

@@ -8,12 +8,14 @@ import time
 
 import numpy as np
 
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
+from propeller.inputs import parse_json, read_bytes
 from propeller.log import get_logger
 from propeller.storage.atomic import replacing
 
 log = get_logger(__name__)
 
+_MAX_BYTES = 1 << 31
 _OWN_KEYS = ('step', 'epoch', 'phase', 'time')
 
 
@@ -45,8 +47,7 @@ class MetricsFile:
         """Leave only whole lines of the steps that stay."""
         if not os.path.exists(self.path):
             return
-        with open(self.path, 'rb') as f:
-            content = f.read()
+        content = read_bytes(self.path, _MAX_BYTES, 'the records of a run')
         if resume_step == 0:
             kept = b''
         else:
@@ -97,12 +98,7 @@ def read_metrics(path):
     Raises:
         UserError: the file cannot be read, or another line is broken; the line is named.
     """
-    try:
-        with open(path, 'rb') as f:
-            content = f.read()
-    except OSError as e:
-        raise UserError(f'{path}: cannot be read ({e.strerror or e}).') from e
-    return [record for _, record in _whole_lines(path, content)]
+    return [record for _, record in _whole_lines(path, read_bytes(path, _MAX_BYTES, 'the records of a run'))]
 
 
 def _whole_lines(path, content):
@@ -114,7 +110,7 @@ def _whole_lines(path, content):
         if record is not None:
             result.append((line, record))
         elif number < len(lines):
-            found = repr(line[:60].decode('utf-8', 'replace'))
+            found = quoted(line[:60].decode('utf-8', 'replace'))
             raise bad_input(
                 path, found, 'a JSON object with "step", "epoch" and "phase"', number, 'Move the file away.'
             )
@@ -123,8 +119,8 @@ def _whole_lines(path, content):
 
 def _parse(line):
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line, 'a record', finite=False)
+    except UserError:
         return None
     if not isinstance(record, dict) or not isinstance(record.get('phase'), str):
         return None

@@ -99,7 +99,7 @@ def test_folders_are_read_in_order_of_names(tmp_path):
         ('plain.gz', b'not gzip', r'plain.gz: found damaged gzip data after line 0'),
         ('half.gz', gzip.compress(b'line\n' * 100000)[:200], r'half.gz: found damaged gzip data after line \d+'),
         ('empty.gz', gzip.compress(b''), r'empty.gz: found an empty file'),
-        ('x.jsonl', b'{"text": "a"}\n{"text" "b"}\n', r'x.jsonl:2: found a line that is not JSON'),
+        ('x.jsonl', b'{"text": "a"}\n{"text" "b"}\n', r'x.jsonl:2: found bad JSON'),
         ('y.jsonl', b'{"body": "a", "id": 3}\n', r"y.jsonl:1: found the fields 'body', 'id', expected a field 'text'"),
         ('z.jsonl', b'["a"]\n', r"z.jsonl:1: found the fields list, expected a field 'text'"),
         ('v.jsonl', b'{"text": 3}\n', r"v.jsonl:1: found 'text' of type int, expected a string"),

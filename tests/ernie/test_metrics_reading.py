@@ -216,7 +216,7 @@ def test_the_name_of_2019(files):
         ('[1]', 'a JSON list'),
         ('{"q1": 3}', "question 'q1': int"),
         ('{"q1": "x"', ':1: found bad JSON'),
-        (None, 'No such'),
+        (None, 'no such file'),
     ],
 )
 def test_bad_predictions(files, tmp_path, content, found):

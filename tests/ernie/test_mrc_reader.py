@@ -13,7 +13,7 @@ from ernie.metrics.reading import answers_of, evaluate
 from ernie.reader.mrc import Limits, build_rows, encode_document, locate_answer, window_labels
 from ernie.reader.question_set import MrcReader
 from ernie.reader.simplify import Simplifier
-from ernie.reader.squad_json import line_of, read_squad
+from ernie.reader.squad_json import LineNumbers, read_squad
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_model import VOCABULARY
@@ -358,7 +358,7 @@ def test_an_empty_question_is_scored_all_the_same(tokenizer, tmp_path, caplog_te
 
 
 def test_no_such_file(tokenizer, tmp_path):
-    with pytest.raises(UserError, match='none.json: found a file that cannot be read'):
+    with pytest.raises(UserError, match='none.json: found no such file'):
         reader(tokenizer).read(tmp_path / 'none.json')
 
 
@@ -370,8 +370,9 @@ def test_numbers_as_ids_and_a_byte_order_mark(tmp_path):
 
 def test_lines_of_questions():
     text = '{"id": "a",\n "id" : "b\\u4e2d" ,\n"id": 7}\n {"id": "b中"}'
-    assert [line_of(text, key) for key in ('a', 'b中', '7', 'none')] == [1, 4, 3, None]
-    assert line_of(text.replace('b中', 'a'), 'a', last=True) == 4
+    lines = LineNumbers(text)
+    assert [lines.of(key) for key in ('a', 'b中', '7', 'none')] == [1, 2, 3, None]
+    assert LineNumbers(text.replace('b中', 'a')).of('a', last=True) == 4
 
 
 # ---------------------------------------------------------------- real files

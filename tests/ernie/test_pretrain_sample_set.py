@@ -122,7 +122,7 @@ def test_files_that_cannot_be_read(tmp_path):
         assert str(e.value).startswith(f'{path}:') and '\n' not in str(e.value)
     with pytest.raises(UserError, match='no such file'):
         list(read_sets(tmp_path / 'none.gz'))
-    with pytest.raises(UserError, match='cannot be read'):
+    with pytest.raises(UserError, match='found a folder'):
         list(read_sets(tmp_path))
 
 
@@ -217,6 +217,6 @@ def test_bad_lists(folder, text, error):
 
 def test_lists_that_cannot_be_read(folder):
     (folder / 'list').write_bytes(b'\xff\xfe\x00')
-    for path, text in (('none', 'no such file'), ('data', 'cannot be read'), ('list', 'not text')):
+    for path, text in (('none', 'no such file'), ('data', 'found a folder'), ('list', 'not UTF-8')):
         with pytest.raises(UserError, match=text):
             read_file_list(path)

@@ -154,7 +154,7 @@ def test_bad_files_name_file_line_and_finding(tmp_path, name):
 def test_paths_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match='found no such file'):
         rows(tmp_path / 'missing.tsv')
-    with pytest.raises(UserError, match='Is a directory'):
+    with pytest.raises(UserError, match='found a folder'):
         rows(tmp_path)
 
 

@@ -238,10 +238,10 @@ def test_a_position_of_other_data_or_settings_is_refused(options, message):
         stream(**{'seed': 7, **options}).seek(position)
 
 
-@pytest.mark.parametrize('wrong', [{'batch': 11}, {'batch': -1}, {'epoch': -1}])
+@pytest.mark.parametrize('wrong', [{'batch': 11}, {'batch': -1}, {'epoch': -1}, {'epoch': '1'}, {'batch': None}])
 def test_a_position_outside_is_refused(wrong):
     made = stream()
-    with pytest.raises(UserError, match='expected a batch within 0 .. 10'):
+    with pytest.raises(UserError, match='expected a (batch within 0 .. 10|whole number from 0 on)'):
         made.seek({**made.position, **wrong})
 
 

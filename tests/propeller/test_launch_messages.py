@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from propeller.launch.messages import LONGEST_LINE, Failure, Garbage, Lines, disagreement, encode
 
-scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text() | st.floats(allow_nan=False)
 messages = st.lists(st.dictionaries(st.text(), scalars | st.lists(scalars), max_size=4), max_size=6)
 
 
@@ -66,6 +66,6 @@ def test_disagreement():
     facts = {'--nproc_per_node': 2, '--master': 'a:1'}
     assert disagreement(facts, dict(facts, other=1), 3) is None
     text = disagreement(facts, {'--master': 'b:1\n[ERROR] forged', '--nproc_per_node': 2}, 3)
-    assert text.startswith('the launchers disagree: --master is a:1 on node 0 and b:1 [ERROR] forged on node 3.')
+    assert text.startswith('the launchers disagree: --master is a:1 on node 0 and b:1\\n[ERROR] forged on node 3.')
     assert '--nproc_per_node' not in text
     assert 'None on node 1' in disagreement(facts, {}, 1)

@@ -107,7 +107,7 @@ def test_unwritable_and_missing_files_are_user_errors(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot be written'):
         MetricsFile(tmp_path / 'file' / 'metrics.jsonl')
-    with pytest.raises(UserError, match='cannot be read'):
+    with pytest.raises(UserError, match='no such file'):
         read_metrics(tmp_path / 'none')
 
 

@@ -58,7 +58,7 @@ def test_hparams_json_round_trip():
     h = HParams(a=1, b=None, c=[1.5, '中'], d={'x': True})
     assert HParams.from_json(h.to_json()) == h
     assert '中' in h.to_json()
-    with pytest.raises(UserError, match='not JSON'):
+    with pytest.raises(UserError, match='found bad JSON'):
         HParams.from_json("{'a': 1}")
     with pytest.raises(UserError, match='found list, expected a dictionary'):
         HParams.from_json('[1]')

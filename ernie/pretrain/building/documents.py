@@ -5,13 +5,13 @@ paragraphs separated by line breaks.
 """
 
 import gzip
-import json
 import os
 import re
 import zlib
 from typing import NamedTuple
 
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
+from propeller.inputs import open_data, parse_json
 
 MOST_LINE_BYTES = 16 << 20
 MOST_DOCUMENT_CHARACTERS = 1 << 20
@@ -161,14 +161,11 @@ def _json_documents(path, form, skipped):
     for number, line in lines_of(path):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as e:
-            raise bad_input(path, f'a line that is not JSON ({e})', 'one JSON object a line', line=number) from None
+        row = parse_json(line, path, 'one JSON object a line', number, finite=False)
         fields = (form.text_field, form.id_field) if form.id_field else (form.text_field,)
         for field in fields:
             if not isinstance(row, dict) or field not in row:
-                found = ', '.join(map(repr, row)) if isinstance(row, dict) else type(row).__name__
+                found = ', '.join(map(quoted, row)) if isinstance(row, dict) else type(row).__name__
                 advice = '--text_field and --id_field name the fields.'
                 raise bad_input(path, f'the fields {found}', f'a field {field!r}', line=number, advice=advice)
         text = row[form.text_field]
@@ -189,7 +186,7 @@ def lines_of(path):
     """
     number = 0
     try:
-        with gzip.open(path, 'rb') if path.lower().endswith('.gz') else open(path, 'rb') as f:
+        with open_data(path, 'a readable file') as raw, gzip.open(raw) if path.lower().endswith('.gz') else raw as f:
             while raw := f.readline(MOST_LINE_BYTES):
                 number += 1
                 yield number, _decoded(path, number, raw)

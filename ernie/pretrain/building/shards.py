@@ -14,6 +14,7 @@ import os
 import re
 
 from propeller.errors import UserError, bad_input
+from propeller.inputs import MAX_DATA_BYTES, read_json_object
 from propeller.storage.atomic import replacing
 from propeller.storage.folders import is_partial
 
@@ -77,14 +78,13 @@ class ShardFolder:
         return os.path.join(self.path, name)
 
     def _read(self, overwrite):
-        try:
-            with open(self.join(MANIFEST), encoding='utf-8') as f:
-                manifest = json.load(f)
-            found, shards = manifest['settings'], manifest['shards']
-        except FileNotFoundError:
+        path, expected = self.join(MANIFEST), 'the manifest of a builder'
+        if not os.path.lexists(path):
             return {}
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise bad_input(self.join(MANIFEST), f'something else ({e!r})', 'the manifest of a builder') from None
+        manifest = read_json_object(path, expected, MAX_DATA_BYTES)
+        found, shards = manifest.get('settings'), manifest.get('shards')
+        if not isinstance(found, dict) or not isinstance(shards, dict) or not all(map(_is_shard, shards.items())):
+            raise bad_input(path, 'something else', expected)
         if found == self.settings:
             return {int(number): shard for number, shard in shards.items() if self._is_there(shard)}
         if not overwrite:
@@ -172,3 +172,12 @@ class ShardFolder:
                 self.write_text(f'{split}_filelist', ''.join(f'{name}\t{probability}\n' for name in names))
                 lists[split] = self.join(f'{split}_filelist')
         return lists
+
+
+def _is_shard(item):
+    """Whether an entry of the manifest is number -> {'files': {split: file name}, ...}."""
+    number, shard = item
+    files = shard.get('files') if isinstance(shard, dict) else None
+    if not number.isascii() or not number.isdecimal() or len(number) > 18 or not isinstance(files, dict):
+        return False
+    return all(isinstance(name, str) and name == os.path.basename(name) and '\0' not in name for name in files.values())

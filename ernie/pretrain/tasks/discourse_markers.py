@@ -1,8 +1,7 @@
 """Words that link two neighbouring sentences, by the relation that they mark: lists, and their token ids."""
 
-import json
-
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
+from propeller.inputs import read_json_object
 
 # Classes in the order of their ids. Only words that say one thing when they open a sentence.
 RELATIONS = {
@@ -42,21 +41,18 @@ def load_relations(path):
         UserError: the file cannot be read or is not of that form.
     """
     expected = 'a JSON object {"relation": ["marker", ...], ...} of at least two relations'
-    try:
-        with open(path, encoding='utf-8') as f:
-            relations = json.load(f)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise bad_input(path, f'a file that cannot be used ({e})', expected) from None
-    if not isinstance(relations, dict) or len(relations) < 2:
-        raise bad_input(path, f'{type(relations).__name__} of another form', expected)
+    relations = read_json_object(path, expected)
+    if len(relations) < 2:
+        raise bad_input(path, f'{len(relations)} relations', expected)
     owners = {}
     for relation, markers in relations.items():
         if not isinstance(markers, list) or not markers or not all(isinstance(m, str) and m.strip() for m in markers):
-            raise bad_input(path, f'{relation!r} without a list of markers', expected)
+            raise bad_input(path, f'{quoted(relation)} without a list of markers', expected)
         for marker in markers:
             owner = owners.setdefault(marker.lower(), relation)
             if owner != relation:
-                raise bad_input(path, f'{marker!r} in {owner!r} and in {relation!r}', 'each marker once')
+                found = f'{quoted(marker, 60)} in {quoted(owner, 50)} and in {quoted(relation, 50)}'
+                raise bad_input(path, found, 'each marker once')
     return relations
 
 
