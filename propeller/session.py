@@ -262,12 +262,13 @@ def _like(found, own):
     if not isinstance(found, list):
         return False
     if own and all(type(code) is int for code in own) and len(own) > 16:
-        # The text of a Mersenne twister, as codes of characters: 624 words and a place.
+        # The text of a Mersenne twister, as codes of characters: its words and its place among them.
         try:
             words, needed = bytes(found).split(), bytes(own).split()
         except (TypeError, ValueError):
             return False
-        return len(words) == len(needed) and all(word.isdigit() and int(word) < 1 << 32 for word in words)
+        fits = len(words) == len(needed) and all(len(word) <= 20 and word.isdigit() for word in words)
+        return fits and all(int(word) < 1 << 64 for word in words) and int(words[-1]) < len(words)
     return len(found) == len(own) and all(map(_like, found, own))
 
 

@@ -41,6 +41,8 @@ FIELDS = {
     'seed': COUNT_OR_NONE,
     'parts': COUNT,
     'loss_scale': (none_or(is_object), 'an object or null'),
+    'schedule': (none_or(is_object), 'an object or null'),
+    'value': NUMBER,
     'random_state': OBJECT,
     'random_states': (
         lambda value: isinstance(value, list) and bool(value) and all(map(is_object, value)),

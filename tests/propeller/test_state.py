@@ -93,7 +93,7 @@ def test_a_long_value_is_cut():
 def test_the_random_state_of_another_generator_never_reaches_paddle():
     from propeller.session import _like
 
-    own = [-1, 3, 0, list(b'12 345 ' * 300)]
+    own = [-1, 3, 0, list(b'18446744073709551615 345 ' * 300)]
     assert _like([-1, 3, 0, list(b'12 345 ' * 300)], own) and _like([-1, 9, 0, list(b'9 9 ' * 300)], own)
     for other in ([-1, 3, 0], [-1, 3, 0, [1]], [-1, 3, 0, list(b'x 345 ' * 300)], [-1, 3, 0, [300] * 900], None, {}, 7):
         assert not _like(other, own)
