@@ -271,5 +271,9 @@ class ClassifyReader(SetReader):
         required = ('text_a',) if self.encoder.task_kind == 'predict' else ('text_a', 'label')
         return self._noting_columns(read_records(path, required, bad_rows))
 
+    def bounds(self):
+        num_labels = self.encoder.num_labels
+        return super().bounds() | {'labels': (0, num_labels), 'columns': num_labels}
+
     def size_of(self, row):
         return len(row.cells['text_a']) + len(row.cells.get('text_b', ''))

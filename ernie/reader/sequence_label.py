@@ -223,6 +223,9 @@ class SequenceLabelReader(SetReader):
                 label_map, labelled = self.encoder.label_map, self.encoder.labelled
                 yield from read_sentences(path, lines, width_of(_decoded(path, head)), label_map, labelled, bad_rows)
 
+    def bounds(self):
+        return super().bounds() | {'token_labels': (min(IGNORED, CUT), 2 * len(self.encoder.label_map))}
+
     def size_of(self, row):
         return sum(map(len, row.tokens))
 

@@ -47,9 +47,13 @@ class SetReader(abc.ABC):
             raise UsageError(f'found max_seq_len {encoder.max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
         self.encoder = encoder
         self.skip_bad_rows = skip_bad_rows
-        self.cache = SetCache() if cache else None
+        self.cache = SetCache(bounds=self.bounds()) if cache else None
         self.processes = processes
         self.about = {}  # what `rows` notes of the file that is read: `TokenizedSet.about`
+
+    def bounds(self):
+        """What the arrays of a file are within, see `set_checks.arrays_fault`: an entry of the cache is held to it."""
+        return {'ids': (0, max(self.encoder.tokenizer.vocab.values()) + 1), 'length': self.encoder.max_seq_len}
 
     @abc.abstractmethod
     def rows(self, path, bad_rows):

@@ -8,8 +8,11 @@ import zlib
 
 import numpy as np
 
+from ernie.reader.set_checks import arrays_fault
 from propeller import trust
 from propeller.data.padding import pad_ragged
+from propeller.errors import QUOTED, one_line, quoted
+from propeller.inputs import open_regular, read_json_object
 from propeller.log import get_logger
 from propeller.storage.folders import recover, whole_folder
 from propeller.storage.npy import ArrayWriter
@@ -104,25 +107,31 @@ class TokenizedSet:
         return token_ids, types.astype(np.int64), positions.astype(np.int64), on_token.astype(np.float32)
 
     @classmethod
-    def load(cls, folder, path='', bad_rows=None):
+    def load(cls, folder, path='', bad_rows=None, bounds=None):
         """A set that a `SetWriter` has written; its arrays are mapped from the files, not read.
 
+        Args:
+            folder: the entry.
+            path, bad_rows: attributes of the set.
+            bounds: what the values must be within, see `set_checks.arrays_fault`.
         Raises:
-            ValueError: the entry is damaged: a file is missing, or its bytes are not those that were written.
+            ValueError: the entry is damaged: a file is missing, its bytes are not those that were written, or its
+                arrays do not fit each other or the bounds.
         """
         try:
-            with open(os.path.join(folder, META), encoding='utf-8') as f:
-                meta = json.load(f)
+            meta = read_json_object(os.path.join(folder, META), 'what is known of tokenized rows')
             arrays = {name: _map_array(folder, name, crc) for name, crc in meta['crc32'].items()}
+            why = arrays_fault(arrays, bounds or {})
+            if why is None and len(arrays['offsets']) - 1 != meta['rows']:
+                why = f'{len(arrays["offsets"]) - 1} rows instead of {quoted(meta["rows"])}'
+            if why:
+                raise ValueError(why)
             if bad_rows is not None:
                 bad_rows.count = int(meta['bad_rows']['count'])
                 bad_rows.rows = [(int(line), str(reason)) for line, reason in meta['bad_rows']['rows']]
-            tokenized = cls(**arrays, path=path, bad_rows=bad_rows, about=dict(meta['about']))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-            raise ValueError(f'{folder}: damaged: {e}') from e
-        if len(tokenized) != meta['rows']:
-            raise ValueError(f'{folder}: damaged: {len(tokenized)} rows instead of {meta["rows"]}')
-        return tokenized
+            return cls(**arrays, path=path, bad_rows=bad_rows, about=dict(meta['about']))
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
+            raise ValueError(f'{folder}: damaged: {one_line(e, QUOTED)}') from e
 
 
 def _map_array(folder, name, crc):
@@ -135,7 +144,7 @@ def _map_array(folder, name, crc):
 
 def _crc32(path):
     crc = 0
-    with open(path, 'rb') as f:
+    with open_regular(path) as f:
         while block := f.read(1 << 20):
             crc = zlib.crc32(block, crc)
     return crc
@@ -226,8 +235,8 @@ class SetCache:
 
     _warned = set()  # folders already complained about: one warning per process
 
-    def __init__(self, folder=None):
-        self.folder = folder or cache_folder()
+    def __init__(self, folder=None, bounds=None):
+        self.folder, self.bounds = folder or cache_folder(), bounds
 
     def load(self, key, path='', bad_rows=None):
         """The set of a key, or None if there is none or it is damaged (which is logged)."""
@@ -239,7 +248,7 @@ class SetCache:
             log.warning('%s %s: it is not read.', entry, why)
             return None
         try:
-            return TokenizedSet.load(entry, path, bad_rows)
+            return TokenizedSet.load(entry, path, bad_rows, self.bounds)
         except ValueError as e:
             log.warning('%s. It is made anew.', e)
             return None

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -262,3 +263,51 @@ def test_an_entry_that_others_could_have_written_is_not_read(tmp_path, capsys):
     assert cache.load('ab') is None
     assert 'cache/ab can be written by others (mode 777): it is not read' in capsys.readouterr().err
     assert list(cache.store('ab', lambda: [chunk]).ids) == [0, 1, 2]
+
+
+def poisoned(entry, name, change):
+    """An array of an entry changed by somebody who knows the check sums."""
+    path = entry / f'{name}.npy'
+    np.save(path, change(np.load(path)))
+    meta = json.loads((entry / 'set.json').read_text())
+    meta['crc32'][name] = zlib.crc32(path.read_bytes())
+    (entry / 'set.json').write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    'name, change',
+    [
+        ('ids', lambda ids: ids - 5),
+        ('ids', lambda ids: ids + 100),
+        ('ids', lambda ids: ids.astype(np.int64)),
+        ('ids', lambda ids: ids[:-1]),
+        ('ids', lambda ids: ids.reshape(-1, 1)),
+        ('offsets', lambda offsets: offsets[[0, 2, 1, 3]]),
+        ('offsets', lambda offsets: offsets * 0),
+        ('offsets', lambda offsets: np.concatenate([offsets[:1], offsets[1:2] - 2**62, offsets[2:]])),
+        ('split', lambda split: split + 9),
+        ('split', lambda split: split * 0 - 1),
+        ('labels', lambda labels: labels + 2),
+        ('labels', lambda labels: labels.astype(np.float32) * np.nan),
+        ('lines', lambda lines: lines[:2]),
+        ('qids', lambda qids: qids.astype(np.float64)),
+    ],
+)
+def test_an_entry_that_was_poisoned_is_made_anew(vocab, data, folder, tokenizings, capsys, name, change):
+    read = lambda: ClassifyReader(FullTokenizer(vocab), 8).read(data)  # noqa: E731
+    made = ClassifyReader(FullTokenizer(vocab), 8, cache=False).read(data)
+    read()
+    (entry,) = [path for path in folder.iterdir() if not path.name.startswith('.')]
+    poisoned(entry, name, change)
+    capsys.readouterr()
+    assert same(read(), made) and len(tokenizings) == 3
+    assert 'damaged: ' in capsys.readouterr().err
+    assert same(read(), made) and len(tokenizings) == 3
+
+
+@pytest.mark.parametrize('text', ['[', '{}', '[1]', '{"crc32": 3}', '{"crc32": {"ids": "x"}}', '[' * 100_000])
+def test_a_description_that_is_none_is_made_anew(vocab, data, folder, tokenizings, text):
+    made = ClassifyReader(FullTokenizer(vocab), 8).read(data)
+    (entry,) = [path for path in folder.iterdir() if not path.name.startswith('.')]
+    (entry / 'set.json').write_text(text)
+    assert same(ClassifyReader(FullTokenizer(vocab), 8).read(data), made) and len(tokenizings) == 2
