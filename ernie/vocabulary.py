@@ -8,6 +8,7 @@ log = get_logger(__name__)
 
 SPECIAL_TOKENS = ('[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]')
 MAX_BYTES = 1 << 28
+FILLER = b'[unused_gap_'
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _ASCII_WHITESPACE = ' \t\r\n\v\f'
 _warned = set()
@@ -115,7 +116,7 @@ def _of_json(path):
 
 def filler(index):
     """What stands on the line of an id without a token. The tokenizers cut at brackets, so no text ever becomes it."""
-    return f'[unused_gap_{index}]'
+    return f'{FILLER.decode()}{index}]'
 
 
 def as_lines(vocab):
@@ -125,6 +126,11 @@ def as_lines(vocab):
     """
     tokens = {index: token for token, index in vocab.items() if '\r' not in token}
     return ''.join(f'{tokens.get(i) or filler(i)}\n' for i in range(max(vocab.values()) + 1)).encode()
+
+
+def as_pairs(vocab):
+    """The vocabulary as a file of `token<TAB>id`, bytes, in the order of ids: the form that knows gaps."""
+    return ''.join(f'{token}\t{index}\n' for token, index in sorted(vocab.items(), key=lambda item: item[1])).encode()
 
 
 def vocabulary_bytes(path):

@@ -7,6 +7,7 @@ import numpy as np
 from ernie.checkpoint.convert import FORMATS, convert
 from ernie.checkpoint.model_folder import open_model
 from ernie.config import ErnieConfig
+from ernie.inference.huggingface_check import output_check
 from ernie.tokenization import load_vocab
 from ernie.utils.args import Parser
 from propeller.errors import UserError, one_line_errors
@@ -84,8 +85,14 @@ def _vocabulary(path):
 
 def _print_conversion(arguments):
     unused = [name.strip() for name in arguments.allow_unused.split(',')]
-    done = convert(arguments.source, arguments.target, arguments.to, arguments.config, arguments.vocab, unused)
+    places = arguments.config, arguments.vocab
+    check = output_check() if arguments.to == 'huggingface' else None
+    done = convert(arguments.source, arguments.target, arguments.to, *places, unused, check)
     print(f'{arguments.target}: {len(done.written)} tensors written as {arguments.to} and read back bit by bit.')
+    if done.checked:
+        print(f'checked: {"; ".join(done.checked)}')
+    for note in done.notes:
+        print(f'note: {note}')
     if done.left_out:
         more = f' and {len(done.left_out) - _LISTED} more' if len(done.left_out) > _LISTED else ''
         print(f'left out, no place in this format: {", ".join(done.left_out[:_LISTED])}{more}')

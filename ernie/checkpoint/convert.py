@@ -2,13 +2,14 @@
 
 import json
 import os
-import shutil
 from typing import NamedTuple
 
 import numpy as np
 
+from ernie.checkpoint.huggingface_check import check_ids
 from ernie.checkpoint.huggingface_config import to_huggingface
-from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, PARAMETERS, VOCABULARY, Model, open_model
+from ernie.checkpoint.huggingface_labels import to_huggingface as classes_to_huggingface
+from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, PARAMETERS, VOCABULARY, Model, open_model, read_labels
 from ernie.checkpoint.names import (
     HUGGINGFACE_POSITIONS,
     PREFIXES,
@@ -19,10 +20,11 @@ from ernie.checkpoint.names import (
     is_training_state,
 )
 from ernie.checkpoint.strict import check_labels, match_parameters
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
 from ernie.config import ErnieConfig
-from ernie.tokenization import load_vocab
+from ernie.tokenization import FullTokenizer
+from ernie.vocabulary import FILLER, as_lines, as_pairs, load_vocab, vocabulary_bytes
 from propeller.errors import UserError, bad_input
-from propeller.inputs import read_json_object
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable
 from propeller.storage.folders import whole_folder
@@ -39,20 +41,27 @@ class Conversion(NamedTuple):
     Attributes:
         written: ERNIE names of the parameters in the new folder.
         left_out: names in the source that have no place in it.
+        checked: sentences that say what was compared beside the tensors' bits.
+        notes: sentences that say what the other framework does not do as we do.
     """
 
     written: list
     left_out: list
+    checked: list
+    notes: list
 
 
-def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=()):
+def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=(), check=None):
     """Write a model as a folder of another format. The folder is whole and checked, or not there.
 
     | `to` | folder |
     |---|---|
     | `fluid` | `params/` with one file per variable, `vocab.txt`, `ernie_config.json`: as the 2019 suite reads it |
     | `safetensors` | `model.safetensors` with ERNIE's names, `vocab.txt`, `ernie_config.json` |
-    | `huggingface` | `model.safetensors` with BERT's or ERNIE's names, `vocab.txt`, `config.json` |
+    | `huggingface` | `model.safetensors` with BERT's or ERNIE's names, `vocab.txt` in the order of ids, `config.json` |
+
+    All have `tokenizer_config.json`, and `labels.json` where the source has a task head with names; `config.json` says
+    the same in Hugging Face's way.
 
     Args:
         source: what `open_model` opens.
@@ -61,13 +70,15 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
         config_path, vocab_path: `ernie_config.json` and `vocab.txt`, if the source has none or others are wanted.
         allow_unused: names, or beginnings with a `*`, of tensors of the encoder that are left out though the source has
             them.
+        check: a further check of a Hugging Face folder before it is kept, see `ernie.inference.huggingface_check`:
+            function (folder, model, config) -> sentence, which may raise.
 
     Returns:
         `Conversion`.
 
     Raises:
         UserError: the source is broken, does not fit its configuration or has values that are not finite, `target`
-            exists, or the disk refuses.
+            exists, Hugging Face's tokenizer gives other ids, or the disk refuses.
     """
     if to not in FORMATS:
         raise UserError(f'format {to!r} is unknown. Allowed: {", ".join(FORMATS)}.')
@@ -76,8 +87,9 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     model = open_model(source)
     config, vocab_path = _companions(model, config_path, vocab_path)
     match = match_parameters(backbone_shapes(config), model, POOLED.__contains__, allow_unused=allow_unused)
-    if model.labels_path:
-        check_labels(read_json_object(model.labels_path), model, model.labels_path)
+    labels = read_labels(model.folder)
+    check_labels(labels, model, model.labels_path or model.folder)
+    tokenizer = folder_tokenizer(model.folder).settings.make(vocab_path)
     left_out = [name for name in match.unused if is_training_state(name) or is_of_encoder(name)]
     names = [name for name in model if name not in left_out]
     left_out += model.unmapped
@@ -88,13 +100,59 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     try:
         with whole_folder(target) as folder:
             _WRITERS[to](folder, model, names, config)
-            shutil.copyfile(vocab_path, os.path.join(folder, VOCABULARY))
-            if model.labels_path:
-                shutil.copyfile(model.labels_path, os.path.join(folder, LABELS))
+            _write_companions(folder, to, vocab_path, labels, tokenizer, config)
             _verify(folder, model, names, config)
+            _verify_companions(folder, labels, tokenizer)
+            checked = []
+            if to == 'huggingface':
+                if isinstance(tokenizer, FullTokenizer):
+                    checked.append(check_ids(folder, tokenizer, model.path))
+                if check:
+                    checked.append(check(folder, model, config))
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
-    return Conversion(names, left_out)
+    return Conversion(names, left_out, checked, _notes(labels, tokenizer) if to == 'huggingface' else [])
+
+
+def _notes(labels, tokenizer):
+    notes = []
+    if not isinstance(tokenizer, FullTokenizer):
+        notes.append(
+            f'{type(tokenizer).__name__} has no counterpart there, so token ids were not compared: transformers '
+            f'refuses its name in {TOKENIZER_CONFIG}, and BertTokenizer would give other ids'
+        )
+    if labels.get('use_crf'):
+        notes.append('the CRF over the labels has no place there: labels of Hugging Face are those of the scores alone')
+    if labels.get('task_id'):
+        notes.append(f'the model was trained with task id {labels["task_id"]}: give it as task_type_ids')
+    return notes
+
+
+def _write_companions(folder, to, vocab_path, labels, tokenizer, config):
+    """Vocabulary, tokenizer and classes: what lies beside the tensors, in the words of the new format."""
+    vocabulary = vocabulary_bytes(vocab_path)
+    if to == 'huggingface':
+        vocabulary = as_lines(tokenizer.vocab)
+    elif FILLER in vocabulary:
+        vocabulary = as_pairs(tokenizer.vocab)
+    files = {VOCABULARY: vocabulary, TOKENIZER_CONFIG: settings_of(tokenizer).file(config.max_position_embeddings)}
+    for name, content in files.items():
+        with open(os.path.join(folder, name), 'wb') as f:
+            f.write(content)
+    if labels:
+        settings = settings_of(tokenizer)
+        labels = labels | {'tokenizer': settings.tokenizer, 'do_lower_case': settings.do_lower_case}
+        _write_json(os.path.join(folder, LABELS), labels, sort_keys=False)
+
+
+def _verify_companions(folder, labels, tokenizer):
+    """Read them back: the same vocabulary, rules and classes, or the conversion fails."""
+    found = folder_tokenizer(folder).settings
+    if found != settings_of(tokenizer) or load_vocab(os.path.join(folder, VOCABULARY)) != tokenizer.vocab:
+        raise UserError(f'{folder}: vocabulary or tokenizer read back differently.')
+    back = read_labels(folder)
+    if any(back.get(key) != labels[key] for key in ('task', 'kind', 'labels', 'num_labels') if key in labels):
+        raise UserError(f'{folder}: the classes read back differently.')
 
 
 def _companions(model, config_path, vocab_path):
@@ -111,9 +169,9 @@ def _companions(model, config_path, vocab_path):
     return config, vocab_path
 
 
-def _write_json(path, values):
+def _write_json(path, values, sort_keys=True):
     with open(path, 'w', encoding='utf-8') as f:
-        json.dump(values, f, indent=2, sort_keys=True, ensure_ascii=False)
+        json.dump(values, f, indent=2, sort_keys=sort_keys, ensure_ascii=False)
         f.write('\n')
 
 
@@ -141,8 +199,9 @@ def _write_huggingface(folder, model, names, config):
     tensors[prefix + HUGGINGFACE_POSITIONS] = np.arange(config.max_position_embeddings, dtype=np.int64)[None]
     write_safetensors(os.path.join(folder, 'model.safetensors'), tensors, metadata={'format': 'pt'})
     head = next((ernie for ernie, _, end in TASK_HEADS if architecture.endswith(end)), None)
-    num_labels = model.shape(f'{head}_w')[1] if head else None
-    values = to_huggingface(config, architecture, num_labels, tied='mask_lm_out_fc.w_0' not in places)
+    values = to_huggingface(config, architecture, tied='mask_lm_out_fc.w_0' not in places)
+    if head:
+        values.update(classes_to_huggingface(read_labels(model.folder), model.shape(f'{head}_w')[1]))
     _write_json(os.path.join(folder, 'config.json'), values)
 
 

@@ -1,7 +1,7 @@
 """Hugging Face model configurations (`config.json` of BERT and ERNIE) to and from `ernie_config.json`."""
 
 from ernie.config import ErnieConfig
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
 
 # Values of transformers' BertConfig and ErnieConfig where the file leaves a key out.
 _DEFAULTS = {
@@ -16,20 +16,62 @@ _DEFAULTS = {
 _SIZES = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads')
 
 
-def from_huggingface(values, path, layer_norm_eps=_DEFAULTS['layer_norm_eps']):
+# Class names of PaddleNLP, whose older configurations have no model_type.
+_KINDS = {'ErnieGram': 'ernie_gram', 'Ernie': 'ernie', 'Bert': 'bert', 'Roberta': 'roberta', 'Electra': 'electra'}
+_KINDS |= {'NeZha': 'nezha', 'Nezha': 'nezha'}
+_READ = ('bert', 'ernie', 'ernie_gram', 'electra')
+
+
+def kind_of(values, architecture, prefix):
+    """`model_type` of a model: as its configuration says, or its class, or the prefix of its tensors; else 'bert'.
+
+    values: content of the configuration, {} without one. architecture: class name or ''. prefix: e.g. 'electra.' or ''.
+    """
+    if values.get('model_type') is not None:
+        return values['model_type']
+    return next((kind for name, kind in _KINDS.items() if architecture.startswith(name)), prefix[:-1] or 'bert')
+
+
+def check_architecture(kind, framework, path, values):
+    """Refuse by name a network that ours is not.
+
+    Args:
+        kind: of `kind_of`.
+        framework: 'huggingface' or 'paddlenlp'.
+        path: the file at fault, for the message.
+        values: content of the configuration.
+
+    Raises:
+        UserError: names the model type and where it differs.
+    """
+    expected = 'the network of BERT or ERNIE (bert, ernie, ernie_gram, electra, and roberta of PaddleNLP)'
+    if kind == 'nezha':
+        raise bad_input(path, 'a NEZHA model (nezha), whose positions are relative', expected)
+    if kind == 'roberta':
+        if framework == 'huggingface':
+            raise bad_input(path, 'a RoBERTa model (roberta), whose positions begin at padding_idx + 1', expected)
+        if values.get('cls_token_id') == 0:
+            raise bad_input(path, 'cls_token_id = 0: RoBERTa with other positions and byte-pair tokens', expected)
+    elif kind not in _READ:
+        raise bad_input(path, f'model_type = {quoted(kind)}', expected)
+    narrow = next((key for key in ('embedding_size', 'emb_size') if key in values), None)
+    if narrow and kind in ('electra', 'ernie_gram') and values[narrow] != values.get('hidden_size'):
+        found = f'{narrow} = {quoted(values[narrow])} in a model of type {kind}'
+        raise bad_input(path, found, f'hidden_size = {quoted(values.get("hidden_size"))}: no projection between them')
+
+
+def from_huggingface(values, path, kind='bert', layer_norm_eps=_DEFAULTS['layer_norm_eps']):
     """`ernie_config.json`'s content for a Hugging Face configuration.
 
     Args:
         values: content of `config.json`.
         path: its name, for messages.
+        kind: of `kind_of`.
         layer_norm_eps: what counts where the file does not say.
 
     Raises:
         UserError: it describes a network that ours is not, or lacks a size.
     """
-    kind = values.get('model_type', 'bert')
-    if kind not in ('bert', 'ernie'):
-        raise bad_input(path, f'model_type = {kind!r}', "'bert' or 'ernie'")
     if values.get('position_embedding_type') not in (None, 'absolute'):
         raise bad_input(path, f'position_embedding_type = {values["position_embedding_type"]!r}', "'absolute'")
     for key in ('is_decoder', 'add_cross_attention'):
@@ -51,13 +93,12 @@ def from_huggingface(values, path, layer_norm_eps=_DEFAULTS['layer_norm_eps']):
         raise UserError(f'{path}: {e}') from None
 
 
-def to_huggingface(config, architecture, num_labels=None, tied=True):
+def to_huggingface(config, architecture, tied=True):
     """Content of `config.json` for an `ErnieConfig`.
 
     Args:
         config: the `ErnieConfig`.
         architecture: class name, e.g. `BertForSequenceClassification`.
-        num_labels: width of the task head, if there is one.
         tied: whether the masked-LM output uses the word table.
     """
     values = {key: config[key] for key in (*_SIZES, *_DEFAULTS) if key != 'type_vocab_size'}
@@ -71,9 +112,6 @@ def to_huggingface(config, architecture, num_labels=None, tied=True):
     )
     if config.use_task_id:
         values.update(use_task_id=True, task_type_vocab_size=config.task_type_vocab_size)
-    if num_labels is not None:
-        values['id2label'] = {str(i): f'LABEL_{i}' for i in range(num_labels)}
-        values['label2id'] = {f'LABEL_{i}': i for i in range(num_labels)}
     if not tied:
         values['tie_word_embeddings'] = False
     return values

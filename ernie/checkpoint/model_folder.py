@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 
-from ernie.checkpoint.huggingface_config import from_huggingface
+from ernie.checkpoint.huggingface_config import check_architecture, from_huggingface, kind_of
+from ernie.checkpoint.huggingface_labels import from_huggingface as from_huggingface_labels
 from ernie.checkpoint.names import (
     DECODER_BIAS,
     HUGGINGFACE_BIAS,
@@ -12,11 +13,12 @@ from ernie.checkpoint.names import (
     TIED_DECODER,
     foreign_to_ernie,
     framework_of,
+    prefix_of,
     without_prefix,
 )
 from ernie.checkpoint.tokenizer_settings import LABELS, TOKENIZER_JSON
 from ernie.config import DEFAULT_LAYER_NORM_EPS, ErnieConfig
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.storage import Tensors, open_tensors
 
@@ -90,7 +92,7 @@ def open_model(path):
         model = _renamed(path, tensors, names)
     else:
         model = _by_framework(path, tensors, folder)
-    model.config = _read_config(folder, model.source)
+    model.config = _read_config(folder, model.source, _prefix(tensors))
     model.folder = folder
     model.vocab_path = _companion(folder, VOCABULARY) or _companion(folder, TOKENIZER_JSON)
     model.labels_path = _companion(folder, LABELS)
@@ -109,31 +111,64 @@ def _companion(folder, name):
     return path if os.path.isfile(path) else None
 
 
-def _foreign_config(folder):
-    return next((path for name in FOREIGN_CONFIGS if (path := _companion(folder, name))), None)
-
-
-def _read_config(folder, source):
+def _read_config(folder, source, prefix):
     path = _companion(folder, ERNIE_CONFIG)
     if path:
         return ErnieConfig(path).to_dict()
-    path = _foreign_config(folder)
+    path, values, architecture = foreign_config(folder)
     if path is None or source not in ('huggingface', 'paddlenlp'):
         return None
-    # PaddleNLP builds its norms with Paddle's own default.
-    extra = {'layer_norm_eps': DEFAULT_LAYER_NORM_EPS} if source == 'paddlenlp' else {}
-    return from_huggingface(_plain_config(path), path, **extra)
+    kind = kind_of(values, architecture, prefix)
+    # PaddleNLP builds the norms of these with Paddle's own default.
+    paddles = source == 'paddlenlp' and kind in ('ernie', 'ernie_gram')
+    extra = {'layer_norm_eps': DEFAULT_LAYER_NORM_EPS} if paddles else {}
+    return from_huggingface(values, path, kind, **extra)
 
 
-def _plain_config(path):
+def foreign_config(folder):
+    """The configuration of Hugging Face or PaddleNLP in a folder.
+
+    Returns:
+        (path, its content as one flat dict, name of the model's class or ''); (None, {}, '') where there is none.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    path = next((path for name in FOREIGN_CONFIGS if (path := _companion(folder, name))), None)
+    if path is None:
+        return None, {}, ''
     values = read_json_object(path)
+    classes = values.get('architectures')
+    name = classes[0] if isinstance(classes, list) and classes else values.get('init_class')
     # model_config.json of PaddleNLP: a model with a head nests the encoder's arguments.
     nested = values.get('init_args')
     if isinstance(nested, list) and nested and isinstance(nested[0], dict):
-        values = {'model_type': 'ernie', **nested[0]}
-    elif 'init_class' in values and 'model_type' not in values:
-        values = {'model_type': 'ernie', **values}
-    return values
+        values = {**values, **nested[0]}
+    return path, values, name if isinstance(name, str) else ''
+
+
+def read_labels(folder):
+    """What a model folder says of its task and classes: the object in `labels.json`; for a folder of Hugging Face or
+    PaddleNLP without one, what its configuration says of the task head; {} where nothing does.
+
+    Raises:
+        UserError: a file is broken, a class name comes twice, or the two contradict each other.
+    """
+    config, values, architecture = foreign_config(folder)
+    foreign = from_huggingface_labels(values, config, architecture) if config else {}
+    path = os.path.join(folder, LABELS)
+    if not os.path.lexists(path):
+        return foreign
+    saved = read_json_object(path, 'the labels of a checkpoint: a JSON object')
+    names = saved.get('labels')
+    names = names if isinstance(names, list) else []
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise bad_input(path, f'the label {quoted(twice)} twice', 'each name once')
+    for key in ('task', 'kind', 'labels'):
+        if key in foreign and saved.get(key) not in (None, foreign[key]):
+            raise bad_input(path, f'{key} {quoted(saved[key])}', f'{quoted(foreign[key])}, as in {config}')
+    return saved
 
 
 def _renamed(path, tensors, names):
@@ -148,8 +183,10 @@ def _by_framework(path, tensors, folder):
     framework = framework_of(tensors)
     if framework not in ('huggingface', 'paddlenlp'):
         return Model(path, tensors, {name: (name, False) for name in tensors}, tensors.source, list(tensors.ignored))
+    beside, values, architecture = foreign_config(folder)
+    check_architecture(kind_of(values, architecture, _prefix(tensors)), framework, beside or path, values)
     names = set(tensors) - set(_redundant(tensors))
-    table = foreign_to_ernie([n for n in tensors if n in names], framework, _architecture(folder))
+    table = foreign_to_ernie([n for n in tensors if n in names], framework, architecture)
     entries = {}
     for stored, (name, transposed) in table.items():
         if name in entries:
@@ -161,10 +198,8 @@ def _by_framework(path, tensors, folder):
     return Model(path, tensors, entries, framework, unmapped + tensors.ignored)
 
 
-def _architecture(folder):
-    path = _foreign_config(folder)
-    names = read_json_object(path).get('architectures') if path else None
-    return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ''
+def _prefix(tensors):
+    return next(filter(None, map(prefix_of, tensors)), '')
 
 
 def _redundant(tensors):

@@ -55,7 +55,7 @@ TASK_HEADS = (
     ('cls_seq_label_out', 'classifier', 'ForTokenClassification'),
     ('cls_mrc_out', 'qa_outputs', 'ForQuestionAnswering'),
 )
-PREFIXES = ('bert.', 'ernie.')
+PREFIXES = ('bert.', 'ernie.', 'ernie_gram.', 'roberta.', 'electra.', 'nezha.')
 HUGGINGFACE_POSITIONS = 'embeddings.position_ids'
 TIED_DECODER = 'cls.predictions.decoder.weight'
 DECODER_BIAS = 'cls.predictions.decoder.bias'
@@ -93,11 +93,13 @@ def is_of_encoder(name):
 
 
 def without_prefix(name):
-    """`name` without the leading `bert.` or `ernie.` of a model with a head."""
-    for prefix in PREFIXES:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return name
+    """`name` without the leading `bert.`, `ernie.` ... of a model with a head."""
+    return name.removeprefix(prefix_of(name))
+
+
+def prefix_of(name):
+    """The prefix of `PREFIXES` that a name has, ''."""
+    return next((prefix for prefix in PREFIXES if name.startswith(prefix)), '')
 
 
 def framework_of(names):
@@ -127,7 +129,9 @@ def foreign_to_ernie(names, framework, architecture=''):
         modules = _expand(_PADDLENLP, _PADDLENLP_LAYER, layers)
     else:
         modules = {**_expand(_HUGGINGFACE, _HUGGINGFACE_LAYER, layers), **_HUGGINGFACE_PRETRAINING}
-    modules['classifier'] = (head[0] if head[1] == 'classifier' else TASK_HEADS[0][0], _HEAD)
+    # PaddleNLP's classes call the head of every task so.
+    named = head[1] == 'classifier' or framework == 'paddlenlp'
+    modules['classifier'] = (head[0] if named else TASK_HEADS[0][0], _HEAD)
     modules['qa_outputs'] = ('cls_mrc_out', _HEAD)
     table = {}
     for module, (ernie, parts) in modules.items():

@@ -133,7 +133,7 @@ def folder_tokenizer(folder):
     if folder is None:
         return FolderTokenizer()
     path = {name: os.path.join(folder, name) for name in (LABELS, TOKENIZER_CONFIG, TOKENIZER_JSON, ADDED_TOKENS)}
-    there = {name: place for name, place in path.items() if os.path.isfile(place)}
+    there = {name: place for name, place in path.items() if os.path.lexists(place)}
     found = FolderTokenizer()
     if TOKENIZER_JSON in there:
         found = _add(found, _of_json(there[TOKENIZER_JSON], folder), there[TOKENIZER_JSON])
@@ -309,7 +309,7 @@ def _first(value):
 
 
 def _check_same_vocabulary(path, beside):
-    if not os.path.isfile(beside):
+    if not os.path.lexists(beside):
         return
     ours, theirs = load_vocab(beside), load_vocab(path)
     for token in (*ours, *theirs):

@@ -2,11 +2,10 @@
 
 import os
 
-from ernie.checkpoint.model_folder import LABELS
+from ernie.checkpoint.model_folder import LABELS, read_labels
 from ernie.reader.classify import label_map_fault
 from ernie.tokenization import TOKENIZERS
 from propeller.errors import bad_input, quoted
-from propeller.inputs import read_json_object
 
 # What a user may ask for -> (task in labels.json, kind of classification or None).
 TASKS = {
@@ -23,16 +22,15 @@ KINDS = tuple(kind for _, kind in TASKS.values() if kind)
 
 
 def read_saved_labels(folder):
-    """The `labels.json` of a checkpoint folder as a dict; {} where there is none.
+    """What a checkpoint folder says of its task, a dict: see `ernie.checkpoint.model_folder.read_labels`.
 
     Raises:
-        UserError: it is no such file, or one of the values that all tasks share cannot be.
+        UserError: a file is broken, or one of the values that all tasks share cannot be.
     """
-    path = os.path.join(folder, LABELS) if folder else ''
-    if not path or not os.path.lexists(path):
+    if not folder or not os.path.isdir(folder):
         return {}
-    saved = read_json_object(path, 'the labels of a checkpoint: a JSON object')
-    _check(path, saved)
+    saved = read_labels(folder)
+    _check(os.path.join(folder, LABELS), saved)
     return saved
 
 

@@ -67,7 +67,9 @@ def test_huggingface_output(tmp_path):
     config = json.loads((tmp_path / 'hf' / 'config.json').read_text())
     assert config['model_type'] == 'bert' and config['architectures'] == ['BertModel']
     assert config['layer_norm_eps'] == 1e-5 and config['intermediate_size'] == 20 and config['hidden_act'] == 'relu'
-    assert sorted(os.listdir(tmp_path / 'hf')) == ['config.json', 'model.safetensors', 'vocab.txt']
+    assert sorted(os.listdir(tmp_path / 'hf')) == [
+        *('config.json', 'model.safetensors', 'tokenizer_config.json', 'vocab.txt')
+    ]
 
 
 def test_heads_go_along(tmp_path):

@@ -88,6 +88,33 @@ def test_huggingface_folder(tmp_path, prefix):
     assert model['encoder_layer_1_ffn_fc_0.w_0'].flags['C_CONTIGUOUS']
 
 
+@pytest.mark.parametrize('prefix', ['ernie_gram', 'electra', 'roberta', 'nezha'])
+def test_relatives_are_read_where_the_network_is_the_same(tmp_path, prefix):
+    """Hugging Face's names and PaddleNLP's, told by the prefix of the tensors where no file names the kind."""
+    plain = {k: v for k, v in HUGGINGFACE_CONFIG.items() if k not in ('model_type', 'architectures')}
+    theirs = huggingface_folder(tmp_path / 'hf', as_huggingface(VALUES, prefix=f'{prefix}.'), plain)
+    content = {f'{prefix}.{row[2]}': VALUES[row[0]] for row in BACKBONE}
+    write_companions(pdparams(tmp_path / 'nlp' / 'x.pdparams', content).parent, plain, 'model_config.json')
+    readable = {'ernie_gram': [theirs, tmp_path / 'nlp'], 'electra': [theirs, tmp_path / 'nlp']}
+    readable['roberta'] = [tmp_path / 'nlp']  # Hugging Face's begins its positions at 2
+    for folder in (theirs, tmp_path / 'nlp'):
+        if folder in readable.get(prefix, ()):
+            model = open_model(folder)
+            assert_holds(model, VALUES)
+            assert model.unmapped == [] and ErnieConfig(model.config).hidden_size == 12
+            continue
+        with pytest.raises(UserError, match=f'found a [A-Za-z]+ model .{prefix}., whose positions'):
+            open_model(folder)
+
+
+def test_byte_pair_roberta_and_narrow_embeddings_are_refused(tmp_path):
+    content = {f'roberta.{row[2]}': VALUES[row[0]] for row in BACKBONE}
+    nested = {'init_args': [{**CONFIG, 'cls_token_id': 0}], 'init_class': 'RobertaModel'}
+    write_companions(pdparams(tmp_path / 'x.pdparams', content).parent, nested, 'model_config.json')
+    with pytest.raises(UserError, match='model_config.json: found cls_token_id = 0: RoBERTa'):
+        open_model(tmp_path)
+
+
 def test_old_norm_names_and_sharded_files(tmp_path):
     folder = write_companions(tmp_path / 'hf', HUGGINGFACE_CONFIG, 'config.json')
     tensors = {
@@ -183,7 +210,10 @@ def test_pdparams_by_ernie_names_and_by_table(tmp_path):
 @pytest.mark.parametrize(
     'change, text',
     [
-        ({'model_type': 'roberta'}, "found model_type = 'roberta', expected 'bert' or 'ernie'"),
+        ({'model_type': 'gpt2'}, "found model_type = 'gpt2', expected the network of BERT or ERNIE (bert, ernie,"),
+        ({'model_type': 'roberta'}, 'found a RoBERTa model (roberta), whose positions begin at padding_idx + 1'),
+        ({'model_type': 'nezha'}, 'found a NEZHA model (nezha), whose positions are relative'),
+        ({'model_type': 'electra', 'embedding_size': 6}, 'found embedding_size = 6 in a model of type electra'),
         ({'hidden_act': 'gelu_new'}, "hidden_act = 'gelu_new'"),
         ({'position_embedding_type': 'relative_key'}, "position_embedding_type = 'relative_key'"),
         ({'is_decoder': True}, 'found is_decoder = true'),

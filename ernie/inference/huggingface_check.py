@@ -1,0 +1,117 @@
+"""Whether Hugging Face's model, made from an exported folder, gives the numbers that ours gives.
+
+Shapes: B batch, T length, H hidden, C outputs of a head.
+"""
+
+import importlib.metadata
+import importlib.util
+
+import numpy as np
+
+from ernie.checkpoint.huggingface_check import sample_texts
+from ernie.checkpoint.names import TASK_HEADS
+from ernie.tokenization import FullTokenizer
+from propeller.errors import UserError
+
+TOLERANCE = 1e-5
+TEXTS, LONGEST = 8, 64
+
+
+def output_check():
+    """The function `check` of `ernie.checkpoint.convert`; None where transformers or torch is not installed."""
+    there = all(importlib.util.find_spec(name) for name in ('transformers', 'torch'))
+    return check_outputs if there else None
+
+
+def check_outputs(folder, model, config):
+    """Compare what both frameworks compute for a padded batch of texts.
+
+    Args:
+        folder: as exported.
+        model: `ernie.checkpoint.Model` that it was made of.
+        config: its `ErnieConfig`.
+
+    Returns:
+        a sentence that says what was compared with what.
+
+    Raises:
+        UserError: the difference is larger than `TOLERANCE` of the largest value.
+    """
+    batch = sample_batch(f'{folder}/vocab.txt', config)
+    ours, theirs = outputs(model, config, batch), their_outputs(folder, batch)
+    real = batch[3].astype(bool)
+    largest = 0.0
+    for name, values in ours.items():
+        a, b = (x[real] if x.shape[:2] == real.shape else x for x in (values, theirs[name]))
+        difference = float(np.abs(a - b).max()) / max(1.0, float(np.abs(a).max()))
+        if not difference <= TOLERANCE:
+            raise UserError(f'{model.path}: {name} of transformers differ by {difference:.1e} of the largest value.')
+        largest = max(largest, difference)
+    kind = f'transformers {importlib.metadata.version("transformers")}'
+    return f'the same {" and ".join(ours)} in {kind}, largest difference {largest:.1e}'
+
+
+def sample_batch(vocab_path, config):
+    """Token ids, sentence types, positions int64 [B, T] and mask float32 [B, T]; the later half of each row is of the
+    second sentence type, where the model has two.
+    """
+    tokenizer = FullTokenizer(vocab_path)
+    longest = min(LONGEST, config.max_position_embeddings)
+    cls, sep, pad = (tokenizer.vocab[token] for token in ('[CLS]', '[SEP]', '[PAD]'))
+    rows = [[cls, *tokenizer.encode(text)[: longest - 2], sep] for text in sample_texts(tokenizer.vocab, TEXTS)]
+    width = max(map(len, rows))
+    ids, types, mask = np.full((len(rows), width), pad), np.zeros((len(rows), width), int), np.zeros((len(rows), width))
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+        if config.sentence_types > 1:
+            types[i, len(row) // 2 : len(row)] = 1
+    positions = np.where(mask, np.arange(width), 0)
+    return [ids.astype(np.int64), types.astype(np.int64), positions.astype(np.int64), mask.astype(np.float32)]
+
+
+def outputs(model, config, batch):
+    """What our graph computes: dict 'hidden states' float32 [B, T, H]; of a task head 'scores' [B, C] or [B, T, C].
+
+    model: mapping of ERNIE's names to arrays. batch: of `sample_batch`.
+    """
+    from ernie.finetune.model import encoder_feeds  # these load Paddle
+    from ernie.model.ernie import ErnieModel
+    from propeller.session import Session
+
+    arrays = [*batch, np.zeros_like(batch[0])] if config.use_task_id else list(batch)
+    session = Session(seed=0)
+
+    def build(ids, types, positions, mask, task_ids=None):
+        return [ErnieModel(ids, positions, types, task_ids, mask, config).get_sequence_output()]
+
+    program = session.build(encoder_feeds(config), build, portable=True)
+    session.initialize(program)
+    for name in program.parameters():
+        session.write(name, model[name].astype('float32'))
+    hidden = session.run(program, arrays, program.outputs)[0]
+    found = {'hidden states': hidden}
+    head = next((name for name, _, _ in TASK_HEADS if f'{name}_w' in model), None)
+    if head:
+        features = hidden
+        if head == '_cls_out':
+            features = np.tanh(hidden[:, 0] @ model['pooled_fc.w_0'] + model['pooled_fc.b_0'])
+        found['scores'] = features @ model[f'{head}_w'] + model[f'{head}_b']
+    return found
+
+
+def their_outputs(folder, batch):
+    """The same of transformers' own class for the folder."""
+    import torch
+    import transformers
+
+    name = transformers.AutoConfig.from_pretrained(folder).architectures[0]
+    made = getattr(transformers, name).from_pretrained(folder).float().eval()
+    ids, types, _, mask = (torch.tensor(array) for array in batch)
+    with torch.no_grad():
+        said = made(input_ids=ids, token_type_ids=types, attention_mask=mask, output_hidden_states=True)
+    found = {'hidden states': said.hidden_states[-1].numpy()}
+    if hasattr(said, 'start_logits'):
+        found['scores'] = torch.stack([said.start_logits, said.end_logits], -1).numpy()
+    elif hasattr(said, 'logits'):
+        found['scores'] = said.logits.numpy()
+    return found
