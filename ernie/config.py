@@ -13,6 +13,8 @@ REQUIRED = (*SIZES, 'hidden_act', *PROBABILITIES, 'initializer_range')
 OPTIONAL_SIZES = ('type_vocab_size', 'sent_type_vocab_size', 'task_type_vocab_size', 'intermediate_size')
 OPTIONAL = (*OPTIONAL_SIZES, 'use_task_id', 'layer_norm_eps')
 DEFAULT_LAYER_NORM_EPS = 1e-5
+# Sizes beyond are slips of the pen: a program of so many operators or rows cannot be built.
+MOST_LAYERS, MOST_ROWS = 10_000, 2**31 - 1
 
 
 class ErnieConfig:
@@ -26,7 +28,7 @@ class ErnieConfig:
 
     | key | allowed | default |
     |---|---|---|
-    | `vocab_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads`, `max_position_embeddings` | whole numbers from 1; `hidden_size` a multiple of `num_attention_heads` | required |
+    | `vocab_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads`, `max_position_embeddings` | whole numbers from 1 to 2**31 - 1, layers to 10,000; `hidden_size` a multiple of `num_attention_heads` | required |
     | `hidden_act` | `relu`, `gelu` (the exact form, with erf) | required |
     | `hidden_dropout_prob`, `attention_probs_dropout_prob` | 0 <= p < 1 | required |
     | `initializer_range` | standard deviation, >= 0 | required |
@@ -40,8 +42,10 @@ class ErnieConfig:
         UserError: names the file, the key, what was found and what is allowed.
     """  # noqa: E501
 
+    NO_FILE = 'model configuration'
+
     def __init__(self, source):
-        self._origin = 'model configuration'
+        self._origin = self.NO_FILE
         if isinstance(source, Mapping):
             values = dict(source)
         elif isinstance(source, ErnieConfig):
@@ -83,6 +87,9 @@ class ErnieConfig:
         value = self._values[key]
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise self._bad(key, f'a whole number >= {least}')
+        most = MOST_LAYERS if key == 'num_hidden_layers' else MOST_ROWS
+        if value > most:
+            raise self._bad(key, f'at most {most}')
 
     def _check_number(self, key, allowed, text):
         value = self._values[key]
@@ -93,6 +100,11 @@ class ErnieConfig:
 
     def _bad(self, key, expected):
         return bad_input(self._origin, f'{key} = {quoted(self._values[key])}', expected)
+
+    @property
+    def origin(self):
+        """The file that it is from, for messages."""
+        return self._origin
 
     @property
     def sentence_types(self):

@@ -19,6 +19,7 @@ from ernie.checkpoint.names import (
     is_of_encoder,
     is_training_state,
 )
+from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import check_labels, match_parameters
 from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
 from ernie.config import ErnieConfig
@@ -86,6 +87,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
         raise UserError(f'{target}: exists already. Give a folder that does not exist; nothing is overwritten.')
     model = open_model(source)
     config, vocab_path = _companions(model, config_path, vocab_path)
+    check_sizes(config, model)
     match = match_parameters(backbone_shapes(config), model, POOLED.__contains__, allow_unused=allow_unused)
     labels = read_labels(model.folder)
     check_labels(labels, model, model.labels_path or model.folder)

@@ -5,6 +5,7 @@ import tempfile
 
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import LABELS
+from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
@@ -223,6 +224,7 @@ class Source:
                 )
             raise UsageError('--ernie_config_path is missing, and no ernie_config.json lies beside the parameters.')
         self.config = ErnieConfig(config_path)
+        check_sizes(self.config, self.tensors)
         self.vocab_path = vocab_path or (self.tensors.vocab_path if path else None)
         if self.vocab_path is None:
             raise UsageError('--vocab_path is missing, and no vocab.txt lies beside the parameters.')

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
+from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import HEADS
 from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
 from ernie.config import ErnieConfig
@@ -49,6 +50,8 @@ class ModelFolder:
         self.exported = _read_exported(self.path)
         self.tensors = None if self.exported else open_model(self.path)
         self.config = self._config(ernie_config_path)
+        if self.tensors is not None:
+            check_sizes(self.config, self.tensors)
         self.vocab_path = vocab_path or self._beside(VOCABULARY, self.tensors and self.tensors.vocab_path)
         if self.vocab_path is None:
             raise UsageError(f'--vocab_path is missing, and no {VOCABULARY} lies beside the parameters.')
