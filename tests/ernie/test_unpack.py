@@ -1,15 +1,22 @@
 """ernie.utils.unpack: good archives come out to the byte, hostile and damaged ones leave nothing behind."""
 
+import collections
+import contextlib
 import gzip
 import io
 import os
 import random
+import shutil
 import stat
 import tarfile
+import time
 import tracemalloc
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ernie.utils import tar
 from ernie.utils.unpack import DamagedArchive, unpack
 from propeller.errors import UserError
 
@@ -234,6 +241,140 @@ def test_endless_extended_headers(archive, out):
     extended.type = tarfile.XHDTYPE
     write_raw(archive, extended.tobuf() * 5000)
     damaged(archive, out)
+
+
+def pax(*records, name='pax'):
+    """The blocks of an extended header with this content."""
+    data = b''.join(records)
+    header = tarfile.TarInfo(name)
+    header.type, header.size = tarfile.XHDTYPE, len(data)
+    return header.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize('count', [60_000, 200_000])
+def test_digits_without_end_in_an_extended_header(archive, out, count):
+    """Python's own reader looks for `LENGTH hdrcharset=` with a pattern that takes the square of this time."""
+    write_raw(archive, pax(b'1' * count))
+    started = time.process_time()
+    refused(archive, out, 'has a header of 200,000 bytes' if count > tar.MAX_EXTENDED else 'is damaged')
+    assert time.process_time() - started < 5
+
+
+PLAIN = tarfile.TarInfo('plain').tobuf()
+LONG_NAMED = tarfile.TarInfo('n' * 150).tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    'records',
+    [
+        [b'10 path=ab\n'],
+        [b'12 path=ab\n'],
+        [b'0 path=ab\n'],
+        [b'-1 path=ab\n'],
+        [b'\xc2\xb2 path=ab\n'],
+        [b'11 pathxab\n'],
+        [b'5 =a\n'],
+        [b'11 path=ab ', b'11 path=ab\n'],
+        [b'99999999999999999999 path=ab\n'],
+        [b'9 size=x\n'],
+        [b'11 size=-1\n'],
+        [b'25 hdrcharset=EBCDIC-037\n'],
+    ],
+)
+def test_a_pax_record_that_is_none(archive, out, records):
+    write_raw(archive, pax(*records), PLAIN)
+    damaged(archive, out)
+
+
+def test_two_extended_headers_for_one_member(archive, out):
+    write_raw(archive, pax(b'11 path=ab\n'), pax(b'11 path=cd\n'), PLAIN)
+    damaged(archive, out)
+
+
+def test_an_extended_header_at_the_end(archive, out):
+    write_raw(archive, PLAIN, pax(b'11 path=ab\n'))
+    damaged(archive, out)
+
+
+def test_a_path_for_all_members(archive, out):
+    block = bytearray(pax(b'11 path=ab\n'))
+    block[156:157] = tarfile.XGLTYPE
+    write_raw(archive, checked(block[:512]) + block[512:], PLAIN, tarfile.TarInfo('other').tobuf())
+    damaged(archive, out)
+
+
+def test_a_comment_for_all_members(archive, out):
+    """As `git archive` writes it."""
+    with tarfile.open(archive, 'w:gz', format=tarfile.PAX_FORMAT, pax_headers={'comment': 'a' * 40}) as tar_file:
+        tar_file.addfile(tarfile.TarInfo('a'))
+    unpack(archive, out / 'model', LIMIT)
+    assert unpacked(out / 'model') == {'a': b''}
+
+
+def test_a_bomb_that_is_under_the_limit(archive, out, monkeypatch):
+    monkeypatch.setattr('ernie.utils.unpack._ANY_RATIO', 10**6)
+    archive_of(archive, member('zeros', bytes(5 * 10**6)))
+    refused(archive, out, 'unpacks to more than 200 times its size')
+
+
+def test_a_file_that_the_disk_has_no_room_for(archive, out, monkeypatch):
+    usage = collections.namedtuple('usage', 'total used free')(10**9, 10**9 - 1000, 1000)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+    refused_room = archive_of(archive, member('large', random.Random(3).randbytes(2 << 20)))
+    with pytest.raises(UserError, match='large: needs 2,097,152 bytes, the disk has 1,000'):
+        unpack(refused_room, out / 'model', LIMIT)
+    assert os.listdir(out) == []
+
+
+def test_a_path_too_deep(archive, out):
+    refused(archive_of(archive, member('a/' * 70 + 'b', b'x')), out, 'is 71 folders deep')
+
+
+def test_very_many_files_are_flushed_at_once(archive, out, monkeypatch):
+    synced = []
+    monkeypatch.setattr('ernie.utils.unpack.sync', lambda path: synced.append(path))
+    monkeypatch.setattr('ernie.utils.unpack._sync_disk', lambda path: synced.append('disk'))
+    archive_of(archive, *(member(f'f{i}', b'x') for i in range(1005)))
+    unpack(archive, out / 'model', LIMIT)
+    assert synced == ['disk', out] and len(os.listdir(out / 'model')) == 1005
+    synced.clear()
+    archive_of(archive, *(member(f'f{i}', b'x') for i in range(7)))
+    unpack(archive, out / 'few', LIMIT)
+    assert len(synced) == 7 + 1 + 1
+
+
+NAMES = st.text(st.sampled_from('ab文é '), min_size=1, max_size=90).map(str.strip).filter(bool)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map('/'.join), st.binary(max_size=1500), max_size=5),
+    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
+)
+def test_what_comes_out_is_what_python_reads(content, form):
+    blocks = io.BytesIO()
+    with tarfile.open(fileobj=blocks, mode='w', format=form) as tar_file:
+        for name, data in content.items():
+            tar_file.addfile(member(name, data)[0], io.BytesIO(data))
+    data = io.BytesIO(blocks.getvalue())
+    found = {m.name: data.read(m.size) for m in tar.members(data.read)}
+    assert found == content
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_flipped_bytes_are_an_error_of_ours(data):
+    blocks = bytearray(pax(b'14 path=ab/cd\n', b'13 mtime=5.5\n') + PLAIN + b'x' * 512 + LONG_NAMED + bytes(1024))
+    for _ in range(data.draw(st.integers(1, 4))):
+        blocks[data.draw(st.integers(0, len(blocks) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):  # behind a checksum that is right
+        at = 512 * data.draw(st.integers(0, len(blocks) // 512 - 1))
+        blocks[at : at + 512] = checked(blocks[at : at + 512])
+    stream = io.BytesIO(bytes(blocks))
+    with contextlib.suppress(tar.Damaged, tar.TooLarge):
+        for entry in tar.members(stream.read):
+            assert entry.size >= 0 and isinstance(entry.name, str)
+            stream.read(min(entry.size, 1 << 20))
 
 
 def test_what_a_killed_program_left_is_cleared(archive, out):
