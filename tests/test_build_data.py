@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -400,3 +401,28 @@ def test_a_bad_label_in_a_log_of_queries(corpus, tmp_path):
     arguments = flags(corpus, tmp_path / 'out', 'ir_relevance')[2:] + ['--ir_input', str(tmp_path / 'log.tsv')]
     with pytest.raises(UserError, match=r"log.tsv:3: found label 'yes', expected 0"):
         build_data.build(parse(arguments))
+
+
+def test_text_without_sentence_ends_is_cut_by_length(tmp_path):
+    """Of one line of 20,000 characters every one is in a sample, in order; a vocabulary beside it is in none."""
+    rng = random.Random(3)
+    line = ''.join(rng.choice(ALL_TEXT) for _ in range(20_000)).replace('\n', '')
+    line = ''.join(char for char in line if '\u4e00' <= char <= '\u9fff')
+    texts = tmp_path / 'texts'
+    texts.mkdir()
+    (texts / 'a.txt').write_text(line + '\n', encoding='utf-8')
+    write_vocabulary(texts / 'vocab.txt', ALL_TEXT)
+    (tmp_path / 'vocab.txt').symlink_to(texts / 'vocab.txt')
+    report, _ = run(tmp_path, tmp_path / 'out', tasks='knowledge_masking')
+    vocabulary = {index: token for token, index in load_vocab(tmp_path / 'vocab.txt').items()}
+    parts = [''.join(vocabulary[i] for i in s.token_ids[1:-1]) for s in samples_of(tmp_path / 'out')]
+    assert sum(map(len, parts)) == len(line) and all(part in line for part in parts)
+    assert max(map(len, parts)) <= 46
+    counts = report['splits']['train']
+    assert counts['sentences cut by length'] == 1 and counts['characters'] == len(line)
+    assert 'left out' not in counts and counts['sentences'] == len(line) // 11 + (len(line) % 11 > 0)
+    assert '1 sentences longer than a sample were cut by length' in (tmp_path / 'out' / 'report.txt').read_text()
+    # Pairs need two sentences: that of one line has as many as it has parts.
+    report, _ = run(tmp_path, tmp_path / 'pairs')
+    counts = report['splits']['train']
+    assert counts['sample tokens'] - 3 * counts['samples'] >= 0.97 * len(line)

@@ -27,7 +27,7 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-FORMAT = 1  # of what the settings of a manifest say
+FORMAT = 2  # of what the settings of a manifest say
 MOST_UNKNOWN = 0.1  # share of the tokens; usual is less than 1 %
 
 
@@ -42,7 +42,7 @@ class Inputs:
     def __init__(self, settings, skipped):
         self.form = documents.Form(settings.text_field, settings.id_field, settings.new_document)
         paths = {'documents': settings.input, 'dialogues': settings.dialogue_input, 'queries': settings.ir_input}
-        self.files = {kind: documents.input_files(given) for kind, given in paths.items() if given}
+        self.files = {kind: documents.input_files(given, settings.vocab_path) for kind, given in paths.items() if given}
         self.skipped = skipped
 
     def items(self, kind):

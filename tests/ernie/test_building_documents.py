@@ -127,3 +127,35 @@ def test_paths_that_are_not_there(tmp_path):
     (tmp_path / 'folder' / 'a.txt').symlink_to('no')
     with pytest.raises(UserError, match='a.txt: found a link to a file that is not there'):
         input_files([tmp_path / 'folder'])
+
+
+def test_the_vocabulary_is_no_text(tmp_path, caplog):
+    """Under its own name, by a link, and as a copy; another file of its size is text."""
+    vocabulary = tmp_path / 'model' / 'vocab.txt'
+    texts = tmp_path / 'texts'
+    for folder in (vocabulary.parent, texts):
+        folder.mkdir()
+    vocabulary.write_text('[PAD]\n[UNK]\n', encoding='utf-8')
+    (texts / 'a.txt').write_text('[UNK]\n[PAD]\n', encoding='utf-8')
+    (texts / 'copy.txt').write_bytes(vocabulary.read_bytes())
+    (texts / 'hard.txt').hardlink_to(vocabulary)
+    (texts / 'soft.txt').symlink_to(vocabulary)
+    caplog.set_level('INFO')
+    assert input_files([texts, vocabulary], vocabulary) == [str(texts / 'a.txt')]
+    told = sorted(record.getMessage().partition(': the vocabulary is not read')[0] for record in caplog.records)
+    assert told == sorted(map(str, [vocabulary, *(texts / f'{name}.txt' for name in ('copy', 'hard', 'soft'))]))
+    assert len(input_files([texts, vocabulary])) == 5
+    with pytest.raises(UserError, match='found no file with text'):
+        input_files([vocabulary], vocabulary)
+
+
+def test_what_a_builder_has_made_is_no_text(tmp_path):
+    (tmp_path / 'a.txt').write_text('a')
+    for folder, manifest in (('made', '{"settings": {}, "shards": {}}'), ('other', '{"name": "x"}')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'manifest.json').write_text(manifest)
+        for name in ('train-00000.gz', 'valid_filelist', 'report.txt', 'notes.txt'):
+            (tmp_path / folder / name).write_text('x')
+    found = [os.path.relpath(path, tmp_path) for path in input_files([tmp_path])]
+    others = ('manifest.json', 'notes.txt', 'report.txt', 'train-00000.gz', 'valid_filelist')
+    assert found == ['a.txt', 'made/notes.txt', *(f'other/{name}' for name in others)]

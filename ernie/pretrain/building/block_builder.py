@@ -30,13 +30,15 @@ class BlockBuilder:
         self.unk = tokenizer.vocab['[UNK]']
         self.makers = make_makers(making, tokenizer)
         capitals = any(maker.reads_capitals for maker in self.makers)
-        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals)
+        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals, making.max_seq_len - 2)
         self.seed = seed
 
     def __call__(self, block):
-        counts = Counter()
+        counts, self.encoder.cut = Counter(), 0
         items = [item for item in map(_READ[block.kind], [self] * len(block.items), block.items) if item]
         counts[block.kind] = len(block.items)
+        if self.encoder.cut:
+            counts['sentences cut by length'] = self.encoder.cut
         for sentence in self._sentences(block.kind, items):
             self._count_sentence(sentence, counts)
         samples = []

@@ -4,14 +4,19 @@ Text: one paragraph a line, a blank line between documents. JSON lines: one docu
 paragraphs separated by line breaks.
 """
 
+import filecmp
 import gzip
 import os
 import re
 import zlib
 from typing import NamedTuple
 
+from ernie.pretrain.building.shards import samples_in
 from propeller.errors import bad_input, quoted
 from propeller.inputs import open_data, parse_json
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 MOST_LINE_BYTES = 16 << 20
 MOST_DOCUMENT_CHARACTERS = 1 << 20
@@ -48,8 +53,15 @@ class Form(NamedTuple):
     boundary: str = 'blank'
 
 
-def input_files(paths):
-    """Files and folders -> list of files; those of a folder, subfolders included, by name; hidden ones left out.
+def input_files(paths, vocabulary=None):
+    """Files and folders -> list of files; those of a folder, subfolders included, by name.
+
+    Left out are hidden files; what a builder has made, where it stands in a folder; and the vocabulary. The last two
+    are logged.
+
+    Args:
+        paths: files and folders.
+        vocabulary: None, or the path of the file whose lines are tokens: it is not text, under no name.
 
     Raises:
         UserError: a path does not exist, a folder holds no file, or there is no path at all.
@@ -68,14 +80,32 @@ def input_files(paths):
     for path in found:
         if not os.path.exists(path):
             raise bad_input(path, 'a link to a file that is not there', 'a text file', advice='Remove it or mend it.')
-    if not found:
-        raise bad_input('--input', 'no file', 'at least one file or folder')
-    return found
+    texts = [path for path in found if vocabulary is None or not _is_same(path, vocabulary)]
+    for path in sorted(set(found) - set(texts)):
+        log.info('%s: the vocabulary is not read as text', path)
+    if not texts:
+        raise bad_input('--input', 'no file with text', 'at least one file or folder')
+    return texts
+
+
+def _is_same(path, other):
+    """Whether two names stand for one file, or for two with the same bytes."""
+    try:
+        return os.path.samefile(path, other) or (
+            os.path.isfile(path)
+            and os.path.getsize(path) == os.path.getsize(other)
+            and filecmp.cmp(path, other, shallow=False)
+        )
+    except OSError:  # what cannot be read is told when it is read as text
+        return False
 
 
 def _inside(folder):
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith('.')]
+        if made := samples_in(parent):
+            log.info('%s: what a builder has made is not read as text: %d files', parent, len(made))
+            names = [name for name in names if name not in made]
         yield from (os.path.join(parent, name) for name in names if not name.startswith('.'))
 
 

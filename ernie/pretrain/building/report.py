@@ -67,6 +67,8 @@ def _split_lines(split, counts):
         f'{tokens:,} tokens in {counts.get("units", 0):,} units, '
         f'unknown {100 * counts.get("unknown tokens", 0) / max(tokens, 1):.2f} %'
     ]
+    if cut := counts.get('sentences cut by length'):
+        lines.append(f'{split}: {cut:,} sentences longer than a sample were cut by length (counted above: their parts)')
     samples = counts.get('samples', 0)
     mean = counts.get('sample tokens', 0) / max(samples, 1)
     lines.append(f'{split}: {samples:,} samples of {mean:.1f} tokens on average')

@@ -13,6 +13,7 @@ import json
 import os
 import re
 
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG
 from propeller.errors import UserError, bad_input
 from propeller.inputs import MAX_DATA_BYTES, read_json_object
 from propeller.storage.atomic import replacing
@@ -20,6 +21,19 @@ from propeller.storage.folders import is_partial
 
 MANIFEST, LOCK = 'manifest.json', '.lock'
 _OURS = re.compile(r'(train|valid)(-\d+\.gz|_filelist)|report\.(json|txt)')
+
+
+def samples_in(folder):
+    """Names of the files of a folder that a builder has made: shards, lists, report and manifest. None without one."""
+    if not os.path.isfile(os.path.join(folder, MANIFEST)):
+        return []
+    try:
+        manifest = read_json_object(os.path.join(folder, MANIFEST))
+    except UserError:
+        return []
+    if not {'settings', 'shards'} <= manifest.keys():
+        return []
+    return [name for name in os.listdir(folder) if name in (MANIFEST, TOKENIZER_CONFIG) or _OURS.fullmatch(name)]
 
 
 class ShardFolder:

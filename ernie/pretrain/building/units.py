@@ -4,6 +4,7 @@ from bisect import bisect_left
 from itertools import chain
 from typing import NamedTuple
 
+from ernie.pretrain.building.cutting import cut_text, cut_words
 from ernie.pretrain.building.lexers import join_phrases, join_words, place_words
 from ernie.pretrain.building.sentences import split_sentences
 
@@ -52,29 +53,57 @@ class UnitEncoder:
         lexer: a `Lexer`.
         half_width: whether full-width Latin letters and digits become those of ASCII first.
         capitals: whether `Sentence.capitals` is wanted.
+        longest: None, or the tokens of the longest sentence; longer ones are cut into parts of a quarter of that, so
+            that a sample has several, as it has of other sentences.
+
+    Attributes:
+        cut: how many sentences were cut so far.
     """
 
-    def __init__(self, tokenizer, lexer, half_width=False, capitals=False):
+    def __init__(self, tokenizer, lexer, half_width=False, capitals=False, longest=None):
         self.tokenizer = tokenizer
         self.lexer = lexer
         self.half_width = half_width
         self.capitals = capitals
+        self.longest, self.cut = longest, 0
         self._continued = frozenset(i for piece, i in tokenizer.vocab.items() if piece.startswith('##'))
         self._unit_ids = _UnitIds(tokenizer.encode)
 
     def __reduce__(self):
-        return type(self), (self.tokenizer, self.lexer, self.half_width, self.capitals)
+        return type(self), (self.tokenizer, self.lexer, self.half_width, self.capitals, self.longest)
 
     def sentences(self, paragraph):
         """str -> list of `Sentence`; those without any token are left out."""
         if self.half_width:
             paragraph = paragraph.translate(HALF_WIDTH)
         if self.lexer.segmented:
-            pairs = _group(self.lexer.words(paragraph))
+            pairs = self._cut_groups(_group(self.lexer.words(paragraph)))
         else:
-            pairs = ((text, self.lexer.words(text)) for text in split_sentences(paragraph))
+            texts = (part for text in split_sentences(paragraph) for part in self._cut(text))
+            pairs = ((text, self.lexer.words(text)) for text in texts)
         found = (self.encode(text, words) for text, words in pairs)
         return [sentence for sentence in found if sentence.ids]
+
+    def _cut(self, text):
+        """A sentence -> its parts, without white space around them."""
+        if self.longest is None:
+            return [text]
+        parts = cut_text(text, self.tokenizer, self.longest, self._size)
+        self.cut += len(parts) > 1
+        return filter(None, map(str.strip, parts))
+
+    def _cut_groups(self, pairs):
+        """The same for (sentence, its words)."""
+        for text, words in pairs:
+            parts = [words]
+            if self.longest is not None:
+                parts = cut_words(words, lambda word: len(self._unit_ids[word.text]), self.longest, self._size)
+            self.cut += len(parts) > 1
+            yield from ((join_words(part), part) for part in parts) if len(parts) > 1 else [(text, words)]
+
+    @property
+    def _size(self):
+        return min(self.longest, max(self.longest // 4, 4))
 
     def whole(self, text):
         """A text that is not to be cut into sentences -> one `Sentence`."""
