@@ -28,7 +28,7 @@ from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.sample_set import COLUMN, read_sets
 from ernie.pretrain.tasks import TASKS
 from propeller.errors import one_line_errors
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 CHINESE = ('classical_in_modern_zh', 'zhwiki_simplified')
 LENGTH, BATCH, STANDARD_ERRORS = 128, 2048, 5
@@ -72,7 +72,7 @@ def search_log(folder, data):
     path = os.path.join(folder, 'log.tsv')
     if os.path.isfile(path):
         return path
-    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='') as target:
+    with output_file(path) as target:
         target.write('query\ttitle\tlabel\n')
         for name in ('train.tsv', 'dev.tsv'):
             with open(file_of(data, name, 'cmrc2018_dbqa'), encoding='utf-8', newline='') as source:

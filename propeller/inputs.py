@@ -39,7 +39,7 @@ def open_regular(path, expected='a file'):
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
-        raise bad_input(path, _kind(kind), expected)
+        raise bad_input(path, kind_of(kind), expected)
     return os.fdopen(handle, 'rb')
 
 
@@ -65,7 +65,8 @@ def _unreadable(path, error, expected):
     return bad_input(path, f'a path that cannot be read ({reason})', expected)
 
 
-def _kind(mode):
+def kind_of(mode):
+    """What a path that is no regular file is, in words. mode: `st_mode`."""
     for test, name in ((stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a FIFO'), (stat.S_ISSOCK, 'a socket')):
         if test(mode):
             return name

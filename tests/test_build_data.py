@@ -63,6 +63,15 @@ def run(corpus, output, tasks='', **values):
     return build_data.build(parse(flags(corpus, output, tasks, **values)))
 
 
+@pytest.mark.parametrize('name', ['train-00000.gz', 'report.txt', 'manifest.json'])
+def test_a_corpus_by_a_name_of_ours_is_not_written_over(tmp_path, corpus, name):
+    (tmp_path / name).symlink_to(corpus / 'texts' / 'b.txt')
+    before = (corpus / 'texts' / 'b.txt').read_bytes()
+    with pytest.raises(UserError, match=f'{name}: the same file as .*b.txt, which is read. Choose another --output'):
+        run(corpus, tmp_path, overwrite=True)
+    assert (corpus / 'texts' / 'b.txt').read_bytes() == before
+
+
 def content(folder):
     """name -> bytes of the sample files and lists."""
     names = [name for name in os.listdir(folder) if name.endswith(('.gz', '_filelist'))]

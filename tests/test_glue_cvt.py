@@ -219,6 +219,17 @@ def test_a_bad_row_stops_with_file_and_line_and_leaves_the_old_file(tmp_path, ca
     assert written(tmp_path / 'glue_data_processed') == before
 
 
+@pytest.mark.parametrize('linked', [False, True])
+def test_the_download_is_not_written_over(tmp_path, linked):
+    glue = write_glue(tmp_path / 'glue', 'RTE')
+    out = tmp_path / 'out' if linked else glue
+    if linked:
+        out.symlink_to('glue')
+    before = written(glue)
+    fails(cvt(tmp_path, glue, '--out', out), 'the same file as', 'Choose another --out')
+    assert written(glue) == before
+
+
 def test_text_that_is_not_utf8(tmp_path):
     glue = write_glue(tmp_path / 'glue', 'CoLA')
     (glue / 'CoLA' / 'dev.tsv').write_bytes(tsv(SOURCES['CoLA/dev.tsv']) + b'gj04\t1\t\tcaf\xe9\n')

@@ -285,6 +285,33 @@ def test_mistakes(tmp_path, room, values, error, text):
         infer(**(right | values))
 
 
+@pytest.mark.parametrize('what', ['input', 'link', 'hard link', 'vocabulary', 'parameters', 'standard input'])
+def test_what_is_read_is_not_written(tmp_path, what):
+    checkpoint, given = write_checkpoint(tmp_path / 'checkpoint'), tmp_path / 'a.tsv'
+    pairs(given, 3)
+    (tmp_path / 'link').symlink_to('a.tsv')
+    (tmp_path / 'hard').hardlink_to(given)
+    output = {
+        'link': tmp_path / 'link',
+        'hard link': tmp_path / 'hard',
+        'vocabulary': checkpoint / 'vocab.txt',
+        'parameters': checkpoint / 'model.safetensors',
+    }.get(what, given)
+    before = output.read_bytes()
+    values = {'init_checkpoint': checkpoint, 'predict_set': given, 'output': output, 'save_inference_model_path': ''}
+    if what == 'standard input':
+        command = [sys.executable, ROOT / 'infer_classifyer.py', *flags(**(values | {'predict_set': '-'}))]
+        with open(given, 'rb') as stdin:
+            done = subprocess.run(command, stdin=stdin, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].endswith('a.tsv: the same file as standard input, which is read. '
+                                                     'Choose another --output.')  # fmt: skip
+    else:
+        with pytest.raises(UserError, match='the same file as .*, which is read. Choose another --output'):
+            infer(**values)
+    assert output.read_bytes() == before and output.is_symlink() == (what == 'link')
+
+
 @pytest.mark.parametrize('kind', ['classify', 'tagging'])
 def test_labels_that_the_model_does_not_have(tmp_path, room, kind):
     saved = json.loads((room.checkpoint(kind) / 'labels.json').read_text(encoding='utf-8'))

@@ -16,7 +16,7 @@ from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.columns import TEXTS, text_columns
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 log = get_logger(__name__)
 
@@ -179,7 +179,7 @@ class ClassificationTask(Task):
 
     def write_predictions(self, predicted, rows, path):
         make_folder(os.path.dirname(path))
-        with replacing(path) as partial, open(partial, 'w', encoding='utf-8') as f:
+        with output_file(path) as f:
             for i, output in enumerate(predicted):
                 cells = [self._prediction(output), _array_text(output)]
                 f.write('\t'.join(([str(rows.qids[i])] if rows.qids is not None else []) + cells) + '\n')

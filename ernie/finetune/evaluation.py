@@ -7,6 +7,7 @@ from ernie.finetune.predictor import Predictor
 from ernie.finetune.setup import make_folder, split_list
 from ernie.metrics.report import format_report, write_report
 from propeller.log import get_logger
+from propeller.storage.atomic import is_stream, move_file
 
 log = get_logger(__name__)
 
@@ -70,7 +71,7 @@ class Evaluator:
                 self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, report
         self.written = []
         for path, save, rows in self.test_sets:
-            target = f'{save}.{epoch}.{name}'
+            target = save if is_stream(save) else f'{save}.{epoch}.{name}'
             log.info('testing %s, save to %s', path, target)
             self._write(rows, target)
             self.written.append((path, f'{save}.{epoch}', target))
@@ -84,9 +85,11 @@ class Evaluator:
     def name_last(self):
         """The evaluation before was the last one: rename its predictions, where the task has a name for it."""
         for path, beginning, target in self.written if self.task.last_step_name else ():
+            if is_stream(target):
+                continue
             final = f'{beginning}.{self.task.last_step_name}'
             if self.writes:
-                os.replace(target, final)
+                move_file(target, final)
             log.info('testing %s, saved to %s', path, final)
 
     def files(self):

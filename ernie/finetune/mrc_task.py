@@ -21,7 +21,7 @@ from propeller import graph
 from propeller.errors import UsageError
 from propeller.log import get_logger
 from propeller.progress import progress
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 log = get_logger(__name__)
 
@@ -176,7 +176,7 @@ class MrcTask(Task):
         ):
             target = f'{path}_{name}.json'
             log.info('Writing %s to: %s', what, target)
-            with replacing(target) as partial, open(partial, 'w', encoding='ascii') as f:
+            with output_file(target) as f:
                 f.write(json.dumps(content, indent=4) + '\n')
 
 

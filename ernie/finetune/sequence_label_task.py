@@ -16,7 +16,7 @@ from ernie.metrics.chunk import ChunkScores
 from ernie.reader.sequence_label import IGNORED, SequenceLabelReader, label_ids, load_tag_map, token_starts
 from propeller import graph
 from propeller.errors import UsageError, UserError, bad_input
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 
 class SequenceLabelTask(Task):
@@ -185,7 +185,7 @@ class SequenceLabelTask(Task):
 
     def write_predictions(self, predicted, rows, path):
         make_folder(os.path.dirname(path))
-        with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
+        with output_file(path) as f:
             written = 0
             for tokens, (labels, probabilities) in zip(self._tokens(rows), predicted, strict=False):
                 numbers = ' '.join(f'{p:.5f}' for p in probabilities)

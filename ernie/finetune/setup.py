@@ -1,7 +1,6 @@
 """From flags to objects: what contradicts itself is refused here, before any work is done."""
 
 import os
-import tempfile
 
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.model_folder import LABELS
@@ -170,34 +169,6 @@ def make_folder(folder):
         os.makedirs(folder or '.', exist_ok=True)
     except OSError as e:
         raise UserError(f'{folder}: cannot make this folder ({e.strerror or e}).') from e
-
-
-def check_writable(folder, flag='--checkpoints'):
-    """Make `folder` and prove that files can be written there; '' is the working directory.
-
-    Raises:
-        UserError: they cannot; the text names the flag that asked for the folder.
-    """
-    try:
-        os.makedirs(folder or '.', exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder or '.'):
-            pass
-    except OSError as e:
-        raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another {flag}.') from e
-
-
-def check_output_folders(args):
-    """Make every folder that the run will write to, and prove that it can: hours later it would be too late.
-
-    Raises:
-        UserError: one of them cannot be written.
-    """
-    check_writable(args.checkpoints)
-    if args.do_test and args.test_set:
-        for path in split_list(args.test_save):
-            check_writable(os.path.dirname(path), '--test_save')
-    if args.diagnostic:
-        check_writable(os.path.dirname(args.diagnostic_save), '--diagnostic_save')
 
 
 class Source:

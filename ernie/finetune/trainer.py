@@ -6,13 +6,13 @@ import sys
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
 from ernie.finetune.initial_values import InitialValues
 from ernie.finetune.memory import report_training
+from ernie.finetune.outputs import CURVES_FILE, EVALUATION_FILE, METRICS_FILE, REPORTS, check_outputs
 from ernie.finetune.schedule import run_length, tell_length, tell_other_length
 from ernie.finetune.session import session_of
 from ernie.finetune.setup import (
     Source,
     build_tokenizer,
     check_flags,
-    check_output_folders,
     check_same_vocabulary,
     loss_scale,
     take_saved_settings,
@@ -41,7 +41,6 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 BEST = 'best'
-METRICS_FILE = 'metrics.jsonl'
 PREFETCHED_BATCHES = 70
 
 
@@ -57,7 +56,7 @@ def fine_tune(args, task_class):
     first_process_talks(place_of(os.environ))
     print_arguments(args, log)
     check_flags(args)
-    check_output_folders(args)
+    check_outputs(args)
     run = FineTuning(args, task_class, join(args.use_cuda))
     if args.do_train:
         run.train()
@@ -123,7 +122,7 @@ class FineTuning:
         return bool(self.start_from and self.args.do_train and can_continue(self.start_from))
 
     def _report_folder(self):
-        return os.path.join(self.args.checkpoints, 'reports')
+        return os.path.join(self.args.checkpoints, REPORTS)
 
     def _record(self, phase, step, epoch, values):
         if not self.world.first:
@@ -146,9 +145,7 @@ class FineTuning:
         for file in filter(None, (self.metrics, self.events)):
             file.close()
         path = self.metrics.path
-        draw_curves(
-            read_metrics(path), os.path.join(self.args.checkpoints, 'curves.png'), loss_unit=self.task.loss_unit
-        )
+        draw_curves(read_metrics(path), os.path.join(self.args.checkpoints, CURVES_FILE), loss_unit=self.task.loss_unit)
 
     def load(self, program):
         """Give `program` its values. Returns (training state to continue from or None, updates done earlier)."""
@@ -283,7 +280,7 @@ class FineTuning:
         newest = self.checkpoints.newest()
         if newest:
             log.info('last checkpoint: %s', newest)
-        log.info('metrics: %s, curves: %s', self.metrics.path, os.path.join(folder, 'curves.png'))
+        log.info('metrics: %s, curves: %s', self.metrics.path, os.path.join(folder, CURVES_FILE))
 
     # ------------------------------------------------------------ evaluation alone
 
@@ -297,7 +294,7 @@ class FineTuning:
         state = read_state(self.start_from) if os.path.isfile(path) else {}
         epoch, step = state.get('epoch', 0), state.get('global_step', 0)
         if self.world.first:
-            self.metrics = MetricsFile(os.path.join(self.args.checkpoints, 'evaluation.jsonl'))
+            self.metrics = MetricsFile(os.path.join(self.args.checkpoints, EVALUATION_FILE))
         self.evaluator.run(epoch, step, last=True)
         self.evaluator.diagnose()
         if self.metrics:

@@ -12,7 +12,7 @@ from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
 from ernie.finetune.model import encoder_arrays, encoder_feeds
-from ernie.finetune.setup import Source, build_tokenizer, check_writable, split_list, take_tokenizer
+from ernie.finetune.setup import Source, build_tokenizer, split_list, take_tokenizer
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
 from ernie.reader.classify import ClassifyReader
@@ -24,6 +24,7 @@ from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.session import Session
+from propeller.storage.atomic import check_writable
 from propeller.storage.folders import whole_folder
 from propeller.storage.npy import ArrayWriter
 from propeller.storage.values import load_values

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 
-from ernie.finetune.setup import check_writable
+from ernie.finetune.outputs import read_files
 from ernie.inference.engines import ENGINES, check_engine, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
@@ -20,7 +20,7 @@ from propeller.errors import UsageError, bad_input, sigterm_interrupts
 from propeller.graph import cuda_devices, require_cuda
 from propeller.log import get_logger
 from propeller.progress import progress
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import check_output, output_file
 
 log = get_logger(__name__)
 
@@ -109,8 +109,7 @@ def _check_places(args):
     if predicts(args):
         if args.predict_set != STDIN and not os.path.exists(args.predict_set):
             raise bad_input(args.predict_set, 'no such file', 'a file to predict (--predict_set)')
-        if args.output != STDOUT:
-            check_writable(os.path.dirname(args.output), '--output')
+        check_output(args.output, '--output', read_files(args))
 
 
 def _check_exported(args, folder):
@@ -191,5 +190,5 @@ def _output(path):
             sys.stdout.reconfigure(encoding='utf-8', line_buffering=True)
         yield sys.stdout
         return
-    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as file:
+    with output_file(path) as file:
         yield file

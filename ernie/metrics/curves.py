@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from propeller.log import get_logger
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 log = get_logger(__name__)
 
@@ -73,10 +73,10 @@ def draw_curves(records, path, metrics=None, loss_unit='nats'):
     if not records:
         log.warning('no learning curves: nothing is recorded yet')
         return False
-    with warnings.catch_warnings(), _wide_fonts(), replacing(path) as partial:
+    with warnings.catch_warnings(), _wide_fonts(), output_file(path, binary=True) as f:
         # Without a font that has them, the characters of a file name are drawn as boxes; that is worth no warning.
         warnings.filterwarnings('ignore', message='Glyph')
-        _figure(records, metrics, loss_unit).savefig(partial, format='png')
+        _figure(records, metrics, loss_unit).savefig(f, format='png')
     return True
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from propeller.errors import UserError
 from propeller.scores import flat, ratio
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 # A wider matrix does not fit a screen; then the most frequent confusions are listed instead.
 _MAX_TEXT_CLASSES = 20
@@ -198,6 +198,6 @@ def write_report(stem, report):
         f'{stem}.confusion.tsv': confusion_tsv(report),
     }
     for path, text in texts.items():
-        with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
+        with output_file(path) as f:
             f.write(text)
     return list(texts)

@@ -17,7 +17,7 @@ from ernie.pretrain.building.cli import parse
 from ernie.pretrain.building.engines import run_blocks
 from ernie.pretrain.building.lexers import LEXERS
 from ernie.pretrain.building.report import as_text, summarize
-from ernie.pretrain.building.shards import ShardFolder
+from ernie.pretrain.building.shards import ShardFolder, refuse_own_names
 from ernie.pretrain.tasks.discourse_markers import load_relations
 from ernie.pretrain.tasks.maker import Making
 from ernie.reader.records import read_records
@@ -103,6 +103,8 @@ def build(settings):
     builder = BlockBuilder(tokenizer, lexer, making, settings.half_width, settings.seed)
     skipped = Counter()
     inputs = Inputs(settings, skipped)
+    files = [path for paths in inputs.files.values() for path in paths]
+    refuse_own_names(settings.output, [*files, settings.vocab_path, settings.markers])
     folder = ShardFolder(settings.output, _described(settings, inputs, builder.makers, lexer), settings.overwrite)
     try:
         _write_shards(settings, inputs, builder, folder)

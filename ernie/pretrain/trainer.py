@@ -13,7 +13,6 @@ from ernie.finetune.setup import (
     Source,
     check_same_vocabulary,
     check_vocabulary,
-    check_writable,
     loss_scale,
     start_anew,
 )
@@ -34,6 +33,7 @@ from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
 from propeller.errors import UserError, quoted
 from propeller.log import get_logger
+from propeller.storage.atomic import check_writable, refuse_inputs
 from propeller.train.checkpoint import (
     Checkpoints,
     can_continue,
@@ -62,7 +62,9 @@ def pretrain(args):
     first_process_talks(place_of(os.environ))
     print_arguments(args, log)
     check_flags(args)
-    check_writable(args.checkpoints)
+    check_writable(args.checkpoints, '--checkpoints')
+    lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
+    refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
     run = PreTraining(args, join(args.use_cuda))
     if args.do_test:
         run.test()

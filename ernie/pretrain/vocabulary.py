@@ -4,7 +4,7 @@ from itertools import islice
 
 from ernie.pretrain.subword_training import train_sentencepiece, train_wordpiece
 from ernie.tokenization import SPECIAL_TOKENS, WordpieceTokenizer
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 
 # As in the vocabulary that ERNIE 1.0 was published with: padding is 0, and the unknown token comes last.
 FIRST_TOKENS = ('[PAD]', '[CLS]', '[SEP]', '[MASK]')
@@ -107,7 +107,7 @@ def write_vocabulary(path, tokens):
     Raises:
         UserError: the file cannot be written.
     """
-    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', newline='\n') as f:
+    with output_file(path) as f:
         f.writelines(f'{token}\t{index}\n' for index, token in enumerate(tokens))
 
 

@@ -8,7 +8,7 @@ import shutil
 
 from propeller.errors import UserError
 from propeller.inputs import read_json
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 from propeller.storage.folders import recover
 
 MARK = '.quickstart'
@@ -57,7 +57,7 @@ class Workspace:
 
     def set_done(self, step, settings):
         """Write down that the step is finished."""
-        with replacing(self._mark(step)) as partial, open(partial, 'w', encoding='utf-8') as f:
+        with output_file(self._mark(step)) as f:
             json.dump(settings, f, indent=1, sort_keys=True)
 
     def forget(self, step):

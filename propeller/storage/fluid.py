@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from propeller.errors import UserError, bad_input
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file
 from propeller.storage.mapping import Tensors
 from propeller.storage.values import bfloat16_to_float32
 
@@ -231,9 +231,9 @@ def write_variable(path, array):
     """
     array = np.asarray(array)
     head = encode_variable(array)
-    with replacing(path) as partial, open(partial, 'wb') as f:
+    with output_file(path, binary=True) as f:
         f.write(head)
-        np.asarray(array, array.dtype.newbyteorder('<'), order='C').tofile(f)
+        f.write(np.asarray(array, array.dtype.newbyteorder('<'), order='C'))
 
 
 def is_other_file(name):

@@ -11,7 +11,7 @@ import numpy as np
 
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.log import get_logger
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file, refuse_inputs
 from propeller.storage.fluid import DTYPE_NAMES, is_other_file, read_header, read_variable
 
 log = get_logger(__name__)
@@ -73,15 +73,24 @@ def dump(path, target):
     Raises:
         UserError: the disk refuses.
     """
+    read = [file for file, _ in variable_files(path)]
+    for file in read:
+        refuse_inputs(_dumped(target, os.path.relpath(file, path)), '--to', read)
     for relative, array in arrays(path):
-        file = os.path.join(target, f'{relative}.npy')
+        file = _dumped(target, relative)
         try:
             os.makedirs(os.path.dirname(file), exist_ok=True)
         except OSError as e:
             raise UserError(f'{file}: cannot be written ({e.strerror}).') from None
-        with replacing(file) as partial, open(partial, 'wb') as f:
-            np.save(f, array, allow_pickle=False)
+        with output_file(file, binary=True) as f:
+            # Not np.save, which asks for a position that a FIFO does not have.
+            np.lib.format.write_array_header_1_0(f, np.lib.format.header_data_from_array_1_0(array))
+            f.write(np.ascontiguousarray(array))
         log.info('dump to %s', file)
+
+
+def _dumped(target, relative):
+    return os.path.join(target, f'{relative}.npy')
 
 
 def main(argv=None):

@@ -15,6 +15,7 @@ from propeller.errors import UserError, bad_input
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
 from propeller.storage import open_tensors, write_safetensors
+from propeller.storage.atomic import output_file
 from propeller.storage.folders import recover, remove_folder, whole_folder
 from propeller.storage.values import load_values, read_finite, type_fault
 from propeller.train.state import FIELDS, NEEDED, checked
@@ -67,7 +68,8 @@ class Checkpoints:
                 remove_folder(self.path(step))
             steps = steps[-self.keep :]
         if self.list_file:
-            _write_text(os.path.join(self.root, self.list_file), ''.join(f'{self.prefix}{s}\n' for s in steps))
+            with output_file(os.path.join(self.root, self.list_file)) as f:
+                f.writelines(f'{self.prefix}{s}\n' for s in steps)
         return folder
 
 
@@ -203,11 +205,3 @@ def restore_variables(tensors, expected, session, source, others=False):
     if wrong:
         raise UserError(f'{source}: does not fit this program: {"; ".join(wrong)}.')
     load_values(session, expected, tensors, source)
-
-
-def _write_text(path, text):
-    with open(path + '.tmp', 'w', encoding='utf-8') as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(path + '.tmp', path)

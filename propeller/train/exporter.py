@@ -8,6 +8,7 @@ import os
 from propeller.errors import UserError
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
+from propeller.storage.atomic import output_file
 from propeller.storage.folders import whole_folder
 from propeller.storage.values import read_finite
 from propeller.train.checkpoint import Checkpoints
@@ -70,9 +71,8 @@ class Exporter(abc.ABC):
         self.write(session, program, gstep, sample)
         self.best = results
         path = os.path.join(self.export_dir, _BEST_FILE)
-        with open(path + '.tmp', 'w', encoding='utf-8') as f:
+        with output_file(path) as f:
             json.dump(results, f)
-        os.replace(path + '.tmp', path)
         log.info('[Best Exporter]: export to %s at step %d', self.export_dir, gstep)
 
     @abc.abstractmethod

@@ -11,7 +11,7 @@ import numpy as np
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import parse_json, read_bytes
 from propeller.log import get_logger
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import is_stream, output_file
 
 log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ class MetricsFile:
 
     def _mend(self, resume_step):
         """Leave only whole lines of the steps that stay."""
-        if not os.path.exists(self.path):
+        if not os.path.exists(self.path) or is_stream(self.path):
             return
         content = read_bytes(self.path, _MAX_BYTES, 'the records of a run')
         if resume_step == 0:
@@ -56,7 +56,7 @@ class MetricsFile:
                 line + b'\n' for line, record in lines if resume_step is None or record['step'] <= resume_step
             )
         if kept != content:
-            with replacing(self.path) as partial, open(partial, 'wb') as f:
+            with output_file(self.path, binary=True) as f:
                 f.write(kept)
 
     def append(self, phase, step, epoch, values):
@@ -93,11 +93,13 @@ class MetricsFile:
 def read_metrics(path):
     """The records of a `MetricsFile`, as a list of dicts in the order of writing.
 
-    A last line that was cut by a crash is left out.
+    A last line that was cut by a crash is left out. A device or a FIFO keeps nothing that could be read.
 
     Raises:
         UserError: the file cannot be read, or another line is broken; the line is named.
     """
+    if is_stream(path):
+        return []
     return [record for _, record in _whole_lines(path, read_bytes(path, _MAX_BYTES, 'the records of a run'))]
 
 

@@ -313,7 +313,7 @@ def test_flags_that_cannot_be(tmp_path, flags):
 
 def test_the_corpus_is_not_overwritten(tmp_path):
     path = corpus(tmp_path, ODD)
-    with pytest.raises(UserError, match='a file of the corpus'):
+    with pytest.raises(UserError, match='the same file as'):
         build_vocab.main(['--input', path, '--output', path])
 
 

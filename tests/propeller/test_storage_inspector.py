@@ -1,6 +1,9 @@
 """`propeller.tools.ckpt_inspector`."""
 
+import io
+import os
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -34,6 +37,24 @@ def test_show_prints_arrays(folder, capsys):
         'type: [FP16] dim [2]',
         'type: [INT64] dim [2, 3]',
     ]
+
+
+def test_dump_writes_over_nothing_that_it_reads(folder, tmp_path):
+    (folder / 'fc.b_0.npy').symlink_to('fc.b_0')
+    before = (folder / 'fc.b_0').read_bytes()
+    with pytest.raises(UserError, match='fc.b_0.npy: the same file as .*fc.b_0, which is read. Choose another --to'):
+        ckpt_inspector.main(['dump', str(folder), '--to', str(folder)])
+    assert (folder / 'fc.b_0').read_bytes() == before
+
+
+def test_dump_into_a_pipe(folder, tmp_path):
+    os.mkfifo(tmp_path / 'ids.npy')
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / 'ids.npy').read_bytes()), daemon=True)
+    reader.start()
+    ckpt_inspector.main(['dump', str(folder / 'inner' / 'ids'), '--to', str(tmp_path)])
+    reader.join(10)
+    assert np.load(io.BytesIO(got[0])).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_show_takes_one_file(folder, capsys):

@@ -16,7 +16,7 @@ import re
 from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG
 from propeller.errors import UserError, bad_input
 from propeller.inputs import MAX_DATA_BYTES, read_json_object
-from propeller.storage.atomic import replacing
+from propeller.storage.atomic import output_file, refuse_inputs
 from propeller.storage.folders import is_partial
 
 MANIFEST, LOCK = 'manifest.json', '.lock'
@@ -34,6 +34,20 @@ def samples_in(folder):
     if not {'settings', 'shards'} <= manifest.keys():
         return []
     return [name for name in os.listdir(folder) if name in (MANIFEST, TOKENIZER_CONFIG) or _OURS.fullmatch(name)]
+
+
+def refuse_own_names(folder, read):
+    """Refuse a folder in which a file that is read has a name that the builder writes to, or a link to it.
+
+    Args:
+        folder: path; need not exist.
+        read: paths of files.
+    Raises:
+        UserError: names the file.
+    """
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if _OURS.fullmatch(name) or name in (MANIFEST, TOKENIZER_CONFIG):
+            refuse_inputs(os.path.join(folder, name), '--output', read)
 
 
 class ShardFolder:
@@ -156,8 +170,7 @@ class ShardFolder:
             return
         if result.split not in handles:
             name = f'{result.split}-{result.shard:05d}.gz'
-            partial = files.enter_context(replacing(self.join(name)))
-            handles[result.split] = files.enter_context(open(partial, 'wb'))  # noqa: SIM115
+            handles[result.split] = files.enter_context(output_file(self.join(name), binary=True))
             shard['files'][result.split] = name
         handles[result.split].write(result.data)
 
@@ -167,7 +180,7 @@ class ShardFolder:
 
     def write_text(self, name, text):
         """A text file of the folder, whole or not at all."""
-        with replacing(self.join(name)) as partial, open(partial, 'w', encoding='utf-8') as f:
+        with output_file(self.join(name)) as f:
             f.write(text)
 
     def write_file_lists(self, probability):

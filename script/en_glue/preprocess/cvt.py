@@ -6,9 +6,7 @@ split at tabs and nowhere else, so a lone quotation mark is a character of the t
 
 import itertools
 import math
-import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from any fo
 
 from ernie.utils.args import Parser  # noqa: E402
 from propeller.errors import UserError, bad_input, one_line_errors  # noqa: E402
+from propeller.storage.atomic import output_file, refuse_inputs  # noqa: E402
 
 BINARY = {'0': '0', '1': '1'}
 THREE_WAY = {'contradiction': '0', 'neutral': '1', 'entailment': '2'}
@@ -163,19 +162,10 @@ def convert_file(source, target, sheet):
     """Writes `target` whole or not at all; returns (rows written, line numbers left out)."""
     left_out, count = [], -1
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix='.', delete=False) as out:
-        try:
-            with open(source, 'rb') as stream:
-                for cells in convert(read_rows(stream, source), sheet, source, left_out):
-                    out.write(('\t'.join(cells) + '\n').encode('utf-8'))
-                    count += 1
-            out.flush()
-            os.fsync(out.fileno())
-            os.chmod(out.name, 0o644)
-            os.replace(out.name, target)
-        except BaseException:
-            os.unlink(out.name)
-            raise
+    with open(source, 'rb') as stream, output_file(target) as out:
+        for cells in convert(read_rows(stream, source), sheet, source, left_out):
+            out.write('\t'.join(cells) + '\n')
+            count += 1
     return count, left_out
 
 
@@ -199,6 +189,7 @@ def run_filter(choose):
         choose: number of columns of the first row -> `Sheet`.
     """
     with one_line_errors():
+        refuse_inputs('-', 'file', ['-'])
         rows = read_rows(sys.stdin.buffer, '<stdin>')
         first = next(rows, None)
         if first is None:
@@ -217,6 +208,11 @@ def main(argv=None):
     present = [task for task in TASKS if (args.glue_dir / task).is_dir()]
     if not present:
         raise bad_input(args.glue_dir, 'none of the task folders', ', '.join(TASKS))
+    # Before the first file is written: each is read after others are there.
+    read = [args.glue_dir / source for task in present for source, _, _ in TASKS[task]]
+    for task in present:
+        for _, target, _ in TASKS[task]:
+            refuse_inputs(args.out / target, '--out', read)
     for task, files in TASKS.items():
         if task in present:
             convert_task(args.glue_dir, args.out, files)
