@@ -236,6 +236,12 @@ def test_an_export_onto_a_folder_is_refused(tmp_path, room):
     assert list((tmp_path / 'classify_inference_model').iterdir()) == []
 
 
+def test_rows_that_were_cut_are_told(tmp_path, room):
+    path = table(tmp_path / 'a.tsv', [['今天'], ['今天很热' * 200]], ['text_a'])
+    ran = infer(init_checkpoint=room.exported(), predict_set=path)
+    assert f'{path}: 1 of 2 rows do not fit into' in ran.log
+
+
 def test_bad_rows(tmp_path, room):
     path = tmp_path / 'a.tsv'
     path.write_bytes(b'text_a\ttext_b\n1\t2\n3\n4\t5\n\xff\t6\n')
@@ -247,6 +253,7 @@ def test_bad_rows(tmp_path, room):
     ran = infer(**settings, skip_bad_rows=True)
     assert [bool(line) for line in ran.out.split('\n')[:-1]] == [True, False, True, False]
     assert f'empty result for {path}:3: found 1 cells' in ran.log
+    assert 'do not fit' not in ran.log
     ran = infer(**settings, skip_bad_rows=True, format='jsonl')
     results = [json.loads(line) for line in ran.out.splitlines()]
     assert [sorted(r) for r in results] == [['label', 'probabilities'], ['error']] * 2

@@ -42,7 +42,8 @@ class ClassificationInference(InferenceTask):
                 raise BadRecord(f'a text as {name}', 'none: the model learnt from text_a alone')
             if text is not None and not isinstance(text, str):
                 raise BadRecord(f'a {type(text).__name__} as {name}', 'a text')
-        ids, split = self._encoder.encode(*texts)
+        ids, split, left_out = self._encoder.encode(*texts)
+        self.cut += left_out > 0
         return Windows([ids], [split])
 
     def decode(self, record, windows, outputs):

@@ -179,6 +179,9 @@ def _write_results(args, prediction, file):
         examples += 1
     for message in skipped.messages():
         log.warning('empty result for %s', message)
+    if task.cut:
+        what = '%s: %d of %d rows do not fit into %d tokens: what is beyond was left out'
+        log.warning(what, name, task.cut, examples, task.settings['max_seq_len'])
     return examples
 
 

@@ -45,6 +45,7 @@ class InferenceTask(abc.ABC):
     name = None  # `task` in labels.json
     model_class = None  # subclass of `ernie.finetune.model.FineTuneModel`
     columns = Columns()  # those of the records
+    cut = 0  # how many records so far lost something because of their length
 
     def __init__(self, config, tokenizer, settings):
         self.config, self.tokenizer, self.settings = config, tokenizer, settings

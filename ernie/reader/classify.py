@@ -114,7 +114,7 @@ class RowEncoder:
             except _BadCell as e:
                 bad.append(BadRow(line, *e.args))
                 continue
-            row, boundary, left_out = self._encode(cells['text_a'], cells.get('text_b'))
+            row, boundary, left_out = self.encode(cells['text_a'], cells.get('text_b'))
             ids += row
             lengths.append(len(row))
             split.append(boundary)
@@ -136,11 +136,11 @@ class RowEncoder:
         return arrays, bad
 
     def encode(self, text_a, text_b=None):
-        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` within `max_seq_len`: (ids, how many have type 0)."""
-        return self._encode(text_a, text_b)[:2]
+        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` within `max_seq_len`.
 
-    def _encode(self, text_a, text_b):
-        """The same, and how many tokens were left out."""
+        Returns:
+            (ids, how many of them have type 0, how many tokens of the texts were left out).
+        """
         a, b = self._tokens(text_a), self._tokens(text_b) if text_b is not None else []
         if not b:
             kept = a[: self.max_seq_len - 2]

@@ -157,6 +157,13 @@ def task(kind, tokenizer):
     return ClassificationInference(ErnieConfig(CONFIG), tokenizer, describe(kind))
 
 
+def test_records_that_were_cut_are_counted(tokenizer):
+    one = ClassificationInference(ErnieConfig(CONFIG), tokenizer, {**describe('classify'), 'max_seq_len': 6})
+    for text, cut in (('好' * 4, 0), ('好' * 5, 1), ('坏', 1), ('好' * 9, 2)):
+        assert len(one.encode({'text_a': text}).ids[0]) <= 6 and one.cut == cut
+    assert InferenceTask.cut == 0
+
+
 def test_results_of_classes(tokenizer):
     values = np.array([0.1, 0.7, 0.2], np.float32)
     one = task('classify', tokenizer)

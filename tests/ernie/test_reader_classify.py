@@ -136,7 +136,7 @@ def test_words_of_every_alphabet_stay_words(tmp_path):
     path.write_text('\n'.join([*SPECIAL_TOKENS, *words]) + '\n', encoding='utf-8')
     encoder = RowEncoder(FullTokenizer(path), 20, None, 'predict', None, for_cn=True)
     for text in ('good 😀 movie', '5 € today', 'Привет мир', '안녕 하세요'):
-        ids, _ = encoder.encode(text)
+        ids, *_ = encoder.encode(text)
         pieces = encoder.tokenizer.convert_ids_to_tokens(ids)
         assert pieces == ['[CLS]', *nfd(text.lower()).split(), '[SEP]']
 
