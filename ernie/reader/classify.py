@@ -269,7 +269,7 @@ class ClassifyReader(SetReader):
 
     def rows(self, path, bad_rows):
         required = ('text_a',) if self.encoder.task_kind == 'predict' else ('text_a', 'label')
-        return self._noting_columns(read_records(path, required, bad_rows))
+        return self._noting_columns(read_records(path, required, bad_rows, self.notes(path)))
 
     def bounds(self):
         num_labels = self.encoder.num_labels

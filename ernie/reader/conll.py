@@ -10,11 +10,9 @@ import os
 import re
 from typing import NamedTuple
 
+from ernie.reader.notes import Notes
 from ernie.reader.records import BadRow, DecodedLines
 from propeller.errors import bad_input
-from propeller.log import get_logger
-
-log = get_logger(__name__)
 
 DOCUMENT_MARK = '-DOCSTART-'
 _COMMENT = re.compile(r'# +\S')
@@ -106,7 +104,7 @@ def is_one_column(lines, is_word):
     return short >= _TOKEN_SHARE * len(filled) and (all(words) or '' in lines)
 
 
-def read_sentences(path, raw_lines, width, label_map, labelled, bad_rows=None):
+def read_sentences(path, raw_lines, width, label_map, labelled, bad_rows=None, notes=None):
     """Iterates over the sentences of a file.
 
     Args:
@@ -116,6 +114,7 @@ def read_sentences(path, raw_lines, width, label_map, labelled, bad_rows=None):
         label_map: dict label -> id; tells `#` with a label from a comment.
         labelled: whether the last column is the label; else it is not looked at.
         bad_rows: None, or a `BadRows` that takes sentences that cannot be used.
+        notes: the `Notes` that take what is odd; None: it is logged.
 
     Yields:
         `Sentence`.
@@ -151,7 +150,7 @@ def read_sentences(path, raw_lines, width, label_map, labelled, bad_rows=None):
     if not found:
         raise bad_input(path, 'no usable sentence', 'at least one')
     if comments:
-        log.info('%s: %d comment lines skipped', path, comments)
+        (notes or Notes(path)).tell(f'{comments} comment lines skipped')
 
 
 def _wrong_width(number, columns, width):

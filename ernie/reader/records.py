@@ -8,11 +8,9 @@ from collections import Counter
 from typing import NamedTuple
 
 from ernie.reader.columns import misspelt
+from ernie.reader.notes import Notes
 from propeller.errors import QUOTED, bad_input, one_line, quoted
 from propeller.inputs import open_data
-from propeller.log import get_logger
-
-log = get_logger(__name__)
 
 CSV_ALIASES = {'text': 'text_a'}
 BOM = b'\xef\xbb\xbf'
@@ -70,7 +68,7 @@ class BadRows:
         return [*lines, f'{self.path}: {more} more'] if more > 0 else lines
 
 
-def read_records(path, required=('text_a',), bad_rows=None):
+def read_records(path, required=('text_a',), bad_rows=None, notes=None):
     """Iterates over the rows of a file with a header line, as `Record`.
 
     A name ending in `.csv` means CSV: commas, cells in double quotes where needed (RFC 4180), line breaks within
@@ -84,13 +82,14 @@ def read_records(path, required=('text_a',), bad_rows=None):
         required: column names that the header must have.
         bad_rows: None, or a `BadRows` that takes unusable rows (wrong number of cells, not UTF-8, bad quoting) instead
             of ending the iteration. What is wrong with the file as a whole raises all the same.
+        notes: the `Notes` that take what is odd; None: it is logged.
 
     Raises:
         UserError: with file, line, what was found and what was expected.
     """
     path = os.fspath(path)
     with open_rows(path) as file:
-        yield from parse_records(path, file, path.lower().endswith('.csv'), required, bad_rows)
+        yield from parse_records(path, file, path.lower().endswith('.csv'), required, bad_rows, notes)
 
 
 def open_rows(path, expected='a file of rows with a header line'):
@@ -102,21 +101,22 @@ def open_rows(path, expected='a file of rows with a header line'):
     return open_data(path, expected)
 
 
-def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None):
+def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None, notes=None):
     """`read_records` for lines that are read already.
 
     Args:
         path: the name of their source, for messages.
         raw_lines: iterable of bytes, each a line with its end.
         is_csv: whether they are CSV, not TSV.
-        required, bad_rows: as in `read_records`.
+        required, bad_rows, notes: as in `read_records`.
     """
     lines = DecodedLines(path, raw_lines)
-    rows = _csv_rows(lines) if is_csv else _tsv_rows(lines)
+    notes = notes or Notes(path)
+    rows = _csv_rows(lines) if is_csv else _tsv_rows(lines, notes)
     first = next(rows, None)
     header = _header(path, lines.undecodable(1) or first, required, is_csv)
     count = 0
-    for row, fault in _without_blank_end(path, lines, rows, header):
+    for row, fault in _without_blank_end(lines, rows, header, notes):
         bad = fault or (row if isinstance(row, BadRow) else _wrong_count(row, header))
         if bad is None:
             count += 1
@@ -130,7 +130,7 @@ def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None):
         raise bad_input(path, found, 'at least one row')
 
 
-def _without_blank_end(path, lines, rows, header):
+def _without_blank_end(lines, rows, header, notes):
     """Yields (row, `BadRow` of bytes that are not UTF-8 or None) for all rows but the blank ones at the end."""
     held = []
     for row in rows:
@@ -145,8 +145,8 @@ def _without_blank_end(path, lines, rows, header):
         held = []
     if held:
         # With as many cells as there are columns, somebody may have meant them.
-        say = log.warning if any(len(row[1]) == len(header) for row, _ in held) else log.info
-        say('%s: %d blank lines at the end (from line %d on) are no rows', path, len(held), held[0][0][0])
+        say = notes.warn if any(len(row[1]) == len(header) for row, _ in held) else notes.tell
+        say(f'{len(held)} blank lines at the end (from line {held[0][0][0]} on) are no rows')
 
 
 class DecodedLines:
@@ -177,17 +177,15 @@ class DecodedLines:
         return BadRow(bad[0], bad[1], 'UTF-8 text', 'Save the file in the encoding UTF-8.')
 
 
-def _tsv_rows(lines):
+def _tsv_rows(lines, notes):
     warned = False
     for text in lines:
         cells = text.removesuffix('\n').removesuffix('\r').split('\t')
         if not warned and '"' in text and (open_cell := next(filter(_is_open, cells), None)) is not None:
             warned = True
-            log.warning(
-                '%s:%d: the cell %s begins with a double quote that is not closed. In TSV files quotes mean nothing '
-                'and a row ends with its line; if a spreadsheet has written it, save it as CSV.',
-                *(lines.path, lines.number, quoted(open_cell, 60)),
-            )
+            what = f'the cell {quoted(open_cell, 60)} begins with a double quote that is not closed.'
+            rule = 'In TSV files quotes mean nothing and a row ends with its line'
+            notes.warn(f'{what} {rule}; if a spreadsheet has written it, save it as CSV.', lines.number)
         yield lines.number, cells
 
 

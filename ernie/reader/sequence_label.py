@@ -220,8 +220,8 @@ class SequenceLabelReader(SetReader):
             if self._has_header(path, head):
                 yield from self._table_rows(path, lines, bad_rows)
             else:
-                label_map, labelled = self.encoder.label_map, self.encoder.labelled
-                yield from read_sentences(path, lines, width_of(_decoded(path, head)), label_map, labelled, bad_rows)
+                what = width_of(_decoded(path, head)), self.encoder.label_map, self.encoder.labelled
+                yield from read_sentences(path, lines, *what, bad_rows, self.notes(path))
 
     def bounds(self):
         return super().bounds() | {'token_labels': (min(IGNORED, CUT), 2 * len(self.encoder.label_map))}
@@ -256,14 +256,14 @@ class SequenceLabelReader(SetReader):
     def _is_one_column(self, path, lines):
         if self.encoder.labelled or not is_one_column(lines, lambda text: len(self._words(text)) < 2):
             return False
-        log.info('%s: one column: each line is a token, an empty line parts sentences', path)
+        self.notes(path).tell('one column: each line is a token, an empty line parts sentences')
         return True
 
     def _table_rows(self, path, lines, bad_rows):
         labelled = self.encoder.labelled
         required = ('text_a', 'label') if labelled else ('text_a',)
         joined = False
-        records = parse_records(path, lines, path.lower().endswith('.csv'), required, bad_rows)
+        records = parse_records(path, lines, path.lower().endswith('.csv'), required, bad_rows, self.notes(path))
         for line, cells in self._noting_columns(records):
             text, labels = cells['text_a'], cells.get('label', '')
             # A row of one token shows no separator: it is read as the rows before it.

@@ -11,6 +11,7 @@ import ernie.text
 import ernie.tokenization
 from ernie.reader import records
 from ernie.reader.columns import Notices
+from ernie.reader.notes import Notes, say
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.records import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
@@ -62,6 +63,10 @@ class SetReader(abc.ABC):
         bad_rows: None, or the `BadRows` that takes unusable rows.
         """
 
+    def notes(self, path):
+        """The `Notes` of a file that is read, kept in `about`."""
+        return Notes(path, self.about.setdefault('notes', []))
+
     def _noting_columns(self, records):
         """The `Record`s of a table, whose columns are noted in `about`."""
         for record in records:
@@ -99,6 +104,7 @@ class SetReader(abc.ABC):
         log.info('%s: %d rows, %d tokens, %s', path, len(tokenized), len(tokenized.ids), source)
         for message in bad_rows.messages() if bad_rows else ():
             log.warning('skipped %s', message)
+        say(path, tokenized.about.get('notes', ()))
         Notices(path, self.known_columns).say(tokenized.about.get('columns', ()))
         return tokenized
 

@@ -375,3 +375,18 @@ def test_a_label_that_looks_like_another_is_shown_by_code_point(read):
     with pytest.raises(UserError) as e:
         read('text_a\tlabel\nx\tcafe\n', label_map=label_map)
     assert 'alike' not in str(e.value)
+
+
+def test_what_is_noticed_is_said_again_from_the_cache(tmp_path, tokenizer, monkeypatch, caplog):
+    """By the name that the file has now."""
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
+    for name in ('one.tsv', 'two.tsv'):
+        path = tmp_path / name
+        path.write_text('text_a\tlabel\n"今天\t1\n好\t0\n\t\n\n', encoding='utf-8')
+        caplog.clear()
+        assert len(ClassifyReader(tokenizer, 6).read(path)) == 2
+        told = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+        assert len(told) == 2
+        assert told[0].startswith(f"{path}:2: the cell '\"今天' begins with a double quote")
+        assert told[1] == f'{path}: 2 blank lines at the end (from line 4 on) are no rows'
+    assert len(list((tmp_path / 'cache' / 'tokenized').iterdir())) == 1

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ernie.reader.notes import say
 from ernie.reader.records import BadRow, BadRows, read_records
 from propeller.errors import UserError
 
@@ -195,3 +196,12 @@ def test_bad_rows_list_the_first_lines_in_whatever_order_they_come():
     assert bad.messages()[-1] == 'f: 2 more'
     bad.clear()
     assert len(bad) == 0 and bad.messages() == []
+
+
+def test_notes_from_a_file_are_notes_or_nothing(caplog):
+    for notes in (3, {}, ['x', None, [], ['warning', 1], ['warning', 'x', 'y'], [[], 1, 'z'], ['info', 1, 2]]):
+        say('data.tsv', notes)
+    assert not caplog.records
+    say('data.tsv', [['warning', None, 'a\nb'], ['warning', 7, 'c' * 5000], ['loud', 1, 'd']])
+    first, second = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    assert first == r"data.tsv: 'a\nb'" and second.startswith('data.tsv:7: ') and len(second) < 300
