@@ -24,7 +24,8 @@ from ernie.metrics.curves import draw_curves
 from ernie.pretrain.entropy import count_tokens, unigram_entropy
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.masking import VocabularyIds
-from ernie.pretrain.reader import PretrainStream, ReaderSettings
+from ernie.pretrain.reader import PretrainStream
+from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.sample_set import Limits, read_sets
 from ernie.pretrain.tasks import make_tasks
 from ernie.tokenization import load_vocab

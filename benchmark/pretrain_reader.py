@@ -19,7 +19,8 @@ import numpy as np
 
 from ernie.pretrain.file_list import ListedFile, read_file_list
 from ernie.pretrain.masking import Masking, VocabularyIds
-from ernie.pretrain.reader import PretrainStream, ReaderSettings
+from ernie.pretrain.reader import PretrainStream
+from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.sample_set import Limits, concatenated, read_sets
 from ernie.pretrain.samples import Sample, format_line
 from ernie.pretrain.tasks import make_tasks

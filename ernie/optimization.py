@@ -59,13 +59,18 @@ def learning_rate_schedule(scheduler, base, warmup_steps, total_steps, decay_wit
     return linear if scheduler == 'linear_warmup_decay' else noam
 
 
-def describe_schedule(scheduler, base, warmup_steps, total_steps, decay_without_warmup=False):
-    """One sentence for the log: what the rate will do."""
+def describe_schedule(
+    scheduler, base, warmup_steps, total_steps, decay_without_warmup=False, hint='--decay_without_warmup true'
+):
+    """One sentence for the log: what the rate will do. hint: the flag that lets it decay without warm-up."""
     peak, rises = f'{base:g}', f'up to {base:g} over {warmup_steps} steps'
-    if scheduler == 'constant':
+    if 0 < total_steps <= warmup_steps:
+        rate = learning_rate_schedule(scheduler, base, warmup_steps, total_steps)(total_steps - 1)
+        sentence = f'up to {rate:g} at step {total_steps}, the last one: the warm-up to {peak} has {warmup_steps} steps'
+    elif scheduler == 'constant':
         sentence = f'{rises}, then constant' if warmup_steps > 0 else f'constant {peak}'
     elif warmup_steps <= 0 and not (scheduler == 'linear_warmup_decay' and decay_without_warmup):
-        hint = ' (--decay_without_warmup true makes it)' if scheduler == 'linear_warmup_decay' else ''
+        hint = f' ({hint} makes it)' if scheduler == 'linear_warmup_decay' else ''
         sentence = f'constant {peak}: {scheduler} without warm-up does not decay{hint}'
     elif scheduler == 'noam_decay':
         sentence = f'noam decay, peak {peak} at step {warmup_steps}'

@@ -263,7 +263,7 @@ def test_a_vocabulary_that_does_not_fit(tmp_path, data, config):
         run_train(**values, checkpoints=tmp_path / 'c')
     vocabulary.write_text('\n'.join(tokens[:33]) + '\n', encoding='utf-8')
     with pytest.raises(
-        UserError, match=r'valid_0.gz:\d+: found the token id 3\d, expected one below 33, the tokens of'
+        UserError, match=r'train_0.gz:\d+: found the token id 3\d, expected one below 33, the tokens of'
     ):
         run_train(**values, checkpoints=tmp_path / 'c')
     assert not list((tmp_path / 'c').glob('step_*'))

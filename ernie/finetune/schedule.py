@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ernie.optimization import warmup_steps_of
+from propeller.errors import quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -48,4 +49,4 @@ def tell_other_length(checkpoint, saved, length):
                  checkpoint, length.steps)  # fmt: skip
     elif saved != length._asdict():
         log.info('%s was saved under a schedule of %s steps, %s of them warm-up; the rate goes on by one of %d and %d',
-                 checkpoint, saved.get('steps'), saved.get('warmup_steps'), *length)  # fmt: skip
+                 checkpoint, quoted(saved.get('steps')), quoted(saved.get('warmup_steps')), *length)  # fmt: skip

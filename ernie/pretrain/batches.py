@@ -1,4 +1,4 @@
-"""From samples to the arrays of a part of an update."""
+"""What one process computes for an update, and from samples to the arrays of a part of it."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,36 @@ import numpy as np
 from ernie.pretrain.sample_set import COLUMN, ranges
 from ernie.pretrain.samples import MASKED
 from ernie.pretrain.tasks.task import NO_LABEL
+
+
+class PretrainBatch(NamedTuple):
+    """What one process computes for one update, with its place in the data.
+
+    Attributes:
+        parts: list of `propeller.data.batching.Part`, `arrays` a `PretrainArrays`, `rows` int64 [B, 2] the number of
+            the file in the list and the line of each sample (of a negative sample, the one its left part is from).
+        step_rows: samples of the update in all parts of all processes.
+        counted_parts: parts of the update that count, in all processes.
+        label_counts: dict name of a task -> labels of the whole update, in all processes.
+        epoch: 1-based.
+        progress: (number of the file, 1-based in the order of the epoch; files).
+        file: the file that most samples of this process come from.
+        mask_type: `mask_word` or `mask_char`, of that file.
+        position: where the NEXT batch is, JSON-able, for `seek`.
+        real_tokens, fed_tokens: of this process: tokens, and with padding.
+    """
+
+    parts: list
+    step_rows: int
+    counted_parts: int
+    label_counts: dict
+    epoch: int
+    progress: tuple
+    file: str
+    mask_type: str
+    position: dict
+    real_tokens: int
+    fed_tokens: int
 
 
 class PretrainArrays(NamedTuple):

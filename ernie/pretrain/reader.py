@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ernie.pretrain.batches import build_arrays, label_counts
+from ernie.pretrain.batches import PretrainBatch, build_arrays, label_counts
 from ernie.pretrain.masking import Masked, Masking
 from ernie.pretrain.negatives import make_negatives
 from ernie.pretrain.sample_set import COLUMN, SampleSet, check_limits, concatenated, read_sets
@@ -26,79 +26,11 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-LEAST_BATCH = 100  # tokens
+MOST_COUNTED = 1 << 25  # tokens that are read to count updates: a quarter of a minute
 WINDOW_UPDATES = 32  # the last update of a window is smaller than the others: most windows have this many
 MASKED_AT_ONCE = 1 << 17  # tokens: what masking needs for itself stays in the processor's cache
 MASK_WORD, MASK_CHAR = 'mask_word', 'mask_char'
 _ORDER, _MASK_TYPE, _PLAN, _MASKS, _NEGATIVES = range(1, 6)
-
-
-class ReaderSettings(NamedTuple):
-    """How files become batches.
-
-    Attributes:
-        batch_size: most tokens of a padded part, at least `LEAST_BATCH`; a longer sample is a part of its own.
-        max_seq_len: longer samples are left out.
-        seed: from 0 on, of the order and of the masks.
-        shuffle: whether the order is random; without, it is that of the list and the files.
-        buffer_size: samples of a window, at least 1; windows get longer where `WINDOW_UPDATES` updates need more.
-        length_window: parts of neighbours in a window that are sorted by length; 0 for none.
-        generate_neg_sample: adds a negative sample for each positive one.
-    """
-
-    batch_size: int
-    max_seq_len: int = 512
-    seed: int = 1
-    shuffle: bool = True
-    buffer_size: int = 20000
-    length_window: int = 50
-    generate_neg_sample: bool = False
-
-    def in_order(self):
-        """The same for validation and test: as the files stand, without negative samples, the same masks each time."""
-        return self._replace(shuffle=False, generate_neg_sample=False)
-
-    def check(self):
-        """Raises: UsageError: a value that cannot be."""
-        if self.batch_size < LEAST_BATCH:
-            raise UsageError(f'found batch_size {self.batch_size}, expected {LEAST_BATCH} or more: it counts tokens.')
-        if self.max_seq_len < 3:
-            raise UsageError(f'found max_seq_len {self.max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
-        if self.seed < 0 or self.buffer_size < 1 or self.length_window < 0:
-            raise UsageError(
-                f'found seed {self.seed}, buffer_size {self.buffer_size}, length_window {self.length_window}, expected '
-                f'at least 0, 1 and 0.'
-            )
-
-
-class PretrainBatch(NamedTuple):
-    """What one process computes for one update, with its place in the data.
-
-    Attributes:
-        parts: list of `propeller.data.batching.Part`, `arrays` a `PretrainArrays`, `rows` int64 [B, 2] the number of
-            the file in the list and the line of each sample (of a negative sample, the one its left part is from).
-        step_rows: samples of the update in all parts of all processes.
-        counted_parts: parts of the update that count, in all processes.
-        label_counts: dict name of a task -> labels of the whole update, in all processes.
-        epoch: 1-based.
-        progress: (number of the file, 1-based in the order of the epoch; files).
-        file: the file that most samples of this process come from.
-        mask_type: `mask_word` or `mask_char`, of that file.
-        position: where the NEXT batch is, JSON-able, for `seek`.
-        real_tokens, fed_tokens: of this process: tokens, and with padding.
-    """
-
-    parts: list
-    step_rows: int
-    counted_parts: int
-    label_counts: dict
-    epoch: int
-    progress: tuple
-    file: str
-    mask_type: str
-    position: dict
-    real_tokens: int
-    fed_tokens: int
 
 
 class _Place(NamedTuple):
@@ -203,6 +135,27 @@ class PretrainStream:
         if any(type(number) is not int or number < 0 for number in numbers) or numbers[1] > len(self.files):
             raise UserError(f'found a data position {quoted(numbers)}, expected the numbers of a place in the files.')
         self._start, self._skip, self._counted = _Place(*numbers[:3]), numbers[3], tuple(numbers[4:])
+
+    def steps_of_run(self, most):
+        """Number of updates of all epochs, at most `most`, from reading the files as they will be read.
+
+        Returns:
+            int; None where neither the end nor `most` comes within `MOST_COUNTED` tokens.
+        """
+        steps = tokens = 0
+        if not most:
+            return 0
+        for epoch in itertools.count() if self.epochs is None else range(self.epochs):
+            before = steps
+            for window in self._windows(_Place(epoch, 0, 0), (0, 0)):
+                steps, tokens = steps + len(self._plan(window)), tokens + int(window.samples.offsets[-1])
+                if steps >= most:
+                    return most
+                if tokens > MOST_COUNTED:
+                    return None
+            if steps == before:
+                break  # the first batch tells what is wrong
+        return steps
 
     # -------------------------------------------------------------------------------------------------- iteration
 
@@ -311,14 +264,11 @@ class PretrainStream:
 
     # ---------------------------------------------------------------------------------------------------- batches
 
-    def _batches(self, window, skip, counted):
-        """The `PretrainBatch`es of a window from update number `skip` on. counted: misses and positives before it."""
-        settings, samples, epoch = self.settings, window.samples, window.start.epoch
-        words = {int(file): self._masks_words(epoch, int(file)) for file in np.unique(samples.files)}
-        masked = self._mask(window, words)
-        counts = label_counts(samples, masked, self.tasks)
-        plan = plan_steps(
-            samples.lengths,
+    def _plan(self, window):
+        """The updates of a window, see `plan_steps`."""
+        settings = self.settings
+        return plan_steps(
+            window.samples.lengths,
             settings.batch_size,
             self._parts,
             in_tokens=True,
@@ -326,6 +276,14 @@ class PretrainStream:
             shuffle=settings.shuffle,
             rng=self._rng(_PLAN, *window.start),
         )
+
+    def _batches(self, window, skip, counted):
+        """The `PretrainBatch`es of a window from update number `skip` on. counted: misses and positives before it."""
+        samples, epoch = window.samples, window.start.epoch
+        words = {int(file): self._masks_words(epoch, int(file)) for file in np.unique(samples.files)}
+        masked = self._mask(window, words)
+        counts = label_counts(samples, masked, self.tasks)
+        plan = self._plan(window)
         place_of = np.argsort(self._order(epoch))
         for index in range(skip, len(plan)):
             step = plan[index]

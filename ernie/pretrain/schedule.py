@@ -19,7 +19,7 @@ import heapq
 import os
 from typing import NamedTuple
 
-from ernie.optimization import learning_rate_schedule
+from ernie.optimization import describe_schedule, learning_rate_schedule
 from ernie.pretrain.tasks import TASKS
 from propeller.errors import bad_input, quoted
 from propeller.inputs import read_json, read_yaml
@@ -47,16 +47,19 @@ class Schedule(NamedTuple):
         filelists: dict name of a stream -> its list of files. A stream has the name of a task, or is the only one.
         stages: list of `Stage`.
         classes: dict name of a task -> number of its classes, where it was given.
+        end: updates of the run where the data end before the stages do; None where they do not.
     """
 
     filelists: dict
     stages: list
     classes: dict
+    end: int | None = None
 
     @property
     def total(self):
-        """Updates of all stages."""
-        return sum(stage.total for stage in self.stages)
+        """Updates of the run."""
+        planned = sum(stage.total for stage in self.stages)
+        return planned if self.end is None else min(planned, self.end)
 
     def place(self, update):
         """(number of the stage, updates of it that were done) after so many updates; the last one at the end."""
@@ -66,23 +69,39 @@ class Schedule(NamedTuple):
             update -= stage.total
         raise AssertionError('a schedule has a stage')
 
+    def settings(self, scheduler, learning_rate, warmup_steps):
+        """Of each stage that the run comes to, what `learning_rate_schedule` takes; the arguments are defaults."""
+        found, left = [], self.total
+        for stage in self.stages:
+            if left > 0:
+                rate = learning_rate if stage.learning_rate is None else stage.learning_rate
+                warmup = warmup_steps if stage.warmup_steps is None else stage.warmup_steps
+                found.append((scheduler, rate, warmup, min(stage.total, left)))
+            left -= stage.total
+        return found
+
     def rate(self, scheduler, learning_rate, warmup_steps):
         """Function updates done -> rate: `learning_rate_schedule` anew in each stage; the arguments are defaults."""
         rates = [
-            learning_rate_schedule(
-                scheduler,
-                learning_rate if stage.learning_rate is None else stage.learning_rate,
-                warmup_steps if stage.warmup_steps is None else stage.warmup_steps,
-                stage.total,
-            )
-            for stage in self.stages
+            learning_rate_schedule(*settings) for settings in self.settings(scheduler, learning_rate, warmup_steps)
         ]
 
         def rate(update):
             number, done = self.place(update)
-            return rates[number](done)
+            return rates[min(number, len(rates) - 1)](done)
 
         return rate
+
+    def lines(self, scheduler, learning_rate, warmup_steps):
+        """A line of text for each stage: its updates, and what the rate does in it, by the steps of the stage."""
+        found = []
+        for number, settings in enumerate(self.settings(scheduler, learning_rate, warmup_steps), start=1):
+            stage, (*_, steps) = self.stages[number - 1], settings
+            shares = ', '.join(f'{name} {count}' for name, count in stage.steps.items() if count and name != ONLY)
+            cut = f' of {stage.total}' if steps < stage.total else ''
+            what = describe_schedule(*settings, hint='a warm-up of 1 step')
+            found.append(f'stage {number}: {steps}{cut} updates{shares and f" ({shares})"}, {what}')
+        return found
 
 
 def turns(stage, begun=0):

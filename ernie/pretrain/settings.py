@@ -4,7 +4,7 @@ import os
 
 from ernie.finetune.setup import check_precision, split_list
 from ernie.optimization import SCHEDULERS
-from ernie.pretrain.reader import LEAST_BATCH
+from ernie.pretrain.reader_settings import LEAST_BATCH
 from ernie.pretrain.schedule import read_schedule, single
 from ernie.pretrain.tasks import make_tasks
 from propeller.errors import UsageError, UserError

@@ -21,7 +21,9 @@ from ernie.pretrain.first_look import tell_what_is_missing
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
 from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.model import PretrainModel, feeds
-from ernie.pretrain.reader import PretrainStream, ReaderSettings
+from ernie.pretrain.reader import PretrainStream
+from ernie.pretrain.reader_settings import ReaderSettings
+from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, tell_early_end
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.schedule import ONLY
 from ernie.pretrain.settings import check_flags, schedule_of, tasks_of
@@ -123,7 +125,7 @@ class PreTraining:
             ernie=self.source.config,
             tasks=self.tasks,
             weight_sharing=args.weight_sharing,
-            rate=self.schedule.rate(args.lr_scheduler, args.learning_rate, args.warmup_steps),
+            rate=self.schedule.rate(*rate_settings(args)),
             weight_decay=args.weight_decay,
             recompute=args.recompute,
         )
@@ -182,11 +184,12 @@ class PreTraining:
         """Train, validate and save; the last update is always saved."""
         args = self.args
         log.info('pretraining start')
+        source = self._updates()
+        self.schedule = settle_schedule(args, source, self.world, self.start_from if self._continues() else None)
         program, validation = self._build(RunMode.TRAIN), self._validation()
         need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
         log.info('theoretical memory usage:')
         log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
-        source = self._updates()
         state, updates = self._load(program)
         self.session.dropout_apart()
         if state:
@@ -200,6 +203,8 @@ class PreTraining:
                 self.session, program, ready, hooks, loop, lambda update: parts_of(update, self.tasks, use_task_id)
             )
         self._close_records()
+        if not loop.interrupted:
+            tell_early_end(args, self.schedule, loop.gstep)
         newest = self.world.first and self.checkpoints.newest()
         if newest:
             log.info('last checkpoint: %s', newest)
@@ -247,6 +252,7 @@ class PreTraining:
             'global_step': loop.gstep,
             'epoch': loop.batch.batch.epoch,
             'data_position': loop.batch.position,
+            'schedule': schedule_record(self.args, self.schedule),
             'hooks': {},
         }
 

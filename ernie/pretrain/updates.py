@@ -12,7 +12,7 @@ class Update(NamedTuple):
     """What one process computes for one update.
 
     Attributes:
-        batch: `ernie.pretrain.reader.PretrainBatch`.
+        batch: `ernie.pretrain.batches.PretrainBatch`.
         stage: number of the stage, from 0.
         position: where the next update is, JSON-able.
     """
@@ -50,6 +50,30 @@ class Updates:
         self._done = done
         for name, stream in self.streams.items():
             stream.seek(streams[name])
+
+    def count(self):
+        """Updates of the run from its beginning, at most those of the stages.
+
+        Returns:
+            int; None where the data are too large to be counted (`PretrainStream.steps_of_run`).
+        """
+        left = {}
+        for name, stream in self.streams.items():
+            left[name] = stream.steps_of_run(sum(stage.steps.get(name, 0) for stage in self.schedule.stages))
+            if left[name] is None:
+                return None
+        done = 0
+        for stage in self.schedule.stages:
+            if all(left[name] >= count for name, count in stage.steps.items()):
+                left |= {name: left[name] - count for name, count in stage.steps.items()}
+                done += stage.total
+                continue
+            for name in turns(stage):
+                if not left[name]:
+                    return done
+                left[name] -= 1
+                done += 1
+        return done
 
     def __iter__(self):
         done, sources = self._done, {name: iter(stream) for name, stream in self.streams.items()}

@@ -7,7 +7,8 @@ import numpy as np
 
 from ernie.pretrain.file_list import ListedFile
 from ernie.pretrain.masking import VocabularyIds
-from ernie.pretrain.reader import PretrainStream, ReaderSettings
+from ernie.pretrain.reader import PretrainStream
+from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.samples import Sample, format_line
 from ernie.pretrain.tasks import make_tasks

@@ -6,7 +6,8 @@ import pytest
 
 from ernie.pretrain.file_list import ListedFile
 from ernie.pretrain.masking import Masking, VocabularyIds
-from ernie.pretrain.reader import PretrainStream, ReaderSettings
+from ernie.pretrain.reader import PretrainStream
+from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.tasks import make_tasks
 from propeller.errors import UserError
