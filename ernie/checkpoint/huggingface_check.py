@@ -65,9 +65,11 @@ def their_tokenizer(folder):
     Returns:
         (function text -> ids with [CLS] and [SEP], what it is), or (None, '') where none is installed.
     """
-    if importlib.util.find_spec('transformers'):
+    try:
         from transformers import AutoTokenizer
-
+    except ImportError:  # not there, or its own needs are not
+        AutoTokenizer = None  # noqa: N806
+    if AutoTokenizer:
         made = AutoTokenizer.from_pretrained(folder)
         kind = 'transformers ' + importlib.metadata.version('transformers')
         return lambda text: made(text, truncation=False)['input_ids'], kind
