@@ -1,6 +1,7 @@
 """A model as its parameters by ERNIE's names, with its configuration and vocabulary, from any known place."""
 
 import os
+import re
 
 import numpy as np
 
@@ -27,6 +28,7 @@ ERNIE_CONFIG = 'ernie_config.json'
 FOREIGN_CONFIGS = ('config.json', 'model_config.json')
 VOCABULARY = 'vocab.txt'
 PARAMETERS = 'params'
+_TENSORFLOW_DATA = re.compile(r'\.data-\d{5}-of-\d{5}$')
 
 
 class Model(Tensors):
@@ -83,6 +85,7 @@ def open_model(path):
         UserError: nothing is there, it is none of these, or something in it is broken.
     """
     path = os.fspath(path)
+    _refuse_tensorflow(path)
     folder = path if os.path.isdir(path) else os.path.dirname(path) or '.'
     tensors = open_tensors(_tensor_place(path))
     if tensors.source == 'fluid' and tensors.path == path and not _companion(folder, ERNIE_CONFIG):
@@ -97,6 +100,28 @@ def open_model(path):
     model.vocab_path = _companion(folder, VOCABULARY) or _companion(folder, TOKENIZER_JSON)
     model.labels_path = _companion(folder, LABELS)
     return model
+
+
+def _refuse_tensorflow(path):
+    """A checkpoint of TensorFlow, given as its prefix (`bert_model.ckpt`), a file of it or its folder, is named so."""
+    parts = [name for name in (f'{path}.index', f'{path}.meta') if os.path.isfile(name)]
+    if os.path.isfile(path) and (path.endswith(('.ckpt.index', '.ckpt.meta')) or _TENSORFLOW_DATA.search(path)):
+        parts = [path]
+    elif os.path.isdir(path):
+        names = sorted(os.listdir(path))
+        tensorflow = any(map(_TENSORFLOW_DATA.search, names)) and not any(map(_is_readable, names))
+        parts = [name for name in names if name.endswith('.index')] if tensorflow else []
+    if parts:
+        raise bad_input(
+            path,
+            f'a TensorFlow checkpoint ({os.path.basename(parts[0])})',
+            'PyTorch, safetensors or Paddle: TensorFlow is not read yet',
+            advice='Save it with transformers as safetensors (BertModel.from_pretrained(..., from_tf=True)).',
+        )
+
+
+def _is_readable(name):
+    return name == PARAMETERS or name.endswith(('.safetensors', '.pdparams', '.bin', '.safetensors.index.json'))
 
 
 def _tensor_place(path):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ernie.finetune.classifier import ErnieClassifier, batch_arrays, feeds
 from ernie.finetune.labels import count_labels, label_names, warn_of_missing
+from ernie.finetune.model import check_sentence_types
 from ernie.finetune.saved import KINDS
 from ernie.finetune.setup import make_folder, split_list
 from ernie.finetune.task import Task
@@ -115,6 +116,7 @@ class ClassificationTask(Task):
             cache=args.cache,
         )
         rows = reader.read(path)
+        check_sentence_types(self.config, rows, path)
         fault = text_columns(self.columns).fault(rows.about['columns'], self._columns_of)
         if fault:
             found, expected, advice = fault

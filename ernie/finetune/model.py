@@ -11,6 +11,7 @@ import numpy as np
 from ernie.model.ernie import ErnieModel
 from ernie.optimization import optimization
 from propeller import graph
+from propeller.errors import UserError, bad_input
 from propeller.recompute import recomputation
 from propeller.train.model import Model
 from propeller.types import RunMode
@@ -68,6 +69,37 @@ def encoder_feeds(ernie_config, prefix='eval_placeholder_'):
     if ernie_config.use_task_id:
         inputs.append(graph.Feed(f'{prefix}4', (-1, -1), 'int64'))
     return inputs
+
+
+ONE_TYPE = 'single texts: the model has 1 sentence type (type_vocab_size 1), so a second text has none'
+
+
+def check_sentence_types(config, rows, path):
+    """Before a graph looks up what its table does not have.
+
+    Args:
+        config: `ErnieConfig`.
+        rows: `TokenizedSet`.
+        path: its file, for the message.
+
+    Raises:
+        UserError: the model has one sentence type, and there are pairs of texts.
+    """
+    if config.sentence_types > 1 or not len(rows):
+        return
+    pairs = np.flatnonzero(np.asarray(rows.split) < np.asarray(rows.lengths))
+    if len(pairs):
+        line = None if rows.lines is None else int(rows.lines[pairs[0]])
+        raise bad_input(path, 'a pair of texts', ONE_TYPE, line=line)
+
+
+def check_two_types(config):
+    """The same for reading comprehension, whose rows are all pairs. Raises: UserError."""
+    if config.sentence_types < 2:
+        raise UserError(
+            'the model has 1 sentence type (type_vocab_size 1), and question and context need one each. '
+            'Take a model with type_vocab_size 2 or more.'
+        )
 
 
 def encoder_arrays(rows, indices, task_id=None):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.finetune.answers import DecodingRules, cutter, find_answers, join_pieces
-from ernie.finetune.model import encoder_arrays, encoder_feeds
+from ernie.finetune.model import check_two_types, encoder_arrays, encoder_feeds
 from ernie.finetune.mrc import ErnieReader
 from ernie.finetune.mrc_evaluation import MrcEvaluator
 from ernie.finetune.setup import make_folder, split_list
@@ -69,6 +69,7 @@ class MrcTask(Task):
         for flag in ('n_best_size', 'max_answer_length'):
             if getattr(args, flag) < 1:
                 raise UsageError(f'--{flag} {getattr(args, flag)}: expected at least 1.')
+        check_two_types(config)
         limits = Limits(args.max_seq_len, args.max_query_length, args.doc_stride)
         simplify = Simplifier() if args.to_simplified else None
         self.reader = MrcReader(tokenizer, limits, simplify, skip_bad_rows=args.skip_bad_rows)

@@ -4,6 +4,7 @@ import numpy as np
 
 from ernie.finetune.classification_task import MULTILABEL_THRESHOLD
 from ernie.finetune.classifier import ErnieClassifier
+from ernie.finetune.model import ONE_TYPE
 from ernie.inference.task import BadRecord, InferenceTask, Windows
 from ernie.reader.classify import RowEncoder
 from ernie.reader.columns import TEXTS, listed, text_columns
@@ -44,6 +45,8 @@ class ClassificationInference(InferenceTask):
                 raise BadRecord(f'a {type(text).__name__} as {name}', 'a text')
         ids, split, left_out = self._encoder.encode(*texts)
         self.cut += left_out > 0
+        if split < len(ids) and self.config.sentence_types < 2:
+            raise BadRecord('a pair of texts', ONE_TYPE)
         return Windows([ids], [split])
 
     def decode(self, record, windows, outputs):

@@ -11,7 +11,7 @@ import numpy as np
 from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
-from ernie.finetune.model import encoder_arrays, encoder_feeds
+from ernie.finetune.model import check_sentence_types, encoder_arrays, encoder_feeds
 from ernie.finetune.setup import Source, build_tokenizer, split_list, take_tokenizer
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
@@ -211,6 +211,7 @@ def encode_file(args):
         cache=args.cache,
     )
     rows = reader.read(args.data_set)
+    check_sentence_types(source.config, rows, args.data_set)
     print(f'Device count: 1\nTotal num examples: {len(rows)}', flush=True)
     _write_folder(args, embedder, rows)
 

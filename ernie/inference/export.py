@@ -115,7 +115,8 @@ def sample_batches(folder):
     rows = [[cls, *row[: longest - 2], sep] for row in tokens]
     full = (everything * (longest // max(len(everything), 1) + 1))[: longest - 2]
     rows.append([cls, *full, sep])
-    split = [(len(row) + i % 2) // (1 + i % 2) for i, row in enumerate(rows)]  # every other row has two sentence types
+    types = [1 + i % min(2, task.config.sentence_types) for i in range(len(rows))]  # every other row has two, if it can
+    split = [(len(row) + n - 1) // n for row, n in zip(rows, types, strict=True)]
     tokenized = tokenized_rows(rows, split)
     return [encoder_arrays(tokenized, np.array(chosen), task.task_id) for chosen in ([0, 1, 2, 3, 4], [5])]
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ernie.finetune.answers import DecodingRules, cutter, find_answers
+from ernie.finetune.model import check_two_types
 from ernie.finetune.mrc import ErnieReader
 from ernie.inference.cells import escape
 from ernie.inference.task import BadRecord, InferenceTask, Windows
@@ -39,6 +40,7 @@ class ReadingTask(InferenceTask):
 
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
+        check_two_types(config)
         self.limits = Limits(**_given(settings, Limits._fields))
         self.limits.check()
         self.rules = DecodingRules(**_given(settings, DecodingRules._fields))

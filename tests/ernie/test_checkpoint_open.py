@@ -24,6 +24,7 @@ from tests.ernie.checkpoint_models import (
     write_companions,
 )
 from tests.ernie.test_config import ROOT
+from tests.propeller.test_storage_pytorch import archive, state, tensor
 
 VALUES = parameters()
 
@@ -238,3 +239,41 @@ def test_contradicting_files_are_refused(tmp_path):
     broken = model_folder(tmp_path / 'c', VALUES, {**CONFIG, 'hidden_act': 'tanh'})
     with pytest.raises(UserError, match="ernie_config.json: found hidden_act = 'tanh'"):
         open_model(broken)
+
+
+@pytest.mark.parametrize(
+    'given', ['', 'bert_model.ckpt', 'bert_model.ckpt.index', 'bert_model.ckpt.data-00000-of-00001']
+)
+def test_a_tensorflow_checkpoint_is_named(tmp_path, given):
+    for end in ('index', 'meta', 'data-00000-of-00001'):
+        (tmp_path / f'bert_model.ckpt.{end}').write_bytes(b'x')
+    with pytest.raises(UserError) as e:
+        open_model(tmp_path / given)
+    assert 'found a TensorFlow checkpoint (bert_model.ckpt' in str(e.value) and 'not read yet' in str(e.value)
+
+
+def test_tensorflow_files_beside_readable_ones_do_no_harm(tmp_path):
+    """Folders on the hub often hold several formats."""
+    huggingface_folder(tmp_path / 'hf', as_huggingface(VALUES))
+    for end in ('index', 'data-00000-of-00001'):
+        (tmp_path / 'hf' / f'model.ckpt.{end}').write_bytes(b'x')
+    assert_holds(open_model(tmp_path / 'hf'), VALUES)
+
+
+def test_tensors_of_pytorch_are_mapped_like_the_others(tmp_path):
+    """`pytorch_model.bin` in a Hugging Face folder: names, transposes, tied tables and classes as from safetensors."""
+    rows = [*BACKBONE, *PRETRAINING]
+    values = parameters(rows)
+    tensors = as_huggingface(values, rows, 'bert.')
+    tensors['cls.predictions.decoder.weight'] = tensors['bert.embeddings.word_embeddings.weight']
+    folder = write_companions(tmp_path / 'hf', HUGGINGFACE_CONFIG, 'config.json')
+    entries, storages = {}, {}
+    for i, (name, array) in enumerate(tensors.items()):
+        strides = tuple(size // 4 for size in array.strides)
+        base = array if array.flags.c_contiguous else array.T
+        entries[name] = tensor('FloatStorage', str(i), array.size, 0, array.shape, strides)
+        storages[str(i)] = base.tobytes()
+    archive(folder / 'pytorch_model.bin', state(entries), storages)
+    model = open_model(folder)
+    assert_holds(model, values)
+    assert model.source == 'huggingface' and model.unmapped == []
