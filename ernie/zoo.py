@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ernie.utils.args import Parser
-from ernie.utils.fetch import ChangedFile, disk_errors, fetch, sha256_of, write_json
+from ernie.utils.fetch import ChangedFile, TooLarge, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors, quoted
 from propeller.inputs import read_json_object
@@ -124,14 +124,17 @@ def _read_record(path):
         raise UserError(f'{e} Delete it to trust the archive anew.') from None
 
 
-def _get_archive(archive, url, record, pause):
+def _get_archive(archive, url, record, max_bytes, pause):
     """Fetches the archive unless it is there; returns its SHA-256, which is that of the record if there is one."""
     expected = record and record['sha256']
     if not archive.exists():
         try:
-            return fetch(url, archive, expected, pause=pause)
+            # What cannot be compressed is a little larger in the archive.
+            return fetch(url, archive, expected, pause=pause, max_bytes=max_bytes + max_bytes // 100 + 2**20)
         except ChangedFile as e:
             raise UserError(f'{e} That is what {archive.name}.json recorded; delete it to trust the new file.') from e
+        except TooLarge as e:
+            raise UserError(f'{e} --max_unpacked_gb sets the limit.') from e
     found = sha256_of(archive)
     if expected and found != expected:
         raise bad_input(archive, f'SHA-256 {found}', f'{expected} as recorded', advice='Delete it and run again.')
@@ -142,7 +145,7 @@ def _fetch_and_unpack(bundle, target, url, max_bytes, pause):
     archive = target.parent / 'archives' / bundle.file
     record_path = archive.with_name(archive.name + '.json')
     record = _read_record(record_path)
-    sha256 = _get_archive(archive, url, record, pause)
+    sha256 = _get_archive(archive, url, record, max_bytes, pause)
     try:
         unpack(archive, target, max_bytes)
     except DamagedArchive as e:
@@ -175,7 +178,7 @@ def download(name, folder=None, url_base=None, max_unpacked_gb=MAX_UNPACKED_GB, 
         name: a key of `BUNDLES`.
         folder: in place of the cache folder.
         url_base: address of a folder on another server that has the archive.
-        max_unpacked_gb: limit for the unpacked archive, in units of 10^9 bytes.
+        max_unpacked_gb: limit for the archive and for what it unpacks to, in units of 10^9 bytes.
         pause: seconds before a second attempt when the connection breaks.
 
     Raises:

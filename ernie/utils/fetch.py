@@ -6,27 +6,39 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import time
 import urllib.error
-import urllib.request
 
 from tqdm import tqdm
 
-from propeller.errors import UserError
-from propeller.inputs import read_json_object
+from ernie.utils.http import open_url
+from propeller.errors import UserError, quoted
+from propeller.inputs import open_regular, read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 CHUNK = 1 << 20
-TIMEOUT_SECONDS = 60
 ATTEMPTS = 5
+MAX_BYTES = 20 * 10**9
+# What a file of unknown length leaves free on the disk, looked at after every so many bytes.
+RESERVE = 500 * 10**6
+LOOK = 64 * CHUNK
+_MAX_STATE = 1 << 20
+# No other digits than these: ² is one to Python.
+_LENGTH = re.compile('[0-9]{1,18}')
+_RANGE = re.compile(r'bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)')
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class ChangedFile(UserError):
     """The file on the server is not the one that was expected."""
+
+
+class TooLarge(UserError):
+    """The file on the server has more bytes than are allowed."""
 
 
 class _Broken(Exception):
@@ -55,8 +67,8 @@ def write_json(path, value):
 
 
 def sha256_of(path):
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, 'rb') as f:
+    """The SHA-256 of a regular file, as 64 hexadecimal digits."""
+    with open_regular(path) as f:
         return hashlib.file_digest(f, 'sha256').hexdigest()
 
 
@@ -67,8 +79,8 @@ class _Download:
     still be the same, else the download starts again.
     """
 
-    def __init__(self, url, part):
-        self.url, self.part = url, part
+    def __init__(self, url, part, max_bytes):
+        self.url, self.part, self.max_bytes = url, part, max_bytes
         self.state_path = part.with_name(part.name + '.json')
 
     def attempt(self):
@@ -79,24 +91,28 @@ class _Download:
             _Broken: the connection failed; the bytes that came are kept.
         """
         state = self._state()
-        have = self.part.stat().st_size if state and self.part.exists() else 0
-        if have and have == state['size']:
+        have = self.part.stat().st_size if state and self.part.is_file() else 0
+        if have and have == state.get('size'):
             return
         headers = {'Accept-Encoding': 'identity'} | ({'Range': f'bytes={have}-'} if have else {})
         try:
-            request = urllib.request.Request(self.url, headers=headers)
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with open_url(self.url, headers) as response:
                 self._receive(response, state, have)
         except urllib.error.HTTPError as e:
-            self._refused(e)
+            with e:
+                self._refused(e)
         except urllib.error.URLError as e:
-            raise _Broken(e.reason) from e
+            raise _Broken(_said(e.reason)) from e
         except (http.client.HTTPException, OSError) as e:
-            raise _Broken(str(e) or type(e).__name__) from e
+            raise _Broken(_said(e)) from e
+        except UserError:
+            raise
+        except ValueError as e:  # a redirection to what is no address
+            raise UserError(f'{self.url}: {_said(e)}.') from e
 
     def _state(self):
         try:
-            state = read_json_object(self.state_path)
+            state = read_json_object(self.state_path, limit=_MAX_STATE)
         except UserError:
             return None
         return state if state.get('url') == self.url else None
@@ -106,15 +122,14 @@ class _Download:
             self.forget()
             raise _Broken('the file on the server is shorter than the part that is here; starting again')
         if error.code in RETRY_STATUS:
-            raise _Broken(f'the server answers {error.code} {error.reason}')
-        raise UserError(f'{self.url}: the server answers {error.code} {error.reason}.')
+            raise _Broken(f'the server answers {error.code} {_said(error.reason)}')
+        raise UserError(f'{self.url}: the server answers {error.code} {_said(error.reason)}.')
 
     def _receive(self, response, state, have):
-        length = response.headers.get('Content-Length', '')
-        start = _range_start(response.headers.get('Content-Range', '')) if response.status == 206 else 0
+        start, size = self._extent(response)
         now = {
             'url': self.url,
-            'size': start + int(length) if length.isdigit() else None,
+            'size': size,
             'validator': response.headers.get('ETag') or response.headers.get('Last-Modified'),
         }
         if response.status == 206 and (start != have or now != state):
@@ -128,18 +143,61 @@ class _Download:
             write_json(self.state_path, now)
             self._copy(response, start, now['size'])
 
+    def _extent(self, response):
+        """(first byte of the body within the file, bytes of the file or None), by the headers.
+
+        Raises:
+            UserError: the lengths are none or contradict each other, or tell of too large a file.
+            _Broken: it is not the rest of the file; the next attempt starts from nothing.
+        """
+        lengths, start, end = set(response.headers.get_all('Content-Length', ())), 0, None
+        if response.headers.get('Transfer-Encoding'):
+            lengths = set()  # it counts, says RFC 9112, section 6.3
+        if len(lengths) > 1 or not all(_LENGTH.fullmatch(length) for length in lengths):
+            found = quoted(', '.join(sorted(lengths)))
+            raise UserError(f'{self.url}: the server answers with the Content-Length {found}, expected a number.')
+        length = int(lengths.pop()) if lengths else None
+        if response.status == 206:
+            text = response.headers.get('Content-Range', '')
+            match = _RANGE.fullmatch(text)
+            if match:
+                start, end = int(match[1]), int(match[2]) + 1
+            if not match or match[3] not in ('*', str(end)) or end <= start or length not in (None, end - start):
+                self.forget()
+                raise _Broken(f'the server answers with the Content-Range {quoted(text, 80)} and {length} bytes')
+        size = length if end is None or length is None else end
+        if size is not None and size > self.max_bytes:
+            raise TooLarge(f'{self.url}: has {size:,} bytes, expected at most {self.max_bytes:,}.')
+        return start, size
+
     def _copy(self, response, start, size):
+        look = start + LOOK
         bar = tqdm(total=size, initial=start, unit='B', unit_scale=True, desc=self.part.stem, disable=None)
         with open(self.part, 'ab') as out, bar:
             try:
                 while data := _next_bytes(response):
                     out.write(data)
                     bar.update(len(data))
+                    if size is None and out.tell() >= look:
+                        look = out.tell() + LOOK
+                        self._check_unknown(out.tell())
             finally:
                 out.flush()
                 os.fsync(out.fileno())
             if size is not None and out.tell() != size:
                 raise _Broken(f'the connection ended after {out.tell()} of {size} bytes')
+
+    def _check_unknown(self, have):
+        """Refuse a file of unknown length that goes on and on."""
+        if have > self.max_bytes:
+            self.forget()
+            raise TooLarge(f'{self.url}: has no end after {have:,} bytes, expected at most {self.max_bytes:,}.')
+        free = shutil.disk_usage(self.part.parent).free
+        if free < RESERVE:
+            raise UserError(
+                f'{self.part}: {have:,} bytes of unknown length came, and the disk has {free:,} left. '
+                f'Free some space and run again.'
+            )
 
     def forget(self):
         """Drops what has come, so that the next attempt starts from nothing."""
@@ -152,13 +210,13 @@ def _next_bytes(response):
     try:
         return response.read1(CHUNK)
     except (http.client.HTTPException, OSError) as e:
-        raise _Broken(str(e) or type(e).__name__) from e
+        raise _Broken(_said(e)) from e
 
 
-def _range_start(content_range):
-    """First byte of a header like `bytes 100-199/200`, or -1."""
-    first = content_range.removeprefix('bytes ').partition('-')[0]
-    return int(first) if first.isdigit() else -1
+def _said(what):
+    """The text of an error, of which a part may be a server's own words, for a message."""
+    text = str(what) or type(what).__name__
+    return text if text.isprintable() and len(text) <= 200 else quoted(text)
 
 
 def _check_space(path, needed):
@@ -167,7 +225,7 @@ def _check_space(path, needed):
         raise UserError(f'{path}: needs {needed:,} bytes, the disk has {free:,}. Free some space and run again.')
 
 
-def fetch(url, path, sha256=None, attempts=ATTEMPTS, pause=1.0):
+def fetch(url, path, sha256=None, attempts=ATTEMPTS, pause=1.0, max_bytes=MAX_BYTES):
     """Downloads `url` to `path` and returns the SHA-256 of the file.
 
     Bytes that came are kept in `<path>.part` when the download breaks off or the program is killed, and the next call
@@ -179,14 +237,15 @@ def fetch(url, path, sha256=None, attempts=ATTEMPTS, pause=1.0):
         sha256: the hexadecimal digest that the file must have, or None.
         attempts: connections that are tried.
         pause: seconds before the second attempt, doubled before each further one.
+        max_bytes: limit for the file.
 
     Raises:
         ChangedFile: the file has another digest; it is not kept.
-        UserError: no connection after all attempts, refused by the server, or not writable.
+        UserError: no connection after all attempts, refused by the server, too large, or not writable.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    download = _Download(url, path.with_name(path.name + '.part'))
+    download = _Download(url, path.with_name(path.name + '.part'), max_bytes)
     for attempt in range(1, attempts + 1):
         try:
             download.attempt()

@@ -16,6 +16,10 @@ class FileServer:
         breaks: for each coming GET, after how many bytes of the body the connection ends (None: never).
         answers: for each coming GET, a status to answer with in place of the file (None: the file).
         chunked: send without Content-Length.
+        headers: name -> value of headers in place of the usual ones (None: left out).
+        redirects: for each coming GET, an address to redirect to (None: the file).
+        pace: seconds between two bytes of a body; 0: all at once.
+        endless: send zeros after the content, without length, until the client goes.
         holds_after: number of bytes of a body after which the server sends nothing until this is None again.
         requests: (path, Range header or None) of all GETs.
     """
@@ -23,6 +27,7 @@ class FileServer:
     def __init__(self, content):
         self.content, self.etag, self.ranges, self.chunked = content, '"one"', True, False
         self.breaks, self.answers, self.requests = [], [], []
+        self.headers, self.redirects, self.pace, self.endless = {}, [], 0, False
         self.holds_after, self.url = None, ''
 
 
@@ -43,14 +48,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if answer:
             self.send_error(answer)
             return
+        redirect = plan.redirects.pop(0) if plan.redirects else None
+        if redirect:
+            self.send_response(302)
+            self.send_header('Location', redirect)
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+            return
         body = plan.content[start:]
         self.send_response(206 if asked and plan.ranges else 200)
         if asked and plan.ranges:
             self.send_header('Content-Range', f'bytes {start}-{len(plan.content) - 1}/{len(plan.content)}')
         if plan.etag:
             self.send_header('ETag', plan.etag)
+        if plan.endless:
+            plan.headers['Content-Length'] = None
         self.send_header(*(('Transfer-Encoding', 'chunked') if plan.chunked else ('Content-Length', str(len(body)))))
         self.end_headers()
+        if plan.pace or plan.endless:
+            with contextlib.suppress(OSError):
+                self._slowly_or_for_ever(body)
+            self.close_connection = True
+            return
         sent = body[:end]
         if plan.holds_after is not None:
             self.wfile.write(sent[: plan.holds_after])
@@ -63,6 +82,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         elif plan.chunked:
             self.wfile.write(b'0\r\n\r\n')
+
+    def send_header(self, keyword, value):
+        value = self.server.plan.headers.get(keyword, value)
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None:
+                super().send_header(keyword, one)
+
+    def _slowly_or_for_ever(self, body):
+        plan = self.server.plan
+        for i in range(len(body)) if plan.pace else ():
+            self.wfile.write(body[i : i + 1])
+            time.sleep(plan.pace)
+        self.wfile.write(b'' if plan.pace else body)
+        while plan.endless:
+            self.wfile.write(bytes(1 << 20))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """ernie.utils.fetch: downloads against a local web server that misbehaves."""
 
 import collections
+import contextlib
 import errno
 import hashlib
 import json
@@ -11,12 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from ernie.utils.fetch import ChangedFile, fetch
+from ernie.utils import http
+from ernie.utils.fetch import ChangedFile, TooLarge, fetch
 from propeller.errors import UserError
 from tests.ernie.file_server import serve
 
@@ -126,6 +129,110 @@ def test_a_server_without_length(server, path):
     server.breaks = [5000]
     assert get(server, path) == DIGEST
     assert whole(path)
+
+
+def test_a_body_without_end_is_bounded(server, path, monkeypatch):
+    server.endless = True
+    monkeypatch.setattr('ernie.utils.fetch.LOOK', 1 << 20)
+    with pytest.raises(TooLarge, match=r'/a.tgz: has no end after [0-9,]+ bytes, expected at most 20,000,000'):
+        get(server, path, max_bytes=20 * 10**6)
+    assert os.listdir(path.parent) == [] and len(server.requests) == 1
+
+
+def test_a_body_without_length_leaves_room_on_the_disk(server, path, monkeypatch):
+    server.endless = True
+    monkeypatch.setattr('ernie.utils.fetch.LOOK', 1 << 20)
+    usage = collections.namedtuple('usage', 'total used free')(10**12, 10**12 - 10**8, 10**8)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+    with pytest.raises(UserError, match=r'bytes of unknown length came, and the disk has 100,000,000 left'):
+        get(server, path)
+
+
+def test_a_file_that_is_too_large_is_known_before_the_first_byte(server, path):
+    with pytest.raises(TooLarge, match=f'has {len(CONTENT):,} bytes, expected at most 1,000'):
+        get(server, path, max_bytes=1000)
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize('length', ['\u00b2', '-1', '+5', '1_000', '5 6', '0x10', '', '9' * 5000, ('5', '6')])
+def test_a_length_that_is_none(server, path, length):
+    server.headers['Content-Length'] = length
+    with pytest.raises(
+        UserError, match=r'a.tgz: the server answers with the Content-Length .*, expected a number'
+    ) as e:
+        get(server, path)
+    assert len(str(e.value)) < 500 and len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    'found',
+    ['bytes 0-9/10', 'bytes \u00b2-9/10', 'bytes 1000001-5/6', 'bytes 1000001-1000005/9999999', 'x', None, '9' * 5000],
+)
+def test_a_range_that_is_another_starts_again(server, path, found):
+    break_off(server, path)
+    server.headers['Content-Range'] = found
+    assert get(server, path) == DIGEST
+    assert whole(path) and [r for _, r in server.requests] == [None, 'bytes=1000001-', None]
+
+
+@pytest.mark.parametrize('address', ['file:///etc/passwd', 'ftp://localhost/a', 'data:,x', 'gopher://x', 'FILE:/x'])
+def test_only_the_web_is_redirected_to(server, path, address):
+    server.redirects = [address]
+    with pytest.raises(
+        UserError, match=f"leads to '{address}', expected an address of http|'{address}' is not allowed"
+    ):
+        get(server, path)
+    with pytest.raises(UserError, match='expected an address of http'):
+        fetch(address, path)
+    assert os.listdir(path.parent) == []
+
+
+def test_a_redirection_within_the_web_is_followed(server, path):
+    server.redirects = ['/elsewhere/a.tgz', None]
+    assert get(server, path) == DIGEST
+    assert [place for place, _ in server.requests] == ['/a.tgz', '/elsewhere/a.tgz']
+
+
+def test_from_https_to_http_nothing_is_redirected():
+    with pytest.raises(UserError, match='from https to http'):
+        http._check_scheme('http://a/b', 'https://a/b')
+
+
+@pytest.mark.parametrize('address', ['http://[', f'http://{"a" * 70}.b/', 'http://a b/'])
+def test_a_redirection_to_what_is_no_address(server, path, address):
+    server.redirects = [address]
+    with pytest.raises(UserError) as error:
+        get(server, path, attempts=1)
+    assert '\n' not in str(error.value)
+
+
+def test_a_server_that_trickles_is_left(server, path, monkeypatch):
+    monkeypatch.setattr(http, 'WINDOW_SECONDS', 0.2)
+    server.pace = 0.05
+    with pytest.raises(UserError, match=r'only \d+ bytes in 0 seconds. Check the network'):
+        get(server, path, attempts=2)
+    assert path.with_name('a.tgz.part').stat().st_size > 0 and len(server.requests) == 2
+
+
+def test_a_header_that_trickles_is_left(path, monkeypatch):
+    """A status line of one byte each now and then."""
+    monkeypatch.setattr(http, 'WINDOW_SECONDS', 0.2)
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(b'H')
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(UserError, match='bytes in 0 seconds'):
+            fetch(f'http://127.0.0.1:{listener.getsockname()[1]}/', path, attempts=1)
+        assert time.monotonic() - started < 10
+        thread.join()
 
 
 @pytest.mark.parametrize('status', [429, 500, 503])
