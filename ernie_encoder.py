@@ -3,7 +3,7 @@
 import os
 
 from ernie.utils.args import ArgumentGroup, Parser
-from propeller.errors import one_line_errors, sigterm_interrupts
+from propeller.errors import one_line_errors
 
 
 def build_parser(prog=None):
@@ -48,8 +48,7 @@ def main(argv=None):
     # Paddle reads the number of threads when it is loaded.
     from ernie.inference.embedding import encode_file
 
-    with sigterm_interrupts():
-        encode_file(args)
+    encode_file(args)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,15 @@
 """Errors that speak to the user. A program prints their text as one line, without a traceback."""
 
 import contextlib
+import errno
+import io
 import os
 import reprlib
+import select
 import signal
 import sys
 import threading
+import traceback
 
 QUOTED = 200
 _EXPECTED = 1000
@@ -83,31 +87,149 @@ def bad_input(path, found, expected, line=None, advice=''):
     return error
 
 
+# ---------------------------------------------------------------- how a program ends
+
+
 @contextlib.contextmanager
 def one_line_errors():
-    """Around a program's main(): a `UserError` ends it with its text on one line of stderr and its exit code.
+    """Around a program's main(): what goes wrong ends it with one line on stderr and an exit code.
 
-    A reader of standard output that went away (`| head`) ends it without a word, like any other filter.
+    - a `UserError`: its own code; what the system refuses (disk full, memory, too many files): 1;
+    - Ctrl-C and SIGTERM, after what is half-written has vanished: 130;
+    - a reader of standard output that went away (`| head`): 141 without a word, like any other filter.
+
+    Standard output that cannot be written is an error here, not one of the interpreter at its end. A standard stream
+    that is closed stays so for the program, but its number is taken: else the next file that is opened would get what
+    a library prints.
     """
+    _prepare_streams()
     try:
-        yield
+        with sigterm_interrupts():
+            try:
+                yield
+            except SystemExit:
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()
     except UserError as e:
-        print(f'error: {e}', file=sys.stderr, flush=True)
-        sys.exit(e.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails once more
-        sys.exit(141)  # what a shell reports for SIGPIPE
+        _end(f'error: {e}', e.exit_code)
     except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr, flush=True)
-        sys.exit(130)
+        _end('interrupted', 130)
+    except Exception as e:
+        if isinstance(e, BrokenPipeError) and _reader_has_gone():
+            _end(None, 141)  # what a shell reports for SIGPIPE
+        text = _fault_of_the_system(e)
+        if text is None:
+            raise
+        _end(f'error: {one_line(text, _LONGEST)}', 1)
+
+
+def _end(text, code):
+    if text is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (
+            OSError,
+            ValueError,
+        ):  # UserError too; else the flush at the end fails once more and changes the exit code
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+def _reader_has_gone():
+    """Whether standard output is a pipe that nobody reads any more."""
+    watch = select.poll()
+    watch.register(1, 0)
+    return any(event & select.POLLERR for _, event in watch.poll(0))
+
+
+def _fault_of_the_system(error):
+    """What to say of an error that is neither the user's nor the program's; None for all others."""
+    text = str(error)
+    if isinstance(error, OSError):
+        hint = ' `ulimit -n` raises the number of open files.' if error.errno in (errno.EMFILE, errno.ENFILE) else ''
+        return f'{_place_of(error)}: {error.strerror or error}.{hint}'
+    if isinstance(error, MemoryError) or 'ResourceExhausted' in text or 'std::bad_alloc' in text:
+        lines = [line.strip() for line in text.splitlines() if 'llocat' in line or 'memory' in line.lower()]
+        found = f' ({lines[0][:QUOTED]})' if lines else ''
+        return f'not enough memory{found}. Smaller batches and shorter texts need less; `ulimit -v` may set a limit.'
+    if isinstance(error, RuntimeError) and text == "can't start new thread":
+        return 'no further thread can be started: memory or the number of processes is limited (ulimit -v, -u).'
+    return None
+
+
+def _place_of(error):
+    if error.filename is not None:
+        return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+    frames = traceback.extract_tb(error.__traceback__)
+    return f'{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}' if frames else type(error).__name__
+
+
+class _StandardOutput(io.TextIOWrapper):
+    """Standard output whose errors say that they are its."""
+
+    def write(self, text):
+        with self._named():
+            return super().write(text)
+
+    def flush(self):
+        with self._named():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _named(self):
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            raise UserError(f'standard output: cannot be written ({e.strerror or e}).') from None
+
+
+class _ClosedStream(io.TextIOBase):
+    """A standard stream that was closed when the program began: using it is an error, having it is none."""
+
+    def __init__(self, name, number):
+        self._name, self._number = name, number
+
+    def fileno(self):
+        return self._number
+
+    def _refuse(self, *_):
+        raise UserError(f'{self._name} is closed.')
+
+    read = readline = write = _refuse
+    buffer = property(_refuse)
+
+
+def _prepare_streams():
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = _ClosedStream('standard input', 0)
+    if sys.stdout is None:
+        sys.stdout = _ClosedStream('standard output', 1)
+    elif type(sys.stdout) is io.TextIOWrapper and sys.stdout is sys.__stdout__:
+        old = sys.stdout
+        settings = {name: getattr(old, name) for name in ('encoding', 'errors', 'line_buffering', 'write_through')}
+        sys.stdout = _StandardOutput(old.buffer, newline='\n', **settings)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115 (to the end of the program)
 
 
 @contextlib.contextmanager
 def sigterm_interrupts():
     """Inside, SIGTERM ends the program as Ctrl-C does, so that what is half-written vanishes.
 
-    Enter it when paddle is loaded: loading sets a handler that dies on the spot. Python delivers signals to the main
-    thread only, so elsewhere nothing is changed.
+    Paddle, when it is loaded, puts a handler of its own in the place of this one; `propeller.graph` then calls
+    `keep_sigterm`. Python delivers signals to the main thread only, so elsewhere nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -117,3 +239,9 @@ def sigterm_interrupts():
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def keep_sigterm():
+    """Have the handler of SIGTERM that Python knows of be the one that the system calls, whatever a library has set."""
+    if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGTERM)):
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))

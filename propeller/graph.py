@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import propeller  # noqa: F401  (makes the processor settings before paddle is loaded)
 from propeller.environment import keep_memory
-from propeller.errors import UserError
+from propeller.errors import UserError, keep_sigterm
 
 os.environ.setdefault('GLOG_minloglevel', '2')  # the interpreter's own chatter hides the training log
 
@@ -32,6 +32,7 @@ with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
     import paddle  # noqa: E402
     import paddle.nn.functional as F  # noqa: E402, F401
 
+keep_sigterm()
 keep_memory()
 # Operators run one by one as they were built, not each as soon as its inputs are there in threads of their own: half
 # the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are undisturbed.

@@ -16,7 +16,7 @@ from ernie.reader.records import BadRows
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.distribution import refuse_several
-from propeller.errors import UsageError, bad_input, sigterm_interrupts
+from propeller.errors import UsageError, bad_input
 from propeller.graph import cuda_devices, require_cuda
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -80,7 +80,6 @@ def infer(args):
         log.info(line)
     log.info('disable gpu' if device is None else 'using gpu')
     with contextlib.ExitStack() as stack:
-        stack.enter_context(sigterm_interrupts())
         if folder.exported:
             _check_exported(args, folder)
         else:

@@ -22,7 +22,7 @@ from ernie.pretrain.tasks.discourse_markers import load_relations
 from ernie.pretrain.tasks.maker import Making
 from ernie.reader.records import read_records
 from ernie.tokenization import FullTokenizer
-from propeller.errors import UserError, bad_input, one_line_errors, sigterm_interrupts
+from propeller.errors import UserError, bad_input, one_line_errors
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -186,8 +186,7 @@ def _left_out(shards):
 def main(argv=None):
     """Command line; see `building/cli.py`. Prints the report."""
     settings = parse(argv)
-    with sigterm_interrupts():
-        report, lists = build(settings)
+    report, lists = build(settings)
     print(as_text(report), end='')
     for split, path in lists.items():
         print(f'{split}: {path}')

@@ -18,7 +18,7 @@ from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
 from ernie.reader.parallel import available_cpus
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import ArgumentGroup, Parser
-from propeller.errors import UsageError, UserError, one_line_errors, sigterm_interrupts
+from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
 from propeller.storage.atomic import check_output, is_stream, output_file
 
@@ -164,5 +164,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    with one_line_errors(), sigterm_interrupts():
+    with one_line_errors():
         main(sys.argv[1:])

@@ -16,7 +16,7 @@ from ernie.pretrain.build_data import build as build_shards
 from ernie.pretrain.building.cli import BuildSettings, check
 from ernie.quickstart.packages import file_sha256, package_file
 from ernie.utils.args import ArgumentGroup, Parser
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors, sigterm_interrupts
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors
 from propeller.inputs import MAX_JSON_BYTES, read_bytes, read_json_object
 from propeller.storage.atomic import output_file
 
@@ -238,5 +238,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    with one_line_errors(), sigterm_interrupts():
+    with one_line_errors():
         main(sys.argv[1:])

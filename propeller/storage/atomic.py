@@ -9,7 +9,6 @@ import re
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 
 from propeller.errors import UserError, bad_input
@@ -34,16 +33,16 @@ def output_file(path, binary=False):
         binary: bytes, or text in UTF-8 with `\\n` at line ends.
     Raises:
         UserError: the file cannot be written; the text holds the reason.
-        BrokenPipeError: who reads the pipe has gone.
+        BrokenPipeError: who reads standard output has gone.
     """
     number = _descriptor(path)
     if number is None and _is_regular(path):
         with replacing(path) as partial, _opened(partial, binary) as file:
             yield file
         return
-    with _blamed_on(path):
-        if number == 1 and sys.stdout is not None:
-            sys.stdout.flush()  # what was printed comes first
+    with _blamed_on(path, is_standard=number is not None):
+        if number == 1:
+            print(end='', flush=True)  # what was printed comes first; an error if it is closed
         handle = os.open(path, os.O_WRONLY) if number is None else os.dup(number)
         with _opened(handle, binary) as file:
             yield file
@@ -114,13 +113,13 @@ def _take_after(partial, target, made):
 
 
 @contextlib.contextmanager
-def _blamed_on(path, partial=None):
+def _blamed_on(path, partial=None, is_standard=False):
     """What the system refuses inside is said of `path`, unless it was asked for another file."""
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as e:
+        if is_standard and isinstance(e, BrokenPipeError):
+            raise
         if e.filename not in (None, os.fspath(path), partial):
             raise
         raise unwritable(path, e) from None

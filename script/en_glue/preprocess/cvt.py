@@ -194,8 +194,9 @@ def run_filter(choose):
         first = next(rows, None)
         if first is None:
             raise bad_input('<stdin>', 'nothing', 'a GLUE file')
-        for cells in convert(itertools.chain([first], rows), choose(len(first[1])), '<stdin>', []):
-            sys.stdout.buffer.write(('\t'.join(cells) + '\n').encode('utf-8'))
+        with output_file('/dev/stdout') as out:
+            for cells in convert(itertools.chain([first], rows), choose(len(first[1])), '<stdin>', []):
+                out.write('\t'.join(cells) + '\n')
 
 
 def main(argv=None):
