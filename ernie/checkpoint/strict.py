@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ernie.checkpoint.names import is_of_encoder
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
 from propeller.storage.values import type_advice, type_fault
 
 # The weight whose columns are the classes, by the task in labels.json.
@@ -78,15 +78,16 @@ def check_labels(saved, tensors, path):
         UserError: they are not as many.
     """
     head = HEADS.get(saved.get('task'))
-    if head is None or head not in tensors:
+    shape = _shape(tensors, head) if head in tensors else ()
+    if not shape:
         return
-    shape = _shape(tensors, head)
     expected = f'{shape[-1]} classes, as many as the head has: {head} is {list(shape)} in {_path(tensors)}'
+    labels, label_map = saved.get('labels') or (), saved.get('label_map') or {}
     if saved.get('num_labels', shape[-1]) != shape[-1]:
-        raise bad_input(path, f'num_labels {saved["num_labels"]}', expected)
-    if saved.get('labels') and len(saved['labels']) != shape[-1]:
-        raise bad_input(path, f'{len(saved["labels"])} labels', expected)
-    largest = max((saved.get('label_map') or {}).values(), default=0)
+        raise bad_input(path, f'num_labels {quoted(saved["num_labels"])}', expected)
+    if isinstance(labels, list) and len(labels) != shape[-1]:
+        raise bad_input(path, f'{len(labels)} labels', expected)
+    largest = max((i for i in label_map.values() if isinstance(i, int)), default=0)
     if largest >= shape[-1]:
         raise bad_input(path, f'the id {largest} in label_map', expected)
 

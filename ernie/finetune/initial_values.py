@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.finetune.setup import split_list
@@ -70,7 +72,14 @@ class InitialValues:
         steps = 0
         if DECAY_COUNTER in tensors:
             # fluid stored the number that the last update had: linear decay counted from 0, noam from 1.
-            steps = int(tensors[DECAY_COUNTER].reshape(-1)[0]) + (self.args.lr_scheduler != 'noam_decay')
+            steps = self._counter() + (self.args.lr_scheduler != 'noam_decay')
         session.set_updates_done(program, steps)
         log.info('optimizer state loaded; the schedule continues after %d updates, the data start anew', steps)
         return steps
+
+    def _counter(self):
+        array = np.asarray(self.source.tensors[DECAY_COUNTER])
+        if array.size != 1 or array.dtype.kind not in 'iu' or not 0 <= array.reshape(())[()] < 2**31:
+            found = f'{DECAY_COUNTER} of {array.dtype} {list(array.shape)}'
+            raise bad_input(self.source.path, found, 'the number of an update, a whole number from 0')
+        return int(array.reshape(()))

@@ -80,6 +80,7 @@ def outputs(model, config, batch):
     from ernie.finetune.model import encoder_feeds  # these load Paddle
     from ernie.model.ernie import ErnieModel
     from propeller.session import Session
+    from propeller.storage.values import load_values
 
     arrays = [*batch, np.zeros_like(batch[0])] if config.use_task_id else list(batch)
     session = Session(seed=0)
@@ -89,8 +90,7 @@ def outputs(model, config, batch):
 
     program = session.build(encoder_feeds(config), build, portable=True)
     session.initialize(program)
-    for name in program.parameters():
-        session.write(name, model[name].astype('float32'))
+    load_values(session, program.parameters(), model, 'the model')
     hidden = session.run(program, arrays, program.outputs)[0]
     found = {'hidden states': hidden}
     head = next((name for name, _, _ in TASK_HEADS if f'{name}_w' in model), None)

@@ -136,7 +136,10 @@ def _container(kind):
 def _ordered_dict(pairs=()):
     if not isinstance(pairs, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
         raise Refused('a dictionary that is not made of pairs')
-    return OrderedDict((checked_key(key), finished(value)) for key, value in pairs)
+    found = OrderedDict((checked_key(key), finished(value)) for key, value in pairs)
+    if len(found) < len(pairs):
+        raise Refused('a key twice')
+    return found
 
 
 def _bytes(data=b'', encoding=None):

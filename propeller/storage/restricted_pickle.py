@@ -120,7 +120,9 @@ class Machine:
             raise Refused('a key without its value')
         target = self.top(dict, 'dictionary')
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[checked_key(key)] = finished(value)
+            if checked_key(key) in target:
+                raise Refused(f'the key {quoted(key, 80)} twice')
+            target[key] = finished(value)
 
     def set_item(self):
         value, key = self.pop(), self.pop()

@@ -309,6 +309,21 @@ def test_a_constant_rate_of_2019_has_no_counter(tmp_path):
     assert 'optimizer state loaded' in ran.log
 
 
+@pytest.mark.parametrize('counter', [np.int64([3, 4]), np.float32([np.nan]), np.int64([-1]), np.zeros(0, np.int64)])
+def test_a_counter_of_2019_that_is_none(tmp_path, counter):
+    folder, _, _ = old_checkpoint(tmp_path / 'old', 1)
+    write_variable(folder / '@LR_DECAY_COUNTER@', counter)
+    with pytest.raises(UserError, match='found @LR_DECAY_COUNTER@ of .*, expected the number of an update'):
+        continue_old(tmp_path, folder)
+
+
+def test_moments_of_2019_that_are_not_finite(tmp_path):
+    folder, _, _ = old_checkpoint(tmp_path / 'old', 1)
+    write_variable(folder / 'pos_embedding_moment1_0', np.full((17, 12), np.inf, np.float32))
+    with pytest.raises(UserError, match=r'found pos_embedding_moment1_0 with inf at \[0, 0\], the first of 204'):
+        continue_old(tmp_path, folder)
+
+
 def test_without_all_moments_they_start_anew(tmp_path):
     folder, _, _ = old_checkpoint(tmp_path / 'old', UPDATES - 1)
     (folder / 'pos_embedding_moment1_0').unlink()

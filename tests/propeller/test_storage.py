@@ -45,6 +45,14 @@ def raw_safetensors(path, header, data):
 # safetensors
 
 
+def test_a_name_twice_in_the_header_is_refused(tmp_path):
+    entry = b'"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+    head = b'{' + entry + b', ' + entry + b'}'
+    (tmp_path / 'x.safetensors').write_bytes(struct.pack('<Q', len(head)) + head + bytes(4))
+    with pytest.raises(UserError, match="x.safetensors.* found 'w' twice in one object"):
+        open_tensors(tmp_path / 'x.safetensors')
+
+
 def test_a_tensor_in_two_shards_is_refused(tmp_path):
     write_safetensors(tmp_path / 'a.safetensors', {'x': np.ones(2), 'y': np.ones(1)})
     write_safetensors(tmp_path / 'b.safetensors', {'z': np.ones(2), 'y': np.zeros(1)})

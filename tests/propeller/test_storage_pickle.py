@@ -347,3 +347,15 @@ def test_calls_on_one_remembered_list_are_counted(tmp_path):
     (tmp_path / 'x').write_bytes(b'\x80\x04' + items + b'(' + b'cbuiltins\nset\nh\x00\x85R' * 2000 + b't.')
     with pytest.raises(UserError, match='calls that make more data than the file holds'):
         load(tmp_path / 'x')
+
+
+def test_a_key_twice_is_refused(tmp_path):
+    """Python takes the later value without a word."""
+    twice = b'\x80\x02}(X\x01\x00\x00\x00wK\x01X\x01\x00\x00\x00wK\x02u.'
+    assert pickle.loads(twice) == {'w': 2}
+    pairs = b'\x80\x02ccollections\nOrderedDict\n](](X\x01\x00\x00\x00wK\x01e](X\x01\x00\x00\x00wK\x02ee\x85R.'
+    assert pickle.loads(pairs) == {'w': 2}
+    for content, text in ((twice, "the key 'w' twice"), (pairs, 'a key twice')):
+        (tmp_path / 'x.pkl').write_bytes(content)
+        with pytest.raises(UserError, match=text):
+            load(tmp_path / 'x.pkl')
