@@ -19,6 +19,7 @@ MAX_YAML_BYTES = 1 << 15
 # What a data set in one JSON file may have.
 MAX_DATA_BYTES = 1 << 32
 MAX_DEPTH = 100
+_BLOCK = 1 << 24
 INTEGER_BITS = 64
 
 
@@ -86,7 +87,12 @@ def read_bytes(path, limit, expected='a file', data=False):
     """
     with (open_data if data else open_regular)(path, expected) as f:
         try:
-            content = f.read(limit + 1)
+            # Not at once: a buffer of all that is allowed would be made.
+            parts, left = [], limit + 1
+            while left and (part := f.read(min(left, _BLOCK))):
+                parts.append(part)
+                left -= len(part)
+            content = b''.join(parts)
         except OSError as e:
             raise bad_input(path, f'a file that cannot be read ({e.strerror})', expected) from None
     if len(content) > limit:

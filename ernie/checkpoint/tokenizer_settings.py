@@ -183,6 +183,8 @@ def _of_config(values, path, has_json):
     """The settings that `tokenizer_config.json` states, a dict."""
     said = {}
     kind = values.get('tokenizer_class')
+    if kind is not None and not isinstance(kind, str):
+        raise bad_input(path, f'tokenizer_class {quoted(kind)}', 'the name of a class')
     if kind in TOKENIZERS:
         said['tokenizer'] = kind
     elif kind in _BERT_CLASSES or (kind in _GENERIC_CLASSES and has_json):
@@ -238,10 +240,11 @@ def _added_words(path, words):
 
 
 def _check_added_file(path, config):
-    special = {*SPECIAL_TOKENS, *_tokens(config.get('additional_special_tokens'))}
+    special = [*SPECIAL_TOKENS, *_tokens(config.get('additional_special_tokens'))]
     decoder = config.get('added_tokens_decoder')
     if isinstance(decoder, dict):
-        special |= {token.get('content') for token in decoder.values() if isinstance(token, dict)}
+        special += _tokens(list(decoder.values()))
+    special = {token for token in special if isinstance(token, str)}
     words = [token for token in read_json_object(path) if token not in special]
     if words:
         raise _added_words(path, words)

@@ -96,9 +96,16 @@ def _kind(path, first, columns):
     cells = [cell.strip() for cell in text.split('\t')]
     if len(cells) > 1 or len(columns) > 1 or columns[0] in cells:
         return 'tsv'
-    if set(columns) <= {cell.strip() for cell in next(csv.reader([text]), [])}:
+    if set(columns) <= set(_csv_cells(text)):
         return 'csv'
     return 'text'
+
+
+def _csv_cells(text):
+    try:
+        return [cell.strip() for cell in next(csv.reader([text]), [])]
+    except csv.Error:
+        return []
 
 
 class _InPlace:

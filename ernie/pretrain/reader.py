@@ -21,7 +21,7 @@ from ernie.pretrain.negatives import make_negatives
 from ernie.pretrain.sample_set import COLUMN, SampleSet, check_limits, concatenated, read_sets
 from ernie.pretrain.samples import MASKED
 from propeller.data.batching import Part, plan_steps
-from propeller.errors import UsageError, UserError, bad_input, quoted
+from propeller.errors import QUOTED, UsageError, UserError, bad_input, one_line, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -127,7 +127,7 @@ class PretrainStream:
         """
         for name, value in self._made_with.items():
             if position.get(name) != value:
-                found, expected = f'{name} {quoted(position.get(name))}', f'{name} {value}'
+                found, expected = f'{name} {one_line(position.get(name), QUOTED)}', f'{name} {value}'
                 if name == 'files':
                     found, expected = 'files of other names, sizes or probabilities', 'those of the list'
                 raise UserError(f'found a data position made with {found}, expected {expected}.')

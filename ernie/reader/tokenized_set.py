@@ -138,8 +138,11 @@ def _map_array(folder, name, crc):
     path = os.path.join(folder, f'{name}.npy')
     if name not in TokenizedSet.ARRAYS or _crc32(path) != crc:
         raise ValueError(f'{name}.npy is not as it was written')
-    # A plain view of the mapping: indexing the memmap subclass is several times slower.
-    return np.asarray(np.load(path, mmap_mode='r', allow_pickle=False))
+    try:
+        # A plain view of the mapping: indexing the memmap subclass is several times slower.
+        return np.asarray(np.load(path, mmap_mode='r', allow_pickle=False))
+    except Exception as e:  # a broken header ends in whatever Python's tokenizer raises
+        raise ValueError(f'{name}.npy is no array ({type(e).__name__})') from None
 
 
 def _crc32(path):

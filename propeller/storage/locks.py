@@ -11,6 +11,9 @@ import os
 import socket
 import weakref
 
+from propeller.errors import UserError
+from propeller.inputs import open_regular, parse_json
+
 _UNKNOWN = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
 _LONGEST = 1 << 16
 
@@ -89,7 +92,7 @@ class FileLock:
 
 def holder_of(path):
     """What stands in a lock file that somebody else holds: a dict; {} if it cannot be told."""
-    with contextlib.suppress(OSError), open(path, 'rb') as f:
+    with contextlib.suppress(OSError, UserError), open_regular(path) as f:
         return _parsed(f.read(_LONGEST)) or {}
     return {}
 
@@ -133,8 +136,8 @@ def _boot():
 
 def _parsed(content):
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = parse_json(content, 'a lock file')
+    except UserError:
         return None
     return value if isinstance(value, dict) else None
 

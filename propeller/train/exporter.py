@@ -45,7 +45,8 @@ class Exporter(abc.ABC):
         try:
             best = read_json_object(path, 'data set -> metric -> value', finite=False)
             for name, values in best.items():
-                checked(values, dict.fromkeys(values, NUMBER), place=f'{name}.')
+                fields = dict.fromkeys(values, NUMBER) if isinstance(values, dict) else {}
+                checked(values, fields, place=f'{name}.')
         except UserError as e:
             raise UserError(f'{e} Delete it to forget the best result.') from None
         # Nothing would ever be better than not-a-number.

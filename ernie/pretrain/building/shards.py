@@ -201,10 +201,13 @@ class ShardFolder:
         return lists
 
 
+_PLAIN_NAME = re.compile(r'[\w-][\w.-]{0,200}')
+
+
 def _is_shard(item):
     """Whether an entry of the manifest is number -> {'files': {split: file name}, ...}."""
     number, shard = item
     files = shard.get('files') if isinstance(shard, dict) else None
     if not number.isascii() or not number.isdecimal() or len(number) > 18 or not isinstance(files, dict):
         return False
-    return all(isinstance(name, str) and name == os.path.basename(name) and '\0' not in name for name in files.values())
+    return all(isinstance(name, str) and _PLAIN_NAME.fullmatch(name) for name in files.values())
