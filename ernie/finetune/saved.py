@@ -4,6 +4,7 @@ import os
 
 from ernie.checkpoint.model_folder import LABELS, read_labels
 from ernie.reader.classify import label_map_fault
+from ernie.token_cut import TokenCut
 from ernie.tokenization import TOKENIZERS
 from propeller.errors import bad_input, quoted
 
@@ -54,6 +55,11 @@ def _check(path, saved):
     for key, (holds, expected) in checks.items():
         if key in saved and not holds(saved[key]):
             raise bad_input(path, f'{key} {quoted(saved[key])}', expected)
+    if 'token_cut' in saved:
+        try:
+            TokenCut.from_json(saved['token_cut'])
+        except ValueError as e:
+            raise bad_input(path, str(e), 'token_cut as training writes it') from None
     fault = label_map_fault(list(saved['label_map'].items())) if saved.get('label_map') else None
     if fault:
         raise bad_input(path, *fault)

@@ -13,10 +13,15 @@ from ernie.finetune.task import Task
 from ernie.label_decoding import best_labels, label_probabilities, token_labels
 from ernie.label_scheme import OUTSIDE, SCHEMES, split_label
 from ernie.metrics.chunk import ChunkScores
-from ernie.reader.sequence_label import IGNORED, SequenceLabelReader, label_ids, load_tag_map, token_starts
+from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
+from ernie.reader.token_labels import IGNORED, label_ids, token_starts
+from ernie.token_cut import AS_TOKENIZER, TokenCut
 from propeller import graph
 from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
 from propeller.storage.atomic import output_file
+
+log = get_logger(__name__)
 
 
 class SequenceLabelTask(Task):
@@ -40,6 +45,7 @@ class SequenceLabelTask(Task):
         self.label_names = label_names(self.label_map, self.num_labels)
         self.types = list(dict.fromkeys(split_label(name)[1] for name in self.label_names if name != OUTSIDE))
         self.label_shares = None
+        self.token_cut = TokenCut.from_json(saved['token_cut']) if 'token_cut' in saved else None
 
     def _scheme(self):
         given = self.args.chunk_scheme
@@ -76,6 +82,7 @@ class SequenceLabelTask(Task):
             self.label_map,
             self.scheme,
             labelled,
+            cut=self.token_cut or AS_TOKENIZER,
             skip_bad_rows=args.skip_bad_rows,
             cache=args.cache,
         )
@@ -108,14 +115,24 @@ class SequenceLabelTask(Task):
             'label_map': self.label_map,
             'chunk_scheme': self.scheme,
             'use_crf': self.use_crf,
+            **({'token_cut': self.token_cut.to_json()} if self.token_cut else {}),
         }
 
     def prepare_training(self, rows):
         super().prepare_training(rows)
+        self._learn_cut(rows)
         entries = np.asarray(rows.token_labels)
         counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
         warn_of_missing(rows.path, self.label_names, counts)
         self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
+
+    def _learn_cut(self, rows):
+        """How the tokens of the training set were cut: raw text will be cut the same way."""
+        cut, remark = TokenCut.from_json(rows.about['token_cut']), rows.about['token_cut_remark']
+        before, self.token_cut = self.token_cut, cut
+        log.info('%s: raw text will be cut as its tokens are: %s%s', rows.path, cut, remark and f' ({remark})')
+        if before and before.rule != cut.rule:
+            log.warning('%s: the tokens of the checkpoint were cut differently: %s', rows.path, before)
 
     # ------------------------------------------------------------ from scores of pieces to labels of tokens
 
@@ -134,13 +151,16 @@ class SequenceLabelTask(Task):
         last = np.append(first[1:], np.count_nonzero(entries >= 0)) - 1
         return token_labels(ids, first, last[: len(first)], self.label_names, self.scheme), first
 
-    def _score(self, scores, outputs, entries):
-        """Adds the rows of a batch to `ChunkScores`."""
+    def _score(self, scores, outputs, rows, indices):
+        """Adds the rows of a batch to `ChunkScores`. Tokens that did not fit are `O`, as in the prediction file."""
+        entries = rows.padded_labels(indices, IGNORED)
         ids, _ = self._decode(outputs, entries)
         entries = entries[:, 1:-1]
         true = label_ids(entries, self.num_labels)
-        for predicted, labels, row in zip(ids, true, entries, strict=True):
-            scores.add(self._token_labels(labels, row)[0], self._token_labels(predicted, row)[0])
+        for predicted, labels, row, i in zip(ids, true, entries, indices, strict=True):
+            beyond = [self.label_names[label] for label in rows.labels_cut_off(i)]
+            predicted = self._token_labels(predicted, row)[0] + [OUTSIDE] * len(beyond)
+            scores.add(self._token_labels(labels, row)[0] + beyond, predicted)
 
     # ------------------------------------------------------------ training, evaluation, prediction
 
@@ -149,7 +169,7 @@ class SequenceLabelTask(Task):
             return {}
         scores = ChunkScores(self.scheme)
         for rows, outputs in results:
-            self._score(scores, outputs, self.training_rows.padded_labels(rows, IGNORED))
+            self._score(scores, outputs, self.training_rows, rows)
         return _chunk_values(scores)
 
     def training_line(self, values, speed):
@@ -160,7 +180,7 @@ class SequenceLabelTask(Task):
         started = time.monotonic()
         scores, total, pieces = ChunkScores(self.scheme, self.types), 0.0, 0
         for indices, outputs, loss in predictor.batches(rows, labelled=True):
-            self._score(scores, outputs, rows.padded_labels(indices, IGNORED))
+            self._score(scores, outputs, rows, indices)
             counted = int((self._labels(rows, indices) >= 0).sum())
             total, pieces = total + loss * counted, pieces + counted
         values = {'loss': total / max(pieces, 1), **_chunk_values(scores)}
@@ -172,7 +192,7 @@ class SequenceLabelTask(Task):
         return values['f1']
 
     def predict(self, predictor, rows):
-        """-> list, by row, of (labels of its tokens, their probabilities)."""
+        """-> list, by row, of (labels of its tokens, their probabilities); `O` and 0 for tokens that did not fit."""
         results = [None] * len(rows)
         for indices, outputs, _ in predictor.batches(rows, labelled=False):
             entries = rows.padded_labels(indices, IGNORED)
@@ -180,7 +200,8 @@ class SequenceLabelTask(Task):
             probabilities = label_probabilities(*arguments, ids, weights)
             for i, row_ids, row_entries, row in zip(indices, ids, entries[:, 1:-1], probabilities, strict=True):
                 labels, first = self._token_labels(row_ids, row_entries)
-                results[i] = labels, row[first]
+                beyond = int(rows.cut[i])
+                results[i] = labels + [OUTSIDE] * beyond, np.append(row[first], np.zeros(beyond))
         return results
 
     def write_predictions(self, predicted, rows, path):
@@ -195,11 +216,14 @@ class SequenceLabelTask(Task):
                 raise bad_input(rows.path, 'a file that changed since it was read', 'one that stays')
 
     def _tokens(self, rows):
-        """The tokens of each row as the file has them, without white space inside: one for each label."""
+        """The tokens of each row as the file has them, without white space inside: one for each label.
+
+        One of nothing but white space is written as what the model read for it.
+        """
         reader, lines = self.reader(labelled=False), set(rows.lines.tolist())
         for row in reader.rows(rows.path, rows.bad_rows and type(rows.bad_rows)(rows.path)):
             if row.line in lines:
-                yield [''.join(token.split()) for token in reader.encoder.read_tokens(row)]
+                yield [''.join(token.split()) or '[UNK]' for token in row.tokens]
 
 
 def _chunk_values(scores):

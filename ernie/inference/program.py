@@ -147,6 +147,8 @@ def predict(args, folder, device):
     prediction = Prediction(folder.task, engine, shapes, args.batch_size, args.length_window)
     if 'text_b' in folder.task.columns.known:
         log.info('the model does not say which columns it learnt from: text_b is read where there is one')
+    if folder.task.name == 'sequence_labeling' and 'token_cut' not in folder.settings:
+        log.info('the model does not say how its tokens were cut: text is cut as the tokenizer cuts')
     log.info('-------------- prediction results --------------')
     started = time.monotonic()
     with _output(args.output) as file:

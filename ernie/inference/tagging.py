@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ernie.alignment import slice_of
 from ernie.crf import WEIGHTS
 from ernie.finetune.labels import count_labels, label_names
 from ernie.finetune.sequence_label import ErnieSequenceLabel
@@ -17,6 +16,7 @@ from ernie.label_scheme import chunks
 from ernie.reader.columns import Columns
 from ernie.reader.sequence_label import SEPARATOR, tag_map_fault
 from ernie.reader.windows import best_windows, cut_windows
+from ernie.token_cut import AS_TOKENIZER, TokenCut, slices
 from propeller.errors import UserError
 from propeller.types import HParams
 
@@ -26,7 +26,7 @@ _SENTENCE_END = re.compile(
 
 
 class Words(NamedTuple):
-    """The words of a text with at least one piece: per word its slice of the text and its first and last piece."""
+    """The tokens of a text, here called words: per word its slice of the text and its first and last piece."""
 
     starts: list
     ends: list
@@ -52,16 +52,24 @@ def sentence_ends(text):
     return [match.end() for match in _SENTENCE_END.finditer(text)]
 
 
+def _given_tokens(text):
+    """The slices between the U+0002 of a text."""
+    ends = [match.start() for match in re.finditer(SEPARATOR, text)] + [len(text)]
+    starts = [0, *(end + 1 for end in ends)]
+    return [(start, end) for start, end in zip(starts, ends, strict=False) if start < end]
+
+
 class TaggingTask(InferenceTask):
     """A text to its entities: `{'text', 'entities': [{'type', 'text', 'start', 'end', 'confidence'}]}`.
 
     `start` and `end` count characters (code points) of the text as it was given: `text[start:end]` is the entity.
     A text longer than the model reads is labelled sentence by sentence, as most training files are. A sentence that is
     still too long is cut into windows that overlap by half: each piece takes its scores from the window that shows most
-    of its context, and the labels are decided over the whole sentence. U+0002, which joins the tokens of training
-    files, counts as a space.
+    of its context, and the labels are decided over the whole sentence.
 
-    `settings` also has `label_map`, `num_labels`, `chunk_scheme`, `use_crf`.
+    The text is cut into tokens as those of the training were (`token_cut`), or at each U+0002 where it has such.
+
+    `settings` also has `label_map`, `num_labels`, `chunk_scheme`, `use_crf`; `token_cut` may be missing.
     """
 
     name = 'sequence_labeling'
@@ -76,6 +84,7 @@ class TaggingTask(InferenceTask):
             raise UserError(f'label map: found {fault[0]}, expected {fault[1]}.')
         self.names = label_names(label_map, count_labels(None, label_map, 'the checkpoint', settings['num_labels']))
         self.room = settings['max_seq_len'] - 2
+        self.cut = TokenCut.from_json(settings['token_cut']) if 'token_cut' in settings else None
         weights = settings.get('constants', {}).get(WEIGHTS)
         self.weights = None if weights is None else np.asarray(weights, np.float64)
 
@@ -92,7 +101,7 @@ class TaggingTask(InferenceTask):
         text = record.get('text_a')
         if not isinstance(text, str):
             raise BadRecord('nothing as text_a' if text is None else f'a {type(text).__name__} as text_a', 'a text')
-        ids, words = self._words(text.replace(SEPARATOR, ' '))
+        ids, words = self._words(text)
         parts = self._parts(text, words) if len(ids) > self.room else [(0, len(words.starts))]
         cuts = [cut for part in parts for cut in self._cuts(words, *part)]
         cls_id, sep_id = self.tokenizer.vocab['[CLS]'], self.tokenizer.vocab['[SEP]']
@@ -113,17 +122,20 @@ class TaggingTask(InferenceTask):
 
     def _words(self, text):
         """(piece ids, `Words`) of a text."""
-        tokenizer, ids, words = self.tokenizer, [], Words([], [], [], [])
-        for word in tokenizer.aligned_words(text):
-            pieces = tokenizer.wordpiece_tokenizer.pieces(word.text)
-            if pieces:
-                start, end = slice_of(text, word.origins)
-                words.starts.append(start)
-                words.ends.append(end)
-                words.first.append(len(ids))
-                ids += tokenizer.convert_tokens_to_ids(pieces)
-                words.last.append(len(ids) - 1)
+        ids, words, unknown = [], Words([], [], [], []), [self.tokenizer.vocab['[UNK]']]
+        for start, end in self._tokens(text):
+            words.starts.append(start)
+            words.ends.append(end)
+            words.first.append(len(ids))
+            ids += self.tokenizer.encode(text[start:end]) or unknown
+            words.last.append(len(ids) - 1)
         return ids, words
+
+    def _tokens(self, text):
+        """The slices of the tokens of a text."""
+        if self.cut is None:  # a model from before the record: U+0002 counts as a space, as it did
+            return slices(text.replace(SEPARATOR, ' '), AS_TOKENIZER, self.tokenizer)
+        return _given_tokens(text) if SEPARATOR in text else slices(text, self.cut, self.tokenizer)
 
     def decode(self, record, windows, outputs):
         text, words, parts, cuts = windows.context

@@ -9,13 +9,13 @@ Three forms are understood, and the file shows which one it has:
 To be predicted, rows need no label; a cell of `text_a` without U+0002 in a file without labels is raw text.
 """
 
+import collections
 import itertools
 import os
 
 import numpy as np
 
-from ernie import label_scheme
-from ernie.alignment import slice_of
+from ernie import label_scheme, token_cut
 from ernie.label_scheme import SCHEMES, first_broken, piece_labels, scheme_fault
 from ernie.reader import conll
 from ernie.reader.alike import alike_advice
@@ -23,14 +23,14 @@ from ernie.reader.classify import load_label_map
 from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
 from ernie.reader.records import BadRow, DecodedLines, open_rows, parse_records
 from ernie.reader.set_reader import SetReader
+from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
+from ernie.token_cut import AS_TOKENIZER
 from propeller.errors import UsageError, bad_input
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 SEPARATOR = '\x02'
-IGNORED = -1  # label of what counts neither in the loss nor in the score
-CUT = -2  # the same, of a [SEP] before which the rest of a row was cut off
 _SHOWN = 40  # characters of a line in a message
 _FIRST_LINES = 200  # enough to see what a file is
 
@@ -62,24 +62,28 @@ class SentenceEncoder:
     goes on with one, and `IGNORED` or `CUT` for the special tokens. See `label_ids` and `token_starts`.
     """
 
-    def __init__(self, tokenizer, max_seq_len, label_map, scheme, labelled):
+    def __init__(self, tokenizer, max_seq_len, label_map, scheme, labelled, cut):
         self.tokenizer = tokenizer
         self.max_seq_len = max_seq_len
         self.label_map = label_map
         self.scheme = scheme
         self.labelled = labelled
+        self.cut = cut  # of raw text; the reader's, and part of what the cache goes by
         self.cls_id = tokenizer.vocab['[CLS]']
         self.sep_id = tokenizer.vocab['[SEP]']
+        self.unk_id = tokenizer.vocab['[UNK]']
 
     def __call__(self, rows):
         """Sentences of a chunk -> ({name: array} as `tokenized_set.collect` takes it, list of `BadRow`)."""
-        ids, labels, lengths, lines, bad = [], [], [], [], []
+        ids, labels, lengths, lines, cut, cut_labels, bad = [], [], [], [], [], [], []
         for row in rows:
             fault = self.fault(row) if self.labelled else None
             if fault:
                 bad.append(fault)
                 continue
-            row_ids, row_labels = self.encode(row)
+            row_ids, row_labels, others = self.encode(row)
+            cut.append(len(others))
+            cut_labels += others
             ids += row_ids
             labels += row_labels
             lengths.append(len(row_ids))
@@ -90,6 +94,8 @@ class SentenceEncoder:
             'lengths': np.array(lengths, np.int64),
             'split': np.array(lengths, np.int32),
             'lines': np.array(lines, np.int64),
+            'cut': np.array(cut, np.int32),
+            'cut_labels': np.array(cut_labels, np.int32),
         }
         return arrays, bad
 
@@ -120,14 +126,21 @@ class SentenceEncoder:
         )
 
     def encode(self, row):
-        """`[CLS] pieces [SEP]` within `max_seq_len`: (ids, entries of `token_labels`). A token may have no piece."""
-        ids, labels, room, offset, end = [], [], self.max_seq_len - 2, len(self.label_map), IGNORED
+        """`[CLS] pieces [SEP]` within `max_seq_len`: (ids, entries of `token_labels`, labels of tokens beyond).
+
+        A token that the tokenizer drops (zero-width, white space ...) is `[UNK]`: it has a label like any other.
+        """
+        ids, labels, others = [], [], []
+        room, offset, end = self.max_seq_len - 2, len(self.label_map), IGNORED
         for i, token in enumerate(row.tokens):
-            pieces = self.tokenizer.encode(token)
-            if not pieces:
-                continue
+            pieces = self.tokenizer.encode(token) or [self.unk_id]
             if len(ids) >= room:
                 end = CUT
+                others = (
+                    [self.label_map[label] for label in row.labels[i:]]
+                    if self.labelled
+                    else [0] * (len(row.tokens) - i)
+                )
                 break
             ids += pieces
             if self.labelled:
@@ -138,34 +151,14 @@ class SentenceEncoder:
                 labels += [0] + [offset] * (len(pieces) - 1)
         end = CUT if len(ids) > room else end
         ids, labels = ids[:room], labels[:room]
-        return [self.cls_id, *ids, self.sep_id], [IGNORED, *labels, end]
-
-    def read_tokens(self, row):
-        """The tokens of a sentence that `encode` keeps: those with pieces, as far as they fit."""
-        kept, used = [], 0
-        for token in row.tokens:
-            pieces = len(self.tokenizer.encode(token))
-            if pieces and used < self.max_seq_len - 2:
-                kept.append(token)
-            used += pieces
-        return kept
-
-
-def label_ids(entries, num_labels):
-    """Entries of `token_labels` -> label ids, `IGNORED` where there is none."""
-    return np.where(entries >= 0, entries % num_labels, IGNORED)
-
-
-def token_starts(entries, num_labels):
-    """Entries of `token_labels` -> bool, whether the piece begins a token."""
-    return (entries >= 0) & (entries < num_labels)
+        return [self.cls_id, *ids, self.sep_id], [IGNORED, *labels, end], others
 
 
 class SequenceLabelReader(SetReader):
     """Reads files of tokens and labels (see the module's text).
 
-    A row becomes `[CLS] pieces [SEP]` cut to `max_seq_len`. Tokens without a piece are left out. The set's
-    `token_labels` are as `SentenceEncoder` says.
+    A row becomes `[CLS] pieces [SEP]` cut to `max_seq_len`. The set's `token_labels` are as `SentenceEncoder` says, and
+    its `about` has, of a file with labels, `token_cut` (`TokenCut.to_json`) and `token_cut_remark` (see `learn`).
 
     Args:
         tokenizer: has `vocab` and `encode`, see `ernie.tokenization`.
@@ -173,13 +166,14 @@ class SequenceLabelReader(SetReader):
         label_map: dict label -> id, see `load_tag_map`.
         scheme: key of `ernie.label_scheme.SCHEMES`.
         labelled: whether labels are read; without, they need not be there.
+        cut: `TokenCut` for raw text.
         skip_bad_rows, cache, processes: see `SetReader`.
 
     Raises:
         UsageError: options that cannot be.
     """
 
-    rule_modules = (label_scheme.__name__, conll.__name__)
+    rule_modules = (label_scheme.__name__, conll.__name__, token_cut.__name__)
     known_columns = ('text_a', 'label')
 
     def __init__(
@@ -190,6 +184,7 @@ class SequenceLabelReader(SetReader):
         scheme='IOB',
         labelled=True,
         *,
+        cut=AS_TOKENIZER,
         skip_bad_rows=False,
         cache=True,
         processes=None,
@@ -199,20 +194,30 @@ class SequenceLabelReader(SetReader):
         fault = tag_map_fault(label_map, scheme)
         if fault:
             raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')
-        encoder = SentenceEncoder(tokenizer, max_seq_len, label_map, scheme, labelled)
+        encoder = SentenceEncoder(tokenizer, max_seq_len, label_map, scheme, labelled, cut)
         super().__init__(encoder, skip_bad_rows=skip_bad_rows, cache=cache, processes=processes)
 
     def read(self, path):
         tokenized = super().read(path)
-        cut = int((np.asarray(tokenized.token_labels) == CUT).sum())
-        if cut:
-            what = '%s: %d rows do not fit into %d tokens: what is beyond is neither learned nor scored nor predicted'
-            log.warning(what, path, cut, self.encoder.max_seq_len)
+        if cut := np.count_nonzero(np.asarray(tokenized.token_labels) == CUT):
+            what = '%s: %d rows do not fit into %d tokens: %d tokens beyond are not learned, and count as labelled O'
+            log.warning(what, path, cut, self.encoder.max_seq_len, tokenized.cut.sum(dtype=np.int64))
         if self.encoder.scheme == 'IOB' and self.encoder.labelled:
             self._warn_of_bare_beginnings(tokenized)
         return tokenized
 
     def rows(self, path, bad_rows):
+        counts, left = collections.Counter(), token_cut.LEARNT_SENTENCES
+        for row in self._sentences(path, bad_rows):
+            if self.encoder.labelled and left:
+                counts.update(row.tokens)
+                left -= 1
+            yield row
+        if self.encoder.labelled:
+            cut, remark = token_cut.learn(counts)
+            self.about |= {'token_cut': cut.to_json(), 'token_cut_remark': remark}
+
+    def _sentences(self, path, bad_rows):
         path = os.fspath(path)
         with open_rows(path, 'a file of tokens and labels') as file:
             head = list(itertools.islice(file, _FIRST_LINES))
@@ -276,22 +281,12 @@ class SequenceLabelReader(SetReader):
             yield Sentence(line, tokens, labels if labelled else None)
 
     def _words(self, text):
-        """Raw text -> the words that the tokenizer sees, as they stand in the text."""
-        words = self.encoder.tokenizer.aligned_words(text)
-        return [text[slice(*slice_of(text, word.origins))] for word in words]
+        """Raw text -> its tokens, cut as those of the training were."""
+        return [text[start:end] for start, end in token_cut.slices(text, self.encoder.cut, self.encoder.tokenizer)]
 
     def _warn_of_bare_beginnings(self, rows):
         """IOB1 begins chunks with `I-`; in a file of IOB2 that is a slip. Both are read alike, but not in silence."""
-        kinds = {i: label_scheme.split_label(name) for name, i in self.encoder.label_map.items()}
-        labels = np.asarray(rows.token_labels)
-        inside = np.array([kinds[i][0] == 'I' for i in range(len(kinds))])
-        names = {kind: i for i, kind in enumerate(dict.fromkeys(kind for _, kind in kinds.values()))}
-        kind = np.array([names[kinds[i][1]] for i in range(len(kinds))])
-        here = np.flatnonzero(token_starts(labels, len(kinds)))
-        here = here[inside[labels[here]]]
-        before = labels[here - 1]  # [CLS] stands before the first token
-        same = (before >= 0) & (kind[before % len(kinds)] == kind[labels[here]])
-        places = np.searchsorted(rows.offsets, here[~same], side='right') - 1
+        places = bare_beginnings(rows, self.encoder.label_map)
         if len(places):
             lines = ', '.join(map(str, dict.fromkeys(rows.lines[places[:5]].tolist())))
             log.warning(

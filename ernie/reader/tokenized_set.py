@@ -35,12 +35,13 @@ class TokenizedSet:
         qids: None or [N] int64.
         lines: [N] int64, 1-based line number of each row in the file.
         cut: None or [N] int32, tokens of each row that did not fit.
+        cut_labels: None or [sum of `cut`] int32, their labels, where tokens have labels.
         path: the file it came from, for messages.
         bad_rows: None, or the `BadRows` of the file.
         about: JSON-able dict, what the reader has noted of the file while it read it.
     """
 
-    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines', 'cut')
+    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines', 'cut', 'cut_labels')
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class TokenizedSet:
         token_labels=None,
         about=None,
         cut=None,
+        cut_labels=None,
     ):
         self.ids = ids
         self.offsets = offsets
@@ -67,6 +69,8 @@ class TokenizedSet:
         self.bad_rows = bad_rows
         self.about = about or {}
         self.cut = cut
+        self.cut_labels = cut_labels
+        self._cut_ends = None if cut_labels is None else np.cumsum(cut)
 
     def __len__(self):
         return len(self.offsets) - 1
@@ -87,6 +91,10 @@ class TokenizedSet:
     def padded_labels(self, indices, pad_label):
         """`token_labels` of the rows as a rectangle [B, T] int64, `pad_label` on the right."""
         return pad_ragged(self.token_labels, self.offsets, np.asarray(indices, dtype=np.int64), pad_label)
+
+    def labels_cut_off(self, i):
+        """[n] int32, the labels of the tokens of row `i` that did not fit."""
+        return self.cut_labels[self._cut_ends[i] - self.cut[i] : self._cut_ends[i]]
 
     def padded(self, indices, pad_id=0):
         """Rows as rectangles of their longest length T.
@@ -212,7 +220,7 @@ def collect(chunks, path='', bad_rows=None, about=None):
 
     Args:
         chunks: iterable of dicts with `ids`, `lengths`, `split`, `lines` and perhaps `labels`, `qids`; each [n, ...]
-            but `ids` and `token_labels`, which hold all rows of the chunk.
+            but `ids`, `token_labels` and `cut_labels`, which hold all rows of the chunk.
         path, bad_rows, about: attributes of the set; `about` may be filled while the chunks come.
     """
     sink = _MemorySink()

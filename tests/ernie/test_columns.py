@@ -207,5 +207,5 @@ def test_a_record_of_columns_that_cannot_be(tmp_path, columns):
     folder = checkpoint(tmp_path / 'c')
     labels = json.loads((folder / 'labels.json').read_text())
     (folder / 'labels.json').write_text(json.dumps(labels | {'columns': columns}))
-    with pytest.raises(UserError, match=r'labels.json: found columns .*, expected \["text_a"\] or'):
+    with pytest.raises(UserError, match=r"labels.json: found columns .*, expected \['text_a'\] or"):
         read_saved_labels(folder)

@@ -17,7 +17,7 @@ from propeller.storage.npy import ArrayWriter
 from tests.leftovers import dead_workplace
 
 ROWS = 'text_a\tlabel\tqid\n今天 好\t1\t5\n\t0\t6\nBad 天\t1\t7\n'
-ARRAYS = [name for name in TokenizedSet.ARRAYS if name != 'token_labels']  # classification has none
+ARRAYS = [name for name in TokenizedSet.ARRAYS if name not in ('token_labels', 'cut_labels')]  # classification has none
 
 
 @pytest.fixture(autouse=True)

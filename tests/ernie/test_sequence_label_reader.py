@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ernie.label_scheme import SCHEMES
-from ernie.reader.sequence_label import CUT, IGNORED, SequenceLabelReader, label_ids, load_tag_map, token_starts
+from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
+from ernie.reader.token_labels import CUT, IGNORED, label_ids, token_starts
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UsageError, UserError
 
@@ -131,9 +132,9 @@ def test_a_map_without_the_label_for_further_pieces_repeats_the_tokens_own(read)
     assert row(made, 0, label_map) == '[CLS] win:B-PER ##dow+B-PER ##s+B-PER b:O [SEP]'
 
 
-def test_tokens_without_a_piece_are_left_out(read):
+def test_tokens_without_a_piece_are_unknown_ones(read):
     content = 'text_a\tlabel\n我\x02 \x02\x02\u200b\x02爱\tO\x02O\x02O\x02B-PER\x02I-PER\n'
-    assert row(read(content), 0, tag_map()) == '[CLS] 我:O 爱:I-PER [SEP]'
+    assert row(read(content), 0, tag_map()) == '[CLS] 我:O [UNK]:O [UNK]:O [UNK]:B-PER 爱:I-PER [SEP]'
 
 
 def test_empty_rows(read):
@@ -141,7 +142,7 @@ def test_empty_rows(read):
     assert row(made, 0, tag_map()) == '[CLS] [SEP]' and len(made) == 2
 
 
-def test_rows_are_cut_and_it_is_said(read, reader, tmp_path, caplog):
+def test_rows_are_cut_and_it_is_said(read, caplog):
     caplog.set_level(logging.WARNING)
     content = 'text_a\tlabel\n我 爱 Windows 北\tO O B-PER O\n我 爱 北\tO O O\n我 Windows b\tO B-PER O\n'
     made = read(content, max_seq_len=6)
@@ -150,9 +151,8 @@ def test_rows_are_cut_and_it_is_said(read, reader, tmp_path, caplog):
     assert row(made, 2, tag_map()) == '[CLS] 我:O win:B-PER ##dow+I-PER ##s+I-PER [SEP]'
     assert [made.token_labels[end - 1] for end in made.offsets[1:]] == [CUT, IGNORED, CUT]
     assert '2 rows do not fit into 6 tokens' in caplog.text
-    made_reader = reader(max_seq_len=6)
-    kept = [made_reader.encoder.read_tokens(r) for r in made_reader.rows(str(tmp_path / 'data.tsv'), None)]
-    assert kept == [['我', '爱', 'Windows'], ['我', '爱', '北'], ['我', 'Windows']]
+    names = sorted(tag_map(), key=tag_map().get)
+    assert [[names[i] for i in made.labels_cut_off(row)] for row in range(3)] == [['O'], [], ['O']]
 
 
 def test_one_token_rows_follow_the_separator_seen(read):
@@ -294,11 +294,9 @@ def test_the_real_sets_are_read_and_written_back(tmp_path, name):
     made = SequenceLabelReader(tokenizer, 2000, label_map, cache=False).read(str(folder / 'dev.tsv'))
     names = sorted(label_map, key=label_map.get)
     starts = token_starts(made.token_labels, len(names))
-    for i, (text, labels) in enumerate(rows):
+    for i, (_, labels) in enumerate(rows):
         place = slice(made.offsets[i], made.offsets[i + 1])
-        with_pieces = [tokenizer.encode(token) != [] for token in text.split('\x02')]
-        expected = [label for label, kept in zip(labels.split('\x02'), with_pieces, strict=True) if kept]
-        assert [names[j] for j in made.token_labels[place][starts[place]]] == expected
+        assert [names[j] for j in made.token_labels[place][starts[place]]] == labels.split('\x02')
 
 
 def test_a_label_that_looks_like_another_is_shown_by_code_point(reader, tmp_path):
