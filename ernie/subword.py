@@ -2,7 +2,7 @@
 
 import os
 
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
 from propeller.storage import restricted_pickle
 
 MAX_WORD_CHARS = 5
@@ -45,7 +45,7 @@ def load_word_dict(path):
         raise bad_input(path, f'a pickled {type(content).__name__}', 'a pickled set of words')
     stranger = next((word for word in content if not isinstance(word, str)), None)
     if stranger is not None:
-        raise bad_input(path, f'the entry {stranger!r}', 'words (str) only')
+        raise bad_input(path, f'the entry {quoted(stranger)}', 'words (str) only')
     return frozenset(content)
 
 

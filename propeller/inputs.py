@@ -13,7 +13,9 @@ from collections import Counter
 
 from propeller.errors import bad_input, quoted
 
-MAX_JSON_BYTES = 1 << 26
+MAX_JSON_BYTES = 1 << 24
+# An empty list takes three bytes of text and seventy of memory.
+_BYTES_A_VALUE = 8
 # PyYAML needs a second for 50 kB of the worst text.
 MAX_YAML_BYTES = 1 << 15
 # What a data set in one JSON file may have.
@@ -120,7 +122,10 @@ def read_json(path, expected='JSON', limit=MAX_JSON_BYTES, finite=True):
     Raises:
         UserError: it cannot be read or is refused; file and line named.
     """
-    return parse_json(_some(read_text(path, limit, expected), path, expected), path, expected, finite=finite)
+    text, most = _some(read_text(path, limit, expected), path, expected), limit // _BYTES_A_VALUE
+    if len(text) > most and sum(map(text.count, ',[{')) > most:
+        raise bad_input(path, f'more than {most:,} values', expected)
+    return parse_json(text, path, expected, finite=finite)
 
 
 def read_json_object(path, expected='a JSON object', limit=MAX_JSON_BYTES, finite=True):

@@ -84,7 +84,8 @@ def _check_labels(label_map, task_kind, num_labels):
         raise UsageError(f'found num_labels {num_labels}, expected {needed} as in the label map.')
     with_comma = [name for name in label_map if ',' in name]
     if task_kind == 'multilabel' and with_comma:
-        raise UsageError(f'label map: found the label {with_comma[0]!r}, expected no comma: commas separate labels.')
+        found = f'found the label {quoted(with_comma[0])}'
+        raise UsageError(f'label map: {found}, expected no comma: commas separate labels.')
 
 
 class _BadCell(Exception):

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, quoted
+from propeller.inputs import open_regular
 from propeller.storage.atomic import output_file
 from propeller.storage.mapping import Tensors
 from propeller.storage.values import bfloat16_to_float32
@@ -180,7 +181,7 @@ def read_variable_with_levels(path):
     Raises:
         UserError: the file cannot be read or is not exactly one variable.
     """
-    with _open(path) as f:
+    with open_regular(path, 'a fluid variable file') as f:
         header = read_header(f, path)
         f.seek(header.offset)
         count = math.prod(header.shape)
@@ -244,14 +245,7 @@ def is_other_file(name):
 def check_name(name, path):
     """Refuse a tensor name that cannot be a variable's file name, as a `UserError` about `path`."""
     if not name or '/' in name or '\0' in name or len(name.encode('utf-8', 'replace')) > 255 or is_other_file(name):
-        raise bad_input(path, f'a tensor named {name[:300]!r}', 'names that can be file names of variables')
-
-
-def _open(path):
-    try:
-        return open(path, 'rb')
-    except OSError as e:
-        raise UserError(f'{path}: cannot be read ({e.strerror}).') from None
+        raise bad_input(path, f'a tensor named {quoted(name)}', 'names that can be file names of variables')
 
 
 class FluidFolder(Tensors):
@@ -271,12 +265,12 @@ class FluidFolder(Tensors):
         super().__init__(path)
         headers = {}
         for entry in sorted(os.scandir(path), key=lambda e: e.name):
-            if not entry.is_file():
+            if not os.path.isfile(entry.path):  # entry.is_file() raises where links go in a circle
                 continue
             if is_other_file(entry.name):
                 self.ignored.append(entry.name)
                 continue
-            with _open(entry.path) as f:
+            with open_regular(entry.path, 'a fluid variable file') as f:
                 headers[entry.name] = read_header(f, entry.path)
         self._files = {name: name for name in headers}
         self._headers = headers

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from propeller.errors import UsageError, UserError, one_line_errors
+from propeller.inputs import open_regular
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file, refuse_inputs
 from propeller.storage.fluid import DTYPE_NAMES, is_other_file, read_header, read_variable
@@ -50,7 +51,7 @@ def arrays(path):
         UserError: a file is no variable or broken.
     """
     for file, relative in variable_files(path):
-        with open(file, 'rb') as f:
+        with open_regular(file, 'a fluid variable file') as f:
             header = read_header(f, file)
         log.debug('%s: values from byte %d', relative, header.offset)
         if header.levels:

@@ -71,6 +71,13 @@ def test_bounds_encoding_and_kind_name_the_file(tmp_path):
         read_json(path)
 
 
+def test_a_file_of_very_many_values_is_refused_before_it_is_parsed(tmp_path):
+    path = tmp_path / 'v.json'
+    path.write_text('[' + '[],' * 2_000_000 + '0]')
+    with pytest.raises(UserError, match='v.json: found more than 2,097,152 values'):
+        read_json(path)
+
+
 def test_quoted_values_are_short_and_printable():
     assert quoted('a\x1b[31m\n') == r"'a\x1b[31m\n'"
     assert len(quoted('\x00' * 10**6)) == 200
