@@ -48,6 +48,7 @@ class Whole:
             validation_steps=20,
             save_steps=30,
             verbose=True,
+            metric='macro_f1',
         )
         self.lines = messages(self.ran.log)
 
@@ -55,6 +56,11 @@ class Whole:
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     return Whole(tmp_path_factory.mktemp('ner'))
+
+
+def test_a_metric_that_is_not_obeyed_is_told(whole):
+    assert '--metric macro_f1 has no effect: sequence labelling is scored by the F1 of chunks' in whole.lines
+    assert f'Max train steps: {STEPS}' in whole.lines
 
 
 def predictions(path):

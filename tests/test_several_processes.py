@@ -142,9 +142,12 @@ def test_a_run_of_two_processes_is_resumed_exactly(tmp_path, model, tasks):
     program, values = tasks['classification']
     values = {**values, 'init_pretraining_params': model / 'params', 'batch_size': 3, 'epoch': 2, 'do_test': False}
     values |= {'validation_steps': 5, 'skip_steps': 3, 'gradient_accumulation_steps': 2, 'warmup_proportion': 0.0}
-    launch(2, program, **values, checkpoints=tmp_path / 'whole')
+    log = launch(2, program, **values, checkpoints=tmp_path / 'whole')
     launch(2, program, **values, checkpoints=tmp_path / 'cut', max_steps=7)
-    launch(2, program, **values, checkpoints=tmp_path / 'cut', resume=True)
+    again = launch(2, program, **values, checkpoints=tmp_path / 'cut', resume=True)
+    last = json.loads((tmp_path / 'whole/metrics.jsonl').read_text().splitlines()[-1])
+    steps = 2 * -(-101 // (3 * 2 * 2))  # 18; 2 * 101 // 12 is 16
+    assert last['step'] == steps and all(f'Max train steps: {steps}\n' in text for text in (log, again))
     whole, cut = parameters(tmp_path / 'whole'), parameters(tmp_path / 'cut')
     assert whole.keys() == cut.keys()
     for name, value in whole.items():

@@ -87,6 +87,26 @@ def test_updates_schedule_and_end_are_one_number(hundred):
     assert len(seen) == 2 * 8, sorted(seen)  # each of them came and was missing
 
 
+@pytest.mark.parametrize(
+    ('rows', 'processes', 'accumulation', 'epochs', 'expected'),
+    [(1, 1, 1, 1, 1), (1, 4, 4, 1, 1), (3, 5, 1, 2, 2), (9, 1, 1, 10, 20), (33, 2, 2, 3, 6)],
+)
+def test_small_data_make_at_least_an_update_an_epoch(rows, processes, accumulation, epochs, expected):
+    data = SimpleNamespace(lengths=np.full(rows, 7))
+    for options in ({'batch_size': 8}, {'batch_size': 56, 'in_tokens': True}):
+        for replica in range(processes):
+            stream = BatchStream(
+                data,
+                lambda indices: [indices],
+                epochs=epochs,
+                replica_id=replica,
+                num_replicas=processes,
+                accumulation=accumulation,
+                **options,
+            )
+            assert len(list(stream)) == stream.total_steps == expected
+
+
 def test_counting_stops_where_the_run_does():
     lengths = np.random.default_rng(1).integers(1, 16, 50)
     stream = BatchStream(SimpleNamespace(lengths=lengths), None, 40, in_tokens=True, epochs=10**9)
