@@ -21,7 +21,7 @@ def make_parser():
     commands = parser.add_subparsers(dest='command', required=True)
     places = (
         'A model folder (params/, vocab.txt, ernie_config.json), its params folder, a checkpoint folder, '
-        'a Hugging Face or PaddleNLP folder, a .safetensors or a .pdparams file.'
+        'a Hugging Face or PaddleNLP folder, a .safetensors, .pdparams or PyTorch .bin file.'
     )
     inspect = commands.add_parser('inspect', help='Print names, shapes, types, mean and standard deviation.')
     inspect.add_argument('path', help=places)

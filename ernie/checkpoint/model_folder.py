@@ -231,7 +231,8 @@ def _redundant(tensors):
     """Names in a Hugging Face file that say nothing new: position numbers, and the output layer's copies when tied."""
     by_plain = {without_prefix(name): name for name in tensors}
     positions = by_plain.get(HUGGINGFACE_POSITIONS)
-    if positions and len(tensors.shape(positions)) == 2:
+    # Without the leading 1 there may be no numbers at all, of any count.
+    if positions and len(tensors.shape(positions)) == 2 and tensors.shape(positions)[0] == 1:
         count = tensors.shape(positions)[1]
         if np.array_equal(tensors[positions], np.arange(count)[None]):
             yield positions

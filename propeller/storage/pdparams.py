@@ -13,8 +13,8 @@ from propeller.storage.values import bfloat16_to_float32
 # Written by paddle.save beside the tensors.
 PARAMETER_NAMES = 'StructuredToParameterName@@'
 SPLIT_TENSORS = 'UnpackBigParamInfor@@'
-# Some 20 instructions make a tensor: enough for 20,000 of them.
-_MAX_OPCODES = 400_000
+# Some 20 instructions make a tensor: enough for 10,000 of them.
+_MAX_OPCODES = 200_000
 # Of their bytes to those of the file: a tensor may be there under two names.
 _MOST_SHARING = 4
 

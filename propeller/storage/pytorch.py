@@ -42,10 +42,10 @@ STORAGES = {
 _LEGACY = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 _FORM = 'a file of PyTorch (a zip archive with data.pkl)'
 _MAX_PICKLE = 1 << 24
-# Enough for 50,000 tensors.
-_MAX_DIRECTORY = 1 << 22
-# Some 30 instructions make a tensor.
-_MAX_OPCODES = 600_000
+# Enough for 15,000 tensors.
+_MAX_DIRECTORY = 1 << 20
+# Some 30 instructions make a tensor: enough for 10,000 of them.
+_MAX_OPCODES = 300_000
 # Of the tensors' bytes to those of the file: one may be there under two names.
 _MOST_SHARING = 4
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 import time
 
 import pytest
@@ -13,7 +14,8 @@ from ernie.finetune.setup import Source
 from ernie.inference.folder import ModelFolder
 from propeller.errors import UserError
 from propeller.storage import write_safetensors
-from tests.ernie.checkpoint_models import CONFIG, VOCABULARY, parameters
+from propeller.storage.safetensors_io import SafetensorsFile
+from tests.ernie.checkpoint_models import CONFIG, VOCABULARY, as_huggingface, huggingface_folder, parameters
 
 
 @pytest.fixture
@@ -64,3 +66,14 @@ def test_random_values_must_fit_into_the_memory(tmp_path):
     with pytest.raises(UserError, match=r'ernie_config.json: found sizes that take 96.0 GB .* at most 64.0 GB'):
         check_sizes(ErnieConfig(path), memory=64 * 10**9)
     check_sizes(ErnieConfig(path), memory=10**11)
+
+
+def test_empty_position_numbers_of_any_count_cost_nothing(tmp_path):
+    folder = huggingface_folder(tmp_path / 'm', as_huggingface(parameters(), prefix='bert.'))
+    head = json.dumps({'embeddings.position_ids': {'dtype': 'I64', 'shape': [0, 2**40], 'data_offsets': [0, 0]}})
+    (folder / 'model.safetensors').rename(folder / 'part-1')
+    (folder / 'part-2').write_bytes(struct.pack('<Q', len(head)) + head.encode())
+    names = dict.fromkeys(SafetensorsFile(folder / 'part-1'), 'part-1')
+    index = {'weight_map': names | {'embeddings.position_ids': 'part-2'}}
+    (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
+    assert 'embeddings.position_ids' in open_model(folder).unmapped
