@@ -4,20 +4,32 @@ import contextlib
 import csv
 import itertools
 import os
+import re
 import sys
 from typing import NamedTuple
 
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
+from ernie.reader.json_records import (
+    ACCEPTED,
+    ARRAY,
+    LINE_ENDINGS,
+    LINES,
+    OBJECT,
+    first_look,
+    form_of,
+    json_rows,
+)
 from ernie.reader.records import BOM, BadRow, DecodedLines, open_rows, parse_records
 from propeller.errors import UsageError, UserError, bad_input, quoted
-from propeller.inputs import parse_json
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 STDIN = '-'
-FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'text', 'squad')
-_ENDINGS = {'.tsv': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.ndjson': 'jsonl'}
+FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'squad')
+_ENDINGS = {'.tsv': 'tsv', '.csv': 'csv', '.json': 'json', **dict.fromkeys(LINE_ENDINGS, 'jsonl')}
+# A line of text hardly begins like this.
+_ARRAY_OF_OBJECTS = re.compile(r'\[\s*(\{\s*"|$)')
 
 
 class Row(NamedTuple):
@@ -36,10 +48,11 @@ class Row(NamedTuple):
 def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False):
     """Iterates over the rows of a file or of standard input, in order, also over those that cannot be used.
 
-    A table (TSV, CSV) has a header line that names the columns. JSON lines: an object a line. Text: a line is the only
+    A table (TSV, CSV) has a header line that names the columns. JSON lines: an object a line, blank lines are none.
+    JSON: an array of objects, an object with such an array as `data`, or JSON lines after all. Text: a line is the only
     column of the task. SQuAD: the JSON of reading comprehension. `auto` goes by the name's ending; for other names and
-    for standard input by the first line: `{` begins JSON, a TAB or the name of a column makes a header, anything else
-    is text.
+    for standard input by the first line: `{` or `[{` begins JSON, a TAB or the name of a column makes a header,
+    anything else is text.
 
     Args:
         path: a file, or `-` for standard input.
@@ -58,20 +71,30 @@ def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False)
         raise UsageError('--input_format squad: only a model of reading comprehension reads it.')
     if input_format == 'text' and len(columns) > 1:
         raise UsageError(f'--input_format text: the task needs the columns {", ".join(columns)}; give tsv or jsonl.')
-    if path != STDIN and input_format == 'auto' and reads_squad and path.lower().endswith('.json'):
+    if input_format == 'auto' and reads_squad and _is_squad(path):
         input_format = 'squad'
     if input_format == 'squad':
         yield from _squad_rows(path)
         return
     name = 'standard input' if path == STDIN else path
     with _open(path) as file:
-        first = file.readline()
-        if not first:
-            raise bad_input(name, 'an empty file', 'at least one row')
-        lines = itertools.chain([first], file)
-        kind = input_format if input_format != 'auto' else _kind(path, first, columns)
-        rows = {'tsv': _table_rows, 'csv': _table_rows, 'jsonl': _json_rows, 'text': _text_rows}[kind]
-        yield from _noted(name, known, rows(name, lines, known, kind == 'csv'))
+        yield from _noted(name, known, _rows(name, file, known, input_format, is_named=path != STDIN))
+
+
+def _rows(name, file, known, input_format, is_named):
+    kind = input_format
+    if kind == 'auto' and is_named:
+        kind = _ENDINGS.get(os.path.splitext(name.lower())[1], 'auto')
+    is_sure = kind != 'auto'
+    first = first_look(file) if kind in ('json', 'jsonl') else file.readline()
+    if not first:
+        raise bad_input(name, 'an empty file', 'at least one row')
+    if not is_sure:
+        kind = _kind(first, known.required)
+    if kind in ('json', 'jsonl'):
+        return _json_rows(name, first, file, known, kind, is_sure)
+    lines = itertools.chain([first], file)
+    return _text_rows(name, lines, known) if kind == 'text' else _table_rows(name, lines, known, kind == 'csv')
 
 
 def count_lines(path):
@@ -86,13 +109,11 @@ def _open(path):
     return contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else open_rows(path, 'a file to predict')
 
 
-def _kind(path, first, columns):
-    """The format of an input by its name or its first line."""
-    if os.path.splitext(path.lower())[1] in _ENDINGS:
-        return _ENDINGS[os.path.splitext(path.lower())[1]]
+def _kind(first, columns):
+    """The format of an input by its first line."""
     text = first.removeprefix(BOM).decode('utf-8', errors='replace').rstrip('\r\n')
-    if text.lstrip().startswith('{'):
-        return 'jsonl'
+    if text.lstrip().startswith('{') or _ARRAY_OF_OBJECTS.match(text.strip()):
+        return 'json'
     cells = [cell.strip() for cell in text.split('\t')]
     if len(cells) > 1 or len(columns) > 1 or columns[0] in cells:
         return 'tsv'
@@ -143,25 +164,53 @@ def _table_rows(name, lines, columns, is_csv):
     yield from bad.take()
 
 
-def _json_rows(name, lines, columns, _):
-    decoded = DecodedLines(name, lines)
+def _json_rows(name, head, file, columns, kind, is_sure):
+    """is_sure: whether the name or the user says that it is JSON; else its first character alone does."""
     expected = f'a JSON object with {" and ".join(map(repr, columns.required))}'
-    for text in decoded:
-        bad = decoded.undecodable(decoded.number)
-        record = None
-        if bad is None:
-            try:
-                record = parse_json(text, name, expected, finite=False)
-            except UserError as e:
-                bad = BadRow(decoded.number, e.found, expected)
-        if bad is None and not (isinstance(record, dict) and all(column in record for column in columns.required)):
-            is_object = isinstance(record, dict)
-            found = f'only {listed(record)}' if is_object else quoted(text.strip(), 42)
-            bad = BadRow(decoded.number, found, expected, misspelt(columns.required, record) if is_object else '')
-        yield Row(decoded.number, None if bad else record, bad)
+    form = LINES if kind == 'jsonl' else form_of(head)
+    hint = 'If its lines are text, give --input_format text.' if len(columns.required) == 1 else ''
+    if form is None:
+        raise bad_input(name, 'text that is no JSON', ACCEPTED, advice=hint)
+    if is_sure:
+        is_array = kind == 'jsonl' and form_of(head) == ARRAY
+        hint = 'For a JSON array give --input_format json, or a name that ends in .json.' if is_array else ''
+    try:
+        for number, record, bad in json_rows(name, head, file, form, expected):
+            if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
+                bad = _unfit(number, record, columns.required, expected, hint)
+            elif bad is not None and hint:
+                bad = bad._replace(advice=hint)
+            yield Row(number, None if bad else record, bad)
+    except UserError as e:
+        raise UserError(f'{e} {hint}') if hint else e from None
 
 
-def _text_rows(name, lines, columns, _):
+def _unfit(number, record, required, expected, hint):
+    if not isinstance(record, dict):
+        return BadRow(number, quoted(record, 42), expected, hint)
+    advice = '--input_format squad reads the form of SQuAD.' if 'paragraphs' in record else misspelt(required, record)
+    return BadRow(number, f'only {listed(record)}' if record else 'an empty object', expected, advice)
+
+
+def _is_squad(path):
+    """Whether a file is SQuAD's JSON by its name and, where it can be read twice, by what it holds."""
+    if path == STDIN or not path.lower().endswith('.json'):
+        return False
+    if not os.path.isfile(path):
+        return True
+    with _open(path) as file:
+        head = first_look(file)
+        if form_of(head) != OBJECT:
+            return not head.strip()
+        rows = json_rows(path, head, file, OBJECT, ACCEPTED)
+        try:
+            first = next(rows)[1]
+        except UserError:
+            return True
+        return not isinstance(first, dict) or 'paragraphs' in first or not {'question', 'context'} <= first.keys()
+
+
+def _text_rows(name, lines, columns):
     decoded = DecodedLines(name, lines)
     for text in decoded:
         bad = decoded.undecodable(decoded.number)

@@ -77,6 +77,9 @@ def read_records(path, required=('text_a',), bad_rows=None, notes=None):
     dropped. Columns come in any order, and columns nobody asked for are carried along. An empty line is a row with one
     empty cell; but at the end of a file, lines without anything or with separators only are no rows.
 
+    A name ending in `.json`, `.jsonl` or `.ndjson` means JSON, see `ernie.reader.json_records`: the keys of an object
+    are its columns, a number is the text that it is written as, and null is no cell.
+
     Args:
         path: the file.
         required: column names that the header must have.
@@ -87,8 +90,13 @@ def read_records(path, required=('text_a',), bad_rows=None, notes=None):
     Raises:
         UserError: with file, line, what was found and what was expected.
     """
+    from ernie.reader.json_records import JSON_ENDINGS, cells_of_json  # it stands on this file
+
     path = os.fspath(path)
     with open_rows(path) as file:
+        if path.lower().endswith(JSON_ENDINGS):
+            yield from cells_of_json(path, file, required, bad_rows)
+            return
         yield from parse_records(path, file, path.lower().endswith('.csv'), required, bad_rows, notes)
 
 
@@ -233,6 +241,8 @@ def _header(path, row, required, is_csv):
         columns = ', '.join(repr(_short(name)) for name in header)
         names = ', '.join(repr(name) for name in missing)
         advice = (_separator_advice(header[0], is_csv) if len(header) == 1 else '') or misspelt(required, header)
+        if header[0].startswith(('{', '[{')):
+            advice = 'JSON is read from files whose name ends in .json or .jsonl.'
         if not advice and len(missing) == len(required):
             advice = 'The first line must name the columns.'
         raise bad_input(path, f'the columns {columns}', f'also a column {names}', line=1, advice=advice)

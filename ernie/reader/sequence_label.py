@@ -21,6 +21,7 @@ from ernie.reader import conll
 from ernie.reader.alike import alike_advice
 from ernie.reader.classify import load_label_map
 from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
+from ernie.reader.json_records import JSON_ENDINGS
 from ernie.reader.records import BadRow, DecodedLines, open_rows, parse_records
 from ernie.reader.set_reader import SetReader
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
@@ -219,6 +220,8 @@ class SequenceLabelReader(SetReader):
 
     def _sentences(self, path, bad_rows):
         path = os.fspath(path)
+        if path.lower().endswith(JSON_ENDINGS):
+            raise bad_input(path, 'a JSON file', 'a table with the columns text_a and label, or CoNLL')
         with open_rows(path, 'a file of tokens and labels') as file:
             head = list(itertools.islice(file, _FIRST_LINES))
             lines = itertools.chain(head, file)

@@ -9,7 +9,7 @@ import sys
 
 import ernie.text
 import ernie.tokenization
-from ernie.reader import records
+from ernie.reader import json_records, records
 from ernie.reader.columns import Notices
 from ernie.reader.notes import Notes, say
 from ernie.reader.parallel import chunked, map_ordered
@@ -137,7 +137,7 @@ class SetReader(abc.ABC):
             return None
         settings = {
             'format': FORMAT_VERSION,
-            'csv': path.lower().endswith('.csv'),
+            'ending': os.path.splitext(path.lower())[1],
             'skip_bad_rows': self.skip_bad_rows,
             'encoder': type(encoder).__qualname__,
             'options': {name: value for name, value in vars(encoder).items() if name != 'tokenizer'},
@@ -145,7 +145,14 @@ class SetReader(abc.ABC):
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.
-        code = (__name__, type(self).__module__, records.__name__, ernie.tokenization.__name__, ernie.text.__name__)
+        code = (
+            __name__,
+            type(self).__module__,
+            records.__name__,
+            json_records.__name__,
+            ernie.tokenization.__name__,
+            ernie.text.__name__,
+        )
         code += self.rule_modules
         for file in (path, *(sys.modules[name].__file__ for name in code)):
             try:

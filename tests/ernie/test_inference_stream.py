@@ -115,17 +115,124 @@ def test_bad_lines_of_json_and_of_text(tmp_path):
     lines = ['{"text_a": "1"}', '{"text_a": ', '[1]', '{"text_b": "x"}', '', r'{"text_a": "\ud800"}', '{"text_a": "2"}']
     lines.insert(3, '[' * 100_000)
     rows = list(read_rows(written(tmp_path / 'a.jsonl', '\n'.join(lines))))
-    assert [row.line for row in rows] == list(range(1, 9))
-    assert [row.record and row.record['text_a'] for row in rows] == ['1', *[None] * 6, '2']
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5, 7, 8]  # a blank line is no row
+    assert [row.record and row.record['text_a'] for row in rows] == ['1', *[None] * 5, '2']
     found = [row.bad.found for row in rows if row.bad]
     assert found[0].startswith('bad JSON (Expecting value')
-    assert found[1] == "'[1]'"
+    assert found[1] == '[1]'
     assert found[2] == 'JSON nested too deeply'
     assert found[3] == "only 'text_b'"
-    assert found[5].startswith('half of a surrogate pair')
+    assert found[4].startswith('half of a surrogate pair')
     rows = list(read_rows(written(tmp_path / 'a.txt', b'1\n\xe5\xa5\n2\n')))
     assert [row.record and row.record['text_a'] for row in rows] == ['1', None, '2']
     assert rows[1].bad.found == 'byte 0xe5 at byte 1 of the line'
+
+
+RECORDS = [{'text_a': '今天', 'id': 1}, {'text_a': 'b\nc', 'more': [{}]}, {'text_a': ''}]
+LINES = ''.join(json.dumps(record, ensure_ascii=False) + '\n' for record in RECORDS)
+JSON_FILES = {
+    'array': json.dumps(RECORDS, ensure_ascii=False),
+    'array over lines': json.dumps(RECORDS, indent=2),
+    'data': json.dumps({'version': 'x', 'data': RECORDS, 'n': 3}),
+    'data over lines': json.dumps({'data': RECORDS}, indent=1),
+    'lines': LINES,
+    'lines with blank ones': '\n' + LINES.replace('\n', '\n \t\r\n\n') + '\n\n',
+    'one record': json.dumps(RECORDS[0]),
+}
+
+
+@pytest.mark.parametrize('kind', JSON_FILES)
+@pytest.mark.parametrize('bom', [b'', b'\xef\xbb\xbf'])
+@pytest.mark.parametrize('way', ['name', 'flag', 'first line', 'standard input'])
+def test_a_json_file_gives_a_row_for_each_record(tmp_path, monkeypatch, kind, bom, way):
+    content = bom + JSON_FILES[kind].encode()
+    if way == 'standard input':
+        monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(content)))
+        rows = list(read_rows('-'))
+    else:
+        path = written(tmp_path / ('data.json' if way == 'name' else 'data'), content)
+        if way == 'first line' and kind == 'lines with blank ones':
+            return  # its first line is blank: text, for all that can be known
+        rows = list(read_rows(path, input_format='json' if way == 'flag' else 'auto'))
+    if way == 'standard input' and kind == 'lines with blank ones':
+        return
+    expected = RECORDS[:1] if kind == 'one record' else RECORDS
+    assert [row.record for row in rows] == expected
+    if kind == 'lines with blank ones':
+        assert [row.line for row in rows] == [2, 5, 8]
+
+
+def test_a_long_array_on_one_line(tmp_path):
+    records = [{'text_a': '字' * 50 + str(i)} for i in range(20_000)]
+    for content in (records, {'version': 2, 'data': records}):
+        path = written(tmp_path / 'a.json', json.dumps(content, ensure_ascii=False))
+        assert [row.record for row in read_rows(path)] == records
+
+
+def test_records_of_an_array_that_cannot_be_used(tmp_path):
+    text = '[{"text_a": "1"},\n {"text_b": "x"}, 7,\n\n{"text_a": "2", "text_a": "3"}, {"text_a": "4"}, {}]'
+    rows = list(read_rows(written(tmp_path / 'a.json', text)))
+    assert [(row.line, row.bad and row.bad.found) for row in rows] == [
+        (1, None),
+        (2, "only 'text_b'"),
+        (2, '7'),
+        (4, "'text_a' twice in one object"),
+        (4, None),
+        (4, 'an empty object'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        (
+            'a.json',
+            '今天\n明天\n',
+            'a.json: found text that is no JSON, expected a JSON array of objects.*--input_format text',
+        ),
+        ('a.json', '"text"', 'a.json: found text that is no JSON'),
+        ('a.json', '{"text": "x",\n"n": 1}', 'a.json: found a JSON object without a list "data"'),
+        ('a.json', '[]', 'a.json: found no record'),
+        ('a.json', ' \n\n', 'a.json: found text that is no JSON'),
+        ('a.jsonl', '\n\n', 'a.jsonl: found no record'),
+        ('a.json', '[{"text_a": "x"},\n{"text_a": "y"}', 'a.json:2: found bad JSON'),
+        ('a.json', '{\n"data": [\n{"text_a": "x"},\n', 'a.json:4: found bad JSON'),
+    ],
+)
+def test_json_files_that_are_none(tmp_path, name, content, message):
+    with pytest.raises(UserError, match=message):
+        list(read_rows(written(tmp_path / name, content)))
+
+
+def test_text_that_begins_like_json(tmp_path, monkeypatch):
+    hint = 'If its lines are text, give --input_format text.'
+    for content in ('{笑} 今天很好\n明天\n', '{a'):
+        rows = list(read_rows(written(tmp_path / 'a.txt', content)))
+        assert rows[0].bad.advice == hint and hint in str(rows[0].bad.as_error('a.txt'))
+        assert [
+            row.record['text_a'] for row in read_rows(str(tmp_path / 'a.txt'), input_format='text')
+        ] == content.splitlines()
+    with pytest.raises(UserError, match='{x,|bad JSON.*' + hint):
+        list(read_rows(written(tmp_path / 'a.txt', '{x,\ny')))
+    path = written(tmp_path / 'a.txt', '[公告] 今天\n[]\n[1]\n')
+    assert [row.record['text_a'] for row in read_rows(path)] == ['[公告] 今天', '[]', '[1]']
+    (row,) = read_rows(written(tmp_path / 'a.jsonl', '[{"text_a": "x"}]'))
+    assert row.bad.found.startswith('[{') and '--input_format json' in row.bad.advice
+
+
+def test_json_for_reading(tmp_path):
+    columns, record = ('question', 'context'), {'question': '谁', 'context': '我'}
+    squad = {'data': [{'paragraphs': [{'context': '我', 'qas': [{'id': '1', 'question': '谁', 'answers': []}]}]}]}
+    for content in (squad, [record], {'data': [record]}, record):
+        for indent in (None, 1):
+            if content is record and indent:
+                continue
+            path = written(tmp_path / 'a.json', json.dumps(content, indent=indent))
+            (row,) = read_rows(path, columns, reads_squad=True)
+            assert row.record['question'] == '谁' and row.record['context'] == '我'
+    path = written(tmp_path / 'a.json', '{"data": [{"title": "x"}]}')
+    with pytest.raises(UserError, match='SQuAD'):
+        list(read_rows(path, columns, reads_squad=True))
 
 
 def test_files_that_cannot_be_used_as_a_whole(tmp_path, monkeypatch):

@@ -1,0 +1,90 @@
+"""JSON files where tables are read: training, evaluation, vectors. Their rows are those of the same table as TSV."""
+
+import json
+
+import pytest
+
+from ernie.reader.classify import ClassifyReader
+from ernie.reader.records import BadRows, read_records
+from ernie.reader.sequence_label import SequenceLabelReader
+from ernie.tokenization import FullTokenizer
+from propeller.errors import UserError
+from tests.ernie.tiny_model import VOCABULARY, sentences, write_table
+
+ROWS = [{'text_a': text, 'label': label, 'qid': 7 * i} for i, (text, label) in enumerate(sentences(9, 3))]
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    (tmp_path / 'vocab.txt').write_text('\n'.join(VOCABULARY) + '\n', encoding='utf-8')
+    return FullTokenizer(tmp_path / 'vocab.txt')
+
+
+def write(path, content):
+    path.write_text(content, encoding='utf-8')
+    return str(path)
+
+
+def forms(rows):
+    yield 'a.json', json.dumps(rows, ensure_ascii=False)
+    yield 'b.JSON', json.dumps({'data': rows}, indent=1)
+    yield 'c.json', '\n'.join(map(json.dumps, rows))
+    yield 'd.jsonl', '\n\n'.join(map(json.dumps, rows)) + '\n\n'
+
+
+def test_rows_are_those_of_the_table(tmp_path, tokenizer):
+    table = write_table(tmp_path / 'a.tsv', ROWS[0], [row.values() for row in ROWS])
+    expected = ClassifyReader(tokenizer, cache=False).read(table)
+    for name, content in forms(ROWS):
+        rows = ClassifyReader(tokenizer, cache=False).read(write(tmp_path / name, content))
+        for field in ('ids', 'offsets', 'split', 'labels', 'qids'):
+            assert list(getattr(rows, field)) == list(getattr(expected, field)), (name, field)
+
+
+def test_the_ending_is_part_of_the_cache_key(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
+    content = 'text_a\n' + json.dumps({'text_a': '好'}) + '\n'
+    assert len(ClassifyReader(tokenizer, task_kind='predict').read(write(tmp_path / 'a.tsv', content))) == 1
+    with pytest.raises(UserError, match='a.json: found text that is no JSON'):
+        ClassifyReader(tokenizer, task_kind='predict').read(write(tmp_path / 'a.json', content))
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        (
+            [{'text_a': '好', 'label': 1}, {'text_a': '坏'}],
+            "a.json:3: found only 'text_a', expected a JSON object with 'text_a'",
+        ),
+        ([{'text_a': '好', 'label': 1}, {'text_a': '坏', 'lable': 0}], "Is 'lable' meant to be 'label'"),
+        ([{'text_a': '好', 'label': [1]}], r"a.json:2: found \[1\] as 'label'"),
+        ([{'text_a': '好', 'label': True}], "a.json:2: found True as 'label'"),
+        ([{'text_a': None, 'label': 1}], "a.json:2: found only 'label'"),
+        (
+            [{'text_a': '好', 'label': 1, 'text_b': '坏'}, {'text_a': '坏', 'label': 0}],
+            "a.json:3: found the keys 'text_a', 'label', expected 'text_a', 'label', 'text_b'",
+        ),
+        ([7], 'a.json:2: found 7, expected a JSON object'),
+        ([], 'a.json: found no record'),
+    ],
+)
+def test_records_that_are_no_rows(tmp_path, rows, message):
+    text = '[\n' + ',\n'.join(map(json.dumps, rows)) + ']'
+    with pytest.raises(UserError, match=message):
+        list(read_records(write(tmp_path / 'a.json', text), ('text_a', 'label')))
+
+
+def test_bad_records_can_be_left_out(tmp_path):
+    text = '{"text_a": "a", "label": 1.5, "x": [1], "y": null}\n{"text_a"\n\n[]\n{"text_a": "b", "label": "2"}\n'
+    bad = BadRows('a.jsonl')
+    rows = list(read_records(write(tmp_path / 'a.jsonl', text), ('text_a', 'label'), bad))
+    assert rows == [(1, {'text_a': 'a', 'label': '1.5'}), (5, {'text_a': 'b', 'label': '2'})]
+    assert [line for line, _ in bad.rows] == [2, 4]
+
+
+def test_json_by_another_name_is_told_what_to_do(tmp_path, tokenizer):
+    for content in ('{"text_a": "x", "label": 1}\n', '[{"text_a": "x"}]'):
+        with pytest.raises(UserError, match='JSON is read from files whose name ends in .json or .jsonl'):
+            list(read_records(write(tmp_path / 'a.txt', content + '\n')))
+    with pytest.raises(UserError, match='a.json: found a JSON file, expected a table .* or CoNLL'):
+        SequenceLabelReader(tokenizer, 9, {'O': 0, 'B-X': 1, 'I-X': 2}, 'IOB').read(write(tmp_path / 'a.json', '[]'))
