@@ -3,6 +3,10 @@
 # The environment that the scripts read: MODEL_PATH, TASK_DATA_PATH, PYTHON, CUDA_VISIBLE_DEVICES, and ERNIE_ROOT for a
 # copy of a script that lies outside the repository.
 #
+# A fine-tuning script that is run again in one folder begins anew, as in 2019: it deletes the checkpoints of the run
+# before. OVERWRITE_CHECKPOINTS=false refuses that, and is the default of pretrain.sh. --resume true goes on where the run
+# before ended; it wins over both.
+#
 # Scripts published for G > 1 GPUs start finetune_launch.py with as many processes as this machine has GPUs, or usable
 # cores where a CPU computes, but at most G, and so that their number divides G. What is missing to G is made up by
 # accumulation: the batches of an update, and so the updates, are those that were published, whatever the machine. One

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from propeller.errors import UserError
+from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import SETTINGS, flags, messages, run, sentences, write_model, write_table
 
@@ -79,6 +80,7 @@ def assert_same_tensors(a, b):
 
 def assert_same_state(a, b):
     a, b = (json.loads((folder / 'training_state.json').read_text()) for folder in (a, b))
+    assert isinstance(a.pop('run'), str) and isinstance(b.pop('run'), str)
     assert a == b
 
 
@@ -166,8 +168,7 @@ def test_resume_with_more_epochs(tmp_path, short):
 def test_later_records_of_the_lost_steps_are_dropped(tmp_path, short):
     short()
     first = records(tmp_path / 'c')
-    for name in ('model.safetensors', 'training_state.json'):
-        (tmp_path / 'c/step_5' / name).unlink()
+    shutil.rmtree(tmp_path / 'c/step_5')
     short(resume=True)
     assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
     assert records(tmp_path / 'c')[:3] == first[:3]
@@ -215,14 +216,144 @@ def test_state_of_another_program_is_refused(tmp_path, short):
         short(resume=True)
 
 
-def test_an_older_run_in_the_folder_is_pointed_at(tmp_path, short):
-    assert 'earlier run' not in short().log
-    lines = messages(short(max_steps=2).log)
-    text = f'{tmp_path}/c holds checkpoints of an earlier run up to step 5; --resume true would continue that one'
-    assert text in lines
+# ------------------------------------------------------------------------------------------ whose folder it is
 
 
-def test_an_older_run_in_the_folder_does_not_cost_the_new_checkpoints(tmp_path, short):
+def state(folder):
+    return json.loads((folder / 'training_state.json').read_text())
+
+
+def test_a_new_run_in_a_used_folder_is_refused_and_costs_nothing(tmp_path, short):
     short()
-    short(max_steps=4, max_checkpoints=1)
-    assert sorted(p.name for p in (tmp_path / 'c').glob('step_*')) == ['step_4', 'step_5']
+    before = {p: p.read_bytes() for p in (tmp_path / 'c').rglob('*') if p.is_file() and 'propeller' not in p.name}
+    with pytest.raises(UsageError) as caught:
+        short(max_steps=4)
+    for part in (f'{tmp_path}/c: ', '(step_3, step_5)', '--resume true', '--overwrite_checkpoints true'):
+        assert part in str(caught.value)
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_overwriting_deletes_the_older_run_and_nothing_else(tmp_path, short):
+    dev = write_table(tmp_path / 'dev.tsv', ['text_a', 'label'], sentences(9, 2))
+    other = write_table(tmp_path / 'other.tsv', ['text_a', 'label'], sentences(9, 3))
+    short(do_val=True, dev_set=other)
+    folder = tmp_path / 'c'
+    old = state(folder / 'step_5')['run']
+    assert state(folder / 'best')['run'] == old and (folder / 'reports/other.json').exists()
+    assert json.loads((folder / 'best/metrics.json').read_text())['run'] == old
+    theirs = [folder / name for name in ('notes.txt', '.tmp-precious', 'reports/mine.json', 'step_4.txt')]
+    for path in theirs:
+        path.write_text('mine')
+    lines = messages(short(max_steps=4, do_val=True, dev_set=dev, overwrite_checkpoints=True).log)
+    assert f'{folder}: deleted of an earlier training: step_3, step_5, best' in lines
+    assert f'last checkpoint: {folder}/step_4' in lines
+    assert sorted(p.name for p in folder.glob('step_[0-9]')) == ['step_3', 'step_4']
+    assert {state(p)['run'] for p in (folder / 'step_3', folder / 'step_4', folder / 'best')} - {old}
+    assert len(records(folder)) == 4 and not (folder / 'reports/other.json').exists()
+    assert [path.read_text() for path in theirs] == ['mine'] * 4
+
+
+def test_a_run_never_deletes_what_it_starts_from(tmp_path, short):
+    short()
+    with pytest.raises(UsageError, match='would delete .*step_5, which this training starts from'):
+        short(init_pretraining_params=tmp_path / 'c/step_5', overwrite_checkpoints=True)
+    assert (tmp_path / 'c/step_5/model.safetensors').exists()
+
+
+def test_a_folder_of_another_program_in_the_place_of_a_checkpoint_is_refused(tmp_path, short):
+    (tmp_path / 'c/step_3').mkdir(parents=True)
+    (tmp_path / 'c/step_3/thesis.txt').write_text('years of work')
+    with pytest.raises(UserError, match=r'step_3: found a folder without training_state.json.*move it away'):
+        short(overwrite_checkpoints=True)
+    assert os.listdir(tmp_path / 'c/step_3') == ['thesis.txt']
+
+
+def test_resume_without_the_optimizer_is_an_error(tmp_path, short):
+    short()
+    (tmp_path / 'c/step_5/optimizer.safetensors').unlink()
+    before = os.stat(tmp_path / 'c/step_3/model.safetensors').st_mtime_ns
+    with pytest.raises(UserError, match='step_5: found no optimizer.safetensors, expected all that a training needs'):
+        short(resume=True)
+    assert os.stat(tmp_path / 'c/step_3/model.safetensors').st_mtime_ns == before
+
+
+def test_another_training_file_with_as_many_rows_is_refused(tmp_path, short):
+    short(max_steps=3)
+    other = write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(40, 5))
+    with pytest.raises(UserError, match=r't.tsv: found another content, expected the training file of .*step_3'):
+        short(resume=True, train_set=other)
+    path = tmp_path / 'c/step_3/training_state.json'
+    found = json.loads(path.read_text())
+    del found['train_file']  # as older versions wrote it
+    path.write_text(json.dumps(found))
+    short(resume=True, train_set=other)
+
+
+def test_another_number_of_processes_is_told_with_what_to_do(tmp_path, short):
+    short(max_steps=3)
+    path = tmp_path / 'c/step_3/training_state.json'
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, 'random_states': found['random_states'] * 2}))
+    with pytest.raises(UserError, match='a training of 2 processes, expected one of 1 process. Start it as before, '
+                                        'with --nproc_per_node 2, or start a new training'):  # fmt: skip
+        short(resume=True)
+
+
+def test_runs_from_before_identities_count_as_one(tmp_path, short):
+    short(max_steps=3)
+    (tmp_path / 'c/.propeller-run.json').unlink()
+    path = tmp_path / 'c/step_3/training_state.json'
+    found = json.loads(path.read_text())
+    del found['run']
+    path.write_text(json.dumps(found))
+    with pytest.raises(UsageError, match='found checkpoints of an earlier training'):
+        short()
+    short(resume=True)
+    assert state(tmp_path / 'c/step_5')['run'] == 'unnamed' and len(records(tmp_path / 'c')) == 5
+
+
+def test_init_checkpoint_from_the_middle_of_its_own_folder(tmp_path, short):
+    short()
+    start = tmp_path / 'c/step_3'
+    with pytest.raises(UsageError, match=r'earlier training \(step_5\)'):
+        short(init_checkpoint=start, init_pretraining_params=None)
+    short(init_checkpoint=start, init_pretraining_params=None, overwrite_checkpoints=True, max_steps=4)
+    assert sorted(p.name for p in (tmp_path / 'c').glob('step_*')) == ['step_3', 'step_4']
+    assert state(start)['run'] == state(tmp_path / 'c/step_4')['run']
+
+
+def test_best_may_be_a_link_to_another_disk(tmp_path, short):
+    (tmp_path / 'c').mkdir()
+    (tmp_path / 'disk/best').mkdir(parents=True)
+    (tmp_path / 'c/best').symlink_to(tmp_path / 'disk/best')
+    dev = write_table(tmp_path / 'dev.tsv', ['text_a', 'label'], sentences(9, 2))
+    for again in (False, True):
+        short(do_val=True, dev_set=dev, validation_steps=1, overwrite_checkpoints=again)
+        assert (tmp_path / 'c/best').is_symlink() and os.listdir(tmp_path / 'disk') == ['best']
+        assert (tmp_path / 'disk/best/model.safetensors').exists()
+
+
+# ------------------------------------------------------------------------------------------ two at once
+
+
+def test_two_trainings_in_one_folder(data):
+    """With real processes: the second is refused in one line, even with --resume true; the first goes on unharmed."""
+    folder = data / 'two'
+    argv = command(data, folder, max_steps=60)
+    first = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not (folder / 'step_50').exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)
+        second = subprocess.run([*argv, '--resume', 'true'], capture_output=True, text=True, timeout=100)
+        first.send_signal(signal.SIGCONT)
+        (error,) = [line for line in second.stderr.splitlines() if line.startswith('error: ')]
+        assert second.returncode == 1
+        assert f'{folder}: found another training at work there (process {first.pid} on ' in error
+        assert first.wait(200) == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert [r['step'] for r in records(folder)] == list(range(1, 61))
+    assert sorted(p.name for p in folder.glob('step_*')) == ['step_50', 'step_60']

@@ -8,6 +8,7 @@ from ernie.finetune.setup import make_folder, split_list
 from ernie.metrics.report import format_report, write_report
 from propeller.log import get_logger
 from propeller.storage.atomic import is_stream, move_file
+from propeller.train.checkpoint import RUN
 
 log = get_logger(__name__)
 
@@ -28,7 +29,7 @@ class Evaluator:
         self.writes = session.world.first
         self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
         self.dev_sets, self.test_sets, self.names = [], [], {}
-        self.diagnostic = self.main = None
+        self.diagnostic = self.main = self.identity = None
         self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
 
     def read_sets(self):
@@ -97,6 +98,7 @@ class Evaluator:
         if self.main is None:
             return {}
         values, report = self.main
+        values = {RUN: self.identity, **values} if self.identity else values
         files = {'metrics.json': _json(values)}
         if report:
             files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}

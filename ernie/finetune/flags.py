@@ -70,6 +70,11 @@ def add_half_precision(add):
     add('decr_ratio', float, 0.8, 'Factor by which the loss scale shrinks.')
 
 
+def add_overwrite(add):
+    """The flag of training programs that says what an older run costs. add: `ArgumentGroup.add_arg`."""
+    add('overwrite_checkpoints', bool, False, "Delete an earlier training's checkpoints in --checkpoints, if any.")
+
+
 def _logging(parser):
     add = ArgumentGroup(parser, 'logging', 'Logging.').add_arg
     add('skip_steps', int, 10, 'Log interval.')
@@ -123,6 +128,7 @@ def _running(parser):
 def _additions(parser):
     add = ArgumentGroup(parser, 'since 2019', 'Flags that the 2019 programs did not have.').add_arg
     add('resume', bool, False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.')
+    add_overwrite(add)
     add('gradient_accumulation_steps', int, 1, 'Batches of one process for one update.')
     add_operators(add)
     add('max_steps', int, 0, 'Stop training after so many steps in all; 0: after --epoch epochs.')

@@ -25,6 +25,8 @@ class TrainingLogHook(ClockedHook):
         record: function (phase, step, epoch, values), called at each log point.
     """
 
+    state_name = 'training_log'
+
     def __init__(self, session, program, task, rows, per_step, verbose, queue_size, record):
         self.session, self.program, self.task, self.rows = session, program, task, rows
         self.per_step, self.verbose, self.queue_size, self.record = per_step, verbose, queue_size, record
@@ -105,6 +107,8 @@ class EvaluationHook(RunHook):
         is_last: function (state) -> whether no step will follow, as far as is known before the evaluation.
         ended_early: function (), called when the last evaluation turned out to be so only afterwards (early stop).
     """
+
+    state_name = 'evaluation'
 
     def __init__(
         self, evaluate, per_step, save_best, patience=-1, is_last=lambda state: False, ended_early=lambda: None

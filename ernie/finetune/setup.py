@@ -8,6 +8,7 @@ from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
+from ernie.finetune.start import check_resume, start_anew
 from ernie.optimization import SCHEDULERS
 from ernie.tokenization import TOKENIZERS, load_vocab
 from propeller.environment import FUSED_OPS
@@ -36,8 +37,7 @@ def check_flags(args):
         if getattr(args, flag) not in allowed:
             raise UsageError(f'--{flag} {getattr(args, flag)}: expected one of {", ".join(allowed)}.')
     check_precision(args)
-    if args.resume and args.init_checkpoint:
-        raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
+    check_resume(args)
     if args.in_tokens and args.do_train and args.batch_size < args.max_seq_len:
         raise UsageError(
             f'--in_tokens true: --batch_size {args.batch_size} counts tokens and must be at least '
@@ -232,14 +232,6 @@ def check_vocabulary(vocab, source):
     rows = source.config.vocab_size
     if largest >= rows:
         raise bad_input(source.vocab_path, f'id {largest} ({token})', f'ids below vocab_size {rows}')
-
-
-def start_anew(checkpoint):
-    """What to do, in a sentence or two, when a training cannot continue from a checkpoint."""
-    return (
-        'Continue with what the checkpoint was made with, or start a new training from its parameters: '
-        f'--init_pretraining_params {checkpoint} and another --checkpoints.'
-    )
 
 
 def check_same_vocabulary(source):

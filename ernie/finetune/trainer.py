@@ -17,13 +17,16 @@ from ernie.finetune.setup import (
     loss_scale,
     take_saved_settings,
 )
+from ernie.finetune.start import check_same_file, start_of
 from ernie.metrics.curves import draw_curves
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.data.prefetch import prefetch
 from propeller.distribution import first_process_talks, join, place_of
+from propeller.inputs import content_digest
 from propeller.log import get_logger
 from propeller.train.checkpoint import (
+    RUN,
     STATE,
     Checkpoints,
     can_continue,
@@ -32,10 +35,12 @@ from propeller.train.checkpoint import (
     restore_computation,
     save_checkpoint,
 )
+from propeller.train.hook_states import restore_states, states_of
 from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, train_loop
 from propeller.train.model import build_model_spec
 from propeller.train.record import EventWriter, MetricsFile, read_metrics
+from propeller.train.run_folder import RunFolder
 from propeller.types import RunMode
 
 log = get_logger(__name__)
@@ -57,11 +62,17 @@ def fine_tune(args, task_class):
     print_arguments(args, log)
     check_flags(args)
     check_outputs(args)
-    run = FineTuning(args, task_class, join(args.use_cuda))
-    if args.do_train:
-        run.train()
-    else:
-        run.evaluate_only()
+    world = join(args.use_cuda)
+    if not args.do_train:
+        FineTuning(args, task_class, world).evaluate_only()
+        return
+    with folder_of(args, world).held() as folder:
+        FineTuning(args, task_class, world, folder).train()
+
+
+def folder_of(args, world):
+    """The `RunFolder` of the flags."""
+    return RunFolder(Checkpoints(args.checkpoints, keep=args.max_checkpoints), world, beside=(BEST,))
 
 
 class FineTuning:
@@ -70,16 +81,11 @@ class FineTuning:
     In a job of several processes each of them holds all of it; the first one alone writes logs and files.
     """
 
-    def __init__(self, args, task_class, world):
+    def __init__(self, args, task_class, world, folder=None):
         self.args, self.world = args, world
-        self.checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
-        # The first process mends what a kill left behind, and all take the same folder.
-        resumed = world.share(self.checkpoints.newest() if args.resume and world.first else None)
-        if args.resume:
-            log.info('resume: %s', resumed or f'no checkpoint in {args.checkpoints} yet, starting anew')
-        elif args.do_train:
-            self._warn_of_older_run()
-        self.start_from = resumed or args.init_checkpoint
+        self.folder = folder or folder_of(args, world)
+        self.checkpoints = self.folder.checkpoints
+        self.start_from = start_of(args, self.folder) if args.do_train else args.init_checkpoint
         if args.init_checkpoint and args.init_pretraining_params:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
         path = self.start_from or args.init_pretraining_params
@@ -101,16 +107,8 @@ class FineTuning:
         if args.do_train:
             log.info('random seed: %d', self.session.seed)
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self._record, self._report_folder())
-        self.metrics = self.events = self.length = None
-
-    def _warn_of_older_run(self):
-        steps = self.checkpoints.steps()
-        if steps:
-            log.warning(
-                '%s holds checkpoints of an earlier run up to step %d; --resume true would continue that one',
-                self.args.checkpoints,
-                steps[-1],
-            )
+        self.evaluator.identity = self.checkpoints.run
+        self.metrics = self.events = self.length = self.train_file = None
 
     def _seed(self):
         """The seed of the flags; when training continues and none is given, that of the earlier run."""
@@ -135,6 +133,8 @@ class FineTuning:
     def _open_records(self, step):
         if not self.world.first:
             return
+        reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ('.json', '.txt')]
+        self.folder.begin([METRICS_FILE, CURVES_FILE, *reports])
         self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
         if self.args.log_dir:
             self.events = EventWriter(self.args.log_dir, resume_step=step)
@@ -161,6 +161,7 @@ class FineTuning:
             rows = task.read(args.train_set, labelled=True)
             task.prepare_training(rows)
             self.evaluator.read_sets()
+        self.train_file = content_digest(args.train_set)
         self.checkpoints.files = task.checkpoint_files()
         stream = self._stream(rows)
         self.length = run_length(args, stream)
@@ -176,6 +177,7 @@ class FineTuning:
         state, updates = self.load(program)
         if state:
             stream.seek(state.get('data_position'))
+            check_same_file(args.train_set, self.train_file, state, self.start_from)
             tell_other_length(self.start_from, state.get('schedule'), self.length)
         if updates >= self.length.steps:
             log.info('%s: all of the %d steps are done', self.start_from, self.length.steps)
@@ -231,20 +233,19 @@ class FineTuning:
             is_last=lambda loop: loop.gstep == self.length.steps,
             ended_early=self.evaluator.name_last,
         )
-        stateful = {'training_log': training_log, 'evaluation': evaluation}
-        for name, hook in stateful.items() if state else ():
-            hook.load_state_dict(state.get('hooks', {}).get(name))
 
         def save(loop):
-            hook_states = {name: hook.state_dict() for name, hook in stateful.items()}
-            state = self._state(program, loop, hook_states)
+            state = self._state(program, loop, states_of(hooks))
             if self.world.first:
                 self.checkpoints.save(self.session, program, state, self.evaluator.files())
 
         saver = CheckpointSaverHook(training_log.outside(save), args.save_steps)
-        hooks = [training_log, evaluation, saver, StopAtStepHook(self.length.steps)]
+        own = program.outputs.train_hooks or ()
+        hooks = [training_log, evaluation, *own, saver, StopAtStepHook(self.length.steps)]
         if sys.stderr.isatty() and self.world.first:
             hooks.append(TqdmProgressBarHook(self.length.steps, 'training'))
+        if state:
+            restore_states(hooks, state.get('hooks', {}), os.path.join(self.start_from, STATE))
         return hooks
 
     def _state(self, program, loop, hook_states):
@@ -253,6 +254,7 @@ class FineTuning:
             'global_step': loop.gstep,
             'epoch': loop.batch.epoch,
             'data_position': loop.batch.position,
+            'train_file': self.train_file,
             'schedule': self.length._asdict(),
             'hooks': hook_states,
         }
@@ -263,7 +265,7 @@ class FineTuning:
         log.info(
             'best so far: %f at step %d, saved to %s', value, loop.gstep, os.path.join(self.args.checkpoints, BEST)
         )
-        state = {'global_step': loop.gstep, 'epoch': loop.batch.epoch, 'value': value}
+        state = {'global_step': loop.gstep, 'epoch': loop.batch.epoch, 'value': value, RUN: self.checkpoints.run}
         files = {**self.checkpoints.files, **self.evaluator.files()}
         save_checkpoint(
             os.path.join(self.args.checkpoints, BEST), self.session, program, state, files, weights_only=True

@@ -3,7 +3,7 @@
 Frozen by `tests/ernie/test_pretrain_flags.py`: adding, renaming or changing a default must be a decision.
 """
 
-from ernie.finetune.flags import GivenParser, add_half_precision, add_operators
+from ernie.finetune.flags import GivenParser, add_half_precision, add_operators, add_overwrite
 from ernie.utils.args import ArgumentGroup
 
 
@@ -71,6 +71,7 @@ def _additions(parser):
         'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.',
     )
     add('resume', bool, False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.')
+    add_overwrite(add)
     add('max_checkpoints', int, 0, 'Keep so many of the newest checkpoints; 0: all.')
     add('random_seed', int, 1, 'Seed of initial values, order, masks and dropout.')
     add('gradient_accumulation_steps', int, 1, 'Batches of one process for one update.')

@@ -22,6 +22,7 @@ from ernie.pretrain.sample_set import COLUMN, SampleSet, check_limits, concatena
 from ernie.pretrain.samples import MASKED
 from propeller.data.batching import Part, plan_steps
 from propeller.errors import QUOTED, UsageError, UserError, bad_input, one_line, quoted
+from propeller.inputs import sampled_digest
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -100,8 +101,9 @@ class PretrainStream:
         self._names = [file.path for file in files]
         self._start, self._skip, self._counted = _Place(0, 0, 0), 0, (0, 0)
         self._told = set()
+        self._fingerprint, self._old_fingerprint = _fingerprints(files)
         self._made_with = {  # all that decides the batches besides the place
-            'files': _fingerprint(files),
+            'files': self._fingerprint,
             'tasks': ' '.join(task.name for task in tasks),
             'parts': self._parts,
             **settings._asdict(),
@@ -126,10 +128,12 @@ class PretrainStream:
             UserError: the position belongs to other files or other settings; names them, with both values.
         """
         for name, value in self._made_with.items():
+            if name == 'files' and position.get(name) == self._old_fingerprint:
+                continue
             if position.get(name) != value:
                 found, expected = f'{name} {one_line(position.get(name), QUOTED)}', f'{name} {value}'
                 if name == 'files':
-                    found, expected = 'files of other names, sizes or probabilities', 'those of the list'
+                    found, expected = 'files of other names, sizes, contents or probabilities', 'those of the list'
                 raise UserError(f'found a data position made with {found}, expected {expected}.')
         numbers = [position.get(name) for name in (*_Place._fields, 'step', 'misses', 'positives')]
         if any(type(number) is not int or number < 0 for number in numbers) or numbers[1] > len(self.files):
@@ -332,10 +336,13 @@ class PretrainStream:
         return Part(arrays, np.stack([samples.files[rows], samples.lines[rows]], axis=1).astype(np.int64), counted)
 
 
-def _fingerprint(files):
-    """Names without folders, sizes and probabilities of the files, in their order."""
+def _fingerprints(files):
+    """Of names without folders, sizes, probabilities and contents of the files, in their order; and as it was when
+    contents did not count, which older checkpoints hold.
+    """
     try:
         facts = [[os.path.basename(path), os.path.getsize(path), probability] for path, probability in files]
     except OSError as e:
         raise bad_input(e.filename, f'a file that cannot be read ({e.strerror})', 'a file of samples') from None
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    contents = [sampled_digest(file.path, fact[1]) for file, fact in zip(files, facts, strict=True)]
+    return [hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16] for of in ([facts, contents], facts)]

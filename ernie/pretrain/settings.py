@@ -3,6 +3,7 @@
 import os
 
 from ernie.finetune.setup import check_precision, split_list
+from ernie.finetune.start import check_resume
 from ernie.optimization import SCHEDULERS
 from ernie.pretrain.reader_settings import LEAST_BATCH
 from ernie.pretrain.schedule import read_schedule, single
@@ -27,8 +28,7 @@ def check_flags(args):
         raise UsageError('found --train_filelist and --schedule both or neither, expected one of them to train from.')
     if args.schedule and 'tasks' in args.given:
         raise UsageError('--tasks and --schedule: give one; a schedule names its own tasks.')
-    if args.resume and args.init_checkpoint:
-        raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
+    check_resume(args)
     if args.batch_size <= LEAST_BATCH:
         raise UsageError(f'--batch_size {args.batch_size}: it counts tokens and must exceed {LEAST_BATCH}.')
     if args.batch_size < args.max_seq_len:

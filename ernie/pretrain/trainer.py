@@ -14,8 +14,8 @@ from ernie.finetune.setup import (
     check_same_vocabulary,
     check_vocabulary,
     loss_scale,
-    start_anew,
 )
+from ernie.finetune.start import start_anew, start_of
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.first_look import tell_what_is_missing
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
@@ -37,16 +37,19 @@ from propeller.errors import UserError, quoted
 from propeller.log import get_logger
 from propeller.storage.atomic import check_writable, refuse_inputs
 from propeller.train.checkpoint import (
+    STATE,
     Checkpoints,
     can_continue,
     computation_state,
     read_state,
     restore_computation,
 )
+from propeller.train.hook_states import restore_states, states_of
 from propeller.train.hooks import CheckpointSaverHook, PeriodicEvaluationHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, evaluation_pass, train_loop
 from propeller.train.model import build_model_spec
 from propeller.train.record import EventWriter, MetricsFile
+from propeller.train.run_folder import RunFolder
 from propeller.types import HParams, RunMode
 
 log = get_logger(__name__)
@@ -67,11 +70,13 @@ def pretrain(args):
     check_writable(args.checkpoints, '--checkpoints')
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
     refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
-    run = PreTraining(args, join(args.use_cuda))
+    world = join(args.use_cuda)
+    folder = RunFolder(Checkpoints(args.checkpoints, keep=args.max_checkpoints), world)
     if args.do_test:
-        run.test()
-    else:
-        run.train()
+        PreTraining(args, world, folder).test()
+        return
+    with folder.held():
+        PreTraining(args, world, folder).train()
 
 
 class PreTraining:
@@ -80,13 +85,9 @@ class PreTraining:
     In a job of several processes each of them holds all of it; the first one alone writes logs and files.
     """
 
-    def __init__(self, args, world):
-        self.args, self.world = args, world
-        self.checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
-        resumed = world.share(self.checkpoints.newest() if args.resume and world.first else None)
-        if args.resume:
-            log.info('resume: %s', resumed or f'no checkpoint in {args.checkpoints} yet, starting anew')
-        self.start_from = resumed or args.init_checkpoint
+    def __init__(self, args, world, folder):
+        self.args, self.world, self.folder, self.checkpoints = args, world, folder, folder.checkpoints
+        self.start_from = args.init_checkpoint if args.do_test else start_of(args, folder)
         path = self.start_from or args.init_pretraining_params
         # What lies beside the parameters belongs to them; a path that the user gives wins.
         config, vocab = (
@@ -233,30 +234,33 @@ class PreTraining:
         told = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, ready.qsize, self._record)
 
         def save(loop):
-            found = self._state(program, loop)
+            found = self._state(program, loop, states_of(hooks))
             if self.world.first:
                 self.checkpoints.save(self.session, program, found)
 
-        hooks = [told]
+        hooks = [told, *(program.outputs.train_hooks or ())]
         if validation:
             validate = told.outside(lambda step: validation(told.epoch, step))
             hooks.append(PeriodicEvaluationHook(validate, args.validation_steps))
         hooks += [CheckpointSaverHook(told.outside(save), args.save_steps), StopAtStepHook(self.schedule.total)]
         if sys.stderr.isatty() and self.world.first:
             hooks.append(TqdmProgressBarHook(self.schedule.total, 'pre-training'))
+        if state:
+            restore_states(hooks, state.get('hooks', {}), os.path.join(self.start_from, STATE))
         return hooks
 
-    def _state(self, program, loop):
+    def _state(self, program, loop, hook_states):
         return {
             **computation_state(self.session, program),
             'global_step': loop.gstep,
             'epoch': loop.batch.batch.epoch,
             'data_position': loop.batch.position,
             'schedule': schedule_record(self.args, self.schedule),
-            'hooks': {},
+            'hooks': hook_states,
         }
 
     def _open_records(self, step):
+        self.folder.begin([METRICS_FILE])
         if self.world.first:
             self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
             self.events = EventWriter(self.args.log_dir, resume_step=step) if self.args.log_dir else None

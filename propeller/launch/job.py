@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import secrets
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from propeller.launch.logs import Echo, LogFiles
 from propeller.launch.member import Member
 from propeller.launch.messages import Failure
 from propeller.launch.peers import Finished, Limits, Started
-from propeller.launch.plan import Plan, environment, script_arguments
+from propeller.launch.plan import Plan, environment, job_environment, script_arguments
 from propeller.launch.ports import Ports, choose
 from propeller.launch.ranks import LOST_PEER, describe, exit_code, first_failure, start_rank
 from propeller.launch.signals import Signals
@@ -145,7 +146,7 @@ def _peers(settings, notify):
 class _Job:
     def __init__(self, settings, environ, signals, peers, lifeline, held):
         self.settings, self.environ, self.signals, self.peers = settings, environ, signals, peers
-        self.lifeline = lifeline
+        self.lifeline, self.name = lifeline, secrets.token_hex(8)
         self.ranks, self.blamed, self.echo = [], None, None
         self.held, self.plan, self.logs = held, None, None
 
@@ -208,9 +209,10 @@ class _Job:
         if settings.print_config:
             log.info('%s', plan.describe())
         arguments = script_arguments(settings.arguments, bool(settings.gpu_groups), restarted)
+        base = self.environ | job_environment(self.name, settings.arguments, restarted)
         interface = None if plan.gpu_groups else machine.interface_of(plan.current_ip)
         for local_rank in range(plan.nproc):
-            environ = environment(plan, local_rank, self.environ, usable_cores(), settings.peer_timeout, interface)
+            environ = environment(plan, local_rank, base, usable_cores(), settings.peer_timeout, interface)
             path = self.logs.path(plan.rank(local_rank))
             rank = start_rank(plan.rank(local_rank), [settings.script, *arguments], environ, path, self.lifeline)
             self.ranks.append(rank)

@@ -7,6 +7,9 @@ import os
 
 from propeller.errors import UsageError
 
+# What a process learns of its job: its name, the same for all starts; whether --resume is the launcher's doing alone.
+JOB, RESUME_ADDED = 'PROPELLER_JOB', 'PROPELLER_RESUME_ADDED'
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -174,6 +177,18 @@ def script_arguments(arguments, on_gpu, restarted):
         result += ['--use_cuda', 'false']
     # Appended even where the user said otherwise: the last one counts.
     return result + ['--resume', 'true'] if restarted else result
+
+
+def job_environment(name, arguments, restarted):
+    """What `propeller.train.run_folder` reads in the environment of a process.
+
+    Args:
+        name: of the job, the same for all its starts.
+        arguments: of the script, as the user gave them.
+        restarted: whether this start follows a failure.
+    """
+    asked = (flag_value(arguments, 'resume') or '').lower() in ('true', 't', '1', 'yes', 'y', 'on')
+    return {JOB: name, RESUME_ADDED: 'true' if restarted and not asked else ''}
 
 
 def model_path(arguments):

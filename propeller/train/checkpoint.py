@@ -23,6 +23,8 @@ from propeller.train.state import FIELDS, NEEDED, checked
 log = get_logger(__name__)
 
 MODEL, OPTIMIZER, STATE = 'model.safetensors', 'optimizer.safetensors', 'training_state.json'
+RUN = 'run'  # the key in STATE of the identity of a run
+UNNAMED = 'unnamed'  # all checkpoints from before runs had identities count as those of one run
 
 
 class Checkpoints:
@@ -34,18 +36,27 @@ class Checkpoints:
         keep: how many of the newest to keep; 0 keeps all.
         files: dict file name -> bytes, written into each checkpoint as it is.
         list_file: name of a file in `root` that lists the kept folders, oldest first; None for no such file.
+        run: identity of the run, a text; None: all checkpoints in `root` count.
     """
 
-    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None):
-        self.root, self.prefix, self.keep, self.list_file = root, prefix, keep, list_file
+    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None, run=None):
+        self.root, self.prefix, self.keep, self.list_file, self.run = root, prefix, keep, list_file, run
         self.files = dict(files or {})
 
-    def steps(self):
-        """Step numbers of the checkpoints on disk, ascending."""
-        pattern = re.compile(re.escape(self.prefix) + r'(\d+)$')
+    def folders(self):
+        """dict step -> name of each entry of `root` that is called as a checkpoint, ascending."""
+        pattern = re.compile(re.escape(self.prefix) + r'(0|[1-9]\d{0,17})')
         names = os.listdir(self.root) if os.path.isdir(self.root) else []
-        found = [(int(m.group(1)), name) for name in names if (m := pattern.match(name))]
-        return sorted(step for step, name in found if os.path.isfile(os.path.join(self.root, name, STATE)))
+        return dict(sorted((int(m.group(1)), name) for name in names if (m := pattern.fullmatch(name))))
+
+    def runs(self):
+        """dict step -> identity of the run of that checkpoint, ascending; None where its state is damaged."""
+        found = {step: os.path.join(self.root, name) for step, name in self.folders().items()}
+        return {step: run_of(path) for step, path in found.items() if os.path.isfile(os.path.join(path, STATE))}
+
+    def steps(self):
+        """Step numbers of the run's checkpoints, ascending; damaged ones among them, for somebody must complain."""
+        return [step for step, run in self.runs().items() if self.run is None or run in (self.run, None)]
 
     def path(self, step):
         """Folder of the checkpoint at `step`."""
@@ -60,9 +71,11 @@ class Checkpoints:
     def save(self, session, program, state, files=None):
         """Write the checkpoint of `state['global_step']` and delete the oldest beyond `keep`. Returns its folder."""
         folder = self.path(state['global_step'])
+        if self.run is not None:
+            state = {**state, RUN: self.run}
         save_checkpoint(folder, session, program, state, {**self.files, **(files or {})})
         # Later steps are those of another run in the same folder: not ours to delete, nor a reason to delete this one.
-        steps = [step for step in self.steps() if step <= state['global_step']]
+        steps = [s for s, run in self.runs().items() if s <= state['global_step'] and self.run in (None, run)]
         if self.keep:
             for step in steps[: -self.keep]:
                 remove_folder(self.path(step))
@@ -83,8 +96,10 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
         files: dict file name -> bytes.
         weights_only: leave the optimizer's state out; training cannot continue exactly from such a checkpoint.
     Raises:
-        UserError: the disk refuses, or a value is not finite; an older checkpoint of that name is as it was.
+        UserError: the disk refuses, a value is not finite, or a folder of that name is no checkpoint; what was there
+            is as it was.
     """
+    refuse_foreign(folder)
     try:
         with whole_folder(folder, replace=True) as work:
             model = read_finite(session, program.parameters(), folder)
@@ -99,6 +114,28 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
                 json.dump(state, f, ensure_ascii=False)
     except OSError as e:
         raise UserError(f'{folder}: the checkpoint could not be written: {e.strerror or e}.') from e
+
+
+def refuse_foreign(folder):
+    """Raises `UserError` if in the place of a checkpoint there is what no training wrote: it is not ours to replace."""
+    if not os.path.lexists(folder) or os.path.isfile(os.path.join(folder, STATE)):
+        return
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise bad_input(folder, f'a folder without {STATE}', 'nothing or a checkpoint there', advice=_MOVE_AWAY)
+    if os.path.lexists(folder) and not os.path.isdir(folder) and not os.path.islink(folder):
+        raise bad_input(folder, 'a file', 'nothing or a checkpoint there', advice=_MOVE_AWAY)
+
+
+_MOVE_AWAY = 'No training made it, and none replaces it: move it away.'
+
+
+def run_of(folder):
+    """Identity of the run that a checkpoint belongs to, `UNNAMED` if it has none; None if its state is damaged."""
+    try:
+        run = read_state(folder).get(RUN, UNNAMED)
+    except UserError:
+        return None
+    return run if isinstance(run, str) and run else None
 
 
 def can_continue(folder):
@@ -161,12 +198,8 @@ def restore_computation(session, program, state, source):
     Raises:
         UserError: the training was one of another number of processes, or a value cannot be.
     """
+    check_processes(state, session.world.size, source)
     states = state.get('random_states') or [state.get('random_state')]
-    if len(states) != session.world.size:
-        raise UserError(
-            f'{source}: found a training of {len(states)} processes, expected one of {session.world.size}: '
-            f'it continues with as many.'
-        )
     scale = program.update.plan.loss_scale
     try:
         session.set_random_state(states[session.world.rank])
@@ -174,6 +207,20 @@ def restore_computation(session, program, state, source):
             scale.load_state_dict(state['loss_scale'])
     except UserError as e:
         raise UserError(f'{os.path.join(source, STATE)}: {e}') from None
+
+
+def check_processes(state, size, source):
+    """Raises `UserError` if the training of a checkpoint was one of another number of processes than `size`."""
+    before = len(state.get('random_states') or [None])
+    if before == size:
+        return
+    start = f'with --nproc_per_node {before}' if before > 1 else 'without a launcher'
+    advice = f'Start it as before, {start}, or start a new training from its parameters, in another folder.'
+    raise bad_input(source, f'a training of {_processes(before)}', f'one of {_processes(size)}', advice=advice)
+
+
+def _processes(count):
+    return f'{count} processes' if count > 1 else '1 process'
 
 
 _WEIGHTS_ONLY = 'To start a new training from its weights, give the folder as --init_pretraining_params.'

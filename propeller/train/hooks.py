@@ -10,7 +10,14 @@ log = get_logger(__name__)
 
 
 class RunHook:
-    """Base of all hooks; every method may be left out."""
+    """Base of all hooks; every method may be left out.
+
+    Attributes:
+        state_name: the name under which a checkpoint keeps the state; None: that of the class. Two hooks of one name
+            are told apart by their order.
+    """
+
+    state_name = None
 
     def before_train(self, program):
         """Once, before the first step."""
@@ -33,11 +40,14 @@ class RunHook:
         """Once, after the last step; the result is collected by the loop."""
 
     def state_dict(self):
-        """JSON-able state that a checkpoint keeps; {} if there is none."""
+        """JSON-able dict that each checkpoint keeps; {} if there is none."""
         return {}
 
     def load_state_dict(self, state):
-        """Take back what `state_dict` gave. What the checkpoint's JSON holds may be anything: see `state.checked`."""
+        """Take back what `state_dict` gave, before the first step of a training that continues.
+
+        What the checkpoint's JSON holds may be anything: see `state.checked`.
+        """
 
 
 class ClockedHook(RunHook):

@@ -15,6 +15,7 @@ from propeller.log import get_logger
 from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.train.checkpoint import (
+    STATE,
     Checkpoints,
     computation_state,
     read_state,
@@ -23,11 +24,14 @@ from propeller.train.checkpoint import (
     restore_training,
     restore_variables,
 )
+from propeller.train.hook_states import restore_states, states_of
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook
 from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_loop
 from propeller.train.model import build_model_spec
 from propeller.train.precision import LossScale
 from propeller.train.record import EventWriter
+from propeller.train.run_folder import RunFolder, run_in
+from propeller.train.shares import shares
 from propeller.train.state import COUNT, checked
 from propeller.types import RunMode
 
@@ -168,6 +172,8 @@ class Learner:
         return self.checkpoints.path(steps[index])
 
     def _steps(self):
+        if self.checkpoints.run is None:
+            self.checkpoints.run = run_in(self.checkpoints)
         return self.checkpoints.steps() if self.checkpoints.newest() else []
 
     def _restored(self, name, dataset, mode, folder):
@@ -197,16 +203,25 @@ class _TrainingRun:
         self.position = 0
 
     def run(self):
+        folder = RunFolder(self.learner.checkpoints, self.world, 'model_dir')
+        with folder.held():
+            return self._run(folder)
+
+    def _run(self, folder):
+        start = folder.choose(resume=True)
         self.session.initialize(self.program)
         self._warm_start()
         self.session.dropout_apart()
-        state = self._restore()
+        state = self._restore(start)
+        folder.begin([LIST_FILE])
         step = state['global_step'] if state else 0
         self.position = state['data_position'] if state else 0
         writer = None
         if self.world.first:
             writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
-        hooks = self._hooks(writer)
+        hooks = self.hooks = self._hooks(writer)
+        if state:
+            restore_states(hooks, state.get('hooks', {}), os.path.join(start, STATE))
         parts = self.learner.parts
         unread = itertools.islice(self.dataset, self.position * self.world.size * parts, None)
         batches = shares(unread, self.world, parts)
@@ -226,8 +241,7 @@ class _TrainingRun:
         for name in chosen:
             log.info('warm start: %s', name)
 
-    def _restore(self):
-        folder = self.world.share(self.learner.checkpoints.newest() if self.world.first else None)
+    def _restore(self, folder):
         if folder is None:
             return None
         state = restore_training(folder, self.session, self.program)
@@ -262,6 +276,7 @@ class _TrainingRun:
             'global_step': state.gstep,
             'data_position': consumed,
             'parts': self.learner.parts,
+            'hooks': states_of(self.hooks),
         }
         if not self.world.first:
             return None
@@ -279,23 +294,6 @@ class _TrainingRun:
             sample = list(next(iter(self.eval_sets[name])))[:-1]
             for exporter in self.exporters:
                 exporter.export(self.session, program, self.results, gstep, sample)
-
-
-def shares(batches, world, parts=1):
-    """What this process computes of each update: lists of `parts` pairs (batch, whether it counts).
-
-    As many batches in a row as there are parts in all processes make one update. At the end of the data some may be
-    missing; in their place stands another one, which does not count.
-
-    Args:
-        batches: iterable of batches, the same in every process.
-        world: `propeller.distribution.World`.
-        parts: batches of one process for one update.
-    """
-    batches = iter(batches)
-    while together := list(itertools.islice(batches, world.size * parts)):
-        own = range(world.rank, world.size * parts, world.size)
-        yield [(together[i], True) if i < len(together) else (together[0], False) for i in own]
 
 
 def train_and_eval(

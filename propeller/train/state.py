@@ -31,6 +31,7 @@ def _is_epoch(value):
 
 
 COUNT, NUMBER, OBJECT = (is_count, 'a whole number from 0 on'), (is_number, 'a number'), (is_object, 'an object')
+TEXT = (lambda value: isinstance(value, str) and bool(value), 'a text')
 NUMBER_OR_NONE, COUNT_OR_NONE = (none_or(is_number), 'a number or null'), (none_or(is_count), 'a count or null')
 NEEDED = ('global_step',)
 # name -> (function value -> whether it can be, what is expected). Other fields are left to those who read them.
@@ -39,6 +40,8 @@ FIELDS = {
     'updates': COUNT,
     'epoch': (_is_epoch, 'a number of an epoch'),
     'seed': COUNT_OR_NONE,
+    'run': TEXT,
+    'train_file': TEXT,
     'parts': COUNT,
     'loss_scale': (none_or(is_object), 'an object or null'),
     'schedule': (none_or(is_object), 'an object or null'),

@@ -43,5 +43,5 @@ launch train.py \
     --num_train_steps 1000000 --warmup_steps 5000 \
     --learning_rate 1e-4 --weight_decay 0.01 \
     --max_seq_len 512 --use_fp16 false \
-    --checkpoints ./checkpoints \
+    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-false}" \
     "$@"

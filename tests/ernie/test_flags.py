@@ -71,6 +71,7 @@ OF_2019 = {
 }
 SINCE_2019 = {
     'resume': (bool, False),
+    'overwrite_checkpoints': (bool, False),
     'gradient_accumulation_steps': (int, 1),
     'precision': (str, 'auto'),
     'fused_ops': (str, 'auto'),

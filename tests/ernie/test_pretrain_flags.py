@@ -42,6 +42,7 @@ SINCE_2019 = {
     'allow_missing': '',
     'allow_unused': '',
     'resume': False,
+    'overwrite_checkpoints': False,
     'max_checkpoints': 0,
     'random_seed': 1,
     'gradient_accumulation_steps': 1,

@@ -33,5 +33,5 @@ launch run_mrc.py \
     --weight_decay 0.01 --use_fp16 false \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
     --num_iteration_per_drop_scope 1 \
-    --checkpoints ./checkpoints \
+    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

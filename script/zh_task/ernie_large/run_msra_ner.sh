@@ -23,5 +23,5 @@ exec "$PYTHON" "$ROOT/run_sequence_labeling.py" \
     --weight_decay 0.01 --use_fp16 false \
     --save_steps 100000 --validation_steps 100 --skip_steps 10 --verbose false \
     --num_iteration_per_drop_scope 1 --random_seed 1 \
-    --checkpoints ./checkpoints \
+    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

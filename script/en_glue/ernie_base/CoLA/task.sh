@@ -41,6 +41,7 @@ while [ "$i" -le "$RUNS" ]; do
         --weight_decay 0.0 \
         --save_steps 1000 --validation_steps 1000000000 --skip_steps 10 --verbose true \
         --num_iteration_per_drop_scope 1 \
+        --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
         "$@" \
         --random_seed "$((SEED + i - 1))" --checkpoints "$(run_checkpoints "$i")"
     i=$((i + 1))
