@@ -30,6 +30,7 @@ PUBLISHED = {
     '--max_seq_len': '512',
     '--use_fp16': 'false',
     '--checkpoints': './checkpoints',
+    '--overwrite_checkpoints': 'false',
 }
 DEMO = ['-P', '-m', 'ernie.pretrain.demo_data', '--folder', './data', '--vocab_path']
 

@@ -117,6 +117,7 @@ SHARED = {
     '--lr_scheduler': 'linear_warmup_decay',
     '--num_iteration_per_drop_scope': '1',
     '--verbose': 'true',
+    '--overwrite_checkpoints': 'true',
 }
 
 
