@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ernie.finetune import trainer
-from ernie.finetune.schedule import run_length
+from ernie.finetune.schedule import RunLength, run_length, tell_length
 from ernie.finetune.task import Task
-from ernie.optimization import learning_rate_schedule, warmup_steps_of
+from ernie.optimization import describe_schedule, learning_rate_schedule, warmup_steps_of
 from propeller.data.batching import BatchStream
 from tests.ernie.tiny_model import messages, records, sentences, table
 
@@ -53,7 +53,7 @@ def streams(case):
 
 
 @pytest.mark.parametrize('hundred', [0, 1])
-def test_updates_schedule_and_end_are_one_number(hundred):
+def test_updates_schedule_log_and_end_are_one_number(hundred, logged):
     seen = set()
     for seed in range(100 * hundred, 100 * hundred + 100):
         case = drawn(seed)
@@ -63,6 +63,12 @@ def test_updates_schedule_and_end_are_one_number(hundred):
         updates = {min(len(batches), case.max_steps or len(batches)) for batches in runs}
         assert updates == {steps} and steps >= 1, case
         assert {run_length(case, stream) for stream in replicas} == {(steps, warmup)}
+        logged.clear()
+        tell_length(case, RunLength(steps, warmup), len(case.lengths))
+        assert logged[1:3] == [
+            f'Max train steps: {len(runs[0][: case.max_steps or None])}',
+            f'Num warmup steps: {warmup}',
+        ]
         if not case.max_steps or steps < case.max_steps:
             position = runs[0][steps - 1].position
             assert (position['epoch'], position['batch']) == (case.epoch, 0)  # the end of the data
@@ -74,6 +80,7 @@ def test_updates_schedule_and_end_are_one_number(hundred):
         assert min(rates[1:steps], default=1) > 0
         if case.lr_scheduler == 'linear_warmup_decay' and case.warmup_proportion:
             assert rates[-1] == 0 and rates[-2] == pytest.approx(0.5 / steps)
+            assert f'linearly to 0 at step {steps}' in describe_schedule(*settings)
 
         # Any checkpoint continues to the same end, and its run has the same length.
         begun = int(case.rng.integers(0, steps))
