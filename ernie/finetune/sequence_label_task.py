@@ -84,7 +84,7 @@ class SequenceLabelTask(Task):
             self.label_map,
             self.scheme,
             labelled,
-            cut=self.token_cut or AS_TOKENIZER,
+            cut=AS_TOKENIZER if labelled or not self.token_cut else self.token_cut,
             skip_bad_rows=args.skip_bad_rows,
             cache=args.cache,
         )

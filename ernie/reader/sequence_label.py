@@ -232,7 +232,8 @@ class SequenceLabelReader(SetReader):
                 yield from read_sentences(path, lines, *what, bad_rows, self.notes(path))
 
     def bounds(self):
-        return super().bounds() | {'token_labels': (min(IGNORED, CUT), 2 * len(self.encoder.label_map))}
+        number = len(self.encoder.label_map)
+        return super().bounds() | {'token_labels': (min(IGNORED, CUT), 2 * number), 'cut_labels': (0, number)}
 
     def size_of(self, row):
         return sum(map(len, row.tokens))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ernie.token_cut import TokenCut
+
 _TYPES = {
     'ids': ['int32'],
     'offsets': ['int64'],
@@ -11,6 +13,7 @@ _TYPES = {
     'qids': ['int64'],
     'lines': ['int64'],
     'cut': ['int32'],
+    'cut_labels': ['int32'],
 }
 _NEEDED = ('ids', 'offsets', 'split', 'lines')
 
@@ -33,6 +36,21 @@ def arrays_fault(arrays, bounds):
     return _shape_fault(arrays, bounds) or _value_fault(arrays, bounds)
 
 
+def about_fault(about):
+    """What is wrong with the `about` of a `TokenizedSet`, in words; None if nothing is."""
+    if not isinstance(about, dict):
+        return 'about is no object'
+    columns = about.get('columns', [])
+    if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
+        return 'columns are no names'
+    if 'token_cut' in about:
+        try:
+            TokenCut.from_json(about['token_cut'])
+        except ValueError as e:
+            return str(e)
+    return None if isinstance(about.get('token_cut_remark', ''), str) else 'token_cut_remark is no text'
+
+
 def _shape_fault(arrays, bounds):
     offsets = arrays['offsets']
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(arrays['ids']):
@@ -43,8 +61,12 @@ def _shape_fault(arrays, bounds):
         return 'offsets are out of order'
     if lengths.max(initial=0) > bounds.get('length', lengths.max(initial=0)):
         return f'a row has {lengths.max()} tokens, at most {bounds["length"]} are asked for'
+    cut = arrays.get('cut', np.zeros(0, np.int32))
+    if cut.min(initial=0) < 0:
+        return 'cut is below 0'
+    expected = {'ids': len(arrays['ids']), 'token_labels': len(arrays['ids']), 'offsets': len(offsets)}
+    expected |= {'cut_labels': int(cut.sum(dtype=np.int64))}
     for name, array in arrays.items():
-        expected = {'ids': len(arrays['ids']), 'token_labels': len(arrays['ids']), 'offsets': len(offsets)}
         if len(array) != expected.get(name, len(lengths)):
             return f'{name} has {len(array)} entries for {len(lengths)} rows'
     split = arrays['split']

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from ernie.reader.set_checks import arrays_fault
+from ernie.reader.set_checks import about_fault, arrays_fault
 from propeller import trust
 from propeller.data.padding import pad_ragged
 from propeller.errors import QUOTED, one_line, quoted
@@ -129,7 +129,7 @@ class TokenizedSet:
         try:
             meta = read_json_object(os.path.join(folder, META), 'what is known of tokenized rows')
             arrays = {name: _map_array(folder, name, crc) for name, crc in meta['crc32'].items()}
-            why = arrays_fault(arrays, bounds or {})
+            why = arrays_fault(arrays, bounds or {}) or about_fault(meta['about'])
             if why is None and len(arrays['offsets']) - 1 != meta['rows']:
                 why = f'{len(arrays["offsets"]) - 1} rows instead of {quoted(meta["rows"])}'
             if why:
@@ -137,7 +137,7 @@ class TokenizedSet:
             if bad_rows is not None:
                 bad_rows.count = int(meta['bad_rows']['count'])
                 bad_rows.rows = [(int(line), str(reason)) for line, reason in meta['bad_rows']['rows']]
-            return cls(**arrays, path=path, bad_rows=bad_rows, about=dict(meta['about']))
+            return cls(**arrays, path=path, bad_rows=bad_rows, about=meta['about'])
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
             raise ValueError(f'{folder}: damaged: {one_line(e, QUOTED)}') from e
 

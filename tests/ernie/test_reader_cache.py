@@ -10,6 +10,7 @@ import pytest
 
 from ernie.reader import classify, set_reader, tokenized_set
 from ernie.reader.classify import ClassifyReader
+from ernie.reader.set_checks import about_fault, arrays_fault
 from ernie.reader.tokenized_set import SetCache, TokenizedSet, cache_folder, collect
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UserError
@@ -311,3 +312,22 @@ def test_a_description_that_is_none_is_made_anew(vocab, data, folder, tokenizing
     (entry,) = [path for path in folder.iterdir() if not path.name.startswith('.')]
     (entry / 'set.json').write_text(text)
     assert same(ClassifyReader(FullTokenizer(vocab), 8).read(data), made) and len(tokenizings) == 2
+
+
+@pytest.mark.parametrize(
+    ('about', 'arrays', 'why'),
+    [
+        ({'columns': 'text_a'}, {}, 'columns are no names'),
+        ({'token_cut': {'rule': 'x'}}, {}, 'not a rule'),
+        ([], {}, 'about is no object'),
+        ({}, {'cut': [0, -1], 'cut_labels': []}, 'cut is below 0'),
+        ({}, {'cut': [0, 2], 'cut_labels': [1]}, 'cut_labels has 1 entries'),
+        ({}, {'cut': [1, 0], 'cut_labels': [7]}, 'cut_labels from 7 to 7'),
+        ({'columns': ['text_a']}, {'cut': [1, 0], 'cut_labels': [1]}, None),
+    ],
+)
+def test_what_is_noted_of_a_file_is_checked(about, arrays, why):
+    right = {'ids': np.arange(3, dtype=np.int32), 'offsets': np.array([0, 1, 3]), 'split': np.ones(2, np.int32)}
+    right |= {'lines': np.array([2, 3])} | {name: np.array(value, np.int32) for name, value in arrays.items()}
+    fault = arrays_fault(right, {'cut_labels': (0, 5)}) or about_fault(about)
+    assert fault == why or why in fault

@@ -260,15 +260,21 @@ def test_options_that_cannot_be(reader):
         reader(label_map=tag_map('IOBES'))
 
 
-def test_a_cached_set_is_the_same(tokenizer, tmp_path, monkeypatch):
+def test_a_cached_set_is_the_same(tokenizer, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
     path = tmp_path / 'data.txt'
     path.write_text(CONLL, encoding='utf-8')
-    make = lambda scheme: SequenceLabelReader(tokenizer, 20, tag_map(), scheme)  # noqa: E731
-    first, second = make('IOB').read(str(path)), make('IOB').read(str(path))
-    for name in ('ids', 'token_labels', 'offsets', 'lines'):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert len(list((tmp_path / 'cache').rglob('set.json'))) == 1
+    for length in (20, 5):  # all of it fits, or not
+        caplog.clear()
+        make = lambda: SequenceLabelReader(tokenizer, length, tag_map())  # noqa: E731, B023
+        first, second = make().read(str(path)), make().read(str(path))
+        for name in ('ids', 'token_labels', 'offsets', 'lines', 'cut', 'cut_labels'):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+        assert first.about == second.about and first.about['token_cut']['rule'] == 'characters'
+        assert sum(line.endswith('from the cache') for line in caplog.messages) == 1
+    assert second.cut.sum() > 0 and 'damaged' not in caplog.text
+    assert len(list((tmp_path / 'cache').rglob('set.json'))) == 2
 
 
 def test_several_processes_give_the_same(tokenizer, tmp_path):
