@@ -2,8 +2,8 @@
 
 Each parser has a valid input; its bytes, its JSON values or its pickle instructions are changed at random. A parser
 runs in a process of its own, whose memory is limited. An input ends well if it is accepted, or refused by a `UserError`
-(or the launcher's `Garbage`) whose text is one line, within 1 s and 500 MB. Anything else is counted under other
-exceptions, and its first traceback is shown.
+whose text is one line (or the launcher's `Garbage` and `NoRequest`), within 1 s and 500 MB. Anything else is counted
+under other exceptions, and its first traceback is shown.
 """
 
 import argparse
@@ -33,10 +33,11 @@ def judge(read, folder):
     """('own', 'accepted' or 'other', traceback or '') of one input."""
     from propeller.errors import UserError
     from propeller.launch.messages import Garbage
+    from propeller.launch.store import NoRequest
 
     try:
         read(folder)
-    except (UserError, Garbage) as e:
+    except (UserError, Garbage, NoRequest) as e:
         text = str(e)
         if isinstance(e, UserError) and (not text.isprintable() or len(text) > 20_000):
             return 'other', f'a text that is no line: {text[:300]!r}'

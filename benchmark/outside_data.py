@@ -492,6 +492,22 @@ def _messages(folder):
                 Failure.from_message(message)
 
 
+_REQUESTS = b''.join(
+    struct.pack('=iQ', command, 3) + b'key' + rest
+    for command, rest in ((3, struct.pack('=Q', 2) + b'12'), (0, struct.pack('=q', 5)), (1, b''), (2, b''), (4, b''))
+)
+
+
+@parser('requests to the store', {'requests': _REQUESTS * 3})
+def _requests(folder):
+    from propeller.launch.store import Store, parse
+
+    store, received = Store(), bytearray((folder / 'requests').read_bytes())
+    while request := parse(received):
+        del received[: request[0]]
+        store.answer('client', *request[1:])
+
+
 @parser('lock file', {'lock': json.dumps({'host': 'a', 'boot': 'b', 'pid': 7}).encode()}, mutate_json)
 def _lock(folder):
     from propeller.storage.locks import holder_of, is_of_this_machine, may_be_alive
