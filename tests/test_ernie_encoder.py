@@ -43,6 +43,7 @@ DEFAULTS = {
     'output_dir': 'embeddings',
     'data_set': None,
     'vocab_path': None,
+    'allow_unused': '',
     'max_seq_len': None,
     'batch_size': 32,
     'do_lower_case': None,
