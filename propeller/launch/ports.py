@@ -1,7 +1,9 @@
 """The ports of this node: chosen once, and held until the job ends, so that no other job takes them meanwhile."""
 
 import contextlib
+import errno
 import socket
+import sys
 
 from propeller.errors import UserError
 from propeller.launch import machine
@@ -21,17 +23,15 @@ class Ports:
         self._held = contextlib.ExitStack()
 
     def hold(self, host, port):
-        """Hold a port. Returns whether it was free.
+        """Hold a port (on Linux; elsewhere only look). Returns whether it was free.
 
         Raises:
             UserError: `host` is no address of this machine.
         """
+        if sys.platform != 'linux':
+            return is_free(host, port)
         with contextlib.ExitStack() as stack:
-            lock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            try:
-                # An abstract name: it has no file, ends with the process, and belongs to the network, as ports do.
-                lock.bind(f'\0propeller/port/{host}:{port}')
-            except OSError:
+            if not self._lock(stack, host, port):
                 return False
             if not is_free(host, port):
                 return False
@@ -47,6 +47,18 @@ class Ports:
                 port = probe.getsockname()[1]
             if port not in avoid and self.hold(host, port):
                 return port
+
+    @staticmethod
+    def _lock(stack, host, port):
+        """Whether no other launcher of this machine holds the port."""
+        lock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        try:
+            # An abstract name: it has no file, ends with the process, and belongs to the network, as ports do.
+            lock.bind(f'\0propeller/port/{host}:{port}')
+        except OSError as e:
+            if e.errno == errno.EADDRINUSE:
+                return False
+        return True
 
     @staticmethod
     def _bind(stack, host, port):
