@@ -87,6 +87,21 @@ def test_three_classes(tmp_path, train):
     assert f'macro_f1: {kept["macro_f1"]:f}, weighted_f1: {kept["weighted_f1"]:f}, data_num: 29' in log
 
 
+def test_classes_without_a_row_and_rows_that_are_cut_are_told(tmp_path, train):
+    """Blank lines at the end are no rows of them."""
+    data = tmp_path / 'rows.tsv'
+    data.write_text('text_a\tlabel\n' + f'{GOOD * 40}\t2\n{GOOD}\t2\n{BAD}\t0\n' + '\n \n', encoding='utf-8')
+    quick = {'train_set': data, 'do_val': False, 'max_steps': 1, 'num_labels': 3, 'max_seq_len': 12}
+    log = messages(train(**quick).log)
+    assert f"{data}: 1 of 3 classes have no row, and will not be learned: '1'" in log
+    assert any(line.startswith(f'{data}: 1 of 3 rows do not fit into 12 tokens: ') for line in log)
+    data.write_text(f'text_a\tlabel\n{GOOD}\t2\n{BAD}\t2\n', encoding='utf-8')
+    log = messages(train(**quick, checkpoints=tmp_path / 'second').log)
+    assert (
+        f"{data}: all labels are '2': there is nothing to tell apart. Are the rows of the other classes missing?" in log
+    )
+
+
 def test_regression(tmp_path, train):
     """The value is the share of good characters, minus that of bad ones."""
 

@@ -14,7 +14,7 @@ from ernie.inference.predict import Prediction
 from ernie.label_scheme import chunks
 from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
-from tests.ernie.tiny_model import messages, records, write_model
+from tests.ernie.tiny_model import FILLING, messages, records, write_model
 from tests.ernie.tiny_tagging import label_map, run, sentences, write_conll, write_map, write_rows
 
 ROWS, EPOCHS, BATCH = 90, 4, 8
@@ -319,6 +319,22 @@ def test_a_new_head_begins_with_the_shares_of_the_labels(whole, tmp_path):
     assert counts.min() > 10
     bias = open_tensors(str(tmp_path / 'c/step_1'))['cls_seq_label_out_b']
     np.testing.assert_allclose(bias, np.log((counts + 1) / (counts.sum() + 5)), atol=1e-5)
+
+
+def test_a_label_without_a_token_is_told(whole, tmp_path):
+    data = tmp_path / 'train.txt'
+    data.write_text(f'# id 1\n{FILLING[0]} B-PER\n{FILLING[1]} O\n\n\n', encoding='utf-8')
+    ran = run(
+        init_pretraining_params=whole.model / 'params',
+        checkpoints=tmp_path / 'c',
+        train_set=data,
+        do_val=False,
+        do_test=False,
+        label_map_config=whole.map,
+        max_steps=1,
+    )
+    missing = ', '.join(repr(name) for name in sorted(label_map(), key=label_map().get) if name not in ('B-PER', 'O'))
+    assert f'{data}: 3 of 5 classes have no row, and will not be learned: {missing}' in messages(ran.log)
 
 
 BAD = [
