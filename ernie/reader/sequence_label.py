@@ -131,13 +131,13 @@ class SentenceEncoder:
 
         A token that the tokenizer drops (zero-width, white space ...) is `[UNK]`: it has a label like any other.
         """
-        ids, labels, others = [], [], []
+        ids, labels, beyond = [], [], []
         room, offset, end = self.max_seq_len - 2, len(self.label_map), IGNORED
         for i, token in enumerate(row.tokens):
             pieces = self.tokenizer.encode(token) or [self.unk_id]
             if len(ids) >= room:
                 end = CUT
-                others = (
+                beyond = (
                     [self.label_map[label] for label in row.labels[i:]]
                     if self.labelled
                     else [0] * (len(row.tokens) - i)
@@ -146,13 +146,13 @@ class SentenceEncoder:
             ids += pieces
             if self.labelled:
                 names = piece_labels(row.labels[i], len(pieces), self.label_map)
-                first, *others = (self.label_map[name] for name in names)
-                labels += [first, *(label + offset for label in others)]
+                first, *further = (self.label_map[name] for name in names)
+                labels += [first, *(label + offset for label in further)]
             else:
                 labels += [0] + [offset] * (len(pieces) - 1)
         end = CUT if len(ids) > room else end
         ids, labels = ids[:room], labels[:room]
-        return [self.cls_id, *ids, self.sep_id], [IGNORED, *labels, end], others
+        return [self.cls_id, *ids, self.sep_id], [IGNORED, *labels, end], beyond
 
 
 class SequenceLabelReader(SetReader):

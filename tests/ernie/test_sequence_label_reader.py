@@ -312,3 +312,12 @@ def test_a_label_that_looks_like_another_is_shown_by_code_point(reader, tmp_path
         reader().read(path)
     path.write_text('text_a\tlabel\n我 \u3000 爱\tO O B-PER\n', encoding='utf-8')
     assert list(reader().rows(path, None))[0].tokens == ['我', '\u3000', '爱']
+
+
+def test_pieces_of_the_last_token_are_no_tokens_beyond(reader, tmp_path):
+    path = tmp_path / 'data.txt'
+    path.write_text('我 O\nwindows B-PER\n', encoding='utf-8')
+    whole = reader().read(path)
+    assert whole.lengths.tolist() == [6] and whole.cut.tolist() == [0] and len(whole.cut_labels) == 0
+    cut = reader(max_seq_len=3).read(path)
+    assert cut.cut.tolist() == [1] and cut.cut_labels.tolist() == [tag_map()['B-PER']]
