@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ernie.finetune import trainer
 from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
+from tests.counting_hook import with_hooks
 from tests.ernie.tiny_model import SETTINGS, flags, messages, run, sentences, write_model, write_table
+from tests.processes import free_ports
 
 ROOT = Path(__file__).parents[1]
 ROWS, EPOCHS, STEPS = 203, 12, 12 * 26
@@ -333,7 +336,58 @@ def test_best_may_be_a_link_to_another_disk(tmp_path, short):
         assert (tmp_path / 'disk/best/model.safetensors').exists()
 
 
+def test_hooks_of_the_model_remember_over_a_break(tmp_path, short, monkeypatch):
+    seen = [[], []]
+    monkeypatch.setattr(trainer, 'build_model_spec', with_hooks(trainer.build_model_spec, seen))
+    short(max_steps=3)
+    assert state(tmp_path / 'c/step_3')['hooks'].keys() == {'training_log', 'evaluation', 'Counts', 'Counts#2'}
+    seen[0].clear()
+    seen[1].clear()
+    short(resume=True)
+    assert seen == [[1, 2, 3, 4, 5]] * 2
+    seen[1].append({1, 2})
+    with pytest.raises(UserError, match=r'hook Counts#2: state_dict\(\): found what JSON cannot keep'):
+        short(checkpoints=tmp_path / 'other')
+    assert not list((tmp_path / 'other').glob('step_*'))
+
+
 # ------------------------------------------------------------------------------------------ two at once
+
+
+DIES_ONCE = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from propeller.train.checkpoint import Checkpoints
+save = Checkpoints.save
+
+def save_and_die(self, *args, **settings):
+    folder = save(self, *args, **settings)
+    if folder.endswith('step_4') and '--resume' not in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return folder
+
+Checkpoints.save = save_and_die
+import run_classifier
+run_classifier.main(sys.argv[1:])
+"""
+
+
+def test_a_restarted_job_goes_on_from_its_own_checkpoint(tmp_path, short):
+    """With real processes: the folder holds an older run up to step 16; the job is killed at its step 4."""
+    short(epoch=4, max_steps=16, save_steps=4)
+    program = tmp_path / 'program.py'
+    program.write_text(DIES_ONCE.format(root=str(ROOT)))
+    values = {'train_set': tmp_path / 'train.tsv', 'init_pretraining_params': tmp_path / 'm', 'do_val': False}
+    values |= {'do_test': False, 'checkpoints': tmp_path / 'c', 'skip_steps': 1, 'epoch': 4, 'max_steps': 6}
+    values |= {'save_steps': 4, 'random_seed': 7, 'overwrite_checkpoints': True}
+    command = [sys.executable, ROOT / 'finetune_launch.py', '--elastic_restarts', '1', '--nproc_per_node', '1']
+    command += ['--split_log_path', '', '--start_port', free_ports(1)[0], program, *flags(**(SETTINGS | values))]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    lines = messages(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f'resume: {tmp_path}/c/step_4' in lines and f'last checkpoint: {tmp_path}/c/step_6' in lines
+    assert sorted(p.name for p in (tmp_path / 'c').glob('step_*')) == ['step_4', 'step_6']
+    assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5, 6]
 
 
 def test_two_trainings_in_one_folder(data):

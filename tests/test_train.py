@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from ernie.pretrain import trainer
 from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
 from tests import processes
+from tests.counting_hook import with_hooks
 from tests.ernie.tiny_model import flags, messages, records, run, sentences, table
 from tests.ernie.tiny_pretraining import (
     PRETRAIN_SETTINGS,
@@ -277,7 +279,7 @@ def test_a_training_goes_on_with_what_it_was_made_with_only(tmp_path, data, conf
             'tasks': 'knowledge_masking'
         },
         'made with batch_size 110, expected batch_size 130': {'batch_size': 130},
-        'made with files of other names, sizes or prob': {'train_filelist': data['valid_filelist']},
+        'made with files of other names, sizes, contents or prob': {'train_filelist': data['valid_filelist']},
         'made with --train_filelist, expected capitalization, knowledge_masking, sentence_distance': {
             'train_filelist': None,
             'schedule': schedule_of(tmp_path / 'd'),
@@ -293,3 +295,42 @@ def test_a_training_goes_on_with_what_it_was_made_with_only(tmp_path, data, conf
     assert not (tmp_path / 'c' / 'step_3').exists()
     run_train(**{**values, 'num_train_steps': 3}, resume=True)
     assert (tmp_path / 'c' / 'step_3').exists()
+
+
+def test_a_run_and_its_folder(tmp_path, data, config, monkeypatch):
+    """Whose the folder is, from where a run in it goes on, and what its hooks remember: as in fine-tuning."""
+    seen, folder = [[]], tmp_path / 'c'
+    monkeypatch.setattr(trainer, 'build_model_spec', with_hooks(trainer.build_model_spec, seen))
+    values = {**data, **config, 'valid_filelist': None, 'checkpoints': folder, 'save_steps': 2}
+    run_train(**values, num_train_steps=6)
+    with pytest.raises(UsageError, match=r'found checkpoints of an earlier training \(step_2, step_4, step_6\)'):
+        run_train(**values, num_train_steps=3)
+    (folder / '.tmp-precious').mkdir()
+    seen[0].clear()
+    lines = messages(run_train(**values, num_train_steps=3, overwrite_checkpoints=True).log)
+    assert f'last checkpoint: {folder}/step_3' in lines and (folder / '.tmp-precious').exists()
+    assert sorted(path.name for path in folder.glob('step_*')) == ['step_2', 'step_3']
+    seen[0].clear()
+    lines = messages(run_train(**values, num_train_steps=4, resume=True).log)
+    assert f'resume: {folder}/step_3' in lines and seen == [[1, 2, 3, 4]]
+    states = [json.loads((folder / f'step_{i}/training_state.json').read_text()) for i in (2, 3, 4)]
+    assert len({state['run'] for state in states}) == 1 and states[2]['hooks'] == {'Counts': {'steps': [1, 2, 3, 4]}}
+    (folder / 'step_4/optimizer.safetensors').unlink()
+    with pytest.raises(UserError, match='step_4: found no optimizer.safetensors'):
+        run_train(**values, num_train_steps=5, resume=True)
+
+
+def test_files_of_other_content_but_equal_size_are_noticed(tmp_path, config):
+    lines = first_form(40, 1)
+    listed = write_files(tmp_path / 'd', 'train', lines)
+    values = {**config, 'train_filelist': listed, 'checkpoints': tmp_path / 'c'}
+    run_train(**values, num_train_steps=2)
+    path = tmp_path / 'd/train_0.gz'
+    before = path.read_bytes()
+    changed = bytearray(before)
+    changed[8] ^= 1  # of gzip's header, which only tells how hard it tried
+    path.write_bytes(changed)
+    with pytest.raises(UserError, match='files of other names, sizes, contents or prob'):
+        run_train(**values, num_train_steps=3, resume=True)
+    path.write_bytes(before)
+    run_train(**values, num_train_steps=3, resume=True)

@@ -15,6 +15,7 @@ from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.train.metrics import MSE, Mean
 from propeller.update import minimize
+from tests.counting_hook import Counts
 
 ROWS, WIDTH = 37, 3
 TRUE_WEIGHT = np.array([[0.5], [-1.0], [2.0]], np.float32)
@@ -222,3 +223,53 @@ def test_errors_name_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match='0 checkpoints'):
         next(propeller.Learner(Line, config(tmp_path), params()).predict(dataset(labelled=False)))
     assert not os.listdir(tmp_path)
+
+
+# ---------------------------------------------------------------- whose folder it is, what hooks remember
+
+
+def kept(folder):
+    return json.loads((folder / 'training_state.json').read_text())
+
+
+def test_hooks_remember_over_a_break(tmp_path):
+    for steps in (4, 7):
+        hooks = [Counts([]), Counts([])]
+        propeller.Learner(Line, config(tmp_path, max_steps=steps), params(), seed=1).train(dataset(), hooks)
+        assert [hook.steps for hook in hooks] == [list(range(1, steps + 1))] * 2
+        assert kept(tmp_path / f'model_{steps}')['hooks'].keys() == {'Counts', 'Counts#2'}
+
+
+def test_a_hook_that_cannot_be_kept_is_named_before_anything_is_written(tmp_path):
+    learner = propeller.Learner(Line, config(tmp_path, max_steps=4), params(), seed=1)
+    with pytest.raises(UserError, match=r'hook Counts: state_dict\(\): found what JSON cannot keep'):
+        learner.train(dataset(), [Counts([{1, 2}])])
+    assert not list(tmp_path.glob('model_*'))
+
+
+def test_a_learner_goes_on_with_its_own_run(tmp_path):
+    """Checkpoints of an older run with larger numbers lie in the folder; the run that worked last is continued."""
+    older, folder = tmp_path / 'older', tmp_path / 'run'
+    propeller.Learner(Line, config(older, max_steps=8), params(), seed=1).train(dataset(repeat=2))
+    learner = propeller.Learner(Line, config(folder, max_steps=4), params(), seed=1)
+    learner.train(dataset())
+    (older / 'model_8').rename(folder / 'model_8')
+    own, foreign = kept(folder / 'model_4')['run'], kept(folder / 'model_8')['run']
+    assert own != foreign
+    fresh = propeller.Learner(Line, config(folder, max_steps=6, max_ckpt=1), params(), seed=1)
+    assert fresh._checkpoint(-1, None) == str(folder / 'model_4')
+    fresh.train(dataset())
+    assert kept(folder / 'model_6')['run'] == own and (folder / 'model_8').exists()
+    (folder / '.propeller-run.json').unlink()
+    with pytest.raises(UserError, match='found checkpoints of several runs .*model_6 of .*model_8 of'):
+        propeller.Learner(Line, config(folder, max_steps=9), params()).train(dataset(repeat=2))
+
+
+def test_two_learners_in_one_folder(tmp_path):
+    class Second(propeller.train.RunHook):
+        def before_train(self, program):
+            with pytest.raises(UserError, match=f'at work there .process {os.getpid()} on .*model_dir'):
+                propeller.Learner(Line, config(tmp_path, max_steps=1), params()).train(dataset())
+
+    propeller.Learner(Line, config(tmp_path, max_steps=1), params()).train(dataset(), [Second()])
+    propeller.Learner(Line, config(tmp_path, max_steps=2), params()).train(dataset())  # released
