@@ -88,15 +88,23 @@ def meeting_point(environ):
 
 
 def _listen(host, port, name, endpoints):
+    address = _own_address(host, endpoints)
     try:
-        return server.listen(_own_address(host, endpoints), port)
+        try:
+            return server.listen(address, port)
+        except OSError as e:
+            if e.errno != errno.EADDRNOTAVAIL:
+                raise
+            address = ''
+            return server.listen(address, port)
     except OSError as e:
-        if e.errno != errno.EADDRNOTAVAIL:
-            raise UserError(
-                f'{host}:{port} ({name}): process 0 cannot listen there: {e.strerror or e}. Another job, or another '
-                f'program, has the port: give this job another one.'
-            ) from None
-    return _listen('', port, name, endpoints)
+        taken = 'Another job, or another program, has the port: give this job another one.'
+        advice = taken if e.errno == errno.EADDRINUSE else 'Give this job another address.'
+        reason = e.strerror or e
+        raise UserError(f'{host}:{port} ({name}): process 0 cannot listen there: {reason}. {advice}') from None
+    finally:
+        if not address:
+            log.warning('%s stands for no other address of this machine: the store listens at all of them', host)
 
 
 def _own_address(host, endpoints):

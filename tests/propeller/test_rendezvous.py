@@ -110,6 +110,16 @@ def test_where_the_store_listens(monkeypatch):
     assert rendezvous._own_address('node-0', 'node-0:1,node-1:2') == ''
 
 
+def test_an_address_that_is_not_of_this_machine(caplog):
+    """That of a machine behind a translation of addresses, say."""
+    port = port_block(1)
+    with rendezvous._listen('192.0.2.1', port, 'PADDLE_MASTER', '192.0.2.1:1,192.0.2.2:1') as listening:
+        assert listening.getsockname() == ('0.0.0.0', port)
+    assert 'the store listens at all of them' in warnings_of(caplog)[0]
+    with pytest.raises(UserError, match='no.such.host.invalid:1 .* cannot listen there: .* Give this job another addr'):
+        rendezvous._listen('no.such.host.invalid', 1, 'PADDLE_MASTER', 'no.such.host.invalid:1')
+
+
 def test_a_busy_port_is_one_line():
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = server.getsockname()[1]
