@@ -11,6 +11,7 @@ at all, outputs by more than 1e-5 of their largest value.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -23,7 +24,7 @@ import numpy as np
 from propeller.errors import bad_input, one_line_errors
 
 TOLERANCE = 1e-5
-ROWS, BATCH, LONGEST, SHOWN = 64, 16, 128, 5
+ROWS, BATCH, LONGEST, SHOWN, LINES = 64, 16, 128, 5, 2000
 
 
 def texts_of(folder, count, seed=0):
@@ -41,15 +42,14 @@ def texts_of(folder, count, seed=0):
 
 
 def strings_of(path):
-    """The different texts of a file, a set."""
-    with open(path, encoding='utf-8') as f:
-        content = f.read()
-    if path.endswith('.tsv'):
-        found = [cell for line in content.split('\n') for cell in line.split('\t')]
-    else:
-        found = []
-        with contextlib.suppress(json.JSONDecodeError):  # of another kind than its name says
-            _collect(json.loads(content), found)
+    """The different texts of a file (of a table those of its first `LINES` lines), a set."""
+    with open(path, encoding='utf-8', newline='\n') as f:
+        if path.endswith('.tsv'):
+            found = [cell for line in itertools.islice(f, LINES) for cell in line.rstrip('\n').split('\t')]
+        else:
+            found = []
+            with contextlib.suppress(json.JSONDecodeError):  # of another kind than its name says
+                _collect(json.load(f), found)
     return {text.replace('\x02', ' ') for text in found if len(text) > 3}
 
 
@@ -91,9 +91,10 @@ def our_side(checkpoint, texts, folder):
     vocab, config = tokenizer.vocab, ErnieConfig(model.config)
     ids = [[vocab['[CLS]'], *tokenizer.encode(text), vocab['[SEP]']] for text in texts]
     arrays = {}
-    for number, batch in enumerate(batches_of(ids, vocab, config)):
+    batches = batches_of(ids, vocab, config)
+    for number, (batch, found) in enumerate(zip(batches, outputs(model, config, batches), strict=True)):
         arrays |= {f'batch {number} {i}': array for i, array in enumerate(batch)}
-        arrays |= {f'ours {number} {name}': array for name, array in outputs(model, config, batch).items()}
+        arrays |= {f'ours {number} {name}': array for name, array in found.items()}
     np.savez(os.path.join(folder, 'ours.npz'), **arrays)
     with open(os.path.join(folder, 'texts.json'), 'w', encoding='utf-8') as f:
         json.dump({'texts': texts, 'ids': ids}, f)
@@ -115,11 +116,13 @@ def their_side(folder):
         at = next((i for i, pair in enumerate(zip(ours, found, strict=False)) if pair[0] != pair[1]), 0)
         print(f'    {text[:80]!r}: from token {at} on {ours[at : at + 6]}, there {found[at : at + 6]}')
     arrays, largest = np.load(os.path.join(folder, 'ours.npz')), {}
-    for number in range(sum(name.endswith(' 0') and name.startswith('batch') for name in arrays)):
-        batch = [arrays[f'batch {number} {i}'] for i in range(4)]
-        for name, found in their_outputs(os.path.join(folder, 'model'), batch).items():
+    count = sum(name.endswith(' 0') and name.startswith('batch') for name in arrays)
+    batches = [[arrays[f'batch {number} {i}'] for i in range(4)] for number in range(count)]
+    for number, found in enumerate(their_outputs(os.path.join(folder, 'model'), batches)):
+        for name in found:
             if f'ours {number} {name}' in arrays:
-                largest[name] = max(largest.get(name, 0), difference(arrays[f'ours {number} {name}'], found, batch[3]))
+                ours = arrays[f'ours {number} {name}']
+                largest[name] = max(largest.get(name, 0), difference(ours, found[name], batches[number][3]))
     print(f'  {kind}: ' + ', '.join(f'{name} differ by {value:.1e}' for name, value in largest.items()))
     return not other and all(value <= TOLERANCE for value in largest.values())
 

@@ -102,7 +102,8 @@ def _of_json(path):
     vocab = dict(model['vocab']) if isinstance(model, dict) and isinstance(model.get('vocab'), dict) else None
     if not vocab:
         raise bad_input(path, 'no model.vocab of token -> id', 'the word pieces of a tokenizer.json')
-    for added in content.get('added_tokens') or []:
+    added_tokens = content.get('added_tokens')
+    for added in added_tokens if isinstance(added_tokens, list) else []:
         if isinstance(added, dict) and added.get('content') in SPECIAL_TOKENS:
             vocab.setdefault(added['content'], added.get('id'))
     owners = {}

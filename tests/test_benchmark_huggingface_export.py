@@ -39,10 +39,11 @@ def test_what_differs_is_found(tmp_path, data, monkeypatch, capsys, kind, wrong)
     (tmp_path / 'side').mkdir()
     huggingface_export.our_side(checkpoint, huggingface_export.texts_of(data, 8), str(tmp_path / 'side'))
 
-    def theirs(folder, batch):
+    def theirs(folder, batches):
         model = open_model(folder)
-        found = huggingface_check.outputs(model, ErnieConfig(model.config), batch)
-        return found | ({'scores': found['scores'] + np.float32(1e-3)} if wrong == 'scores' else {})
+        found = huggingface_check.outputs(model, ErnieConfig(model.config), batches)
+        more = np.float32(1e-3 if wrong == 'scores' else 0)
+        return [batch | {'scores': batch['scores'] + more} for batch in found]
 
     monkeypatch.setattr(huggingface_check, 'their_outputs', theirs)
     if wrong == 'ids':

@@ -146,3 +146,14 @@ def test_the_letter_case_is_that_of_the_model_folder(tmp_path, train, model):
     ran = train(**short, init_pretraining_params=tmp_path / 'b/step_1', checkpoints=tmp_path / 'c', do_lower_case=True)
     assert f'--do_lower_case true contradicts {tmp_path}/b/step_1/labels.json, which says false' in ran.log
     assert folder_tokenizer(tmp_path / 'c/step_1').settings == ('FullTokenizer', True, True, True)
+
+
+def test_a_cased_vocabulary_without_a_word_is_doubted(tmp_path, train, model):
+    shutil.copytree(model, tmp_path / 'cased')
+    with open(tmp_path / 'cased' / 'vocab.txt', 'a', encoding='utf-8') as f:
+        f.write('Apple\nBank\n')
+    short = {'train_set': table(tmp_path / 't.tsv', sentences(8, 1)), 'do_val': False, 'epoch': 1}
+    ran = train(**short, init_pretraining_params=tmp_path / 'cased')
+    assert '2 of 42 tokens have capital letters, which lower-cased text never becomes' in ran.log
+    ran = train(**short)
+    assert 'capital letters' not in ran.log

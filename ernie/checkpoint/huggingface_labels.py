@@ -1,6 +1,7 @@
 """The classes of a model: `id2label` of Hugging Face and PaddleNLP configurations to and from our `labels.json`."""
 
 import re
+from collections import Counter
 
 from ernie.checkpoint.names import TASK_HEADS
 from propeller.errors import bad_input, quoted
@@ -55,7 +56,7 @@ def _kind(values, path, count):
     problem = values.get('problem_type')
     if problem is None:
         return 'regression' if count == 1 else 'classify'  # as transformers decides
-    if problem not in _PROBLEMS:
+    if not isinstance(problem, str) or problem not in _PROBLEMS:
         raise bad_input(path, f'problem_type {quoted(problem)}', f'one of {", ".join(_PROBLEMS)}')
     if (_PROBLEMS[problem] == 'regression') != (count == 1) and problem != 'multi_label_classification':
         raise bad_input(path, f'problem_type {problem} with {count} classes', 'one output for a regression only')
@@ -75,8 +76,8 @@ def _names(values, path):
     names = [table.get(str(i)) for i in range(len(table))]
     if None in names:
         raise bad_input(path, f'no id {names.index(None)} in id2label', f'the ids 0 .. {len(table) - 1} without a gap')
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
         raise bad_input(path, f'{quoted(twice)} twice in id2label', 'each name once')
     _check_inverse(values.get('label2id'), names, path)
     numbers = [_NUMBERED.fullmatch(name) for name in names]

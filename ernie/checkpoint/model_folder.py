@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 
 import numpy as np
 
@@ -186,10 +187,9 @@ def read_labels(folder):
         return foreign
     saved = read_json_object(path, 'the labels of a checkpoint: a JSON object')
     names = saved.get('labels')
-    names = names if isinstance(names, list) else []
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise bad_input(path, f'the label {quoted(twice)} twice', 'each name once')
+    counts = Counter(name for name in names if isinstance(name, str)) if isinstance(names, list) else {}
+    if counts and max(counts.values()) > 1:
+        raise bad_input(path, f'the label {quoted(max(counts, key=counts.get))} twice', 'each name once')
     for key in ('task', 'kind', 'labels'):
         if key in foreign and saved.get(key) not in (None, foreign[key]):
             raise bad_input(path, f'{key} {quoted(saved[key])}', f'{quoted(foreign[key])}, as in {config}')

@@ -216,18 +216,20 @@ def _tokens(value):
 
 
 def _content(token):
-    return token.get('content') if isinstance(token, dict) else token
+    """The text of a token, which may stand as an object; None for none, and what is no text as its `repr`."""
+    text = token.get('content') if isinstance(token, dict) else token
+    return text if text is None or isinstance(text, str) else quoted(text)
 
 
 def _check_added(tokens, path):
     """Special tokens are cut like other text, which ours always were; words that were added would become pieces."""
-    tokens = [token for token in tokens if isinstance(token, dict) and token.get('content') not in SPECIAL_TOKENS]
-    words = [token.get('content') for token in tokens if not token.get('special')]
+    tokens = [token for token in tokens if isinstance(token, dict) and _content(token) not in SPECIAL_TOKENS]
+    words = [_content(token) for token in tokens if not token.get('special')]
     if words:
         raise _added_words(path, words)
     if tokens:
         log.warning('%s: special tokens that are cut like any other text here: %s',
-                    path, quoted(' '.join(str(token.get('content')) for token in tokens)))  # fmt: skip
+                    path, quoted(' '.join(str(_content(token)) for token in tokens)))  # fmt: skip
 
 
 def _added_words(path, words):
@@ -272,7 +274,8 @@ def _of_json(path, folder):
         if found != expected:
             raise bad_input(path, f'{key} {quoted(found)}', _shown(expected))
     _check_template(values.get('post_processor'), path)
-    _check_added(values.get('added_tokens') or (), path)
+    added = values.get('added_tokens')
+    _check_added(added if isinstance(added, list) else (), path)
     _check_same_vocabulary(path, os.path.join(folder, 'vocab.txt'))
     said = {'tokenizer': _FULL}
     for name, key in (('do_lower_case', 'lowercase'), ('tokenize_chinese_chars', 'handle_chinese_chars')):
@@ -280,7 +283,7 @@ def _of_json(path, folder):
             raise bad_input(path, f'normalizer.{key} {quoted(normalizer[key])}', 'true or false')
         said[name] = normalizer.get(key, True)
     said['strip_accents'] = normalizer.get('strip_accents')
-    if said['strip_accents'] not in (None, True, False):
+    if not isinstance(said['strip_accents'], bool | None):
         raise bad_input(path, f'normalizer.strip_accents {quoted(said["strip_accents"])}', 'true, false or null')
     return said
 
@@ -299,7 +302,8 @@ def _check_template(processor, path):
         tokens = [_first(processor.get(name)) for name in ('cls', 'sep')]
     elif kind == 'TemplateProcessing':
         single = processor.get('single')
-        tokens = [_part(entry, 'SpecialToken').get('id') for entry in single or () if isinstance(entry, dict)]
+        entries = single if isinstance(single, list) else []
+        tokens = [_part(entry, 'SpecialToken').get('id') for entry in entries if isinstance(entry, dict)]
         tokens = [token for token in tokens if token is not None]
     else:
         raise bad_input(path, f'post_processor {quoted(kind)}', 'TemplateProcessing or BertProcessing')

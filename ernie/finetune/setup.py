@@ -10,7 +10,7 @@ from ernie.config import ErnieConfig
 from ernie.finetune.saved import read_saved_labels
 from ernie.finetune.start import check_resume, start_anew
 from ernie.optimization import SCHEDULERS
-from ernie.tokenization import TOKENIZERS, load_vocab
+from ernie.tokenization import SPECIAL_TOKENS, TOKENIZERS, load_vocab
 from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
@@ -266,13 +266,28 @@ def take_tokenizer(args, source):
     return settings
 
 
+def _doubt_letter_case(tokenizer, source):
+    """Nobody says that the model is lower-cased, and its vocabulary looks as if it were not."""
+    capital = sum(token != token.lower() for token in tokenizer.vocab if token not in SPECIAL_TOKENS)
+    unsaid = tokenizer.do_lower_case and 'do_lower_case' not in source.folder_tokenizer.said_by
+    if unsaid and capital > len(tokenizer.vocab) // 100:
+        log.warning(
+            '%s: %d of %d tokens have capital letters, which lower-cased text never becomes, and no file says the '
+            'letter case; --do_lower_case false is for cased models',
+            *(source.vocab_path, capital, len(tokenizer.vocab)),
+        )
+
+
 def build_tokenizer(args, source):
     """The tokenizer of the model folder; flags that were given hold over it (`take_tokenizer`).
 
     Raises:
         UserError: the vocabulary holds ids that the word table does not have; texts could be longer than positions.
     """
+    asked = args.do_lower_case is not None and 'do_lower_case' in getattr(args, 'given', ('do_lower_case',))
     tokenizer = take_tokenizer(args, source).make(source.vocab_path)
+    if not asked:
+        _doubt_letter_case(tokenizer, source)
     check_vocabulary(tokenizer.vocab, source)
     positions = source.config.max_position_embeddings
     if args.max_seq_len > positions:

@@ -41,7 +41,7 @@ def check_outputs(folder, model, config):
         UserError: the difference is larger than `TOLERANCE` of the largest value.
     """
     batch = sample_batch(f'{folder}/vocab.txt', config)
-    ours, theirs = outputs(model, config, batch), their_outputs(folder, batch)
+    (ours,), (theirs,) = outputs(model, config, [batch]), their_outputs(folder, [batch])
     real = batch[3].astype(bool)
     largest = 0.0
     for name, values in ours.items():
@@ -72,17 +72,17 @@ def sample_batch(vocab_path, config):
     return [ids.astype(np.int64), types.astype(np.int64), positions.astype(np.int64), mask.astype(np.float32)]
 
 
-def outputs(model, config, batch):
-    """What our graph computes: dict 'hidden states' float32 [B, T, H]; of a task head 'scores' [B, C] or [B, T, C].
+def outputs(model, config, batches):
+    """What our graph computes for each batch: a dict of 'hidden states' float32 [B, T, H] and, of a task head, 'scores'
+    [B, C] or [B, T, C].
 
-    model: mapping of ERNIE's names to arrays. batch: of `sample_batch`.
+    model: mapping of ERNIE's names to arrays. batches: list of what `sample_batch` gives.
     """
     from ernie.finetune.model import encoder_feeds  # these load Paddle
     from ernie.model.ernie import ErnieModel
     from propeller.session import Session
     from propeller.storage.values import load_values
 
-    arrays = [*batch, np.zeros_like(batch[0])] if config.use_task_id else list(batch)
     session = Session(seed=0)
 
     def build(ids, types, positions, mask, task_ids=None):
@@ -91,30 +91,40 @@ def outputs(model, config, batch):
     program = session.build(encoder_feeds(config), build, portable=True)
     session.initialize(program)
     load_values(session, program.parameters(), model, 'the model')
-    hidden = session.run(program, arrays, program.outputs)[0]
-    found = {'hidden states': hidden}
-    head = next((name for name, _, _ in TASK_HEADS if f'{name}_w' in model), None)
-    if head:
-        features = hidden
-        if head == '_cls_out':
-            features = np.tanh(hidden[:, 0] @ model['pooled_fc.w_0'] + model['pooled_fc.b_0'])
-        found['scores'] = features @ model[f'{head}_w'] + model[f'{head}_b']
+    fetch = program.outputs
+    found = []
+    for batch in batches:
+        arrays = [*batch, np.zeros_like(batch[0])] if config.use_task_id else list(batch)
+        hidden = session.run(program, arrays, fetch)[0]
+        found.append({'hidden states': hidden} | _scores(model, hidden))
     return found
 
 
-def their_outputs(folder, batch):
-    """The same of transformers' own class for the folder."""
+def _scores(model, hidden):
+    head = next((name for name, _, _ in TASK_HEADS if f'{name}_w' in model), None)
+    if head is None:
+        return {}
+    features = hidden
+    if head == '_cls_out':
+        features = np.tanh(hidden[:, 0] @ model['pooled_fc.w_0'] + model['pooled_fc.b_0'])
+    return {'scores': features @ model[f'{head}_w'] + model[f'{head}_b']}
+
+
+def their_outputs(folder, batches):
+    """The same, of transformers' own class for the folder."""
     import torch
     import transformers
 
     name = transformers.AutoConfig.from_pretrained(folder).architectures[0]
     made = getattr(transformers, name).from_pretrained(folder).float().eval()
-    ids, types, _, mask = (torch.tensor(array) for array in batch)
-    with torch.no_grad():
-        said = made(input_ids=ids, token_type_ids=types, attention_mask=mask, output_hidden_states=True)
-    found = {'hidden states': said.hidden_states[-1].numpy()}
-    if hasattr(said, 'start_logits'):
-        found['scores'] = torch.stack([said.start_logits, said.end_logits], -1).numpy()
-    elif hasattr(said, 'logits'):
-        found['scores'] = said.logits.numpy()
+    found = []
+    for batch in batches:
+        ids, types, _, mask = (torch.tensor(array) for array in batch)
+        with torch.no_grad():
+            said = made(input_ids=ids, token_type_ids=types, attention_mask=mask, output_hidden_states=True)
+        found.append({'hidden states': said.hidden_states[-1].numpy()})
+        if hasattr(said, 'start_logits'):
+            found[-1]['scores'] = torch.stack([said.start_logits, said.end_logits], -1).numpy()
+        elif hasattr(said, 'logits'):
+            found[-1]['scores'] = said.logits.numpy()
     return found

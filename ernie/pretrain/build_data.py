@@ -98,7 +98,8 @@ def build(settings):
     """
     started = time.monotonic()
     making = _making(settings)
-    tokenizer = FullTokenizer(settings.vocab_path, settings.do_lower_case)
+    rules = settings.do_lower_case, settings.strip_accents, settings.tokenize_chinese_chars
+    tokenizer = FullTokenizer(settings.vocab_path, *rules)
     lexer = LEXERS[settings.lexer]()
     builder = BlockBuilder(tokenizer, lexer, making, settings.half_width, settings.seed)
     skipped = Counter()

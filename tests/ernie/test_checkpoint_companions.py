@@ -210,3 +210,26 @@ def test_a_folder_with_tokenizer_json_alone_goes_into_every_format(tmp_path):
         convert(folder, tmp_path / to, to)
         assert load_vocab(tmp_path / to / 'vocab.txt') == vocab
         assert folder_tokenizer(tmp_path / to).settings.do_lower_case is False
+
+
+def test_a_token_that_comes_twice_keeps_its_later_id_there(tmp_path):
+    gapped(tmp_path / 'm')
+    lines = [*GAPS, 'abc', 'e']  # one token a line
+    (tmp_path / 'm' / 'vocab.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    assert convert(tmp_path / 'm', tmp_path / 'hf', 'huggingface').checked
+    found = load_vocab(tmp_path / 'hf' / 'vocab.txt')
+    assert found['abc'] == len(GAPS) and found['e'] == len(GAPS) + 1 and len(found) == len(GAPS)
+
+
+@pytest.mark.parametrize('odd', [None, 1, 'x', [], ['a'], {}, {'0': 1}, {'0': []}, [[1]]])
+@pytest.mark.parametrize(
+    'key',
+    ['id2label', 'label2id', 'problem_type', 'architectures', 'model_type', 'max_position_embeddings', 'init_args'],
+)
+def test_odd_values_in_a_configuration_are_errors_of_ours(tmp_path, key, odd):
+    folder = classifier(tmp_path / 'hf', **{key: odd})
+    try:
+        open_model(folder)
+        read_saved_labels(folder)
+    except UserError as e:
+        assert 'config.json: ' in str(e)

@@ -180,6 +180,47 @@ def test_files_that_contradict_each_other(tmp_path, caplog):
         folder_tokenizer(folder)
 
 
+# JSON that stands where it should not, in place of any part of a file.
+ODD = [None, True, 0, -1, 'x', '[MASK]', [], ['x'], [[]], [{}], {}, {'x': 1}, {'content': [1]}, {'type': 3}, '\ud83d']
+
+
+def _places(value, path=()):
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _places(inner, (*path, key))
+
+
+def _replaced(value, path, odd):
+    if not path:
+        return odd
+    copy = value.copy()
+    copy[path[0]] = _replaced(value[path[0]], path[1:], odd)
+    return copy
+
+
+def test_odd_values_anywhere_are_errors_of_ours(tmp_path):
+    made = library(BertNormalizer(), VOCABULARY[:9])
+    made.add_special_tokens(['[PAD]', '[extra]'])
+    config = json.loads(TokenizerSettings().file(9)) | {'never_split': ['[CLS]'], 'do_basic_tokenize': True}
+    config |= {'added_tokens_decoder': {'0': PAD}, 'additional_special_tokens': ['[extra]']}
+    files = {'tokenizer': json.loads(made.to_str()), 'tokenizer_config': config, 'added_tokens': {'[extra]': 30}}
+    refused = 0
+    for name, values in files.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for path in _places(values):
+            for odd in ODD:
+                (folder / f'{name}.json').write_text(json.dumps(_replaced(values, path, odd)))
+                try:
+                    folder_tokenizer(folder)
+                    if name == 'tokenizer':
+                        load_vocab(folder / 'tokenizer.json')
+                except UserError as e:
+                    refused += 1
+                    assert '\n' not in str(e) and len(str(e)) < 900
+    assert refused > 300
+
+
 def test_lines_keep_the_ids_of_a_vocabulary_with_gaps(tmp_path):
     vocab = {'[UNK]': 7, '[PAD]': 0, '[CLS]': 9, '[SEP]': 3, '[MASK]': 4, 'a': 1, '\u3000': 2, 'b\rc': 5}
     (tmp_path / 'vocab.txt').write_bytes(as_lines(vocab))

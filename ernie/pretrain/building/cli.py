@@ -3,6 +3,7 @@
 import os
 from dataclasses import asdict, dataclass, fields
 
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.pretrain.building.documents import BOUNDARIES
 from ernie.pretrain.building.engines import ENGINES
 from ernie.pretrain.building.lexers import LEXERS
@@ -39,6 +40,8 @@ class BuildSettings:
     markers: str = ''
     vocab_path: str = './config/vocab.txt'
     do_lower_case: bool = True
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool = True
     lexer: str = 'none'
     shards: int = 0
     shard_characters: int = 20_000_000
@@ -52,6 +55,9 @@ class BuildSettings:
     def of_samples(self):
         """What the samples depend on, as a JSON-able dict."""
         values = {name: value for name, value in asdict(self).items() if name not in _FREE}
+        for name in ('strip_accents', 'tokenize_chinese_chars'):
+            if values[name] == getattr(BuildSettings, name):  # folders made before there were others stay as they are
+                del values[name]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -126,7 +132,11 @@ def parse(argv=None):
     Raises:
         UsageError: an unknown flag or a value that cannot be.
     """
-    values = vars(build_parser().parse_args(argv))
+    parser = build_parser()
+    values = vars(parser.parse_args(argv))
+    asked = values['do_lower_case'] if 'do_lower_case' in parser.given(argv) else None
+    tokenizer = folder_tokenizer(os.path.dirname(values['vocab_path']) or '.').with_flags(do_lower_case=asked)
+    values |= tokenizer._asdict()
     values['tasks'] = tuple(name.strip() for name in values['tasks'].split(',') if name.strip())
     for name in ('input', 'dialogue_input', 'ir_input'):
         values[name] = tuple(values[name])
