@@ -122,6 +122,13 @@ def test_a_checkpoint_without_the_record_reads_as_before(task, tmp_path, caplog)
         made.read(table(tmp_path / 'a.tsv', *names), labelled=True)
 
 
+def test_a_tokenizer_that_cuts_at_spaces_is_warned_of_for_cn(task, caplog):
+    task(tokenizer='CharTokenizer', for_cn=False), task()
+    assert 'for_cn' not in caplog.text
+    task(tokenizer='CharTokenizer')
+    assert '--tokenizer CharTokenizer cuts at spaces, and --for_cn true drops those next to ideographs' in caplog.text
+
+
 def test_sets_that_disagree_end_before_the_training(model, tmp_path):
     train, dev = table(tmp_path / 'train.tsv', *KNOWN[:3]), table(tmp_path / 'dev.tsv', 'text_a', 'Text_b', 'label')
     with pytest.raises(UserError, match="'Text_b', 'label', expected also a column 'text_b'"):
