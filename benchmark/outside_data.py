@@ -1,5 +1,6 @@
 """Every parser of outside data: a valid input as files, how it is changed, and the call that reads it."""
 
+import functools
 import gzip
 import io
 import json
@@ -9,6 +10,7 @@ import pickletools
 import shutil
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -397,6 +399,39 @@ def _exported(folder):
 
     model = ModelFolder(str(folder))
     model.task.encode({'text_a': '今天 bad'})
+
+
+@functools.cache
+def _paddle_model():
+    """The two files of a small inference model, made when they are first needed: it takes Paddle."""
+    from propeller.graph import paddle
+
+    paddle.enable_static()
+    program, startup = paddle.static.Program(), paddle.static.Program()
+    with paddle.static.program_guard(program, startup), tempfile.TemporaryDirectory() as folder:
+        x = paddle.static.data('x', [-1, 4], 'float32')
+        y = paddle.static.nn.fc(x, 3, activation='relu')
+        executor = paddle.static.Executor()
+        executor.run(startup)
+        paddle.static.save_inference_model(f'{folder}/model', [x], [y], executor, program=program)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _mutate_paddle_model(rng):
+    files = dict(_paddle_model())
+    name = rng.choice(sorted(files))
+    files[name] = (mutate_json if name.endswith('.json') else mutate_bytes)(files[name], rng)
+    return files
+
+
+def _read_paddle_model(folder):
+    from propeller.exported import ExportedModel
+
+    ExportedModel(str(folder))
+
+
+PADDLE_MODEL = 'exported model of Paddle'
+PARSERS[PADDLE_MODEL] = Parser({}, _mutate_paddle_model, _read_paddle_model)
 
 
 # ---------------------------------------------------------------- training
