@@ -110,7 +110,7 @@ def test_test_file_without_text(case):
         ('{"好": 0, "坏": 1}', ['train.tsv:', 'the label', "'好', '坏'"]),
         ('{"0": 0, "1": 2}', ['map.json', 'ids from 0 to 2', '0 .. 1']),
         ('{"0": 0, "1": "1"}', ['map.json', "'1'", 'whole number']),
-        ('{"0": 0, "0": 1}', ['map.json', "'0' 2 times"]),
+        ('{"0": 0, "0": 1}', ['map.json', "'0' twice"]),
         ('[0, 1]', ['map.json', 'JSON object']),
         ('{"0": 0,\n', ['map.json:', 'JSON']),
     ],
@@ -131,7 +131,7 @@ def test_regression_labels_are_numbers(case):
     [
         ([w for w in VOCABULARY if w != '[CLS]'], ['words.txt', '[CLS]']),
         ([w for w in VOCABULARY if w != '[UNK]'], ['words.txt', '[UNK]']),
-        ([*VOCABULARY, '的'], [f'words.txt:{len(VOCABULARY) + 1}', '的']),
+        ([*(f'{w}\t{i}' for i, w in enumerate(VOCABULARY)), 'x\t3'], [f'words.txt:{len(VOCABULARY) + 1}', 'id 3']),
         ([*VOCABULARY, 'a\tb\tc'], [f'words.txt:{len(VOCABULARY) + 1}']),
         (
             [*VOCABULARY, *(f'w{i}' for i in range(61))],

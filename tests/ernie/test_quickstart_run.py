@@ -31,10 +31,10 @@ case "$*" in
         out=$(value --checkpoints "$@"); mkdir -p "$out/best"
         echo '{"step": 7, "epoch": 0, "acc": 0.75}' > "$out/best/metrics.json"
         {
-            echo '{"step": 3, "phase": "dev", "file": "x/dev.tsv", "acc": 0.5}'
-            echo '{"step": 7, "phase": "train", "loss": 0.3}'
-            echo '{"step": 7, "phase": "dev", "file": "x/dev.tsv", "acc": 0.75}'
-            echo '{"step": 7, "phase": "dev", "file": "x/test.tsv", "acc": 0.625}'
+            echo '{"step": 3, "epoch": 0, "phase": "dev", "file": "x/dev.tsv", "acc": 0.5}'
+            echo '{"step": 7, "epoch": 0, "phase": "train", "loss": 0.3}'
+            echo '{"step": 7, "epoch": 0, "phase": "dev", "file": "x/dev.tsv", "acc": 0.75}'
+            echo '{"step": 7, "epoch": 0, "phase": "dev", "file": "x/test.tsv", "acc": 0.625}'
         } > "$out/metrics.jsonl"
         ;;
 esac
@@ -184,7 +184,7 @@ def test_scores_and_predictions_that_are_not_there_are_errors(tmp_path):
         training.read_scores(str(tmp_path))
     (tmp_path / 'best').mkdir()
     (tmp_path / 'best/metrics.json').write_text('{"step": 7}')
-    record = {'step': 6, 'phase': 'dev', 'file': 'a/dev.tsv', 'acc': 0.5}
+    record = {'step': 6, 'epoch': 0, 'phase': 'dev', 'file': 'a/dev.tsv', 'acc': 0.5}
     (tmp_path / 'metrics.jsonl').write_text(json.dumps(record) + '\n')
     with pytest.raises(UserError, match='no scores of dev.tsv, test.tsv at step 7'):
         training.read_scores(str(tmp_path))
