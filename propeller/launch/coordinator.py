@@ -3,7 +3,7 @@
 import socket
 
 from propeller.errors import UserError
-from propeller.launch.messages import Failure, Garbage, disagreement, is_integer
+from propeller.launch.messages import SECRET, Failure, Garbage, disagreement, is_integer
 from propeller.launch.peers import Finished, Peers, Started, lost
 from propeller.log import get_logger
 
@@ -19,13 +19,14 @@ class Coordinator(Peers):
     node_ips: addresses of all nodes; this is the first.
     port: where to listen, on this node's own address.
     facts: settings in which all launchers must agree; `--node_ips` and `--master` tell the job.
+    secret: see `Peers`.
 
     Raises:
         UserError: the port is taken, or the address is not of this machine.
     """
 
-    def __init__(self, limits, notify, node_ips, port, facts):
-        super().__init__(limits, notify)
+    def __init__(self, limits, notify, node_ips, port, facts, secret=b''):
+        super().__init__(limits, notify, secret)
         self._node_ips, self._port, self._facts = node_ips, port, facts
         self._done = set()
         try:
@@ -53,6 +54,11 @@ class Coordinator(Peers):
             self._end_of(connection.node)
         elif 'beat' not in message:
             raise Garbage('an unknown message')
+
+    def on_wrong_secret(self, connection):
+        reason = f'the launchers do not have the same {SECRET}: set it alike on all nodes, or on none'
+        log.warning('%s wants to join, but %s', connection.address, reason)
+        connection.refuse(reason)
 
     def on_closed(self, connection, reason):
         if connection.node is None:

@@ -14,7 +14,7 @@ from propeller.launch import machine
 from propeller.launch.coordinator import Coordinator
 from propeller.launch.logs import Echo, LogFiles
 from propeller.launch.member import Member
-from propeller.launch.messages import Failure
+from propeller.launch.messages import SECRET, Failure
 from propeller.launch.peers import Finished, Limits, Started
 from propeller.launch.plan import Plan, environment, job_environment, script_arguments
 from propeller.launch.ports import Ports, choose
@@ -110,7 +110,7 @@ def run_job(settings, environ):
         Signals() as signals,
         contextlib.closing(_Lifeline()) as lifeline,
         contextlib.ExitStack() as held,
-        _peers(settings, signals.notify) as peers,
+        _peers(settings, signals.notify, environ.get(SECRET, '').encode()) as peers,
     ):
         return _Job(settings, environ, signals, peers, lifeline.reading, held).run()
 
@@ -126,7 +126,7 @@ class _Lifeline:
         os.close(self._writing)
 
 
-def _peers(settings, notify):
+def _peers(settings, notify, secret):
     """The connection to the launchers of the other nodes, not yet started; None in a context if there are none."""
     if len(settings.node_ips) == 1:
         return contextlib.nullcontext()
@@ -139,8 +139,8 @@ def _peers(settings, notify):
             f'--nproc_per_node give to a process. Choose another one.'
         )
     if settings.node_id == 0:
-        return Coordinator(limits, notify, settings.node_ips, port, facts)
-    return Member(limits, notify, settings.node_id, (settings.node_ips[0], port), facts)
+        return Coordinator(limits, notify, settings.node_ips, port, facts, secret)
+    return Member(limits, notify, settings.node_id, (settings.node_ips[0], port), facts, secret)
 
 
 class _Job:

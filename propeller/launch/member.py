@@ -4,7 +4,7 @@ import selectors
 import socket
 
 from propeller.errors import one_line
-from propeller.launch.messages import Failure, Garbage, is_integer
+from propeller.launch.messages import SECRET, Failure, Garbage, is_integer
 from propeller.launch.peers import Finished, Peers, Started, lost
 from propeller.log import get_logger
 
@@ -18,10 +18,11 @@ class Member(Peers):
     node: index of this node.
     address: (host, port) of node 0's launcher.
     facts: settings in which all launchers must agree.
+    secret: see `Peers`.
     """
 
-    def __init__(self, limits, notify, node, address, facts):
-        super().__init__(limits, notify)
+    def __init__(self, limits, notify, node, address, facts, secret=b''):
+        super().__init__(limits, notify, secret)
         self._node, self._address, self._facts = node, address, facts
         self._dialling, self._dialled = None, 0.0
 
@@ -49,6 +50,10 @@ class Member(Peers):
             self.joining_since = self.now()  # node 0 lives; how long to wait for the others is for it to say
         else:
             raise Garbage('an unknown message')
+
+    def on_wrong_secret(self, connection):
+        text = f'{self._name()} does not have the {SECRET} of this node: set it alike on all nodes, or on none'
+        self.fail(Failure(text, 2, restartable=False), told=connection)
 
     def on_closed(self, connection, reason):
         if self.phase == 'running':

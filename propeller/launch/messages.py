@@ -1,17 +1,28 @@
-"""What launchers say to each other: JSON objects, one per line, over TCP. Whatever else arrives is `Garbage`."""
+"""What launchers say to each other: JSON objects, one per line, over TCP. Whatever else arrives is `Garbage`.
+
+With a secret (`PROPELLER_SECRET`), each line begins with the HMAC-SHA256 of its object, in hexadecimal, and a space.
+"""
 
 import dataclasses
+import hmac
 import json
+import re
 
 from propeller.errors import UserError, one_line
 from propeller.inputs import parse_json
 
+SECRET = 'PROPELLER_SECRET'
 LONGEST_LINE = 1 << 16
 _LONGEST_TEXT = 1000
+_SIGNED = re.compile(rb'([0-9a-f]{64}) (.*)', re.DOTALL)
 
 
 class Garbage(Exception):
     """What arrived is no message."""
+
+
+class WrongSecret(Garbage):
+    """What arrived is signed with another secret, or one side has a secret and the other has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,22 +60,37 @@ def is_integer(value, low, high):
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def encode(message):
-    return json.dumps(message).encode() + b'\n'
+def encode(message, secret=b''):
+    """The line of a message, a dict."""
+    content = json.dumps(message).encode()
+    return (_signature(content, secret) + b' ' if secret else b'') + content + b'\n'
+
+
+def _signature(content, secret):
+    return hmac.digest(secret, content, 'sha256').hex().encode()
 
 
 class Lines:
-    """Cuts a stream of bytes into messages."""
+    """Cuts a stream of bytes into messages that bear the signature of `secret`; without one, none."""
 
-    def __init__(self):
-        self._rest = b''
+    def __init__(self, secret=b''):
+        self._rest, self._secret = b'', secret
 
     def feed(self, chunk):
-        """The messages that are complete with `chunk`, as dictionaries. `Garbage` for anything else."""
+        """The messages that are complete with `chunk`, as dictionaries. `Garbage`, or `WrongSecret`, for the rest."""
         *lines, self._rest = (self._rest + chunk).split(b'\n')
         if len(self._rest) > LONGEST_LINE:
             raise Garbage('an endless line')
-        return [_decode(line) for line in lines]
+        return [self._message(line) for line in lines]
+
+    def _message(self, line):
+        signed = _SIGNED.fullmatch(line)
+        message = _decode(signed[2] if signed else line)
+        if bool(signed) != bool(self._secret):
+            raise WrongSecret('a signature where there should be none, or none where there should be one')
+        if signed and not hmac.compare_digest(signed[1], _signature(signed[2], self._secret)):
+            raise WrongSecret('a signature of another secret')
+        return message
 
 
 def _decode(line):

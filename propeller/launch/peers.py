@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 
-from propeller.launch.messages import Failure, Garbage, Lines, encode
+from propeller.launch.messages import Failure, Garbage, Lines, WrongSecret, encode
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -72,13 +72,13 @@ class Closed(Exception):
 class Connection:
     """A connected socket that never blocks, with the messages in and out."""
 
-    def __init__(self, sock, address):
+    def __init__(self, sock, address, secret=b''):
         sock.setblocking(False)
         self.socket, self.address = sock, address
         self.node = None  # until it has said so
         self.retired = False  # what comes through it no longer counts
         self.heard = self.opened = time.monotonic()
-        self._lines, self._unsent = Lines(), b''
+        self._secret, self._lines, self._unsent = secret, Lines(secret), b''
 
     def receive(self):
         """The messages that have arrived; `Closed` at the end, `Garbage` for what is none."""
@@ -95,9 +95,14 @@ class Connection:
 
     def send(self, message):
         """Send now what the system takes, the rest with later calls. A broken connection shows when it is read."""
-        self._unsent += encode(message)
+        self._unsent += encode(message, self._secret)
         with contextlib.suppress(OSError):  # full, or broken
             self._unsent = self._unsent[self.socket.send(self._unsent) :]
+
+    def refuse(self, reason):
+        """Tell why, in a line without signature, which the other side can read if it has no secret."""
+        with contextlib.suppress(OSError):
+            self.socket.send(encode({'refused': reason}))
 
     def retire(self):
         """Nothing follows; the connection stays until the other side has read everything and closes."""
@@ -124,12 +129,13 @@ class Peers(abc.ABC):
     Args:
         limits: the times.
         notify: function without arguments, called when there may be a new event.
+        secret: bytes that all launchers of the job know; empty: nobody proves anything.
     """
 
-    def __init__(self, limits, notify):
+    def __init__(self, limits, notify, secret=b''):
         self._thread = threading.Thread(target=self._run, name='peers', daemon=True)
         self._events = queue.SimpleQueue()
-        self.limits = limits
+        self.limits, self._secret = limits, secret
         self._wanted = self._current = 0  # which call of join_job: the main thread's, and the one the thread is at
         self.phase = 'idle'  # idle -> joining -> running -> idle
         self.generation, self.joining_since = 0, 0.0
@@ -234,7 +240,7 @@ class Peers(abc.ABC):
         return time.monotonic()
 
     def add(self, sock, address):
-        connection = Connection(sock, address)
+        connection = Connection(sock, address, self._secret)
         self._connections.append(connection)
         self.listen_to(sock, lambda: self._read(connection))
         return connection
@@ -250,6 +256,9 @@ class Peers(abc.ABC):
             for message in connection.receive():
                 if connection in self._connections and not connection.retired:
                     self.on_message(connection, message)
+        except WrongSecret:
+            self.on_wrong_secret(connection)
+            self.lose(connection, 'another secret')
         except Garbage as e:
             log.debug('%s sent no message of a launcher: %s', connection.address, e)
             self.lose(connection, 'garbage received')
@@ -304,6 +313,10 @@ class Peers(abc.ABC):
     @abc.abstractmethod
     def on_message(self, connection, message):
         """A message, a dict, has come."""
+
+    @abc.abstractmethod
+    def on_wrong_secret(self, connection):
+        """The other side has another secret; the connection is closed next."""
 
     @abc.abstractmethod
     def on_closed(self, connection, reason):

@@ -6,20 +6,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.launch.messages import LONGEST_LINE, Failure, Garbage, Lines, disagreement, encode
+from propeller.launch.messages import LONGEST_LINE, Failure, Garbage, Lines, WrongSecret, disagreement, encode
 
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text() | st.floats(allow_nan=False)
 messages = st.lists(st.dictionaries(st.text(), scalars | st.lists(scalars), max_size=4), max_size=6)
 
 
-@given(messages, st.data())
-def test_messages_survive_any_cutting(sent, data):
-    stream = b''.join(map(encode, sent))
+SECRETS = st.sampled_from([b'', b'secret', 'Ünïcode'.encode() * 20])
+
+
+@given(messages, SECRETS, st.data())
+def test_messages_survive_any_cutting(sent, secret, data):
+    stream = b''.join(encode(message, secret) for message in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    lines, received = Lines(), []
+    lines, received = Lines(secret), []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         received += lines.feed(stream[start:end])
     assert received == sent
+
+
+def test_only_who_knows_the_secret_is_heard():
+    line = encode({'done': True}, b'one')
+    for secret, sent in (
+        (b'two', line),
+        (b'', line),
+        (b'one', encode({'done': True})),
+        (b'one', b'0' * 64 + line[64:]),
+    ):
+        with pytest.raises(WrongSecret):
+            Lines(secret).feed(sent)
+    with pytest.raises(WrongSecret):
+        Lines(b'one').feed(line.replace(b'true', b'null'))
+    with pytest.raises(Garbage) as e:
+        Lines(b'one').feed(b'GET / HTTP/1.1\n')
+    assert not isinstance(e.value, WrongSecret)
 
 
 @given(st.binary(max_size=300))

@@ -21,13 +21,13 @@ FACTS = {'--node_ips': ','.join(IPS), '--master': '127.0.0.1:1'}
 class Side:
     """A started coordinator (node 0) or member, and its events."""
 
-    def __init__(self, stack, node, port, limits):
+    def __init__(self, stack, node, port, limits, secret=b''):
         self._news = threading.Semaphore(0)
         notify = self._news.release
         if node == 0:
-            peers = Coordinator(limits, notify, IPS, port, FACTS)
+            peers = Coordinator(limits, notify, IPS, port, FACTS, secret)
         else:
-            peers = Member(limits, notify, node, (IPS[0], port), FACTS)
+            peers = Member(limits, notify, node, (IPS[0], port), FACTS, secret)
         self.peers = stack.enter_context(peers)
 
     def event(self, seconds=10):
@@ -127,6 +127,24 @@ def test_beats_keep_a_job_alive(sides):
     assert started(everybody, (0, 0, 0)) == [Started(0)] * 3
     assert everybody[0].event(1.5) is None
     assert everybody[1].event(0) is None
+
+
+@pytest.mark.parametrize(('first', 'second'), [(b'one', b'two'), (b'one', b''), (b'', b'two')])
+def test_another_secret_is_told_at_once(first, second, caplog):
+    """The node that does not know it ends; the first goes on to wait for one that does."""
+    with contextlib.ExitStack() as stack:
+        port = port_block(1)
+        coordinator = Side(stack, 0, port, Limits(30), first)
+        stranger = Side(stack, 1, port, Limits(30), second)
+        coordinator.peers.join_job(0)
+        stranger.peers.join_job(0)
+        failure = stranger.event(5)
+        assert 'PROPELLER_SECRET' in failure.text and failure.code == 2 and not failure.restartable
+        assert any('wants to join, but the launchers do not have the same' in r.getMessage() for r in caplog.records)
+        members = [Side(stack, node, port, Limits(30), first) for node in (1, 2)]
+        for member in members:
+            member.peers.join_job(0)
+        assert [side.event(5) for side in (coordinator, *members)] == [Started(0)] * 3
 
 
 def test_a_port_that_is_taken():
