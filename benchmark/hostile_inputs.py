@@ -23,6 +23,7 @@ SECONDS, MEGABYTES = 1.0, 500
 # What a process may take beyond what it has after loading its modules; a C++ library would abort, not raise.
 HEADROOM = 2 << 30
 HANGS_AFTER = 20
+_MOST_KEPT = 100
 
 
 class Hangs(BaseException):
@@ -76,7 +77,7 @@ def run_parser(name, count, seed, keep):
             row['slowest'], row['memory'] = max(row['slowest'], seconds), max(row['memory'], megabytes)
             if kind == 'other' or seconds > SECONDS or megabytes > MEGABYTES:
                 row['first'] = row['first'] or f'input {number}: {why or f"{seconds:.1f} s, {megabytes:.0f} MB"}'
-                if keep:
+                if keep and len(os.listdir(keep)) < _MOST_KEPT:
                     shutil.move(folder, os.path.join(keep, f'{name.replace(" ", "_")}.{number}'))
     return row
 

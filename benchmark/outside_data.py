@@ -706,7 +706,7 @@ def _record(folder):
     from ernie.zoo import _read_record
 
     shutil.copy(folder / 'r.json', folder / 'part.json')
-    _Download('http://x', folder / 'part')._state()
+    _Download('http://x', folder / 'part', 1 << 20)._state()
     _read_record(folder / 'r.json')
 
 

@@ -8,6 +8,8 @@ log = get_logger(__name__)
 
 SPECIAL_TOKENS = ('[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]')
 MAX_BYTES = 1 << 28
+# Ids without a token beyond those of the vocabulary: a file of one token a line gets a line for each.
+MOST_GAPS = 500_000
 FILLER = b'[unused_gap_'
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _ASCII_WHITESPACE = ' \t\r\n\v\f'
@@ -36,6 +38,9 @@ def load_vocab(path, required=SPECIAL_TOKENS):
             an id that is not a whole number; an id comes twice; a required token is missing.
     """
     vocab = _of_json(path) if str(path).endswith('.json') else _of_lines(path)
+    if vocab and max(vocab.values()) > MOST_GAPS + 2 * len(vocab):
+        found = f'id {max(vocab.values())} among {len(vocab)} tokens'
+        raise bad_input(path, found, f'ids up to {MOST_GAPS + 2 * len(vocab)}')
     missing = [token for token in required if token not in vocab]
     if missing:
         raise bad_input(path, f'no token {", ".join(missing)}', 'a vocabulary with the special tokens')

@@ -338,3 +338,13 @@ def test_an_empty_or_absent_file_is_named(tmp_path):
         load_vocab(tmp_path / 'absent.txt')
     with pytest.raises(UserError, match='found a folder'):
         load_vocab(tmp_path)
+
+
+def test_ids_far_beyond_the_tokens_are_refused(tmp_path):
+    """A file of one token a line would get a line for each id between them."""
+    special = [f'{token}\t{i}' for i, token in enumerate(('[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]'))]
+    (tmp_path / 'vocab.txt').write_text('\n'.join([*special, 'x\t400000']))
+    assert load_vocab(tmp_path / 'vocab.txt')['x'] == 400_000
+    (tmp_path / 'vocab.txt').write_text('\n'.join([*special, 'x\t1000000000']))
+    with pytest.raises(UserError, match='found id 1000000000 among 6 tokens, expected ids up to 500012'):
+        load_vocab(tmp_path / 'vocab.txt')
