@@ -23,7 +23,7 @@ def build_parser(prog=None):
     add('do_lower_case', bool, None, "Lower-case and strip accents. Left out: as the checkpoint's training, else true.")
     add('task_id', int, None, "Value of the task id, for models with use_task_id. Left out: the checkpoint's, else 0.")
     add = ArgumentGroup(parser, 'data').add_arg
-    add('data_set', str, None, 'TSV or CSV file with a column text_a, perhaps text_b; others are not read.')
+    add('data_set', str, None, 'TSV, CSV or JSON file with a column text_a, perhaps text_b; others are not read.')
     add('output_dir', str, 'embeddings', 'Folder to make; must not exist.')
     add('max_seq_len', int, None, 'Longest input in tokens. Left out: 512, or fewer if the model has fewer positions.')
     add('batch_size', int, 32, 'Texts of a batch.')

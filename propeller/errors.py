@@ -147,17 +147,22 @@ def _reader_has_gone():
     return any(event & select.POLLERR for _, event in watch.poll(0))
 
 
+# What Paddle, the C++ library and the loader of libraries say.
+_SIGNS_OF_MEMORY = ('ResourceExhausted', 'std::bad_alloc', 'failed to map segment', 'annot allocate memory')
+_SIGNS_OF_THREADS = ("can't start new thread", 'Resource temporarily unavailable')
+
+
 def _fault_of_the_system(error):
     """What to say of an error that is neither the user's nor the program's; None for all others."""
     text = str(error)
     if isinstance(error, OSError):
         hint = ' `ulimit -n` raises the number of open files.' if error.errno in (errno.EMFILE, errno.ENFILE) else ''
         return f'{_place_of(error)}: {error.strerror or error}.{hint}'
-    if isinstance(error, MemoryError) or 'ResourceExhausted' in text or 'std::bad_alloc' in text:
-        lines = [line.strip() for line in text.splitlines() if 'llocat' in line or 'memory' in line.lower()]
-        found = f' ({lines[0][:QUOTED]})' if lines else ''
+    if isinstance(error, MemoryError) or any(sign in text for sign in _SIGNS_OF_MEMORY):
+        lines = [line.strip() for line in text.splitlines() if 'llocate' in line or 'memory' in line.lower()]
+        found = f' ({lines[0][:QUOTED]})' if lines and len(lines[0]) < QUOTED else ''
         return f'not enough memory{found}. Smaller batches and shorter texts need less; `ulimit -v` may set a limit.'
-    if isinstance(error, RuntimeError) and text == "can't start new thread":
+    if isinstance(error, RuntimeError) and text in _SIGNS_OF_THREADS:
         return 'no further thread can be started: memory or the number of processes is limited (ulimit -v, -u).'
     return None
 

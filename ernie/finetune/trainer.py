@@ -262,14 +262,11 @@ class FineTuning:
     def _save_best(self, program, loop, value):
         if not self.world.first:
             return
-        log.info(
-            'best so far: %f at step %d, saved to %s', value, loop.gstep, os.path.join(self.args.checkpoints, BEST)
-        )
+        folder = os.path.join(self.args.checkpoints, BEST)
         state = {'global_step': loop.gstep, 'epoch': loop.batch.epoch, 'value': value, RUN: self.checkpoints.run}
         files = {**self.checkpoints.files, **self.evaluator.files()}
-        save_checkpoint(
-            os.path.join(self.args.checkpoints, BEST), self.session, program, state, files, weights_only=True
-        )
+        save_checkpoint(folder, self.session, program, state, files, weights_only=True)
+        log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
 
     def _say_where(self, evaluation):
         if not self.world.first:

@@ -194,8 +194,8 @@ def check_writable(folder, flag):
     """
     try:
         os.makedirs(folder or '.', exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder or '.'):
-            pass
+        with tempfile.TemporaryFile(dir=folder or '.') as f:
+            f.write(bytes(4096))  # a disk that is full gives out names still
     except OSError as e:
         raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another {flag}.') from e
 

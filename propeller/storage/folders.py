@@ -19,6 +19,7 @@ import secrets
 import shutil
 import time
 
+from propeller.errors import UserError
 from propeller.log import get_logger
 from propeller.storage.locks import FileLock, is_of_this_machine, may_be_alive, this_process
 
@@ -65,7 +66,7 @@ def whole_folder(target, replace=False, durable=True):
             a folder.
         OSError: the disk refuses; `target` is a link into a folder that is not there, or a mount point.
     """
-    target = real_target(target)
+    given, target = target, real_target(target)
     parent, name = os.path.split(target)
     os.makedirs(parent, exist_ok=True)
     _recover_in(parent, name)
@@ -73,13 +74,24 @@ def whole_folder(target, replace=False, durable=True):
     with _workplace(parent, name) as place:
         work = os.path.join(place, NEW)
         os.mkdir(work)
-        yield work
+        with _spoken_of_as(given, work):
+            yield work
         for folder, _, files in os.walk(work) if durable else ():
             for file in files:
                 sync(os.path.join(folder, file))
             sync(folder)
         _check(target, replace)
         _put_in_place(work, target, os.path.join(place, OLD))
+
+
+@contextlib.contextmanager
+def _spoken_of_as(target, work):
+    """Errors inside name `target` in the place of the folder beside it, which is gone when the user reads them."""
+    try:
+        yield
+    except UserError as e:
+        e.args = (str(e).replace(work, os.fspath(target)),)
+        raise
 
 
 def real_target(path):

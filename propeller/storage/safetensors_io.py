@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 
 import numpy as np
 from safetensors import SafetensorError
@@ -189,4 +190,5 @@ def write_safetensors(path, tensors, metadata=None):
         try:
             save_file(arrays, partial, metadata=metadata)
         except SafetensorError as e:
-            raise UserError(f'{path}: cannot be written ({e}).') from None
+            number = re.search(r'os error (\d+)', str(e))
+            raise UserError(f'{path}: cannot be written ({os.strerror(int(number[1])) if number else e}).') from None

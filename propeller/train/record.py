@@ -144,6 +144,10 @@ def _plain(value):
 class EventWriter:
     """TensorBoard event files, which VisualDL reads too, through the package tensorboardX.
 
+    Every event is in the file when a method returns. When the disk refuses one, a warning says so and no more of them
+    are written: a training is not given up for its pictures. (The package's own `SummaryWriter` hands events to a
+    thread, which dies of such an error, and then waits for it.)
+
     Args:
         log_dir: folder of the event files; made if needed.
         resume_step: global step from which training goes on: viewers then hide later points of the earlier run.
@@ -154,21 +158,39 @@ class EventWriter:
 
     def __init__(self, log_dir, resume_step=None):
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import summary
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
         except ImportError as e:
             raise UserError('event files need the package tensorboardX: pip install tensorboardX') from e
+        self.log_dir, self._summary, self._event = os.fspath(log_dir), summary, Event
         try:
             os.makedirs(log_dir, exist_ok=True)
-            purge_step = None if resume_step is None else resume_step + 1
-            self._writer = SummaryWriter(os.fspath(log_dir), purge_step=purge_step)
+            self._file = EventsWriter(os.path.join(self.log_dir, 'events'))
+            if resume_step is not None:
+                start = SessionLog(status=SessionLog.START)
+                self._file.write_event(Event(wall_time=time.time(), step=resume_step + 1, session_log=start))
+            self._file.flush()
         except OSError as e:
             raise UserError(f'{log_dir}: event files cannot be written ({e.strerror or e}).') from e
+
+    def _write(self, summary, step):
+        if self._file is None:
+            return
+        try:
+            self._file.write_event(self._event(wall_time=time.time(), step=int(step), summary=summary))
+            self._file.flush()
+        except OSError as e:
+            log.warning(
+                '%s: event files cannot be written (%s): none from step %d on', self.log_dir, e.strerror or e, step
+            )
+            self._file = None
 
     def add_scalar(self, name, value, step):
         """Write one number; one that is not finite is left out with a warning."""
         value = float(np.asarray(value).item())
         if math.isfinite(value):
-            self._writer.add_scalar(name, value, int(step))
+            self._write(self._summary.scalar(name, value), step)
         else:
             log.warning('summary %s is %f at step %d, left out', name, value, step)
 
@@ -176,7 +198,7 @@ class EventWriter:
         """Write the distribution of an array; one with values that are not finite is left out with a warning."""
         values = np.asarray(values, dtype=np.float64).reshape(-1)
         if values.size and np.isfinite(values).all():
-            self._writer.add_histogram(name, values, int(step))
+            self._write(self._summary.histogram(name, values, _BINS, None), step)
         else:
             log.warning('summary %s is empty or not finite at step %d, left out', name, step)
 
@@ -186,16 +208,19 @@ class EventWriter:
             if not isinstance(value, str):
                 self.add_scalar(prefix + name, value, step)
 
-    def flush(self):
-        """Have everything so far in the file."""
-        self._writer.flush()
-
     def close(self):
-        """Flush and close."""
-        self._writer.close()
+        """Close the file; nothing is written any more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+# TensorBoard's own: from 1e-12, each a tenth wider than the one before.
+_POSITIVE = 1e-12 * 1.1 ** np.arange(774)
+_BINS = np.concatenate([-_POSITIVE[::-1], [0.0], _POSITIVE]).tolist()

@@ -81,6 +81,21 @@ def test_limits():
     assert code == 1 and len(lines) == 1 and lines[0].startswith('error: not enough memory')
 
 
+@pytest.mark.parametrize(
+    ('raised', 'expected'),
+    [
+        ('MemoryError()', 'not enough memory'),
+        ('RuntimeError("a\\nb\\nResourceExhaustedError: cannot allocate 3 GB (at x.cc:3)\\n")', 'not enough memory'),
+        ('ImportError("libphi_core.so: failed to map segment from shared object")', 'not enough memory'),
+        ('RuntimeError("Resource temporarily unavailable")', 'no further thread'),
+        ('RuntimeError("can\'t start new thread")', 'no further thread'),
+    ],
+)
+def test_what_libraries_say_of_limits(raised, expected):
+    code, lines = ended(f'raise {raised}')
+    assert code == 1 and len(lines) == 1 and lines[0].startswith(f'error: {expected}')
+
+
 def test_a_fault_of_the_program_keeps_its_traceback():
     code, lines = ended('{}["x"]')
     assert code == 1 and lines[0].startswith('Traceback') and lines[-1] == "KeyError: 'x'"

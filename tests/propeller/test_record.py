@@ -2,8 +2,10 @@ import glob
 import json
 import os
 import struct
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from propeller import summary
 from propeller.errors import UserError
 from propeller.train.record import EventWriter, MetricsFile, read_metrics
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -215,3 +219,19 @@ def test_a_paddle_value_is_a_graph_variable():
         value = paddle.mean(paddle.static.data('x', [-1, 3], 'float32'))
         summary.scalar('mean', value)
     assert record.scalar[0][1] is value
+
+
+def test_a_full_disk_ends_the_event_files_not_the_training(tmp_path, logged):
+    code = (
+        'import resource, sys; from propeller.train.record import EventWriter\n'
+        'with EventWriter(sys.argv[1]) as writer:\n'
+        '    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n'
+        '    for step in range(99): writer.add_scalar("loss", 1.0, step)\n'
+        'print("done")'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, 'done\n')
+    (line,) = done.stderr.splitlines()
+    assert f'{tmp_path}: event files cannot be written (File too large): none from step' in line
