@@ -1,6 +1,7 @@
 """Evaluation of the dev sets and prediction of the test sets, during training, after it, or alone."""
 
 import json
+import math
 import os
 
 from ernie.finetune.predictor import Predictor
@@ -53,13 +54,15 @@ class Evaluator:
         return self.predictor.program(labelled=bool(self.dev_sets))
 
     def run(self, epoch, step, last=False):
-        """Score all dev sets and predict all test sets. Returns the main value of the first dev set, or None.
+        """Score all dev sets and predict all test sets. Returns the main value of the first dev set, NaN if the model
+        computes no numbers; None without a dev set.
 
         last: whether this is the evaluation after the last step, which some tasks call by a name.
         """
         main, name = None, self.task.last_step_name if last and self.task.last_step_name else step
         for path, rows in self.dev_sets:
             log.info('validation result of dataset %s:', path)
+            self.predictor.lost = False
             values, line, report = self.task.evaluate(self.predictor, rows, path)
             log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
@@ -68,7 +71,8 @@ class Evaluator:
                 make_folder(self.report_folder)
                 write_report(os.path.join(self.report_folder, self.names[path]), report)
             if main is None:
-                main = self.task.main_value(values)
+                # A model that computes no numbers may be right by chance: its first class is as good as any.
+                main = math.nan if self.predictor.lost else self.task.main_value(values)
                 self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, report
         self.written = []
         for path, save, rows in self.test_sets:
@@ -99,7 +103,9 @@ class Evaluator:
             return {}
         values, report = self.main
         values = {RUN: self.identity, **values} if self.identity else values
-        files = {'metrics.json': _json(values)}
+        # JSON has no NaN: null, as in the records.
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        files = {'metrics.json': _json(finite)}
         if report:
             files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}
         return files

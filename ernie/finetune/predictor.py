@@ -1,5 +1,7 @@
 """Evaluation and prediction: rows in batches of like length, results in the order of the file."""
 
+import math
+
 import numpy as np
 
 from propeller.data.batching import plan_batches
@@ -12,6 +14,9 @@ from propeller.types import RunMode
 class Predictor:
     """Runs a task's graph without dropout over rows, sharing the parameters of its session.
 
+    Attributes:
+        lost: whether a prediction was no number, or the loss not finite, since somebody set it to False.
+
     Args:
         session: `propeller.session.Session`.
         task: `Task`.
@@ -22,6 +27,7 @@ class Predictor:
         self.session, self.task = session, task
         self.batch_size, self.in_tokens = batch_size, in_tokens
         self._programs = {}
+        self.lost = False
 
     def program(self, labelled):
         """The program, built at first use: with the label as last input and the loss, or without both."""
@@ -49,7 +55,9 @@ class Predictor:
         passes = evaluation_pass(self.session, program, plan, fetch, arrays_of)
         what = 'evaluating' if labelled else 'predicting'
         for indices, fetched in progress(passes, what, len(rows), count=lambda pair: len(pair[0])):
-            yield indices, fetched[: len(spec.predictions)], float(fetched[-1]) if labelled else None
+            predictions, loss = fetched[: len(spec.predictions)], float(fetched[-1]) if labelled else None
+            self.lost = self.lost or not math.isfinite(loss or 0.0) or any(np.isnan(p.sum()) for p in predictions)
+            yield indices, predictions, loss
 
     def collect(self, rows, labelled, output=-1):
         """Predictions of fixed width for all rows, in the order of the file.
