@@ -194,7 +194,7 @@ def tagging_score(checkpoints, data, name, start, seed, threads, length):
                 *('--train_set', train, '--dev_set', file_of(data, 'dev.tsv', name), '--do_test', 'false'),
                 *('--label_map_config', file_of(data, 'label_map.json', name), '--checkpoints', checkpoints),
                 *('--max_seq_len', str(length), '--epoch', '5', '--batch_size', '16', '--learning_rate', '5e-4'),
-                *('--warmup_proportion', '0.1', '--validation_steps', '1000000'),
+                *('--warmup_proportion', '0.1', '--validation_steps', '1000000', '--overwrite_checkpoints', 'true'),
             ]
             run_program('run_sequence_labeling.py', flags)
     return 100 * values_of(read_metrics(records), 'dev', 'f1')[-1]

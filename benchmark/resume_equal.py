@@ -25,7 +25,7 @@ import numpy as np
 from benchmark import sst2
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.storage import open_tensors
-from propeller.train.checkpoint import MODEL, OPTIMIZER, Checkpoints, read_state
+from propeller.train.checkpoint import MODEL, OPTIMIZER, RUN, Checkpoints, read_state
 from propeller.train.record import read_metrics
 
 FOLLOWING_BATCHES = 100
@@ -121,9 +121,9 @@ def different_tensors(left, right):
 
 
 def different_states(left, right):
-    """Keys of two training states whose values differ."""
+    """Keys of two training states whose values differ, but for the identity of the run."""
     a, b = read_state(left), read_state(right)
-    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    return sorted(key for key in (a.keys() | b.keys()) - {RUN} if a.get(key) != b.get(key))
 
 
 def following_batches(args, inputs, position, skip):
