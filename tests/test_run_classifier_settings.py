@@ -96,7 +96,7 @@ def test_the_seed_decides_everything(tmp_path, train):
         found.append([r['loss'] for r in records(tmp_path / name, 'train')])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)  # threads may add in another order
     assert found[0][1:] != found[2][1:]
-    ran = train(**settings, random_seed=None)
+    ran = train(**settings, random_seed=None, overwrite_checkpoints=True)
     (seed,) = re.findall(r'random seed: (\d+)', ran.log)
     train(**settings, random_seed=seed, checkpoints=tmp_path / 'd')
     again = [r['loss'] for r in records(tmp_path / 'd', 'train')]

@@ -5,12 +5,12 @@ import gzip
 import os
 import shutil
 import zlib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ernie.utils import tar
 from ernie.utils.fetch import disk_errors
 from propeller.errors import UserError, quoted
-from propeller.storage.folders import sync
+from propeller.storage.folders import sync, whole_folder
 
 CHUNK = 1 << 20
 MAX_MEMBERS = 20_000
@@ -155,19 +155,12 @@ def unpack(archive, target, max_bytes, max_members=MAX_MEMBERS):
         UserError: it holds a path out of the folder, a link, a device, a setuid file, a path twice or more than the
             limits allow; or the target cannot be written.
     """
-    beside = target.with_name(f'.{target.name}.unpacking')
-    with disk_errors(beside):
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+    with disk_errors(target), whole_folder(target, durable=False) as work:
         try:
             with gzip.open(archive) as stream:
-                count = _unpack_stream(_Bounded(stream, max_bytes, archive), beside, max_members)
-            _flush(beside, count)
-            os.rename(beside, target)
-            sync(target.parent)
+                count = _unpack_stream(_Bounded(stream, max_bytes, archive), Path(work), max_members)
         except UserError:
             raise
         except (EOFError, zlib.error, gzip.BadGzipFile, tar.Damaged) as e:
             raise DamagedArchive(f'{archive}: is damaged ({e}).') from e
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        _flush(work, count)

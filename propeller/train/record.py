@@ -19,6 +19,9 @@ _MAX_BYTES = 1 << 31
 _OWN_KEYS = ('step', 'epoch', 'phase', 'time')
 
 
+_RECORDS = 'the records of a run'
+
+
 class MetricsFile:
     """A file of JSON lines `{"step", "epoch", "phase", "time", ...values}`, on the disk line by line.
 
@@ -47,8 +50,10 @@ class MetricsFile:
         """Leave only whole lines of the steps that stay."""
         if not os.path.exists(self.path) or is_stream(self.path):
             return
-        content = read_bytes(self.path, _MAX_BYTES, 'the records of a run')
+        content = read_bytes(self.path, _MAX_BYTES, _RECORDS)
         if resume_step == 0:
+            if content.strip() and not content.startswith(b'{"step": ') and not any(map(_parse, content.split(b'\n'))):
+                raise bad_input(self.path, 'a file without a record of a run', _RECORDS, advice='Move it away.')
             kept = b''
         else:
             lines = _whole_lines(self.path, content)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ernie.utils import tar
 from ernie.utils.unpack import DamagedArchive, unpack
 from propeller.errors import UserError
+from tests.leftovers import dead_workplace
 
 LIMIT = 10**7
 
@@ -377,11 +378,12 @@ def test_flipped_bytes_are_an_error_of_ours(data):
             stream.read(min(entry.size, 1 << 20))
 
 
-def test_what_a_killed_program_left_is_cleared(archive, out):
-    (out / '.model.unpacking' / 'old').mkdir(parents=True)
+def test_what_a_killed_program_left_is_cleared_and_nothing_else(archive, out):
+    dead_workplace(out, 'model')
+    (out / '.model.unpacking' / 'notes').mkdir(parents=True)
     unpack(archive_of(archive, member('a', b'a')), out / 'model', LIMIT)
     assert unpacked(out / 'model') == {'a': b'a'}
-    assert os.listdir(out) == ['model']
+    assert sorted(os.listdir(out)) == ['.model.unpacking', 'model']
 
 
 def test_a_folder_that_cannot_be_written(archive, out):

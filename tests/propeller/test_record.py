@@ -235,3 +235,14 @@ def test_a_full_disk_ends_the_event_files_not_the_training(tmp_path, logged):
     assert (done.returncode, done.stdout) == (0, 'done\n')
     (line,) = done.stderr.splitlines()
     assert f'{tmp_path}: event files cannot be written (File too large): none from step' in line
+
+
+def test_a_file_of_somebody_else_is_not_emptied(tmp_path):
+    path = tmp_path / 'metrics.jsonl'
+    path.write_text('my own notes\n')
+    with pytest.raises(UserError, match='metrics.jsonl: found a file without a record of a run.* Move it away'):
+        MetricsFile(path, resume_step=0)
+    assert path.read_text() == 'my own notes\n'
+    path.write_text('{"step": 1, "ep')  # the first line of a run that was killed
+    MetricsFile(path, resume_step=0).close()
+    assert path.read_bytes() == b''
