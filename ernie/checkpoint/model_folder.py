@@ -117,7 +117,7 @@ def _refuse_tensorflow(path):
             path,
             f'a TensorFlow checkpoint ({os.path.basename(parts[0])})',
             'PyTorch, safetensors or Paddle: TensorFlow is not read yet',
-            advice='Save it with transformers as safetensors (BertModel.from_pretrained(..., from_tf=True)).',
+            advice='Save it as safetensors with transformers 4: BertModel.from_pretrained(..., from_tf=True).',
         )
 
 

@@ -233,3 +233,15 @@ def test_odd_values_in_a_configuration_are_errors_of_ours(tmp_path, key, odd):
         read_saved_labels(folder)
     except UserError as e:
         assert 'config.json: ' in str(e)
+
+
+@pytest.mark.parametrize('kind', ['base', '_cls_out', 'cls_seq_label_out', 'cls_mrc_out'])
+def test_transformers_computes_the_same(tmp_path, kind):
+    pytest.importorskip('torch')
+    pytest.importorskip('transformers')
+    from ernie.inference.huggingface_check import check_outputs
+
+    values = VALUES if kind == 'base' else VALUES | head(kind, 2 if kind == 'cls_mrc_out' else 3)
+    done = convert(gapped(tmp_path / 'm', values), tmp_path / 'hf', 'huggingface', check=check_outputs)
+    assert done.checked[0].startswith('the same token ids for 100 texts in transformers')
+    assert done.checked[1].startswith('the same hidden states' + ('' if kind == 'base' else ' and scores'))
