@@ -719,9 +719,12 @@ CACHED = {
 }
 
 
+_ABOUT = {'columns': ['text_a', 'label'], 'notes': [['warning', 3, 'x']], 'token_cut_remark': ''}
+
+
 def _mutate_entry(rng):
     arrays = {f'{name}.npy': npy_bytes(array) for name, array in CACHED.items()}
-    meta = {'rows': 2, 'bad_rows': {'count': 1, 'rows': [[2, 'x']]}, 'about': {}, 'crc32': {}}
+    meta = {'rows': 2, 'bad_rows': {'count': 1, 'rows': [[2, 'x']]}, 'about': _ABOUT, 'crc32': {}}
     name = rng.choice(list(arrays))
     if rng.random() < 0.5:
         arrays[name] = mutate_bytes(arrays[name], rng)
@@ -737,6 +740,8 @@ def _mutate_entry(rng):
 
 
 def _entry(folder):
+    from ernie.reader.columns import Notices
+    from ernie.reader.notes import say
     from ernie.reader.tokenized_set import SetCache
 
     entry = folder.parent / 'cache' / 'aa'
@@ -745,9 +750,11 @@ def _entry(folder):
     os.chmod(entry, 0o700)
     for path in folder.iterdir():
         (entry / path.name).write_bytes(path.read_bytes())
-    bounds = {'ids': (0, 12), 'length': 16, 'labels': (0, 2), 'columns': 2}
+    bounds = {'ids': (0, 12), 'length': 16, 'labels': (0, 2), 'columns': 2, 'about': ('columns',)}
     found = SetCache(str(entry.parent), bounds).load('aa')
     if found is not None:
+        say('x', found.about.get('notes', ()))
+        Notices('x', ()).say(found.about['columns'])
         ids, types, _, _ = found.padded(np.arange(len(found)))
         assert ids.size == 0 or (ids.min() >= 0 and ids.max() < 12 and ids.shape == types.shape and ids.shape[1] <= 16)
 

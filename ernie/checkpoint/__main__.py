@@ -10,7 +10,7 @@ from ernie.config import ErnieConfig
 from ernie.inference.huggingface_check import output_check
 from ernie.tokenization import load_vocab
 from ernie.utils.args import Parser
-from propeller.errors import UserError, one_line_errors
+from propeller.errors import QUOTED, UserError, one_line, one_line_errors
 
 _LISTED = 20
 
@@ -55,12 +55,12 @@ def inspect_lines(path):
     for name in model:
         array = model[name]
         values, size = values + array.size, size + array.nbytes
-        rows.append((name, str(list(array.shape)), str(array.dtype), *_moments(array)))
+        rows.append((one_line(name, QUOTED), str(list(array.shape)), str(array.dtype), *_moments(array)))
     yield from table(rows)
     yield f'total: {len(model)} tensors, {values:,} values, {size:,} bytes'
     yield f'format: {model.source}'
     if model.unmapped:
-        yield f'without an ERNIE name: {", ".join(model.unmapped)}'
+        yield f'without an ERNIE name: {", ".join(one_line(name, QUOTED) for name in model.unmapped)}'
     if model.config is None:
         yield 'config: none found'
     else:

@@ -274,7 +274,7 @@ class ClassifyReader(SetReader):
 
     def bounds(self):
         num_labels = self.encoder.num_labels
-        return super().bounds() | {'labels': (0, num_labels), 'columns': num_labels}
+        return super().bounds() | {'labels': (0, num_labels), 'columns': num_labels, 'about': ('columns',)}
 
     def size_of(self, row):
         return len(row.cells['text_a']) + len(row.cells.get('text_b', ''))

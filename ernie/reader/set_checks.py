@@ -23,8 +23,9 @@ def arrays_fault(arrays, bounds):
 
     Args:
         arrays: dict name -> array.
-        bounds: dict with `length`, most tokens of a row, and for names of arrays (lowest value, one more than the
-            highest); what is absent is not compared.
+        bounds: dict with `length`, most tokens of a row; `columns`, classes of several labels; `about`, names that
+            must be noted of the file; and for names of arrays (lowest value, one more than the highest). What is absent
+            is not compared.
     """
     for name in _NEEDED:
         if name not in arrays:
@@ -36,10 +37,13 @@ def arrays_fault(arrays, bounds):
     return _shape_fault(arrays, bounds) or _value_fault(arrays, bounds)
 
 
-def about_fault(about):
-    """What is wrong with the `about` of a `TokenizedSet`, in words; None if nothing is."""
+def about_fault(about, needed=()):
+    """What is wrong with the `about` of a `TokenizedSet`, in words; None if nothing is. needed: names in it."""
     if not isinstance(about, dict):
         return 'about is no object'
+    for name in needed:
+        if name not in about:
+            return f'no {name}'
     columns = about.get('columns', [])
     if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
         return 'columns are no names'

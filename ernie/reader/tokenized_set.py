@@ -129,7 +129,7 @@ class TokenizedSet:
         try:
             meta = read_json_object(os.path.join(folder, META), 'what is known of tokenized rows')
             arrays = {name: _map_array(folder, name, crc) for name, crc in meta['crc32'].items()}
-            why = arrays_fault(arrays, bounds or {}) or about_fault(meta['about'])
+            why = arrays_fault(arrays, bounds or {}) or about_fault(meta['about'], (bounds or {}).get('about', ()))
             if why is None and len(arrays['offsets']) - 1 != meta['rows']:
                 why = f'{len(arrays["offsets"]) - 1} rows instead of {quoted(meta["rows"])}'
             if why:
