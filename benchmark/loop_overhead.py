@@ -8,6 +8,7 @@ The overhead is the median over the pairs of neighbouring segments. Exit code 1 
 """
 
 import argparse
+import contextlib
 import itertools
 import os
 import statistics
@@ -31,34 +32,44 @@ def build_parser():
     return parser
 
 
-def prepare(args, folder, flags=()):
+def prepare(args, folder, flags, held):
     """The runner's own objects, as its `train` makes them: (runner, rows, program, batch stream).
 
-    flags: more of run_classifier.py.
+    flags: more of run_classifier.py. held: `contextlib.ExitStack` that holds the folder of the run.
     """
     from ernie.finetune.classification_task import ClassificationTask
     from ernie.finetune.flags import build_parser as runner_flags
-    from ernie.finetune.trainer import FineTuning
+    from ernie.finetune.schedule import run_length
+    from ernie.finetune.trainer import FineTuning, folder_of
     from propeller.distribution import join
 
     flags = [*sst2.training_flags(args.data, args.model, folder, args.threads, args.seed), *flags]
     flags += ['--do_val', 'false', '--batch_size', str(args.batch_size), '--epoch', '1000']
-    runner = FineTuning(runner_flags().parse_args(flags), ClassificationTask, join(False))
+    flags, world = runner_flags().parse_args(flags), join(False)
+    runner = FineTuning(flags, ClassificationTask, world, held.enter_context(folder_of(flags, world).held()))
     rows = runner.task.read(runner.args.train_set, labelled=True)
     runner.task.prepare_training(rows)
-    program = runner.session.build(runner.task.feeds(True), runner._training_graph(*runner._schedule(len(rows))))
+    stream = runner._stream(rows)
+    runner.length = run_length(runner.args, stream)
+    program = runner.session.build(runner.task.feeds(True), runner._training_graph())
     runner.load(program)
     runner._open_records(0)
     runner.session.dropout_apart()
-    return runner, rows, program, runner._stream(rows, None)
+    return runner, rows, program, stream
 
 
 class Contest:
     """Both ways to take the same steps, on one set of parameters."""
 
     def __init__(self, args, folder, flags=()):
-        self.runner, self.rows, self.program, self.stream = prepare(args, folder, flags)
+        self.held = contextlib.ExitStack()
+        self.runner, self.rows, self.program, self.stream = prepare(args, folder, flags, self.held)
         self.steps, self.gstep, self.position = args.steps, 0, self.stream.position
+
+    def close(self):
+        """Let go of the folder of the run."""
+        self.runner.metrics.close()
+        self.held.close()
 
     def next_batches(self):
         """The next segment's batches, ready made; the stream stands before them."""
@@ -77,7 +88,7 @@ class Contest:
         runner, session, state = self.runner, self.runner.session, LoopState(self.gstep)
         started = time.perf_counter()
         with prefetch(itertools.islice(self.stream, self.steps), PREFETCHED_BATCHES) as made:
-            hooks = runner._hooks(self.program, self.rows, made, None, self.stream)
+            hooks = runner._hooks(self.program, self.rows, made, None)
             hooks = [hook for hook in hooks if not isinstance(hook, CheckpointSaverHook)]
             train_loop(session, self.program, made, hooks, state, lambda batch: [(batch.arrays, True)])
         seconds = time.perf_counter() - started
@@ -110,7 +121,7 @@ def measure(args, folder):
             seconds = getattr(contest, name)(batches)
             if number:  # the first pair compiles
                 times[name].append(seconds)
-    contest.runner.metrics.close()
+    contest.close()
     return times['loop'], times['bare']
 
 

@@ -44,7 +44,7 @@ def measure(args):
         contest.bare(batches)  # compiles, and makes the kernels for these lengths
         seconds = contest.bare(batches) / args.steps
         operators = profile(functools.partial(contest.bare, batches), args.steps)
-        contest.runner.metrics.close()
+        contest.close()
     tokens = sum(batch.real_tokens for batch in batches) / args.steps
     return {'seconds': seconds, 'tokens': tokens, 'best': best_rate(args.side), 'operators': operators}
 
