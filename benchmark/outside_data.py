@@ -671,6 +671,14 @@ _documents('text.gz', gzip.compress(_TEXT, 1), zipped(mutate_bytes))
 _documents('text.jsonl', '{"text": "今天\\n热"}\n{"text": "x", "id": 3}\n'.encode(), mutate_json_lines)
 
 
+@parser('lines of a data set', {'lines.gz': gzip.compress(_TEXT, 1)}, zipped(mutate_bytes))
+def _lines(folder):
+    from propeller.data.dataset import Dataset
+
+    for _ in Dataset.from_file(folder / 'lines.gz', 'GZIP'):
+        pass
+
+
 @parser('discourse markers', {'r.json': '{"cause": ["因为", "so"], "time": ["then"]}'.encode()}, mutate_json)
 def _relations(folder):
     from ernie.pretrain.tasks.discourse_markers import load_relations

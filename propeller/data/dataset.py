@@ -5,12 +5,14 @@ import gzip
 import inspect
 import itertools
 import random
+import zlib
 
 import numpy as np
 
 from propeller.data.padding import pad_rows
 from propeller.data.prefetch import prefetch
 from propeller.errors import UserError, bad_input
+from propeller.inputs import open_data
 
 FORMATS = (None, 'GZIP')
 
@@ -65,14 +67,16 @@ class Dataset:
         if format not in FORMATS:
             raise ValueError(f'format {format!r} must be one of {FORMATS}')
 
+        expected = f'{format or "text"} lines'
+
         def lines():
             line = None
             try:
-                with gzip.open(path) if format == 'GZIP' else open(path, 'rb') as f:
+                with open_data(path, expected) as raw, gzip.open(raw) if format == 'GZIP' else raw as f:
                     for line in f:  # noqa: UP028 - the loop variable tells whether there was a line
                         yield line
-            except (OSError, EOFError) as e:
-                raise bad_input(path, f'a file that cannot be read ({e})', f'{format or "text"} lines') from e
+            except (OSError, EOFError, zlib.error) as e:
+                raise bad_input(path, f'a file that cannot be read ({e})', expected) from e
             if line is None:
                 raise bad_input(path, 'an empty file', 'at least one line')
 

@@ -42,7 +42,7 @@ def test_from_file(tmp_path):
         ('empty.gz', gzip.compress(b''), 'GZIP', 'an empty file'),
         ('plain.gz', b'text', 'GZIP', 'Not a gzipped file'),
         ('cut.gz', gzip.compress(b'text' * 99)[:-9], 'GZIP', 'cannot be read'),
-        ('missing', None, None, 'No such file'),
+        ('missing', None, None, 'no such file'),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, name, content, format, message):

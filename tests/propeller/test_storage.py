@@ -165,14 +165,6 @@ def test_shapes_that_numpy_cannot_have_are_refused(tmp_path, entry):
         open_tensors(raw_safetensors(tmp_path / 'x.safetensors', {'a': entry}, b'1234'))
 
 
-def test_a_name_twice_in_a_header_is_refused(tmp_path):
-    entry = '"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}'
-    head = f'{{{entry}, {entry}}}'.encode()
-    (tmp_path / 'x.safetensors').write_bytes(struct.pack('<Q', len(head)) + head + b'1')
-    with pytest.raises(UserError, match="'a' twice in one object"):
-        open_tensors(tmp_path / 'x.safetensors')
-
-
 @pytest.mark.parametrize(
     'name', ['model.safetensors', 'model.safetensors.index.json', 'x.pdparams', 'pytorch_model.bin']
 )
