@@ -187,6 +187,7 @@ def test_new_texts_of_nothing_give_a_result_each(tmp_path, kind):
     ran = infer(
         lines, init_checkpoint=folder, predict_set='-', save_inference_model_path='', use_cuda=False, format='jsonl'
     )
+    assert 'Traceback' not in ran.log and 'do not fit' not in ran.log
     results = [json.loads(line) for line in ran.out.splitlines()]
     assert len(results) == len(records)
     for record, result in zip(records, results, strict=True):

@@ -84,7 +84,7 @@ class TaggingTask(InferenceTask):
             raise UserError(f'label map: found {fault[0]}, expected {fault[1]}.')
         self.names = label_names(label_map, count_labels(None, label_map, 'the checkpoint', settings['num_labels']))
         self.room = settings['max_seq_len'] - 2
-        self.cut = TokenCut.from_json(settings['token_cut']) if 'token_cut' in settings else None
+        self.token_cut = TokenCut.from_json(settings['token_cut']) if 'token_cut' in settings else None
         weights = settings.get('constants', {}).get(WEIGHTS)
         self.weights = None if weights is None else np.asarray(weights, np.float64)
 
@@ -133,9 +133,9 @@ class TaggingTask(InferenceTask):
 
     def _tokens(self, text):
         """The slices of the tokens of a text."""
-        if self.cut is None:  # a model from before the record: U+0002 counts as a space, as it did
+        if self.token_cut is None:  # a model from before the record: U+0002 counts as a space, as it did
             return slices(text.replace(SEPARATOR, ' '), AS_TOKENIZER, self.tokenizer)
-        return _given_tokens(text) if SEPARATOR in text else slices(text, self.cut, self.tokenizer)
+        return _given_tokens(text) if SEPARATOR in text else slices(text, self.token_cut, self.tokenizer)
 
     def decode(self, record, windows, outputs):
         text, words, parts, cuts = windows.context
