@@ -15,6 +15,7 @@ from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadab
 from propeller.graph import Feed, Program, np, paddle, require_cuda
 from propeller.inputs import parse_json
 from propeller.ops import choice
+from propeller.storage.atomic import check_room
 from propeller.train.precision import TYPE_NAMES
 from propeller.update import Plan, run_update
 
@@ -196,7 +197,7 @@ class Session:
             sample: list of arrays for `inputs`, a real batch.
             tolerance: largest allowed difference from the executor.
         Raises:
-            UserError: the exported model differs from the program on the sample.
+            UserError: it cannot be written, or differs from the program on the sample.
         """
         prefix = os.path.join(folder, 'model')
         with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
@@ -205,7 +206,12 @@ class Session:
         feed = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
         with paddle.static.scope_guard(self.scope):
             expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
-        check_outputs(folder, expected, ExportedModel(folder).run(sample), tolerance)
+        try:
+            exported = ExportedModel(folder).run(sample)
+        except UserError:
+            check_room(folder)  # Paddle does not notice that what it writes is cut
+            raise
+        check_outputs(folder, expected, exported, tolerance)
 
     def load_exported(self, folder):
         """The inference model in `folder` as a `Program` of this session; its `outputs` are the list of its results.

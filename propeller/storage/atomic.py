@@ -196,8 +196,23 @@ def check_writable(folder, flag):
         os.makedirs(folder or '.', exist_ok=True)
         with tempfile.TemporaryFile(dir=folder or '.') as f:
             f.write(bytes(4096))  # a disk that is full gives out names still
+            f.flush()
     except OSError as e:
         raise UserError(f'{folder}: cannot write there ({e.strerror or e}). Choose another {flag}.') from e
+
+
+def check_room(folder):
+    """Prove that a megabyte can be written in `folder`: asked when what a library wrote turns out to be broken.
+
+    Raises:
+        UserError: it cannot; the disk, or the user's share of it, is full.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as f:
+            f.write(bytes(1 << 20))
+            f.flush()
+    except OSError as e:
+        raise unwritable(folder, e) from None
 
 
 def refuse_inputs(path, flag, inputs):
