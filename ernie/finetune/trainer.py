@@ -134,7 +134,7 @@ class FineTuning:
         if not self.world.first:
             return
         reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ('.json', '.txt')]
-        self.folder.begin([METRICS_FILE, CURVES_FILE, *reports])
+        self.folder.begin(step, [METRICS_FILE, CURVES_FILE, *reports])
         self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
         if self.args.log_dir:
             self.events = EventWriter(self.args.log_dir, resume_step=step)

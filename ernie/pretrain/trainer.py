@@ -260,7 +260,7 @@ class PreTraining:
         }
 
     def _open_records(self, step):
-        self.folder.begin([METRICS_FILE])
+        self.folder.begin(step, [METRICS_FILE])
         if self.world.first:
             self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
             self.events = EventWriter(self.args.log_dir, resume_step=step) if self.args.log_dir else None

@@ -78,12 +78,18 @@ class Checkpoints:
         steps = [s for s, run in self.runs().items() if s <= state['global_step'] and self.run in (None, run)]
         if self.keep:
             for step in steps[: -self.keep]:
-                remove_folder(self.path(step))
+                self._delete(step)
             steps = steps[-self.keep :]
         if self.list_file:
             with output_file(os.path.join(self.root, self.list_file)) as f:
                 f.writelines(f'{self.prefix}{s}\n' for s in steps)
         return folder
+
+    def _delete(self, step):
+        try:
+            remove_folder(self.path(step))
+        except OSError as e:  # no reason to end a training whose newest checkpoint is whole
+            log.warning('%s: cannot be deleted (%s)', self.path(step), e.strerror or e)
 
 
 def save_checkpoint(folder, session, program, state, files=None, weights_only=False):

@@ -213,8 +213,8 @@ class _TrainingRun:
         self._warm_start()
         self.session.dropout_apart()
         state = self._restore(start)
-        folder.begin([LIST_FILE])
         step = state['global_step'] if state else 0
+        folder.begin(step, [LIST_FILE])
         self.position = state['data_position'] if state else 0
         writer = None
         if self.world.first:

@@ -110,7 +110,7 @@ class RunFolder:
 
     def _choose(self, resume, overwrite, given, sources):
         recover(self.root)
-        for name in (*self.checkpoints.folders().values(), *self.beside):
+        for name in self.beside:
             refuse_foreign(os.path.join(self.checkpoints.root, name))
         own_job = bool(self._owner.get('job')) and self._owner.get('job') == os.environ.get(JOB)
         if resume and os.environ.get(RESUME_ADDED) and not own_job:
@@ -192,17 +192,21 @@ class RunFolder:
 
     # ------------------------------------------------------------ the start
 
-    def begin(self, files=()):
+    def begin(self, step, files=()):
         """The run begins: what was to be overwritten is deleted, and the folder is the run's.
 
         Args:
+            step: the global step that it begins after.
             files: names of the files that the run writes beside its checkpoints, in the folder or below it.
         Raises:
-            UserError: the disk refuses.
+            UserError: a folder that no training wrote is in the place of a later checkpoint; the disk refuses.
         """
         if not self.world.first:
             return
         root = self.checkpoints.root
+        for later, name in self.checkpoints.folders().items():
+            if later > step:
+                refuse_foreign(os.path.join(root, name))
         try:
             for name in self._doomed:
                 self._delete(os.path.join(root, name))

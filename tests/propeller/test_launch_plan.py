@@ -17,6 +17,7 @@ from propeller.launch.plan import (
     environment,
     flag_value,
     has_flag,
+    job_environment,
     model_path,
     node_of,
     parse_address,
@@ -230,3 +231,13 @@ def test_interface():
     assert machine.interface_of('127.0.0.2') == 'lo'
     assert machine.interface_of('192.0.2.1') is None
     assert machine.interface_of('no.such.host.invalid') is None
+
+
+def test_a_process_learns_whether_resuming_is_the_launchers_wish():
+    def added(arguments, restarted=True):
+        found = job_environment('job7', arguments, restarted)
+        assert found['PROPELLER_JOB'] == 'job7'
+        return bool(found['PROPELLER_RESUME_ADDED'])
+
+    assert added([]) and added(['--resume', 'false']) and added(['--resume=true', '--resume', '0'])
+    assert not added(['--resume', 'True']) and not added(['--resume=yes']) and not added([], restarted=False)
