@@ -166,11 +166,11 @@ def test_damaged_and_incomplete_checkpoints_are_named(tmp_path):
 
 
 def test_one_training_at_a_time(tmp_path):
-    with folder_of(tmp_path).held():
-        with pytest.raises(
-            UserError, match=rf'at work there \(process {os.getpid()} on .*choose another --checkpoints'
-        ):
-            start(tmp_path, resume=True)
+    with (
+        folder_of(tmp_path).held(),
+        pytest.raises(UserError, match=rf'at work there \(process {os.getpid()} on .*choose another --checkpoints'),
+    ):
+        start(tmp_path, resume=True)
     start(tmp_path, resume=True)
 
 
