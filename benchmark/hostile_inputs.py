@@ -57,7 +57,7 @@ def run_parser(name, count, seed, keep):
     """
     import logging
 
-    from benchmark.outside_data import PARSERS, write
+    from benchmark.outside import PARSERS, write
 
     logging.disable(logging.CRITICAL)
     sys.stderr = open(os.devnull, 'w')  # noqa: SIM115 (progress bars)
@@ -138,7 +138,7 @@ def is_bad(row):
 
 def main(argv=None):
     """The program."""
-    from benchmark.outside_data import PARSERS
+    from benchmark.outside import PARSERS
 
     about = argparse.ArgumentParser(prog='benchmark.hostile_inputs', description=__doc__)
     about.formatter_class = argparse.RawDescriptionHelpFormatter

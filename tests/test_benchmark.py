@@ -37,7 +37,7 @@ from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 from tests.leftovers import dead_workplace
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = {'sst2', 'published', 'pretraining', 'forms', 'mutations', 'outside_data'}
+LIBRARIES = {'sst2', 'published', 'pretraining', 'forms', 'mutations'}
 PROGRAMS = sorted(path.stem for path in (ROOT / 'benchmark').glob('*.py') if path.stem not in LIBRARIES)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.hostile_inputs import judge
 from benchmark.mutations import mutate_bytes, mutate_json
-from benchmark.outside_data import PADDLE_MODEL, PARSERS, write
+from benchmark.outside import PADDLE_MODEL, PARSERS, write
 
 INPUTS = 30
 
