@@ -103,19 +103,22 @@ def one_line_errors():
     a library prints.
     """
     _prepare_streams()
+    interruption = _Interruption()
     try:
-        with sigterm_interrupts():
+        with _interruptible() as interruption:
             try:
                 yield
             except SystemExit:
                 sys.stdout.flush()
                 raise
             sys.stdout.flush()
-    except UserError as e:
-        _end(f'error: {e}', e.exit_code)
     except KeyboardInterrupt:
         _end('interrupted', 130)
     except Exception as e:
+        if interruption.came:  # C code that was interrupted says something else, an import that it failed
+            _end('interrupted', 130)
+        if isinstance(e, UserError):
+            _end(f'error: {e}', e.exit_code)
         if isinstance(e, BrokenPipeError) and _reader_has_gone():
             _end(None, 141)  # what a shell reports for SIGPIPE
         text = _fault_of_the_system(e)
@@ -131,10 +134,8 @@ def _end(text, code):
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (
-            OSError,
-            ValueError,
-        ):  # UserError too; else the flush at the end fails once more and changes the exit code
+        except (OSError, ValueError):
+            # Else the flush at the end fails once more and changes the exit code.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
@@ -229,21 +230,34 @@ def _prepare_streams():
         sys.stderr = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115 (to the end of the program)
 
 
+class _Interruption:
+    """The handler of SIGINT and SIGTERM, which remembers that one came."""
+
+    came = False
+
+    def __call__(self, number, frame):
+        self.came = True
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def sigterm_interrupts():
-    """Inside, SIGTERM ends the program as Ctrl-C does, so that what is half-written vanishes.
+def _interruptible():
+    """Inside, SIGTERM ends the program as Ctrl-C does, so that what is half-written vanishes. Yields `_Interruption`.
 
     Paddle, when it is loaded, puts a handler of its own in the place of this one; `propeller.graph` then calls
     `keep_sigterm`. Python delivers signals to the main thread only, so elsewhere nothing is changed.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption, previous = _Interruption(), {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has it ignored
+            numbers.append(signal.SIGINT)
+        previous = {number: signal.signal(number, interruption) for number in numbers}
     try:
-        yield
+        yield interruption
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def keep_sigterm():

@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import os
 import sys
+import tempfile
 import threading
 
 from propeller.errors import UserError
@@ -70,7 +71,11 @@ class LogFiles:
 def open_log(path):
     """Open a log for appending, unbuffered; its folder is made. A `UserError` names the file that cannot be written."""
     try:
-        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        folder = os.path.dirname(path) or '.'
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as f:
+            f.write(bytes(4096))  # a disk that is full gives out names still
+            f.flush()
         return open(path, 'ab', buffering=0)
     except OSError as e:
         raise UserError(f'{path}: the log cannot be written: {e.strerror}. --split_log_path sets its folder.') from e

@@ -14,6 +14,12 @@ from propeller.errors import UserError, one_line_errors
 with one_line_errors():
     exec(sys.argv[1])
 """
+INTERRUPTED_IMPORT = """
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    raise ImportError('initialization failed')
+"""
 FULL = 'error: standard output: cannot be written (No space left on device).'
 
 
@@ -47,6 +53,7 @@ def test_standard_output_is_full(code, unbuffered):
         ('[print(i) for i in range(99999)]', '| true', (0, [])),
         ('os.kill(os.getpid(), signal.SIGTERM)', '', (130, ['interrupted'])),
         ('os.kill(os.getpid(), signal.SIGINT)', '', (130, ['interrupted'])),
+        (INTERRUPTED_IMPORT, '', (130, ['interrupted'])),
         ('open("/no/file")', '', (1, ['error: /no/file: No such file or directory.'])),
         ('sys.exit(3)', '', (3, [])),
     ],
