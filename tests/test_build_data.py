@@ -14,6 +14,7 @@ from collections import Counter
 
 import pytest
 
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.pretrain import build_data
 from ernie.pretrain.building import blocks
 from ernie.pretrain.building.cli import parse
@@ -435,3 +436,21 @@ def test_text_without_sentence_ends_is_cut_by_length(tmp_path):
     report, _ = run(tmp_path, tmp_path / 'pairs')
     counts = report['splits']['train']
     assert counts['sample tokens'] - 3 * counts['samples'] >= 0.97 * len(line)
+
+
+def test_texts_are_cut_as_the_folder_of_the_vocabulary_says(tmp_path, corpus):
+    """And the samples say it in turn, for the training that comes."""
+    folder = tmp_path / 'cased'
+    folder.mkdir()
+    (folder / 'vocab.txt').write_bytes((corpus / 'vocab.txt').read_bytes())
+    (folder / 'tokenizer_config.json').write_text('{"do_lower_case": false, "strip_accents": true}')
+    (folder / 'a.txt').write_text('\n\n'.join(' '.join(document) for document in chinese_documents(3, seed=1)))
+    arguments = ['--input', str(folder / 'a.txt'), '--vocab_path', str(folder / 'vocab.txt'), '--max_seq_len', '48']
+    settings = parse([*arguments, '--output', str(tmp_path / 'out'), '--processes', '1'])
+    assert (settings.do_lower_case, settings.strip_accents, settings.tokenize_chinese_chars) == (False, True, True)
+    build_data.build(settings)
+    assert folder_tokenizer(tmp_path / 'out').settings == ('FullTokenizer', False, True, True)
+    given = parse([*arguments, '--output', str(tmp_path / 'other'), '--do_lower_case', 'true'])
+    assert given.do_lower_case is True
+    plain = parse(flags(corpus, tmp_path / 'plain'))
+    assert plain.do_lower_case is True and 'strip_accents' not in plain.of_samples()  # old manifests still fit

@@ -77,6 +77,7 @@ def test_the_lines_of_2019_and_the_records(tmp_path, data, config):
         'ernie_config.json',
         'model.safetensors',
         'optimizer.safetensors',
+        'tokenizer_config.json',
         'training_state.json',
         'vocab.txt',
     ]

@@ -230,3 +230,18 @@ def test_lines_keep_the_ids_of_a_vocabulary_with_gaps(tmp_path):
         lines = [line.rstrip('\n') for line in f.readlines()]  # as transformers reads it
     assert len(lines) == 10 and all(lines[index] == token for token, index in back.items())
     assert lines[5] == '[unused_gap_5]' and len(set(lines)) == 10
+
+
+def test_a_pretrained_checkpoint_says_how_its_samples_were_cut(tmp_path, caplog):
+    from types import SimpleNamespace
+
+    from ernie.pretrain.trainer import tokenizer_of_samples
+
+    samples, model = folder_of(tmp_path / 's', {'do_lower_case': False}), folder_of(tmp_path / 'm')
+    unsaid = SimpleNamespace(folder_tokenizer=folder_tokenizer(model))
+    assert tokenizer_of_samples(str(samples / 'train_filelist'), unsaid).do_lower_case is False and not caplog.records
+    cased = SimpleNamespace(folder_tokenizer=folder_tokenizer(samples))
+    assert tokenizer_of_samples(str(model / 'train_filelist'), cased).do_lower_case is False
+    lower = SimpleNamespace(folder_tokenizer=folder_tokenizer(folder_of(tmp_path / 'l', {'do_lower_case': True})))
+    assert tokenizer_of_samples(str(samples / 'train_filelist'), lower).do_lower_case is False
+    assert 'the samples were cut in another way than the model learnt' in caplog.text
