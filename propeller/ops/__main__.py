@@ -31,14 +31,17 @@ def main(argv=None):
 
 
 def status():
-    """What there is, in a line."""
+    """What there is, in a line; before it a line for each place that is not trusted."""
+    said = []
     try:
-        found = build.existing()
+        found = build.existing(said.append)
+        if found:
+            text = f'{kernels().describe()}: {found}'
+        else:
+            text = 'fused operators: not compiled yet; the first program that needs them does it, or `... build`'
     except build.Unavailable as e:
-        return f'plain operators: {e}'
-    if found is None:
-        return 'fused operators: not compiled yet; the first program that needs them does it, or `... build`'
-    return f'{kernels().describe()}: {found}'
+        text = f'plain operators: {e}'
+    return '\n'.join([*said, text])
 
 
 if __name__ == '__main__':

@@ -146,15 +146,17 @@ def library(again=False, say=lambda text: None):
     return found
 
 
-def existing():
-    """`Path` of the compiled library; None: not built yet.
+def existing(say=lambda text: None):
+    """`Path` of the compiled library; None: not built yet, or not to be trusted.
 
+    Args:
+        say: called with a line of text for what is not trusted, and why.
     Raises:
         Unavailable: it cannot be built, or has failed before.
     """
     toolchain = find_toolchain()
-    root = _root(make=False)
-    return _result(_place(root, toolchain.key()) / 'built') if root else None
+    root = _root(say, make=False)
+    return _result(_place(root, toolchain.key(), say) / 'built', say) if root else None
 
 
 def loadable(path):

@@ -12,7 +12,7 @@ from propeller.errors import UserError
 from propeller.exported import ExportedModel
 from propeller.graph import F
 from propeller.session import Session
-from propeller.storage import open_tensors
+from propeller.storage import open_tensors, write_safetensors
 from propeller.train.metrics import MSE, Mean
 from propeller.update import minimize
 from tests.counting_hook import Counts
@@ -211,6 +211,23 @@ def test_warm_start_loads_what_the_predicate_names(tmp_path):
     # One update at rate 0.05 moves Adam's parameters by at most 0.05.
     assert np.abs(weight(tmp_path / 'b' / 'model_1') - weight(tmp_path / 'a' / 'model_4')).max() <= 0.0501
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ('array', 'text'),
+    [
+        (np.ones((WIDTH, 1), np.int64), 'w is int64, expected float32'),
+        (np.full((WIDTH, 1), np.nan, np.float32), r'found w with nan at \[0, 0\]'),
+        (np.ones((WIDTH, 2), np.float32), r'w has shape \[3, 2\], expected \[3, 1\]'),
+        (None, 'w is missing'),
+    ],
+)
+def test_a_warm_start_is_strict(tmp_path, array, text):
+    tensors = {'other': np.ones(2, np.float32)} | ({} if array is None else {'w': array})
+    write_safetensors(tmp_path / 'model.safetensors', tensors)
+    setting = propeller.WarmStartSetting(lambda v: v.name == 'w', str(tmp_path))
+    with pytest.raises(UserError, match=text):
+        propeller.Learner(Line, config(tmp_path / 'b', max_steps=1), params(), setting, seed=9).train(dataset())
 
 
 def test_errors_name_what_is_wrong(tmp_path):

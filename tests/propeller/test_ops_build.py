@@ -257,7 +257,8 @@ def test_what_others_could_have_written_is_built_anew(compiler, change):
     compiler()
     path, said = build.library(), []
     plant(path, change)
-    assert build.existing() is None
+    assert build.existing(said.append) is None
+    assert len(said) == 1 and said.pop().startswith(f'{path.parent}: ')
     with pytest.raises(Unavailable, match=re.escape(str(path.parent))):
         build.loadable(path)
     again = build.library(say=said.append)
