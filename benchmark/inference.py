@@ -29,7 +29,6 @@ from propeller.errors import UsageError, UserError, one_line_errors
 ENGINES = [('executor', 'fp32'), ('predictor', 'fp32'), ('predictor', 'bf16'), ('onnxruntime', 'fp32')]
 ENGINES += [('openvino', 'fp32'), ('openvino', 'bf16')]
 RIVALS = {'fp32': 2.0, 'bf16_model': 1.3}  # mode -> how much faster the best engine must be
-TOKENIZER = {'tokenizer_class': 'BertTokenizer', 'do_lower_case': True, 'model_max_length': 512}
 
 
 def export_logits(checkpoint, folder):
@@ -124,8 +123,6 @@ def compare(args):
     with tempfile.TemporaryDirectory() as folder:
         export_logits(checkpoint, folder)
         convert(checkpoint, os.path.join(folder, 'rival'), 'huggingface')
-        with open(os.path.join(folder, 'rival', 'tokenizer_config.json'), 'w') as f:
-            json.dump(TOKENIZER, f)
         sides = commands(args, folder)
         results = {side: [] for side in sides}
         for round_number in range(args.rounds):

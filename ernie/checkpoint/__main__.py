@@ -6,6 +6,7 @@ import numpy as np
 
 from ernie.checkpoint.convert import FORMATS, convert
 from ernie.checkpoint.model_folder import open_model
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer, shown
 from ernie.config import ErnieConfig
 from ernie.inference.huggingface_check import output_check
 from ernie.tokenization import load_vocab
@@ -66,6 +67,7 @@ def inspect_lines(path):
     else:
         yield 'config: ' + ', '.join(ErnieConfig(model.config).print_lines())
     yield f'vocabulary: {_vocabulary(model.vocab_path)}'
+    yield f'texts: {_texts(model.folder)}'
 
 
 def _moments(array):
@@ -81,6 +83,14 @@ def _vocabulary(path):
         return f'{len(load_vocab(path))} entries in {path}'
     except UserError as e:
         return f'broken: {e}'
+
+
+def _texts(folder):
+    try:
+        settings = folder_tokenizer(folder).settings
+    except UserError as e:
+        return f'refused: {e}'
+    return ', '.join(f'{name} {shown(value)}' for name, value in settings._asdict().items())
 
 
 def _print_conversion(arguments):

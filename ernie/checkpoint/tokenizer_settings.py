@@ -104,12 +104,13 @@ class FolderTokenizer:
             said = getattr(self.settings, name)
             if name in self.said_by and value != said:
                 log.warning('--%s %s contradicts %s, which says %s; the flag holds',
-                            name, _shown(value), self.said_by[name], _shown(said))  # fmt: skip
+                            name, shown(value), self.said_by[name], shown(said))  # fmt: skip
         return self.settings._replace(**asked)
 
 
-def _shown(value):
-    return str(value).lower() if isinstance(value, bool) else value
+def shown(value):
+    """A setting as flags and JSON have it."""
+    return json.dumps(value) if isinstance(value, bool | None) else value
 
 
 def folder_tokenizer(folder):
@@ -144,7 +145,7 @@ def folder_tokenizer(folder):
             if said[name] != getattr(found.settings, name):
                 # transformers builds its tokenizer from tokenizer_config.json, too.
                 log.warning('%s says %s %s, %s says otherwise; the first holds',
-                            path[TOKENIZER_CONFIG], name, _shown(said[name]), path[TOKENIZER_JSON])  # fmt: skip
+                            path[TOKENIZER_CONFIG], name, shown(said[name]), path[TOKENIZER_JSON])  # fmt: skip
         found = _add(found, said, there[TOKENIZER_CONFIG])
     if ADDED_TOKENS in there:
         _check_added_file(there[ADDED_TOKENS], config)
@@ -169,8 +170,8 @@ def _with_labels(found, path):
         if name in found.said_by and value != other:
             raise bad_input(
                 path,
-                f'{name} {_shown(value)}',
-                f'{_shown(other)}, as {found.said_by[name]} says',
+                f'{name} {shown(value)}',
+                f'{shown(other)}, as {found.said_by[name]} says',
                 advice='Both belong to the model: mend the one that is wrong.',
             )
     return _add(found, said, path)
@@ -272,7 +273,7 @@ def _of_json(path, folder):
         part, name = key.split('.')
         found = _part(values, part).get(name, expected)
         if found != expected:
-            raise bad_input(path, f'{key} {quoted(found)}', _shown(expected))
+            raise bad_input(path, f'{key} {quoted(found)}', shown(expected))
     _check_template(values.get('post_processor'), path)
     added = values.get('added_tokens')
     _check_added(added if isinstance(added, list) else (), path)

@@ -215,6 +215,11 @@ def test_inspect_prints_a_table(tmp_path, capsys):
     assert lines[40] == f'total: 39 tensors, {count:,} values, {4 * count:,} bytes'
     assert lines[41] == 'format: huggingface' and lines[42] == 'without an ERNIE name: adapter'
     assert 'intermediate_size: 20' in lines[43] and lines[44] == f'vocabulary: 18 entries in {tmp_path}/hf/vocab.txt'
+    said = 'tokenizer FullTokenizer, do_lower_case true, strip_accents null, tokenize_chinese_chars true'
+    assert lines[45:] == [f'texts: {said}']
+    (tmp_path / 'hf' / 'tokenizer_config.json').write_text('{"never_split": ["C++"]}')
+    main(['inspect', str(tmp_path / 'hf')])
+    assert 'texts: refused: ' in capsys.readouterr().out
 
 
 def test_what_is_not_finite_is_no_model(tmp_path):
