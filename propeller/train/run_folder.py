@@ -55,9 +55,9 @@ class RunFolder:
         Raises:
             UserError: another training is at work in it, or it cannot be written.
         """
-        if self.world.first:
-            self._take()
         try:
+            if self.world.first:
+                self._take()
             yield self
         finally:
             if self._lock:

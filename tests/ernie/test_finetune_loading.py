@@ -191,7 +191,7 @@ def test_pdparams(tmp_path, train):
     (folder / 'params').rmdir()
     (folder / 'model.pdparams').write_bytes(pickle.dumps(random_parameters(), protocol=2))
     for path in (folder, folder / 'model.pdparams'):
-        _, after = train(init_pretraining_params=path)
+        _, after = train(init_pretraining_params=path, overwrite_checkpoints=True)
         assert_loaded(after, random_parameters())
 
 
