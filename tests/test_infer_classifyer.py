@@ -319,6 +319,21 @@ def test_what_is_read_is_not_written(tmp_path, what):
     assert output.read_bytes() == before and output.is_symlink() == (what == 'link')
 
 
+def test_what_is_read_does_not_lie_in_what_is_replaced(tmp_path):
+    checkpoint, target = write_checkpoint(tmp_path / 'best'), tmp_path / 'im' / 'best_inference_model'
+    target.mkdir(parents=True)
+    pairs(target / 'a.tsv', 3)
+    (tmp_path / 'link.tsv').symlink_to(target / 'a.tsv')
+    with pytest.raises(UserError, match='link.tsv: is read, and lies in .*im/best_inference_model, which --overwrite'):
+        infer(
+            init_checkpoint=checkpoint,
+            predict_set=tmp_path / 'link.tsv',
+            save_inference_model_path=tmp_path / 'im',
+            overwrite=True,
+        )
+    assert (target / 'a.tsv').exists()
+
+
 @pytest.mark.parametrize('kind', ['classify', 'tagging'])
 def test_labels_that_the_model_does_not_have(tmp_path, room, kind):
     saved = json.loads((room.checkpoint(kind) / 'labels.json').read_text(encoding='utf-8'))

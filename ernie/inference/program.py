@@ -16,7 +16,7 @@ from ernie.reader.records import BadRows
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.distribution import refuse_several
-from propeller.errors import UsageError, bad_input
+from propeller.errors import UsageError, UserError, bad_input
 from propeller.graph import cuda_devices, require_cuda
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -109,6 +109,11 @@ def _check_places(args):
         if args.predict_set != STDIN and not os.path.exists(args.predict_set):
             raise bad_input(args.predict_set, 'no such file', 'a file to predict (--predict_set)')
         check_output(args.output, '--output', read_files(args))
+    if args.overwrite and args.save_inference_model_path:
+        target = target_folder(args.save_inference_model_path, args.init_checkpoint)
+        for path in read_files(args):
+            if path != STDIN and os.path.realpath(path).startswith(os.path.realpath(target) + os.sep):
+                raise UserError(f'{path}: is read, and lies in {target}, which --overwrite true replaces. Move it.')
 
 
 def _check_exported(args, folder):
