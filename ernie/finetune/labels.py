@@ -7,6 +7,7 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
+MOST_LABELS = 1_000_000  # a list of names is made of them
 _NAMED = 10  # classes in a message
 
 
@@ -20,7 +21,7 @@ def count_labels(asked=None, label_map=None, where=None, model=None):
         model: how many classes the model has, or None where that is not known.
 
     Raises:
-        UsageError: two of them differ.
+        UsageError: two of them differ, or there are too many.
     """
     mapped = len(set(label_map.values())) if label_map else None
     if mapped and model and mapped != model:
@@ -29,6 +30,8 @@ def count_labels(asked=None, label_map=None, where=None, model=None):
         raise UsageError(f'--num_labels {asked}: the model has {model} classes.')
     if asked and mapped and asked != mapped:
         raise UsageError(f'--num_labels {asked}: the label map of {where} has {mapped} classes.')
+    if asked and asked > MOST_LABELS:
+        raise UsageError(f'--num_labels {asked}: expected at most {MOST_LABELS}.')
     return model or mapped or asked or 2
 
 

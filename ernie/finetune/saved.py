@@ -3,6 +3,7 @@
 import os
 
 from ernie.checkpoint.model_folder import LABELS, read_labels
+from ernie.finetune.labels import MOST_LABELS
 from ernie.reader.classify import label_map_fault
 from ernie.token_cut import TokenCut
 from ernie.tokenization import TOKENIZERS
@@ -37,13 +38,16 @@ def read_saved_labels(folder):
 
 def _check(path, saved):
     """Refuse a `labels.json` whose values cannot be."""
-    is_count = lambda value: type(value) is int and value >= 1  # noqa: E731
+    is_count = lambda value: type(value) is int and 1 <= value < 1 << 31  # noqa: E731
     is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
     checks = {
         'task': (lambda value: value in TASK_NAMES, f'one of {", ".join(TASK_NAMES)}'),
         'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}'),
         'tokenizer': (lambda value: value in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
-        'num_labels': (is_count, 'a whole number from 1'),
+        'num_labels': (
+            lambda value: is_count(value) and value <= MOST_LABELS,
+            f'a whole number from 1 to {MOST_LABELS}',
+        ),
         'max_seq_len': (is_count, 'a whole number from 3'),
         'labels': (lambda value: value is None or is_names(value), 'a list of names'),
         'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),

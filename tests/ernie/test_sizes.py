@@ -10,6 +10,8 @@ import pytest
 from ernie.checkpoint import backbone_shapes, open_model
 from ernie.checkpoint.sizes import check_sizes, parameter_count
 from ernie.config import ErnieConfig
+from ernie.finetune.labels import count_labels
+from ernie.finetune.saved import read_saved_labels
 from ernie.finetune.setup import Source
 from ernie.inference.folder import ModelFolder
 from propeller.errors import UserError
@@ -77,3 +79,11 @@ def test_empty_position_numbers_of_any_count_cost_nothing(tmp_path):
     index = {'weight_map': names | {'embeddings.position_ids': 'part-2'}}
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
     assert 'embeddings.position_ids' in open_model(folder).unmapped
+
+
+def test_classes_beyond_all_reason_are_refused(tmp_path):
+    (tmp_path / 'labels.json').write_text('{"task": "classification", "num_labels": 2000000000}')
+    with pytest.raises(UserError, match='labels.json: found num_labels 2000000000, expected a whole number from 1 to'):
+        read_saved_labels(str(tmp_path))
+    with pytest.raises(UserError, match='--num_labels 2000000000: expected at most 1000000'):
+        count_labels(2 * 10**9)
