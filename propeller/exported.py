@@ -4,6 +4,7 @@ import os
 
 from propeller.errors import bad_input
 from propeller.graph import np
+from propeller.storage.fluid import check_combined
 
 EXPORTED = 'model'  # an inference model is `model.json` and `model.pdiparams`
 
@@ -52,10 +53,11 @@ class ExportedModel:
 
 
 def check_exported(folder):
-    """Raises `UserError` when the two files of an inference model are not in `folder`."""
+    """Raises `UserError` when the two files of an inference model are not in `folder`, or the values are cut off."""
     missing = [f'{EXPORTED}{end}' for end in ('.json', '.pdiparams') if not os.path.isfile(f'{folder}/{EXPORTED}{end}')]
     if missing:
         raise bad_input(folder, f'no {" and no ".join(missing)}', "Paddle's inference model, in two files")
+    check_combined(os.path.join(folder, f'{EXPORTED}.pdiparams'))
 
 
 def unloadable(folder, error):

@@ -34,6 +34,8 @@ DTYPES = {
 DTYPE_NAMES = {0: 'BOOL', 1: 'INT16', 2: 'INT32', 3: 'INT64', 4: 'FP16', 5: 'FP32', 6: 'FP64', 20: 'UINT8', 21: 'INT8'}
 BFLOAT16 = 22
 DTYPE_NAMES[BFLOAT16] = 'BF16'
+# Of a value; beside those that numpy knows bfloat16, complex numbers and two of 8 bits.
+_BYTES = {code: dtype.itemsize for code, dtype in DTYPES.items()} | {22: 2, 23: 8, 24: 16, 32: 1, 33: 1}
 _CODES = {dtype: code for code, dtype in DTYPES.items() if code != BFLOAT16}
 
 MASTER = '.master'
@@ -100,6 +102,36 @@ def read_header(file, path):
         UserError: anything that is not as the format says.
     """
     head = _Head(file, path, os.fstat(file.fileno()).st_size)
+    code, shape, levels = _read_head(head, path, DTYPES)
+    expected = math.prod(shape) * DTYPES[code].itemsize
+    found = head.size - head.position
+    if found != expected:
+        raise bad_input(
+            path,
+            f'{found} bytes of values',
+            f'{expected} for {DTYPE_NAMES[code]} {list(shape)}',
+            advice='The file is cut off or damaged.' if found < expected else 'Bytes follow the values.',
+        )
+    return Header(code, shape, levels, head.position)
+
+
+def check_combined(path):
+    """Walk through a file of many variables, one behind the other (`.pdiparams`): each lies within the file.
+
+    Paddle's own reader takes the memory that a descriptor asks for before it looks at the values.
+
+    Raises:
+        UserError: the file cannot be read, or is no such file.
+    """
+    with open_regular(path, 'a file of variables') as file:
+        head = _Head(file, path, os.fstat(file.fileno()).st_size)
+        while head.position < head.size:
+            code, shape, _ = _read_head(head, path, _BYTES)
+            head.skip(math.prod(shape) * _BYTES[code], 'the values of a variable')
+
+
+def _read_head(head, path, codes):
+    """(data type code, shape, number of sequence levels) of the variable where `head` stands, which moves behind it."""
     version = head.number('<I', 'the version')
     if version:
         raise bad_input(path, f'version {version}', 'version 0 of a fluid variable file')
@@ -114,17 +146,7 @@ def read_header(file, path):
     length = head.number('<i', 'the descriptor length')
     if not 0 < length <= _MAX_DESCRIPTOR:
         raise bad_input(path, f'a descriptor of {length} bytes', f'1 to {_MAX_DESCRIPTOR}')
-    code, shape = _parse_descriptor(head.take(length, 'the descriptor'), path)
-    expected = math.prod(shape) * DTYPES[code].itemsize
-    found = head.size - head.position
-    if found != expected:
-        raise bad_input(
-            path,
-            f'{found} bytes of values',
-            f'{expected} for {DTYPE_NAMES[code]} {list(shape)}',
-            advice='The file is cut off or damaged.' if found < expected else 'Bytes follow the values.',
-        )
-    return Header(code, shape, levels, head.position)
+    return *_parse_descriptor(head.take(length, 'the descriptor'), path, codes), levels
 
 
 def _varint(data, at, path):
@@ -139,7 +161,7 @@ def _varint(data, at, path):
     raise bad_input(path, 'a number of more than 10 bytes in the descriptor', 'protobuf numbers of 64 bits')
 
 
-def _parse_descriptor(data, path):
+def _parse_descriptor(data, path, codes):
     """Data type code and shape of a serialized `TensorDesc`; the dimensions may be packed or not."""
     code, shape, at = None, [], 0
     while at < len(data):
@@ -161,7 +183,7 @@ def _parse_descriptor(data, path):
                 shape.append(dim)
         else:
             raise bad_input(path, f'the unknown tag {tag} in the descriptor', 'a data type and dimensions')
-    if code not in DTYPES:
+    if code not in codes:
         names = ', '.join(f'{c} ({n})' for c, n in DTYPE_NAMES.items())
         raise bad_input(path, 'no data type' if code is None else f'data type {code}', f'one of {names}')
     if len(shape) > _MAX_DIMS:
@@ -170,7 +192,7 @@ def _parse_descriptor(data, path):
         if dim >= 1 << 63:
             raise bad_input(path, f'the dimension {dim - (1 << 64)}', 'dimensions from 0 to 2**63 - 1')
     # numpy counts the dimensions of an empty array as if they were at least 1.
-    if math.prod(max(dim, 1) for dim in shape) * DTYPES[code].itemsize >= 1 << 63:
+    if math.prod(max(dim, 1) for dim in shape) * _BYTES[code] >= 1 << 63:
         raise bad_input(path, f'the shape {shape}', 'a shape of less than 2**63 bytes')
     return code, tuple(shape)
 

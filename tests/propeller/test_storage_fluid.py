@@ -206,3 +206,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         fluid.write_variable(tmp_path / 'x', np.zeros(3))
     assert os.listdir(tmp_path) == ['x']
     np.testing.assert_array_equal(fluid.read_variable(tmp_path / 'x'), np.ones(3))
+
+
+def test_a_file_of_many_variables_is_walked_through(tmp_path):
+    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 4), np.int64), np.float16([1, 2])]
+    whole = b''.join(fluid.encode_variable(array) + array.tobytes() for array in arrays)
+    path = tmp_path / 'model.pdiparams'
+    path.write_bytes(whole)
+    fluid.check_combined(path)
+    for broken in (
+        whole[:-1],
+        whole + b'\0',
+        whole.replace(b'\x10\x02\x10\x03', b'\x10\x7f\x10\x7f', 1),
+        b'\x01' + whole,
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match='model.pdiparams: found'):
+            fluid.check_combined(path)
