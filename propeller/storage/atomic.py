@@ -16,6 +16,7 @@ from propeller.inputs import kind_of
 from propeller.storage.folders import TEMPORARY, sync
 
 _MOST_LINKS = 40  # as Linux
+_LONGEST_NAME = 200  # bytes; with what comes before and behind, a file system takes 255
 _EXPECTED = 'a file to write'
 
 
@@ -84,6 +85,7 @@ def replacing(path):
     _is_regular(path, refuse=True)
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
+    name = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
     partial = os.path.join(folder, f'{TEMPORARY}{name}-{secrets.token_hex(4)}')
     with _blamed_on(path, partial):
         try:

@@ -150,6 +150,14 @@ def test_standard_output_by_name_goes_on_where_it_stands(tmp_path, mode):
     only(tmp_path, 'out', 'link')
 
 
+def test_the_longest_name(tmp_path):
+    for name in ('x' * 255, '字' * 85):
+        write(tmp_path / name)
+        assert (tmp_path / name).read_text(encoding='utf-8') == TEXT
+    with pytest.raises(UserError, match='File name too long'):
+        write(tmp_path / ('x' * 256))
+
+
 def test_what_cannot_be_written(tmp_path):
     (tmp_path / 'loop').symlink_to('loop')
     (tmp_path / 'folder').mkdir()
