@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -171,7 +170,8 @@ def test_resume_with_more_epochs(tmp_path, short):
 def test_later_records_of_the_lost_steps_are_dropped(tmp_path, short):
     short()
     first = records(tmp_path / 'c')
-    shutil.rmtree(tmp_path / 'c/step_5')
+    for name in ('model.safetensors', 'training_state.json'):
+        (tmp_path / 'c/step_5' / name).unlink()
     short(resume=True)
     assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
     assert records(tmp_path / 'c')[:3] == first[:3]

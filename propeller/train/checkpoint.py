@@ -124,7 +124,8 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
 
 def refuse_foreign(folder):
     """Raises `UserError` if in the place of a checkpoint there is what no training wrote: it is not ours to replace."""
-    if not os.path.lexists(folder) or os.path.isfile(os.path.join(folder, STATE)):
+    # What has lost its state but not its moments, which others do not write, was a checkpoint.
+    if not os.path.lexists(folder) or any(os.path.isfile(os.path.join(folder, name)) for name in (STATE, OPTIMIZER)):
         return
     if os.path.isdir(folder) and os.listdir(folder):
         raise bad_input(folder, f'a folder without {STATE}', 'nothing or a checkpoint there', advice=_MOVE_AWAY)
