@@ -1,6 +1,7 @@
 import glob
 import json
 import os
+import stat
 import struct
 import subprocess
 import sys
@@ -246,3 +247,16 @@ def test_a_file_of_somebody_else_is_not_emptied(tmp_path):
     path.write_text('{"step": 1, "ep')  # the first line of a run that was killed
     MetricsFile(path, resume_step=0).close()
     assert path.read_bytes() == b''
+
+
+def test_a_device_takes_records_and_keeps_none(tmp_path):
+    try:
+        os.mknod(tmp_path / 'null', stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        open(tmp_path / 'null', 'ab').close()
+    except OSError as e:
+        pytest.skip(f'no device can be made here ({e.strerror})')
+    (tmp_path / 'metrics.jsonl').symlink_to('null')
+    with MetricsFile(tmp_path / 'metrics.jsonl', resume_step=0) as file:
+        file.append('train', 1, 0, {'loss': 0.5})
+    assert read_metrics(tmp_path / 'metrics.jsonl') == []
+    assert stat.S_ISCHR((tmp_path / 'null').stat().st_mode) and (tmp_path / 'metrics.jsonl').is_symlink()
