@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,8 +247,12 @@ def test_folders_without_a_model_and_broken_models(exports, tmp_path, name):
     for file in ('model.onnx',) if onnx else ('model.json', 'model.pdiparams'):
         with open(f'{source}/{file}', 'rb') as f:
             (tmp_path / file).write_bytes(f.read()[:1000])
-    with pytest.raises(UserError, match='cannot load'):
+    with pytest.raises(UserError, match='cannot load' if onnx else 'model.pdiparams: found the values of a variable'):
         open_engine(name, str(tmp_path))
+    if not onnx:
+        (tmp_path / 'model.pdiparams').write_bytes(Path(source, 'model.pdiparams').read_bytes())
+        with pytest.raises(UserError, match='cannot load'):
+            open_engine(name, str(tmp_path))
 
 
 def test_what_an_engine_cannot_is_refused():
