@@ -254,7 +254,7 @@ def test_validation_files_are_looked_at_before_training(tmp_path, data, config):
         valid = write_files(tmp_path, 'valid', lines)
         with pytest.raises(UserError, match=words):
             run_train(**{**data, **config, 'valid_filelist': valid}, checkpoints=tmp_path / 'c', validation_steps=1)
-        assert not list((tmp_path / 'c').iterdir())
+        assert [path.name for path in (tmp_path / 'c').iterdir()] == ['.propeller-run.json']
 
 
 def test_a_vocabulary_that_does_not_fit(tmp_path, data, config):
