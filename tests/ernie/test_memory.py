@@ -135,6 +135,7 @@ def test_a_run_logs_its_estimate(tmp_path):
         'do_test': False,
         'epoch': 1,
         'max_steps': 1,
+        'overwrite_checkpoints': True,
     }
     logs = [messages(run(**settings, recompute=on).log) for on in (False, True)]
     lines = [[line for line in log if line.startswith('memory in training: about 33')] for log in logs]
