@@ -155,5 +155,5 @@ def test_a_cased_vocabulary_without_a_word_is_doubted(tmp_path, train, model):
     short = {'train_set': table(tmp_path / 't.tsv', sentences(8, 1)), 'do_val': False, 'epoch': 1}
     ran = train(**short, init_pretraining_params=tmp_path / 'cased')
     assert '2 of 42 tokens have capital letters, which lower-cased text never becomes' in ran.log
-    ran = train(**short)
+    ran = train(**short, checkpoints=tmp_path / 'other')
     assert 'capital letters' not in ran.log
