@@ -92,6 +92,21 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     labels = read_labels(model.folder)
     check_labels(labels, model, model.labels_path or model.folder)
     tokenizer = folder_tokenizer(model.folder).settings.make(vocab_path)
+    names, left_out = _placed(model, match, config, to)
+    try:
+        with whole_folder(target) as folder:
+            _WRITERS[to](folder, model, names, config)
+            _write_companions(folder, to, vocab_path, labels, tokenizer, config)
+            _verify(folder, model, names, config)
+            _verify_companions(folder, labels, tokenizer)
+            checked = _compare(folder, model, config, tokenizer, check) if to == 'huggingface' else []
+    except OSError as e:
+        raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
+    return Conversion(names, left_out, checked, _notes(labels, tokenizer) if to == 'huggingface' else [])
+
+
+def _placed(model, match, config, to):
+    """Names that go into the new folder, and those that have no place there."""
     left_out = [name for name in match.unused if is_training_state(name) or is_of_encoder(name)]
     names = [name for name in model if name not in left_out]
     left_out += model.unmapped
@@ -99,21 +114,13 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
         placed = ernie_to_huggingface(names, config.use_task_id)[1]
         left_out = [name for name in names if name not in placed] + left_out
         names = [name for name in names if name in placed]
-    try:
-        with whole_folder(target) as folder:
-            _WRITERS[to](folder, model, names, config)
-            _write_companions(folder, to, vocab_path, labels, tokenizer, config)
-            _verify(folder, model, names, config)
-            _verify_companions(folder, labels, tokenizer)
-            checked = []
-            if to == 'huggingface':
-                if isinstance(tokenizer, FullTokenizer):
-                    checked.append(check_ids(folder, tokenizer, model.path))
-                if check:
-                    checked.append(check(folder, model, config))
-    except OSError as e:
-        raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
-    return Conversion(names, left_out, checked, _notes(labels, tokenizer) if to == 'huggingface' else [])
+    return names, left_out
+
+
+def _compare(folder, model, config, tokenizer, check):
+    """Sentences that say what Hugging Face's own libraries make of the folder."""
+    checked = [check_ids(folder, tokenizer, model.path)] if isinstance(tokenizer, FullTokenizer) else []
+    return [*checked, check(folder, model, config)] if check else checked
 
 
 def _notes(labels, tokenizer):

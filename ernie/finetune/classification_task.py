@@ -77,7 +77,7 @@ class ClassificationTask(Task):
         if not self.columns:
             self.columns = [name for name in TEXTS if name in rows.about['columns']]
             self._columns_of = f'the training set {rows.path} has'
-        log.info('columns that are learnt from: %s', ', '.join(self.columns))
+        log.info('columns that the model learns from: %s', ', '.join(self.columns))
         counts = self._counts(rows)
         warn_of_missing(rows.path, self.label_names, counts)
         if not self.args.class_weights:

@@ -45,8 +45,9 @@ def tell_other_length(checkpoint, saved, length):
         length: `RunLength` of now.
     """
     if saved is None:
-        log.info('%s does not record the length of its schedule; the rate goes on by one of %d steps',
+        log.info('%s does not record the length of its schedule; the learning rate continues by one of %d steps',
                  checkpoint, length.steps)  # fmt: skip
     elif saved != length._asdict():
-        log.info('%s was saved under a schedule of %s steps, %s of them warm-up; the rate goes on by one of %d and %d',
+        log.info('%s was saved under a schedule of %s steps (warm-up %s); '
+                 'the learning rate continues by one of %d (%d)',
                  checkpoint, quoted(saved.get('steps')), quoted(saved.get('warmup_steps')), *length)  # fmt: skip

@@ -204,11 +204,11 @@ def test_a_run_shorter_than_its_warmup_decays_and_continues_from_old_checkpoints
         path = tmp_path / f'c/step_{name}/training_state.json'
         path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != 'schedule'}))
     lines = messages(train(**files, init_checkpoint=tmp_path / 'c/step_3', epoch=2, checkpoints=tmp_path / 'd').log)
-    text = 'does not record the length of its schedule; the rate goes on by one of 10 steps'
+    text = 'does not record the length of its schedule; the learning rate continues by one of 10 steps'
     assert f'{tmp_path}/c/step_3 {text}' in lines
     np.testing.assert_allclose(rates_of(tmp_path / 'd'), expected_rates(10, 1)[3:])
     lines = messages(train(**files, epoch=3, resume=True, checkpoints=tmp_path / 'd').log)
-    text = 'was saved under a schedule of 10 steps, 1 of them warm-up; the rate goes on by one of 15 and 1'
+    text = 'was saved under a schedule of 10 steps (warm-up 1); the learning rate continues by one of 15 (1)'
     assert f'{tmp_path}/d/step_10 {text}' in lines
     np.testing.assert_allclose(rates_of(tmp_path / 'd')[7:], expected_rates(15, 1)[10:])
 
