@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 from ernie.checkpoint.names import is_of_encoder
-from propeller.errors import UserError, bad_input, quoted
+from propeller.errors import QUOTED, UserError, bad_input, one_line, quoted
+from propeller.log import get_logger
 from propeller.storage.values import type_advice, type_fault
+
+log = get_logger(__name__)
 
 # The weight whose columns are the classes, by the task in labels.json.
 HEADS = {'classification': '_cls_out_w', 'sequence_labeling': 'cls_seq_label_out_w'}
@@ -99,6 +102,14 @@ def _refuse_unused(names, path, allowed):
             f'{path}: {len(lost)} tensors of the encoder would not be used: {_few(lost)}. Check num_hidden_layers and '
             f'the other values of the model configuration; --allow_unused leaves named tensors out.'
         )
+
+
+def tell_unmatched(flag, patterns, names):
+    """Warn of what a flag lists and nothing is called: it may be misspelt. names: all that it could mean."""
+    names = list(names)
+    for pattern in patterns:
+        if not any(_is_listed(name, [pattern]) for name in names):
+            log.warning('%s %s: nothing is called so', flag, one_line(pattern, QUOTED))
 
 
 def _is_listed(name, patterns):

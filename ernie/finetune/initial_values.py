@@ -6,6 +6,7 @@ import numpy as np
 
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
+from ernie.checkpoint.strict import tell_unmatched
 from ernie.finetune.setup import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
@@ -46,15 +47,16 @@ class InitialValues:
             log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
             return None, 0
         allowed = () if self.start_from else split_list(self.args.allow_missing)
+        allowed_unused, tensors = split_list(self.args.allow_unused), self.source.tensors
+        tell_unmatched('--allow_missing', allowed, program.parameters())
+        tell_unmatched('--allow_unused', allowed_unused, [*tensors, *tensors.unmapped])
         new_head = (lambda name: False) if self.start_from else self.is_new
-        match = match_parameters(
-            program.parameters(), self.source.tensors, new_head, allowed, split_list(self.args.allow_unused)
-        )
-        load_values(session, match.load, self.source.tensors)
+        match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
+        load_values(session, match.load, tensors)
         log.info('%s: %d parameters loaded', self.source.path, len(match.load))
         if match.new:
             log.info('new, with random values: %s', ', '.join(match.new))
-        unused = [*match.unused, *self.source.tensors.unmapped]
+        unused = [*match.unused, *tensors.unmapped]
         if any(not is_training_state(name) for name in unused):
             log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
         return None, self._load_old_optimizer(session, program) if self.start_from and program.training else 0
