@@ -2,7 +2,7 @@
 
 import sys
 
-from finetune_launch import program
+from propeller.launch.command import program
 
 if __name__ == '__main__':
     sys.exit(program(split_log_path='./log'))

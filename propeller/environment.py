@@ -3,6 +3,10 @@
 import ctypes
 import os
 
+# The environment as the program found it, for those that it starts: the settings below divide a machine by what one
+# program needs.
+of_user = dict(os.environ)
+
 # Whether programs get operators of our own: where they can be had, or an error, or never. See `propeller.ops`.
 FUSED_OPS = ('auto', 'true', 'false')
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from finetune_launch import build_parser, main
+from finetune_launch import build_parser, main, read_settings
 from propeller.environment import usable_cores
 from propeller.errors import UsageError
 from tests.launching import ROOT, Bench, alive, finish, messages, port_block, wait_for
@@ -74,6 +74,25 @@ def test_the_environment_has_all_that_paddles_own_launcher_sets(bench):
     code, output = bench.run('--nproc_per_node', 1, '--start_port', port_block(1), bench.program(DUMP))
     assert code == 0, output
     assert names <= dumps(bench, 1)[0]['environ'].keys()
+
+
+def test_a_module_in_place_of_a_script(bench):
+    bench.program(DUMP, 'my_module.py')
+    own = ('--nproc_per_node', 1, '--start_port', port_block(1))
+    code, output = bench.run(*own, '-m', 'my_module', 'train', '--use_cuda', 'false')
+    assert code == 0, output
+    (dump,) = dumps(bench, 1)
+    assert dump['arguments'] == ['train', '--use_cuda', 'false', '--is_distributed', 'true']
+
+
+def test_a_command_of_a_module_in_place_of_a_script():
+    commands = {'teach': 'ernie'}
+    environ = {'CUDA_VISIBLE_DEVICES': ''}
+    settings = read_settings(['--node_id', '0', 'teach', 'classify', '--x'], environ, commands=commands)
+    assert (settings.script, settings.arguments) == ('-m', ('ernie', 'teach', 'classify', '--x'))
+    assert settings.facts()['the script'] == '-m ernie'
+    with pytest.raises(UsageError, match='teech: no such script. It \\(or -m MODULE, teach\\) '):
+        read_settings(['teech', 'classify'], environ, commands=commands)
 
 
 def test_what_the_user_has_set_stays(bench):
@@ -204,6 +223,8 @@ def test_the_folder_of_the_model_is_not_touched(bench):
         (['--nproc_per_node'], ['--nproc_per_node', 'value']),
         (['--nproc_per_node', '2'], ['no script']),
         (['nowhere.py', '--x'], ['nowhere.py', 'no such script']),
+        (['-m'], ['-m', 'no module']),
+        (['-m', 'nowhere.main', '--x'], ['-m nowhere.main', 'no module nowhere']),
         (['--nproc_per_node', '0', 'program.py'], ['--nproc_per_node 0', '1 to 4096']),
         (['--nproc_per_node', 'two', 'program.py'], ['--nproc_per_node', 'two']),
         (['--peer_timeout', '0', 'program.py'], ['--peer_timeout 0']),

@@ -55,7 +55,7 @@ class Settings:
         peer_timeout: seconds after which a silent node is lost.
         elastic_restarts: how often the job may begin again.
         print_config: log the plan.
-        script, arguments: the program and its arguments as the user gave them.
+        script, arguments: the program and its arguments as the user gave them; '-m' and (module, ...) for a module.
     """
 
     node_ips: tuple
@@ -88,7 +88,7 @@ class Settings:
             '--peer_timeout': self.peer_timeout,
             '--elastic_restarts': self.elastic_restarts,
             'the device': 'GPU' if self.gpu_groups else 'CPU',
-            'the script': os.path.basename(self.script),
+            'the script': f'-m {self.arguments[0]}' if self.script == '-m' else os.path.basename(self.script),
         }
 
 

@@ -1,9 +1,11 @@
 """Who gets what: ranks, addresses, devices, threads and the environment of each process. Pure functions."""
 
 import dataclasses
+import importlib.machinery
 import itertools
 import math
 import os
+import sys
 
 from propeller.errors import UsageError
 
@@ -196,7 +198,20 @@ def model_path(arguments):
     return flag_value(arguments, 'init_checkpoint') or flag_value(arguments, 'init_pretraining_params')
 
 
-def check_script(path):
-    """A `UsageError` if the script is not there."""
-    if not os.path.isfile(path):
-        raise UsageError(f'{path}: no such script. It stands behind the flags of the launcher, before its own.')
+def check_program(script, arguments, commands=()):
+    """A `UsageError` if the script is not there, or the module that stands behind `-m`.
+
+    commands: words that may stand in place of a script, for the message.
+    """
+    if script == '-m':
+        if not arguments:
+            raise UsageError('-m: no module is given.')
+        package = arguments[0].partition('.')[0]
+        if not importlib.machinery.PathFinder.find_spec(package, [os.getcwd(), *sys.path]):
+            raise UsageError(f'-m {arguments[0]}: no module {package} is installed, or in this folder.')
+    elif not os.path.isfile(script):
+        words = f', {", ".join(commands)}' if commands else ''
+        raise UsageError(
+            f'{script}: no such script. It (or -m MODULE{words}) stands behind the flags of the launcher, '
+            'before its own flags.'
+        )

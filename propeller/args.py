@@ -1,0 +1,60 @@
+"""Command-line flags as the 2019 programs had them: booleans are values, `--help` shows every default."""
+
+import argparse
+
+from propeller.errors import UsageError
+
+_TRUE = {'true', 't', '1', 'yes', 'y', 'on'}
+_FALSE = {'false', 'f', '0', 'no', 'n', 'off'}
+
+
+def boolean(text):
+    """`true`, `t`, `1` ... -> True; `false`, `f`, `0` ... -> False; anything else is an error."""
+    word = str(text).lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise argparse.ArgumentTypeError(f'found {text!r}, expected true or false')
+
+
+_ABSENT = object()
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line; abbreviations of flags are understood, as the published scripts need."""
+
+    def given(self, argv=None):
+        """Names of the flags that `argv` holds, as a frozenset: a flag may be given with the value of its default."""
+        flags = [action.dest for action in self._actions]
+        found, _ = super().parse_known_args(argv, argparse.Namespace(**dict.fromkeys(flags, _ABSENT)))
+        return frozenset(flag for flag in flags if getattr(found, flag) is not _ABSENT)
+
+    def error(self, message):
+        raise UsageError(f'{message}. --help lists all flags.')
+
+
+class ArgumentGroup:
+    """A titled group of flags: `group.add_arg('epoch', int, 3, 'Epochs.')`."""
+
+    def __init__(self, parser, title, description=''):
+        self._group = parser.add_argument_group(title, description)
+
+    def add_arg(self, name, type, default, help, **kwargs):  # noqa: A002
+        """Add `--name`. A `bool` takes a value (true/false)."""
+        convert = boolean if type is bool else type
+        text = help if default in (None, '') else f'{help} Default: {default}.'
+        kwargs.setdefault('metavar', 'BOOL' if type is bool else type.__name__.upper())
+        self._group.add_argument(f'--{name}', type=convert, default=default, help=text, **kwargs)
+
+
+def settings_lines(title, values):
+    """Lines of a settings block: a header, `key: value` sorted by key, 48 dashes."""
+    return [f'-----------  {title} -----------', *(f'{k}: {values[k]}' for k in sorted(values)), '-' * 48]
+
+
+def print_arguments(args, log):
+    """Log all flags with their values."""
+    values = {name: value for name, value in vars(args).items() if name != 'given'}
+    for line in settings_lines('Configuration Arguments', values):
+        log.info(line)
