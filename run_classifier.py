@@ -12,8 +12,8 @@ def main(argv=None):
     if args.cpu_threads:
         os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)
     # Paddle reads the number of threads when it is loaded.
-    from ernie.finetune.classification_task import ClassificationTask
     from ernie.finetune.trainer import fine_tune
+    from ernie.tasks.classification.training import ClassificationTask
 
     fine_tune(args, ClassificationTask)
 

@@ -12,8 +12,8 @@ def main(argv=None):
     if args.cpu_threads:
         os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)
     # Paddle reads the number of threads when it is loaded.
-    from ernie.finetune.mrc_task import MrcTask, prepare_flags
     from ernie.finetune.trainer import fine_tune
+    from ernie.tasks.mrc.training import MrcTask, prepare_flags
 
     prepare_flags(args)
     fine_tune(args, MrcTask)

@@ -12,8 +12,8 @@ def main(argv=None):
     if args.cpu_threads:
         os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)
     # Paddle reads the number of threads when it is loaded.
-    from ernie.finetune.sequence_label_task import SequenceLabelTask
     from ernie.finetune.trainer import fine_tune
+    from ernie.tasks.sequence_labeling.training import SequenceLabelTask
 
     fine_tune(args, SequenceLabelTask)
 

@@ -18,7 +18,7 @@ import warnings
 from benchmark import published
 from benchmark.sequence_labeling import labels_of
 from ernie.metrics.chunk import ChunkScores
-from ernie.metrics.reading import cmrc_scores, evaluate, load_predictions, load_truth, squad_scores
+from ernie.metrics.mrc import cmrc_scores, evaluate, load_predictions, load_truth, squad_scores
 from propeller.errors import bad_input, one_line_errors
 
 SCORES = {'cmrc': cmrc_scores, 'squad': squad_scores}

@@ -33,9 +33,9 @@ RIVALS = {'fp32': 2.0, 'bf16_model': 1.3}  # mode -> how much faster the best en
 
 def export_logits(checkpoint, folder):
     """Export a checkpoint in both formats, with logits as output: what the rival computes."""
-    from ernie.inference.classification import ClassificationInference
     from ernie.inference.export import export
     from ernie.inference.folder import ModelFolder
+    from ernie.tasks.classification.codec import ClassificationInference
 
     class Logits(ClassificationInference):
         def outputs(self, predictions):
@@ -49,10 +49,10 @@ def export_logits(checkpoint, folder):
 
 def measure(folder, data, engine, precision, threads, reps):
     """One run of one engine in this process -> dict, the JSON line of a run."""
-    from ernie.finetune.model import encoder_arrays
     from ernie.inference.engines import ENGINES, open_engine
     from ernie.inference.folder import ModelFolder
     from ernie.reader.classify import ClassifyReader
+    from ernie.reader.tokenized_set import encoder_arrays
     from propeller.data.batching import plan_batches
 
     opened = ModelFolder(os.path.join(folder, ENGINES[engine].format))

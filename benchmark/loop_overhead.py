@@ -37,10 +37,10 @@ def prepare(args, folder, flags, held):
 
     flags: more of run_classifier.py. held: `contextlib.ExitStack` that holds the folder of the run.
     """
-    from ernie.finetune.classification_task import ClassificationTask
     from ernie.finetune.flags import build_parser as runner_flags
     from ernie.finetune.schedule import run_length
     from ernie.finetune.trainer import FineTuning, folder_of
+    from ernie.tasks.classification.training import ClassificationTask
     from propeller.distribution import join
 
     flags = [*sst2.training_flags(args.data, args.model, folder, args.threads, args.seed), *flags]
@@ -54,7 +54,7 @@ def prepare(args, folder, flags, held):
     program = runner.session.build(runner.task.feeds(True), runner._training_graph())
     runner.load(program)
     runner._open_records(0)
-    runner.session.dropout_apart()
+    runner.session.seed_dropout_by_rank()
     return runner, rows, program, stream
 
 

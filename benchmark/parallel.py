@@ -76,7 +76,7 @@ def worker(args):
     """One process: the same step with and without the sum over processes, in turns."""
     from ernie.checkpoint import open_model
     from ernie.config import ErnieConfig
-    from ernie.finetune.classifier import ErnieClassifier, feeds
+    from ernie.tasks.classification.graph import ErnieClassifier, feeds
     from propeller.distribution import join
     from propeller.session import Session
     from propeller.train.model import build_model_spec
@@ -102,11 +102,11 @@ def worker(args):
     seconds = {name: [] for name in programs}
     for _ in range(args.steps):
         for name, (session, program) in programs.items():
-            world.meet()
+            world.barrier()
             started = time.monotonic()
             session.step(program, arrays, [program.outputs.loss])
             seconds[name].append(time.monotonic() - started)
-    if world.first:
+    if world.is_main_process:
         numbers = sum(int(np.prod(shape)) for shape in program.parameters().values())
         found = {name: statistics.median(values[2:]) for name, values in seconds.items()}
         with open(os.environ[RESULT], 'w', encoding='utf-8') as f:

@@ -1,6 +1,6 @@
 """EM and F1 of reading comprehension, written a second time from the published definitions, plainly and slowly.
 
-`ernie.metrics.reading` is compared with them by the tests on made-up answers and by `benchmark.evaluators` on the
+`ernie.metrics.mrc` is compared with them by the tests on made-up answers and by `benchmark.evaluators` on the
 predictions of a model. Sources: the evaluation program of CMRC 2018 (version 5; Cui et al. 2019, section 4.1) and that
 of SQuAD 2.0 (Rajpurkar et al. 2016, section 6.1; Rajpurkar et al. 2018). NLTK's word tokenizer cuts the words of Latin
 letters, as there.

@@ -31,7 +31,7 @@ def peak_memory():
 def measure(args):
     """Train in this process. Prints a JSON object: MB before the first step and at the peak, seconds, losses."""
     from ernie.config import ErnieConfig
-    from ernie.finetune.classifier import ErnieClassifier, feeds
+    from ernie.tasks.classification.graph import ErnieClassifier, feeds
     from propeller.session import Session
     from propeller.train.model import build_model_spec
     from propeller.types import HParams, RunMode

@@ -132,8 +132,8 @@ def following_batches(args, inputs, position, skip):
     Returns:
         (number of batches compared, how many of them differ in rows or in any array).
     """
-    from ernie.finetune.classifier import batch_arrays
     from ernie.reader.classify import ClassifyReader
+    from ernie.tasks.classification.graph import batch_arrays
     from ernie.tokenization import FullTokenizer
     from propeller.data.batching import BatchStream
 

@@ -25,7 +25,7 @@ from propeller.inputs import parse_json
 from propeller.log import get_logger
 
 LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
-_MEETINGS = 'propeller/meetings'
+_BARRIERS = 'propeller/barriers'
 _GRACE_SECONDS = 0.5
 _LONGEST_WAIT = 1800.0  # NCCL waits as long for a peer that is silent; a launcher notices one that has died at once
 
@@ -36,7 +36,7 @@ class LostPeerError(UserError):
     exit_code = LOST_PEER_EXIT_CODE
 
 
-class Place(NamedTuple):
+class ProcessInfo(NamedTuple):
     """Where a process stands in its job.
 
     Attributes:
@@ -52,8 +52,8 @@ class Place(NamedTuple):
     local_size: int = 1
 
 
-def place_of(environ):
-    """The `Place` that a launcher's environment describes.
+def process_info(environ):
+    """The `ProcessInfo` that a launcher's environment describes.
 
     Args:
         environ: mapping with `PADDLE_TRAINERS_NUM`, `PADDLE_TRAINER_ID`, `PADDLE_TRAINER_ENDPOINTS` (`address:port`,
@@ -63,7 +63,7 @@ def place_of(environ):
     """
     size = _number(environ, 'PADDLE_TRAINERS_NUM', '1', 1)
     if size == 1:
-        return Place()
+        return ProcessInfo()
     rank = _number(environ, 'PADDLE_TRAINER_ID', '', 0)
     if rank >= size:
         raise UserError(f'PADDLE_TRAINER_ID {rank}: expected a number below PADDLE_TRAINERS_NUM {size}.')
@@ -78,7 +78,7 @@ def place_of(environ):
         raise UserError(f'PADDLE_CURRENT_ENDPOINT {own}: expected {endpoints[rank]}, number {rank} of all endpoints.')
     machine = own.rpartition(':')[0]
     neighbours = [endpoint for endpoint in endpoints if endpoint.rpartition(':')[0] == machine]
-    return Place(rank, size, neighbours.index(own), len(neighbours))
+    return ProcessInfo(rank, size, neighbours.index(own), len(neighbours))
 
 
 def _number(environ, name, default, least):
@@ -88,14 +88,14 @@ def _number(environ, name, default, least):
     return int(text)
 
 
-def refuse_several(program):
+def require_single_process(program):
     """Raises `UsageError` in one of several processes: `program` would do its work, and write its files, in each."""
-    place = place_of(os.environ)
+    place = process_info(os.environ)
     if place.size > 1:
         raise UsageError(f'{program} works in one process; found PADDLE_TRAINERS_NUM {place.size}. Start it alone.')
 
 
-def first_process_talks(place):
+def log_in_main_process_only(place):
     """From here on, the log of every process but the first one has warnings and errors only."""
     if place.rank:
         for package in ('ernie', 'propeller'):
@@ -106,21 +106,21 @@ class World:
     """The processes of this job, connected.
 
     Args:
-        place: `Place` of this process.
-        device: Paddle's place for the data of `gather`.
+        place: `ProcessInfo` of this process.
+        device: Paddle's place for the data of `all_gather`.
     """
 
     def __init__(self, place, device=None):
         self.rank, self.size, self.local_rank, self.local_size = place
         self._device = device
-        self._met, self._neighbours = 0, []
+        self._barriers, self._neighbours = 0, []
 
     @property
-    def first(self):
+    def is_main_process(self):
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def gather(self, arrays):
+    def all_gather(self, arrays):
         """What every process gave, known to all.
 
         Args:
@@ -134,16 +134,16 @@ class World:
             return [list(arrays)]
         return [_unpacked(content) for content in self._gather_bytes(_packed(arrays))]
 
-    def share(self, value):
+    def broadcast_object(self, value):
         """A JSON-able value as the first process has it, for all. Raises `LostPeerError`."""
-        own = json.dumps(value).encode() if self.first else b''
+        own = json.dumps(value).encode() if self.is_main_process else b''
         return parse_json(self._gather_bytes(own)[0], 'process 0', finite=False) if self.size > 1 else value
 
-    def any(self, value):
+    def any_process(self, value):
         """Whether `value` is true in any process. Raises `LostPeerError`."""
-        return any(bool(flags[0]) for flags in self.gather([np.array(bool(value))]))
+        return any(bool(flags[0]) for flags in self.all_gather([np.array(bool(value))]))
 
-    def meet(self):
+    def barrier(self):
         """Go on when all processes have come here, however long that takes.
 
         gloo gives up after 30 seconds. What takes one process longer than another (reading, saving, a slow disk) must
@@ -154,14 +154,14 @@ class World:
         """
         if self.size == 1:
             return
-        self._met += 1
+        self._barriers += 1
         pause, started = 0.0, time.monotonic()
         try:
-            arrived = self._store.add(_MEETINGS, 1)
-            while arrived < self.size * self._met:
+            arrived = self._store.add(_BARRIERS, 1)
+            while arrived < self.size * self._barriers:
                 time.sleep(pause)
                 pause = min(pause + 0.0002, 0.02)
-                arrived = self._store.add(_MEETINGS, 0)
+                arrived = self._store.add(_BARRIERS, 0)
                 self._check_peers(time.monotonic() - started)
         except RuntimeError as e:
             raise lost_peer(self, e) from e
@@ -176,7 +176,7 @@ class World:
     def introduce(self):
         """Learn the process numbers of the others on this machine. Raises `LostPeerError`."""
         own = np.array([self.rank - self.local_rank, os.getpid()])
-        machines = [numbers for (numbers,) in self.gather([own])]
+        machines = [numbers for (numbers,) in self.all_gather([own])]
         self._neighbours = [int(pid) for first, pid in machines if first == own[0]]
 
     @functools.cached_property
@@ -186,35 +186,35 @@ class World:
         return paddle.base.core.create_or_get_global_tcp_store()
 
     @contextlib.contextmanager
-    def one_by_machine(self):
+    def local_main_process_first(self):
         """The block runs in the first process of each machine before it runs in the others, which then find what it
         left on the disk.
         """
         if self.local_rank:
-            self.meet()
+            self.barrier()
         yield
         if not self.local_rank:
-            self.meet()
+            self.barrier()
 
     def _gather_bytes(self, content):
         from propeller.graph import paddle
 
-        self.meet()
+        self.barrier()
         try:
             with paddle.base.dygraph.guard(self._device):
-                lengths = self._all_gather(np.array([len(content)], np.int64))
+                lengths = self._all_gather_array(np.array([len(content)], np.int64))
                 longest = max(int(length[0]) for length in lengths)
                 if not longest:
                     return [b''] * self.size
                 padded = np.zeros(longest, np.uint8)
                 padded[: len(content)] = np.frombuffer(content, np.uint8)
-                parts = self._all_gather(padded)
+                parts = self._all_gather_array(padded)
         except RuntimeError as e:
             raise lost_peer(self, e) from e
         return [part[: int(length[0])].tobytes() for part, length in zip(parts, lengths, strict=True)]
 
     @staticmethod
-    def _all_gather(array):
+    def _all_gather_array(array):
         from propeller.graph import paddle
 
         parts = []
@@ -243,7 +243,7 @@ def join(use_cuda=False):
     Raises:
         UserError: the environment contradicts itself, or the other processes cannot be reached in time.
     """
-    place = place_of(os.environ)
+    place = process_info(os.environ)
     if place.size == 1:
         return World(place)
     if use_cuda not in _worlds:

@@ -1,5 +1,8 @@
 """What is called inside a build function: programs, inputs, parameters. And the one place where paddle is loaded.
 
+`paddle` and `F` (`paddle.nn.functional`) of this module are stand-ins: paddle is loaded when something of them is used,
+so that tokenizers, results and everything else that only stands in the same files can be had without it.
+
 Paddle's program API is touched here and in the three files that stand on this one: `update` (gradients and optimizer),
 `session` (execution, variables, random state), `exported` (inference models). Another version of Paddle should cost
 these four. The rest of the code calls `paddle` and `paddle.nn.functional` only for stateless layers (matmul, softmax,
@@ -12,31 +15,49 @@ initialised.
 
 import contextlib
 import contextvars
+import functools
+import importlib
 import io
 import os
 import warnings
 from typing import NamedTuple
 
+import numpy as np
+
 import propeller  # noqa: F401  (makes the processor settings before paddle is loaded)
 from propeller.environment import keep_memory
 from propeller.errors import UserError, keep_sigterm
 
-os.environ.setdefault('GLOG_minloglevel', '2')  # the interpreter's own chatter hides the training log
 
-import numpy as np  # noqa: E402
+class _Module:
+    """Stands for a module of paddle, which is loaded at the first use of one of its names."""
 
-# Loaded quietly: it warns of more than one thread, which is what is wanted here, and of a missing ccache, which is not
-# needed. Models take `paddle` and `F` from this module, so that it is never loaded without its settings.
-with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    import paddle  # noqa: E402
-    import paddle.nn.functional as F  # noqa: E402, F401
+    def __init__(self, name):
+        self._name = name
 
-keep_sigterm()
-keep_memory()
-# Operators run one by one as they were built, not each as soon as its inputs are there in threads of their own: half
-# the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are undisturbed.
-paddle.set_flags({'FLAGS_enable_pir_in_executor_trace_run': True})
+    def __getattr__(self, name):
+        return getattr(_loaded(self._name), name)
+
+
+@functools.cache
+def _loaded(name):
+    """The module, with the settings that paddle reads once."""
+    os.environ.setdefault('GLOG_minloglevel', '2')  # the interpreter's own chatter hides the training log
+    # Quietly: it warns of more than one thread, which is what is wanted here, and of a missing ccache, which is not
+    # needed.
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        import paddle
+    keep_sigterm()
+    keep_memory()
+    # Operators run one by one as they were built, not each as soon as its inputs are there in threads of their own:
+    # half the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are
+    # undisturbed.
+    paddle.set_flags({'FLAGS_enable_pir_in_executor_trace_run': True})
+    return importlib.import_module(name)
+
+
+paddle, F = _Module('paddle'), _Module('paddle.nn.functional')
 _build = contextvars.ContextVar('propeller_build', default=None)
 _full_precision = contextvars.ContextVar('propeller_full_precision', default=False)
 

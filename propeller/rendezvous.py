@@ -47,7 +47,7 @@ def meet(place, environ, connect):
     the loopback.
 
     Args:
-        place: `propeller.distribution.Place`.
+        place: `propeller.distribution.ProcessInfo`.
         environ: mapping with `PADDLE_TRAINER_ENDPOINTS` and perhaps `PADDLE_MASTER`.
         connect: function (host, port) -> connected client with `add(key, number)`.
 

@@ -8,7 +8,7 @@ import warnings
 
 from propeller import graph
 from propeller.compare import check_outputs
-from propeller.distribution import Place, World, is_lost_peer, lost_peer
+from propeller.distribution import ProcessInfo, World, is_lost_peer, lost_peer
 from propeller.errors import UsageError, UserError
 from propeller.execution import memory_errors
 from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
@@ -51,10 +51,10 @@ class Session:
             raise UsageError('half precision fp16 needs a GPU: on a processor use --precision bf16, or fp32.')
         if precision == 'bf16' and not use_cuda and not choice.can_multiply_bfloat16(fused_ops or 'auto'):
             raise UsageError('this processor has no products of bfloat16 numbers: use --precision fp32.')
-        self.world, self.precision, self._fused_ops = world or World(Place()), precision, fused_ops
+        self.world, self.precision, self._fused_ops = world or World(ProcessInfo()), precision, fused_ops
         paddle.enable_static()
         drawn = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
-        self.seed = self.world.share(drawn)
+        self.seed = self.world.broadcast_object(drawn)
         paddle.seed(self.seed)
         if device is None:
             device = paddle.distributed.ParallelEnv().device_id if use_cuda and self.world.size > 1 else 0
@@ -156,7 +156,7 @@ class Session:
         """Put the schedule where `steps` updates leave it."""
         program.update.schedule.move_to(steps)
 
-    def dropout_apart(self):
+    def seed_dropout_by_rank(self):
         """From here on each process draws other random numbers; until here all have drawn the same."""
         if self.world.rank:
             paddle.seed((self.seed + 1_000_003 * self.world.rank) % 2**31)
@@ -241,7 +241,7 @@ class Session:
     def random_states(self):
         """`random_state` of every process, by rank."""
         own = np.frombuffer(json.dumps(self.random_state()).encode(), np.uint8)
-        return [parse_json(state.tobytes(), 'another process') for (state,) in self.world.gather([own])]
+        return [parse_json(state.tobytes(), 'another process') for (state,) in self.world.all_gather([own])]
 
     def set_random_state(self, state):
         """Take back what `random_state` gave. Raises `UserError` for anything else."""

@@ -59,22 +59,6 @@ class Update:
         self.main = self.startup = self.finite = self.numbers = None
 
 
-class Schedule(paddle.optimizer.lr.LRScheduler):
-    """Paddle's scheduler interface over a pure function step -> rate."""
-
-    def __init__(self, rate):
-        self._rate = rate
-        super().__init__(learning_rate=rate(0))
-
-    def get_lr(self):
-        return float(self._rate(self.last_epoch))
-
-    def move_to(self, updates):
-        """Stand where so many updates leave it."""
-        self.last_epoch = int(updates)
-        self.last_lr = self.get_lr()
-
-
 def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=None, optimizer='adamw'):
     """Append an optimizer to the program being built. With AdamW (beta 0.9 and 0.999, epsilon 1e-8):
 
@@ -88,6 +72,8 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
         clip_norm: gradients are scaled down so that their global norm is at most this; None for no clipping.
         optimizer: `adamw`, or `sgd` for p <- p - lr * g.
     """
+    from propeller.rate_schedule import Schedule  # its base class loads paddle
+
     program = graph.building()
     update = program.update = Update(program.plan, Schedule(rate), loss)
     algorithm = _algorithm(optimizer, update.schedule, weight_decay, decays)
@@ -259,7 +245,7 @@ def run_update(session, program, parts, fetch_list, stop=False):
     scale = [np.array([plan.loss_scale.scale], np.float32)] if plan.loss_scale else []
     sums = [update.finite, update.numbers if plan.shared else update.loss]
     fetched = []
-    session.world.meet()
+    session.world.barrier()
     for arrays, counted in parts:
         late = []
         if plan.shared:
@@ -267,7 +253,7 @@ def run_update(session, program, parts, fetch_list, stop=False):
         values = fetch_list if update.main else [*fetch_list, *sums]
         fetched.append(session.run(program, [*arrays, *late, *scale], values))
     if update.main:
-        session.world.meet()
+        session.world.barrier()
         sums = session.run_update(program, sums)
     else:
         fetched, sums = [values[: len(fetch_list)] for values in fetched], fetched[0][len(fetch_list) :]

@@ -7,8 +7,8 @@ import pytest
 
 from benchmark import evaluators
 from benchmark.evaluators import difference, iobes, main
-from ernie.label_scheme import chunks, first_broken
-from ernie.metrics.reading import squad_scores
+from ernie.decoding.scheme import chunks, first_broken
+from ernie.metrics.mrc import squad_scores
 from propeller.errors import UserError
 from tests.ernie.tiny_reading import qa, squad, write_json
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from ernie.metrics.reading import evaluate, load_predictions, load_truth
+from ernie.metrics.mrc import evaluate, load_predictions, load_truth
 from ernie.reader.squad_json import read_squad
 from propeller.errors import UsageError, UserError
 from propeller.graph import Feed
@@ -242,7 +242,7 @@ def test_a_model_with_task_ids(tmp_path):
 def test_loss_and_closed_positions_of_the_graph():
     """Against float64 numpy over the open positions, on an odd batch with padding."""
     from ernie.config import ErnieConfig
-    from ernie.finetune.mrc import CLOSED, ErnieReader
+    from ernie.tasks.mrc.graph import CLOSED, ErnieReader
     from propeller.train.model import build_model_spec
     from propeller.types import HParams, RunMode
 

@@ -9,9 +9,9 @@ import pytest
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOBES
 
+from ernie.decoding.scheme import chunks
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction
-from ernie.label_scheme import chunks
 from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import FILLING, messages, records, write_model

@@ -78,8 +78,8 @@ def _mutate_entry(rng):
 
 def _entry(folder):
     from ernie.reader.columns import Notices
-    from ernie.reader.notes import say
     from ernie.reader.tokenized_set import SetCache
+    from ernie.reader.warnings import say
 
     entry = folder.parent / 'cache' / 'aa'
     shutil.rmtree(entry, ignore_errors=True)

@@ -46,7 +46,7 @@ _tagging('tags.tsv', 'text_a\tlabel\n今\x02天\tO\x02B-T\nbad\tO\n'.encode())
 def _squad(folder):
     from ernie.reader.mrc import Limits
     from ernie.reader.question_set import MrcReader
-    from ernie.reader.records import BadRows
+    from ernie.reader.rows import BadRows
     from ernie.reader.squad_json import read_squad
 
     read_squad(folder / 's.json', BadRows(folder / 's.json'))
@@ -55,7 +55,7 @@ def _squad(folder):
 
 @parser('predictions of questions', {'p.json': b'{"q1": "a", "q2": ""}'}, mutate_json)
 def _predictions(folder):
-    from ernie.metrics.reading import load_predictions
+    from ernie.metrics.mrc import load_predictions
 
     load_predictions(folder / 'p.json')
 

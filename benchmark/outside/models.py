@@ -154,8 +154,8 @@ _vocab('vocab.txt with ids', ''.join(f'{word}\t{i}\n' for i, word in enumerate(W
 
 @parser('labels.json', {'labels.json': json.dumps(LABELS).encode()}, mutate_json)
 def _labels(folder):
-    from ernie.finetune.labels import count_labels, label_names
-    from ernie.finetune.saved import read_saved_labels
+    from ernie.checkpoint.labels_json import read_saved_labels
+    from ernie.decoding.classes import count_labels, label_names
 
     saved = read_saved_labels(str(folder))
     label_names(saved.get('label_map'), count_labels(None, saved.get('label_map'), None, saved.get('num_labels')))

@@ -104,7 +104,7 @@ def _refuse_unused(names, path, allowed):
         )
 
 
-def tell_unmatched(flag, patterns, names):
+def warn_of_unmatched(flag, patterns, names):
     """Warn of what a flag lists and nothing is called: it may be misspelt. names: all that it could mean."""
     names = list(names)
     for pattern in patterns:

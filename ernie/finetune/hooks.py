@@ -82,7 +82,7 @@ class TrainingLogHook(ClockedHook):
         for rows, outputs in self.results:
             arrays += [rows, *outputs]
         width, results, counts = len(self.values), [], np.zeros(2, np.int64)
-        for tokens, *others in self.session.world.gather(arrays):
+        for tokens, *others in self.session.world.all_gather(arrays):
             counts += tokens
             results += [(others[i], others[i + 1 : i + width]) for i in range(0, len(others), width)]
         return results, int(counts[0]), int(counts[1])

@@ -24,7 +24,7 @@ def run_length(args, stream):
     return RunLength(steps, warmup_steps_of(args.lr_scheduler, args.warmup_proportion, steps))
 
 
-def tell_length(args, length, examples):
+def log_length(args, length, examples):
     """The lines of 2019, and what may surprise. examples: number of training rows."""
     log.info('Num train examples: %d', examples)
     log.info('Max train steps: %d', length.steps)
@@ -35,7 +35,7 @@ def tell_length(args, length, examples):
         log.info('--warmup_proportion %g of %d steps is less than one step', args.warmup_proportion, length.steps)
 
 
-def tell_other_length(checkpoint, saved, length):
+def log_schedule_change(checkpoint, saved, length):
     """Where a training continues with another schedule than before, from which the rate may jump.
 
     Args:

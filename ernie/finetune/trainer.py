@@ -3,26 +3,21 @@
 import os
 import sys
 
+from ernie.finetune.check import check_flags, take_saved_settings
 from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
-from ernie.finetune.initial_values import InitialValues
-from ernie.finetune.memory import report_training
-from ernie.finetune.outputs import CURVES_FILE, EVALUATION_FILE, METRICS_FILE, REPORTS, check_outputs
-from ernie.finetune.schedule import run_length, tell_length, tell_other_length
-from ernie.finetune.session import session_of
-from ernie.finetune.setup import (
-    Source,
-    build_tokenizer,
-    check_flags,
-    check_same_vocabulary,
-    loss_scale,
-    take_saved_settings,
-)
-from ernie.finetune.start import check_same_file, start_of
+from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.metrics.curves import draw_curves
+from ernie.run.initial_values import InitialValues
+from ernie.run.memory import report_training
+from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, METRICS_FILE, REPORTS, check_outputs
+from ernie.run.precision import loss_scale
+from ernie.run.session import session_of
+from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
+from ernie.run.start import check_same_file, start_of
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.data.prefetch import prefetch
-from propeller.distribution import first_process_talks, join, place_of
+from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.inputs import content_digest
 from propeller.log import get_logger
 from propeller.train.checkpoint import (
@@ -58,7 +53,7 @@ def fine_tune(args, task_class):
     Raises:
         UserError: anything the user can mend.
     """
-    first_process_talks(place_of(os.environ))
+    log_in_main_process_only(process_info(os.environ))
     print_arguments(args, log)
     check_flags(args)
     check_outputs(args)
@@ -123,7 +118,7 @@ class FineTuning:
         return os.path.join(self.args.checkpoints, REPORTS)
 
     def _record(self, phase, step, epoch, values):
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         self.metrics.append(phase, step, epoch, values)
         if self.events:
@@ -131,7 +126,7 @@ class FineTuning:
             self.events.add_scalars(values, step, f'{tag}/')
 
     def _open_records(self, step):
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ('.json', '.txt')]
         self.folder.begin(step, [METRICS_FILE, CURVES_FILE, *reports])
@@ -140,7 +135,7 @@ class FineTuning:
             self.events = EventWriter(self.args.log_dir, resume_step=step)
 
     def _close_records(self):
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         for file in filter(None, (self.metrics, self.events)):
             file.close()
@@ -157,7 +152,7 @@ class FineTuning:
     def train(self):
         """Train, evaluate, save; at the end the best checkpoint, curves and predictions are on disk."""
         args, task = self.args, self.task
-        with self.world.one_by_machine():
+        with self.world.local_main_process_first():
             rows = task.read(args.train_set, labelled=True)
             task.prepare_training(rows)
             self.evaluator.read_sets()
@@ -165,7 +160,7 @@ class FineTuning:
         self.checkpoints.files = task.checkpoint_files()
         stream = self._stream(rows)
         self.length = run_length(args, stream)
-        tell_length(args, self.length, len(rows))
+        log_length(args, self.length, len(rows))
         program = self.session.build(
             task.feeds(labelled=True),
             self._training_graph(),
@@ -178,12 +173,12 @@ class FineTuning:
         if state:
             stream.seek(state.get('data_position'))
             check_same_file(args.train_set, self.train_file, state, self.start_from)
-            tell_other_length(self.start_from, state.get('schedule'), self.length)
+            log_schedule_change(self.start_from, state.get('schedule'), self.length)
         if updates >= self.length.steps:
             log.info('%s: all of the %d steps are done', self.start_from, self.length.steps)
         loop = LoopState(updates)
         self._open_records(loop.gstep)
-        self.session.dropout_apart()
+        self.session.seed_dropout_by_rank()
         if state:
             restore_computation(self.session, program, state, self.start_from)
         with prefetch(stream, PREFETCHED_BATCHES) as batches:
@@ -195,7 +190,7 @@ class FineTuning:
             sys.exit(130)
         self.evaluator.diagnose()
         self._say_where(hooks[1])
-        if args.enable_ce and self.world.first:
+        if args.enable_ce and self.world.is_main_process:
             print_kpis(hooks[0].points)
 
     def _training_graph(self):
@@ -236,13 +231,13 @@ class FineTuning:
 
         def save(loop):
             state = self._state(program, loop, states_of(hooks))
-            if self.world.first:
+            if self.world.is_main_process:
                 self.checkpoints.save(self.session, program, state, self.evaluator.files())
 
         saver = CheckpointSaverHook(training_log.outside(save), args.save_steps)
         own = program.outputs.train_hooks or ()
         hooks = [training_log, evaluation, *own, saver, StopAtStepHook(self.length.steps)]
-        if sys.stderr.isatty() and self.world.first:
+        if sys.stderr.isatty() and self.world.is_main_process:
             hooks.append(TqdmProgressBarHook(self.length.steps, 'training'))
         if state:
             restore_states(hooks, state.get('hooks', {}), os.path.join(self.start_from, STATE))
@@ -260,7 +255,7 @@ class FineTuning:
         }
 
     def _save_best(self, program, loop, value):
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         folder = os.path.join(self.args.checkpoints, BEST)
         state = {'global_step': loop.gstep, 'epoch': loop.batch.epoch, 'value': value, RUN: self.checkpoints.run}
@@ -269,7 +264,7 @@ class FineTuning:
         log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
 
     def _say_where(self, evaluation):
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         folder = self.args.checkpoints
         if evaluation.best is not None:
@@ -285,14 +280,14 @@ class FineTuning:
 
     def evaluate_only(self):
         """Score the dev sets and predict the test sets with --init_checkpoint."""
-        with self.world.one_by_machine():
+        with self.world.local_main_process_first():
             self.evaluator.read_sets()
         program = self.evaluator.any_program()
         self.load(program)
         path = os.path.join(self.start_from, STATE)
         state = read_state(self.start_from) if os.path.isfile(path) else {}
         epoch, step = state.get('epoch', 0), state.get('global_step', 0)
-        if self.world.first:
+        if self.world.is_main_process:
             self.metrics = MetricsFile(os.path.join(self.args.checkpoints, EVALUATION_FILE))
         self.evaluator.run(epoch, step, last=True)
         self.evaluator.diagnose()

@@ -11,15 +11,17 @@ import numpy as np
 from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
-from ernie.finetune.model import check_sentence_types, encoder_arrays, encoder_feeds
-from ernie.finetune.setup import Source, build_tokenizer, split_list, take_tokenizer
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
+from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
+from ernie.reader.sentence_types import check_sentence_types
+from ernie.reader.tokenized_set import encoder_arrays
+from ernie.run.source import Source, build_tokenizer, take_tokenizer
 from ernie.tokenization import TOKENIZERS
-from ernie.utils.args import print_arguments, settings_lines
+from ernie.utils.args import print_arguments, settings_lines, split_list
 from propeller.data.batching import BatchStream
-from propeller.distribution import refuse_several
+from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -184,7 +186,7 @@ def encode_file(args):
     Raises:
         UserError: anything the user can mend; nothing is written then.
     """
-    refuse_several('ernie_encoder.py')
+    require_single_process('ernie_encoder.py')
     print_arguments(args, log)
     _check_flags(args)
     _check_output(args.output_dir)

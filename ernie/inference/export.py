@@ -9,10 +9,10 @@ import numpy as np
 
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
-from ernie.finetune.model import encoder_arrays
 from ernie.inference.engines import ONNX_FILE, open_engine, optional_package
 from ernie.inference.folder import INFERENCE, to_json
 from ernie.inference.predict import tokenized_rows
+from ernie.reader.tokenized_set import encoder_arrays
 from propeller.compare import check_outputs
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger

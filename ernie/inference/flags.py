@@ -3,7 +3,7 @@
 Frozen by `tests/ernie/test_inference_flags.py`: adding, renaming or changing a default must be a decision.
 """
 
-from ernie.finetune.saved import TASKS
+from ernie.checkpoint.labels_json import TASKS
 from ernie.inference.engines import ENGINES, MODEL_FORMATS, PRECISIONS
 from ernie.inference.stream import FORMATS
 from ernie.utils.args import ArgumentGroup, Parser

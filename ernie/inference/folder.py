@@ -5,16 +5,16 @@ import os
 from types import SimpleNamespace
 
 from ernie.checkpoint import check_labels, open_model
+from ernie.checkpoint.labels_json import TASKS, read_saved_labels
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import HEADS
 from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
 from ernie.config import ErnieConfig
-from ernie.finetune.labels import count_labels, label_names
-from ernie.finetune.saved import TASKS, read_saved_labels
-from ernie.finetune.setup import build_tokenizer
-from ernie.inference.tasks import inference_task
+from ernie.decoding.classes import count_labels, label_names
 from ernie.reader.classify import load_label_map
+from ernie.run.source import build_tokenizer
+from ernie.tasks.table import inference_task
 from ernie.vocabulary import vocabulary_bytes
 from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.inputs import read_json_object
@@ -29,7 +29,7 @@ class ModelFolder:
 
     Args:
         path: a checkpoint folder of any format that `ernie.checkpoint.open_model` knows, or an exported folder.
-        task: name of `ernie.finetune.saved.TASKS` that the folder must be of; None takes what it says.
+        task: name of `ernie.checkpoint.labels_json.TASKS` that the folder must be of; None takes what it says.
         ernie_config_path, vocab_path, label_map_config: files instead of those in the folder.
         num_labels, max_seq_len, do_lower_case, tokenizer, for_cn: values instead of those in its `labels.json`.
 

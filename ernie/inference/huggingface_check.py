@@ -78,8 +78,8 @@ def outputs(model, config, batches):
 
     model: mapping of ERNIE's names to arrays. batches: list of what `sample_batch` gives.
     """
-    from ernie.finetune.model import encoder_feeds  # these load Paddle
     from ernie.model.ernie import ErnieModel
+    from ernie.model.task_model import encoder_feeds  # these load Paddle
     from propeller.session import Session
     from propeller.storage.values import load_values
 

@@ -4,11 +4,10 @@ import json
 
 import numpy as np
 
-from ernie.finetune.model import encoder_arrays
 from ernie.inference.stream import Row
-from ernie.inference.task import BadRecord
-from ernie.reader.records import BadRow
-from ernie.reader.tokenized_set import TokenizedSet
+from ernie.reader.rows import BadRow
+from ernie.reader.tokenized_set import TokenizedSet, encoder_arrays
+from ernie.tasks.codec import BadRecord
 from propeller.data.batching import plan_batches
 from propeller.data.prefetch import prefetch
 

@@ -6,16 +6,16 @@ import sys
 import tempfile
 import time
 
-from ernie.finetune.outputs import read_files
 from ernie.inference.engines import ENGINES, check_engine, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, result_line
 from ernie.inference.stream import STDIN, count_lines, read_rows
-from ernie.reader.records import BadRows
+from ernie.reader.rows import BadRows
+from ernie.run.outputs import read_files
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
-from propeller.distribution import refuse_several
+from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.graph import cuda_devices, require_cuda
 from propeller.log import get_logger
@@ -35,7 +35,7 @@ def check_flags(args):
     Raises:
         UsageError: names the flags, what was found and what was expected.
     """
-    refuse_several('infer_classifyer.py')
+    require_single_process('infer_classifyer.py')
     if not args.init_checkpoint:
         raise UsageError('--init_checkpoint is missing: the folder of the model.')
     if args.use_fp16:

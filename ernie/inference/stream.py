@@ -19,7 +19,8 @@ from ernie.reader.json_records import (
     form_of,
     json_rows,
 )
-from ernie.reader.records import BOM, BadRow, DecodedLines, open_rows, parse_records
+from ernie.reader.records import open_rows, parse_records
+from ernie.reader.rows import BOM, BadRow, DecodedLines
 from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.log import get_logger
 
@@ -219,7 +220,7 @@ def _text_rows(name, lines, columns):
 
 
 def _squad_rows(path):
-    from ernie.inference.reading import squad_records
+    from ernie.tasks.mrc.codec import squad_records
 
     for record in squad_records('/dev/stdin' if path == STDIN else path):
         yield Row(None, record)

@@ -2,7 +2,7 @@
 
 import collections
 
-from ernie.label_scheme import OUTSIDE, chunks, split_label
+from ernie.decoding.scheme import OUTSIDE, chunks, split_label
 from ernie.metrics.report import score_row, scores_by_class
 
 
@@ -12,7 +12,7 @@ class ChunkScores:
     Equal to seqeval: for IO and IOB in its default mode, for IOE and IOBES in its strict mode.
 
     Args:
-        scheme: key of `ernie.label_scheme.SCHEMES`.
+        scheme: key of `ernie.decoding.scheme.SCHEMES`.
         types: the types in the order of the report; others come after them, sorted.
     """
 

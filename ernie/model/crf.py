@@ -1,8 +1,8 @@
-"""The loss of a linear-chain CRF in the graph. For its weights and its decoding see `ernie.crf`."""
+"""The loss of a linear-chain CRF in the graph. For its weights and its decoding see `ernie.decoding.crf`."""
 
 import warnings
 
-from ernie.crf import WEIGHTS
+from ernie.decoding.crf import WEIGHTS
 from propeller import graph
 from propeller.graph import F, paddle
 

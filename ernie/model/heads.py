@@ -1,6 +1,6 @@
 """Task heads over the encoder's outputs, with the parameter names of the 2019 runners."""
 
-from ernie.crf import WEIGHTS
+from ernie.decoding.crf import WEIGHTS
 from ernie.model.transformer_encoder import dropout
 from propeller import graph
 from propeller.graph import F

@@ -19,7 +19,7 @@ from ernie.pretrain.building.lexers import LEXERS
 from ernie.pretrain.building.report import as_text, summarize
 from ernie.pretrain.building.shards import ShardFolder, refuse_own_names
 from ernie.pretrain.tasks.discourse_markers import load_relations
-from ernie.pretrain.tasks.maker import Making
+from ernie.pretrain.tasks.sample_builder import SampleSettings
 from ernie.reader.records import read_records
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError, bad_input, one_line_errors
@@ -97,22 +97,22 @@ def build(settings):
         UserError: bad input, a folder that cannot be used, a full disk.
     """
     started = time.monotonic()
-    making = _making(settings)
+    sample_settings = _sample_settings(settings)
     rules = settings.do_lower_case, settings.strip_accents, settings.tokenize_chinese_chars
     tokenizer = FullTokenizer(settings.vocab_path, *rules)
     lexer = LEXERS[settings.lexer]()
-    builder = BlockBuilder(tokenizer, lexer, making, settings.half_width, settings.seed)
+    builder = BlockBuilder(tokenizer, lexer, sample_settings, settings.half_width, settings.seed)
     skipped = Counter()
     inputs = Inputs(settings, skipped)
     files = [path for paths in inputs.files.values() for path in paths]
     refuse_own_names(settings.output, [*files, settings.vocab_path, settings.markers])
-    folder = ShardFolder(settings.output, _described(settings, inputs, builder.makers, lexer), settings.overwrite)
+    folder = ShardFolder(settings.output, _described(settings, inputs, builder.builders, lexer), settings.overwrite)
     try:
         _write_shards(settings, inputs, builder, folder)
         if not any(shard['files'] for shard in folder.done.values()):
             raise UserError('the input gives no sample: ' + _left_out(folder.done))
         lists = folder.write_file_lists(settings.word_mask_probability)
-        classes = {maker.name: maker.classes() for maker in builder.makers if maker.classes()}
+        classes = {one.name: one.classes() for one in builder.builders if one.classes()}
         report = summarize(folder.done, skipped, time.monotonic() - started, classes)
         folder.write_json('report.json', report)
         folder.write_text('report.txt', as_text(report))
@@ -122,9 +122,11 @@ def build(settings):
     return report, lists
 
 
-def _making(settings):
-    making = Making(**{name: value for name, value in vars(settings).items() if name in Making._fields})
-    return making._replace(relations=load_relations(settings.markers)) if settings.markers else making
+def _sample_settings(settings):
+    sample_settings = SampleSettings(
+        **{name: value for name, value in vars(settings).items() if name in SampleSettings._fields}
+    )
+    return sample_settings._replace(relations=load_relations(settings.markers)) if settings.markers else sample_settings
 
 
 def _write_shards(settings, inputs, builder, folder):
@@ -165,12 +167,12 @@ def _all_blocks(inputs, cuts, done):
         )
 
 
-def _described(settings, inputs, makers, lexer):
+def _described(settings, inputs, builders, lexer):
     with open(settings.vocab_path, 'rb') as f:
         vocab = hashlib.file_digest(f, 'sha256').hexdigest()
     described = settings.of_samples() | {'format': FORMAT, 'files': inputs.described(), 'vocab_sha256': vocab}
-    for maker in makers:
-        described |= maker.content()
+    for builder in builders:
+        described |= builder.content()
     if lexer.package:
         described['lexer_version'] = importlib.metadata.version(lexer.package.partition('>')[0])
     return described

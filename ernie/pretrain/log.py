@@ -125,7 +125,7 @@ class PretrainLogHook(ClockedHook):
 
     def _log(self, state):
         seconds = self.seconds
-        gathered = self.session.world.gather([self.scores.sums, np.array([self.tokens, self.fed])])
+        gathered = self.session.world.all_gather([self.scores.sums, np.array([self.tokens, self.fed])])
         scores = Scores(self.tasks)
         scores.sums = sum(sums for sums, _ in gathered)
         tokens, fed = (int(x) for x in sum(counts for _, counts in gathered))

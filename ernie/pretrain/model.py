@@ -6,8 +6,8 @@ only with `use_task_id`), the labels of each task (see `ernie.pretrain.tasks.tas
 
 import numpy as np
 
-from ernie.finetune.model import encoder_feeds
 from ernie.model.ernie import ErnieModel
+from ernie.model.task_model import encoder_feeds
 from ernie.optimization import decays
 from propeller import graph
 from propeller.graph import paddle

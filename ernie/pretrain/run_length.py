@@ -22,7 +22,7 @@ def settle_schedule(args, updates, world, checkpoint=None):
     Returns:
         the `Schedule` of the run.
     """
-    counted = world.share(updates.count() if world.first else None)
+    counted = world.broadcast_object(updates.count() if world.is_main_process else None)
     if counted is not None and counted < updates.schedule.total:
         updates.schedule = updates.schedule._replace(end=max(counted, 1))
         log.warning('the data of --epoch %d end before the schedule, after %d updates', args.epoch, counted)
@@ -51,7 +51,7 @@ def schedule_record(args, schedule):
     return {'stages': schedule.lines(*rate_settings(args))}
 
 
-def tell_early_end(args, schedule, done):
+def warn_of_early_end(args, schedule, done):
     """Where the data were too large to be counted, and ended before the schedule. done: updates."""
     if done < schedule.total:
         told = 'the data of --epoch %d ended after %d of %d updates, and the rate did not come to its end'

@@ -2,12 +2,13 @@
 
 import os
 
-from ernie.finetune.setup import check_precision, split_list
-from ernie.finetune.start import check_resume
 from ernie.optimization import SCHEDULERS
 from ernie.pretrain.reader_settings import LEAST_BATCH
 from ernie.pretrain.schedule import read_schedule, single
 from ernie.pretrain.tasks import make_tasks
+from ernie.run.precision import check_precision
+from ernie.run.start import check_resume
+from ernie.utils.args import split_list
 from propeller.errors import UsageError, UserError
 from propeller.log import get_logger
 

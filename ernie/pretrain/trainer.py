@@ -6,33 +6,29 @@ import sys
 import time
 
 from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer
-from ernie.finetune.initial_values import InitialValues
-from ernie.finetune.memory import MEGABYTE, report_training
-from ernie.finetune.session import session_of
-from ernie.finetune.setup import (
-    Source,
-    check_same_vocabulary,
-    check_vocabulary,
-    loss_scale,
-)
-from ernie.finetune.start import start_anew, start_of
 from ernie.pretrain.file_list import read_file_list
-from ernie.pretrain.first_look import tell_what_is_missing
+from ernie.pretrain.label_check import warn_of_missing_labels
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
 from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.model import PretrainModel, feeds
 from ernie.pretrain.reader import PretrainStream
 from ernie.pretrain.reader_settings import ReaderSettings
-from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, tell_early_end
+from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, warn_of_early_end
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.schedule import ONLY
 from ernie.pretrain.settings import check_flags, schedule_of, tasks_of
 from ernie.pretrain.updates import Update, Updates, parts_of
+from ernie.run.initial_values import InitialValues
+from ernie.run.memory import MEGABYTE, report_training
+from ernie.run.precision import loss_scale
+from ernie.run.session import session_of
+from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
+from ernie.run.start import advice_to_start_over, start_of
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
 from ernie.vocabulary import vocabulary_bytes
 from propeller.data.prefetch import prefetch
-from propeller.distribution import first_process_talks, join, place_of
+from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import UserError, quoted
 from propeller.log import get_logger
 from propeller.storage.atomic import check_writable, refuse_inputs
@@ -64,7 +60,7 @@ def pretrain(args):
     Raises:
         UserError: anything the user can mend.
     """
-    first_process_talks(place_of(os.environ))
+    log_in_main_process_only(process_info(os.environ))
     print_arguments(args, log)
     check_flags(args)
     check_writable(args.checkpoints, '--checkpoints')
@@ -153,7 +149,7 @@ class PreTraining:
         """
         args, world, files = self.args, self.world, read_file_list(filelist)
         names = names or [task.name for task in self.tasks]
-        tell_what_is_missing(filelist, files, names, self.source.config.use_task_id)
+        warn_of_missing_labels(filelist, files, names, self.source.config.use_task_id)
         settings = ReaderSettings(
             batch_size=args.batch_size,
             max_seq_len=args.max_seq_len,
@@ -192,7 +188,7 @@ class PreTraining:
         log.info('theoretical memory usage:')
         log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
         state, updates = self._load(program)
-        self.session.dropout_apart()
+        self.session.seed_dropout_by_rank()
         if state:
             restore_computation(self.session, program, state, self.start_from)
         loop = LoopState(updates)
@@ -205,8 +201,8 @@ class PreTraining:
             )
         self._close_records()
         if not loop.interrupted:
-            tell_early_end(args, self.schedule, loop.gstep)
-        newest = self.world.first and self.checkpoints.newest()
+            warn_of_early_end(args, self.schedule, loop.gstep)
+        newest = self.world.is_main_process and self.checkpoints.newest()
         if newest:
             log.info('last checkpoint: %s', newest)
         if loop.interrupted:
@@ -226,7 +222,7 @@ class PreTraining:
                     raise UserError(f'found the data position {quoted(position)}, expected an object.')
                 updates.seek(position)
             except UserError as e:
-                raise UserError(f'{self.start_from}: {e} {start_anew(self.start_from)}') from None
+                raise UserError(f'{self.start_from}: {e} {advice_to_start_over(self.start_from)}') from None
         return updates
 
     def _hooks(self, program, validation, ready, state):
@@ -235,7 +231,7 @@ class PreTraining:
 
         def save(loop):
             found = self._state(program, loop, states_of(hooks))
-            if self.world.first:
+            if self.world.is_main_process:
                 self.checkpoints.save(self.session, program, found)
 
         hooks = [told, *(program.outputs.train_hooks or ())]
@@ -243,7 +239,7 @@ class PreTraining:
             validate = told.outside(lambda step: validation(told.epoch, step))
             hooks.append(PeriodicEvaluationHook(validate, args.validation_steps))
         hooks += [CheckpointSaverHook(told.outside(save), args.save_steps), StopAtStepHook(self.schedule.total)]
-        if sys.stderr.isatty() and self.world.first:
+        if sys.stderr.isatty() and self.world.is_main_process:
             hooks.append(TqdmProgressBarHook(self.schedule.total, 'pre-training'))
         if state:
             restore_states(hooks, state.get('hooks', {}), os.path.join(self.start_from, STATE))
@@ -261,7 +257,7 @@ class PreTraining:
 
     def _open_records(self, step):
         self.folder.begin(step, [METRICS_FILE])
-        if self.world.first:
+        if self.world.is_main_process:
             self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
             self.events = EventWriter(self.args.log_dir, resume_step=step) if self.args.log_dir else None
 

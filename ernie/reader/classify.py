@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 
-from ernie.reader.alike import alike_advice
 from ernie.reader.columns import TEXTS
-from ernie.reader.records import BadRow, read_records
+from ernie.reader.confusable import alike_advice
+from ernie.reader.records import read_records
+from ernie.reader.rows import BadRow
 from ernie.reader.set_reader import SetReader
 from ernie.text import remove_spaces
 from propeller.errors import UsageError, bad_input, quoted

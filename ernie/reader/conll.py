@@ -10,8 +10,8 @@ import os
 import re
 from typing import NamedTuple
 
-from ernie.reader.notes import Notes
-from ernie.reader.records import BadRow, DecodedLines
+from ernie.reader.rows import BadRow, DecodedLines
+from ernie.reader.warnings import Notes
 from propeller.errors import bad_input
 
 DOCUMENT_MARK = '-DOCSTART-'

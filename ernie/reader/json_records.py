@@ -5,7 +5,7 @@ import json
 import re
 
 from ernie.reader.columns import TEXTS, listed, misspelt
-from ernie.reader.records import BOM, BadRow, DecodedLines, Record
+from ernie.reader.rows import BOM, BadRow, DecodedLines, Record
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import parse_json
 from propeller.json_stream import CHUNK, json_items

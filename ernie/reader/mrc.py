@@ -83,7 +83,7 @@ def encode_document(tokenizer, context):
     """The context as tokens: `ernie.alignment.Encoded`, with the slice of `context` for each.
 
     A tokenizer without `encode_aligned` gets the items of `tokenize_chinese_chars`, as in 2019, and a token has the
-    slice of its item, which `ernie.finetune.answers.align_answer` narrows down.
+    slice of its item, which `ernie.decoding.answers.align_answer` narrows down.
     """
     if hasattr(tokenizer, 'encode_aligned'):
         return tokenizer.encode_aligned(context)

@@ -4,10 +4,10 @@ import os
 
 import numpy as np
 
-from ernie.reader.alike import appearance, difference, find_alike
+from ernie.reader.confusable import appearance, difference, find_alike
 from ernie.reader.mrc import QuestionEncoder, locate_answer
 from ernie.reader.parallel import chunked, map_ordered
-from ernie.reader.records import BadRows
+from ernie.reader.rows import BadRows
 from ernie.reader.squad_json import LineNumbers, read_squad, refuse
 from ernie.reader.tokenized_set import TokenizedSet
 from propeller.errors import bad_input, quoted

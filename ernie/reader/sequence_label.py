@@ -15,14 +15,16 @@ import os
 
 import numpy as np
 
-from ernie import label_scheme, token_cut
-from ernie.label_scheme import SCHEMES, first_broken, piece_labels, scheme_fault
+from ernie import token_cut
+from ernie.decoding import scheme as label_scheme
+from ernie.decoding.scheme import SCHEMES, first_broken, piece_labels, scheme_fault
 from ernie.reader import conll
-from ernie.reader.alike import alike_advice
 from ernie.reader.classify import load_label_map
+from ernie.reader.confusable import alike_advice
 from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
 from ernie.reader.json_records import JSON_ENDINGS
-from ernie.reader.records import BadRow, DecodedLines, open_rows, parse_records
+from ernie.reader.records import open_rows, parse_records
+from ernie.reader.rows import BadRow, DecodedLines
 from ernie.reader.set_reader import SetReader
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
 from ernie.token_cut import AS_TOKENIZER
@@ -165,7 +167,7 @@ class SequenceLabelReader(SetReader):
         tokenizer: has `vocab` and `encode`, see `ernie.tokenization`.
         max_seq_len: most tokens of a row, the special ones included; at least 3.
         label_map: dict label -> id, see `load_tag_map`.
-        scheme: key of `ernie.label_scheme.SCHEMES`.
+        scheme: key of `ernie.decoding.scheme.SCHEMES`.
         labelled: whether labels are read; without, they need not be there.
         cut: `TokenCut` for raw text.
         skip_bad_rows, cache, processes: see `SetReader`.

@@ -11,10 +11,10 @@ import ernie.text
 import ernie.tokenization
 from ernie.reader import json_records, records
 from ernie.reader.columns import Notices
-from ernie.reader.notes import Notes, say
 from ernie.reader.parallel import chunked, map_ordered
-from ernie.reader.records import BadRows
+from ernie.reader.rows import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
+from ernie.reader.warnings import Notes, say
 from propeller.errors import UsageError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -150,6 +150,7 @@ class SetReader(abc.ABC):
             type(self).__module__,
             records.__name__,
             json_records.__name__,
+            BadRows.__module__,
             ernie.tokenization.__name__,
             ernie.text.__name__,
         )

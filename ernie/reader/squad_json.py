@@ -4,7 +4,7 @@ import json
 import re
 from typing import NamedTuple
 
-from ernie.reader.records import BadRow
+from ernie.reader.rows import BadRow
 from propeller.errors import bad_input, quoted
 from propeller.inputs import MAX_DATA_BYTES, parse_json, read_text
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ernie.label_scheme import split_label
+from ernie.decoding.scheme import split_label
 
 IGNORED = -1  # label of what counts neither in the loss nor in the score
 CUT = -2  # the same, of a [SEP] before which the rest of a row was cut off

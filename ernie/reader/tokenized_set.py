@@ -299,3 +299,17 @@ class SetCache:
         if self.folder not in self._warned:
             self._warned.add(self.folder)
             log.warning('The cache folder %s cannot be written (%s): going on without.', self.folder, error)
+
+
+def encoder_arrays(rows, indices, task_id=None):
+    """The arrays of one batch, in the order of `ernie.model.task_model.encoder_feeds`.
+
+    Args:
+        rows: `TokenizedSet`.
+        indices: int array, the rows of the batch.
+        task_id: value of the task id, None where the model has no task embedding.
+    """
+    arrays = list(rows.padded(indices))
+    if task_id is not None:
+        arrays.append(np.full_like(arrays[0], task_id))
+    return arrays

@@ -8,14 +8,14 @@ from propeller.graph import paddle
 from propeller.ops.choice import kernels
 
 # Paddle's mixed precision makes 16-bit numbers of values that are float32 otherwise.
-FLOATS = paddle.float32, paddle.bfloat16, paddle.float16
+FLOATS = 'float32', 'bfloat16', 'float16'
 PRECISIONS = ('fp32', 'bf16')
 
 
 def require_type(argument, value, *types):
-    """value: of one of these types of Paddle; the first is the one that users are told."""
-    if value.dtype not in types:
-        raise ValueError(f'ops.{argument} is {describe(value)}, expected {_name(types[0])}.')
+    """value: of one of these types, given by their names; the message names the first."""
+    if value.dtype not in [getattr(paddle, name) for name in types]:
+        raise ValueError(f'ops.{argument} is {describe(value)}, expected {types[0]}.')
 
 
 def require_shape(argument, value, expected, reason=''):
@@ -25,9 +25,9 @@ def require_shape(argument, value, expected, reason=''):
 
 
 def require_one(argument, value, dtype):
-    """value: a single number of this type, [1]."""
-    if value.dtype != dtype or list(value.shape) != [1]:
-        raise ValueError(f'ops.{argument} is {describe(value)}, expected {_name(dtype)} [1].')
+    """value: a single number of this type, given by its name, [1]."""
+    if value.dtype != getattr(paddle, dtype) or list(value.shape) != [1]:
+        raise ValueError(f'ops.{argument} is {describe(value)}, expected {dtype} [1].')
 
 
 def require_dropout(operator, dropout):

@@ -35,8 +35,8 @@ def softmax_cross_entropy(logits, label, ignore_index=IGNORED):
 
 
 def _check(logits, label):
-    require_type('softmax_cross_entropy: logits', logits, paddle.float32)
-    require_type('softmax_cross_entropy: label', label, paddle.int64)
+    require_type('softmax_cross_entropy: logits', logits, 'float32')
+    require_type('softmax_cross_entropy: label', label, 'int64')
     shape = list(logits.shape)
     if not shape:
         raise ValueError('ops.softmax_cross_entropy: logits has shape [], expected [..., classes].')

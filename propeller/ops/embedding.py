@@ -48,9 +48,9 @@ def _check(tables, ids):
             ' and ids for each.'
         )
     for k, (table, own) in enumerate(zip(tables, ids, strict=True)):
-        require_type(f'embedding_norm: table {k}', table, paddle.float32)
+        require_type(f'embedding_norm: table {k}', table, 'float32')
         if len(table.shape) != 2 or not fits(table.shape[1:], tables[0].shape[1:]):
             expected = f'[rows, {tables[0].shape[-1]}]' if k and tables[0].shape else '[rows, width]'
             raise ValueError(f'ops.embedding_norm: table {k} has shape {list(table.shape)}, expected {expected}.')
-        require_type(f'embedding_norm: input {k} of ids', own, paddle.int64)
+        require_type(f'embedding_norm: input {k} of ids', own, 'int64')
         require_shape(f'embedding_norm: input {k} of ids', own, ids[0].shape, ', that of input 0')

@@ -5,7 +5,11 @@ from propeller.graph import F, paddle
 from propeller.ops.checks import FLOATS, fused_precision, require_precision, require_shape, require_type
 from propeller.ops.choice import enabled
 
-ACTIVATIONS = {None: lambda x: x, 'relu': F.relu, 'gelu': F.gelu}  # gelu is the exact (erf) form
+ACTIVATIONS = {
+    None: lambda x: x,
+    'relu': lambda x: F.relu(x),
+    'gelu': lambda x: F.gelu(x),
+}  # gelu is the exact (erf) form
 
 
 def linear(x, weight, bias, activation=None, precision=None, transposed=False):
@@ -39,8 +43,8 @@ def linear(x, weight, bias, activation=None, precision=None, transposed=False):
 
 def _check(x, weight, bias, activation, precision, transposed):
     require_type('linear: x', x, *FLOATS)
-    require_type('linear: weight', weight, paddle.float32)
-    require_type('linear: bias', bias, paddle.float32)
+    require_type('linear: weight', weight, 'float32')
+    require_type('linear: bias', bias, 'float32')
     x_shape, weight_shape = list(x.shape), list(weight.shape)
     inputs, outputs = (1, 0) if transposed else (0, 1)  # axes of the weight
     if not x_shape or len(weight_shape) != 2 or x_shape[-1] not in (weight_shape[inputs], -1):

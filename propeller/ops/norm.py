@@ -64,7 +64,7 @@ def _check(op, name, x, scale, bias, epsilon):
 def check_parameters(op, scale, bias, epsilon, width, of):
     """Raises `ValueError` where `scale` and `bias` are not float32 [width], or `epsilon` is not above 0."""
     for argument, value in {'scale': scale, 'bias': bias}.items():
-        require_type(f'{op}: {argument}', value, paddle.float32)
+        require_type(f'{op}: {argument}', value, 'float32')
         require_shape(f'{op}: {argument}', value, [width], f' for {of}')
     if not epsilon > 0:
         raise ValueError(f'ops.{op}: epsilon is {epsilon}, expected a number above 0.')

@@ -18,7 +18,7 @@ def square_norm(gradients):
     if not gradients:
         raise ValueError('ops.square_norm: found no gradients, expected one or more.')
     for i, value in enumerate(gradients):
-        require_type(f'square_norm: gradient {i}', value, paddle.float32)
+        require_type(f'square_norm: gradient {i}', value, 'float32')
     if not enabled():
         return paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
     return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients))[0]
@@ -45,7 +45,9 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
     """
     _check(pairs, skip, factor)
     if enabled():
-        optimizer = _FusedAdamW(rate, weight_decay, decays, skip, factor)
+        from propeller.ops.fused_adamw import FusedAdamW  # its base class loads paddle
+
+        optimizer = FusedAdamW(rate, weight_decay, decays, skip, factor)
     else:
         optimizer = paddle.optimizer.AdamW(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
         optimizer._set_auxiliary_var('found_inf', skip)  # as Paddle's own GradScaler does
@@ -55,38 +57,13 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
     optimizer.apply_gradients(pairs)
 
 
-class _FusedAdamW(paddle.optimizer.AdamW):
-    """Paddle's optimizer, of which it keeps the names and initial values of all variables, with one operator at the
-    end in place of one for each parameter.
-    """
-
-    def __init__(self, rate, weight_decay, decays, skip, factor):
-        super().__init__(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
-        self._skip, self._factor, self._trained = skip, factor, []
-
-    def _append_optimize_op(self, block, param_and_grad):
-        parameter, gradient = param_and_grad
-        names = self._moment1_acc_str, self._moment2_acc_str, self._beta1_pow_acc_str, self._beta2_pow_acc_str
-        state = (self._get_accumulator(name, parameter) for name in names)
-        self._trained.append((parameter, gradient, *state))
-
-    def _finish_update(self, block, parameters_and_grads):
-        parameters, *tensors = (list(column) for column in zip(*self._trained, strict=True))
-        rates = [float(p.optimize_attr['learning_rate']) for p in parameters]
-        decays = [self._weight_decay if self._apply_decay_param_fun(p.name) else 0.0 for p in parameters]
-        factor = paddle.ones([1]) if self._factor is None else self._factor
-        numbers = [self._global_learning_rate(), factor, self._skip]
-        attributes = [rates, decays, self._beta1, self._beta2, self._epsilon]
-        paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *numbers, *attributes)
-
-
 def _check(pairs, skip, factor):
     if not pairs:
         raise ValueError('ops.adamw: found no parameters, expected one or more.')
     for parameter, gradient in pairs:
-        require_type(f'adamw: parameter {parameter.name}', parameter, paddle.float32)
-        require_type(f'adamw: the gradient of {parameter.name}', gradient, paddle.float32)
+        require_type(f'adamw: parameter {parameter.name}', parameter, 'float32')
+        require_type(f'adamw: the gradient of {parameter.name}', gradient, 'float32')
         require_shape(f'adamw: the gradient of {parameter.name}', gradient, parameter.shape)
-    require_one('adamw: skip', skip, paddle.bool)
+    require_one('adamw: skip', skip, 'bool')
     if factor is not None:
-        require_one('adamw: factor', factor, paddle.float32)
+        require_one('adamw: factor', factor, 'float32')

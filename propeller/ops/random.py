@@ -49,7 +49,7 @@ def seed_and_site(dropout, mask):
     if not dropout:
         return None, 0
     seed, site = mask or dropout_seed()
-    require_one('dropout: the seed of mask', seed, paddle.int64)
+    require_one('dropout: the seed of mask', seed, 'int64')
     if not isinstance(site, int) or not 0 <= site < 2**32:
         raise ValueError(f'ops.dropout: the site of mask is {site!r}, expected a whole number below 2^32.')
     return seed, site

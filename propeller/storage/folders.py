@@ -256,3 +256,15 @@ def _changed(path):
         return os.lstat(path).st_mtime
     except OSError:
         return time.time()
+
+
+def make_folder(folder):
+    """Make `folder` with its parents; '' is the working directory.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        os.makedirs(folder or '.', exist_ok=True)
+    except OSError as e:
+        raise UserError(f'{folder}: cannot make this folder ({e.strerror or e}).') from e

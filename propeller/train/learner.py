@@ -8,7 +8,7 @@ import numpy as np
 from propeller import summary
 from propeller.data.dataset import Dataset
 from propeller.data.prefetch import prefetch
-from propeller.distribution import first_process_talks, join
+from propeller.distribution import join, log_in_main_process_only
 from propeller.errors import UserError
 from propeller.graph import Feed, cuda_devices
 from propeller.log import get_logger
@@ -31,7 +31,7 @@ from propeller.train.model import build_model_spec
 from propeller.train.precision import LossScale
 from propeller.train.record import EventWriter
 from propeller.train.run_folder import RunFolder, run_in
-from propeller.train.shares import shares
+from propeller.train.sharding import shard_batches
 from propeller.train.state import COUNT, checked
 from propeller.types import RunMode
 
@@ -72,7 +72,7 @@ class Learner:
         self.use_cuda = bool(cuda_devices()) if use_cuda is None else use_cuda
         self.seed = seed
         self.world = join(self.use_cuda)
-        first_process_talks(self.world)
+        log_in_main_process_only(self.world)
         keep = DEFAULT_MAX_CKPT if run_config.max_ckpt is None else run_config.max_ckpt
         self.checkpoints = Checkpoints(run_config.model_dir, prefix='model_', keep=keep, list_file=LIST_FILE)
 
@@ -155,7 +155,7 @@ class Learner:
         for metric, value in results.items():
             log.info('%s\t%s', metric, value)
         log.info('*' * 30)
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         writer = history_writer(os.path.join(self.run_config.model_dir, 'eval_history', name), step)
         if writer:
@@ -165,7 +165,7 @@ class Learner:
     def _checkpoint(self, index, path):
         if path is not None:
             return path
-        steps = self.world.share(self._steps() if self.world.first else None)
+        steps = self.world.broadcast_object(self._steps() if self.world.is_main_process else None)
         if not -len(steps) <= index < len(steps):
             folder = self.run_config.model_dir
             raise UserError(f'{folder}: found {len(steps)} checkpoints, expected number {index} of them.')
@@ -211,20 +211,20 @@ class _TrainingRun:
         start = folder.choose(resume=True)
         self.session.initialize(self.program)
         self._warm_start()
-        self.session.dropout_apart()
+        self.session.seed_dropout_by_rank()
         state = self._restore(start)
         step = state['global_step'] if state else 0
         folder.begin(step, [LIST_FILE])
         self.position = state['data_position'] if state else 0
         writer = None
-        if self.world.first:
+        if self.world.is_main_process:
             writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
         hooks = self.hooks = self._hooks(writer)
         if state:
             restore_states(hooks, state.get('hooks', {}), os.path.join(start, STATE))
         parts = self.learner.parts
         unread = itertools.islice(self.dataset, self.position * self.world.size * parts, None)
-        batches = shares(unread, self.world, parts)
+        batches = shard_batches(unread, self.world, parts)
         with prefetch(batches) as ready:
             results = train_loop(self.session, self.program, ready, hooks, LoopState(step), parts_of=list)
         if writer:
@@ -278,7 +278,7 @@ class _TrainingRun:
             'parts': self.learner.parts,
             'hooks': states_of(self.hooks),
         }
-        if not self.world.first:
+        if not self.world.is_main_process:
             return None
         return self.learner.checkpoints.save(self.session, self.program, saved)
 
@@ -289,7 +289,7 @@ class _TrainingRun:
             self.learner.report(name, self.results[name], gstep)
         for hook in self.eval_hooks:
             hook.after_train()
-        if self.exporters and self.world.first:
+        if self.exporters and self.world.is_main_process:
             name, program = next(iter(self.eval_programs.items()))
             sample = list(next(iter(self.eval_sets[name])))[:-1]
             for exporter in self.exporters:

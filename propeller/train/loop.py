@@ -104,7 +104,7 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
         if world.size > 1:
             raise
         state.interrupted = True
-    state.interrupted = world.any(state.interrupted)
+    state.interrupted = world.any_process(state.interrupted)
     log.debug('********** %s Loop ************', 'Interupt' if state.interrupted else 'Stop')  # spelt as in 2019
     return [hook.after_train() for hook in hooks]
 
@@ -189,7 +189,7 @@ def evaluation_pass(session, program, batches, fetch_list, arrays_of=lambda batc
         return
     for together in _groups(batches, world.size * ROUNDS):
         own = [session.run(program, arrays_of(batch), fetch_list) for batch in together[world.rank :: world.size]]
-        everyone = world.gather([array for fetched in own for array in fetched])
+        everyone = world.all_gather([array for fetched in own for array in fetched])
         width = len(fetch_list)
         for i, batch in enumerate(together):
             first = i // world.size * width

@@ -56,7 +56,7 @@ class RunFolder:
             UserError: another training is at work in it, or it cannot be written.
         """
         try:
-            if self.world.first:
+            if self.world.is_main_process:
                 self._take()
             yield self
         finally:
@@ -102,8 +102,8 @@ class RunFolder:
                 although the training starts from them.
             UserError: the checkpoint cannot be continued from, or something in the folder is not ours.
         """
-        run, folder = self.world.share(
-            self._choose(resume, overwrite, given, sources) if self.world.first else (None, None)
+        run, folder = self.world.broadcast_object(
+            self._choose(resume, overwrite, given, sources) if self.world.is_main_process else (None, None)
         )
         self.checkpoints.run = run
         return folder
@@ -201,7 +201,7 @@ class RunFolder:
         Raises:
             UserError: a folder that no training wrote is in the place of a later checkpoint; the disk refuses.
         """
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         root = self.checkpoints.root
         for later, name in self.checkpoints.folders().items():

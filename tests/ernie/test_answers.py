@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ernie.finetune.answers import (
+from ernie.decoding.answers import (
     EMPTY,
     DecodingRules,
     align_answer,

@@ -9,9 +9,9 @@ from ernie.checkpoint import open_model
 from ernie.checkpoint.__main__ import main
 from ernie.checkpoint.convert import convert
 from ernie.checkpoint.huggingface_check import check_ids, sample_texts
+from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.checkpoint.model_folder import read_labels
 from ernie.checkpoint.tokenizer_settings import TokenizerSettings, folder_tokenizer
-from ernie.finetune.saved import read_saved_labels
 from ernie.inference.folder import ModelFolder
 from ernie.tokenization import FullTokenizer
 from ernie.vocabulary import load_vocab

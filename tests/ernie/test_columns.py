@@ -5,15 +5,15 @@ import logging
 
 import pytest
 
+from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.config import ErnieConfig
-from ernie.finetune.classification_task import ClassificationTask
 from ernie.finetune.flags import build_parser
-from ernie.finetune.saved import read_saved_labels
 from ernie.inference.stream import read_rows
-from ernie.inference.task import BadRecord
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.columns import Columns, nearest
 from ernie.reader.sequence_label import SequenceLabelReader
+from ernie.tasks.classification.training import ClassificationTask
+from ernie.tasks.codec import BadRecord
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError
 from tests.ernie.tiny_inference import infer, write_checkpoint

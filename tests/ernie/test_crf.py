@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from ernie.crf import marginals, viterbi
-from ernie.label_decoding import best_labels, label_probabilities
+from ernie.decoding.crf import marginals, viterbi
+from ernie.decoding.labels import best_labels, label_probabilities
 from ernie.model.crf import crf_negative_log_likelihood
 from propeller import graph
 from propeller.graph import paddle

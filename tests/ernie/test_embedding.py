@@ -10,10 +10,10 @@ import pytest
 
 from ernie.checkpoint import open_model
 from ernie.config import ErnieConfig
-from ernie.finetune.model import encoder_feeds
 from ernie.inference.embedding import Embedder, check_room, write_vectors
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
 from ernie.model.ernie import ErnieModel
+from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import collect
 from propeller.errors import UsageError, UserError
 from propeller.session import Session

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ernie.finetune.evaluation import Evaluator
 from ernie.finetune.hooks import EvaluationHook
-from propeller.distribution import Place, World
+from ernie.run.evaluation import Evaluator
+from propeller.distribution import ProcessInfo, World
 
 
 def loop(step):
@@ -78,7 +78,7 @@ class Unsure:
 def test_a_model_that_computes_no_numbers_has_no_score(batches, score):
     """Its accuracy may be that of a model of one class."""
     arrays = [(np.float32([p]), np.float32(loss)) for p, loss in batches]
-    session = SimpleNamespace(world=World(Place()), run=lambda program, inputs, fetch: arrays[inputs[0]])
+    session = SimpleNamespace(world=World(ProcessInfo()), run=lambda program, inputs, fetch: arrays[inputs[0]])
     args = SimpleNamespace(predict_batch_size=1, batch_size=1, in_tokens=False)
     evaluator = Evaluator(args, session, Unsure(batches), lambda *_: None, None)
     rows = type('Rows', (), {'lengths': np.array([3, 3]), '__len__': lambda self: 2})()

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from ernie.finetune.evaluation import short_names
 from ernie.optimization import learning_rate_schedule
+from ernie.run.evaluation import short_names
 from propeller.errors import UserError
 from propeller.storage import open_tensors
 from propeller.storage.fluid import write_variable

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ernie.finetune.outputs import check_outputs, model_files
+from ernie.run.outputs import check_outputs, model_files
 from propeller.errors import UserError
 from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import VOCABULARY, write_model

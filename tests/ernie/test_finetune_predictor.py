@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
-from ernie.finetune.classification_task import ClassificationTask
-from ernie.finetune.classifier import ErnieClassifier, feeds
 from ernie.finetune.flags import build_parser
-from ernie.finetune.predictor import Predictor
+from ernie.run.predictor import Predictor
+from ernie.tasks.classification.graph import ErnieClassifier, feeds
+from ernie.tasks.classification.training import ClassificationTask
 from ernie.tokenization import FullTokenizer
 from propeller.session import Session
 from propeller.train.model import build_model_spec

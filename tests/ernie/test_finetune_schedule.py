@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ernie.finetune import trainer
-from ernie.finetune.schedule import RunLength, run_length, tell_length
-from ernie.finetune.task import Task
+from ernie.finetune.schedule import RunLength, log_length, run_length
 from ernie.optimization import describe_schedule, learning_rate_schedule, warmup_steps_of
+from ernie.tasks.training import Task
 from propeller.data.batching import BatchStream
 from tests.ernie.tiny_model import messages, records, sentences, table
 
@@ -64,7 +64,7 @@ def test_updates_schedule_log_and_end_are_one_number(hundred, logged):
         assert updates == {steps} and steps >= 1, case
         assert {run_length(case, stream) for stream in replicas} == {(steps, warmup)}
         logged.clear()
-        tell_length(case, RunLength(steps, warmup), len(case.lengths))
+        log_length(case, RunLength(steps, warmup), len(case.lengths))
         assert logged[1:3] == [
             f'Max train steps: {len(runs[0][: case.max_steps or None])}',
             f'Num warmup steps: {warmup}',

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ernie.finetune.model import encoder_arrays
 from ernie.inference import engines
 from ernie.inference.engines import ENGINES, check_engine, knows_bf16, open_engine, optional_package
 from ernie.inference.export import Graph, check_target, convert_to_onnx, export, sample_batches
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, tokenized_rows
+from ernie.reader.tokenized_set import encoder_arrays
 from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_inference import KINDS, records, write_checkpoint
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
-from ernie.inference.classification import ClassificationInference
 from ernie.inference.predict import Prediction, result_line
 from ernie.inference.stream import Row
-from ernie.inference.task import BadRecord, InferenceTask, Windows
-from ernie.reader.records import BadRow
+from ernie.reader.rows import BadRow
+from ernie.tasks.classification.codec import ClassificationInference
+from ernie.tasks.codec import BadRecord, InferenceTask, Windows
 from ernie.tokenization import FullTokenizer
 from tests.ernie.tiny_inference import describe, texts
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, VOCABULARY

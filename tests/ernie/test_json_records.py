@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ernie.reader.classify import ClassifyReader
-from ernie.reader.records import BadRows, read_records
+from ernie.reader.records import read_records
+from ernie.reader.rows import BadRows
 from ernie.reader.sequence_label import SequenceLabelReader
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError

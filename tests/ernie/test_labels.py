@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from ernie.finetune.labels import count_labels, label_names, warn_of_missing
-from ernie.finetune.saved import KINDS, TASK_NAMES, TASKS, read_saved_labels
-from ernie.inference.task import InferenceTask
-from ernie.inference.tasks import MODULES, inference_task
+from ernie.checkpoint.labels_json import KINDS, TASK_NAMES, TASKS, read_saved_labels
+from ernie.decoding.classes import count_labels, label_names, warn_of_missing
+from ernie.tasks.codec import InferenceTask
+from ernie.tasks.table import MODULES, inference_task
 from propeller.errors import UsageError, UserError
 
 THREE = {'entailment': 2, 'contradictory': 0, 'contradiction': 0, 'neutral': 1}  # two names for one id
@@ -67,12 +67,12 @@ def test_every_task_can_be_predicted_and_asked_for():
         assert issubclass(found, InferenceTask) and found.name == name
     assert [TASKS[name] for name in TASKS if TASKS[name][1]] == [('classification', kind) for kind in KINDS]
     programs = {
-        'classification': ('classification_task', 'ClassificationTask'),
-        'sequence_labeling': ('sequence_label_task', 'SequenceLabelTask'),
-        'mrc': ('mrc_task', 'MrcTask'),
+        'classification': 'ClassificationTask',
+        'sequence_labeling': 'SequenceLabelTask',
+        'mrc': 'MrcTask',
     }
-    for name, (module, task) in programs.items():
-        assert getattr(importlib.import_module(f'ernie.finetune.{module}'), task).name == name
+    for name, task in programs.items():
+        assert getattr(importlib.import_module(f'ernie.tasks.{name}.training'), task).name == name
 
 
 @pytest.mark.parametrize(

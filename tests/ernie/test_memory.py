@@ -11,7 +11,7 @@ import pytest
 
 from ernie.checkpoint import backbone_shapes
 from ernie.config import ErnieConfig
-from ernie.finetune.memory import MEGABYTE, TrainingMemory, available_memory, report_memory, training_memory
+from ernie.run.memory import MEGABYTE, TrainingMemory, available_memory, report_memory, training_memory
 from propeller import ops
 from tests.ernie.tiny_model import CONFIG, messages, run, sentences, table, write_model
 

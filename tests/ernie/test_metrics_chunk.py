@@ -9,7 +9,7 @@ from seqeval.metrics import classification_report
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOBES, IOE2
 
-from ernie.label_scheme import (
+from ernie.decoding.scheme import (
     SCHEMES,
     Chunk,
     chunks,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ernie.finetune.answers import DecodingRules, cutter, find_answers
-from ernie.metrics.reading import answers_of, evaluate
+from ernie.decoding.answers import DecodingRules, cutter, find_answers
+from ernie.metrics.mrc import answers_of, evaluate
 from ernie.reader.mrc import Limits, build_rows, encode_document, locate_answer, window_labels
 from ernie.reader.question_set import MrcReader
 from ernie.reader.simplify import Simplifier

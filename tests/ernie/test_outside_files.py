@@ -7,18 +7,18 @@ import time
 
 import pytest
 
+from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
-from ernie.finetune.saved import read_saved_labels
 from ernie.inference.folder import ModelFolder
 from ernie.inference.stream import read_rows
-from ernie.metrics.reading import load_predictions
+from ernie.metrics.mrc import load_predictions
 from ernie.pretrain.building.shards import MANIFEST, ShardFolder
 from ernie.pretrain.demo_data import MARK, read_mark
 from ernie.pretrain.schedule import read_schedule
 from ernie.pretrain.tasks.discourse_markers import load_relations
 from ernie.reader.classify import ClassifyReader, load_label_map
-from ernie.reader.records import BadRows
+from ernie.reader.rows import BadRows
 from ernie.reader.squad_json import read_squad
 from ernie.tokenization import FullTokenizer
 from ernie.zoo import _read_record

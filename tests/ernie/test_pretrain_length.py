@@ -85,9 +85,9 @@ def test_data_too_large_to_be_counted(files, monkeypatch, logged):
     assert schedule.total == 99 and any(
         'whether they last for 99 updates (--epoch 2) is not known' in x for x in logged
     )
-    run_length.tell_early_end(args, schedule, 99)
+    run_length.warn_of_early_end(args, schedule, 99)
     assert 'ended' not in logged[-1]
-    run_length.tell_early_end(args, schedule, 40)
+    run_length.warn_of_early_end(args, schedule, 40)
     assert logged[-1] == 'the data of --epoch 2 ended after 40 of 99 updates, and the rate did not come to its end'
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ernie.reader.notes import say
-from ernie.reader.records import BadRow, BadRows, read_records
+from ernie.reader.records import read_records
+from ernie.reader.rows import BadRow, BadRows
+from ernie.reader.warnings import say
 from propeller.errors import UserError
 
 

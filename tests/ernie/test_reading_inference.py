@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ernie.config import ErnieConfig
-from ernie.finetune.answers import find_answers
-from ernie.finetune.mrc_task import document_cutter
-from ernie.inference.reading import ReadingTask, squad_records
-from ernie.inference.task import BadRecord
+from ernie.decoding.answers import find_answers
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
+from ernie.tasks.codec import BadRecord
+from ernie.tasks.mrc.codec import ReadingTask, squad_records
+from ernie.tasks.mrc.training import document_cutter
 from ernie.tokenization import BasicTokenizer, CharTokenizer, FullTokenizer
 from propeller.errors import UsageError
 from tests.ernie.test_alignment import SCRIPTS

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
-from ernie.finetune.classifier import ErnieClassifier
-from ernie.finetune.model import encoder_feeds
-from ernie.finetune.mrc import ErnieReader
-from ernie.finetune.sequence_label import ErnieSequenceLabel
 from ernie.model.ernie import ErnieModel
+from ernie.model.task_model import encoder_feeds
+from ernie.tasks.classification.graph import ErnieClassifier
+from ernie.tasks.mrc.graph import ErnieReader
+from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabel
 from propeller import graph
 from propeller.graph import paddle
 from propeller.recompute import recomputation

@@ -6,7 +6,7 @@ import pytest
 
 from ernie.inference.export import export, sample_batches
 from ernie.inference.folder import ModelFolder
-from ernie.inference.task import BadRecord
+from ernie.tasks.codec import BadRecord
 from propeller.errors import UserError
 from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import CONFIG, table, write_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ernie.label_scheme import SCHEMES
+from ernie.decoding.scheme import SCHEMES
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import CUT, IGNORED, label_ids, token_starts
 from ernie.tokenization import FullTokenizer

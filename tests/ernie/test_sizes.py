@@ -8,12 +8,12 @@ import time
 import pytest
 
 from ernie.checkpoint import backbone_shapes, open_model
+from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.checkpoint.sizes import check_sizes, parameter_count
 from ernie.config import ErnieConfig
-from ernie.finetune.labels import count_labels
-from ernie.finetune.saved import read_saved_labels
-from ernie.finetune.setup import Source
+from ernie.decoding.classes import count_labels
 from ernie.inference.folder import ModelFolder
+from ernie.run.source import Source
 from propeller.errors import UserError
 from propeller.storage import write_safetensors
 from propeller.storage.safetensors_io import SafetensorsFile

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from ernie.crf import WEIGHTS
-from ernie.inference.tagging import TaggingTask, sentence_ends
-from ernie.inference.task import BadRecord
-from ernie.label_scheme import SCHEMES, chunks, first_broken
+from ernie.decoding.crf import WEIGHTS
+from ernie.decoding.scheme import SCHEMES, chunks, first_broken
+from ernie.tasks.codec import BadRecord
+from ernie.tasks.sequence_labeling.codec import TaggingTask, sentence_ends
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UserError
 

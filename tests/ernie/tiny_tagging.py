@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from ernie.label_scheme import SCHEMES
+from ernie.decoding.scheme import SCHEMES
 from tests.ernie.tiny_model import BAD, FILLING, GOOD, SETTINGS, Ran, flags
 
 KINDS = {'PER': GOOD, 'LOC': BAD}

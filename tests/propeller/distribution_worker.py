@@ -82,14 +82,14 @@ def train(world, optimizer):
 def exchange(world):
     """What `World` is for."""
     own = [np.arange(world.rank + 2, dtype=np.int16), np.float32(world.rank / 3), np.ones((world.rank, 2), bool)]
-    everyone = world.gather(own)
+    everyone = world.all_gather(own)
     assert [arrays[0].tolist() for arrays in everyone] == [list(range(r + 2)) for r in range(world.size)]
     assert [arrays[1] for arrays in everyone] == [np.float32(r / 3) for r in range(world.size)]
     assert [arrays[2].shape for arrays in everyone] == [(r, 2) for r in range(world.size)]
     assert all(a.dtype == b.dtype for arrays in everyone for a, b in zip(arrays, own, strict=True))
-    assert world.gather([]) == [[]] * world.size
-    assert world.share({'rank': world.rank, '题': [1.5, None]}) == {'rank': 0, '题': [1.5, None]}
-    assert world.any(world.rank == world.size - 1) and not world.any(False)
+    assert world.all_gather([]) == [[]] * world.size
+    assert world.broadcast_object({'rank': world.rank, '题': [1.5, None]}) == {'rank': 0, '题': [1.5, None]}
+    assert world.any_process(world.rank == world.size - 1) and not world.any_process(False)
     session = SimpleNamespace(world=world, run=lambda program, arrays, fetch: [np.array(arrays) * 2, np.array(arrays)])
     computed = []
 

@@ -65,6 +65,6 @@ if __name__ == '__main__':
     predicted = [row[0] for row in learner.predict(batches(3, labelled=False))]
     evaluated = learner.evaluate(batches(3))
     found = {'scores': scores['eval'], 'evaluated': evaluated, 'predicted': np.ravel(predicted).tolist()}
-    found = {**found, 'first': learner.world.first}
+    found = {**found, 'first': learner.world.is_main_process}
     with open(os.path.join(folder, f'{learner.world.rank}.json'), 'w') as f:
         json.dump(found, f, default=float)

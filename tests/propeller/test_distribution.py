@@ -5,13 +5,13 @@ import pytest
 
 from propeller.distribution import (
     LostPeerError,
-    Place,
+    ProcessInfo,
     World,
     is_lost_peer,
     is_running,
     lost_peer,
-    place_of,
-    refuse_several,
+    process_info,
+    require_single_process,
 )
 from propeller.errors import UsageError, UserError
 from tests import processes
@@ -29,11 +29,15 @@ def environment(**changes):
     return {k: v for k, v in (found | changes).items() if v is not None}
 
 
-def test_the_place_of_a_process():
-    assert place_of({}) == place_of({'PADDLE_TRAINERS_NUM': '1', 'PADDLE_TRAINER_ID': '0'}) == Place(0, 1, 0, 1)
-    assert place_of(environment()) == Place(2, 3, 0, 1)
+def test_the_process_info_a_process():
+    assert (
+        process_info({})
+        == process_info({'PADDLE_TRAINERS_NUM': '1', 'PADDLE_TRAINER_ID': '0'})
+        == ProcessInfo(0, 1, 0, 1)
+    )
+    assert process_info(environment()) == ProcessInfo(2, 3, 0, 1)
     second = environment(PADDLE_TRAINER_ID='1', PADDLE_CURRENT_ENDPOINT=None)
-    assert place_of(second) == Place(1, 3, 1, 2)
+    assert process_info(second) == ProcessInfo(1, 3, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -49,24 +53,24 @@ def test_the_place_of_a_process():
 )
 def test_an_environment_that_cannot_be(changes, words):
     with pytest.raises(UserError, match=words):
-        place_of(environment(**changes))
+        process_info(environment(**changes))
 
 
 def test_programs_that_work_in_one_process(monkeypatch):
-    refuse_several('p.py')
+    require_single_process('p.py')
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match='p.py works in one process; found PADDLE_TRAINERS_NUM 3'):
-        refuse_several('p.py')
+        require_single_process('p.py')
 
 
 def test_one_process_is_all_of_its_world():
-    world = World(Place())
+    world = World(ProcessInfo())
     own = [np.arange(3)]
-    assert world.first and world.gather(own) == [own] and world.share('x') == 'x'
-    assert world.any(True) and not world.any(False)
-    with world.one_by_machine():
-        world.meet()
+    assert world.is_main_process and world.all_gather(own) == [own] and world.broadcast_object('x') == 'x'
+    assert world.any_process(True) and not world.any_process(False)
+    with world.local_main_process_first():
+        world.barrier()
 
 
 def test_processes_that_run_and_those_that_do_not(tmp_path):
@@ -85,7 +89,7 @@ def test_errors_of_a_broken_connection():
     assert is_lost_peer(RuntimeError('[gloo/transport/tcp/pair.cc] Connection closed by peer [10.0.0.1]:49'))
     assert is_lost_peer(RuntimeError('std::exception'))
     assert not is_lost_peer(RuntimeError('(ResourceExhausted) Fail to alloc memory of 800 size.'))
-    error = lost_peer(World(Place(1, 2, 1, 2)), RuntimeError('a\n b'))
+    error = lost_peer(World(ProcessInfo(1, 2, 1, 2)), RuntimeError('a\n b'))
     assert isinstance(error, LostPeerError) and error.exit_code == 75
     assert 'process 1 of 2: another process of the job ended, or the connection to it broke (a b)' in str(error)
 

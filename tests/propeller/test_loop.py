@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from propeller.distribution import Place, World
+from propeller.distribution import ProcessInfo, World
 from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, RunHook, StopAtStepHook
 from propeller.train.loop import LoopState, run_metrics, train_loop
 from propeller.train.metrics import Mean
@@ -17,7 +17,7 @@ from propeller.update import Outcome
 class Session:
     """Fetches give (value, step)."""
 
-    world = World(Place())
+    world = World(ProcessInfo())
 
     def __init__(self):
         self.fetch_lists, self.steps = [], 0

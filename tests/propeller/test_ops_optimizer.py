@@ -5,8 +5,9 @@ import pytest
 
 from propeller import graph, ops
 from propeller.graph import paddle
+from propeller.rate_schedule import Schedule
 from propeller.train.checkpoint import restore_training, save_checkpoint
-from propeller.update import Schedule, minimize
+from propeller.update import minimize
 from tests.propeller.ops_oracle import Built, difference, refused, same_for_any_threads
 
 pytestmark = pytest.mark.usefixtures('compiled')

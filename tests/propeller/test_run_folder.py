@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from propeller.distribution import Place, World
+from propeller.distribution import ProcessInfo, World
 from propeller.errors import UsageError, UserError
 from propeller.train.checkpoint import Checkpoints
 from propeller.train.run_folder import FILE, RunFolder, run_in
@@ -20,7 +20,7 @@ def no_launcher(monkeypatch):
 
 
 def folder_of(root):
-    return RunFolder(Checkpoints(root), World(Place()), beside=('best',))
+    return RunFolder(Checkpoints(root), World(ProcessInfo()), beside=('best',))
 
 
 def checkpoint(root, name, run, step=None, optimizer=True):

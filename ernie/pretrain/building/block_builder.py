@@ -7,7 +7,7 @@ from collections import Counter
 from ernie.pretrain.building.blocks import BlockResult
 from ernie.pretrain.building.units import UnitEncoder
 from ernie.pretrain.samples import format_line
-from ernie.pretrain.tasks import TASKS, make_makers
+from ernie.pretrain.tasks import TASKS, make_sample_builders
 
 FIRST_SAMPLES = 5
 LENGTH_STEP = 32
@@ -20,17 +20,17 @@ class BlockBuilder:
     Args:
         tokenizer: a `FullTokenizer`.
         lexer: a `Lexer`.
-        making: a `Making`.
+        sample_settings: a `SampleSettings`.
         half_width: as in `UnitEncoder`.
         seed: of everything drawn at random, together with the number of the block.
     """
 
-    def __init__(self, tokenizer, lexer, making, half_width, seed):
+    def __init__(self, tokenizer, lexer, sample_settings, half_width, seed):
         self.tokenizer = tokenizer
         self.unk = tokenizer.vocab['[UNK]']
-        self.makers = make_makers(making, tokenizer)
-        capitals = any(maker.reads_capitals for maker in self.makers)
-        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals, making.max_seq_len - 2)
+        self.builders = make_sample_builders(sample_settings, tokenizer)
+        capitals = any(builder.reads_capitals for builder in self.builders)
+        self.encoder = UnitEncoder(tokenizer, lexer, half_width, capitals, sample_settings.max_seq_len - 2)
         self.seed = seed
 
     def __call__(self, block):
@@ -42,11 +42,11 @@ class BlockBuilder:
         for sentence in self._sentences(block.kind, items):
             self._count_sentence(sentence, counts)
         samples = []
-        for maker in self.makers:
-            if maker.source == block.kind:
-                rng = random.Random(f'{self.seed}/{block.shard}/{block.split}/{block.number}/{maker.name}')
+        for builder in self.builders:
+            if builder.source == block.kind:
+                rng = random.Random(f'{self.seed}/{block.shard}/{block.split}/{block.number}/{builder.name}')
                 notes = Counter()
-                samples += maker.samples(items, rng, notes)
+                samples += builder.samples(items, rng, notes)
                 counts.update({f'left out/{reason}': number for reason, number in notes.items()})
         random.Random(f'{self.seed}/{block.shard}/{block.split}/{block.number}').shuffle(samples)
         for sample in samples:

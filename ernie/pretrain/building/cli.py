@@ -8,11 +8,11 @@ from ernie.pretrain.building.documents import BOUNDARIES
 from ernie.pretrain.building.engines import ENGINES
 from ernie.pretrain.building.lexers import LEXERS
 from ernie.pretrain.tasks import TASKS
-from ernie.pretrain.tasks.maker import Making
+from ernie.pretrain.tasks.sample_builder import SampleSettings
 from ernie.utils.args import ArgumentGroup, Parser
 from propeller.errors import UsageError
 
-_MAKING = Making._field_defaults
+_SAMPLE_DEFAULTS = SampleSettings._field_defaults
 # What the samples do not depend on.
 _FREE = ('output', 'processes', 'engine', 'overwrite', 'word_mask_probability')
 
@@ -30,13 +30,13 @@ class BuildSettings:
     new_document: str = 'blank'
     half_width: bool = False
     tasks: tuple = ('knowledge_masking', 'next_sentence')
-    max_seq_len: int = _MAKING['max_seq_len']
-    short_seq_prob: float = _MAKING['short_seq_prob']
-    negative_share: float = _MAKING['negative_share']
-    one_sentence_pairs: bool = _MAKING['one_sentence_pairs']
-    max_pieces: int = _MAKING['max_pieces']
-    random_share: float = _MAKING['random_share']
-    joint_masking: bool = _MAKING['joint_masking']
+    max_seq_len: int = _SAMPLE_DEFAULTS['max_seq_len']
+    short_seq_prob: float = _SAMPLE_DEFAULTS['short_seq_prob']
+    negative_share: float = _SAMPLE_DEFAULTS['negative_share']
+    one_sentence_pairs: bool = _SAMPLE_DEFAULTS['one_sentence_pairs']
+    max_pieces: int = _SAMPLE_DEFAULTS['max_pieces']
+    random_share: float = _SAMPLE_DEFAULTS['random_share']
+    joint_masking: bool = _SAMPLE_DEFAULTS['joint_masking']
     markers: str = ''
     vocab_path: str = './config/vocab.txt'
     do_lower_case: bool = True
@@ -158,7 +158,7 @@ def check(settings):
         raise UsageError(f'--tasks {",".join(s.tasks)}: expected some of {", ".join(TASKS)}.')
     inputs = {'documents': ('input', s.input), 'dialogues': ('dialogue_input', s.dialogue_input)}
     inputs['queries'] = ('ir_input', s.ir_input)
-    tasks = {kind: [name for name in s.tasks if TASKS[name].maker.source == kind] for kind in inputs}
+    tasks = {kind: [name for name in s.tasks if TASKS[name].sample_builder.source == kind] for kind in inputs}
     for kind, (flag, paths) in inputs.items():
         # The samples of other tasks may be masked, too, so knowledge_masking beside them needs no input of its own.
         if tasks[kind] and not paths and not (tasks[kind] == ['knowledge_masking'] and len(s.tasks) > 1):
@@ -169,7 +169,7 @@ def check(settings):
     for path in (*s.input, *s.dialogue_input):
         if os.path.realpath(s.output).startswith(os.path.realpath(path) + os.sep):
             raise UsageError(f'--output {s.output} lies inside the input {path}: its shards would become input.')
-    capitals = [name for name in s.tasks if TASKS[name].maker.reads_capitals]
+    capitals = [name for name in s.tasks if TASKS[name].sample_builder.reads_capitals]
     if capitals and not s.do_lower_case:
         raise UsageError(f'--tasks {capitals[0]} needs --do_lower_case true: the input must not show the capitals.')
     if s.markers and not os.path.isfile(s.markers):

@@ -50,12 +50,16 @@ def make_tasks(names, classes=None):
     return sorted(chosen, key=lambda task: task.id)
 
 
-def make_makers(making, tokenizer):
+def make_sample_builders(sample_settings, tokenizer):
     """What makes the samples of the chosen tasks, in the order of `TASKS`.
 
     Args:
-        making: a `Making`.
+        sample_settings: a `SampleSettings`.
         tokenizer: a `FullTokenizer`.
     """
-    makers = [task.maker(task, making, tokenizer) for name, task in TASKS.items() if name in making.tasks]
-    return [maker for maker in makers if maker.is_needed()]
+    builders = [
+        task.sample_builder(task, sample_settings, tokenizer)
+        for name, task in TASKS.items()
+        if name in sample_settings.tasks
+    ]
+    return [builder for builder in builders if builder.is_needed()]

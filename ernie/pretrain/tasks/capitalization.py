@@ -1,10 +1,10 @@
 """Capital letters (Sun et al. 2020, ERNIE 2.0, section 4.2.1)."""
 
-from ernie.pretrain.tasks.maker import Maker, joined, pack, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, joined, pack, truncated
 from ernie.pretrain.tasks.task import NO_LABEL, TokenTask
 
 
-class CapitalizationMaker(Maker):
+class CapitalizationSampleBuilder(SampleBuilder):
     """1 for each token of a word that had a capital letter, 0 without; words without letters that have a case: none.
 
     Samples without any label (Chinese text) are left out.
@@ -29,4 +29,4 @@ class Capitalization(TokenTask):
 
     name = 'capitalization'
     id = 1
-    maker = CapitalizationMaker
+    sample_builder = CapitalizationSampleBuilder

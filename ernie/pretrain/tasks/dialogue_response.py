@@ -1,12 +1,12 @@
 """Turns of a conversation (ERNIE 1.0, dialogue language model)."""
 
-from ernie.pretrain.tasks.maker import Maker, another, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, another, truncated
 from ernie.pretrain.tasks.task import SequenceTask
 
 _TURNS = 3
 
 
-class DialogueResponseMaker(Maker):
+class DialogueResponseSampleBuilder(SampleBuilder):
     """Query, response, query: up to three neighbouring turns with the sentence types 0, 1, 2; then on from the last.
 
     The replaced turn, any of them, is a random turn of another dialogue.
@@ -22,7 +22,7 @@ class DialogueResponseMaker(Maker):
             for start in range(0, len(turns) - 1, _TURNS - 1):
                 window = turns[start : start + _TURNS]
                 other = another(len(items), number, rng)
-                negative = rng.random() < self.making.negative_share
+                negative = rng.random() < self.settings.negative_share
                 if negative and other is None:
                     notes['replaced parts left out: only one dialogue in the block'] += 1
                     negative = False
@@ -38,4 +38,4 @@ class DialogueResponse(SequenceTask):
 
     name = 'dialogue_response'
     id = 8
-    maker = DialogueResponseMaker
+    sample_builder = DialogueResponseSampleBuilder

@@ -1,22 +1,22 @@
 """The word that links two sentences (Sun et al. 2020, ERNIE 2.0, section 4.2.3)."""
 
 from ernie.pretrain.tasks.discourse_markers import RELATIONS, MarkerTable
-from ernie.pretrain.tasks.maker import Maker, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, truncated
 from ernie.pretrain.tasks.task import SequenceTask
 
 
-class DiscourseRelationMaker(Maker):
+class DiscourseRelationSampleBuilder(SampleBuilder):
     """Neighbouring sentences of which the second begins with a marker; it is taken away, its kind is the class."""
 
-    def __init__(self, task, making, tokenizer):
-        super().__init__(task, making, tokenizer)
-        self.markers = MarkerTable(making.relations, tokenizer)
+    def __init__(self, task, sample_settings, tokenizer):
+        super().__init__(task, sample_settings, tokenizer)
+        self.markers = MarkerTable(sample_settings.relations, tokenizer)
 
     def classes(self):
-        return list(self.making.relations)
+        return list(self.settings.relations)
 
     def content(self):
-        return {'relations': self.making.relations}
+        return {'relations': self.settings.relations}
 
     def samples(self, items, rng, notes):
         for sentences in items:
@@ -35,4 +35,4 @@ class DiscourseRelation(SequenceTask):
     name = 'discourse_relation'
     id = 5
     num_classes = len(RELATIONS)
-    maker = DiscourseRelationMaker
+    sample_builder = DiscourseRelationSampleBuilder

@@ -1,12 +1,12 @@
 """A query and a title (Sun et al. 2020, ERNIE 2.0, section 4.2.3)."""
 
-from ernie.pretrain.tasks.maker import Maker, another, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, another, truncated
 from ernie.pretrain.tasks.task import SequenceTask
 
 STRONG, WEAK, RANDOM = range(3)
 
 
-class IrRelevanceMaker(Maker):
+class IrRelevanceSampleBuilder(SampleBuilder):
     """Pairs of the log as they are labelled, and queries with the title of another query (2), `random_share` of all.
 
     A random title is never one that the block of the log has for the same query.
@@ -15,7 +15,7 @@ class IrRelevanceMaker(Maker):
     source = 'queries'
 
     def samples(self, items, rng, notes):
-        share = self.making.random_share
+        share = self.settings.random_share
         titles = {}
         for query, title, _ in items:
             titles.setdefault(query.text, set()).add(title.text)
@@ -41,4 +41,4 @@ class IrRelevance(SequenceTask):
     name = 'ir_relevance'
     id = 6
     num_classes = 3
-    maker = IrRelevanceMaker
+    sample_builder = IrRelevanceSampleBuilder

@@ -1,17 +1,17 @@
 """Masked words, phrases and entities (Sun et al. 2019, ERNIE 1.0, section 3.2)."""
 
-from ernie.pretrain.tasks.maker import Maker, joined, pack, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, joined, pack, truncated
 from ernie.pretrain.tasks.task import TokenTask
 
 
-class KnowledgeMaskingMaker(Maker):
+class KnowledgeMaskingSampleBuilder(SampleBuilder):
     """Neighbouring sentences up to the wanted length.
 
     With `next_sentence` it makes no samples of its own: those of the pairs are masked (ERNIE 1.0).
     """
 
     def is_needed(self):
-        return 'next_sentence' not in self.making.tasks
+        return 'next_sentence' not in self.settings.tasks
 
     def samples(self, items, rng, notes):
         for sentences in items:
@@ -26,7 +26,7 @@ class KnowledgeMasking(TokenTask):
     id = 0
     head = 'mask_lm'
     num_classes = None
-    maker = KnowledgeMaskingMaker
+    sample_builder = KnowledgeMaskingSampleBuilder
 
     def logits(self, model, inputs):
         return model.get_lm_logits(inputs[1])

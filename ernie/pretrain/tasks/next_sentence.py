@@ -1,10 +1,10 @@
 """Two parts of one document, or of two (ERNIE 1.0)."""
 
-from ernie.pretrain.tasks.maker import Maker, another, joined, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, another, joined, truncated
 from ernie.pretrain.tasks.task import SequenceTask
 
 
-class NextSentenceMaker(Maker):
+class NextSentenceSampleBuilder(SampleBuilder):
     """Walks through each document: a run of sentences up to the wanted length is cut in two at random.
 
     For a replaced second part the sentences that it replaces are used again. The last sentence of a document, if it is
@@ -13,9 +13,9 @@ class NextSentenceMaker(Maker):
 
     published = True
 
-    def __init__(self, task, making, tokenizer):
-        super().__init__(task, making, tokenizer)
-        if set(making.tasks) <= {'knowledge_masking', 'next_sentence'}:
+    def __init__(self, task, sample_settings, tokenizer):
+        super().__init__(task, sample_settings, tokenizer)
+        if set(sample_settings.tasks) <= {'knowledge_masking', 'next_sentence'}:
             self.task_id = 0  # the published form has no task id
 
     def samples(self, items, rng, notes):
@@ -24,7 +24,7 @@ class NextSentenceMaker(Maker):
             start = 0
             while start < len(sentences):
                 target = self.target(2, rng)
-                end = start + 1 if self.making.one_sentence_pairs else _run_end(sentences, start, target)
+                end = start + 1 if self.settings.one_sentence_pairs else _run_end(sentences, start, target)
                 end = min(max(end, start + 2), len(sentences))
                 sample, start = self._pair(items, number, start, end, target, rng, notes)
                 if sample:
@@ -33,7 +33,7 @@ class NextSentenceMaker(Maker):
     def _pair(self, items, number, start, end, target, rng, notes):
         """-> (sample or None, where the next run starts)."""
         sentences, other = items[number], another(len(items), number, rng)
-        share = self.making.negative_share
+        share = self.settings.negative_share
         if end - start == 1:
             if other is None or self._negatives + 1 > share * (self._all + 1):
                 notes['single sentences at the end of a document, without a second part'] += 1
@@ -41,7 +41,7 @@ class NextSentenceMaker(Maker):
             negative, middle = True, end
         else:
             negative = rng.random() < share
-            middle = start + 1 if self.making.one_sentence_pairs else rng.randint(start + 1, end - 1)
+            middle = start + 1 if self.settings.one_sentence_pairs else rng.randint(start + 1, end - 1)
             if negative and other is None:
                 notes['replaced parts left out: only one document in the block'] += 1
                 negative = False
@@ -58,7 +58,7 @@ class NextSentenceMaker(Maker):
     def _random_part(self, sentences, room, rng):
         """Sentences from a random place on, up to `room` tokens, at least one."""
         start = rng.randrange(len(sentences))
-        if self.making.one_sentence_pairs:
+        if self.settings.one_sentence_pairs:
             return joined(sentences[start : start + 1])
         return joined(sentences[start : _run_end(sentences, start, room)])
 
@@ -78,4 +78,4 @@ class NextSentence(SequenceTask):
     name = 'next_sentence'
     id = 7
     head = 'next_sent_fc'
-    maker = NextSentenceMaker
+    sample_builder = NextSentenceSampleBuilder

@@ -1,12 +1,12 @@
 """How far two sentences are apart (Sun et al. 2020, ERNIE 2.0, section 4.2.2)."""
 
-from ernie.pretrain.tasks.maker import Balance, Maker, another, truncated
+from ernie.pretrain.tasks.sample_builder import Balance, SampleBuilder, another, truncated
 from ernie.pretrain.tasks.task import SequenceTask
 
 ADJACENT, SAME_DOCUMENT, OTHER_DOCUMENT = range(3)
 
 
-class SentenceDistanceMaker(Maker):
+class SentenceDistanceSampleBuilder(SampleBuilder):
     """For each sentence a second one: its follower (0), one of its document that is not its neighbour (1), or one of
     another document (2). Of these the class that came least often so far is taken, so that they are balanced.
     """
@@ -50,4 +50,4 @@ class SentenceDistance(SequenceTask):
     name = 'sentence_distance'
     id = 4
     num_classes = 3
-    maker = SentenceDistanceMaker
+    sample_builder = SentenceDistanceSampleBuilder

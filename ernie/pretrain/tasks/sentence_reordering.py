@@ -2,7 +2,7 @@
 
 from math import factorial
 
-from ernie.pretrain.tasks.maker import Maker, joined, pack, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, joined, pack, truncated
 from ernie.pretrain.tasks.task import SequenceTask
 
 
@@ -26,7 +26,7 @@ def class_count(most):
     return sum(factorial(k) for k in range(1, most + 1))
 
 
-class SentenceReorderingMaker(Maker):
+class SentenceReorderingSampleBuilder(SampleBuilder):
     """Neighbouring sentences are cut at random into 1 to m pieces, shuffled, with a `[SEP]` after each.
 
     The number of pieces n is drawn with weights n!, so that all classes come equally often; passages of fewer than m
@@ -34,10 +34,10 @@ class SentenceReorderingMaker(Maker):
     """
 
     def classes(self):
-        return class_count(self.making.max_pieces)
+        return class_count(self.settings.max_pieces)
 
     def samples(self, items, rng, notes):
-        most = self.making.max_pieces
+        most = self.settings.max_pieces
         counts = range(1, most + 1)
         weights = [factorial(n) for n in counts]
         for sentences in items:
@@ -58,4 +58,4 @@ class SentenceReordering(SequenceTask):
     name = 'sentence_reordering'
     id = 3
     num_classes = class_count(3)
-    maker = SentenceReorderingMaker
+    sample_builder = SentenceReorderingSampleBuilder

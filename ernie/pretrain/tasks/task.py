@@ -1,4 +1,4 @@
-"""What a pre-training task is: a name, a number, classes, a maker of its samples, a head over the shared encoder."""
+"""What a pre-training task is: name, number, classes, builder of its samples, head over the shared encoder."""
 
 import abc
 
@@ -16,10 +16,10 @@ class PretrainTask(abc.ABC):
         id: value of the task id of its samples.
         level: `token` or `sequence`, what has a label.
         num_classes: classes of the head; None: the vocabulary.
-        maker: the class that makes its samples out of text, a `Maker`.
+        sample_builder: the class that makes its samples out of text, a `SampleBuilder`.
     """
 
-    name = id = maker = None
+    name = id = sample_builder = None
     level = 'sequence'
     num_classes = 2
 

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from ernie.pretrain.tasks.maker import Maker, joined, pack, truncated
+from ernie.pretrain.tasks.sample_builder import SampleBuilder, joined, pack, truncated
 from ernie.pretrain.tasks.task import NO_LABEL, TokenTask
 
 
-class TokenDocumentMaker(Maker):
+class TokenDocumentSampleBuilder(SampleBuilder):
     """1 for a token that another segment of the document has, too, otherwise 0; `[UNK]` has no label.
 
     A segment is what one sample holds. A document that one sample could hold is cut in two at half its length; one of
@@ -42,4 +42,4 @@ class TokenDocument(TokenTask):
 
     name = 'token_document'
     id = 2
-    maker = TokenDocumentMaker
+    sample_builder = TokenDocumentSampleBuilder

@@ -1,0 +1,1 @@
+"""From scores to labels, chunks and answers. numpy in, numpy out; never loads paddle."""

@@ -1,0 +1,68 @@
+"""What the graphs of all fine-tuning tasks share: inputs, encoder, optimizer. A task adds its head and its loss.
+
+Inputs, in order: token ids, sentence types, positions (int64 [B, T]), mask (float32 [B, T]), task ids (int64 [B, T],
+only with `use_task_id`), and for training and evaluation the label.
+"""
+
+import abc
+
+from ernie.model.ernie import ErnieModel
+from ernie.optimization import optimization
+from propeller import graph
+from propeller.recompute import recomputation
+from propeller.train.model import Model
+from propeller.types import RunMode
+
+
+class FineTuneModel(Model):
+    """Encoder and head.
+
+    `config` is an `HParams` with `ernie` (`ErnieConfig`); for training also `learning_rate`, `num_train_steps`,
+    `warmup_steps`, `weight_decay`, `lr_scheduler`, `decay_without_warmup`, `clip_norm`, `head_learning_rate` (None: the
+    same), `freeze_encoder`, `recompute` (of the layers' intermediate results in the backward pass).
+    """
+
+    @staticmethod
+    @abc.abstractmethod
+    def is_head(name):
+        """Whether `name` is a parameter of the task's head, which a pre-trained folder need not hold."""
+
+    @abc.abstractmethod
+    def head(self, encoder):
+        """`ErnieModel` -> list of predictions."""
+
+    def forward(self, features):
+        config = self.config
+        ids, types, positions, mask = features[:4]
+        task_ids = features[4] if config.ernie.use_task_id else None
+        training = self.mode == RunMode.TRAIN
+        head_share = (config.get('head_learning_rate') or 0) / config.learning_rate if training else 0
+        with graph.parameter_rules(
+            frozen=lambda name: training and config.freeze_encoder and not self.is_head(name),
+            rate=lambda name: head_share if head_share and self.is_head(name) else 1.0,
+        ):
+            with recomputation(training and config.get('recompute')):
+                encoder = ErnieModel(ids, positions, types, task_ids, mask, config.ernie, training)
+            return self.head(encoder)
+
+    def backward(self, loss):
+        config = self.config
+        optimization(
+            loss,
+            config.learning_rate,
+            config.num_train_steps,
+            config.warmup_steps,
+            config.weight_decay,
+            config.lr_scheduler,
+            config.decay_without_warmup,
+            config.clip_norm,
+        )
+
+
+def encoder_feeds(ernie_config, prefix='eval_placeholder_'):
+    """The inputs of the encoder as a list of `propeller.graph.Feed`."""
+    inputs = [graph.Feed(f'{prefix}{i}', (-1, -1), 'int64') for i in range(3)]
+    inputs.append(graph.Feed(f'{prefix}3', (-1, -1), 'float32'))
+    if ernie_config.use_task_id:
+        inputs.append(graph.Feed(f'{prefix}4', (-1, -1), 'int64'))
+    return inputs

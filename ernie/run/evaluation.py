@@ -1,0 +1,138 @@
+"""Evaluation of the dev sets and prediction of the test sets, during training, after it, or alone."""
+
+import json
+import math
+import os
+
+from ernie.metrics.report import format_report, write_report
+from ernie.run.predictor import Predictor
+from ernie.utils.args import split_list
+from propeller.log import get_logger
+from propeller.storage.atomic import is_stream, move_file
+from propeller.storage.folders import make_folder
+from propeller.train.checkpoint import RUN
+
+log = get_logger(__name__)
+
+
+class Evaluator:
+    """The dev and test sets of a run.
+
+    Args:
+        args: the flags.
+        session: `propeller.session.Session`.
+        task: `Task`.
+        record: function (phase, step, epoch, values), called for each scored set.
+        report_folder: where the per-class reports go.
+    """
+
+    def __init__(self, args, session, task, record, report_folder):
+        self.args, self.task, self.record, self.report_folder = args, task, record, report_folder
+        self.writes = session.world.is_main_process
+        self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
+        self.dev_sets, self.test_sets, self.names = [], [], {}
+        self.diagnostic = self.main = self.identity = None
+        self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
+
+    def read_sets(self):
+        """Read every file that will be needed, so that a bad one is found before the training."""
+        args = self.args
+        if args.do_val and not args.dev_set:
+            log.warning('--do_val true without --dev_set: nothing to evaluate')
+        if args.do_test and not args.test_set:
+            log.warning('--do_test true without --test_set: nothing to predict')
+        if args.do_val:
+            self.dev_sets = [(path, self.task.read(path, labelled=True)) for path in split_list(args.dev_set)]
+            self.names = short_names([path for path, _ in self.dev_sets])
+        if args.do_test:
+            names = zip(split_list(args.test_set), split_list(args.test_save), strict=False)
+            self.test_sets = [(path, save, self.task.read(path, labelled=False)) for path, save in names]
+        if args.diagnostic:
+            self.diagnostic = self.task.read(args.diagnostic, labelled=False)
+
+    def any_program(self):
+        """A program of the task without optimizer, for loading parameters."""
+        return self.predictor.program(labelled=bool(self.dev_sets))
+
+    def run(self, epoch, step, last=False):
+        """Score all dev sets and predict all test sets. Returns the main value of the first dev set, NaN if the model
+        computes no numbers; None without a dev set.
+
+        last: whether this is the evaluation after the last step, which some tasks call by a name.
+        """
+        main, name = None, self.task.last_step_name if last and self.task.last_step_name else step
+        for path, rows in self.dev_sets:
+            log.info('validation result of dataset %s:', path)
+            self.predictor.lost = False
+            values, line, report = self.task.evaluate(self.predictor, rows, path)
+            log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
+            recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
+            self.record('dev', step, epoch, {**recorded, 'file': path})
+            if report and self.writes:
+                make_folder(self.report_folder)
+                write_report(os.path.join(self.report_folder, self.names[path]), report)
+            if main is None:
+                # A model that computes no numbers may be right by chance: its first class is as good as any.
+                main = math.nan if self.predictor.lost else self.task.main_value(values)
+                self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, report
+        self.written = []
+        for path, save, rows in self.test_sets:
+            target = save if is_stream(save) else f'{save}.{epoch}.{name}'
+            log.info('testing %s, save to %s', path, target)
+            self._write(rows, target)
+            self.written.append((path, f'{save}.{epoch}', target))
+        return main
+
+    def _write(self, rows, path):
+        predicted = self.task.predict(self.predictor, rows)
+        if self.writes:
+            self.task.write_predictions(predicted, rows, path)
+
+    def name_last(self):
+        """The evaluation before was the last one: rename its predictions, where the task has a name for it."""
+        for path, beginning, target in self.written if self.task.last_step_name else ():
+            if is_stream(target):
+                continue
+            final = f'{beginning}.{self.task.last_step_name}'
+            if self.writes:
+                move_file(target, final)
+            log.info('testing %s, saved to %s', path, final)
+
+    def files(self):
+        """dict file name -> bytes for a checkpoint: the newest scores and report of the first dev set."""
+        if self.main is None:
+            return {}
+        values, report = self.main
+        values = {RUN: self.identity, **values} if self.identity else values
+        # JSON has no NaN: null, as in the records.
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        files = {'metrics.json': _json(finite)}
+        if report:
+            files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}
+        return files
+
+    def diagnose(self):
+        """Predict the --diagnostic file, if there is one, with the parameters as they are."""
+        if self.diagnostic is None:
+            return
+        log.info('Final diagnostic')
+        self._write(self.diagnostic, self.args.diagnostic_save)
+        log.info('Done final diagnostic, saving to %s', self.args.diagnostic_save)
+
+
+def short_names(paths):
+    """dict path -> a name for its report: the file's without ending; with the folder's before it where two files share
+    a name (MNLI has `m/dev.tsv` and `mm/dev.tsv`); with a number after it where that is not enough.
+    """
+    paths = list(dict.fromkeys(paths))
+    plain = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    longer = [
+        f'{os.path.basename(os.path.dirname(os.path.abspath(path)))}_{name}' if plain.count(name) > 1 else name
+        for path, name in zip(paths, plain, strict=True)
+    ]
+    numbered = [f'{name}_{i}' if longer.count(name) > 1 else name for i, name in enumerate(longer, start=1)]
+    return dict(zip(paths, numbered, strict=True))
+
+
+def _json(value):
+    return (json.dumps(value, ensure_ascii=False, indent=1) + '\n').encode()

@@ -1,0 +1,87 @@
+"""Where the first values of a fine-tuning run come from: a checkpoint, a pre-trained model, or chance."""
+
+import os
+
+import numpy as np
+
+from ernie.checkpoint import match_parameters
+from ernie.checkpoint.names import is_training_state
+from ernie.checkpoint.strict import warn_of_unmatched
+from ernie.utils.args import split_list
+from propeller.errors import bad_input
+from propeller.log import get_logger
+from propeller.storage.values import load_values
+from propeller.train.checkpoint import STATE, restore_training
+
+log = get_logger(__name__)
+
+DECAY_COUNTER = '@LR_DECAY_COUNTER@'
+
+
+class InitialValues:
+    """The values that the flags ask for.
+
+    Args:
+        args: the flags.
+        source: `ernie.finetune.check.Source`.
+        start_from: folder of a checkpoint, or None.
+        continues: whether that one holds all that a training needs to go on exactly.
+        is_new: name -> whether pre-trained parameters may lack it, because it belongs to the task's head.
+    """
+
+    def __init__(self, args, source, start_from, continues, is_new):
+        self.args, self.source, self.start_from = args, source, start_from
+        self.continues, self.is_new = continues, is_new
+
+    def load(self, session, program):
+        """Give `program` its values. Returns (training state to continue from or None, updates done earlier)."""
+        session.initialize(program)
+        if self.continues:
+            log.info('continuing from %s', self.start_from)
+            state = restore_training(self.start_from, session, program)
+            absent = [key for key in ('data_position', 'random_state', 'hooks') if key not in state]
+            if absent:
+                raise bad_input(os.path.join(self.start_from, STATE), f'no {", ".join(absent)}', 'what our runs save')
+            return state, state['global_step']
+        if not self.source.path:
+            log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
+            return None, 0
+        allowed = () if self.start_from else split_list(self.args.allow_missing)
+        allowed_unused, tensors = split_list(self.args.allow_unused), self.source.tensors
+        warn_of_unmatched('--allow_missing', allowed, program.parameters())
+        warn_of_unmatched('--allow_unused', allowed_unused, [*tensors, *tensors.unmapped])
+        new_head = (lambda name: False) if self.start_from else self.is_new
+        match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
+        load_values(session, match.load, tensors)
+        log.info('%s: %d parameters loaded', self.source.path, len(match.load))
+        if match.new:
+            log.info('new, with random values: %s', ', '.join(match.new))
+        unused = [*match.unused, *tensors.unmapped]
+        if any(not is_training_state(name) for name in unused):
+            log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
+        return None, self._load_old_optimizer(session, program) if self.start_from and program.training else 0
+
+    def _load_old_optimizer(self, session, program):
+        """Moments and step counter of a training checkpoint of 2019. Returns the updates done.
+
+        The data position was not kept in 2019: the epochs start anew, while the schedule goes on.
+        """
+        state, tensors = program.optimizer_state(), self.source.tensors
+        if not all(name in tensors and tensors.shape(name) == shape for name, shape in state.items()):
+            log.info('%s holds no optimizer state: moments and schedule start anew', self.source.path)
+            return 0
+        load_values(session, state, tensors)
+        steps = 0
+        if DECAY_COUNTER in tensors:
+            # fluid stored the number that the last update had: linear decay counted from 0, noam from 1.
+            steps = self._counter() + (self.args.lr_scheduler != 'noam_decay')
+        session.set_updates_done(program, steps)
+        log.info('optimizer state loaded; the schedule continues after %d updates, the data start anew', steps)
+        return steps
+
+    def _counter(self):
+        array = np.asarray(self.source.tensors[DECAY_COUNTER])
+        if array.size != 1 or array.dtype.kind not in 'iu' or not 0 <= array.reshape(())[()] < 2**31:
+            found = f'{DECAY_COUNTER} of {array.dtype} {list(array.shape)}'
+            raise bad_input(self.source.path, found, 'the number of an update, a whole number from 0')
+        return int(array.reshape(()))

@@ -1,0 +1,48 @@
+"""Where a training starts: anew, or from a checkpoint; and whether that checkpoint was made with the same data."""
+
+import os
+
+from propeller.errors import UsageError, bad_input
+from propeller.launch.plan import RESUME_ADDED
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+
+def advice_to_start_over(checkpoint):
+    """What to do, in a sentence or two, when a training cannot continue from a checkpoint."""
+    return (
+        'Continue with what the checkpoint was made with, or start a new training from its parameters: '
+        f'--init_pretraining_params {checkpoint} and another --checkpoints.'
+    )
+
+
+def start_of(args, folder):
+    """The checkpoint that a training of the flags starts from, None for none; says so. folder: its `RunFolder`, held.
+
+    Raises:
+        UserError: see `RunFolder.choose`.
+    """
+    sources = (args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
+    start = folder.choose(args.resume, args.overwrite_checkpoints, args.init_checkpoint, sources)
+    if args.resume:
+        log.info('resume: %s', start or f'no checkpoint in {args.checkpoints} yet, starting anew')
+    return start
+
+
+def check_resume(args):
+    """Raises `UsageError` for --resume beside --init_checkpoint, unless a launcher added it to begin again."""
+    if args.resume and args.init_checkpoint and not os.environ.get(RESUME_ADDED):
+        raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
+
+
+def check_same_file(path, digest, state, checkpoint):
+    """Where training continues. Raises: UserError: the training file is not the one it was made with.
+
+    digest: of the file; that of the checkpoint stands in its `state`, a dict, since runs record it.
+    """
+    before = state.get('train_file')
+    if before is not None and before != digest:
+        raise bad_input(
+            path, 'another content', f'the training file of {checkpoint}', advice=advice_to_start_over(checkpoint)
+        )

@@ -1,0 +1,1 @@
+"""Classification, regression and multi-label classification of one text or a pair."""

@@ -1,0 +1,77 @@
+"""Classification, regression and multi-label classification of one text or a pair: the graph of the task.
+
+The label is int64 [B, 1] for classes, float32 [B, 1] for regression, float32 [B, num_labels] for multi-label.
+"""
+
+import numpy as np
+
+from ernie.model.heads import classification_head, is_classification_head
+from ernie.model.task_model import FineTuneModel, encoder_feeds
+from ernie.reader.tokenized_set import encoder_arrays
+from propeller import graph
+from propeller.graph import F, paddle
+from propeller.train.metrics import Acc
+from propeller.types import RunMode
+
+
+class ErnieClassifier(FineTuneModel):
+    """Encoder, pooled output and the classification head.
+
+    `config` has what `FineTuneModel` needs, `kind` (of `ernie.checkpoint.labels_json.KINDS`) and `num_labels`; for
+    training also `class_weights` (list of floats or None).
+    """
+
+    is_head = staticmethod(is_classification_head)
+
+    def head(self, encoder):
+        """-> [logits float32 [B, num_labels], outputs]: probabilities, or the value itself in regression."""
+        training = self.mode == RunMode.TRAIN
+        logits = classification_head(encoder.get_pooled_output(), self.config.num_labels, training)
+        return [logits, self._outputs(logits)]
+
+    def _outputs(self, logits):
+        kind = self.config.kind
+        return logits if kind == 'regression' else F.softmax(logits) if kind == 'classify' else F.sigmoid(logits)
+
+    def loss(self, predictions, label):
+        """Mean over the batch of cross-entropy (classes), squared error (regression), binary cross-entropy (labels).
+
+        Class weights count in training only: the loss of a dev set is comparable between runs.
+        """
+        logits, kind = predictions[0], self.config.kind
+        weights = self.config.get('class_weights') if self.mode == RunMode.TRAIN else None
+        if kind == 'regression':
+            return F.mse_loss(logits, label)
+        table = paddle.assign(np.asarray(weights, np.float32)) if weights else None
+        if kind == 'multilabel':
+            return F.binary_cross_entropy_with_logits(logits, label, weight=table)
+        if table is not None:
+            graph.set_loss_weight(paddle.gather(table, label.squeeze(-1)).sum())
+        return F.cross_entropy(logits, label.squeeze(-1), weight=table)
+
+    def metrics(self, predictions, label):
+        if self.config.kind != 'classify':
+            return {}
+        return {'acc': Acc(label, predictions[0].argmax(-1, keepdim=True))}
+
+
+def feeds(ernie_config, kind, num_labels, labelled):
+    """The inputs of the graph as a list of `propeller.graph.Feed`."""
+    inputs = encoder_feeds(ernie_config)
+    if labelled:
+        dtype, width = ('int64', 1) if kind == 'classify' else ('float32', num_labels if kind == 'multilabel' else 1)
+        inputs.append(graph.Feed('label', (-1, width), dtype))
+    return inputs
+
+
+def batch_arrays(rows, indices, task_id=None, labelled=True):
+    """The arrays of one batch, in the order of `feeds`. For the arguments see `encoder_arrays`.
+
+    Args:
+        labelled: whether the label comes last.
+    """
+    arrays = encoder_arrays(rows, indices, task_id)
+    if labelled:
+        labels = np.asarray(rows.labels)[indices]
+        arrays.append(labels if labels.ndim == 2 else labels[:, None])
+    return arrays

@@ -1,0 +1,227 @@
+"""Classification, regression and multi-label classification: reading, scores, prediction file."""
+
+import os
+import time
+
+import numpy as np
+
+from ernie.checkpoint.labels_json import KINDS
+from ernie.decoding.classes import count_labels, label_names, warn_of_missing
+from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
+from ernie.metrics.report import class_report, multilabel_report
+from ernie.reader.classify import ClassifyReader, load_label_map
+from ernie.reader.columns import TEXTS, text_columns
+from ernie.reader.sentence_types import check_sentence_types
+from ernie.tasks.classification.codec import MULTILABEL_THRESHOLD
+from ernie.tasks.classification.graph import ErnieClassifier, batch_arrays, feeds
+from ernie.tasks.training import Task
+from ernie.utils.args import split_list
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
+from propeller.storage.atomic import output_file
+from propeller.storage.folders import make_folder
+
+log = get_logger(__name__)
+
+DEFAULT_METRIC = {'classify': 'simple_accuracy', 'regression': 'pearson_and_spearman', 'multilabel': 'multilabel_f1'}
+
+
+class ClassificationTask(Task):
+    """`run_classifier`: one text or a pair per row."""
+
+    name = 'classification'
+    model_class = ErnieClassifier
+
+    def __init__(self, args, config, tokenizer, vocab_path, saved):
+        super().__init__(args, config, tokenizer, vocab_path, saved)
+        self.kind = _kind(args, saved.get('kind'))
+        if self.kind == 'regression':
+            self.loss_unit = 'squared error'
+        self.label_map = self._label_map()
+        self.num_labels = self._num_labels()
+        self.label_names = label_names(self.label_map, self.num_labels)
+        self.metric = args.metric
+        if self.metric == 'simple_accuracy':  # the default stands for the task's own metric
+            self.metric = DEFAULT_METRIC[self.kind]
+        check_metric(self.metric, self.kind, self.num_labels)
+        self.class_weights = self._class_weights()
+        self.columns = saved.get('columns')
+        self._columns_of = 'the checkpoint learnt from'
+        if saved and not self.columns:
+            log.info('the checkpoint does not say which columns it learnt from: text_b is read where a file has it')
+        if args.for_cn and args.tokenizer == 'CharTokenizer':
+            log.warning('--tokenizer CharTokenizer cuts at spaces, and --for_cn true drops those next to ideographs')
+
+    def _label_map(self):
+        if self.kind == 'regression':
+            return None
+        if self.args.label_map_config:
+            return load_label_map(self.args.label_map_config)
+        return self.saved.get('label_map')
+
+    def _num_labels(self):
+        if self.kind == 'regression':
+            if self.args.num_labels not in (None, 1):
+                raise UsageError(f'--num_labels {self.args.num_labels}: regression has 1 output.')
+            return 1
+        where = self.args.label_map_config or 'the checkpoint'
+        return count_labels(self.args.num_labels, self.label_map, where, self.saved.get('num_labels'))
+
+    def _class_weights(self):
+        weights = self.args.class_weights
+        if weights and self.kind == 'regression':
+            raise UsageError('--class_weights: regression has no classes.')
+        return _floats(weights, self.num_labels) if weights and weights != 'balanced' else None
+
+    def prepare_training(self, rows):
+        super().prepare_training(rows)
+        if not self.columns:
+            self.columns = [name for name in TEXTS if name in rows.about['columns']]
+            self._columns_of = f'the training set {rows.path} has'
+        log.info('columns that the model learns from: %s', ', '.join(self.columns))
+        counts = self._counts(rows)
+        warn_of_missing(rows.path, self.label_names, counts)
+        if not self.args.class_weights:
+            return
+        if self.args.class_weights == 'balanced':
+            # A class that never occurs has no frequency; among several labels a huge weight would drown the others.
+            balanced = len(rows) / (self.num_labels * np.maximum(counts, 1))
+            self.class_weights = [float(w) for w in np.where(counts > 0, balanced, 1.0)]
+        log.info(
+            'class weights: %s',
+            ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),
+        )
+
+    def _counts(self, rows):
+        """[num_labels], rows of each class; for regression [1], all of them."""
+        if self.kind == 'classify':
+            return np.bincount(rows.labels, minlength=self.num_labels)
+        return np.asarray(rows.labels).sum(axis=0) if self.kind == 'multilabel' else [len(rows)]
+
+    def head_hparams(self):
+        return {'kind': self.kind, 'num_labels': self.num_labels, 'class_weights': self.class_weights}
+
+    def feeds(self, labelled):
+        return feeds(self.config, self.kind, self.num_labels, labelled)
+
+    def read(self, path, labelled):
+        args = self.args
+        reader = ClassifyReader(
+            self.tokenizer,
+            args.max_seq_len,
+            self.label_map,
+            self.kind if labelled else 'predict',
+            self.num_labels,
+            args.for_cn,
+            skip_bad_rows=args.skip_bad_rows,
+            cache=args.cache,
+        )
+        rows = reader.read(path)
+        check_sentence_types(self.config, rows, path)
+        fault = text_columns(self.columns).fault(rows.about['columns'], self._columns_of)
+        if fault:
+            found, expected, advice = fault
+            raise bad_input(path, found, expected, line=1, advice=advice)
+        if labelled and self.metric == 'acc_and_f1_and_mrr' and rows.qids is None:
+            raise UserError(f'{path}: --metric {self.metric} needs a column qid.')
+        return rows
+
+    def arrays(self, rows, indices, labelled):
+        return batch_arrays(rows, indices, self.task_id, labelled)
+
+    def describe(self):
+        return {
+            **super().describe(),
+            'kind': self.kind,
+            'num_labels': self.num_labels,
+            'labels': self.label_names,
+            'label_map': self.label_map,
+            'for_cn': self.args.for_cn,
+        }
+
+    def training_values(self, results):
+        if self.kind != 'classify' or not self.args.metrics:
+            return {}
+        labels = np.asarray(self.training_rows.labels)
+        right = sum(int((outputs[0].argmax(-1) == labels[rows]).sum()) for rows, outputs in results)
+        return {'acc': right / sum(len(rows) for rows, _ in results)}
+
+    def training_line(self, values, speed):
+        if 'acc' in values:
+            return f'ave loss: {values["loss"]:f}, ave acc: {values["acc"]:f}, speed: {speed:f} steps/s'
+        return f'ave loss: {values["loss"]:f},  speed: {speed:f} steps/s'
+
+    def evaluate(self, predictor, rows, path):
+        started = time.monotonic()
+        outputs, loss = predictor.collect(rows, labelled=True)
+        elapsed = time.monotonic() - started
+        values = evaluate(
+            self.metric,
+            outputs[:, 0] if self.kind == 'regression' else outputs,
+            rows.labels,
+            rows.qids,
+            average_loss=loss,
+            elapsed=elapsed,
+            kind=self.kind,
+            threshold=MULTILABEL_THRESHOLD,
+        )
+        line = format_dev_line(self.metric, values, self.kind)
+        report = None
+        if self.kind == 'multilabel':
+            report = multilabel_report(rows.labels, outputs >= MULTILABEL_THRESHOLD, self.label_names)
+        elif self.kind == 'classify':
+            report = class_report(rows.labels, outputs.argmax(-1), self.num_labels, self.label_names)
+        return values, line, report
+
+    def main_value(self, values):
+        return main_value(self.metric, values)
+
+    def predict(self, predictor, rows):
+        """-> float array [N, num_labels]: probabilities, or [N, 1] the values of a regression."""
+        return predictor.collect(rows, labelled=False)[0]
+
+    def write_predictions(self, predicted, rows, path):
+        make_folder(os.path.dirname(path))
+        with output_file(path) as f:
+            for i, output in enumerate(predicted):
+                cells = [self._prediction(output), _array_text(output)]
+                f.write('\t'.join(([str(rows.qids[i])] if rows.qids is not None else []) + cells) + '\n')
+
+    def _prediction(self, output):
+        """The class as a number (2019: `1.0`), the value of a regression, the classes of a multi-label row."""
+        if self.kind == 'regression':
+            return repr(float(output[0]))
+        if self.kind == 'multilabel':
+            return ','.join(str(i) for i in np.flatnonzero(output >= MULTILABEL_THRESHOLD))
+        return repr(float(output.argmax()))
+
+
+def _kind(args, saved):
+    """The kind of task that the flags say; without them that of the checkpoint, if there is one."""
+    if saved in KINDS and not args.given & {'is_classify', 'is_regression', 'is_multilabel'}:
+        return saved
+    if args.is_classify == args.is_regression:
+        raise UsageError(
+            f'--is_classify {args.is_classify} and --is_regression {args.is_regression}: exactly one must be true.'
+        )
+    if args.is_regression and args.is_multilabel:
+        raise UsageError('--is_regression true and --is_multilabel true: give one.')
+    kind = 'regression' if args.is_regression else 'multilabel' if args.is_multilabel else 'classify'
+    if saved not in (None, kind):
+        raise UsageError(f'the flags say {kind}, the checkpoint is of the kind {saved}: leave out --is_{kind}.')
+    return kind
+
+
+def _floats(text, count):
+    try:
+        values = [float(part) for part in split_list(text)]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(v > 0 for v in values):
+        raise UsageError(f'--class_weights {text}: expected {count} numbers above 0 joined by commas, or "balanced".')
+    return values
+
+
+def _array_text(row):
+    """`[0.01 0.99]` on one line, every number in full: 2019's text without its line breaks and ellipses."""
+    return '[' + ' '.join(f'{value:.8g}' for value in row) + ']'

@@ -1,0 +1,1 @@
+"""Machine reading comprehension: answers that are parts of a text."""

@@ -1,0 +1,99 @@
+"""Reading comprehension at prediction time: a question and a context in, the part of the context that answers out."""
+
+from typing import NamedTuple
+
+from ernie.decoding.answers import DecodingRules, cutter, find_answers
+from ernie.decoding.cells import escape
+from ernie.reader.columns import Columns
+from ernie.reader.mrc import Limits, build_rows, encode_document
+from ernie.reader.sentence_types import check_two_types
+from ernie.reader.simplify import Simplifier
+from ernie.reader.squad_json import read_squad
+from ernie.tasks.codec import BadRecord, InferenceTask, Windows
+from ernie.tasks.mrc.graph import ErnieReader
+from propeller.types import HParams
+
+COLUMNS = ('id', 'answer', 'start', 'end', 'probability')
+
+
+class _Decoding(NamedTuple):
+    """What `decode` needs of `encode`: the document's tokens as slices of the context, and the windows over them."""
+
+    starts: list
+    ends: list
+    windows: list
+
+
+class ReadingTask(InferenceTask):
+    """Records `{"id"?, "question", "context"}` -> `{"id", "answer", "start", "end", "probability", "n_best": [...]}`.
+
+    `context[start:end]` is the answer. When the model says that the context does not hold one, the answer is '' and
+    start and end are None. Each entry of `n_best` has the last four, `text` for the answer, and both logits.
+
+    Settings beside those of all tasks: `max_query_length`, `doc_stride`, `max_answer_length`, `n_best_size`,
+    `to_simplified`, `unanswerable`, `null_score_diff_threshold`; what is not there is as in run_mrc.py by default.
+    """
+
+    name = 'mrc'
+    model_class = ErnieReader
+    columns = Columns(('question', 'context'), ('id',))
+
+    def __init__(self, config, tokenizer, settings):
+        super().__init__(config, tokenizer, settings)
+        check_two_types(config)
+        self.limits = Limits(**_given(settings, Limits._fields))
+        self.limits.check()
+        self.rules = DecodingRules(**_given(settings, DecodingRules._fields))
+        self.simplify = Simplifier() if settings.get('to_simplified') else lambda text: text
+
+    def hparams(self):
+        return HParams(ernie=self.config)
+
+    def encode(self, record):
+        question, context = (self._text(record, key) for key in self.columns.required)
+        document = encode_document(self.tokenizer, self.simplify(context))
+        rows = build_rows(
+            self.tokenizer.encode(self.simplify(question)), document.ids, self.limits, self.tokenizer.vocab
+        )
+        kept = _Decoding(document.starts, document.ends, rows.windows)
+        return Windows(rows.ids, [rows.split] * len(rows.ids), kept)
+
+    @staticmethod
+    def _text(record, key):
+        value = record.get(key)
+        if not isinstance(value, str):
+            raise BadRecord(f'no text in {key}' if value is None else f'{key} {value!r}', f'a text in {key}')
+        if not value.strip():
+            raise BadRecord(f'an empty {key}', 'some text')
+        return value
+
+    def decode(self, record, windows, outputs):
+        kept = windows.context
+        cut = cutter(record['context'], kept.starts, kept.ends)
+        best, n_best = find_answers(kept.windows, outputs, windows.split[0], cut, self.rules)
+        result = {'id': record['id']} if 'id' in record else {}
+        result |= {'answer': best.text if best.start is not None else '', 'start': best.start, 'end': best.end}
+        result |= {'probability': best.probability if best.start is not None or self.rules.unanswerable else 0.0}
+        result['n_best'] = [answer._asdict() for answer in n_best if answer.start is not None or not answer.text]
+        return result
+
+    def header(self):
+        return list(COLUMNS)
+
+    def cells(self, result):
+        probability = f'{result["probability"]:.6f}'
+        values = (result.get(name) for name in COLUMNS[:-1])
+        return [*('' if value is None else escape(str(value)) for value in values), probability]
+
+
+def squad_records(path):
+    """The questions of a SQuAD-form file as records for `ReadingTask`: a list of dicts, in order.
+
+    Raises:
+        UserError: see `read_squad`.
+    """
+    return [{'id': q.id, 'question': q.question, 'context': q.context} for q in read_squad(path, scored=True)]
+
+
+def _given(settings, names):
+    return {name: settings[name] for name in names if name in settings}

@@ -1,0 +1,51 @@
+"""Reading comprehension: the graph of the task. Which positions of a window begin and end the answer?
+
+Inputs are those of `FineTuneModel`; the label is int64 [B, 2], the first and the last position of the answer, 0 where
+the window does not hold it.
+"""
+
+from ernie.model.heads import head
+from ernie.model.task_model import FineTuneModel
+from propeller.graph import F, paddle
+from propeller.types import RunMode
+
+HEAD_PARAMETERS = ('cls_mrc_out_w', 'cls_mrc_out_b')
+CLOSED = -10000.0  # logit of a position that is no answer; exp of it is 0 in float32, and float16 can hold it
+
+
+class ErnieReader(FineTuneModel):
+    """Encoder and a linear layer to two scores per position. `config` has what `FineTuneModel` needs."""
+
+    @staticmethod
+    def is_head(name):
+        return name in HEAD_PARAMETERS
+
+    def forward(self, features):
+        self._open = answer_positions(features[1], features[3])
+        return super().forward(features)
+
+    def head(self, encoder):
+        """-> [start logits, end logits], float32 [B, T] each, `CLOSED` on the question, `[SEP]` and padding."""
+        logits = head(encoder.get_sequence_output(), *HEAD_PARAMETERS, 2, self.mode == RunMode.TRAIN)  # [B, T, 2]
+        return [logits[:, :, i] * self._open + (1.0 - self._open) * CLOSED for i in range(2)]
+
+    def loss(self, predictions, label):
+        """Mean of the cross entropies of start and end over the positions that are open, mean over the batch."""
+        start, end = (F.cross_entropy(logits, label[:, i]) for i, logits in enumerate(predictions))
+        return (start + end) / 2
+
+    def metrics(self, predictions, label):
+        return {}
+
+
+def answer_positions(types, mask):
+    """float32 [B, T], 1 on the tokens of the document and on `[CLS]`, which stands for "not in this window", else 0.
+
+    Args:
+        types: int64 [B, T], 1 on the document and its `[SEP]`.
+        mask: float32 [B, T], 1 on tokens.
+    """
+    first = mask[:, :1]
+    follows = paddle.concat([mask[:, 1:], first * 0.0], axis=1)  # 0 on the last token, the [SEP]
+    document = types.astype('float32') * mask * follows
+    return paddle.concat([first, document[:, 1:]], axis=1)

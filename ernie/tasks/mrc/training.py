@@ -1,0 +1,197 @@
+"""Reading comprehension: flags, reading, answers, scores."""
+
+import json
+import os
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from ernie.decoding.answers import DecodingRules, cutter, find_answers, join_pieces
+from ernie.metrics.mrc import METRICS, answers_of, evaluate
+from ernie.model.task_model import encoder_feeds
+from ernie.reader.mrc import Limits
+from ernie.reader.question_set import MrcReader
+from ernie.reader.sentence_types import check_two_types
+from ernie.reader.simplify import Simplifier
+from ernie.reader.tokenized_set import encoder_arrays
+from ernie.tasks.mrc.evaluation import MrcEvaluator
+from ernie.tasks.mrc.graph import ErnieReader
+from ernie.tasks.training import Task
+from ernie.utils.args import split_list
+from propeller import graph
+from propeller.errors import UsageError
+from propeller.log import get_logger
+from propeller.progress import progress
+from propeller.storage.atomic import output_file
+from propeller.storage.folders import make_folder
+
+log = get_logger(__name__)
+
+DEFAULT_METRIC = 'cmrc'
+RESULTS_PER_LINE = 1000
+N_BEST_KEYS = ('text', 'probability', 'start_logit', 'end_logit')
+
+
+class Answered(NamedTuple):
+    """predictions: dict question id -> answer text. n_best: dict id -> list of dicts. seconds: time it took."""
+
+    predictions: dict
+    n_best: dict
+    seconds: float
+
+
+def prepare_flags(args):
+    """What the shared flags mean for reading, before anything is done with them.
+
+    Raises:
+        UsageError: flags that reading does not have, or that contradict each other.
+    """
+    if args.diagnostic or args.diagnostic_save:
+        raise UsageError('--diagnostic: run_mrc.py has no such file; give it as --test_set.')
+    for flag in ('dev_set', 'test_set'):
+        if len(split_list(getattr(args, flag))) > 1:
+            raise UsageError(f'--{flag} {getattr(args, flag)}: expected one file.')
+    # All predictions go to --checkpoints; --test_save is the classifier's.
+    args.test_save = os.path.join(args.checkpoints, 'test')
+
+
+class MrcTask(Task):
+    """`run_mrc`: questions whose answers are parts of a text."""
+
+    name = 'mrc'
+    model_class = ErnieReader
+    evaluator_class = MrcEvaluator
+    columns = ('question', 'context')
+
+    def __init__(self, args, config, tokenizer, vocab_path, saved):
+        super().__init__(args, config, tokenizer, vocab_path, saved)
+        self.metric = DEFAULT_METRIC if args.metric == 'simple_accuracy' else args.metric
+        if self.metric not in METRICS:
+            raise UsageError(f'--metric {args.metric}: expected one of {", ".join(METRICS)}.')
+        for flag in ('n_best_size', 'max_answer_length'):
+            if getattr(args, flag) < 1:
+                raise UsageError(f'--{flag} {getattr(args, flag)}: expected at least 1.')
+        check_two_types(config)
+        limits = Limits(args.max_seq_len, args.max_query_length, args.doc_stride)
+        simplify = Simplifier() if args.to_simplified else None
+        self.reader = MrcReader(tokenizer, limits, simplify, skip_bad_rows=args.skip_bad_rows)
+        self.unanswerable = bool(saved.get('unanswerable', False))
+
+    def head_hparams(self):
+        return {}
+
+    def feeds(self, labelled):
+        return encoder_feeds(self.config) + ([graph.Feed('label', (-1, 2), 'int64')] if labelled else [])
+
+    def read(self, path, labelled):
+        """The windows of a file, with labels if they are to be learnt."""
+        return self.reader.read(path, training=labelled)
+
+    def prepare_training(self, rows):
+        super().prepare_training(rows)
+        self.unanswerable = self.unanswerable or rows.unanswerable
+
+    def prepare_evaluation(self, sets):
+        """Called with the files of an evaluation alone. 2019 did not note whether "no answer" can be."""
+        if 'unanswerable' not in self.saved:
+            self.unanswerable = any(rows.unanswerable for rows in sets)
+
+    def arrays(self, rows, indices, labelled):
+        arrays = encoder_arrays(rows, indices, self.task_id)
+        return [*arrays, rows.labels[indices]] if labelled else arrays
+
+    def describe(self):
+        args = self.args
+        names = ('max_query_length', 'doc_stride', 'max_answer_length', 'n_best_size', 'null_score_diff_threshold')
+        return {
+            **super().describe(),
+            **{name: getattr(args, name) for name in (*names, 'to_simplified')},
+            'unanswerable': self.unanswerable,
+            'metric': self.metric,
+        }
+
+    def training_values(self, results):
+        return {}
+
+    def training_line(self, values, speed):
+        return f'ave loss: {values["loss"]:f}, speed: {speed:f} steps/s'
+
+    def main_value(self, values):
+        return values['avg']
+
+    def evaluate(self, predictor, rows, path):
+        values, line = self.score(rows, self.answer(predictor, rows))
+        return values, f'[dev evaluation] {line}', None
+
+    def predict(self, predictor, rows):
+        """-> `Answered`."""
+        return self.answer(predictor, rows)
+
+    # ------------------------------------------------------------ answers
+
+    def rules(self):
+        """`DecodingRules` of the flags. "No answer" is possible if the training had, or the checkpoint knows, such."""
+        args = self.args
+        return DecodingRules(
+            args.n_best_size, args.max_answer_length, self.unanswerable, args.null_score_diff_threshold
+        )
+
+    def answer(self, predictor, rows):
+        """Answer all questions of a `QuestionSet`: `Answered`."""
+        started, rules = time.monotonic(), self.rules()
+        logits = self._logits(predictor, rows)
+        predictions, n_best = {}, {}
+        for q, question in enumerate(progress(rows.questions, 'answering', len(rows.questions), 'questions')):
+            first, end = rows.first_row[q : q + 2]
+            split = int(rows.tokens.split[first])
+            cut = document_cutter(rows, q, self.tokenizer, self.args.do_lower_case)
+            best, others = find_answers(rows.windows[first:end], logits[first:end], split, cut, rules)
+            predictions[question.id] = best.text
+            n_best[question.id] = [{key: getattr(answer, key) for key in N_BEST_KEYS} for answer in others]
+        return Answered(predictions, n_best, time.monotonic() - started)
+
+    def _logits(self, predictor, rows):
+        """Per window (start [T], end [T]) float32 without padding."""
+        logits, lengths, done = [None] * len(rows), rows.lengths, 0
+        for indices, (start, end), _ in predictor.batches(rows, labelled=False):
+            for i, row in enumerate(indices):
+                logits[row] = np.stack([start[i, : lengths[row]], end[i, : lengths[row]]])
+                done += 1
+                if done % RESULTS_PER_LINE == 0:
+                    log.info('Processing example: %d', done)
+        return logits
+
+    def score(self, rows, answered):
+        """-> (values, log line without its prefix), for rows of which none is `unscorable`."""
+        values = evaluate(self.metric, answers_of(rows.questions), answered.predictions)
+        line = (
+            f'em: {values["em"]:f}, f1: {values["f1"]:f}, avg: {values["avg"]:f}, questions: {values["questions"]}, '
+            f'elapsed time: {answered.seconds:f}'
+        )
+        return values, line
+
+    def write_predictions(self, answered, rows, path):
+        """Write `{path}_predictions.json` and `{path}_nbest_predictions.json`."""
+        make_folder(os.path.dirname(path))
+        for what, name, content in (
+            ('predictions', 'predictions', answered.predictions),
+            ('nbest', 'nbest_predictions', answered.n_best),
+        ):
+            target = f'{path}_{name}.json'
+            log.info('Writing %s to: %s', what, target)
+            with output_file(target) as f:
+                f.write(json.dumps(content, indent=4) + '\n')
+
+
+def document_cutter(rows, q, tokenizer, lower):
+    """The function `cut` of `find_answers` for question `q` of a `QuestionSet`. lower: are tokens lower-cased?"""
+    context, (starts, ends) = rows.questions[q].context, rows.spans(q)
+    if hasattr(tokenizer, 'encode_aligned'):
+        return cutter(context, starts, ends)
+    ids = rows.document_ids(q)
+
+    def text(first, last):
+        return join_pieces(tokenizer.convert_ids_to_tokens(ids[first : last + 1].tolist()))
+
+    return cutter(context, starts, ends, text, (lower,))

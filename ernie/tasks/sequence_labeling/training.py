@@ -1,0 +1,233 @@
+"""Sequence labelling: reading, scores, prediction file."""
+
+import os
+import time
+
+import numpy as np
+
+from ernie.decoding.classes import count_labels, label_names, warn_of_missing
+from ernie.decoding.labels import best_labels, label_probabilities, token_labels
+from ernie.decoding.scheme import OUTSIDE, SCHEMES, split_label
+from ernie.metrics.chunk import ChunkScores
+from ernie.model.task_model import encoder_feeds
+from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
+from ernie.reader.token_labels import IGNORED, label_ids, token_starts
+from ernie.reader.tokenized_set import encoder_arrays
+from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabel
+from ernie.tasks.training import Task
+from ernie.token_cut import AS_TOKENIZER, TokenCut
+from propeller import graph
+from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
+from propeller.storage.atomic import output_file
+from propeller.storage.folders import make_folder
+
+log = get_logger(__name__)
+
+
+class SequenceLabelTask(Task):
+    """`run_sequence_labeling`: a label for each token of a sentence."""
+
+    name = 'sequence_labeling'
+    model_class = ErnieSequenceLabel
+    last_step_name = 'final'
+    columns = ('text_a',)
+
+    def __init__(self, args, config, tokenizer, vocab_path, saved):
+        super().__init__(args, config, tokenizer, vocab_path, saved)
+        if 'metric' in args.given:
+            log.warning('--metric %s has no effect: sequence labelling is scored by the F1 of chunks', args.metric)
+        self.scheme = self._scheme()
+        self.use_crf = args.use_crf
+        if saved.get('use_crf', self.use_crf) != self.use_crf:
+            kind = 'without' if self.use_crf else 'with'
+            raise UsageError(f'--use_crf {self.use_crf}: found a checkpoint {kind} a CRF; leave it out.')
+        self.label_map = self._label_map()
+        where = args.label_map_config or 'the checkpoint'
+        self.num_labels = count_labels(args.num_labels, self.label_map, where, saved.get('num_labels'))
+        self.label_names = label_names(self.label_map, self.num_labels)
+        self.types = list(dict.fromkeys(split_label(name)[1] for name in self.label_names if name != OUTSIDE))
+        self.label_shares = None
+        self.token_cut = TokenCut.from_json(saved['token_cut']) if 'token_cut' in saved else None
+
+    def _scheme(self):
+        given = self.args.chunk_scheme
+        saved = self.saved.get('chunk_scheme', given)
+        if given not in SCHEMES:
+            raise UsageError(f'--chunk_scheme {given}: expected one of {", ".join(SCHEMES)}.')
+        if saved != given:
+            raise UsageError(f'--chunk_scheme {given}: found a checkpoint with {saved}; leave it out.')
+        return given
+
+    def _label_map(self):
+        path, saved = self.args.label_map_config, self.saved.get('label_map')
+        if not path and not saved:
+            raise UsageError(
+                '--label_map_config is missing: a JSON file of label -> id, e.g. {"B-PER": 0, "I-PER": 1, "O": 2}.'
+            )
+        label_map = load_tag_map(path, self.scheme) if path else saved
+        if saved and label_map != saved:
+            raise UserError(f'{path}: found other labels than those of the checkpoint; leave out --label_map_config.')
+        return label_map
+
+    def head_hparams(self):
+        return {'num_labels': self.num_labels, 'use_crf': self.use_crf, 'label_shares': self.label_shares}
+
+    def feeds(self, labelled):
+        return [*encoder_feeds(self.config), *([graph.Feed('label', (-1, -1), 'int64')] if labelled else [])]
+
+    def reader(self, labelled):
+        """The `SequenceLabelReader` of this run."""
+        args = self.args
+        return SequenceLabelReader(
+            self.tokenizer,
+            args.max_seq_len,
+            self.label_map,
+            self.scheme,
+            labelled,
+            cut=AS_TOKENIZER if labelled or not self.token_cut else self.token_cut,
+            skip_bad_rows=args.skip_bad_rows,
+            cache=args.cache,
+        )
+
+    def read(self, path, labelled):
+        if not labelled and os.path.exists(path) and not os.path.isfile(path):
+            raise bad_input(path, 'no regular file', 'one: it is read a second time for its tokens')
+        return self.reader(labelled).read(path)
+
+    def arrays(self, rows, indices, labelled):
+        arrays = encoder_arrays(rows, indices, self.task_id)
+        if labelled:
+            arrays.append(self._labels(rows, indices))
+        return arrays
+
+    def _labels(self, rows, indices):
+        """[B, T] int64, the label of each piece, `IGNORED` where it does not count in the loss."""
+        entries = rows.padded_labels(indices, IGNORED)
+        labels = label_ids(entries, self.num_labels)
+        if self.use_crf or self.scheme not in ('IO', 'IOB'):
+            return labels
+        # Where the first piece alone decides what a token is, the many pieces of rare words would only drown the rest.
+        return np.where(token_starts(entries, self.num_labels), labels, IGNORED)
+
+    def describe(self):
+        return {
+            **super().describe(),
+            'num_labels': self.num_labels,
+            'labels': self.label_names,
+            'label_map': self.label_map,
+            'chunk_scheme': self.scheme,
+            'use_crf': self.use_crf,
+            **({'token_cut': self.token_cut.to_json()} if self.token_cut else {}),
+        }
+
+    def prepare_training(self, rows):
+        super().prepare_training(rows)
+        self._learn_cut(rows)
+        entries = np.asarray(rows.token_labels)
+        counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
+        warn_of_missing(rows.path, self.label_names, counts)
+        self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
+
+    def _learn_cut(self, rows):
+        """How the tokens of the training set were cut: raw text will be cut the same way."""
+        cut, remark = TokenCut.from_json(rows.about['token_cut']), rows.about['token_cut_remark']
+        before, self.token_cut = self.token_cut, cut
+        log.info('%s: raw text will be cut as its tokens are: %s%s', rows.path, cut, remark and f' ({remark})')
+        if before and before.rule != cut.rule:
+            log.warning('%s: the tokens of the checkpoint were cut differently: %s', rows.path, before)
+
+    # ------------------------------------------------------------ from scores of pieces to labels of tokens
+
+    def _decode(self, outputs, entries):
+        """(label ids of pieces [B, T - 2], arguments of `label_probabilities`). entries: of `token_labels`, [B, T]."""
+        lengths = (entries >= 0).sum(1)
+        # Pieces stand after [CLS]; the last column is [SEP] or padding.
+        arguments = outputs[0][:, 1:-1], lengths
+        weights = outputs[1] if self.use_crf else None
+        return best_labels(*arguments, weights), (arguments, weights)
+
+    def _token_labels(self, ids, entries):
+        """Label names of the tokens of one row, and where their first pieces stand. ids, entries: [T], of pieces."""
+        first = np.flatnonzero(token_starts(entries, self.num_labels))
+        # A token ends before the next one, or with the last piece.
+        last = np.append(first[1:], np.count_nonzero(entries >= 0)) - 1
+        return token_labels(ids, first, last[: len(first)], self.label_names, self.scheme), first
+
+    def _score(self, scores, outputs, rows, indices):
+        """Adds the rows of a batch to `ChunkScores`. Tokens that did not fit are `O`, as in the prediction file."""
+        entries = rows.padded_labels(indices, IGNORED)
+        ids, _ = self._decode(outputs, entries)
+        entries = entries[:, 1:-1]
+        true = label_ids(entries, self.num_labels)
+        for predicted, labels, row, i in zip(ids, true, entries, indices, strict=True):
+            beyond = [self.label_names[label] for label in rows.labels_cut_off(i)]
+            predicted = self._token_labels(predicted, row)[0] + [OUTSIDE] * len(beyond)
+            scores.add(self._token_labels(labels, row)[0] + beyond, predicted)
+
+    # ------------------------------------------------------------ training, evaluation, prediction
+
+    def training_values(self, results):
+        if not self.args.metrics:
+            return {}
+        scores = ChunkScores(self.scheme)
+        for rows, outputs in results:
+            self._score(scores, outputs, self.training_rows, rows)
+        return _chunk_values(scores)
+
+    def training_line(self, values, speed):
+        scores = ''.join(f'{key}: {values[key]:f}, ' for key in ('f1', 'precision', 'recall') if key in values)
+        return f'loss: {values["loss"]:f}, {scores}speed: {speed:f} steps/s'
+
+    def evaluate(self, predictor, rows, path):
+        started = time.monotonic()
+        scores, total, pieces = ChunkScores(self.scheme, self.types), 0.0, 0
+        for indices, outputs, loss in predictor.batches(rows, labelled=True):
+            self._score(scores, outputs, rows, indices)
+            counted = int((self._labels(rows, indices) >= 0).sum())
+            total, pieces = total + loss * counted, pieces + counted
+        values = {'loss': total / max(pieces, 1), **_chunk_values(scores)}
+        values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
+        line = '[dev evaluation] f1: {f1:f}, precision: {precision:f}, recall: {recall:f}, elapsed time: {elapsed:f} s'
+        return values, line.format(**values), scores.report()
+
+    def main_value(self, values):
+        return values['f1']
+
+    def predict(self, predictor, rows):
+        """-> list, by row, of (labels of its tokens, their probabilities); `O` and 0 for tokens that did not fit."""
+        results = [None] * len(rows)
+        for indices, outputs, _ in predictor.batches(rows, labelled=False):
+            entries = rows.padded_labels(indices, IGNORED)
+            ids, (arguments, weights) = self._decode(outputs, entries)
+            probabilities = label_probabilities(*arguments, ids, weights)
+            for i, row_ids, row_entries, row in zip(indices, ids, entries[:, 1:-1], probabilities, strict=True):
+                labels, first = self._token_labels(row_ids, row_entries)
+                beyond = int(rows.cut[i])
+                results[i] = labels + [OUTSIDE] * beyond, np.append(row[first], np.zeros(beyond))
+        return results
+
+    def write_predictions(self, predicted, rows, path):
+        make_folder(os.path.dirname(path))
+        with output_file(path) as f:
+            written = 0
+            for tokens, (labels, probabilities) in zip(self._tokens(rows), predicted, strict=False):
+                numbers = ' '.join(f'{p:.5f}' for p in probabilities)
+                f.write(f'{" ".join(tokens)}\t{" ".join(labels)}\t{numbers}\n')
+                written += len(tokens) == len(labels)
+            if written != len(rows):
+                raise bad_input(rows.path, 'a file that changed since it was read', 'one that stays')
+
+    def _tokens(self, rows):
+        """The tokens of each row as the file has them, without white space inside: one for each label.
+
+        One of nothing but white space is written as what the model read for it.
+        """
+        reader, lines = self.reader(labelled=False), set(rows.lines.tolist())
+        for row in reader.rows(rows.path, rows.bad_rows and type(rows.bad_rows)(rows.path)):
+            if row.line in lines:
+                yield [''.join(token.split()) or '[UNK]' for token in row.tokens]
+
+
+def _chunk_values(scores):
+    return {key: value for key, value in scores.micro().items() if key != 'support'}
