@@ -1,7 +1,9 @@
 """infer_classifyer.py under the name that people look for."""
 
-from infer_classifyer import main
+from ernie.programs import INFER
 from propeller.errors import one_line_errors
+
+build_parser, main = INFER.build_parser, INFER.main
 
 if __name__ == '__main__':
     with one_line_errors():

@@ -1,22 +1,9 @@
 """Classification, regression and multi-label classification: training, evaluation, prediction."""
 
-import os
-
-from ernie.finetune.flags import build_parser
+from ernie.programs import CLASSIFY
 from propeller.errors import one_line_errors
 
-
-def main(argv=None):
-    """Run with the flags in `argv` (default: those of the command line)."""
-    args = build_parser('run_classifier.py').parse_args(argv)
-    if args.cpu_threads:
-        os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)
-    # Paddle reads the number of threads when it is loaded.
-    from ernie.finetune.trainer import fine_tune
-    from ernie.tasks.classification.training import ClassificationTask
-
-    fine_tune(args, ClassificationTask)
-
+build_parser, main = CLASSIFY.build_parser, CLASSIFY.main
 
 if __name__ == '__main__':
     with one_line_errors():

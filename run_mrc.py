@@ -1,23 +1,9 @@
 """Reading comprehension on SQuAD-form files: training, evaluation, prediction."""
 
-import os
-
-from ernie.finetune.flags import build_parser
+from ernie.programs import READ
 from propeller.errors import one_line_errors
 
-
-def main(argv=None):
-    """Run with the flags in `argv` (default: those of the command line)."""
-    args = build_parser('run_mrc.py').parse_args(argv)
-    if args.cpu_threads:
-        os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)
-    # Paddle reads the number of threads when it is loaded.
-    from ernie.finetune.trainer import fine_tune
-    from ernie.tasks.mrc.training import MrcTask, prepare_flags
-
-    prepare_flags(args)
-    fine_tune(args, MrcTask)
-
+build_parser, main = READ.build_parser, READ.main
 
 if __name__ == '__main__':
     with one_line_errors():

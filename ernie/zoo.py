@@ -205,8 +205,8 @@ def print_list(folder=None):
         print(f'{bundle.name:{width}}  {state:4}  {bundle.about:28}  {bundle.url}')
 
 
-def _parser():
-    parser = Parser(prog='python -m ernie.zoo', description='The released models and data.')
+def _parser(prog):
+    parser = Parser(prog=prog or 'python -m ernie.zoo', description='The released models and data.')
     commands = parser.add_subparsers(dest='command', required=True)
     where = {'metavar': 'FOLDER', 'help': 'in place of $ERNIE_HOME or ~/.cache/ernie/zoo'}
     commands.add_parser('list', help='names, and which are here').add_argument('--dir', **where)
@@ -219,8 +219,9 @@ def _parser():
     return parser
 
 
-def main(argv=None):
-    args = _parser().parse_args(argv)
+def main(argv=None, prog=None):
+    """The program."""
+    args = _parser(prog).parse_args(argv)
     if args.command == 'list':
         print_list(args.dir)
     else:

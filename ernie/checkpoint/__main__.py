@@ -16,9 +16,9 @@ from propeller.errors import QUOTED, UserError, one_line, one_line_errors
 _LISTED = 20
 
 
-def make_parser():
+def make_parser(prog=None):
     """The command line."""
-    parser = Parser(prog='python -m ernie.checkpoint', description='Look into and convert models.')
+    parser = Parser(prog=prog or 'python -m ernie.checkpoint', description='Look into and convert models.')
     commands = parser.add_subparsers(dest='command', required=True)
     places = (
         'A model folder (params/, vocab.txt, ernie_config.json), its params folder, a checkpoint folder, '
@@ -108,9 +108,9 @@ def _print_conversion(arguments):
         print(f'left out, no place in this format: {", ".join(done.left_out[:_LISTED])}{more}')
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """Run one command."""
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser(prog).parse_args(argv)
     if arguments.command == 'inspect':
         for line in inspect_lines(arguments.path):
             print(line)

@@ -9,6 +9,11 @@ from ernie.inference.stream import FORMATS
 from ernie.utils.args import ArgumentGroup, Parser
 
 RESULT_FORMATS = ('tsv', 'jsonl')
+# The flags that an export depends on.
+_EXPORT = (
+    *('init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path', 'vocab_path'),
+    *('label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn', 'cpu_threads'),
+)
 
 
 def build_parser(prog=None):
@@ -17,6 +22,32 @@ def build_parser(prog=None):
     for add in (_model, _data, _running, _additions):
         add(parser)
     return parser
+
+
+def build_predict_parser(prog=None):
+    """The same for `ernie predict`, which leaves no exported model behind unless it is asked to."""
+    parser = build_parser(prog)
+    _redefine(parser, 'save_inference_model_path', '', 'Folder for exported models. Left out: none is kept.')
+    return parser
+
+
+def build_export_parser(prog=None):
+    """Those flags of it that say something about an export. The namespace has all, and nothing is predicted."""
+    whole, parser = build_parser(), Parser(prog=prog)
+    _redefine(whole, 'save_inference_model_path', 'inference_model', 'Folder for the model. Default: inference_model.')
+    _redefine(whole, 'export_format', 'paddle', 'Form of the export. Default: paddle.')
+    group = parser.add_argument_group('export', 'A fine-tuned checkpoint as an inference model.')
+    for action in whole._actions:
+        if action.dest in _EXPORT:
+            group._add_action(action)
+    unused = {action.dest: action.default for action in whole._actions if action.dest not in (*_EXPORT, 'help')}
+    parser.set_defaults(**unused | {'do_prediction': False})
+    return parser
+
+
+def _redefine(parser, name, default, help):  # noqa: A002
+    action = parser._option_string_actions[f'--{name}']
+    action.default, action.help = default, help
 
 
 def _model(parser):

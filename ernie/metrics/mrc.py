@@ -206,9 +206,9 @@ def load_truth(path):
     return answers_of(questions)
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """Print the scores of a prediction file."""
-    parser = Parser(prog='python -m ernie.metrics.mrc', description=__doc__.split('\n')[0])
+    parser = Parser(prog=prog or 'python -m ernie.metrics.mrc', description=__doc__.split('\n')[0])
     parser.add_argument('truth', metavar='TRUTH.json', help='SQuAD-form file with the answers')
     parser.add_argument('prediction', metavar='PREDICTION.json', help='object of question id -> answer')
     parser.add_argument('--metric', choices=METRICS, default='cmrc', help='whose definition (default: cmrc)')

@@ -186,9 +186,9 @@ def _left_out(shards):
     return '; '.join(f'{number} {reason}' for reason, number in reasons.items()) or 'there is no text in it.'
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """Command line; see `building/cli.py`. Prints the report."""
-    settings = parse(argv)
+    settings = parse(argv, prog)
     report, lists = build(settings)
     print(as_text(report), end='')
     for split, path in lists.items():

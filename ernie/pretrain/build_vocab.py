@@ -25,9 +25,9 @@ from propeller.storage.atomic import check_output, is_stream, output_file
 _FEWEST = len(FIRST_TOKENS) + len(LAST_TOKENS) + 1
 
 
-def build_parser():
+def build_parser(prog=None):
     """The flags."""
-    parser = Parser(prog='build_vocab', description='Makes a vocabulary (token<TAB>id a line) out of a corpus.')
+    parser = Parser(prog=prog or 'build_vocab', description='Makes a vocabulary (token<TAB>id a line) out of a corpus.')
     add = ArgumentGroup(parser, 'corpus', 'What is read.').add_arg
     add('input', str, None, 'Text files, .gz, .jsonl, or folders of them.', nargs='+', required=True)
     add('text_field', str, 'text', 'Field of a JSON line that holds the text.')
@@ -50,13 +50,13 @@ def build_parser():
     return parser
 
 
-def parse(argv=None):
+def parse(argv=None, prog=None):
     """Parsed and checked flags.
 
     Raises:
         UsageError: a flag is unknown or its value impossible; the text names it.
     """
-    args = build_parser().parse_args(argv)
+    args = build_parser(prog).parse_args(argv)
     least = {'size': _FEWEST, 'min_count': 1, 'held_out': 0, 'processes': 1, 'max_words': 1}
     for name, value in least.items():
         if getattr(args, name) < value:
@@ -153,9 +153,9 @@ def report_lines(figures, output):
     return lines
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """The program."""
-    args = parse(argv)
+    args = parse(argv, prog)
     figures = build_vocab(args)
     print('\n'.join(report_lines(figures, args.output)))
     if args.report:

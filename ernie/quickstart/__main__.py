@@ -124,10 +124,10 @@ def say(text):
     print(text, flush=True)
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """Command line; see `cli`."""
     started = time.monotonic()
-    args = parse(argv)
+    args = parse(argv, prog)
     try:
         quickstart = Quickstart(args)
         try:

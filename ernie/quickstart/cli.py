@@ -16,9 +16,9 @@ Steps that are done are not done again; an interrupted training goes on where it
 """
 
 
-def build_parser():
+def build_parser(prog=None):
     """The flags of quickstart.sh."""
-    parser = Parser(prog='quickstart.sh', description=DESCRIPTION, formatter_class=_formatter())
+    parser = Parser(prog=prog or 'quickstart.sh', description=DESCRIPTION, formatter_class=_formatter())
     parser.add_argument('--dir', default='quickstart', help='folder for everything that is made')
     parser.add_argument('--rows', type=int, default=3600, help='reviews to train on')
     parser.add_argument('--dev_rows', type=int, default=300, help='reviews that choose the best checkpoint')
@@ -42,13 +42,13 @@ def _formatter():
     return Formatter
 
 
-def parse(argv=None):
+def parse(argv=None, prog=None):
     """Parsed and checked flags.
 
     Raises:
         UsageError: a flag is unknown or a value impossible; the text names it.
     """
-    args = build_parser().parse_args(argv)
+    args = build_parser(prog).parse_args(argv)
     least = {'rows': 2, 'dev_rows': 2, 'test_rows': 2, 'epoch': 1, 'max_seq_len': 8, 'batch_size': 1, 'seed': 0}
     for name, value in least.items():
         if getattr(args, name) < value:

@@ -9,9 +9,9 @@ from propeller.ops.choice import kernels, load
 from propeller.ops.selftest import check
 
 
-def main(argv=None):
+def main(argv=None, prog='python -m propeller.ops'):
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog='python -m propeller.ops', description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     actions = parser.add_subparsers(dest='action', metavar='ACTION')
     actions.add_parser('status', help='say what there is; compiles nothing (default)')
     actions.add_parser('build', help='compile them, also if that has failed before')

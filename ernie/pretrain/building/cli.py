@@ -61,10 +61,10 @@ class BuildSettings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def build_parser():
+def build_parser(prog=None):
     """The flags."""
     description = 'Makes pre-training samples out of raw text. What is finished is not made again after a kill.'
-    parser = Parser(prog='python -m ernie.pretrain.build_data', description=description)
+    parser = Parser(prog=prog or 'python -m ernie.pretrain.build_data', description=description)
     _input_flags(parser)
     _sample_flags(parser)
     _token_flags(parser)
@@ -126,13 +126,13 @@ def _output_flags(parser):
     add('overwrite', bool, d.overwrite, 'Delete shards in --output that were made with other settings.')
 
 
-def parse(argv=None):
+def parse(argv=None, prog=None):
     """Flags -> `BuildSettings`.
 
     Raises:
         UsageError: an unknown flag or a value that cannot be.
     """
-    parser = build_parser()
+    parser = build_parser(prog)
     values = vars(parser.parse_args(argv))
     asked = values['do_lower_case'] if 'do_lower_case' in parser.given(argv) else None
     tokenizer = folder_tokenizer(os.path.dirname(values['vocab_path']) or '.').with_flags(do_lower_case=asked)

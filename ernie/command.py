@@ -1,0 +1,104 @@
+"""The command `ernie`: verbs, each a line of help and the function that takes its flags.
+
+Nothing that a verb needs is imported before the verb is known: `ernie --help` is there at once.
+"""
+
+import difflib
+import sys
+from typing import NamedTuple
+
+from ernie.programs import imported
+
+
+class Verb(NamedTuple):
+    """about: a line for `ernie --help`. place: 'module:name' of a function of (argv, prog). first: goes before argv."""
+
+    about: str
+    place: str
+    first: tuple = ()
+
+
+VERBS = {
+    'quickstart': Verb(
+        'fine-tune a real Chinese encoder on real reviews, and predict: minutes', 'ernie.quickstart.__main__:main'
+    ),
+    'finetune classify': Verb(
+        'classes, several classes at once, ranking, regression (run_classifier.py)', 'ernie.programs:CLASSIFY.main'
+    ),
+    'finetune tag': Verb(
+        'a label for each token, named entities (run_sequence_labeling.py)', 'ernie.programs:TAG.main'
+    ),
+    'finetune read': Verb('answers to questions in a text (run_mrc.py)', 'ernie.programs:READ.main'),
+    'predict': Verb('results for a file or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
+    'export': Verb('a checkpoint as inference model of Paddle or ONNX', 'ernie.programs:EXPORT.main'),
+    'encode': Verb('vectors of texts and tokens as NumPy files (ernie_encoder.py)', 'ernie.programs:ENCODE.main'),
+    'score': Verb('EM and F1 of a file of answers, as CMRC 2018 or SQuAD do', 'ernie.metrics.mrc:main'),
+    'pretrain': Verb('ERNIE 1.0 and 2.0 from sample files (train.py)', 'ernie.programs:PRETRAIN.main'),
+    'build-vocab': Verb('a vocabulary out of raw text', 'ernie.pretrain.build_vocab:main'),
+    'build-data': Verb('sample files for pre-training out of raw text', 'ernie.pretrain.build_data:main'),
+    'demo-data': Verb('sample files to try pre-training with', 'ernie.pretrain.demo_data:main'),
+    'list': Verb('the released models and data, and which are here', 'ernie.zoo:main', ('list',)),
+    'download': Verb('fetch and unpack one of them', 'ernie.zoo:main', ('download',)),
+    'inspect': Verb('what is in a model, whatever its format', 'ernie.checkpoint.__main__:main', ('inspect',)),
+    'convert': Verb('a model in another format, e.g. Hugging Face', 'ernie.checkpoint.__main__:main', ('convert',)),
+    'ops': Verb('the fused operators of this machine: status, build, check', 'propeller.ops.__main__:main'),
+}
+
+
+def help_text():
+    """What `ernie --help` prints."""
+    width = max(map(len, VERBS))
+    lines = [f'  {name:{width}}  {verb.about}' for name, verb in VERBS.items()]
+    return '\n'.join(['usage: ernie VERB [flags]', '', *lines, '', 'ernie VERB --help lists the flags of a verb.'])
+
+
+def find_verb(argv):
+    """The name of the verb with which a command line begins.
+
+    Raises:
+        UsageError: there is none; the text names the nearest.
+    """
+    from propeller.errors import UsageError, quoted
+
+    for count in (2, 1):
+        name = ' '.join(argv[:count])
+        if name in VERBS:
+            return name
+    if not argv:
+        raise UsageError('no verb is given. ernie --help lists all.')
+    wider = [name for name in VERBS if name.split()[0] == argv[0]]
+    if wider:
+        found = f'found {quoted(argv[1])}, ' if len(argv) > 1 else ''
+        raise UsageError(f'{argv[0]}: {found}expected one of {", ".join(wider)}. ernie --help lists all verbs.')
+    names = {word: name for name in VERBS for word in (name, name.split()[-1])}
+    near = difflib.get_close_matches(argv[0], names, 1)
+    hint = f' Did you mean {names[near[0]]}?' if near else ''
+    raise UsageError(f'{quoted(argv[0])}: unknown verb.{hint} ernie --help lists all.')
+
+
+def main(argv):
+    """Run a command line, without the name of the command. Returns the exit code.
+
+    Raises:
+        UserError: anything that the user can mend.
+    """
+    if argv[:1] in (['-h'], ['--help']):
+        print(help_text())
+        return 0
+    if argv[:1] == ['--version']:
+        from propeller import __version__
+
+        print(f'ernie {__version__}')
+        return 0
+    name = find_verb(argv)
+    verb = VERBS[name]
+    prog = 'ernie' if verb.first else f'ernie {name}'
+    return imported(verb.place)([*verb.first, *argv[len(name.split()) :]], prog) or 0
+
+
+def program():
+    """The command: `main` with its errors as one line each. Returns the exit code."""
+    from propeller.errors import one_line_errors
+
+    with one_line_errors():
+        return main(sys.argv[1:])

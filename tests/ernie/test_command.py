@@ -1,0 +1,148 @@
+"""The command `ernie`: its verbs, their flags, what it says to mistakes, and that it starts without Paddle."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ernie.command import VERBS, find_verb, main
+from ernie.programs import CLASSIFY, ENCODE, INFER, PRETRAIN, READ, TAG, imported
+from propeller.errors import UsageError
+from tests.ernie.tiny_inference import texts
+from tests.ernie.tiny_model import SETTINGS, flags, sentences, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def ernie(*argv, **kwargs):
+    command = [sys.executable, '-m', 'ernie', *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, **kwargs)
+
+
+def test_help_has_a_line_for_every_verb(capsys):
+    assert main(['--help']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(VERBS) + 4
+    for line, (name, verb) in zip(lines[2:], VERBS.items(), strict=False):
+        assert line.split('  ')[1] == name and line.endswith(f'  {verb.about}')
+        assert len(line) <= 100
+
+
+@pytest.mark.parametrize('name', VERBS)
+def test_help_of_a_verb_names_the_verb(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*name.split(), '--help'])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f'usage: ernie {name} ')
+
+
+def test_help_loads_neither_paddle_nor_numpy():
+    code = (
+        'import sys\nfrom ernie.command import main\n'
+        "try:\n    main(sys.argv[1:])\nfinally:\n    print(*sys.modules, file=sys.stderr, sep='\\n')\n"
+    )
+    for argv, absent in (['--help'], {'paddle', 'numpy', 'propeller'}), (['finetune', 'read', '--help'], {'paddle'}):
+        done = subprocess.run([sys.executable, '-c', code, *argv], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert 'ernie.command' in done.stderr.splitlines()
+        assert not absent & set(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ('argv', 'text'),
+    [
+        (['trian'], "'trian': unknown verb. Did you mean pretrain? ernie --help lists all."),
+        (
+            ['build_data', '--input', 'x'],
+            "'build_data': unknown verb. Did you mean build-data? ernie --help lists all.",
+        ),
+        (['classify'], "'classify': unknown verb. Did you mean finetune classify? ernie --help lists all."),
+        (['--init_checkpoint'], "'--init_checkpoint': unknown verb. ernie --help lists all."),
+        (
+            ['finetune', 'tga'],
+            "finetune: found 'tga', expected one of finetune classify, finetune tag, finetune read. "
+            'ernie --help lists all verbs.',
+        ),
+        (
+            ['finetune'],
+            'finetune: expected one of finetune classify, finetune tag, finetune read. ernie --help lists all verbs.',
+        ),
+        ([], 'no verb is given. ernie --help lists all.'),
+    ],
+)
+def test_what_is_no_verb(argv, text):
+    with pytest.raises(UsageError) as error:
+        find_verb(argv)
+    assert str(error.value) == text
+
+
+def test_mistakes_are_one_line_and_exit_code_2():
+    for argv in (['exprot'], ['predict', '--init_checkpiont', 'x']):
+        done = ernie(*argv)
+        assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1)
+    assert done.stderr.startswith('error: ')
+
+
+DOORS = {
+    'run_classifier': ('finetune classify', CLASSIFY),
+    'run_sequence_labeling': ('finetune tag', TAG),
+    'run_mrc': ('finetune read', READ),
+    'train': ('pretrain', PRETRAIN),
+    'ernie_encoder': ('encode', ENCODE),
+    'infer_classifyer': ('predict', INFER),
+    'infer_classifier': ('predict', INFER),
+}
+
+
+@pytest.mark.parametrize('file', DOORS)
+def test_a_program_of_2019_is_a_door_to_the_same_function_and_flags(file):
+    verb, program = DOORS[file]
+    door = importlib.import_module(file)
+    assert (door.main, door.build_parser) == (program.main, program.build_parser)
+    of_verb = imported(VERBS[verb].place).__self__
+    assert of_verb.run is program.run
+    names, of_door = ([a.option_strings for a in p.build_parser()._actions] for p in (of_verb, program))
+    assert names == of_door
+
+
+def test_predict_keeps_no_export_and_export_predicts_nothing():
+    predict, export = (imported(VERBS[name].place).__self__.build_parser() for name in ('predict', 'export'))
+    whole = vars(INFER.build_parser().parse_args([]))
+    assert vars(predict.parse_args([])) == whole | {'save_inference_model_path': ''}
+    given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
+    assert vars(given) == whole | {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False}
+    for other in (['--predict_set', 'x'], ['--engine', 'onnxruntime'], ['--do_prediction', 'true']):
+        with pytest.raises(UsageError):
+            export.parse_args(other)
+
+
+def test_cpu_threads_are_set_before_paddle_is_loaded(monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '7')
+    seen = []
+    monkeypatch.setattr('ernie.finetune.trainer.fine_tune', lambda *_: seen.append(os.environ['OMP_NUM_THREADS']))
+    main(['finetune', 'tag'])
+    main(['finetune', 'tag', '--cpu_threads', '3'])
+    assert seen == ['7', '3']
+
+
+def test_from_training_to_predictions_of_an_export(tmp_path, model, capsys):
+    rows = sentences(24, 5)
+    data = table(tmp_path / 'train.tsv', rows)
+    checkpoints = tmp_path / 'c'
+    values = {'init_pretraining_params': model / 'params', 'train_set': data, 'dev_set': data, 'do_test': False}
+    settings = SETTINGS | values | {'checkpoints': checkpoints, 'max_steps': 3, 'cpu_threads': 1}
+    assert main(['finetune', 'classify', *flags(**settings)]) == 0
+    new = table(tmp_path / 'new.tsv', [(text,) for text in texts(7)], ['text_a'])
+    results = []
+    for checkpoint in (checkpoints / 'best', tmp_path / 'exports' / 'best_inference_model'):
+        capsys.readouterr()
+        assert main(['predict', '--init_checkpoint', str(checkpoint), '--predict_set', new]) == 0
+        results.append(capsys.readouterr().out)
+        if len(results) == 1:
+            where = ['--save_inference_model_path', str(tmp_path / 'exports')]
+            assert main(['export', '--init_checkpoint', str(checkpoint), *where]) == 0
+    assert results[0].count('\n') == 7 and results[0] == results[1]
+    assert not Path('inference_model').exists()
