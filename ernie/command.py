@@ -37,12 +37,24 @@ VERBS = {
     'build-vocab': Verb('a vocabulary out of raw text', 'ernie.pretrain.build_vocab:main'),
     'build-data': Verb('sample files for pre-training out of raw text', 'ernie.pretrain.build_data:main'),
     'demo-data': Verb('sample files to try pre-training with', 'ernie.pretrain.demo_data:main'),
+    'launch': Verb('finetune or pretrain in several processes: ernie launch [flags] VERB ...', 'ernie.command:launch'),
     'list': Verb('the released models and data, and which are here', 'ernie.zoo:main', ('list',)),
     'download': Verb('fetch and unpack one of them', 'ernie.zoo:main', ('download',)),
     'inspect': Verb('what is in a model, whatever its format', 'ernie.checkpoint.__main__:main', ('inspect',)),
     'convert': Verb('a model in another format, e.g. Hugging Face', 'ernie.checkpoint.__main__:main', ('convert',)),
     'ops': Verb('the fused operators of this machine: status, build, check', 'propeller.ops.__main__:main'),
 }
+
+
+def launch(argv, prog):
+    """The launcher, for scripts and for the verbs that know of several processes. Returns the exit code."""
+    from propeller.launch.command import build_parser, main, split_arguments
+
+    _, word, following = split_arguments(build_parser(prog=prog), argv)
+    commands = {'finetune': 'ernie', 'pretrain': 'ernie'}
+    if word in commands:
+        find_verb([word, *following])
+    return main(argv, prog=prog, commands=commands)
 
 
 def help_text():

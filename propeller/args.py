@@ -58,3 +58,8 @@ def print_arguments(args, log):
     values = {name: value for name, value in vars(args).items() if name != 'given'}
     for line in settings_lines('Configuration Arguments', values):
         log.info(line)
+
+
+def split_list(text):
+    """`a,b` -> ['a', 'b']; None or '' -> []."""
+    return [part.strip() for part in text.split(',') if part.strip()] if text else []

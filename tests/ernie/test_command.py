@@ -108,6 +108,20 @@ def test_a_program_of_2019_is_a_door_to_the_same_function_and_flags(file):
     assert names == of_door
 
 
+def test_launch_starts_verbs_and_checks_them_first(monkeypatch):
+    jobs = []
+    monkeypatch.setattr('propeller.launch.command.run_job', lambda settings, environ: jobs.append(settings))
+    main(['launch', '--nproc_per_node', '2', 'finetune', 'tag', '--epoch', '2'])
+    main(['launch', '--nproc_per_node', '1', 'run_mrc.py', '--epoch', '2'])
+    assert [(job.nproc, job.script, job.arguments) for job in jobs] == [
+        (2, '-m', ('ernie', 'finetune', 'tag', '--epoch', '2')),
+        (1, 'run_mrc.py', ('--epoch', '2')),
+    ]
+    for argv, text in ((['finetune', '--epoch', '2'], "found '--epoch'"), (['predict'], 'predict: no such script')):
+        with pytest.raises(UsageError, match=text):
+            main(['launch', *argv])
+
+
 def test_predict_keeps_no_export_and_export_predicts_nothing():
     predict, export = (imported(VERBS[name].place).__self__.build_parser() for name in ('predict', 'export'))
     whole = vars(INFER.build_parser().parse_args([]))
