@@ -6,6 +6,6 @@ processor settings that must stand in the environment before paddle is loaded.
 
 from propeller.environment import prepare_cpu
 
-__version__ = '0.2'
+__version__ = '0.2.0'
 
 prepare_cpu()

