@@ -1,8 +1,8 @@
 #!/bin/sh
 # sh script/venv.sh [--find] [data] [dev] [test-data]
 #
-# Makes the virtual environment .venv of this repository, or completes it, and installs requirements.txt and the
-# requirements-<name>.txt named. Done already: returns at once. Python 3.11 or newer is looked for as $PYTHON,
+# Makes the virtual environment .venv of this repository, or completes it, and installs what pyproject.toml says the
+# programs need, and the dependency groups named. Done already: returns at once. Python 3.11 or newer is looked for as $PYTHON,
 # python3.13, python3.12, python3.11, python3; --find only prints it. Pip's own settings (registry, certificates, cache)
 # are left as they are.
 set -eu
