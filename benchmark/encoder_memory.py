@@ -9,19 +9,15 @@ second, or the peak that the system reports for one of them if that is larger. L
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 
 import numpy as np
 
+from benchmark.common import run_measured
 from ernie.quickstart.packages import package_file
 from ernie.tokenization import load_vocab
 from propeller.errors import UserError, one_line_errors
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def write_texts(path, vocab_path, rows, words, seed=0):
@@ -34,38 +30,6 @@ def write_texts(path, vocab_path, rows, words, seed=0):
             f.write(' '.join(rng.choice(known, count)) + '\n')
 
 
-def resident(session_id):
-    """Bytes of resident memory of all processes of a session, pages that they share counted each time."""
-    total = 0
-    for name in filter(str.isdecimal, os.listdir('/proc')):
-        try:
-            if os.getsid(int(name)) == session_id:
-                with open(f'/proc/{name}/statm', encoding='ascii') as f:
-                    total += int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-        except OSError:
-            continue  # it has ended meanwhile
-    return total
-
-
-def run_measured(command, environment, **options):
-    """-> (exit code, seconds, largest resident memory in bytes). Options go to `subprocess.Popen`."""
-    started, peaks = time.monotonic(), [0]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **options)
-    done = threading.Event()
-
-    def watch():
-        while not done.wait(0.1):
-            peaks[0] = max(peaks[0], resident(process.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)
-    done.set()
-    watcher.join()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, time.monotonic() - started, max(peaks[0], usage.ru_maxrss * 1024)
-
-
 def measure(folder, args):
     """Write the texts, encode them, print the numbers. -> bytes of resident memory."""
     data, out = os.path.join(folder, 'texts.tsv'), os.path.join(folder, 'vectors')
@@ -73,7 +37,8 @@ def measure(folder, args):
     write_texts(data, os.path.join(model, 'vocab.txt'), args.rows, args.words)
     command = [sys.executable, 'ernie_encoder.py', '--use_cuda', 'false', '--init_pretraining_params', model]
     environment = {**os.environ, 'ERNIE_CACHE': os.path.join(folder, 'cache')}
-    code, seconds, peak = run_measured([*command, '--data_set', data, '--output_dir', out, *args.flags], environment)
+    command += ['--data_set', data, '--output_dir', out, *args.flags]
+    code, seconds, peak = run_measured(command, env=environment)
     if code:
         raise UserError(f'ernie_encoder.py ended with exit code {code}.')
     shapes = {

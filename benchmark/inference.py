@@ -2,7 +2,7 @@
 
     python -m benchmark.inference --data FOLDER --checkpoints FOLDER --rival_python PY --rival_script infer.py
 
-The model is MiniLM after one epoch of SST-2, found in --checkpoints, or trained first (`benchmark.sst2_accuracy`).
+The model is MiniLM after one epoch of SST-2, found in --checkpoints, or trained first (`benchmark.sst2 accuracy`).
 Batches of 32 rows of like length, padded to the longest of the batch. The clock covers the model and the argmax of each
 batch; tokenization lies outside, and so does the first pass. A rate is the median over the passes of a run; in the
 table, the median over the runs. Each run is a process of its own. Exit code 1 if the best engine is below 2 times the
@@ -16,15 +16,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
 
-from benchmark import sst2
-from propeller.errors import UsageError, UserError, one_line_errors
+from benchmark import common, sst2
+from propeller.errors import UsageError, one_line_errors
 
 ENGINES = [('executor', 'fp32'), ('predictor', 'fp32'), ('predictor', 'bf16'), ('onnxruntime', 'fp32')]
 ENGINES += [('openvino', 'fp32'), ('openvino', 'bf16')]
@@ -58,7 +57,7 @@ def measure(folder, data, engine, precision, threads, reps):
     opened = ModelFolder(os.path.join(folder, ENGINES[engine].format))
     settings = opened.settings
     reader = ClassifyReader(opened.task.tokenizer, settings['max_seq_len'], for_cn=settings['for_cn'], cache=False)
-    rows = reader.read(sst2.file_of(data, 'dev.tsv'))
+    rows = reader.read(common.file_of(data, 'dev.tsv'))
     plan = plan_batches(rows.lengths, sst2.BATCH_SIZE, window=len(rows), shuffle=False)
     batches = [encoder_arrays(rows, indices) for indices in plan]
     model = open_engine(engine, opened.path, precision, threads)
@@ -78,19 +77,9 @@ def measure(folder, data, engine, precision, threads, reps):
 
 
 def run(command):
-    """The JSON line that a process ends with.
-
-    Raises:
-        UserError: there is none.
-    """
-    done = subprocess.run(command, capture_output=True, text=True, cwd=sst2.ROOT)
-    try:
-        result = json.loads(done.stdout.splitlines()[-1])
-        return float(result['rows_s_median']), float(result['acc']), result['max_logit_diff']
-    except (IndexError, KeyError, TypeError, ValueError):
-        raise UserError(
-            f'{command}: exit code {done.returncode} and no such JSON line. {done.stderr[-2000:]}'
-        ) from None
+    """(rows/s, accuracy, difference of the logits) of one run, which ends with a JSON line."""
+    result = common.run_json(command, command[-1], ('rows_s_median', 'acc', 'max_logit_diff'))
+    return float(result['rows_s_median']), float(result['acc']), result['max_logit_diff']
 
 
 def commands(args, folder):
@@ -110,7 +99,11 @@ def trained(args):
     path = os.path.join(args.checkpoints, 'best')
     if not os.path.isdir(path):
         flags = sst2.training_flags(args.data, args.model, args.checkpoints, args.threads, 42)
-        sst2.run_classifier([*flags, '--dev_set', sst2.file_of(args.data, 'dev.tsv'), '--do_val', 'true'], show=True)
+        common.run_program(
+            'run_classifier.py',
+            [*flags, '--dev_set', common.file_of(args.data, 'dev.tsv'), '--do_val', 'true'],
+            show=True,
+        )
     return path
 
 
@@ -118,7 +111,7 @@ def compare(args):
     """Prepare all models, let all sides take turns, print the table; returns the exit code."""
     from ernie.checkpoint.convert import convert
 
-    sst2.limit_cores(args.threads)
+    common.limit_cores(args.threads)
     checkpoint = trained(args)
     with tempfile.TemporaryDirectory() as folder:
         export_logits(checkpoint, folder)
@@ -153,7 +146,7 @@ def report(args, results):
 
 def parse_flags(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sst2.add_flags(parser)
+    common.add_flags(parser)
     parser.add_argument('--checkpoints', help='folder of the trained model; made if it is not there')
     parser.add_argument('--rival_python', help='Python with PyTorch and transformers')
     parser.add_argument('--rival_script')

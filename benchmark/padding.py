@@ -1,16 +1,12 @@
 """How much of what is fed to the model is text: real tokens / fed tokens of one training epoch.
 
-    python benchmark/padding.py --data TSV --vocab VOCAB [--max_seq_len 256] [--batch_size 24] [--in_tokens]
+    python -m benchmark.padding --data TSV --vocab VOCAB [--max_seq_len 256] [--batch_size 24] [--in_tokens]
 
 Prints the share for batches from length buckets, and beside it for plainly shuffled batches and for batches padded to
 `max_seq_len`.
 """
 
 import argparse
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np
 

@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from benchmark import sst2
+from benchmark import common, sst2
 from propeller.errors import UsageError, one_line_errors
 
 LEAST_RATIO, MOST_LOSS = 0.9, 0.1
@@ -29,7 +29,7 @@ RESULT = 'PARALLEL_RESULT'
 
 def rate(args):
     """Train for `--steps` updates in each way, in turns. Returns the exit code."""
-    sst2.limit_cores(args.threads)
+    common.limit_cores(args.threads)
     rates = {1: [], args.threads: []}
     for turn in range(args.turns):
         for count in rates:
@@ -37,7 +37,7 @@ def rate(args):
                 flags = sst2.training_flags(args.data, args.model, f'{scratch}/c', args.threads // count, 42)
                 flags += ['--max_steps', str(args.steps), '--batch_size', str(sst2.BATCH_SIZE // count)]
                 flags += ['--do_val', 'false']
-                sst2.run_shared('run_classifier.py', flags, count, f'{scratch}/log')
+                common.run_shared('run_classifier.py', flags, count, f'{scratch}/log')
                 rates[count].append(sst2.training_rates(f'{scratch}/c')['rows_per_second'])
             print(f'turn {turn + 1}: {count} process(es) {rates[count][-1]:.1f} rows/s', flush=True)
     one, several = (statistics.median(rates[count]) for count in (1, args.threads))
@@ -53,13 +53,13 @@ def all_reduce(args):
     """Start two processes of `worker` and print what the first one found. Returns the exit code."""
     if not args.model:
         raise UsageError('all_reduce needs --model, the folder of a model (see python -m ernie.quickstart).')
-    sst2.limit_cores(args.threads)
+    common.limit_cores(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ[RESULT] = result = os.path.join(scratch, 'result.json')
-        os.environ['PYTHONPATH'] = os.pathsep.join([sst2.ROOT, os.environ.get('PYTHONPATH', '')])
+        os.environ['PYTHONPATH'] = os.pathsep.join([common.ROOT, os.environ.get('PYTHONPATH', '')])
         launch = ['--nproc_per_node', str(args.threads), '--split_log_path', f'{scratch}/log']
         worker_flags = ['worker', '--model', args.model, '--steps', str(args.steps), '--use_cuda', 'false']
-        sst2.run_program('finetune_launch.py', [*launch, os.path.abspath(__file__), *worker_flags])
+        common.run_program('finetune_launch.py', [*launch, os.path.abspath(__file__), *worker_flags])
         with open(result, encoding='utf-8') as f:
             found = json.load(f)
     alone, together, megabytes = (found[key] for key in ('alone', 'together', 'megabytes'))
@@ -118,7 +118,7 @@ def main(argv=None):
     """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', choices=('rate', 'all_reduce', 'worker'))
-    sst2.add_flags(parser)
+    common.add_flags(parser)
     parser.add_argument('--steps', type=int, default=30, help='updates of each measurement (default: 30)')
     parser.add_argument('--turns', type=int, default=3, help='measurements of each way (default: 3)')
     parser.add_argument('--use_cuda', help=argparse.SUPPRESS)

@@ -17,7 +17,7 @@ import resource
 import sys
 import tempfile
 
-from benchmark.encoder_memory import run_measured
+from benchmark.common import run_measured
 from ernie.pretrain.building.documents import Form, read_documents
 from ernie.pretrain.building.lexers import LEXERS, Spaces, join_words
 from ernie.quickstart.packages import package_file
@@ -71,7 +71,7 @@ def measure(folder, lexer, args):
     command += ['--max_seq_len', str(args.max_seq_len)]
     log, before = os.path.join(folder, 'log'), _processor_seconds()
     with open(log, 'w', encoding='utf-8') as f:
-        code, seconds, peak = run_measured(command, os.environ, stdout=f, stderr=f)
+        code, seconds, peak = run_measured(command, stdout=f, stderr=f)
     if code:
         with open(log, encoding='utf-8') as f:
             raise UserError(f'the builder ended with exit code {code}: {f.read()[-500:]}')

@@ -15,8 +15,8 @@ import statistics
 import sys
 
 from benchmark import pretraining
+from benchmark.common import run_program
 from benchmark.pretraining import KINDS, write_lists
-from benchmark.sst2 import run_program
 from propeller.errors import one_line_errors
 
 STEPS, BATCH, SEEDS = 800, 2048, (1, 2, 3)

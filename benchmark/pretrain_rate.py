@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 from benchmark import pretraining
-from benchmark.precision import SIDES, run_measured
+from benchmark.common import SIDES, run_weighed
 from propeller.errors import one_line_errors
 from propeller.train.record import read_metrics
 
@@ -39,7 +39,7 @@ def prepare(folder):
 def measure(flags, side):
     """(tokens/s, GB, loss) of one run."""
     with tempfile.TemporaryDirectory() as checkpoints:
-        memory = run_measured('train.py', [*flags, *SIDES[side], '--checkpoints', checkpoints])
+        memory = run_weighed('train.py', [*flags, *SIDES[side], '--checkpoints', checkpoints])
         records = [r for r in read_metrics(os.path.join(checkpoints, 'metrics.jsonl')) if r['phase'] == 'train']
     rate = statistics.median(r['tokens_per_second'] for r in records[1:])
     return rate, memory, records[-1]['loss']

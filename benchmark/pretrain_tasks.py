@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark import pretraining
-from benchmark.sst2 import file_of
+from benchmark.common import file_of
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.sample_set import COLUMN, read_sets
 from ernie.pretrain.tasks import TASKS

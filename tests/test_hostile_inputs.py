@@ -1,4 +1,4 @@
-"""A few changed inputs for every parser of outside data; `benchmark.hostile_inputs` tries thousands of them."""
+"""A few changed inputs for every parser of outside data; `hostile_inputs` tries thousands of them."""
 
 import logging
 import random
@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from benchmark.hostile_inputs import judge
-from benchmark.mutations import mutate_bytes, mutate_json
-from benchmark.outside import PADDLE_MODEL, PARSERS, write
+from benchmark.acceptance.hostile_inputs import judge
+from benchmark.acceptance.mutations import mutate_bytes, mutate_json
+from benchmark.acceptance.outside import PADDLE_MODEL, PARSERS, write
 
 INPUTS = 30
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def estimate(layers, width, length, rows, **settings):
-    """`training_memory` of the models that benchmark/recompute_memory.py trains."""
+    """`training_memory` of the models that `benchmark.memory recompute` trains."""
     sizes = {'hidden_size': width, 'num_hidden_layers': layers, 'num_attention_heads': width // 32}
     config = ErnieConfig({**CONFIG, **sizes, 'vocab_size': 18000, 'max_position_embeddings': length})
     numbers = sum(math.prod(shape) for shape in backbone_shapes(config).values()) + 2 * width + 2
@@ -54,15 +54,15 @@ def estimate(layers, width, length, rows, **settings):
     ],
 )
 def test_estimate_is_within_a_quarter_of_what_was_measured(sizes, settings, measured):
-    """MB by benchmark/recompute_memory.py, 2 cores, PaddlePaddle 3.3.1."""
+    """MB by `benchmark.memory recompute`, 2 cores, PaddlePaddle 3.3.1."""
     assert estimate(*sizes, **settings).total / MEGABYTE == pytest.approx(measured, rel=0.25)
 
 
 @pytest.mark.parametrize('mode', ['auto', 'false'])
 def test_estimate_of_a_run_that_is_measured_now(mode):
-    sizes = {'layers': 3, 'width': 192, 'length': 192, 'batch': 5}
+    sizes = {'layers': 3, 'width': 192, 'length': 192, 'rows': 5}
     flags = [f'--{name}={value}' for name, value in sizes.items()] + ['--steps=2', '--variant=recompute']
-    command = [sys.executable, '-m', 'benchmark.recompute_memory', *flags, f'--fused_ops={mode}']
+    command = [sys.executable, '-m', 'benchmark.memory', 'recompute', *flags, f'--fused_ops={mode}']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     peak = json.loads(done.stdout.splitlines()[-1])['peak']

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.published import ONCE, cmrc_once, cmrc_segments, questions_of, squad_once
+from benchmark.acceptance.published import ONCE, cmrc_once, cmrc_segments, questions_of, squad_once
 from ernie.metrics import mrc as reading
 from ernie.metrics.mrc import (
     cmrc_f1,

@@ -1,4 +1,4 @@
-"""Our encoder with the weights of MiniLM against numbers of Hugging Face (made by `benchmark/encoder_golden.py`)."""
+"""Our encoder with the weights of MiniLM against numbers of Hugging Face (`benchmark.acceptance.encoder_golden`)."""
 
 import importlib.util
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import encoder_golden as tool
-from benchmark.sst2 import minilm_folder
+from benchmark.acceptance import encoder_golden as tool
+from benchmark.common import minilm_folder
 from propeller import ops
 from propeller.ops.choice import kernels
 
