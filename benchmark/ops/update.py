@@ -67,7 +67,7 @@ def build(precision, backward, kind, *sizes_and_copies):
     *sizes, _ = sizes_and_copies
     from propeller import graph, ops
     from propeller.graph import np, paddle
-    from propeller.update import Schedule
+    from propeller.rate_schedule import Schedule
 
     def tensor(name, shape, value=None):
         initial = graph.truncated_normal(0.1) if value is None else graph.constant(value)
