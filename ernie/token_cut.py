@@ -12,7 +12,6 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from ernie.alignment import slice_of
 from ernie.text import is_cjk, is_dropped, is_punctuation
 
 RULES = ('characters', 'words', 'tokenizer')
@@ -74,7 +73,7 @@ def slices(text, cut, tokenizer):
         tokenizer: for the rule 'tokenizer'.
     """
     if cut.rule == 'tokenizer':
-        return [slice_of(text, word.origins) for word in tokenizer.aligned_words(text)]
+        return tokenizer.word_spans(text)
     found = _classes(text, cut)
     if cut.rule == 'words':
         return [match.span() for match in _WORDS.finditer(found)]

@@ -14,6 +14,7 @@ from ernie.text import (
     is_cjk,
     longest_matches,
 )
+from ernie.tokenizers import TOKENIZERS, Tokenizer, TokenizerSettings
 from ernie.vocabulary import SPECIAL_TOKENS, load_vocab
 
 __all__ = [
@@ -105,28 +106,32 @@ class _WordIds(dict):
         return type(self), (self.vocab, self.wordpiece)
 
 
-class _VocabularyTokenizer(abc.ABC):
-    """What the tokenizers share; they differ in how `words` cuts a text.
+class _WordPieceTokenizer(Tokenizer):
+    """Words, then pieces of them; the tokenizers differ in how `words` cuts a text.
 
     Args:
         vocab_file: a file for `load_vocab`.
         do_lower_case: for a vocabulary of lower-case pieces.
 
     Attributes:
-        vocab: dict token -> id. inv_vocab: dict id -> token. rules: `ernie.text.Rules` of its words.
+        rules: `ernie.text.Rules` of its words.
     """
 
+    rule_modules = ('ernie.text',)
+
     def __init__(self, vocab_file, do_lower_case=True):
-        self.vocab = load_vocab(vocab_file)
-        self.inv_vocab = {index: token for token, index in self.vocab.items()}
-        self.do_lower_case = do_lower_case
+        super().__init__(vocab_file, do_lower_case)
         self.rules = Rules(do_lower_case)
         self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab)
         self._ids = _WordIds(self.vocab, self.wordpiece_tokenizer)
 
-    def cut_rules(self):
-        """What decides how a text is cut beside the vocabulary: a list, part of the key of cached texts."""
-        return [type(self).__name__, *self.rules]
+    @property
+    def settings(self):
+        return TokenizerSettings(type(self).__name__, *self.rules)
+
+    @property
+    def cuts_ideographs(self):
+        return self.rules.ideographs
 
     @abc.abstractmethod
     def words(self, text):
@@ -158,16 +163,11 @@ class _VocabularyTokenizer(abc.ABC):
                 encoded.ends.append(last)
         return encoded
 
-    def convert_tokens_to_ids(self, tokens):
-        """Tokens -> list of ids. KeyError for a token that is not in the vocabulary."""
-        return [self.vocab[token] for token in tokens]
-
-    def convert_ids_to_tokens(self, ids):
-        """Ids -> list of tokens. KeyError for an id that is not in the vocabulary."""
-        return [self.inv_vocab[index] for index in ids]
+    def word_spans(self, text):
+        return [slice_of(text, word.origins) for word in self.aligned_words(text)]
 
 
-class FullTokenizer(_VocabularyTokenizer):
+class FullTokenizer(_WordPieceTokenizer):
     """For raw text: `BasicTokenizer`, then `WordpieceTokenizer`.
 
     Special tokens inside a text are cut at their brackets like any other text: add them afterwards.
@@ -182,6 +182,16 @@ class FullTokenizer(_VocabularyTokenizer):
         self.rules = Rules(do_lower_case, strip_accents, tokenize_chinese_chars)
         self.basic_tokenizer = BasicTokenizer(*self.rules)
 
+    @classmethod
+    def from_settings(cls, vocab_path, settings):
+        return cls(vocab_path, *settings[1:])
+
+    def config(self, longest):
+        # Hugging Face's own form: its tokenizer of this name gives the same ids.
+        special = {f'{token.strip("[]").lower()}_token': token for token in SPECIAL_TOKENS}
+        rules = {'strip_accents': self.rules.strip, 'tokenize_chinese_chars': self.rules.ideographs}
+        return {**super().config(longest), 'tokenizer_class': 'BertTokenizer', **rules, **special}
+
     def words(self, text):
         return self.basic_tokenizer.tokenize(text)
 
@@ -189,7 +199,7 @@ class FullTokenizer(_VocabularyTokenizer):
         return basic_words_aligned(text, *self.rules)
 
 
-class CharTokenizer(_VocabularyTokenizer):
+class CharTokenizer(_WordPieceTokenizer):
     """For text already segmented by spaces: no cleaning, no accent stripping, no cut at ideographs or punctuation.
 
     A run of Chinese characters without spaces is one word, so its pieces after the first are looked up with `##`.
@@ -201,9 +211,6 @@ class CharTokenizer(_VocabularyTokenizer):
 
     def aligned_words(self, text):
         return space_words_aligned(text, self.do_lower_case)
-
-
-TOKENIZERS = {kind.__name__: kind for kind in (FullTokenizer, CharTokenizer)}
 
 
 def tokenize_chinese_chars(text):

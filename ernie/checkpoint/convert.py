@@ -21,10 +21,11 @@ from ernie.checkpoint.names import (
 )
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import check_labels, match_parameters
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.tokenization import FullTokenizer
-from ernie.vocabulary import FILLER, as_lines, as_pairs, load_vocab, vocabulary_bytes
+from ernie.tokenizers import TOKENIZER_CONFIG
+from ernie.vocabulary import FILLER, as_lines, as_pairs, load_vocab
 from propeller.errors import UserError, bad_input
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable
@@ -96,7 +97,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     try:
         with whole_folder(target) as folder:
             _WRITERS[to](folder, model, names, config)
-            _write_companions(folder, to, vocab_path, labels, tokenizer, config)
+            _write_companions(folder, to, labels, tokenizer, config)
             _verify(folder, model, names, config)
             _verify_companions(folder, labels, tokenizer)
             checked = _compare(folder, model, config, tokenizer, check) if to == 'huggingface' else []
@@ -137,19 +138,18 @@ def _notes(labels, tokenizer):
     return notes
 
 
-def _write_companions(folder, to, vocab_path, labels, tokenizer, config):
+def _write_companions(folder, to, labels, tokenizer, config):
     """Vocabulary, tokenizer and classes: what lies beside the tensors, in the words of the new format."""
-    vocabulary = vocabulary_bytes(vocab_path)
+    files = tokenizer.files(config.max_position_embeddings)
     if to == 'huggingface':
-        vocabulary = as_lines(tokenizer.vocab)
-    elif FILLER in vocabulary:
-        vocabulary = as_pairs(tokenizer.vocab)
-    files = {VOCABULARY: vocabulary, TOKENIZER_CONFIG: settings_of(tokenizer).file(config.max_position_embeddings)}
+        files[VOCABULARY] = as_lines(tokenizer.vocab)
+    elif FILLER in files[VOCABULARY]:
+        files[VOCABULARY] = as_pairs(tokenizer.vocab)
     for name, content in files.items():
         with open(os.path.join(folder, name), 'wb') as f:
             f.write(content)
     if labels:
-        settings = settings_of(tokenizer)
+        settings = tokenizer.settings
         labels = labels | {'tokenizer': settings.tokenizer, 'do_lower_case': settings.do_lower_case}
         _write_json(os.path.join(folder, LABELS), labels, sort_keys=False)
 
@@ -157,7 +157,7 @@ def _write_companions(folder, to, vocab_path, labels, tokenizer, config):
 def _verify_companions(folder, labels, tokenizer):
     """Read them back: the same vocabulary, rules and classes, or the conversion fails."""
     found = folder_tokenizer(folder).settings
-    if found != settings_of(tokenizer) or load_vocab(os.path.join(folder, VOCABULARY)) != tokenizer.vocab:
+    if found != tokenizer.settings or load_vocab(os.path.join(folder, VOCABULARY)) != tokenizer.vocab:
         raise UserError(f'{folder}: vocabulary or tokenizer read back differently.')
     back = read_labels(folder)
     if any(back.get(key) != labels[key] for key in ('task', 'kind', 'labels', 'num_labels') if key in labels):

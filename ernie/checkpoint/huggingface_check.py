@@ -7,7 +7,7 @@ import os
 import random
 import unicodedata
 
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG
+from ernie.tokenizers import TOKENIZER_CONFIG
 from ernie.vocabulary import SPECIAL_TOKENS
 from propeller.errors import UserError, quoted
 

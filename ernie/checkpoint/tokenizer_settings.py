@@ -8,9 +8,8 @@ would change token ids is obeyed, or refused by file and key.
 import json
 import os
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from ernie.tokenization import TOKENIZERS
+from ernie.tokenizers import TOKENIZER_CONFIG, TOKENIZERS, TokenizerSettings
 from ernie.vocabulary import SPECIAL_TOKENS, load_vocab
 from propeller.errors import bad_input, quoted
 from propeller.inputs import read_json_object
@@ -18,11 +17,10 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-TOKENIZER_CONFIG = 'tokenizer_config.json'
 TOKENIZER_JSON = 'tokenizer.json'
 ADDED_TOKENS = 'added_tokens.json'
 LABELS = 'labels.json'
-_FULL, _CHAR = 'FullTokenizer', 'CharTokenizer'
+_FULL = 'FullTokenizer'
 # Classes whose words and pieces are BERT's, of both frameworks.
 _BERT_CLASSES = {
     f'{name}Tokenizer{fast}'
@@ -33,50 +31,6 @@ _BERT_CLASSES = {
 _GENERIC_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
 _NAMED_TOKENS = {f'{token.strip("[]").lower()}_token': token for token in SPECIAL_TOKENS}
 _ONLY = 'word pieces as BERT makes them; other tokenizers are not read'
-
-
-class TokenizerSettings(NamedTuple):
-    """What decides, beside the vocabulary, which ids a text becomes.
-
-    Attributes:
-        tokenizer: name of `ernie.tokenization.TOKENIZERS`.
-        do_lower_case: lower-case.
-        strip_accents: leave out accents; None: as `do_lower_case`.
-        tokenize_chinese_chars: each ideograph is a word.
-    """
-
-    tokenizer: str = _FULL
-    do_lower_case: bool = True
-    strip_accents: bool | None = None
-    tokenize_chinese_chars: bool = True
-
-    def make(self, vocab_path):
-        """The tokenizer for a vocabulary file."""
-        if self.tokenizer == _FULL:
-            return TOKENIZERS[_FULL](vocab_path, *self[1:])
-        return TOKENIZERS[self.tokenizer](vocab_path, self.do_lower_case)
-
-    def file(self, longest):
-        """`tokenizer_config.json` as bytes. longest: tokens that the model reads at most.
-
-        It is Hugging Face's own form. `CharTokenizer` has no counterpart there; its name makes transformers refuse the
-        folder instead of cutting texts in another way.
-        """
-        values = {
-            'tokenizer_class': 'BertTokenizer' if self.tokenizer == _FULL else self.tokenizer,
-            'do_lower_case': self.do_lower_case,
-            'model_max_length': longest,
-        }
-        if self.tokenizer == _FULL:
-            values['strip_accents'] = self.strip_accents
-            values['tokenize_chinese_chars'] = self.tokenize_chinese_chars
-            values.update(_NAMED_TOKENS)
-        return (json.dumps(values, indent=2, sort_keys=True) + '\n').encode()
-
-
-def settings_of(tokenizer):
-    """The `TokenizerSettings` of a tokenizer of `ernie.tokenization`."""
-    return TokenizerSettings(type(tokenizer).__name__, *tokenizer.rules)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from ernie.checkpoint.labels_json import TASKS, read_saved_labels
 from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import HEADS
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer, settings_of
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.decoding.classes import count_labels, label_names
 from ernie.reader.classify import load_label_map
 from ernie.run.source import build_tokenizer
 from ernie.tasks.table import inference_task
-from ernie.vocabulary import vocabulary_bytes
 from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.inputs import read_json_object
 
@@ -136,10 +135,9 @@ class ModelFolder:
         """dict file name -> bytes: vocabulary, labels and configurations, for an exported folder."""
         settings = {name: value for name, value in self.settings.items() if name != 'constants'}
         return {
-            VOCABULARY: vocabulary_bytes(self.vocab_path),
             LABELS: to_json(settings),
             ERNIE_CONFIG: to_json(self.config.to_dict()),
-            TOKENIZER_CONFIG: settings_of(self.task.tokenizer).file(self.config.max_position_embeddings),
+            **self.task.tokenizer.files(self.config.max_position_embeddings),
         }
 
 

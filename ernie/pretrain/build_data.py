@@ -10,7 +10,6 @@ import sys
 import time
 from collections import Counter
 
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, settings_of
 from ernie.pretrain.building import blocks, documents
 from ernie.pretrain.building.block_builder import BlockBuilder
 from ernie.pretrain.building.cli import parse
@@ -22,6 +21,7 @@ from ernie.pretrain.tasks.discourse_markers import load_relations
 from ernie.pretrain.tasks.sample_builder import SampleSettings
 from ernie.reader.records import read_records
 from ernie.tokenization import FullTokenizer
+from ernie.tokenizers import TOKENIZER_CONFIG
 from propeller.errors import UserError, bad_input, one_line_errors
 from propeller.log import get_logger
 
@@ -116,7 +116,7 @@ def build(settings):
         report = summarize(folder.done, skipped, time.monotonic() - started, classes)
         folder.write_json('report.json', report)
         folder.write_text('report.txt', as_text(report))
-        folder.write_text(TOKENIZER_CONFIG, settings_of(tokenizer).file(settings.max_seq_len).decode())
+        folder.write_text(TOKENIZER_CONFIG, tokenizer.config_file(settings.max_seq_len).decode())
     finally:
         folder.close()
     return report, lists

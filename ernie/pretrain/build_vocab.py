@@ -16,7 +16,6 @@ from ernie.pretrain.vocabulary import (
 )
 from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
 from ernie.reader.parallel import available_cpus
-from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import ArgumentGroup, Parser
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
@@ -43,7 +42,7 @@ def build_parser(prog=None):
     add('min_count', int, 2, 'What is rarer is left out.')
     add('character_coverage', float, 1.0, 'The most frequent characters up to this share of the text (not for words).')
     add = ArgumentGroup(parser, 'tokenizer', 'Who will read text with the vocabulary.').add_arg
-    add('tokenizer', str, 'FullTokenizer', 'How text is cut into words.', choices=tuple(TOKENIZERS))
+    add('tokenizer', str, 'FullTokenizer', 'How text is cut into words.', choices=('FullTokenizer', 'CharTokenizer'))
     add('do_lower_case', bool, True, 'Lower-case; FullTokenizer strips accents as well.')
     add('lexer', str, 'none', 'Makes words for CharTokenizer; spaces: the text is segmented, word or word/pos.',
         choices=tuple(LEXERS))  # fmt: skip

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, folder_tokenizer
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.label_check import warn_of_missing_labels
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
@@ -26,7 +26,6 @@ from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
 from ernie.run.start import advice_to_start_over, start_of
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
-from ernie.vocabulary import vocabulary_bytes
 from propeller.data.prefetch import prefetch
 from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import UserError, quoted
@@ -343,6 +342,5 @@ def checkpoint_files(source, settings):
     config = json.dumps(source.config.to_dict(), ensure_ascii=False, indent=2) + '\n'
     return {
         'ernie_config.json': config.encode(),
-        'vocab.txt': vocabulary_bytes(source.vocab_path),
-        TOKENIZER_CONFIG: settings.file(source.config.max_position_embeddings),
+        **settings.make(source.vocab_path).files(source.config.max_position_embeddings),
     }

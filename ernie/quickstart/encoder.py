@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, TokenizerSettings
 from ernie.quickstart.vocabulary import build_vocabulary
+from ernie.tokenizers import TOKENIZER_CONFIG, TokenizerSettings
 from propeller.storage import fluid
 
 VOCABULARY_SIZE = 18000
@@ -136,7 +136,7 @@ def write_model(folder, encoder, random_seed=None):
         json.dump(model_config(encoder, len(tokens)), f, indent=2, sort_keys=True)
         f.write('\n')
     with open(os.path.join(folder, TOKENIZER_CONFIG), 'wb') as f:
-        f.write(TokenizerSettings().file(encoder.sizes.positions))
+        f.write(TokenizerSettings().make(os.path.join(folder, 'vocab.txt')).config_file(encoder.sizes.positions))
     if random_seed is None:
         with open(os.path.join(folder, 'ORIGIN.txt'), 'w', encoding='utf-8', newline='\n') as f:
             f.write(_ORIGIN)

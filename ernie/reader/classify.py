@@ -153,7 +153,7 @@ class RowEncoder:
 
     def _tokens(self, text):
         # Where ideographs do not cut (tokenize_chinese_chars false), the space beside one is all that does.
-        dropped = self.for_cn and self.tokenizer.rules.ideographs
+        dropped = self.for_cn and self.tokenizer.cuts_ideographs
         return self.tokenizer.encode(remove_spaces(text) if dropped else text)
 
     def parse_label(self, text):

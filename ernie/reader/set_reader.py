@@ -7,8 +7,6 @@ import os
 import stat
 import sys
 
-import ernie.text
-import ernie.tokenization
 from ernie.reader import json_records, records
 from ernie.reader.columns import Notices
 from ernie.reader.parallel import chunked, map_ordered
@@ -131,9 +129,9 @@ class SetReader(abc.ABC):
             raise bad_input(path, 'a file that changed while it was read', 'one that stays', advice='Start again.')
 
     def _key(self, path):
-        """Name of the file's entry in the cache; None for a tokenizer whose state is not known to be in the key."""
+        """Name of the file's entry in the cache; None for a tokenizer that has no fingerprint."""
         encoder, tokenizer = self.encoder, self.encoder.tokenizer
-        if type(tokenizer).__module__ != ernie.tokenization.__name__:
+        if not hasattr(tokenizer, 'fingerprint'):
             return None
         settings = {
             'format': FORMAT_VERSION,
@@ -141,7 +139,7 @@ class SetReader(abc.ABC):
             'skip_bad_rows': self.skip_bad_rows,
             'encoder': type(encoder).__qualname__,
             'options': {name: value for name, value in vars(encoder).items() if name != 'tokenizer'},
-            'tokenizer': [*tokenizer.cut_rules(), sorted(tokenizer.vocab.items())],
+            'tokenizer': tokenizer.fingerprint(),
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.
@@ -151,8 +149,6 @@ class SetReader(abc.ABC):
             records.__name__,
             json_records.__name__,
             BadRows.__module__,
-            ernie.tokenization.__name__,
-            ernie.text.__name__,
         )
         code += self.rule_modules
         for file in (path, *(sys.modules[name].__file__ for name in code)):

@@ -3,9 +3,7 @@
 import abc
 import json
 
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG, settings_of
 from ernie.run.evaluation import Evaluator
-from ernie.vocabulary import vocabulary_bytes
 from propeller.errors import UserError
 from propeller.types import HParams
 
@@ -125,9 +123,8 @@ class Task(abc.ABC):
         """dict file name -> bytes: everything that prediction needs beside the parameters."""
         return {
             'ernie_config.json': _json(self.config.to_dict()),
-            'vocab.txt': vocabulary_bytes(self.vocab_path),
             'labels.json': _json(self.describe()),
-            TOKENIZER_CONFIG: settings_of(self.tokenizer).file(self.config.max_position_embeddings),
+            **self.tokenizer.files(self.config.max_position_embeddings),
         }
 
 

@@ -11,9 +11,9 @@ from ernie.checkpoint.convert import convert
 from ernie.checkpoint.huggingface_check import check_ids, sample_texts
 from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.checkpoint.model_folder import read_labels
-from ernie.checkpoint.tokenizer_settings import TokenizerSettings, folder_tokenizer
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.inference.folder import ModelFolder
-from ernie.tokenization import FullTokenizer
+from ernie.tokenization import CharTokenizer, FullTokenizer
 from ernie.vocabulary import load_vocab
 from propeller.errors import UserError
 from propeller.storage import write_safetensors
@@ -190,7 +190,7 @@ def test_the_program_says_what_it_checked_and_what_does_not_hold(tmp_path, capsy
     assert lines[1].startswith('checked: the same token ids for 100 texts in t')
     assert lines[2].startswith('note: the CRF over the labels has no place there')
     assert lines[3] == 'note: the model was trained with task id 2: give it as task_type_ids'
-    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(TokenizerSettings('CharTokenizer').file(9))
+    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(CharTokenizer(tmp_path / 'm' / 'vocab.txt').config_file(9))
     main(['convert', str(tmp_path / 'm'), str(tmp_path / 'char'), '--to', 'huggingface'])
     out = capsys.readouterr().out
     assert 'note: CharTokenizer has no counterpart there, so token ids were not compared' in out

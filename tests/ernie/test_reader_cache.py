@@ -1,4 +1,5 @@
 import errno
+import importlib
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ from ernie.reader.classify import ClassifyReader
 from ernie.reader.set_checks import about_fault, arrays_fault
 from ernie.reader.tokenized_set import SetCache, TokenizedSet, cache_folder, collect
 from ernie.tokenization import CharTokenizer, FullTokenizer
+from ernie.vocabulary import load_vocab
 from propeller.errors import UserError
 from propeller.storage.npy import ArrayWriter
 from tests.leftovers import dead_workplace
@@ -106,11 +108,31 @@ def test_whatever_changes_the_ids_changes_the_key(vocab, data, tmp_path, tokeniz
     assert len(tokenizings) == len(readers) + 1
 
 
-def test_an_unknown_tokenizer_is_not_cached(vocab, data, folder):
-    class Own(FullTokenizer):
-        pass
+def test_a_tokenizer_of_another_file_is_cached_by_its_source(vocab, data, folder, tokenizings, tmp_path, monkeypatch):
+    source = tmp_path / 'own_tokenizer.py'
+    source.write_text('from ernie.tokenization import FullTokenizer\n\n\nclass Own(FullTokenizer):\n    pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    own = importlib.import_module('own_tokenizer').Own
+    for _ in range(2):
+        assert len(ClassifyReader(own(str(vocab))).read(data)) == 3
+    assert len(tokenizings) == 1 and len(os.listdir(folder)) == 1
+    source.write_text(source.read_text() + '\n# another rule\n')
+    ClassifyReader(own(str(vocab))).read(data)
+    ClassifyReader(FullTokenizer(str(vocab))).read(data)
+    assert len(tokenizings) == 3 and len(os.listdir(folder)) == 3
 
-    assert len(ClassifyReader(Own(str(vocab))).read(data)) == 3
+
+def test_a_tokenizer_without_a_fingerprint_is_not_cached(vocab, data, folder):
+    class Plain:
+        cuts_ideographs = True
+
+        def __init__(self):
+            self.vocab = load_vocab(str(vocab))
+
+        def encode(self, text):
+            return [self.vocab['[UNK]']] * len(text.split())
+
+    assert len(ClassifyReader(Plain()).read(data)) == 3
     assert not folder.exists()
 
 

@@ -12,9 +12,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from ernie.alignment import basic_words_aligned
-from ernie.checkpoint.tokenizer_settings import TokenizerSettings, folder_tokenizer, settings_of
+from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.text import basic_words
-from ernie.tokenization import BasicTokenizer
+from ernie.tokenization import BasicTokenizer, FullTokenizer
+from ernie.tokenizers import TokenizerSettings
 from ernie.vocabulary import as_lines, load_vocab, vocabulary_bytes
 from propeller.errors import UserError
 
@@ -55,8 +56,8 @@ def test_the_rules_of_the_file_are_those_of_the_library(tmp_path, lower, strip, 
     for text in TEXTS:
         assert ours.encode(text) == theirs.encode(text, add_special_tokens=False).ids, text
         assert ours.encode_aligned(text).ids == ours.encode(text)
-    assert settings_of(ours) == found
-    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(found.file(64))
+    assert ours.settings == found
+    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(ours.config_file(64))
     assert folder_tokenizer(tmp_path / 'm').settings == found
 
 
@@ -92,9 +93,11 @@ def test_what_checkpoints_said_before_there_was_a_file(tmp_path):
     labels = {'do_lower_case': False, 'tokenizer': 'CharTokenizer'}
     assert folder_tokenizer(folder_of(tmp_path / 'm', labels=labels)).settings[:2] == ('CharTokenizer', False)
     again = TokenizerSettings('CharTokenizer', False)
-    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(again.file(64))
+    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(again.make(tmp_path / 'm' / 'vocab.txt').config_file(64))
     assert folder_tokenizer(tmp_path / 'm').settings == again
-    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(TokenizerSettings().file(64))
+    (tmp_path / 'm' / 'tokenizer_config.json').write_bytes(
+        TokenizerSettings().make(tmp_path / 'm' / 'vocab.txt').config_file(64)
+    )
     with pytest.raises(UserError, match=r'labels.json: found \w+ \w+, expected \w+, as .*tokenizer_config.json says'):
         folder_tokenizer(tmp_path / 'm')
 
@@ -201,7 +204,10 @@ def _replaced(value, path, odd):
 def test_odd_values_anywhere_are_errors_of_ours(tmp_path):
     made = library(BertNormalizer(), VOCABULARY[:9])
     made.add_special_tokens(['[PAD]', '[extra]'])
-    config = json.loads(TokenizerSettings().file(9)) | {'never_split': ['[CLS]'], 'do_basic_tokenize': True}
+    config = json.loads(FullTokenizer(folder_of(tmp_path / 'm') / 'vocab.txt').config_file(9)) | {
+        'never_split': ['[CLS]'],
+        'do_basic_tokenize': True,
+    }
     config |= {'added_tokens_decoder': {'0': PAD}, 'additional_special_tokens': ['[extra]']}
     files = {'tokenizer': json.loads(made.to_str()), 'tokenizer_config': config, 'added_tokens': {'[extra]': 30}}
     refused = 0

@@ -13,7 +13,7 @@ import json
 import os
 import re
 
-from ernie.checkpoint.tokenizer_settings import TOKENIZER_CONFIG
+from ernie.tokenizers import TOKENIZER_CONFIG
 from propeller.errors import UserError, bad_input
 from propeller.inputs import MAX_DATA_BYTES, read_json_object
 from propeller.storage.atomic import output_file, refuse_inputs
