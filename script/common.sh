@@ -1,4 +1,5 @@
-# Functions of the task scripts, POSIX sh. A script sets ROOT (this repository), sources this file and calls `prepare`.
+# Functions of the task scripts, POSIX sh. A script is a recipe: it sets ROOT (this repository), sources this file, calls
+# `prepare` and then `fine_tune` with its own numbers. Those of en_glue are run several times: en_glue/common.sh.
 #
 # The environment that the scripts read: MODEL_PATH, TASK_DATA_PATH, PYTHON, CUDA_VISIBLE_DEVICES, and ERNIE_ROOT for a
 # copy of a script that lies outside the repository.
@@ -70,16 +71,27 @@ sys.exit(not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count
     fi
 }
 
-# Checks what the user must set; sets PYTHON, USE_CUDA and PARAMS, the folder for --init_pretraining_params.
+# prepare TASK: checks what the user must set. Sets DATA, the folder of the task; PYTHON and USE_CUDA; and the model's
+# PARAMS (the folder for --init_pretraining_params), VOCAB and CONFIG.
 prepare() {
     check_paths
     find_python
     choose_device
+    # shellcheck disable=SC2034 # scripts use it
+    DATA=$TASK_DATA_PATH/$1
+    VOCAB=$MODEL_PATH/vocab.txt CONFIG=$MODEL_PATH/ernie_config.json
     # A folder that this suite wrote holds model.safetensors in place of params/.
     PARAMS=$MODEL_PATH/params
     if [ ! -d "$PARAMS" ] && [ -f "$MODEL_PATH/model.safetensors" ]; then
         PARAMS=$MODEL_PATH
     fi
+}
+
+# prefer_vocab_of FOLDER: the vocabulary in FOLDER goes before the model's, and its config is there for a model that has
+# none. (A model's own tells the shapes of its weights.)
+prefer_vocab_of() {
+    VOCAB=$(first_file "$1/vocab.txt" "$VOCAB")
+    CONFIG=$(first_file "$CONFIG" "$1/ernie_config.json")
 }
 
 # first_file FILE...: prints the first that exists, or the last, about which the program will complain.
@@ -109,7 +121,8 @@ dev_sets() (
     printf '%s\n' "${sets:-$1}"
 )
 
-# flag_value FLAG DEFAULT "$@": the value that the program takes for FLAG, where the user's flags override DEFAULT.
+# flag_value FLAG DEFAULT "$@": the value that the program takes for FLAG: the last one, which is the user's if he gives
+# it, else the recipe's; DEFAULT without any.
 flag_value() (
     flag=$1 value=$2
     shift 2
@@ -121,6 +134,19 @@ flag_value() (
         shift
     done
     printf '%s\n' "$value"
+)
+
+# published_value FLAG "$@": the first value of FLAG: the recipe's, whatever the user says behind it.
+published_value() (
+    flag=$1
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+            "$flag") printf '%s\n' "${2-}" && exit ;;
+            "$flag="*) printf '%s\n' "${1#*=}" && exit ;;
+        esac
+        shift
+    done
 )
 
 # is_positive VALUE: whether it is a whole number from 1 on.
@@ -157,29 +183,33 @@ from propeller.launch.machine import visible_gpus
 print(usable_cores(), ",".join(visible_gpus(os.environ)))'
 }
 
-# plan_processes GPUS BATCH UNIT "$@": for scripts published for several GPUs, BATCH each. Chooses by the rule at the
-# top of this file, and says what it comes to. Sets for `launch` NODES, NPROC (processes of each node) and
-# SELECTED_GPUS; and ACCUMULATION, the batches that a process puts together for an update.
+# GPUS=N plan_processes FLAG...: for a recipe that was published for N GPUs, with its flags and then the user's. Chooses
+# by the rule at the top of this file, and says what it comes to. Sets for `launch` NODES, NPROC (processes of each node)
+# and SELECTED_GPUS; and ACCUMULATION, the batches that a process puts together for an update. A recipe for one GPU is
+# started once, whatever the machine.
 plan_processes() {
-    gpus=$1 batch=$2 unit=$3
-    shift 3
     ACCUMULATION=$(flag_value --gradient_accumulation_steps '' "$@")
+    if [ "$GPUS" -eq 1 ]; then
+        NODES=1 NPROC=1 LAUNCH_FLAGS=
+        return
+    fi
+    check_positive 'the --batch_size of the recipe' "$(published_value --batch_size "$@")"
     count_nodes
     count_devices "$(flag_value --use_cuda "$USE_CUDA" "$@")"
     NPROC=${NPROC_PER_NODE:-$available}
     check_positive NPROC_PER_NODE "$NPROC"
     if [ -z "$ACCUMULATION" ] || [ -z "${NPROC_PER_NODE:-}" ]; then
-        [ $((gpus % NODES)) -eq 0 ] ||
-            fail "NODE_IPS: $NODES machines cannot share the batch of $gpus GPUs equally;" \
+        [ $((GPUS % NODES)) -eq 0 ] ||
+            fail "NODE_IPS: $NODES machines cannot share the batch of $GPUS GPUs equally;" \
                 'set NPROC_PER_NODE and --gradient_accumulation_steps for another batch'
-        NPROC=$(largest_divisor $((gpus / NODES)) "$NPROC")
-        ACCUMULATION=${ACCUMULATION:-$((gpus / NODES / NPROC))}
+        NPROC=$(largest_divisor $((GPUS / NODES)) "$NPROC")
+        ACCUMULATION=${ACCUMULATION:-$((GPUS / NODES / NPROC))}
         [ "$NPROC" -eq "${NPROC_PER_NODE:-$NPROC}" ] ||
-            say "NPROC_PER_NODE $NPROC_PER_NODE: only $NPROC started, to share the batch of $gpus GPUs equally" \
+            say "NPROC_PER_NODE $NPROC_PER_NODE: only $NPROC started, to share the batch of $GPUS GPUs equally" \
                 '(with --gradient_accumulation_steps it is taken as it is)'
     fi
     SELECTED_GPUS=$(printf '%s\n' "$names" | cut -d , -f "-$NPROC")
-    say_devices "$gpus" "$batch" "$unit" "$@"
+    say_devices "$@"
 }
 
 # Sets NODES, the number of machines.
@@ -206,16 +236,11 @@ count_devices() {
     esac
 }
 
-# say_devices GPUS BATCH UNIT "$@": tells how the published global batch compares with the one of this run.
+# say_devices FLAG...: tells how the published global batch compares with the one of this run.
 say_devices() (
-    published="published for $1 GPUs (global batch $(($1 * $2)) $3)"
-    batch=$2 unit=$3 total=
-    shift 3
-    batch=$(flag_value --batch_size "$batch" "$@")
-    case $(flag_value --in_tokens '' "$@") in
-        [Tt]* | 1) unit=tokens ;;
-        ?*) unit=samples ;;
-    esac
+    published=$(($(published_value --batch_size "$@") * GPUS))
+    published="published for $GPUS GPUs (global batch $published $(batch_unit "$(published_value --in_tokens "$@")"))"
+    batch=$(flag_value --batch_size '' "$@") total=
     here="this machine: $NPROC $device process"
     [ "$NPROC" -eq 1 ] || here="${here}es"
     [ "$NODES" -eq 1 ] || here="$NODES machines x ${here#*: }"
@@ -223,10 +248,18 @@ say_devices() (
     [ "$ACCUMULATION" = 1 ] || here="$here x $ACCUMULATION accumulated"
     # Of other values the program will complain.
     if is_positive "$batch" && is_positive "$ACCUMULATION"; then
-        total=" = $((NODES * NPROC * batch * ACCUMULATION)) $unit"
+        total=" = $((NODES * NPROC * batch * ACCUMULATION)) $(batch_unit "$(flag_value --in_tokens '' "$@")")"
     fi
     say "$published; $here$total"
 )
+
+# batch_unit IN_TOKENS: prints what --batch_size counts.
+batch_unit() {
+    case $1 in
+        [Tt]* | 1) echo tokens ;;
+        *) echo samples ;;
+    esac
+}
 
 # launch PROGRAM FLAG...: the program of this repository takes the place of the shell, in as many processes as
 # `plan_processes` chose.
@@ -242,6 +275,20 @@ launch() {
     exec "$PYTHON" "$ROOT/$LAUNCHER" --nproc_per_node "$NPROC" "$@"
 }
 
+# GPUS=N fine_tune PROGRAM FLAG...: a recipe for N GPUs: its flags and then the user's, with what all recipes share.
+fine_tune() {
+    program=$1
+    shift
+    plan_processes "$@"
+    launch "$program" \
+        --use_cuda "$USE_CUDA" ${ACCUMULATION:+--gradient_accumulation_steps "$ACCUMULATION"} \
+        --do_train true --do_val true --do_test false \
+        --init_pretraining_params "$PARAMS" --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
+        --num_iteration_per_drop_scope 1 \
+        --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
+        "$@"
+}
+
 # run_logged LOG COMMAND...: both streams to the console and to LOG. Ends with the command's exit code, which a plain
 # `| tee` would lose. After Ctrl-C the log still takes what the command says while it ends.
 run_logged() (
@@ -252,26 +299,3 @@ run_logged() (
     } 4>&1
     exit "$code"
 )
-
-# plan_runs RUNS "$@": for scripts that repeat a fine-tuning. Sets RUNS, the first SEED (later runs count up: repeated
-# seeds would give repeated results) and CHECKPOINTS; makes log/ and output/.
-plan_runs() {
-    RUNS=${RUNS:-$1}
-    shift
-    SEED=$(flag_value --random_seed "${SEED:-1}" "$@")
-    CHECKPOINTS=$(flag_value --checkpoints ./checkpoints "$@")
-    check_positive RUNS "$RUNS"
-    case $SEED in
-        '' | 0?* | *[!0-9]*) fail "SEED: $SEED is not a whole number from 0 on" ;;
-    esac
-    mkdir -p log output
-}
-
-# run_checkpoints I: prints the checkpoint folder of run I. Several runs must not write into one folder.
-run_checkpoints() {
-    if [ "$RUNS" -eq 1 ]; then
-        printf '%s\n' "$CHECKPOINTS"
-    else
-        printf '%s\n' "$CHECKPOINTS/run_$1"
-    fi
-}

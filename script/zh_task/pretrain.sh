@@ -11,7 +11,13 @@ ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)}
 LAUNCHER=pretrain_launch.py
 find_python
 choose_device
-plan_processes 8 8192 tokens "$@"
+set -- \
+    --in_tokens true --batch_size 8192 --max_seq_len 512 \
+    --num_train_steps 1000000 --warmup_steps 5000 \
+    --learning_rate 1e-4 --weight_decay 0.01 --use_fp16 false \
+    --validation_steps 100 --save_steps 10000 --skip_steps 10 \
+    "$@"
+GPUS=8 plan_processes "$@"
 
 CONFIG=$(first_file ./config/ernie_config.json "$ROOT/config/ernie_config.json")
 VOCAB=$(flag_value --vocab_path ./config/vocab.txt "$@")
@@ -35,13 +41,7 @@ if [ "$VOCAB" = ./config/vocab.txt ] && [ ! -f "$VOCAB" ] && [ -f ./data/demo_vo
 fi
 
 launch train.py \
-    --use_cuda "$USE_CUDA" --use_fast_executor true \
-    --weight_sharing true \
-    --in_tokens true --batch_size 8192 --gradient_accumulation_steps "$ACCUMULATION" \
-    --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
-    --validation_steps 100 --save_steps 10000 --skip_steps 10 \
-    --num_train_steps 1000000 --warmup_steps 5000 \
-    --learning_rate 1e-4 --weight_decay 0.01 \
-    --max_seq_len 512 --use_fp16 false \
+    --use_cuda "$USE_CUDA" --use_fast_executor true --gradient_accumulation_steps "$ACCUMULATION" \
+    --weight_sharing true --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
     --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-false}" \
     "$@"

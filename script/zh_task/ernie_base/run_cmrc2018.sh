@@ -6,23 +6,13 @@
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
-prepare
-plan_processes 8 16 samples "$@"
+prepare cmrc2018
 
-DATA=$TASK_DATA_PATH/cmrc2018
-
-launch run_mrc.py \
-    --use_cuda "$USE_CUDA" --use_fast_executor true \
-    --do_train true --do_val true --do_test false \
-    --init_pretraining_params "$PARAMS" \
-    --vocab_path "$MODEL_PATH/vocab.txt" --ernie_config_path "$MODEL_PATH/ernie_config.json" \
+GPUS=8 fine_tune run_mrc.py \
     --train_set "$DATA/train.json" --dev_set "$DATA/dev.json" \
     --task_id 0 --metric cmrc --do_lower_case true \
-    --batch_size 16 --gradient_accumulation_steps "$ACCUMULATION" \
-    --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
+    --batch_size 16 --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
     --learning_rate 3e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
-    --weight_decay 0.01 --use_fp16 false \
+    --weight_decay 0.01 --use_fp16 false --use_fast_executor true \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
-    --num_iteration_per_drop_scope 1 \
-    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

@@ -6,30 +6,21 @@
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
-prepare
-plan_processes 8 16 samples "$@"
+prepare drcd
 
-DATA=$TASK_DATA_PATH/drcd
 # The Chinese vocabularies hold few traditional characters.
 TO_SIMPLIFIED=true
 if ! "$PYTHON" -c 'import opencc' 2>/dev/null; then
     TO_SIMPLIFIED=false
     say "the package opencc is not installed: $DATA is read as it is, and should be in simplified characters"
 fi
-TEST_SET=$(existing_sets "$DATA/test.json")
 
-launch run_mrc.py \
-    --use_cuda "$USE_CUDA" --use_fast_executor true \
-    --do_train true --do_val true --do_test true \
-    --init_pretraining_params "$PARAMS" \
-    --vocab_path "$MODEL_PATH/vocab.txt" --ernie_config_path "$MODEL_PATH/ernie_config.json" \
-    --train_set "$DATA/train.json" --dev_set "$DATA/dev.json" --test_set "$TEST_SET" \
+GPUS=8 fine_tune run_mrc.py \
+    --train_set "$DATA/train.json" --dev_set "$DATA/dev.json" \
+    --do_test true --test_set "$(existing_sets "$DATA/test.json")" \
     --task_id 0 --metric cmrc --do_lower_case true --to_simplified "$TO_SIMPLIFIED" \
-    --batch_size 16 --gradient_accumulation_steps "$ACCUMULATION" \
-    --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
+    --batch_size 16 --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
     --learning_rate 5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
-    --weight_decay 0.01 --use_fp16 false \
+    --weight_decay 0.01 --use_fp16 false --use_fast_executor true \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
-    --num_iteration_per_drop_scope 1 \
-    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

@@ -5,22 +5,13 @@
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
-prepare
+prepare lcqmc
 
-DATA=$TASK_DATA_PATH/lcqmc
-DEV_SETS=$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")
-
-exec "$PYTHON" "$ROOT/run_classifier.py" \
-    --use_cuda "$USE_CUDA" \
-    --do_train true --do_val true --do_test false \
-    --init_pretraining_params "$PARAMS" \
-    --vocab_path "$MODEL_PATH/vocab.txt" --ernie_config_path "$MODEL_PATH/ernie_config.json" \
-    --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" \
+GPUS=1 fine_tune run_classifier.py \
+    --train_set "$DATA/train.tsv" --dev_set "$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")" \
     --num_labels 2 --task_id 0 --metric simple_accuracy \
     --batch_size 32 --in_tokens false --max_seq_len 128 --epoch 3 \
     --learning_rate 2e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
-    --weight_decay 0.0 --use_fp16 false \
+    --weight_decay 0.0 --use_fp16 false --random_seed 1 \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
-    --num_iteration_per_drop_scope 1 --random_seed 1 \
-    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

@@ -5,23 +5,14 @@
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
-prepare
+prepare msra_ner
 
-DATA=$TASK_DATA_PATH/msra_ner
-DEV_SETS=$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")
-TEST_SET=$(existing_sets "$DATA/test.tsv")
-
-exec "$PYTHON" "$ROOT/run_sequence_labeling.py" \
-    --use_cuda "$USE_CUDA" \
-    --do_train true --do_val true --do_test true \
-    --init_pretraining_params "$PARAMS" \
-    --vocab_path "$MODEL_PATH/vocab.txt" --ernie_config_path "$MODEL_PATH/ernie_config.json" \
-    --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" --test_set "$TEST_SET" \
+GPUS=1 fine_tune run_sequence_labeling.py \
+    --train_set "$DATA/train.tsv" --dev_set "$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")" \
+    --do_test true --test_set "$(existing_sets "$DATA/test.tsv")" \
     --label_map_config "$DATA/label_map.json" --num_labels 7 --chunk_scheme IOB --task_id 0 \
     --batch_size 16 --in_tokens false --max_seq_len 256 --epoch 6 \
     --learning_rate 5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
-    --weight_decay 0.01 --use_fp16 false \
+    --weight_decay 0.01 --use_fp16 false --random_seed 1 \
     --save_steps 100000 --validation_steps 100 --skip_steps 10 --verbose false \
-    --num_iteration_per_drop_scope 1 --random_seed 1 \
-    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

@@ -6,26 +6,14 @@
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)}
 . "$ROOT/script/common.sh"
-prepare
-plan_processes 8 8 samples "$@"
+prepare thuc
+prefer_vocab_of "$ROOT/config"
 
-DATA=$TASK_DATA_PATH/thuc
-DEV_SETS=$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")
-VOCAB=$(first_file "$ROOT/config/vocab.txt" "$MODEL_PATH/vocab.txt")
-CONFIG=$(first_file "$MODEL_PATH/ernie_config.json" "$ROOT/config/ernie_config.json")
-
-launch run_classifier.py \
-    --use_cuda "$USE_CUDA" \
-    --do_train true --do_val true --do_test false \
-    --init_pretraining_params "$PARAMS" \
-    --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
-    --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" \
+GPUS=8 fine_tune run_classifier.py \
+    --train_set "$DATA/train.tsv" --dev_set "$(dev_sets "$DATA/dev.tsv" "$DATA/test.tsv")" \
     --num_labels 10 --task_id 0 --metric simple_accuracy \
-    --batch_size 8 --gradient_accumulation_steps "$ACCUMULATION" \
-    --in_tokens false --max_seq_len 512 --epoch 3 \
+    --batch_size 8 --in_tokens false --max_seq_len 512 --epoch 3 \
     --learning_rate 1.5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
-    --weight_decay 0.01 --use_fp16 false \
+    --weight_decay 0.01 --use_fp16 false --random_seed 1 \
     --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
-    --num_iteration_per_drop_scope 1 --random_seed 1 \
-    --checkpoints ./checkpoints --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
     "$@"

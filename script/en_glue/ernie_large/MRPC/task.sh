@@ -6,46 +6,12 @@
 # It starts as many processes as the machine has GPUs or cores; script/common.sh tells how to change that.
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../../.." && pwd)}
-. "$ROOT/script/common.sh"
-if [ -f ./model_conf ]; then
-    . ./model_conf
-fi
-prepare
-plan_runs 5 "$@"
-plan_processes 2 8 samples "$@"
+. "$ROOT/script/en_glue/common.sh"
 
-lr=$(flag_value --learning_rate 3e-5 "$@")
-batch_size=$(flag_value --batch_size 8 "$@")
-epoch=$(flag_value --epoch 4 "$@")
-
-DATA=$TASK_DATA_PATH/MRPC
-VOCAB=$(first_file "$ROOT/script/en_glue/ernie_large/vocab.txt" "$MODEL_PATH/vocab.txt")
-CONFIG=$(first_file "$MODEL_PATH/ernie_config.json" "$ROOT/script/en_glue/ernie_large/ernie_config.json")
-DEV_SETS=$(dev_sets "$DATA/dev.tsv")
-TEST_SETS=$(existing_sets "$DATA/test.tsv")
-DO_TEST=false
-[ -z "$TEST_SETS" ] || DO_TEST=true
-
-i=1
-while [ "$i" -le "$RUNS" ]; do
-    name=$i.$lr.$batch_size.$epoch
-    run_logged "log/job.$name.log" launch run_classifier.py \
-        --use_cuda "$USE_CUDA" --use_fast_executor "${e_executor:-true}" --use_fp16 "${USE_FP16:-false}" \
-        --do_train true --do_val true --do_test "$DO_TEST" \
-        --init_pretraining_params "$PARAMS" \
-        --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
-        --tokenizer "${TOKENIZER:-FullTokenizer}" --for_cn False \
-        --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" \
-        ${TEST_SETS:+--test_set "$TEST_SETS" --test_save "output/test_out.$name.tsv"} \
-        --num_labels 2 --task_id 0 --metric acc_and_f1 \
-        --batch_size "$batch_size" --gradient_accumulation_steps "$ACCUMULATION" \
-        --in_tokens false --max_seq_len 128 --epoch "$epoch" \
-        --learning_rate "$lr" --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 \
-        --weight_decay 0.0 \
-        --save_steps 1000 --validation_steps 1000000 --skip_steps 10 --verbose true \
-        --num_iteration_per_drop_scope 1 \
-        --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
-        "$@" \
-        --random_seed "$((SEED + i - 1))" --checkpoints "$(run_checkpoints "$i")"
-    i=$((i + 1))
-done
+GPUS=2 RUNS=${RUNS:-5} LOG=run.flags PREDICTIONS=run.flags \
+fine_tune_runs large MRPC \
+    --num_labels 2 --task_id 0 --metric acc_and_f1 \
+    --batch_size 8 --in_tokens false --max_seq_len 128 --epoch 4 \
+    --learning_rate 3e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 --weight_decay 0.0 \
+    --save_steps 1000 --validation_steps 1000000 --skip_steps 10 --verbose true \
+    "$@"

@@ -5,44 +5,12 @@
 # Flags of run_classifier.py that follow the script's name win over the ones here, e.g. sh task.sh --batch_size 8
 set -eu
 ROOT=${ERNIE_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/../../../.." && pwd)}
-. "$ROOT/script/common.sh"
-if [ -f ./model_conf ]; then
-    . ./model_conf
-fi
-prepare
-plan_runs 5 "$@"
+. "$ROOT/script/en_glue/common.sh"
 
-lr=$(flag_value --learning_rate 3e-5 "$@")
-batch_size=$(flag_value --batch_size 16 "$@")
-epoch=$(flag_value --epoch 5 "$@")
-
-DATA=$TASK_DATA_PATH/RTE
-VOCAB=$(first_file "$ROOT/script/en_glue/ernie_large/vocab.txt" "$MODEL_PATH/vocab.txt")
-CONFIG=$(first_file "$MODEL_PATH/ernie_config.json" "$ROOT/script/en_glue/ernie_large/ernie_config.json")
-DEV_SETS=$(dev_sets "$DATA/dev.tsv")
-TEST_SETS=$(existing_sets "$DATA/test.tsv")
-DO_TEST=false
-[ -z "$TEST_SETS" ] || DO_TEST=true
-
-i=1
-while [ "$i" -le "$RUNS" ]; do
-    name=$i.$(date +%Y-%m-%d-%H-%M-%S)
-    run_logged "log/job.$name.log" "$PYTHON" "$ROOT/run_classifier.py" \
-        --use_cuda "$USE_CUDA" --use_fast_executor "${e_executor:-true}" --use_fp16 "${USE_FP16:-false}" \
-        --do_train true --do_val true --do_test "$DO_TEST" \
-        --init_pretraining_params "$PARAMS" \
-        --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
-        --tokenizer "${TOKENIZER:-FullTokenizer}" --for_cn False \
-        --train_set "$DATA/train.tsv" --dev_set "$DEV_SETS" \
-        ${TEST_SETS:+--test_set "$TEST_SETS" --test_save "output/test_out.$name.tsv"} \
-        --num_labels 2 --task_id 0 --metric simple_accuracy \
-        --batch_size "$batch_size" --in_tokens false --max_seq_len 128 --epoch "$epoch" \
-        --learning_rate "$lr" --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 \
-        --weight_decay 0.0 \
-        --save_steps 1000 --validation_steps 2000000000000 --skip_steps 10 --verbose true \
-        --num_iteration_per_drop_scope 1 \
-        --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
-        "$@" \
-        --random_seed "$((SEED + i - 1))" --checkpoints "$(run_checkpoints "$i")"
-    i=$((i + 1))
-done
+GPUS=1 RUNS=${RUNS:-5} LOG=run.time PREDICTIONS=run.time \
+fine_tune_runs large RTE \
+    --num_labels 2 --task_id 0 --metric simple_accuracy \
+    --batch_size 16 --in_tokens false --max_seq_len 128 --epoch 5 \
+    --learning_rate 3e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 --weight_decay 0.0 \
+    --save_steps 1000 --validation_steps 2000000000000 --skip_steps 10 --verbose true \
+    "$@"
