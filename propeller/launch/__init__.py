@@ -1,7 +1,8 @@
 """Starts the processes of a data-parallel job and watches over them. Never imports paddle: the processes do.
 
-`job` is the way in; `plan` says who gets which address, device and environment; `ranks` are the processes of this node,
-each under `keeper`; `logs` are their files, `ports` what the launcher holds for them; `store` is where they find each
-other, served by the first one (`propeller.rendezvous`); `peers` are the launchers of the other nodes, `messages` what
-they say.
+- `command`: the command line; `job`: one launcher's life; `plan`: addresses, devices and environment of the processes.
+- `ranks`: the processes of this node, each under `keeper`; `logs`: their files; `signals`: Ctrl-C, ends of processes.
+- `machine`, `devices`, `ports`: what this machine has, and what of it the job takes.
+- `peers`, `nodes`, `messages`: the launchers of several nodes, and what they say to each other.
+- `store`: where the processes find each other, served by the first one (`propeller.rendezvous`).
 """

@@ -11,10 +11,9 @@ import time
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError
 from propeller.launch import machine
-from propeller.launch.coordinator import Coordinator
 from propeller.launch.logs import Echo, LogFiles
-from propeller.launch.member import Member
 from propeller.launch.messages import SECRET, Failure
+from propeller.launch.nodes import Coordinator, Member
 from propeller.launch.peers import Finished, Limits, Started
 from propeller.launch.plan import Plan, environment, job_environment, script_arguments
 from propeller.launch.ports import Ports, choose

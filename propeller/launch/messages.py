@@ -1,15 +1,21 @@
-"""What launchers say to each other: JSON objects, one per line, over TCP. Whatever else arrives is `Garbage`.
+"""The wire between launchers: JSON objects, one per line, over TCP. Whatever else arrives is `Garbage`.
 
 With a secret (`PROPELLER_SECRET`), each line begins with the HMAC-SHA256 of its object, in hexadecimal, and a space.
 """
 
+import asyncio
+import contextlib
 import dataclasses
 import hmac
 import json
 import re
+import time
 
 from propeller.errors import UserError, one_line
 from propeller.inputs import parse_json
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 SECRET = 'PROPELLER_SECRET'
 LONGEST_LINE = 1 << 16
@@ -101,6 +107,65 @@ def _decode(line):
     if not isinstance(message, dict):
         raise Garbage(f'found {type(message).__name__}')
     return message
+
+
+class Connection(asyncio.Protocol):
+    """A connection to another launcher.
+
+    Args:
+        owner: hears of everything: `on_connected(connection)`, `on_message(connection, message)`,
+            `on_wrong_secret(connection)` and `lose(connection, reason)`.
+        secret: see the head of this file.
+
+    Attributes:
+        address: `host:port` of the other side.
+        node: index of its node; None until it has said so.
+        retired: what comes through it no longer counts.
+        opened, heard: monotonic seconds of its beginning and of the last sign of life.
+    """
+
+    def __init__(self, owner, secret=b''):
+        self._owner, self._secret, self._lines = owner, secret, Lines(secret)
+        self.node, self.retired = None, False
+
+    def connection_made(self, transport):
+        self._transport = transport
+        self.address = '{}:{}'.format(*(transport.get_extra_info('peername') or ('unknown', 0))[:2])
+        self.heard = self.opened = time.monotonic()
+        self._owner.on_connected(self)
+
+    def data_received(self, data):
+        self.heard = time.monotonic()
+        try:
+            for message in self._lines.feed(data):
+                if not self.retired:
+                    self._owner.on_message(self, message)
+        except WrongSecret:
+            self._owner.on_wrong_secret(self)
+            self._owner.lose(self, 'another secret')
+        except Garbage as e:
+            log.debug('%s sent no message of a launcher: %s', self.address, e)
+            self._owner.lose(self, 'garbage received')
+
+    def connection_lost(self, error):
+        self._owner.lose(self, getattr(error, 'strerror', None) or 'closed by the other side')
+
+    def send(self, message):
+        self._transport.write(encode(message, self._secret))
+
+    def refuse(self, reason):
+        """Tell why, in a line without signature, which the other side can read if it has no secret."""
+        self._transport.write(encode({'refused': reason}))
+
+    def retire(self):
+        """Nothing follows; the connection stays until the other side has read everything and closes."""
+        self.retired = True
+        with contextlib.suppress(OSError):  # broken
+            self._transport.write_eof()
+
+    def abort(self):
+        self.retired = True
+        self._transport.abort()
 
 
 def disagreement(facts, other, node):

@@ -9,15 +9,13 @@ end the first process holds open. A process of its own, because the clients wait
 lock.
 """
 
-import contextlib
+import asyncio
 import os
-import selectors
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
 
 ADD, GET, CHECK, SET, WAIT = range(5)
 STOP_WAIT, READY, NOT_READY = 1, 2, 3
@@ -25,6 +23,7 @@ LONGEST_KEY = 1 << 14
 LONGEST_VALUE = 1 << 24
 MOST_BYTES = 1 << 28  # of all keys and values; rendezvous needs some kilobytes a process
 _LONG = 1 << 63
+_BACKLOG = 2048
 
 
 class NoRequest(Exception):
@@ -116,78 +115,33 @@ def parse(data):
     return end, command, key, value
 
 
-class _Client:
-    def __init__(self, sock):
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket, self.received, self.unsent = sock, bytearray(), b''
+class _Client(asyncio.Protocol):
+    def __init__(self, store):
+        self._store, self._received = store, bytearray()
 
+    def connection_made(self, transport):
+        self.transport = transport
 
-class _Server:
-    """Serves a store at a listening socket until `lifeline` ends."""
-
-    def __init__(self, listening, lifeline):
-        self.store, self.listening, self.lifeline = Store(), listening, lifeline
-        self.selector = selectors.DefaultSelector()
-        listening.setblocking(False)
-        self.selector.register(listening, selectors.EVENT_READ)
-        self.selector.register(lifeline, selectors.EVENT_READ)
-
-    def run(self):
-        while True:
-            for key, events in self.selector.select():
-                if key.fileobj is self.listening:
-                    self._accept()
-                elif key.fileobj == self.lifeline:
-                    return
-                elif key.fileobj.fileno() >= 0:  # not dropped while another one was served
-                    self._serve(key.data, events)
-
-    def _accept(self):
+    def data_received(self, data):
+        self._received += data
         try:
-            client = _Client(self.listening.accept()[0])
-        except BlockingIOError:
-            return
-        except OSError:  # gone already, or no file numbers left
-            time.sleep(0.01)
-            return
-        self.selector.register(client.socket, selectors.EVENT_READ, client)
+            while request := parse(self._received):
+                del self._received[: request[0]]
+                for receiver, answer in self._store.answer(self, *request[1:]):
+                    receiver.transport.write(answer)
+        except NoRequest:
+            self.transport.abort()
 
-    def _serve(self, client, events):
-        try:
-            if events & selectors.EVENT_WRITE:
-                self._send(client, b'')
-            if events & selectors.EVENT_READ:
-                self._read(client)
-        except (OSError, NoRequest):
-            self._drop(client)
+    def connection_lost(self, error):
+        self._store.forget(self)
 
-    def _read(self, client):
-        chunk = client.socket.recv(1 << 16)
-        if not chunk:
-            raise NoRequest('the end')
-        client.received += chunk
-        while request := parse(client.received):
-            del client.received[: request[0]]
-            for receiver, answer in self.store.answer(client, *request[1:]):
-                try:
-                    self._send(receiver, answer)
-                except OSError:
-                    self._drop(receiver)
 
-    def _send(self, client, answer):
-        client.unsent += answer
-        with contextlib.suppress(BlockingIOError):
-            client.unsent = client.unsent[client.socket.send(client.unsent) :]
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.unsent else 0)
-        if self.selector.get_key(client.socket).events != events:
-            self.selector.modify(client.socket, events, client)
-
-    def _drop(self, client):
-        self.store.forget(client)
-        if client.socket.fileno() >= 0:
-            self.selector.unregister(client.socket)
-            client.socket.close()
+async def _serve(listening, lifeline):
+    """Serve a store at a listening socket until `lifeline` ends."""
+    store, end, loop = Store(), asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(lifeline, end.set)
+    await loop.create_server(lambda: _Client(store), sock=listening, backlog=_BACKLOG)
+    await end.wait()
 
 
 def listen(host, port):
@@ -201,7 +155,7 @@ def listen(host, port):
         # On Linux this also takes the port over from a launcher that holds it without listening.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(2048)
+        listening.listen(_BACKLOG)
     except OSError:
         listening.close()
         raise
@@ -236,7 +190,7 @@ def main():
     with open(os.devnull, 'r+b') as nothing:
         for stream in range(3):
             os.dup2(nothing.fileno(), stream)  # else whoever reads their output waits for this process too
-    _Server(socket.socket(fileno=listening), lifeline).run()
+    asyncio.run(_serve(socket.socket(fileno=listening), lifeline))
 
 
 if __name__ == '__main__':

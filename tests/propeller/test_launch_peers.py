@@ -7,10 +7,9 @@ import threading
 import pytest
 
 from propeller.errors import UserError
-from propeller.launch.coordinator import Coordinator
 from propeller.launch.logs import last_lines
-from propeller.launch.member import Member
 from propeller.launch.messages import Failure
+from propeller.launch.nodes import Coordinator, Member
 from propeller.launch.peers import Finished, Limits, Started
 from tests.launching import port_block
 
