@@ -67,7 +67,7 @@ class HParams:
     def __eq__(self, other):
         return isinstance(other, HParams) and self._values == other._values
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self):
         return f'HParams({", ".join(f"{k}={v!r}" for k, v in self._values.items())})'

@@ -1,6 +1,7 @@
 """Fixtures that several files of tests share."""
 
 import logging
+import os
 import signal
 
 import pytest
@@ -18,6 +19,12 @@ def pytest_configure(config):
     """A shell without job control starts `pytest &` with SIGINT ignored, which programs under test would inherit."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`--numprocesses auto`: a process needs a core, and up to 2 GB."""
+    return min(len(os.sched_getaffinity(0)), 4)
 
 
 @pytest.fixture(scope='module')

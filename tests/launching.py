@@ -36,8 +36,9 @@ note(os.getpid())
 
 def port_block(count):
     """The first of `count` neighbouring ports on which nobody listens, below those that the system gives away."""
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]) % 8  # processes with tests do not meet
     while True:
-        first = random.randrange(12000, 30000)
+        first = random.randrange(12000 + 2000 * worker, 14000 + 2000 * worker - count)
         if all(port_is_free('0.0.0.0', port) for port in range(first, first + count)):
             return first
 

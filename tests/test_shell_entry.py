@@ -110,7 +110,7 @@ def one_error_line(run):
 
 
 @pytest.mark.parametrize('shell', SHELLS)
-@pytest.mark.parametrize('script', ['venv', 'quickstart', 'test'])
+@pytest.mark.parametrize('script', ['venv', 'quickstart', 'test', 'lint'])
 def test_syntax(shell, script):
     subprocess.run([shell, '-n', os.path.join(ROOT, 'script', f'{script}.sh')], check=True)
 
@@ -271,10 +271,19 @@ def test_quickstart_stops_at_a_failing_registry(made, tmp_path):
     assert not (tmp_path / 'q').exists()
 
 
-def test_test_sh_hands_its_arguments_and_exit_code_through(made):
-    """`pytest` is a module of the clone here, which notes what it was asked."""
-    (made.folder / 'pytest.py').write_text('import os, sys\nprint(os.getcwd(), sys.argv[1:])\nsys.exit(5)\n')
-    for script, args in (('script/test.sh', ['-k', 'a or b', 'tests/x.py']), ('.ci/run', [])):
-        run = made.run(script, *args, cwd='/')
-        assert run.returncode == 5, run.stderr
-        assert run.stdout == f'{made.folder} {args}\n'
+def test_test_sh_runs_the_linters_and_all_tests_or_what_it_is_asked(made):
+    """The tools are modules of the clone here, which note what they were asked."""
+    for module, end in (('ruff', 0), ('codespell_lib', 0), ('mypy', 0), ('pytest', 5)):
+        text = f'import os, sys\nprint("{module}", os.getcwd() == {str(made.folder)!r}, sys.argv[1:])\n'
+        (made.folder / f'{module}.py').write_text(text + f'sys.exit(os.environ.get("FAIL") == "{module}" or {end})\n')
+    asked = made.run('script/test.sh', '-k', 'a or b', 'tests/x.py', cwd='/')
+    assert (asked.returncode, asked.stdout) == (5, "pytest True ['--timeout', '120', '-k', 'a or b', 'tests/x.py']\n")
+    everything = made.run('.ci/run', cwd='/')
+    assert everything.returncode == 5, everything.stderr
+    lines = everything.stdout.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [['ruff', 'True', "['check',"], ['ruff', 'True', "['format',"]]
+    assert [line.split()[:2] for line in lines[2:]] == [[name, 'True'] for name in ('codespell_lib', 'mypy', 'pytest')]
+    assert "'--numprocesses', 'auto'" in lines[-1] and "'--timeout', '120'" in lines[-1]
+    for module in ('ruff', 'codespell_lib', 'mypy'):
+        run = made.run('script/test.sh', cwd='/', env={'FAIL': module})
+        assert run.returncode == 1 and not run.stdout.splitlines()[-1].startswith('pytest')
