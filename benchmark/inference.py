@@ -34,14 +34,14 @@ def export_logits(checkpoint, folder):
     """Export a checkpoint in both formats, with logits as output: what the rival computes."""
     from ernie.inference.export import export
     from ernie.inference.folder import ModelFolder
-    from ernie.tasks.classification.codec import ClassificationInference
+    from ernie.tasks.classification.codec import ClassificationCodec
 
-    class Logits(ClassificationInference):
+    class Logits(ClassificationCodec):
         def outputs(self, predictions):
             return predictions[:1]
 
     source = ModelFolder(checkpoint)
-    source.task = Logits(source.config, source.task.tokenizer, source.settings)
+    source.codec = Logits(source.config, source.codec.tokenizer, source.settings)
     for model_format in ('paddle', 'onnx'):
         export(source, os.path.join(folder, model_format), model_format)
 
@@ -56,7 +56,7 @@ def measure(folder, data, engine, precision, threads, reps):
 
     opened = ModelFolder(os.path.join(folder, ENGINES[engine].format))
     settings = opened.settings
-    reader = ClassifyReader(opened.task.tokenizer, settings['max_seq_len'], for_cn=settings['for_cn'], cache=False)
+    reader = ClassifyReader(opened.codec.tokenizer, settings['max_seq_len'], for_cn=settings['for_cn'], cache=False)
     rows = reader.read(common.file_of(data, 'dev.tsv'))
     plan = plan_batches(rows.lengths, sst2.BATCH_SIZE, window=len(rows), shuffle=False)
     batches = [encoder_arrays(rows, indices) for indices in plan]

@@ -62,7 +62,8 @@ def encoder_arrays(args, ids):
 
 def classification(args):
     """(session, program, fetched loss, function -> arrays of the next step: always the same ones)."""
-    from ernie.tasks.classification.graph import ErnieClassifier, feeds
+    from ernie.model.task_model import encoder_feeds
+    from ernie.tasks.classification.graph import ErnieClassifier
     from propeller.session import Session
     from propeller.train.model import build_model_spec
     from propeller.types import HParams, RunMode
@@ -87,7 +88,7 @@ def classification(args):
     def build(*features):
         return build_model_spec(ErnieClassifier, features, RunMode.TRAIN, hparams, None)
 
-    program = session.build(feeds(config, 'classify', 2, labelled=True), build)
+    program = session.build([*encoder_feeds(config), ErnieClassifier.label_feed(hparams)], build)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, WORDS, (args.rows, args.length))
     arrays = [*encoder_arrays(args, ids), rng.integers(0, 2, (args.rows, 1))]

@@ -76,7 +76,8 @@ def worker(args):
     """One process: the same step with and without the sum over processes, in turns."""
     from ernie.checkpoint import open_model
     from ernie.config import ErnieConfig
-    from ernie.tasks.classification.graph import ErnieClassifier, feeds
+    from ernie.model.task_model import encoder_feeds
+    from ernie.tasks.classification.graph import ErnieClassifier
     from propeller.distribution import join
     from propeller.session import Session
     from propeller.train.model import build_model_spec
@@ -91,7 +92,7 @@ def worker(args):
     for name, its_world in (('together', world), ('alone', None)):
         session = Session(seed=1, world=its_world)
         build = lambda *x: build_model_spec(ErnieClassifier, x, RunMode.TRAIN, params, None)  # noqa: E731
-        program = session.build(feeds(config, 'classify', 2, True), build)
+        program = session.build([*encoder_feeds(config), ErnieClassifier.label_feed(params)], build)
         session.initialize(program)
         programs[name] = session, program
     rng = np.random.default_rng(world.rank)

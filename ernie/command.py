@@ -8,6 +8,7 @@ import sys
 from typing import NamedTuple
 
 from ernie.programs import imported
+from ernie.tasks import table
 
 
 class Verb(NamedTuple):
@@ -22,13 +23,7 @@ VERBS = {
     'quickstart': Verb(
         'fine-tune a real Chinese encoder on real reviews, and predict: minutes', 'ernie.quickstart.__main__:main'
     ),
-    'finetune classify': Verb(
-        'classes, several classes at once, ranking, regression (run_classifier.py)', 'ernie.programs:CLASSIFY.main'
-    ),
-    'finetune tag': Verb(
-        'a label for each token, named entities (run_sequence_labeling.py)', 'ernie.programs:TAG.main'
-    ),
-    'finetune read': Verb('answers to questions in a text (run_mrc.py)', 'ernie.programs:READ.main'),
+    **{f'finetune {t.verb}': Verb(t.about, f'ernie.programs:FINETUNE.{t.verb}.main') for t in table.specs()},
     'predict': Verb('results for a file or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
     'export': Verb('a checkpoint as inference model of Paddle or ONNX', 'ernie.programs:EXPORT.main'),
     'encode': Verb('vectors of texts and tokens as NumPy files (ernie_encoder.py)', 'ernie.programs:ENCODE.main'),

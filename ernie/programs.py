@@ -8,6 +8,9 @@ import importlib
 import operator
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
+
+from ernie.tasks import table
 
 
 def imported(place):
@@ -46,33 +49,22 @@ class Program:
         self.run(args)
 
 
-def _fine_tune(task, prepare=None):
+def _fine_tuning(spec):
     def run(args):
-        if prepare:
-            imported(prepare)(args)
-        imported('ernie.finetune.trainer:fine_tune')(args, imported(task))
+        training = spec.load('training')
+        imported('ernie.finetune.trainer:fine_tune')(training.prepare_flags(args), training)
 
-    return run
+    return Program(spec.program, 'ernie.finetune.flags:build_parser', run)
 
 
 def _call(place):
     return lambda args: imported(place)(args)
 
 
-_FINETUNE_FLAGS = 'ernie.finetune.flags:build_parser'
 _INFER = _call('ernie.inference.program:infer')
 
-CLASSIFY = Program(
-    'run_classifier.py', _FINETUNE_FLAGS, _fine_tune('ernie.tasks.classification.training:ClassificationTask')
-)
-TAG = Program(
-    'run_sequence_labeling.py', _FINETUNE_FLAGS, _fine_tune('ernie.tasks.sequence_labeling.training:SequenceLabelTask')
-)
-READ = Program(
-    'run_mrc.py',
-    _FINETUNE_FLAGS,
-    _fine_tune('ernie.tasks.mrc.training:MrcTask', prepare='ernie.tasks.mrc.training:prepare_flags'),
-)
+FINETUNE = SimpleNamespace(**{spec.verb: _fine_tuning(spec) for spec in table.specs()})
+CLASSIFY, TAG, READ = FINETUNE.classify, FINETUNE.tag, FINETUNE.read
 PRETRAIN = Program('train.py', 'ernie.pretrain.flags:build_parser', _call('ernie.pretrain.trainer:pretrain'))
 ENCODE = Program(
     'ernie_encoder.py', 'ernie.inference.embedding_flags:build_parser', _call('ernie.inference.embedding:encode_file')

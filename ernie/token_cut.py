@@ -53,6 +53,14 @@ class TokenCut(NamedTuple):
             raise ValueError(f'not a rule for tokens: {value!r}')
         return cls(**{**value, 'tokens': tuple(tokens)})
 
+    @classmethod
+    def is_record(cls, value):
+        """Whether `from_json` takes it."""
+        try:
+            return bool(cls.from_json(value))
+        except ValueError:
+            return False
+
     def __str__(self):
         return {
             'characters': 'each character is a token',

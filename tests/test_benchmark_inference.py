@@ -25,8 +25,8 @@ def test_a_run_measures_every_row(tmp_path, monkeypatch):
     exported = str(tmp_path / 'paddle')
     export(ModelFolder(write_checkpoint(tmp_path / 'c')), exported)
     folder = ModelFolder(exported)
-    prediction = Prediction(folder.task, open_engine('executor', exported), [(-1, 3)], 2)
-    classes = [folder.task.labels.index(r['label']) for r in prediction.predict([{'text_a': t} for t in rows])]
+    prediction = Prediction(folder.codec, open_engine('executor', exported), [(-1, 3)], 2)
+    classes = [folder.codec.labels.index(r['label']) for r in prediction.predict([{'text_a': t} for t in rows])]
     labels = [c % 2 for c in classes]
     table(data / 'dev.tsv', [(t, y) for t, y in zip(rows, labels, strict=True)], ['text_a', 'label'])
     result = inference.measure(str(tmp_path), str(tmp_path), 'predictor', 'fp32', 1, 2)

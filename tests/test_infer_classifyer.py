@@ -278,7 +278,7 @@ def test_bad_rows(tmp_path, room):
         ({'tokenizer': 'Nonsense'}, UsageError, '--tokenizer Nonsense: expected one of FullTokenizer'),
         ({'precision': 'bf16', 'engine': 'executor'}, UsageError, '--precision bf16: --engine executor cannot'),
         ({'export_format': 'onnx'}, UsageError, '--export_format onnx: --engine predictor reads paddle'),
-        ({'input_format': 'squad'}, UsageError, 'only a model of reading comprehension'),
+        ({'input_format': 'squad'}, UsageError, 'only a model of the task mrc'),
         ({'predict_set': None, 'save_inference_model_path': ''}, UsageError, 'nothing to do'),
         ({'label_map_config': '/no/map.json'}, UserError, '/no/map.json'),
         ({'vocab_path': '/no/vocab.txt'}, UserError, '/no/vocab.txt'),

@@ -7,7 +7,7 @@ import pytest
 
 from ernie.config import ErnieConfig
 from ernie.model.ernie import ErnieModel
-from ernie.model.heads import classification_head
+from ernie.model.heads import head
 from propeller import graph, ops
 from propeller.errors import UsageError
 from propeller.graph import F
@@ -29,7 +29,7 @@ def trainer(precision):
 
     def build(ids, types, positions, mask, label):
         model = ErnieModel(ids, positions, types, None, mask, ErnieConfig({**CONFIG, 'hidden_dropout_prob': 0.0}), True)
-        logits = classification_head(model.get_pooled_output(), 3, False)
+        logits = head(model.get_pooled_output(), '_cls_out_w', '_cls_out_b', 3, False)
         loss = F.cross_entropy(logits, label)
         minimize(loss, lambda step: 1e-3, clip_norm=1.0)
         return loss, logits

@@ -254,15 +254,17 @@ class Executor:
     """An engine for `Prediction` over the folder's own graph."""
 
     def __init__(self, folder):
+        from ernie.model.task_model import encoder_feeds
         from propeller.session import Session
         from propeller.train.model import build_model_spec
         from propeller.types import RunMode
 
-        task, self.session = folder.task, Session(False, 0)
-        build = lambda *features: task.outputs(  # noqa: E731
-            build_model_spec(task.model_class, features, RunMode.PREDICT, task.hparams(), None).predictions
+        self.session, graph = Session(False, 0), folder.spec.load('graph')
+        params = graph.prediction_params(folder.config, folder.settings)
+        build = lambda *features: graph.results(  # noqa: E731
+            build_model_spec(graph, features, RunMode.PREDICT, params, None).predictions
         )
-        self.program = self.session.build(task.feeds(), build)
+        self.program = self.session.build(encoder_feeds(folder.config), build)
         self.session.initialize(self.program)
         for name in self.program.parameters():
             self.session.write(name, folder.tensors[name].astype('float32'))
@@ -288,7 +290,7 @@ def test_entities_of_raw_text(whole, tmp_path, crf):
             epoch=8,
         )
     folder = ModelFolder(str(checkpoint))
-    predict = Prediction(folder.task, Executor(folder), [(-1, -1, 5)], batch_size=4).predict
+    predict = Prediction(folder.codec, Executor(folder), [(-1, -1, 5)], batch_size=4).predict
     texts = [''.join(tokens) for tokens, _ in whole.dev_rows] + ['', '好' * 100, ' 美 差 ']
     results = predict([{'text_a': text} for text in texts])
     true = found = right = 0

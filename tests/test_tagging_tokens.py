@@ -106,7 +106,7 @@ def test_new_text_is_cut_as_the_training_was(setting, trained):
     saved = json.loads((folder / 'best/labels.json').read_text())
     assert saved['token_cut'] == {'rule': 'characters', 'tokens': ['space', 'mark', 'invisible']}
     assert any('raw text will be cut as its tokens are: each character is a token' in line for line in messages(log))
-    task = ModelFolder(folder / 'best').task
+    task = ModelFolder(folder / 'best').codec
     reader = SequenceLabelReader(task.tokenizer, 15, label_map(), cache=False)
     rows = reader.read(setting.files['train'])
     for i, (tokens, _) in enumerate(setting.train):

@@ -133,7 +133,7 @@ def following_batches(args, inputs, position, skip):
         (number of batches compared, how many of them differ in rows or in any array).
     """
     from ernie.reader.classify import ClassifyReader
-    from ernie.tasks.classification.graph import batch_arrays
+    from ernie.reader.tokenized_set import encoder_arrays
     from ernie.tokenization import FullTokenizer
     from propeller.data.batching import BatchStream
 
@@ -142,7 +142,8 @@ def following_batches(args, inputs, position, skip):
     rows = reader.read(inputs[inputs.index('--train_set') + 1])
 
     def stream():
-        return BatchStream(rows, lambda i: batch_arrays(rows, i), args.batch_size, seed=position['seed'], epochs=None)
+        arrays = lambda i: [*encoder_arrays(rows, i), rows.labels[i]]  # noqa: E731
+        return BatchStream(rows, arrays, args.batch_size, seed=position['seed'], epochs=None)
 
     sought, plain = stream(), stream()
     sought.seek(position)

@@ -4,10 +4,9 @@ import re
 from collections import Counter
 
 from ernie.checkpoint.names import TASK_HEADS
+from ernie.tasks import table
 from propeller.errors import bad_input, quoted
 
-# End of the class that has the head -> task in labels.json.
-_TASKS = {'_cls_out': 'classification', 'cls_seq_label_out': 'sequence_labeling', 'cls_mrc_out': 'mrc'}
 _PROBLEMS = {
     'single_label_classification': 'classify',
     'multi_label_classification': 'multilabel',
@@ -38,7 +37,8 @@ def from_huggingface(values, path, architecture):
         return {}
     positions = values.get('max_position_embeddings')
     longest = min(LONGEST, positions) if type(positions) is int and positions >= 3 else LONGEST
-    saved = {'task': _TASKS[head], 'max_seq_len': longest, 'task_id': 0}
+    task = next(spec.name for spec in table.specs() if spec.head[0] == f'{head}_w')
+    saved = {'task': task, 'max_seq_len': longest, 'task_id': 0}
     if saved['task'] == 'mrc':
         part = min(WINDOW, longest // 4)
         return saved | {'doc_stride': part, 'max_query_length': min(WINDOW // 2, part)}

@@ -5,44 +5,39 @@ import os
 from ernie.checkpoint.model_folder import LABELS, read_labels
 from ernie.decoding.classes import MOST_LABELS
 from ernie.reader.classify import label_map_fault
-from ernie.token_cut import TokenCut
+from ernie.tasks import table
 from ernie.tokenization import TOKENIZERS
 from propeller.errors import bad_input, quoted
-
-# What a user may ask for -> (task in labels.json, kind of classification or None).
-TASKS = {
-    'classification': ('classification', 'classify'),
-    'regression': ('classification', 'regression'),
-    'multilabel': ('classification', 'multilabel'),
-    'sequence_labeling': ('sequence_labeling', None),
-    'mrc': ('mrc', None),
-}
-TASK_NAMES = tuple(dict.fromkeys(name for name, _ in TASKS.values()))
-# Columns that a model may have learnt from.
-COLUMNS = (['text_a'], ['text_a', 'text_b'], ['question', 'context'])
-KINDS = tuple(kind for _, kind in TASKS.values() if kind)
 
 
 def read_saved_labels(folder):
     """What a checkpoint folder says of its task, a dict: see `ernie.checkpoint.model_folder.read_labels`.
 
     Raises:
-        UserError: a file is broken, or one of the values that all tasks share cannot be.
+        UserError: a file is broken, or a value cannot be.
     """
     if not folder or not os.path.isdir(folder):
         return {}
-    saved = read_labels(folder)
-    _check(os.path.join(folder, LABELS), saved)
+    saved, path = read_labels(folder), os.path.join(folder, LABELS)
+    for key, (holds, expected) in _fields(saved).items():
+        if key in saved and not holds(saved[key]):
+            raise bad_input(path, f'{key} {quoted(saved[key])}', expected)
+    fault = label_map_fault(list(saved['label_map'].items())) if saved.get('label_map') else None
+    if fault:
+        raise bad_input(path, *fault)
     return saved
 
 
-def _check(path, saved):
-    """Refuse a `labels.json` whose values cannot be."""
+def _fields(saved):
+    """dict name of a field -> (test of a value, what is expected), the task first."""
     is_count = lambda value: type(value) is int and 1 <= value < 1 << 31  # noqa: E731
+    is_flag = lambda value: isinstance(value, bool)  # noqa: E731
     is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
-    checks = {
-        'task': (lambda value: value in TASK_NAMES, f'one of {", ".join(TASK_NAMES)}'),
-        'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}'),
+    # Of all tasks, where the file does not say its own.
+    specs = [table.find(saved['task'])] if saved.get('task') in table.TASKS else table.specs()
+    columns = [names for spec in specs for names in spec.columns]
+    fields = {
+        'task': (lambda value: value in table.TASKS, f'one of {", ".join(table.TASKS)}'),
         'tokenizer': (lambda value: value in tuple(TOKENIZERS), f'one of {", ".join(TOKENIZERS)}'),
         'num_labels': (
             lambda value: is_count(value) and value <= MOST_LABELS,
@@ -51,19 +46,11 @@ def _check(path, saved):
         'max_seq_len': (is_count, 'a whole number from 3'),
         'labels': (lambda value: value is None or is_names(value), 'a list of names'),
         'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
-        'do_lower_case': (lambda value: isinstance(value, bool), 'true or false'),
-        'for_cn': (lambda value: isinstance(value, bool), 'true or false'),
-        'columns': (lambda value: value in COLUMNS, ' or '.join(map(quoted, COLUMNS))),
+        'do_lower_case': (is_flag, 'true or false'),
+        'for_cn': (is_flag, 'true or false'),
+        'columns': (lambda value: value in columns, ' or '.join(map(quoted, columns))),
         'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
     }
-    for key, (holds, expected) in checks.items():
-        if key in saved and not holds(saved[key]):
-            raise bad_input(path, f'{key} {quoted(saved[key])}', expected)
-    if 'token_cut' in saved:
-        try:
-            TokenCut.from_json(saved['token_cut'])
-        except ValueError as e:
-            raise bad_input(path, str(e), 'token_cut as training writes it') from None
-    fault = label_map_fault(list(saved['label_map'].items())) if saved.get('label_map') else None
-    if fault:
-        raise bad_input(path, *fault)
+    for spec in specs:
+        fields |= spec.load('fields')
+    return fields

@@ -3,14 +3,13 @@
 from typing import NamedTuple
 
 from ernie.checkpoint.names import is_of_encoder
+from ernie.tasks import table
 from propeller.errors import QUOTED, UserError, bad_input, one_line, quoted
 from propeller.log import get_logger
 from propeller.storage.values import type_advice, type_fault
 
 log = get_logger(__name__)
 
-# The weight whose columns are the classes, by the task in labels.json.
-HEADS = {'classification': '_cls_out_w', 'sequence_labeling': 'cls_seq_label_out_w'}
 _SHOWN = 20
 
 
@@ -80,7 +79,8 @@ def check_labels(saved, tensors, path):
     Raises:
         UserError: they are not as many.
     """
-    head = HEADS.get(saved.get('task'))
+    spec = table.find(saved['task']) if saved.get('task') in table.TASKS else None
+    head = spec.head[0] if spec and spec.has_classes else None
     shape = _shape(tensors, head) if head in tensors else ()
     if not shape:
         return

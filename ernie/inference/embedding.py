@@ -17,7 +17,7 @@ from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
-from ernie.run.source import Source, build_tokenizer, take_tokenizer
+from ernie.run.source import Source
 from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines, split_list
 from propeller.data.batching import BatchStream
@@ -38,6 +38,7 @@ POOLED_WEIGHT = 'pooled_fc.w_0'
 TEXT_FILE, TOKEN_FILE, OFFSETS_FILE = 'cls_emb.npy', 'top_layer_emb.npy', 'offsets.npy'
 LINES_FILE = 'lines.npy'
 LONGEST = 512
+SETTINGS = ('tokenizer', 'do_lower_case', 'task_id', 'for_cn', 'max_seq_len')
 
 
 class Embedder:
@@ -193,22 +194,23 @@ def encode_file(args):
     source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
     for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:
         log.info(line)
-    _fill_in(args, source)
-    tokenizer = build_tokenizer(args, source)
+    tokenizer, settings = reading_of(source, **{name: getattr(args, name, None) for name in SETTINGS})
+    log.info(', '.join(f'{name}: {value}' for name, value in settings.items()))
+    source.check_lengths(settings['max_seq_len'], settings['task_id'])
     embedder = Embedder(
         Session(args.use_cuda, device=_selected_device()),
         source.config,
         args.pooling,
         args.layer,
         args.top_layer,
-        args.task_id,
+        settings['task_id'],
     )
     embedder.load(source.tensors, split_list(args.allow_unused))
     reader = ClassifyReader(
         tokenizer,
-        args.max_seq_len,
+        settings['max_seq_len'],
         task_kind='predict',
-        for_cn=args.for_cn,
+        for_cn=settings['for_cn'],
         skip_bad_rows=args.skip_bad_rows,
         cache=args.cache,
     )
@@ -251,17 +253,20 @@ def _check_output(target):
     check_writable(os.path.dirname(os.path.abspath(target)), '--output_dir')
 
 
-def _fill_in(args, source):
-    """What the flags leave open is as the checkpoint says, so that texts are read as they were in its training."""
-    standard = {'task_id': 0, 'for_cn': False}
-    for name, value in (standard | source.saved).items():
-        if name in standard and getattr(args, name, None) is None:
-            setattr(args, name, value)
-    take_tokenizer(args, source)
-    if args.max_seq_len is None:
-        args.max_seq_len = min(LONGEST, source.config.max_position_embeddings)
-    names = ('tokenizer', 'do_lower_case', *standard, 'max_seq_len')
-    log.info(', '.join(f'{name}: {getattr(args, name)}' for name in names))
+def reading_of(source, tokenizer=None, do_lower_case=None, **given):
+    """How texts become tokens: what is left open is as the checkpoint says, as they were read in its training.
+
+    Args:
+        source: `Source`.
+        tokenizer, do_lower_case, task_id, for_cn, max_seq_len: what the user gave; None where nothing.
+    Returns:
+        (tokenizer, dict of `SETTINGS`).
+    """
+    made = source.tokenizer(tokenizer, do_lower_case)
+    saved = {name: source.saved[name] for name in ('task_id', 'for_cn') if name in source.saved}
+    settings = {'tokenizer': type(made).__name__, 'do_lower_case': made.do_lower_case, 'task_id': 0, 'for_cn': False}
+    settings |= saved | {'max_seq_len': min(LONGEST, source.config.max_position_embeddings)}
+    return made, settings | {name: value for name, value in given.items() if value is not None}
 
 
 def _selected_device():

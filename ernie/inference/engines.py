@@ -1,7 +1,7 @@
 """What runs an exported model: four engines with one interface."""
 
 import abc
-import importlib
+import importlib.util
 import os
 
 import numpy as np
@@ -15,6 +15,7 @@ log = get_logger(__name__)
 ONNX_FILE = 'model.onnx'
 PRECISIONS = ('fp32', 'bf16')
 MODEL_FORMATS = ('paddle', 'onnx')
+_CUDA = 'CUDAExecutionProvider'
 
 
 class Engine(abc.ABC):
@@ -37,6 +38,11 @@ class Engine(abc.ABC):
     def open(cls, folder, precision, threads, device):
         """The engine for an exported model; see `open_engine`."""
 
+    @classmethod
+    def gpus(cls):
+        """Number of GPUs that it can use here."""
+        return 0
+
     @abc.abstractmethod
     def run(self, arrays):
         """Outputs of the model for one batch.
@@ -48,7 +54,17 @@ class Engine(abc.ABC):
         """
 
 
-class ExecutorEngine(Engine):
+class _PaddleEngine(Engine):
+    devices = ('cpu', 'gpu')
+
+    @classmethod
+    def gpus(cls):
+        from propeller.graph import cuda_devices
+
+        return cuda_devices()
+
+
+class ExecutorEngine(_PaddleEngine):
     """Paddle's executor: the slowest engine, and the reference for the others.
 
     Args:
@@ -58,7 +74,6 @@ class ExecutorEngine(Engine):
     """
 
     name = 'executor'
-    devices = ('cpu', 'gpu')
 
     def __init__(self, session, program, outputs):
         # The executor compiles anew for each new list.
@@ -76,12 +91,11 @@ class ExecutorEngine(Engine):
         return self.session.run(self.program, arrays, self.outputs)
 
 
-class PredictorEngine(Engine):
+class PredictorEngine(_PaddleEngine):
     """Paddle's predictor, on a processor with oneDNN's fused operators."""
 
     name = 'predictor'
     precisions = PRECISIONS
-    devices = ('cpu', 'gpu')
 
     def __init__(self, model):
         self._model = model
@@ -111,6 +125,12 @@ class OnnxRuntimeEngine(Engine):
         self._names = [value.name for value in session.get_inputs()]
 
     @classmethod
+    def gpus(cls):
+        if importlib.util.find_spec('onnxruntime') is None:
+            return 0  # `open` says so
+        return int(_CUDA in importlib.import_module('onnxruntime').get_available_providers())
+
+    @classmethod
     def open(cls, folder, precision, threads, device):
         runtime = optional_package('onnxruntime', '--engine onnxruntime')
         path = _onnx_file(folder)
@@ -119,9 +139,9 @@ class OnnxRuntimeEngine(Engine):
         options.log_severity_level = 3  # errors; it would warn of each constant that its optimizer folds
         providers = ['CPUExecutionProvider']
         if device is not None:
-            if 'CUDAExecutionProvider' not in runtime.get_available_providers():
+            if _CUDA not in runtime.get_available_providers():
                 raise UserError('--use_cuda true: this onnxruntime knows no GPU. Install onnxruntime-gpu.')
-            providers.insert(0, ('CUDAExecutionProvider', {'device_id': device}))
+            providers.insert(0, (_CUDA, {'device_id': device}))
         try:
             return cls(runtime.InferenceSession(path, options, providers=providers))
         except Exception as e:  # its own exception classes share no base but this

@@ -10,9 +10,11 @@ import numpy as np
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.inference.engines import ONNX_FILE, open_engine, optional_package
-from ernie.inference.folder import INFERENCE, to_json
+from ernie.inference.folder import to_json
 from ernie.inference.predict import tokenized_rows
+from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays
+from ernie.run.source import INFERENCE
 from propeller.compare import check_outputs
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
@@ -78,14 +80,14 @@ class Graph:
     """
 
     def __init__(self, folder):
-        task = folder.task
-        self.session = Session(seed=0)
+        self.session, graph = Session(seed=0), folder.spec.load('graph')
+        params = graph.prediction_params(folder.config, folder.settings)
 
         def build(*features):
-            spec = build_model_spec(task.model_class, features, RunMode.PREDICT, task.hparams(), None)
-            return spec.inference_spec.inputs, task.outputs(spec.predictions)
+            spec = build_model_spec(graph, features, RunMode.PREDICT, params, None)
+            return spec.inference_spec.inputs, graph.results(spec.predictions)
 
-        self.program = self.session.build(task.feeds(), build, portable=True)
+        self.program = self.session.build(encoder_feeds(folder.config), build, portable=True)
         self.inputs, self.outputs = self.program.outputs
         match = match_parameters(self.program.parameters(), folder.tensors)
         self.session.initialize(self.program)
@@ -107,18 +109,19 @@ class Graph:
 
 def sample_batches(folder):
     """Batches of real text, as lists of arrays: a padded one of pairs and single texts, and one row of full length."""
-    task, longest = folder.task, folder.settings['max_seq_len']
-    vocab = task.tokenizer.vocab
-    tokens = [task.tokenizer.encode(text) for text in _TEXTS]
+    codec, longest = folder.codec, folder.settings['max_seq_len']
+    vocab = codec.tokenizer.vocab
+    tokens = [codec.tokenizer.encode(text) for text in _TEXTS]
     everything = [token for row in tokens for token in row]
     cls, sep = vocab['[CLS]'], vocab['[SEP]']
     rows = [[cls, *row[: longest - 2], sep] for row in tokens]
     full = (everything * (longest // max(len(everything), 1) + 1))[: longest - 2]
     rows.append([cls, *full, sep])
-    types = [1 + i % min(2, task.config.sentence_types) for i in range(len(rows))]  # every other row has two, if it can
+    most = min(2, folder.config.sentence_types)
+    types = [1 + i % most for i in range(len(rows))]  # every other row has two, if it can
     split = [(len(row) + n - 1) // n for row, n in zip(rows, types, strict=True)]
     tokenized = tokenized_rows(rows, split)
-    return [encoder_arrays(tokenized, np.array(chosen), task.task_id) for chosen in ([0, 1, 2, 3, 4], [5])]
+    return [encoder_arrays(tokenized, np.array(chosen), codec.task_id) for chosen in ([0, 1, 2, 3, 4], [5])]
 
 
 def export(folder, target, export_format='paddle', overwrite=False):
@@ -132,6 +135,8 @@ def export(folder, target, export_format='paddle', overwrite=False):
         target: the folder to make.
         export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
         overwrite: whether an exported model in its place is replaced.
+    Returns:
+        content of its `inference.json`.
     Raises:
         UserError: it exists already; the parameters do not fit; the export fails, or gives other numbers.
     """
@@ -140,13 +145,13 @@ def export(folder, target, export_format='paddle', overwrite=False):
         for package in ('paddle2onnx', 'onnxruntime'):
             optional_package(package, '--export_format onnx')
     graph = Graph(folder)
-    batches = sample_batches(folder)
+    batches, inference = sample_batches(folder), _description(folder, graph, export_format)
     try:
         with whole_folder(target, replace=overwrite) as work:
             steps = (
                 lambda: _write_model(graph, batches[0], work, export_format),
                 lambda: _check(graph, batches, work, export_format),
-                lambda: _write_companions(folder, graph, work, export_format),
+                lambda: _write_companions({**folder.files(), INFERENCE: to_json(inference)}, work),
             )
             for step in progress(steps, 'exporting', len(steps), 'steps'):
                 step()
@@ -154,6 +159,15 @@ def export(folder, target, export_format='paddle', overwrite=False):
         raise bad_input(target, 'a folder that appeared meanwhile', 'a new one') from e
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from e
+    return inference
+
+
+def _description(folder, graph, export_format):
+    """What `inference.json` says."""
+    feeds = [{'name': feed.name, 'shape': list(feed.shape), 'dtype': feed.dtype} for feed in graph.program.feeds]
+    outputs = [{'name': f'fetch_name_{i}', 'shape': list(shape)} for i, shape in enumerate(graph.shapes())]
+    constants = folder.settings.get('constants', {})
+    return {'format': export_format, 'feeds': feeds, 'outputs': outputs, 'constants': constants}
 
 
 def _write_model(graph, sample, work, export_format):
@@ -173,12 +187,8 @@ def _check(graph, batches, work, export_format):
             check_outputs(name, graph.run(batch), engine.run(batch), TOLERANCE)
 
 
-def _write_companions(folder, graph, work, export_format):
-    feeds = [{'name': feed.name, 'shape': list(feed.shape), 'dtype': feed.dtype} for feed in graph.program.feeds]
-    outputs = [{'name': f'fetch_name_{i}', 'shape': list(shape)} for i, shape in enumerate(graph.shapes())]
-    constants = folder.settings.get('constants', {})
-    inference = {'format': export_format, 'feeds': feeds, 'outputs': outputs, 'constants': constants}
-    for name, content in {**folder.files(), INFERENCE: to_json(inference)}.items():
+def _write_companions(files, work):
+    for name, content in files.items():
         with open(os.path.join(work, name), 'wb') as f:
             f.write(content)
 

@@ -3,9 +3,9 @@
 Frozen by `tests/ernie/test_inference_flags.py`: adding, renaming or changing a default must be a decision.
 """
 
-from ernie.checkpoint.labels_json import TASKS
 from ernie.inference.engines import ENGINES, MODEL_FORMATS, PRECISIONS
-from ernie.inference.stream import FORMATS
+from ernie.inference.stream import formats
+from ernie.tasks.table import choices
 from ernie.utils.args import ArgumentGroup, Parser
 
 RESULT_FORMATS = ('tsv', 'jsonl')
@@ -77,10 +77,10 @@ def _running(parser):
 
 def _additions(parser):
     add = ArgumentGroup(parser, 'since 2019', 'Flags that the 2019 program did not have.').add_arg
-    add('task', str, None, 'The task that the checkpoint must be of. Left out: whatever it is.', choices=TASKS)
+    add('task', str, None, 'The task that the checkpoint must be of. Left out: whatever it is.', choices=choices())
     add('format', str, 'tsv', 'Form of the results.', choices=RESULT_FORMATS)
     add('output', str, '-', 'File of the results; "-" is standard output.')
-    add('input_format', str, 'auto', 'Form of --predict_set.', choices=FORMATS)
+    add('input_format', str, 'auto', 'Form of --predict_set.', choices=formats())
     add('engine', str, 'predictor', 'What runs the model.', choices=ENGINES)
     add('precision', str, 'fp32', 'Precision of matrix products.', choices=PRECISIONS)
     add('export_format', str, None, 'Form of the export. Left out: what --engine reads.', choices=MODEL_FORMATS)

@@ -13,10 +13,10 @@ from propeller.data.prefetch import prefetch
 
 
 class Prediction:
-    """A task and the engine that runs its model.
+    """The codec of a task, and the engine that runs its model.
 
     Args:
-        task: `InferenceTask`.
+        codec: `Codec`.
         engine: `ernie.inference.engines.Engine`.
         shapes: shape of each output of the model, -1 for sizes that vary. Of an output whose second size varies each
             row is cut to the length of its tokens.
@@ -24,8 +24,8 @@ class Prediction:
         window: rows are sorted by length inside windows of so many batches; memory grows with it.
     """
 
-    def __init__(self, task, engine, shapes, batch_size=32, window=50):
-        self.task, self.engine, self.shapes = task, engine, shapes
+    def __init__(self, codec, engine, shapes, batch_size=32, window=50):
+        self.codec, self.engine, self.shapes = codec, engine, shapes
         self.batch_size, self.window = batch_size, max(window, 1)
 
     def predict(self, records):
@@ -34,7 +34,7 @@ class Prediction:
         Raises:
             BadRecord: one of them cannot be used.
         """
-        encoded = [(record, self.task.encode(record)) for record in records]
+        encoded = [(record, self.codec.encode(record)) for record in records]
         return self._results(encoded)
 
     def stream(self, rows):
@@ -69,7 +69,7 @@ class Prediction:
         if row.bad is not None:
             return row, None
         try:
-            return row, self.task.encode(row.record)
+            return row, self.codec.encode(row.record)
         except BadRecord as e:
             return Row(row.line, None, BadRow(row.line, e.found, e.expected)), None
 
@@ -78,12 +78,12 @@ class Prediction:
         ids = [row for _, windows in encoded for row in windows.ids]
         split = [n for _, windows in encoded for n in windows.split]
         if not ids:
-            return [self.task.decode(record, windows, []) for record, windows in encoded]
+            return [self.codec.decode(record, windows, []) for record, windows in encoded]
         outputs = self._run(ids, split)
         results, start = [], 0
         for record, windows in encoded:
             end = start + len(windows.ids)
-            results.append(self.task.decode(record, windows, outputs[start:end]))
+            results.append(self.codec.decode(record, windows, outputs[start:end]))
             start = end
         return results
 
@@ -93,7 +93,7 @@ class Prediction:
         lengths = rows.lengths
         # One window: its size bounds what is in memory already.
         for indices in plan_batches(lengths, self.batch_size, window=len(ids), shuffle=False):
-            fetched = self.engine.run(encoder_arrays(rows, indices, self.task.task_id))
+            fetched = self.engine.run(encoder_arrays(rows, indices, self.codec.task_id))
             for place, i in enumerate(indices):
                 outputs[i] = [self._row(array, place, lengths[i], n) for n, array in enumerate(fetched)]
         return outputs
@@ -110,15 +110,15 @@ def tokenized_rows(ids, split):
     return TokenizedSet(flat, np.concatenate([[0], np.cumsum(lengths)]), np.array(split, np.int32))
 
 
-def result_line(task, row, result, as_json):
+def result_line(codec, row, result, as_json):
     """The line of a result, without line end. A row that cannot be used gives `{"error": ...}`, in TSV an empty line.
 
     Args:
-        task: `InferenceTask`.
+        codec: `Codec`.
         row: `Row`.
         result: dict; None for a row that cannot be used.
         as_json: JSON or TSV.
     """
     if result is None:
         return json.dumps({'error': f'found {row.bad.found}, expected {row.bad.expected}'}) if as_json else ''
-    return json.dumps(result, ensure_ascii=False) if as_json else '\t'.join(task.cells(result))
+    return json.dumps(result, ensure_ascii=False) if as_json else '\t'.join(codec.cells(result))

@@ -17,7 +17,7 @@ from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
-from propeller.graph import cuda_devices, require_cuda
+from propeller.graph import require_cuda
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.storage.atomic import check_output, output_file
@@ -82,10 +82,11 @@ def infer(args):
     with contextlib.ExitStack() as stack:
         if folder.exported:
             _check_exported(args, folder)
+            exported, description = folder.path, folder.exported
         else:
-            folder = ModelFolder(_export(args, folder, stack))
+            exported, description = _export(args, folder, stack)
         if predicts(args):
-            predict(args, folder, device)
+            predict(args, folder, open_prediction(args, folder, exported, description, device))
         elif args.do_prediction:
             log.info('no --predict_set: nothing to predict')
 
@@ -96,11 +97,12 @@ def choose_device(args):
     Raises:
         UserError: a GPU is asked for and cannot be used.
     """
+    engine = ENGINES[args.engine]
     if args.use_cuda:
-        require_cuda()
+        if engine.format == 'paddle':
+            require_cuda()
         return 0
-    able = 'gpu' in ENGINES[args.engine].devices
-    return 0 if args.use_cuda is None and able and cuda_devices() else None
+    return 0 if args.use_cuda is None and engine.gpus() else None
 
 
 def _check_places(args):
@@ -127,37 +129,40 @@ def _check_exported(args, folder):
 
 
 def _export(args, folder, stack):
-    """Returns the exported folder; it vanishes with `stack` when no place for it is given."""
+    """Returns the exported folder and its description; it vanishes with `stack` when no place for it is given."""
     export_format = args.export_format or ENGINES[args.engine].format
     if not args.save_inference_model_path:
         target = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'model')
-        export(folder, target, export_format)
-        return target
+        return target, export(folder, target, export_format)
     target = target_folder(args.save_inference_model_path, args.init_checkpoint)
-    export(folder, target, export_format, args.overwrite)
+    description = export(folder, target, export_format, args.overwrite)
     log.info('save inference model to %s', target)
-    return target
+    return target, description
 
 
-def predict(args, folder, device):
-    """Predict `--predict_set` with an exported model and write the results.
+def open_prediction(args, folder, exported, description, device):
+    """The `Prediction` of an exported model.
 
     Args:
         args: the flags.
-        folder: `ModelFolder` of an exported model.
+        folder: `ModelFolder` of it, or of the checkpoint that it was made of.
+        exported: its path.
+        description: content of its `inference.json`.
         device: GPU number, None for the processor.
     """
-    engine = open_engine(args.engine, folder.path, args.precision, args.cpu_threads, device)
-    shapes = [tuple(output['shape']) for output in folder.exported['outputs']]
-    prediction = Prediction(folder.task, engine, shapes, args.batch_size, args.length_window)
-    if 'text_b' in folder.task.columns.known:
-        log.info('the model does not say which columns it learnt from: text_b is read where there is one')
-    if folder.task.name == 'sequence_labeling' and 'token_cut' not in folder.settings:
-        log.info('the model does not say how its tokens were cut: text is cut as the tokenizer cuts')
+    engine = open_engine(args.engine, exported, args.precision, args.cpu_threads, device)
+    shapes = [tuple(output['shape']) for output in description['outputs']]
+    return Prediction(folder.codec, engine, shapes, args.batch_size, args.length_window)
+
+
+def predict(args, folder, prediction):
+    """Predict `--predict_set` and write the results."""
+    for remark in folder.codec.remarks():
+        log.info('%s', remark)
     log.info('-------------- prediction results --------------')
     started = time.monotonic()
     with _output(args.output) as file:
-        examples = _write_results(args, prediction, file)
+        examples = _write_results(args, folder.spec.forms, prediction, file)
     seconds = time.monotonic() - started
     log.info(
         'qps:%s\ttotal_time:%s\ttotal_example:%d\tbatch_size:%d',
@@ -168,26 +173,26 @@ def predict(args, folder, device):
     )
 
 
-def _write_results(args, prediction, file):
+def _write_results(args, forms, prediction, file):
     """Returns the number of rows."""
-    task, as_json, path = prediction.task, args.format == 'jsonl', args.predict_set
+    codec, as_json, path = prediction.codec, args.format == 'jsonl', args.predict_set
     name = 'standard input' if path == STDIN else path
-    if task.header() and not as_json:
-        print('\t'.join(task.header()), file=file)
-    rows = read_rows(path, task.columns, args.input_format, task.name == 'mrc')
+    if codec.header() and not as_json:
+        print('\t'.join(codec.header()), file=file)
+    rows = read_rows(path, codec.columns, args.input_format, forms)
     examples, skipped = 0, BadRows(name)
     for row, result in progress(prediction.stream(rows), 'predicting', count_lines(path)):
         if result is None:
             if not args.skip_bad_rows:
                 raise row.bad.as_error(name)
             skipped.add(row.bad)
-        print(result_line(task, row, result, as_json), file=file)
+        print(result_line(codec, row, result, as_json), file=file)
         examples += 1
     for message in skipped.messages():
         log.warning('empty result for %s', message)
-    if task.cut:
+    if codec.cut:
         what = '%s: %d of %d rows do not fit into %d tokens: what is beyond was left out'
-        log.warning(what, name, task.cut, examples, task.settings['max_seq_len'])
+        log.warning(what, name, codec.cut, examples, codec.settings['max_seq_len'])
     return examples
 
 

@@ -4,30 +4,23 @@ import contextlib
 import csv
 import itertools
 import os
+import pkgutil
 import re
 import sys
 from typing import NamedTuple
 
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
-from ernie.reader.json_records import (
-    ACCEPTED,
-    ARRAY,
-    LINE_ENDINGS,
-    LINES,
-    OBJECT,
-    first_look,
-    form_of,
-    json_rows,
-)
+from ernie.reader.json_records import ACCEPTED, ARRAY, LINE_ENDINGS, LINES, first_look, form_of, json_rows
 from ernie.reader.records import open_rows, parse_records
 from ernie.reader.rows import BOM, BadRow, DecodedLines
+from ernie.tasks import table
 from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 STDIN = '-'
-FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'squad')
+FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'json', 'text')
 _ENDINGS = {'.tsv': 'tsv', '.csv': 'csv', '.json': 'json', **dict.fromkeys(LINE_ENDINGS, 'jsonl')}
 # A line of text hardly begins like this.
 _ARRAY_OF_OBJECTS = re.compile(r'\[\s*(\{\s*"|$)')
@@ -37,7 +30,7 @@ class Row(NamedTuple):
     """One row of the input.
 
     line: 1-based line number; None where rows are not lines.
-    record: dict for `InferenceTask.encode`; None if the row cannot be used.
+    record: dict for `Codec.encode`; None if the row cannot be used.
     bad: None, or the `BadRow` that says why not.
     """
 
@@ -46,20 +39,25 @@ class Row(NamedTuple):
     bad: BadRow | None = None
 
 
-def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False):
+def formats():
+    """What `--input_format` takes: the forms of all tasks, and those that a task has beside them."""
+    return (*FORMATS, *(name for spec in table.specs() for name in spec.forms))
+
+
+def read_rows(path, columns=('text_a',), input_format='auto', forms=None):
     """Iterates over the rows of a file or of standard input, in order, also over those that cannot be used.
 
     A table (TSV, CSV) has a header line that names the columns. JSON lines: an object a line, blank lines are none.
     JSON: an array of objects, an object with such an array as `data`, or JSON lines after all. Text: a line is the only
-    column of the task. SQuAD: the JSON of reading comprehension. `auto` goes by the name's ending; for other names and
-    for standard input by the first line: `{` or `[{` begins JSON, a TAB or the name of a column makes a header,
-    anything else is text.
+    column of the task. `auto` goes by the name's ending; for other names and for standard input by the first line: `{`
+    or `[{` begins JSON, a TAB or the name of a column makes a header, anything else is text. Forms that the task has
+    beside these come first.
 
     Args:
         path: a file, or `-` for standard input.
         columns: keys that every record must have, or `Columns`.
-        input_format: one of `FORMATS`.
-        reads_squad: whether the task reads SQuAD's JSON.
+        input_format: one of `formats()`.
+        forms: `forms` of the `TaskSpec`.
     Yields:
         `Row`.
     Raises:
@@ -68,14 +66,17 @@ def read_rows(path, columns=('text_a',), input_format='auto', reads_squad=False)
     """
     known = columns if isinstance(columns, Columns) else Columns(tuple(columns), known=(*TEXTS, 'label'))
     columns = known.required
-    if input_format == 'squad' and not reads_squad:
-        raise UsageError('--input_format squad: only a model of reading comprehension reads it.')
+    own = {name: pkgutil.resolve_name(place)() for name, place in (forms or {}).items()}
+    if input_format not in (*FORMATS, *own):
+        able = ' or '.join(spec.name for spec in table.specs() if input_format in spec.forms)
+        raise UsageError(f'--input_format {input_format}: only a model of the task {able} reads it.')
     if input_format == 'text' and len(columns) > 1:
         raise UsageError(f'--input_format text: the task needs the columns {", ".join(columns)}; give tsv or jsonl.')
-    if input_format == 'auto' and reads_squad and _is_squad(path):
-        input_format = 'squad'
-    if input_format == 'squad':
-        yield from _squad_rows(path)
+    if input_format == 'auto':
+        input_format = next((name for name, form in own.items() if form.is_form_of(path)), 'auto')
+    if input_format in own:
+        for record in own[input_format].records('/dev/stdin' if path == STDIN else path):
+            yield Row(None, record)
         return
     name = 'standard input' if path == STDIN else path
     with _open(path) as file:
@@ -193,37 +194,12 @@ def _unfit(number, record, required, expected, hint):
     return BadRow(number, f'only {listed(record)}' if record else 'an empty object', expected, advice)
 
 
-def _is_squad(path):
-    """Whether a file is SQuAD's JSON by its name and, where it can be read twice, by what it holds."""
-    if path == STDIN or not path.lower().endswith('.json'):
-        return False
-    if not os.path.isfile(path):
-        return True
-    with _open(path) as file:
-        head = first_look(file)
-        if form_of(head) != OBJECT:
-            return not head.strip()
-        rows = json_rows(path, head, file, OBJECT, ACCEPTED)
-        try:
-            first = next(rows)[1]
-        except UserError:
-            return True
-        return not isinstance(first, dict) or 'paragraphs' in first or not {'question', 'context'} <= first.keys()
-
-
 def _text_rows(name, lines, columns):
     decoded = DecodedLines(name, lines)
     for text in decoded:
         bad = decoded.undecodable(decoded.number)
         record = None if bad else {columns.required[0]: text.removesuffix('\n').removesuffix('\r')}
         yield Row(decoded.number, record, bad)
-
-
-def _squad_rows(path):
-    from ernie.tasks.mrc.codec import squad_records
-
-    for record in squad_records('/dev/stdin' if path == STDIN else path):
-        yield Row(None, record)
 
 
 def _noted(name, columns, rows):

@@ -1,6 +1,5 @@
 """Task heads over the encoder's outputs, with the parameter names of the 2019 runners."""
 
-from ernie.decoding.crf import WEIGHTS
 from ernie.model.transformer_encoder import dropout
 from propeller import graph
 from propeller.graph import F
@@ -16,23 +15,3 @@ def head(x, weight_name, bias_name, width, training, bias_start=None):
     # In every precision: scores decide, and a product in bfloat16 over a frozen encoder crashes Paddle 3.3 on CPUs.
     with graph.full_precision():
         return F.linear(dropout(graph.float32(x), HEAD_DROPOUT, training), weight, bias)
-
-
-def classification_head(pooled, num_labels, training):
-    """pooled [B, H] -> logits [B, num_labels], parameters `_cls_out_w`, `_cls_out_b`."""
-    return head(pooled, '_cls_out_w', '_cls_out_b', num_labels, training)
-
-
-def is_classification_head(name):
-    """Whether `name` is a parameter of the classification head, which a pre-trained folder need not hold."""
-    return name in ('_cls_out_w', '_cls_out_b')
-
-
-def sequence_label_head(sequence, num_labels, training, bias_start=None):
-    """sequence [B, T, H] -> logits [B, T, num_labels], parameters `cls_seq_label_out_w`, `cls_seq_label_out_b`."""
-    return head(sequence, 'cls_seq_label_out_w', 'cls_seq_label_out_b', num_labels, training, bias_start)
-
-
-def is_sequence_label_head(name):
-    """Whether `name` is a parameter of the sequence labelling head, its CRF included."""
-    return name in ('cls_seq_label_out_w', 'cls_seq_label_out_b', WEIGHTS)

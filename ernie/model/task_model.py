@@ -11,7 +11,7 @@ from ernie.optimization import optimization
 from propeller import graph
 from propeller.recompute import recomputation
 from propeller.train.model import Model
-from propeller.types import RunMode
+from propeller.types import HParams, RunMode
 
 
 class FineTuneModel(Model):
@@ -22,10 +22,28 @@ class FineTuneModel(Model):
     same), `freeze_encoder`, `recompute` (of the layers' intermediate results in the backward pass).
     """
 
+    head_parameters = ()  # names of the parameters of the head
+    settings = ()  # fields of `labels.json` that the head is built by
+
+    @classmethod
+    def is_head(cls, name):
+        """Whether `name` is a parameter of the task's head, which a pre-trained folder need not hold."""
+        return name in cls.head_parameters
+
+    @classmethod
+    def prediction_params(cls, config, settings):
+        """The `config` of a model that only predicts. config: `ErnieConfig`. settings: dict, as in `labels.json`."""
+        return HParams(ernie=config, **{name: settings[name] for name in cls.settings})
+
+    @staticmethod
+    def results(predictions):
+        """Those of the predictions that the task's codec decodes, and an export gives: list of values [B, ...]."""
+        return list(predictions)
+
     @staticmethod
     @abc.abstractmethod
-    def is_head(name):
-        """Whether `name` is a parameter of the task's head, which a pre-trained folder need not hold."""
+    def label_feed(config):
+        """The label of a batch as a `propeller.graph.Feed`. config: has `settings`."""
 
     @abc.abstractmethod
     def head(self, encoder):

@@ -1,54 +1,133 @@
-"""Where a run takes its model from: configuration, vocabulary and tokenizer of a folder, and what flags override."""
+"""Where a program takes its model from: a folder, opened once, and what flags give in the place of its files."""
 
 import os
 
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.labels_json import read_saved_labels
-from ernie.checkpoint.model_folder import LABELS
+from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.run.start import advice_to_start_over
 from ernie.tokenization import SPECIAL_TOKENS, load_vocab
-from propeller.errors import UsageError, bad_input
+from propeller.errors import UsageError, bad_input, quoted
+from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
+INFERENCE = 'inference.json'
+
 
 class Source:
-    """The folder that parameters come from, with the configuration and vocabulary beside it.
+    """A model: a folder or file of any format that `ernie.checkpoint.open_model` knows.
+
+    Args:
+        path: the folder; None when training starts from random values.
+        config_path, vocab_path: files instead of those in the folder.
 
     Attributes:
-        path: the folder, None when training starts from random values.
-        tensors: mapping name -> array, None likewise.
+        path: as given.
+        exported: content of `inference.json`; None for anything but an exported folder, which `takes_exported` allows.
+        tensors: the parameters by name, read when they are asked for; None without a folder and for an exported one.
+        folder: where what belongs to the model lies; None without a folder.
         config: `ErnieConfig`.
         vocab_path: vocabulary file.
         saved: dict, `labels.json` of the folder, {} if it has none.
         folder_tokenizer: `FolderTokenizer` of the folder, or of the vocabulary's when there is no model.
+
+    Raises:
+        UserError: something is missing, broken, or contradicts something else.
+        UsageError: a flag is missing, or one too many.
     """
 
-    def __init__(self, path, config_path, vocab_path):
-        self.path = path
-        self.tensors = open_model(path) if path else None
-        config_path = config_path or (self.tensors.config if path else None)
-        if config_path is None:
-            if not path:
-                raise UsageError(
-                    'no model: give --init_pretraining_params, or --ernie_config_path and --vocab_path to start from '
-                    'random values.'
-                )
-            raise UsageError('--ernie_config_path is missing, and no ernie_config.json lies beside the parameters.')
-        self.config = ErnieConfig(config_path)
-        check_sizes(self.config, self.tensors)
-        self.vocab_path = vocab_path or (self.tensors.vocab_path if path else None)
-        if self.vocab_path is None:
-            raise UsageError('--vocab_path is missing, and no vocab.txt lies beside the parameters.')
-        self.saved = read_saved_labels(path)
-        if self.saved:
-            check_labels(self.saved, self.tensors, os.path.join(path, LABELS))
-        beside = self.tensors.folder if path else os.path.dirname(self.vocab_path) or '.'
-        self.folder_tokenizer = folder_tokenizer(beside)
+    takes_exported = False
+
+    def __init__(self, path, config_path=None, vocab_path=None):
+        self.path = path and os.fspath(path)
+        self.exported = _read_exported(self.path) if path else None
+        if self.exported and not self.takes_exported:
+            raise bad_input(self.path, 'an exported model', 'a checkpoint or a pre-trained model')
+        self.tensors = open_model(self.path) if path and not self.exported else None
+        self.folder = self.path if self.exported else self.tensors and self.tensors.folder
+        self.config = ErnieConfig(self._config(config_path))
+        if not self.exported:
+            check_sizes(self.config, self.tensors)
+        self.vocab_path = vocab_path or self._vocabulary()
+        self.saved = read_saved_labels(self.folder)
+        if self.tensors is not None:
+            check_labels(self.saved, self.tensors, os.path.join(self.folder, LABELS))
+        self.folder_tokenizer = folder_tokenizer(self.folder or os.path.dirname(self.vocab_path) or '.')
+
+    def _config(self, given):
+        if self.exported:
+            if given:
+                raise UsageError('--ernie_config_path: an exported model has the configuration that it was made with.')
+            return os.path.join(self.path, ERNIE_CONFIG)
+        if not given and self.tensors is None:
+            raise UsageError(
+                'no model: give --init_pretraining_params, or --ernie_config_path and --vocab_path to start from '
+                'random values.'
+            )
+        config = given or self.tensors.config
+        if config is None:
+            raise UsageError(f'--ernie_config_path is missing, and no {ERNIE_CONFIG} lies beside the parameters.')
+        return config
+
+    def _vocabulary(self):
+        inside = os.path.join(self.path, VOCABULARY) if self.exported else self.tensors and self.tensors.vocab_path
+        if not inside or not os.path.isfile(inside):
+            raise UsageError(f'--vocab_path is missing, and no {VOCABULARY} lies beside the parameters.')
+        return inside
+
+    def tokenizer(self, tokenizer=None, do_lower_case=None):
+        """The tokenizer of the model folder.
+
+        Args:
+            tokenizer, do_lower_case: flags that the user gave, which hold over what the folder says; None where not.
+
+        Raises:
+            UserError: the vocabulary holds ids that the word table does not have.
+        """
+        settings = self.folder_tokenizer.with_flags(tokenizer=tokenizer, do_lower_case=do_lower_case)
+        made = settings.make(self.vocab_path)
+        if do_lower_case is None:
+            _doubt_letter_case(made, self)
+        check_vocabulary(made.vocab, self)
+        return made
+
+    def check_lengths(self, max_seq_len, task_id):
+        """Raises `UsageError` for more tokens than the model has positions, or a task id that it does not have."""
+        positions, config = self.config.max_position_embeddings, self.config
+        if max_seq_len > positions:
+            raise UsageError(f'--max_seq_len {max_seq_len}: the model has {positions} positions.')
+        if task_id and not config.use_task_id:
+            log.warning('--task_id %d has no effect: the model configuration has no use_task_id', task_id)
+        if config.use_task_id and task_id >= config.task_type_vocab_size:
+            raise UsageError(f'--task_id {task_id}: the model has {config.task_type_vocab_size} task types.')
+
+
+def _read_exported(folder):
+    """Content of `inference.json`, checked; None where there is none."""
+    path = os.path.join(folder, INFERENCE)
+    if not os.path.lexists(path):
+        return None
+    expected = 'what an export writes there'
+    found = read_json_object(path, expected)
+    outputs = found.get('outputs')
+    if found.get('format') not in ('paddle', 'onnx'):
+        raise bad_input(path, f'format {quoted(found.get("format"))}', 'paddle or onnx')
+    if not isinstance(found.get('constants'), dict):
+        raise bad_input(path, f'constants {quoted(found.get("constants"))}', 'an object')
+    if not isinstance(outputs, list) or not outputs or not all(map(_is_output, outputs)):
+        raise bad_input(path, f'outputs {quoted(outputs)}', 'a list of objects with a name and a shape')
+    return found
+
+
+def _is_output(output):
+    if not isinstance(output, dict) or not isinstance(output.get('shape'), list):
+        return False
+    return len(output['shape']) <= 32 and all(type(size) is int and -1 <= size < 1 << 31 for size in output['shape'])
 
 
 def check_vocabulary(vocab, source):
@@ -73,27 +152,6 @@ def check_same_vocabulary(source):
         )
 
 
-def take_tokenizer(args, source):
-    """Settle `args.tokenizer` and `args.do_lower_case`: as the model folder says, unless the flag was given.
-
-    Args:
-        args: the flags; with `given` (names of flags), only those count as given, else all that are not None.
-        source: has `folder_tokenizer`.
-
-    Returns:
-        `TokenizerSettings`.
-    """
-    names = ('tokenizer', 'do_lower_case')
-    given = getattr(args, 'given', names)
-    settings = source.folder_tokenizer.with_flags(**{name: getattr(args, name) for name in names if name in given})
-    for name in names:
-        before, value = getattr(args, name), getattr(settings, name)
-        setattr(args, name, value)
-        if before is not None and before != value:
-            log.info('from %s: %s %s', source.folder_tokenizer.said_by[name], name, value)
-    return settings
-
-
 def _doubt_letter_case(tokenizer, source):
     """Nobody says that the model is lower-cased, and its vocabulary looks as if it were not."""
     capital = sum(token != token.lower() for token in tokenizer.vocab if token not in SPECIAL_TOKENS)
@@ -107,22 +165,16 @@ def _doubt_letter_case(tokenizer, source):
 
 
 def build_tokenizer(args, source):
-    """The tokenizer of the model folder; flags that were given hold over it (`take_tokenizer`).
+    """The tokenizer of the model folder for a training; flags that were given (`args.given`) hold over it.
 
     Raises:
-        UserError: the vocabulary holds ids that the word table does not have; texts could be longer than positions.
+        UserError: see `Source.tokenizer`.
+        UsageError: see `Source.check_lengths`.
     """
-    asked = args.do_lower_case is not None and 'do_lower_case' in getattr(args, 'given', ('do_lower_case',))
-    tokenizer = take_tokenizer(args, source).make(source.vocab_path)
-    if not asked:
-        _doubt_letter_case(tokenizer, source)
-    check_vocabulary(tokenizer.vocab, source)
-    positions = source.config.max_position_embeddings
-    if args.max_seq_len > positions:
-        raise UsageError(f'--max_seq_len {args.max_seq_len}: the model has {positions} positions.')
-    config = source.config
-    if args.task_id and not config.use_task_id:
-        log.warning('--task_id %d has no effect: the model configuration has no use_task_id', args.task_id)
-    if config.use_task_id and args.task_id >= config.task_type_vocab_size:
-        raise UsageError(f'--task_id {args.task_id}: the model has {config.task_type_vocab_size} task types.')
+    names = ('tokenizer', 'do_lower_case')
+    tokenizer = source.tokenizer(**{name: getattr(args, name) for name in names if name in args.given})
+    for name, value in zip(names, (type(tokenizer).__name__, tokenizer.do_lower_case), strict=True):
+        if getattr(args, name) != value:
+            log.info('from %s: %s %s', source.folder_tokenizer.said_by[name], name, value)
+    source.check_lengths(args.max_seq_len, args.task_id)
     return tokenizer

@@ -1,4 +1,4 @@
-"""What prediction, export and serving need to know of a task: no training, no files, text in and results out.
+"""The text side of a task: texts in, arrays for any engine, results out. No graph, no training, no files; numpy only.
 
 One subclass per task. It is made from what every checkpoint and every export holds (configuration, vocabulary,
 `labels.json`), so that nothing but that folder is needed.
@@ -7,7 +7,6 @@ One subclass per task. It is made from what every checkpoint and every export ho
 import abc
 from typing import NamedTuple
 
-from ernie.model.task_model import encoder_feeds
 from ernie.reader.columns import Columns
 
 
@@ -32,8 +31,8 @@ class BadRecord(ValueError):
         self.found, self.expected = found, expected
 
 
-class InferenceTask(abc.ABC):
-    """A task at prediction time.
+class Codec(abc.ABC):
+    """What turns records into rows of tokens, and what a model makes of those into results.
 
     Args:
         config: `ErnieConfig`.
@@ -42,8 +41,6 @@ class InferenceTask(abc.ABC):
             (`max_seq_len`) and with `constants`.
     """
 
-    name = None  # `task` in labels.json
-    model_class = None  # subclass of `ernie.model.task_model.FineTuneModel`
     columns = Columns()  # those of the records
     cut = 0  # how many records so far lost something because of their length
 
@@ -54,18 +51,6 @@ class InferenceTask(abc.ABC):
     def task_id(self):
         """Value of the task id input; None where the model has no task embedding."""
         return self.settings.get('task_id', 0) if self.config.use_task_id else None
-
-    def feeds(self):
-        """Inputs of the graph: `propeller.graph.Feed`s for ids, types, positions, mask [, task ids], all [B, T]."""
-        return encoder_feeds(self.config)
-
-    @abc.abstractmethod
-    def hparams(self):
-        """-> `HParams` for `model_class` in PREDICT mode."""
-
-    def outputs(self, predictions):
-        """Those of the graph's predictions that `decode` needs, and an export gives: list of values [B, ...]."""
-        return list(predictions)
 
     def constants(self, tensors):
         """JSON-able dict of numbers that `decode` needs and no graph computes.
@@ -86,14 +71,35 @@ class InferenceTask(abc.ABC):
     def decode(self, record, windows, outputs):
         """The result of a record, a JSON-able dict.
 
-        outputs: per window a list of arrays, those of `outputs` without the batch axis. Arrays with a length axis have
-        the window's length, padding is cut off.
+        outputs: per window a list of arrays, the results of the graph without the batch axis. Arrays with a length
+        axis have the window's length, padding is cut off.
         """
 
-    @abc.abstractmethod
+    def remarks(self):
+        """What the user should know before the first result: list of str for the log."""
+        unsaid = 'the model does not say which columns it learnt from: text_b is read where there is one'
+        return [unsaid] if 'text_b' in self.columns.known else []
+
     def header(self):
-        """Names of the TSV columns; [] for a file without header line."""
+        """Names of the TSV columns; [] for a file without header line, as in 2019."""
+        return []
 
     @abc.abstractmethod
     def cells(self, result):
         """A result -> list of str, the cells of its TSV line, without TAB and line break."""
+
+
+class InputForm(abc.ABC):
+    """A form of input files that only one task has, beside tables, JSON and text. An object of it has no state."""
+
+    @abc.abstractmethod
+    def is_form_of(self, path):
+        """Whether a file is of this form, by its name and, where it can be read twice, by what it holds."""
+
+    @abc.abstractmethod
+    def records(self, path):
+        """The records of a file as dicts, in order.
+
+        Raises:
+            UserError: file, line, found, expected.
+        """

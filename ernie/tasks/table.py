@@ -1,16 +1,25 @@
-"""Where the tasks are at prediction time. Loads none of them before it is asked to."""
+"""The fine-tuning tasks. To add one: a module in `ernie.tasks` that has its description as `SPEC`, and a line here."""
 
 import importlib
 
-# name of a task in labels.json -> module and class
-MODULES = {
-    'classification': ('ernie.tasks.classification.codec', 'ClassificationInference'),
-    'sequence_labeling': ('ernie.tasks.sequence_labeling.codec', 'TaggingTask'),
-    'mrc': ('ernie.tasks.mrc.codec', 'ReadingTask'),
-}
+# Each the name of a module of `ernie.tasks`, of the task in labels.json, and without kinds of `--task`.
+TASKS = (
+    'classification',
+    'sequence_labeling',
+    'mrc',
+)
 
 
-def inference_task(name):
-    """The subclass of `ernie.tasks.codec.InferenceTask` for a name of `ernie.checkpoint.labels_json.TASK_NAMES`."""
-    module, class_name = MODULES[name]
-    return getattr(importlib.import_module(module), class_name)
+def find(name):
+    """The `TaskSpec` of a name of `TASKS`."""
+    return importlib.import_module(f'ernie.tasks.{name}').SPEC
+
+
+def specs():
+    """All descriptions, in the order of the table."""
+    return [find(name) for name in TASKS]
+
+
+def choices():
+    """What `--task` takes: dict name -> (`TaskSpec`, `kind` in labels.json or None)."""
+    return {name: (spec, kind) for spec in specs() for name, kind in (spec.kinds or {spec.name: None}).items()}

@@ -3,13 +3,17 @@
 import abc
 import json
 
+import numpy as np
+
+from ernie.model.task_model import encoder_feeds
+from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import Evaluator
 from propeller.errors import UserError
 from propeller.types import HParams
 
 
 class Task(abc.ABC):
-    """A task: its graph, its reader, its scores and its prediction file.
+    """A task in training and evaluation: its reader, its scores and its prediction file.
 
     Args:
         args: the parsed flags.
@@ -19,8 +23,7 @@ class Task(abc.ABC):
         saved: dict, the `labels.json` of the checkpoint that is loaded, {} if there is none.
     """
 
-    name = None  # of the task, in `labels.json`
-    model_class = None  # subclass of `FineTuneModel`
+    spec = None  # its `TaskSpec`
     evaluator_class = Evaluator
     last_step_name = None  # of the evaluation after the last step, in its lines and files; None: the step's number
     columns = None  # names of the columns that the model learns from; None while that is not known
@@ -29,8 +32,23 @@ class Task(abc.ABC):
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         self.args, self.config, self.tokenizer = args, config, tokenizer
         self.vocab_path, self.saved, self.training_rows = vocab_path, saved, None
-        if saved.get('task', self.name) != self.name:
-            raise UserError(f'--init_checkpoint: found a checkpoint of the task {saved["task"]}, expected {self.name}.')
+        name = self.spec.name
+        if saved.get('task', name) != name:
+            raise UserError(f'--init_checkpoint: found a checkpoint of the task {saved["task"]}, expected {name}.')
+
+    @staticmethod
+    def prepare_flags(args):
+        """The flags as they are meant for this task, before anything is done with them.
+
+        Raises:
+            UsageError: flags that the task does not have, or that contradict each other.
+        """
+        return args
+
+    @property
+    def model_class(self):
+        """Its graph, a subclass of `FineTuneModel`."""
+        return self.spec.load('graph')
 
     @property
     def task_id(self):
@@ -56,48 +74,56 @@ class Task(abc.ABC):
             **self.head_hparams(),
         )
 
-    @abc.abstractmethod
     def head_hparams(self):
         """-> dict, what `model_class` needs of `HParams` beside the common ones."""
+        described = self.describe() if self.model_class.settings else {}
+        return {name: described[name] for name in self.model_class.settings}
 
-    @abc.abstractmethod
     def feeds(self, labelled):
         """-> list of `graph.Feed`, the label last if there is one."""
+        label = [self.model_class.label_feed(HParams(**self.head_hparams()))] if labelled else []
+        return [*encoder_feeds(self.config), *label]
 
     @abc.abstractmethod
     def read(self, path, labelled):
         """-> rows of a file: an object with `len()` and `lengths` [N] int."""
 
-    @abc.abstractmethod
     def arrays(self, rows, indices, labelled):
         """-> list of arrays for `feeds`."""
+        arrays = encoder_arrays(rows, indices, self.task_id)
+        return [*arrays, self.label_array(rows, indices)] if labelled else arrays
+
+    def label_array(self, rows, indices):
+        """-> the labels of a batch, [B, W]."""
+        labels = np.asarray(rows.labels)[indices]
+        return labels if labels.ndim > 1 else labels[:, None]
 
     def is_new(self, name):
         """Whether pre-trained parameters may lack `name`, because it belongs to the task's head."""
-        return self.model_class.is_head(name)
+        return name in self.spec.head
 
     def describe(self):
         """-> JSON-able dict, the `labels.json` of a checkpoint: labels and what else prediction needs."""
         args = self.args
         return {
-            'task': self.name,
+            'task': self.spec.name,
             'max_seq_len': args.max_seq_len,
-            'tokenizer': args.tokenizer,
-            'do_lower_case': args.do_lower_case,
+            'tokenizer': type(self.tokenizer).__name__,
+            'do_lower_case': self.tokenizer.do_lower_case,
             'task_id': args.task_id,
             **({'columns': list(self.columns)} if self.columns else {}),
         }
 
-    @abc.abstractmethod
     def training_values(self, results):
         """-> dict of numbers for the log line of an update.
 
         results: list of (row indices of the training set, what the graph predicted for them, a list of arrays).
         """
+        return {}
 
-    @abc.abstractmethod
     def training_line(self, values, speed):
         """-> the part of the log line after `step: N, `. speed: steps a second."""
+        return f'ave loss: {values["loss"]:f}, speed: {speed:f} steps/s'
 
     @abc.abstractmethod
     def evaluate(self, predictor, rows, path):

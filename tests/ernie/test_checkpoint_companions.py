@@ -127,14 +127,14 @@ def classifier(folder, names=('差', '中', '好'), architecture='BertForSequenc
 
 def test_a_classifier_of_hugging_face_predicts_its_names(tmp_path):
     folder = ModelFolder(classifier(tmp_path / 'hf'))
-    assert folder.task.name == 'classification' and folder.task.kind == 'classify'
+    assert folder.spec.name == 'classification' and folder.codec.kind == 'classify'
     scores = [np.array([[0.1, 0.2, 0.7]], 'f4')]
-    assert folder.task.decode({}, None, [[scores[0][0]]])['label'] == '好'
+    assert folder.codec.decode({}, None, [[scores[0][0]]])['label'] == '好'
     assert folder.settings['for_cn'] is False and folder.settings['max_seq_len'] == 9
     plain = ModelFolder(classifier(tmp_path / 'plain', [f'LABEL_{i}' for i in range(3)]))
     assert plain.settings['labels'] == ['0', '1', '2']
     tagger = ModelFolder(classifier(tmp_path / 'tags', TAGS, 'BertForTokenClassification'))
-    assert tagger.task.name == 'sequence_labeling' and tagger.task.names == TAGS and tagger.task.scheme == 'IOB'
+    assert tagger.spec.name == 'sequence_labeling' and tagger.codec.names == TAGS and tagger.codec.scheme == 'IOB'
 
 
 def test_heads_of_paddlenlp_go_by_the_class(tmp_path):

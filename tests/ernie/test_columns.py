@@ -14,7 +14,7 @@ from ernie.reader.columns import Columns, nearest
 from ernie.reader.sequence_label import SequenceLabelReader
 from ernie.tasks.classification.training import ClassificationTask
 from ernie.tasks.codec import BadRecord
-from ernie.tokenization import FullTokenizer
+from ernie.tokenization import TOKENIZERS, FullTokenizer
 from propeller.errors import UserError
 from tests.ernie.tiny_inference import infer, write_checkpoint
 from tests.ernie.tiny_model import CONFIG, SETTINGS, flags, messages, run, write_model, write_table
@@ -33,7 +33,9 @@ def task(model):
     def make(saved=None, **values):
         args = build_parser().parse_args(flags(**(SETTINGS | values)))
         vocabulary = str(model / 'vocab.txt')
-        return ClassificationTask(args, ErnieConfig(CONFIG), FullTokenizer(vocabulary), vocabulary, saved or {})
+        return ClassificationTask(
+            args, ErnieConfig(CONFIG), TOKENIZERS[args.tokenizer](vocabulary), vocabulary, saved or {}
+        )
 
     return make
 
@@ -198,12 +200,12 @@ def test_a_table_with_a_second_text_for_a_model_of_one(tmp_path):
 def test_records_of_a_program(tmp_path):
     from ernie.inference.folder import ModelFolder
 
-    pair = ModelFolder(checkpoint(tmp_path / 'p', 'text_a', 'text_b')).task
+    pair = ModelFolder(checkpoint(tmp_path / 'p', 'text_a', 'text_b')).codec
     with pytest.raises(BadRecord) as bad:
         pair.encode({'text_a': 'x', 'text_B': 'y'})
     assert bad.value.found == "nothing as text_b beside 'text_a', 'text_B'"
     assert pair.encode({'text_a': '好', 'text_b': ''}).split == [3]
-    single = ModelFolder(checkpoint(tmp_path / 's', 'text_a')).task
+    single = ModelFolder(checkpoint(tmp_path / 's', 'text_a')).codec
     with pytest.raises(BadRecord, match='text_b'):
         single.encode({'text_a': 'x', 'text_b': 'y'})
     assert single.encode({'text_a': 'x', 'text_b': None}).ids

@@ -7,8 +7,9 @@ import pytest
 
 from ernie.config import ErnieConfig
 from ernie.finetune.flags import build_parser
+from ernie.model.task_model import encoder_feeds
 from ernie.run.predictor import Predictor
-from ernie.tasks.classification.graph import ErnieClassifier, feeds
+from ernie.tasks.classification.graph import ErnieClassifier
 from ernie.tasks.classification.training import ClassificationTask
 from ernie.tokenization import FullTokenizer
 from propeller.session import Session
@@ -154,7 +155,7 @@ def test_losses(kind, weights, mode):
     }[kind]
     config = HParams(ernie=ErnieConfig(CONFIG), kind=kind, num_labels=logits.shape[1], class_weights=weights)
     session = Session(seed=0)
-    label_feed = feeds(config.ernie, kind, logits.shape[1], labelled=True)[-1]
+    label_feed = ErnieClassifier.label_feed(config)
     inputs = [label_feed._replace(name='logits', shape=(-1, logits.shape[1]), dtype='float32'), label_feed]
     program = session.build(inputs, lambda z, y: [ErnieClassifier(config, mode).loss([z], y)])
     (found,) = session.run(program, [logits, labels], program.outputs)
@@ -189,7 +190,7 @@ def test_training_and_evaluation_share_the_parameters():
     session = Session(seed=0)
 
     def program(mode, labelled):
-        inputs = feeds(config.ernie, 'classify', 2, labelled)
+        inputs = [*encoder_feeds(config.ernie), *([ErnieClassifier.label_feed(config)] if labelled else [])]
         return session.build(inputs, lambda *f: build_model_spec(ErnieClassifier, f, mode, config, None))
 
     training = program(RunMode.TRAIN, True)

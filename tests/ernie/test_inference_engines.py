@@ -75,8 +75,8 @@ def test_every_engine_gives_the_numbers_of_the_graph(exports, name, kind):
     checkpoint, graph = exports.checkpoint(kind)
     folder = exports.folder(kind, ENGINES[name].format)
     engine = open_engine(name, folder.path, threads=2)
-    assert len(folder.task.feeds()) == (5 if kind == 'classify' else 4)
-    for batch in batches(checkpoint.task, kind):
+    assert len(folder.exported['feeds']) == (5 if kind == 'classify' else 4)
+    for batch in batches(checkpoint.codec, kind):
         expected, got = graph.run(batch), engine.run(batch)
         assert [a.shape for a in got] == [a.shape for a in expected]
         for a, b in zip(got, expected, strict=True):
@@ -92,7 +92,7 @@ def test_every_engine_gives_the_results_of_the_executor(exports, name, kind):
     for engine in ('executor', name):
         folder = exports.folder(kind, ENGINES[engine].format)
         shapes = [tuple(output['shape']) for output in folder.exported['outputs']]
-        prediction = Prediction(folder.task, open_engine(engine, folder.path), shapes, batch_size=4)
+        prediction = Prediction(folder.codec, open_engine(engine, folder.path), shapes, batch_size=4)
         results.append(prediction.predict(records(kind, 13, seed=6)))
     assert len(results[0]) == 13
     for expected, got in zip(*results, strict=True):
@@ -117,7 +117,7 @@ def test_bf16_is_near_and_not_the_same(exports, name, caplog):
     engine = open_engine(name, exports.folder('classify', ENGINES[name].format).path, 'bf16')
     logging.getLogger('ernie').propagate = False
     differences = []
-    for batch in batches(checkpoint.task, 'classify'):
+    for batch in batches(checkpoint.codec, 'classify'):
         expected, got = graph.run(batch)[0], engine.run(batch)[0]
         differences.append(np.abs(expected - got).max())
         assert got.dtype == np.float32
@@ -129,7 +129,7 @@ def test_an_output_belongs_to_the_caller(exports):
     for name in ENGINES:
         if needed(name) <= INSTALLED:
             engine = open_engine(name, exports.folder('classify', ENGINES[name].format).path)
-            first, second = batches(exports.checkpoint('classify')[0].task, 'classify')[:2]
+            first, second = batches(exports.checkpoint('classify')[0].codec, 'classify')[:2]
             kept = engine.run(first)[0]
             copy = kept.copy()
             engine.run(second)

@@ -10,18 +10,15 @@ from ernie.config import ErnieConfig
 from ernie.inference.predict import Prediction, result_line
 from ernie.inference.stream import Row
 from ernie.reader.rows import BadRow
-from ernie.tasks.classification.codec import ClassificationInference
-from ernie.tasks.codec import BadRecord, InferenceTask, Windows
+from ernie.tasks.classification.codec import ClassificationCodec
+from ernie.tasks.codec import BadRecord, Codec, Windows
 from ernie.tokenization import FullTokenizer
 from tests.ernie.tiny_inference import describe, texts
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, VOCABULARY
 
 
-class Pieces(InferenceTask):
+class Pieces(Codec):
     """A record is a list of rows of ids; its result gives back what the engine saw of them."""
-
-    def hparams(self):
-        raise NotImplementedError
 
     def encode(self, record):
         if record.get('bad'):
@@ -154,14 +151,14 @@ def tokenizer(tmp_path):
 
 
 def task(kind, tokenizer):
-    return ClassificationInference(ErnieConfig(CONFIG), tokenizer, describe(kind))
+    return ClassificationCodec(ErnieConfig(CONFIG), tokenizer, describe(kind))
 
 
 def test_records_that_were_cut_are_counted(tokenizer):
-    one = ClassificationInference(ErnieConfig(CONFIG), tokenizer, {**describe('classify'), 'max_seq_len': 6})
+    one = ClassificationCodec(ErnieConfig(CONFIG), tokenizer, {**describe('classify'), 'max_seq_len': 6})
     for text, cut in (('好' * 4, 0), ('好' * 5, 1), ('坏', 1), ('好' * 9, 2)):
         assert len(one.encode({'text_a': text}).ids[0]) <= 6 and one.cut == cut
-    assert InferenceTask.cut == 0
+    assert Codec.cut == 0
 
 
 def test_results_of_classes(tokenizer):

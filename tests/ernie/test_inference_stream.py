@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ernie.inference.stream import count_lines, read_rows
+from ernie.tasks.table import find
 from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_reading import puzzles, squad, write_json
 
@@ -30,6 +31,7 @@ def good(rows):
     return [row.record for row in rows]
 
 
+SQUAD = find('mrc').forms
 TSV = 'text_a\ttext_b\n屏幕 很好\tx\n\ta "b"\nnaïve 😀\t \n'
 CSV = 'text,text_b\r\n屏幕 很好,x\r\n,"a ""b"""\r\nnaïve 😀, \r\n'
 JSONL = ''.join(json.dumps(r) + '\n' for r in PAIR)
@@ -82,12 +84,12 @@ def test_squad_json_for_reading(tmp_path, monkeypatch):
     paragraphs = puzzles(7, 3)
     path = write_json(tmp_path / 'dev.json', squad(*paragraphs))
     columns = ('question', 'context')
-    found = good(read_rows(path, columns, reads_squad=True))
+    found = good(read_rows(path, columns, forms=SQUAD))
     assert [r['context'] for r in found] == [context for context, _ in paragraphs]
     assert [r['id'] for r in found] == [f'q3_{i}' for i in range(7)]
     lines = written(tmp_path / 'dev.jsonl', ''.join(json.dumps(r) + '\n' for r in found))
-    assert good(read_rows(lines, columns, reads_squad=True)) == found
-    with pytest.raises(UsageError, match='only a model of reading comprehension'):
+    assert good(read_rows(lines, columns, forms=SQUAD)) == found
+    with pytest.raises(UsageError, match='only a model of the task mrc reads it'):
         list(read_rows(path, input_format='squad'))
     with pytest.raises(UsageError, match='needs the columns question, context'):
         list(read_rows(path, columns, 'text'))
@@ -228,11 +230,11 @@ def test_json_for_reading(tmp_path):
             if content is record and indent:
                 continue
             path = written(tmp_path / 'a.json', json.dumps(content, indent=indent))
-            (row,) = read_rows(path, columns, reads_squad=True)
+            (row,) = read_rows(path, columns, forms=SQUAD)
             assert row.record['question'] == '谁' and row.record['context'] == '我'
     path = written(tmp_path / 'a.json', '{"data": [{"title": "x"}]}')
     with pytest.raises(UserError, match='SQuAD'):
-        list(read_rows(path, columns, reads_squad=True))
+        list(read_rows(path, columns, forms=SQUAD))
 
 
 def test_files_that_cannot_be_used_as_a_whole(tmp_path, monkeypatch):

@@ -1,16 +1,18 @@
 """Flag, label map and model say one number of classes; what `labels.json` says of them is checked."""
 
-import importlib
 import itertools
 import json
 
 import numpy as np
 import pytest
 
-from ernie.checkpoint.labels_json import KINDS, TASK_NAMES, TASKS, read_saved_labels
+from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.decoding.classes import count_labels, label_names, warn_of_missing
-from ernie.tasks.codec import InferenceTask
-from ernie.tasks.table import MODULES, inference_task
+from ernie.decoding.crf import WEIGHTS
+from ernie.model.task_model import FineTuneModel
+from ernie.tasks.codec import Codec
+from ernie.tasks.table import TASKS, choices, find
+from ernie.tasks.training import Task
 from propeller.errors import UsageError, UserError
 
 THREE = {'entailment': 2, 'contradictory': 0, 'contradiction': 0, 'neutral': 1}  # two names for one id
@@ -60,19 +62,16 @@ def test_a_saved_map_that_can_be(tmp_path, label_map):
     assert read_saved_labels(tmp_path) == {'label_map': label_map}
 
 
-def test_every_task_can_be_predicted_and_asked_for():
-    assert tuple(MODULES) == TASK_NAMES
-    for name in TASK_NAMES:
-        found = inference_task(name)
-        assert issubclass(found, InferenceTask) and found.name == name
-    assert [TASKS[name] for name in TASKS if TASKS[name][1]] == [('classification', kind) for kind in KINDS]
-    programs = {
-        'classification': 'ClassificationTask',
-        'sequence_labeling': 'SequenceLabelTask',
-        'mrc': 'MrcTask',
-    }
-    for name, task in programs.items():
-        assert getattr(importlib.import_module(f'ernie.tasks.{name}.training'), task).name == name
+def test_every_task_is_described():
+    for name in TASKS:
+        spec = find(name)
+        graph, training, codec = (spec.load(part) for part in ('graph', 'training', 'codec'))
+        assert issubclass(graph, FineTuneModel) and issubclass(training, Task) and issubclass(codec, Codec)
+        assert spec.name == name and training.spec is spec and graph.head_parameters == spec.head
+        assert set(graph.settings) <= {'kind', 'num_labels', *spec.load('fields')}
+    assert list(choices()) == ['classification', 'regression', 'multilabel', 'sequence_labeling', 'mrc']
+    assert choices()['multilabel'] == (find('classification'), 'multilabel') and choices()['mrc'] == (find('mrc'), None)
+    assert find('sequence_labeling').head[2] == WEIGHTS
 
 
 @pytest.mark.parametrize(

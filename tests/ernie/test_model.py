@@ -10,7 +10,7 @@ from scipy.special import erf
 from ernie.checkpoint import backbone_shapes
 from ernie.config import ErnieConfig
 from ernie.model.ernie import ErnieModel
-from ernie.model.heads import classification_head
+from ernie.model.heads import head as task_head
 from propeller import graph, ops
 from propeller.ops.choice import kernels
 from propeller.session import Session
@@ -301,7 +301,7 @@ TABLE = {
 
 
 def classifier(config, seed=5):
-    return build(config, lambda m: [classification_head(m.get_pooled_output(), 6, False)], seed)
+    return build(config, lambda m: [task_head(m.get_pooled_output(), '_cls_out_w', '_cls_out_b', 6, False)], seed)
 
 
 @pytest.mark.parametrize('config', [CONFIG, WITH_TASK], ids=['plain', 'task'])

@@ -12,7 +12,8 @@ from ernie.decoding.answers import find_answers
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
 from ernie.tasks.codec import BadRecord
-from ernie.tasks.mrc.codec import ReadingTask, squad_records
+from ernie.tasks.mrc.codec import ReadingCodec
+from ernie.tasks.mrc.squad_form import SquadForm
 from ernie.tasks.mrc.training import document_cutter
 from ernie.tokenization import BasicTokenizer, CharTokenizer, FullTokenizer
 from propeller.errors import UsageError
@@ -52,7 +53,7 @@ def vocabulary(tmp_path_factory):
 
 
 def task(vocabulary, tokenizer=FullTokenizer, **settings_):
-    return ReadingTask(ErnieConfig(CONFIG), tokenizer(vocabulary), {**SETTINGS, **settings_})
+    return ReadingCodec(ErnieConfig(CONFIG), tokenizer(vocabulary), {**SETTINGS, **settings_})
 
 
 def logits_for(windows, seed, sharp=1.0):
@@ -129,7 +130,7 @@ def test_windows_are_those_of_training(vocabulary, tmp_path):
     path = write_json(tmp_path / 's.json', squad((context, [qa('a', '好美赞棒香差丑烂'), qa('b', '哪？')])))
     rows = MrcReader(FullTokenizer(vocabulary), Limits(20, 5, 4)).read(path)
     reading = task(vocabulary)
-    records = squad_records(path)
+    records = SquadForm().records(path)
     assert [record['id'] for record in records] == ['a', 'b']
     found = [reading.encode(record) for record in records]
     assert [ids for windows in found for ids in windows.ids] == [
@@ -216,7 +217,7 @@ class Plain:
 
     def __init__(self, path):
         full = FullTokenizer(path)
-        self.vocab, self.tokenize = full.vocab, full.tokenize
+        self.vocab, self.tokenize, self.do_lower_case = full.vocab, full.tokenize, True
         self.convert_tokens_to_ids, self.convert_ids_to_tokens = full.convert_tokens_to_ids, full.convert_ids_to_tokens
 
 
@@ -253,7 +254,7 @@ def test_without_offsets_the_answers_are_those_of_2019(vocabulary, tmp_path, see
     pair = np.zeros((2, len(rows.tokens.row(0)[0])))
     pair[0, rows.tokens.split[0] + first] = pair[1, rows.tokens.split[0] + last] = 9
     rules = task(vocabulary, max_answer_length=60).rules
-    cut = document_cutter(rows, 0, Plain(vocabulary), lower=True)
+    cut = document_cutter(rows, 0, Plain(vocabulary))
     best, _ = find_answers(rows.windows, [pair], int(rows.tokens.split[0]), cut, rules)
     assert best.text == expected == context[best.start : best.end]
     assert BasicTokenizer().tokenize(expected)

@@ -23,9 +23,9 @@ def test_training_names_the_row(tmp_path, train):
 
 def test_prediction_and_export(tmp_path):
     one = ModelFolder(write_checkpoint(tmp_path / 'one', 'classify', ONE))
-    assert one.task.encode({'text_a': '好'}).ids
+    assert one.codec.encode({'text_a': '好'}).ids
     with pytest.raises(BadRecord, match='a pair of texts'):
-        one.task.encode({'text_a': '好', 'text_b': '坏'})
+        one.codec.encode({'text_a': '好', 'text_b': '坏'})
     assert not any(batch[1].any() for batch in sample_batches(one))  # the export is checked without pairs
     export(one, str(tmp_path / 'exported'))
     assert json.loads((tmp_path / 'exported' / 'ernie_config.json').read_text())['type_vocab_size'] == 1

@@ -192,7 +192,7 @@ def _exported(folder):
     from ernie.inference.folder import ModelFolder
 
     model = ModelFolder(str(folder))
-    model.task.encode({'text_a': '今天 bad'})
+    model.codec.encode({'text_a': '今天 bad'})
 
 
 @functools.cache

@@ -5,34 +5,23 @@ import numpy as np
 from ernie.reader.classify import RowEncoder
 from ernie.reader.columns import TEXTS, listed, text_columns
 from ernie.reader.sentence_types import ONE_TYPE
-from ernie.tasks.classification.graph import ErnieClassifier
-from ernie.tasks.codec import BadRecord, InferenceTask, Windows
-from propeller.types import HParams
+from ernie.tasks.codec import BadRecord, Codec, Windows
 
 MULTILABEL_THRESHOLD = 0.5
 
 
-class ClassificationInference(InferenceTask):
+class ClassificationCodec(Codec):
     """One text or a pair of texts (`text_a`, perhaps `text_b`) to classes, to a number, or to several classes.
 
     `settings` also has `kind` ('classify', 'regression', 'multilabel'), `num_labels`, `labels` (their names by id),
     `for_cn`, and `columns`, the ones that the model learnt from, which every record must have.
     """
 
-    name = 'classification'
-    model_class = ErnieClassifier
-
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
         self.kind, self.labels = settings['kind'], settings['labels']
         self.columns = text_columns(settings.get('columns'))
         self._encoder = RowEncoder(tokenizer, settings['max_seq_len'], None, 'predict', None, settings['for_cn'])
-
-    def hparams(self):
-        return HParams(ernie=self.config, kind=self.kind, num_labels=self.settings['num_labels'])
-
-    def outputs(self, predictions):
-        return predictions[1:]  # probabilities, or the value of a regression; the logits say nothing more
 
     def encode(self, record):
         texts = [record.get(name) for name in TEXTS]
@@ -60,9 +49,6 @@ class ClassificationInference(InferenceTask):
             chosen = [self.labels[i] for i in np.flatnonzero(values >= MULTILABEL_THRESHOLD)]
             return {'labels': chosen, 'probabilities': probabilities}
         return {'label': self.labels[int(values.argmax())], 'probabilities': probabilities}
-
-    def header(self):
-        return []  # as in 2019
 
     def cells(self, result):
         values = [result['value']] if self.kind == 'regression' else result['probabilities'].values()

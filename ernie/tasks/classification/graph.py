@@ -5,9 +5,9 @@ The label is int64 [B, 1] for classes, float32 [B, 1] for regression, float32 [B
 
 import numpy as np
 
-from ernie.model.heads import classification_head, is_classification_head
-from ernie.model.task_model import FineTuneModel, encoder_feeds
-from ernie.reader.tokenized_set import encoder_arrays
+from ernie.model.heads import head
+from ernie.model.task_model import FineTuneModel
+from ernie.tasks.classification import SPEC
 from propeller import graph
 from propeller.graph import F, paddle
 from propeller.train.metrics import Acc
@@ -17,16 +17,17 @@ from propeller.types import RunMode
 class ErnieClassifier(FineTuneModel):
     """Encoder, pooled output and the classification head.
 
-    `config` has what `FineTuneModel` needs, `kind` (of `ernie.checkpoint.labels_json.KINDS`) and `num_labels`; for
+    `config` has what `FineTuneModel` needs, `kind` (of `ernie.tasks.classification.KINDS`) and `num_labels`; for
     training also `class_weights` (list of floats or None).
     """
 
-    is_head = staticmethod(is_classification_head)
+    head_parameters = SPEC.head
+    settings = ('kind', 'num_labels')
 
     def head(self, encoder):
         """-> [logits float32 [B, num_labels], outputs]: probabilities, or the value itself in regression."""
         training = self.mode == RunMode.TRAIN
-        logits = classification_head(encoder.get_pooled_output(), self.config.num_labels, training)
+        logits = head(encoder.get_pooled_output(), *SPEC.head, self.config.num_labels, training)
         return [logits, self._outputs(logits)]
 
     def _outputs(self, logits):
@@ -54,24 +55,11 @@ class ErnieClassifier(FineTuneModel):
             return {}
         return {'acc': Acc(label, predictions[0].argmax(-1, keepdim=True))}
 
+    @staticmethod
+    def results(predictions):
+        return predictions[1:]  # probabilities, or the value of a regression; the logits say nothing more
 
-def feeds(ernie_config, kind, num_labels, labelled):
-    """The inputs of the graph as a list of `propeller.graph.Feed`."""
-    inputs = encoder_feeds(ernie_config)
-    if labelled:
-        dtype, width = ('int64', 1) if kind == 'classify' else ('float32', num_labels if kind == 'multilabel' else 1)
-        inputs.append(graph.Feed('label', (-1, width), dtype))
-    return inputs
-
-
-def batch_arrays(rows, indices, task_id=None, labelled=True):
-    """The arrays of one batch, in the order of `feeds`. For the arguments see `encoder_arrays`.
-
-    Args:
-        labelled: whether the label comes last.
-    """
-    arrays = encoder_arrays(rows, indices, task_id)
-    if labelled:
-        labels = np.asarray(rows.labels)[indices]
-        arrays.append(labels if labels.ndim == 2 else labels[:, None])
-    return arrays
+    @staticmethod
+    def label_feed(config):
+        width = config.num_labels if config.kind == 'multilabel' else 1
+        return graph.Feed('label', (-1, width), 'int64' if config.kind == 'classify' else 'float32')

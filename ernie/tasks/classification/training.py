@@ -5,15 +5,14 @@ import time
 
 import numpy as np
 
-from ernie.checkpoint.labels_json import KINDS
 from ernie.decoding.classes import count_labels, label_names, warn_of_missing
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
 from ernie.metrics.report import class_report, multilabel_report
 from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.columns import TEXTS, text_columns
 from ernie.reader.sentence_types import check_sentence_types
+from ernie.tasks.classification import KINDS, SPEC
 from ernie.tasks.classification.codec import MULTILABEL_THRESHOLD
-from ernie.tasks.classification.graph import ErnieClassifier, batch_arrays, feeds
 from ernie.tasks.training import Task
 from ernie.utils.args import split_list
 from propeller.errors import UsageError, UserError, bad_input
@@ -29,8 +28,7 @@ DEFAULT_METRIC = {'classify': 'simple_accuracy', 'regression': 'pearson_and_spea
 class ClassificationTask(Task):
     """`run_classifier`: one text or a pair per row."""
 
-    name = 'classification'
-    model_class = ErnieClassifier
+    spec = SPEC
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
@@ -49,7 +47,7 @@ class ClassificationTask(Task):
         self._columns_of = 'the checkpoint learnt from'
         if saved and not self.columns:
             log.info('the checkpoint does not say which columns it learnt from: text_b is read where a file has it')
-        if args.for_cn and args.tokenizer == 'CharTokenizer':
+        if args.for_cn and type(tokenizer).__name__ == 'CharTokenizer':
             log.warning('--tokenizer CharTokenizer cuts at spaces, and --for_cn true drops those next to ideographs')
 
     def _label_map(self):
@@ -99,10 +97,7 @@ class ClassificationTask(Task):
         return np.asarray(rows.labels).sum(axis=0) if self.kind == 'multilabel' else [len(rows)]
 
     def head_hparams(self):
-        return {'kind': self.kind, 'num_labels': self.num_labels, 'class_weights': self.class_weights}
-
-    def feeds(self, labelled):
-        return feeds(self.config, self.kind, self.num_labels, labelled)
+        return super().head_hparams() | {'class_weights': self.class_weights}
 
     def read(self, path, labelled):
         args = self.args
@@ -125,9 +120,6 @@ class ClassificationTask(Task):
         if labelled and self.metric == 'acc_and_f1_and_mrr' and rows.qids is None:
             raise UserError(f'{path}: --metric {self.metric} needs a column qid.')
         return rows
-
-    def arrays(self, rows, indices, labelled):
-        return batch_arrays(rows, indices, self.task_id, labelled)
 
     def describe(self):
         return {

@@ -1,1 +1,17 @@
 """Machine reading comprehension: answers that are parts of a text."""
+
+from ernie.tasks.spec import TaskSpec
+
+SPEC = TaskSpec(
+    name='mrc',
+    verb='read',
+    about='answers to questions in a text (run_mrc.py)',
+    program='run_mrc.py',
+    graph='ernie.tasks.mrc.graph:ErnieReader',
+    training='ernie.tasks.mrc.training:MrcTask',
+    codec='ernie.tasks.mrc.codec:ReadingCodec',
+    head=('cls_mrc_out_w', 'cls_mrc_out_b'),
+    columns=(['question', 'context'],),
+    fields='ernie.tasks.mrc.codec:FIELDS',
+    forms={'squad': 'ernie.tasks.mrc.squad_form:SquadForm'},
+)

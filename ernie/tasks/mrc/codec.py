@@ -8,11 +8,13 @@ from ernie.reader.columns import Columns
 from ernie.reader.mrc import Limits, build_rows, encode_document
 from ernie.reader.sentence_types import check_two_types
 from ernie.reader.simplify import Simplifier
-from ernie.reader.squad_json import read_squad
-from ernie.tasks.codec import BadRecord, InferenceTask, Windows
-from ernie.tasks.mrc.graph import ErnieReader
-from propeller.types import HParams
+from ernie.tasks.codec import BadRecord, Codec, Windows
 
+_COUNT = (lambda value: type(value) is int and 1 <= value < 1 << 31, 'a whole number from 1')
+_FLAG = (lambda value: isinstance(value, bool), 'true or false')
+FIELDS = dict.fromkeys(('max_query_length', 'doc_stride', 'max_answer_length', 'n_best_size'), _COUNT)
+FIELDS |= dict.fromkeys(('to_simplified', 'unanswerable'), _FLAG)
+FIELDS['null_score_diff_threshold'] = (lambda value: type(value) in (int, float), 'a number')
 COLUMNS = ('id', 'answer', 'start', 'end', 'probability')
 
 
@@ -24,7 +26,7 @@ class _Decoding(NamedTuple):
     windows: list
 
 
-class ReadingTask(InferenceTask):
+class ReadingCodec(Codec):
     """Records `{"id"?, "question", "context"}` -> `{"id", "answer", "start", "end", "probability", "n_best": [...]}`.
 
     `context[start:end]` is the answer. When the model says that the context does not hold one, the answer is '' and
@@ -34,8 +36,6 @@ class ReadingTask(InferenceTask):
     `to_simplified`, `unanswerable`, `null_score_diff_threshold`; what is not there is as in run_mrc.py by default.
     """
 
-    name = 'mrc'
-    model_class = ErnieReader
     columns = Columns(('question', 'context'), ('id',))
 
     def __init__(self, config, tokenizer, settings):
@@ -45,9 +45,6 @@ class ReadingTask(InferenceTask):
         self.limits.check()
         self.rules = DecodingRules(**_given(settings, DecodingRules._fields))
         self.simplify = Simplifier() if settings.get('to_simplified') else lambda text: text
-
-    def hparams(self):
-        return HParams(ernie=self.config)
 
     def encode(self, record):
         question, context = (self._text(record, key) for key in self.columns.required)
@@ -84,15 +81,6 @@ class ReadingTask(InferenceTask):
         probability = f'{result["probability"]:.6f}'
         values = (result.get(name) for name in COLUMNS[:-1])
         return [*('' if value is None else escape(str(value)) for value in values), probability]
-
-
-def squad_records(path):
-    """The questions of a SQuAD-form file as records for `ReadingTask`: a list of dicts, in order.
-
-    Raises:
-        UserError: see `read_squad`.
-    """
-    return [{'id': q.id, 'question': q.question, 'context': q.context} for q in read_squad(path, scored=True)]
 
 
 def _given(settings, names):

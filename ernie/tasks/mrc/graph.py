@@ -6,19 +6,18 @@ the window does not hold it.
 
 from ernie.model.heads import head
 from ernie.model.task_model import FineTuneModel
+from ernie.tasks.mrc import SPEC
+from propeller import graph
 from propeller.graph import F, paddle
 from propeller.types import RunMode
 
-HEAD_PARAMETERS = ('cls_mrc_out_w', 'cls_mrc_out_b')
 CLOSED = -10000.0  # logit of a position that is no answer; exp of it is 0 in float32, and float16 can hold it
 
 
 class ErnieReader(FineTuneModel):
     """Encoder and a linear layer to two scores per position. `config` has what `FineTuneModel` needs."""
 
-    @staticmethod
-    def is_head(name):
-        return name in HEAD_PARAMETERS
+    head_parameters = SPEC.head
 
     def forward(self, features):
         self._open = answer_positions(features[1], features[3])
@@ -26,7 +25,7 @@ class ErnieReader(FineTuneModel):
 
     def head(self, encoder):
         """-> [start logits, end logits], float32 [B, T] each, `CLOSED` on the question, `[SEP]` and padding."""
-        logits = head(encoder.get_sequence_output(), *HEAD_PARAMETERS, 2, self.mode == RunMode.TRAIN)  # [B, T, 2]
+        logits = head(encoder.get_sequence_output(), *SPEC.head, 2, self.mode == RunMode.TRAIN)  # [B, T, 2]
         return [logits[:, :, i] * self._open + (1.0 - self._open) * CLOSED for i in range(2)]
 
     def loss(self, predictions, label):
@@ -36,6 +35,10 @@ class ErnieReader(FineTuneModel):
 
     def metrics(self, predictions, label):
         return {}
+
+    @staticmethod
+    def label_feed(config):
+        return graph.Feed('label', (-1, 2), 'int64')
 
 
 def answer_positions(types, mask):

@@ -9,17 +9,14 @@ import numpy as np
 
 from ernie.decoding.answers import DecodingRules, cutter, find_answers, join_pieces
 from ernie.metrics.mrc import METRICS, answers_of, evaluate
-from ernie.model.task_model import encoder_feeds
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
 from ernie.reader.sentence_types import check_two_types
 from ernie.reader.simplify import Simplifier
-from ernie.reader.tokenized_set import encoder_arrays
+from ernie.tasks.mrc import SPEC
 from ernie.tasks.mrc.evaluation import MrcEvaluator
-from ernie.tasks.mrc.graph import ErnieReader
 from ernie.tasks.training import Task
 from ernie.utils.args import split_list
-from propeller import graph
 from propeller.errors import UsageError
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -41,28 +38,23 @@ class Answered(NamedTuple):
     seconds: float
 
 
-def prepare_flags(args):
-    """What the shared flags mean for reading, before anything is done with them.
-
-    Raises:
-        UsageError: flags that reading does not have, or that contradict each other.
-    """
-    if args.diagnostic or args.diagnostic_save:
-        raise UsageError('--diagnostic: run_mrc.py has no such file; give it as --test_set.')
-    for flag in ('dev_set', 'test_set'):
-        if len(split_list(getattr(args, flag))) > 1:
-            raise UsageError(f'--{flag} {getattr(args, flag)}: expected one file.')
-    # All predictions go to --checkpoints; --test_save is the classifier's.
-    args.test_save = os.path.join(args.checkpoints, 'test')
-
-
 class MrcTask(Task):
     """`run_mrc`: questions whose answers are parts of a text."""
 
-    name = 'mrc'
-    model_class = ErnieReader
+    spec = SPEC
     evaluator_class = MrcEvaluator
     columns = ('question', 'context')
+
+    @staticmethod
+    def prepare_flags(args):
+        if args.diagnostic or args.diagnostic_save:
+            raise UsageError('--diagnostic: run_mrc.py has no such file; give it as --test_set.')
+        for flag in ('dev_set', 'test_set'):
+            if len(split_list(getattr(args, flag))) > 1:
+                raise UsageError(f'--{flag} {getattr(args, flag)}: expected one file.')
+        # All predictions go to --checkpoints; --test_save is the classifier's.
+        args.test_save = os.path.join(args.checkpoints, 'test')
+        return args
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
@@ -78,12 +70,6 @@ class MrcTask(Task):
         self.reader = MrcReader(tokenizer, limits, simplify, skip_bad_rows=args.skip_bad_rows)
         self.unanswerable = bool(saved.get('unanswerable', False))
 
-    def head_hparams(self):
-        return {}
-
-    def feeds(self, labelled):
-        return encoder_feeds(self.config) + ([graph.Feed('label', (-1, 2), 'int64')] if labelled else [])
-
     def read(self, path, labelled):
         """The windows of a file, with labels if they are to be learnt."""
         return self.reader.read(path, training=labelled)
@@ -97,10 +83,6 @@ class MrcTask(Task):
         if 'unanswerable' not in self.saved:
             self.unanswerable = any(rows.unanswerable for rows in sets)
 
-    def arrays(self, rows, indices, labelled):
-        arrays = encoder_arrays(rows, indices, self.task_id)
-        return [*arrays, rows.labels[indices]] if labelled else arrays
-
     def describe(self):
         args = self.args
         names = ('max_query_length', 'doc_stride', 'max_answer_length', 'n_best_size', 'null_score_diff_threshold')
@@ -110,12 +92,6 @@ class MrcTask(Task):
             'unanswerable': self.unanswerable,
             'metric': self.metric,
         }
-
-    def training_values(self, results):
-        return {}
-
-    def training_line(self, values, speed):
-        return f'ave loss: {values["loss"]:f}, speed: {speed:f} steps/s'
 
     def main_value(self, values):
         return values['avg']
@@ -145,7 +121,7 @@ class MrcTask(Task):
         for q, question in enumerate(progress(rows.questions, 'answering', len(rows.questions), 'questions')):
             first, end = rows.first_row[q : q + 2]
             split = int(rows.tokens.split[first])
-            cut = document_cutter(rows, q, self.tokenizer, self.args.do_lower_case)
+            cut = document_cutter(rows, q, self.tokenizer)
             best, others = find_answers(rows.windows[first:end], logits[first:end], split, cut, rules)
             predictions[question.id] = best.text
             n_best[question.id] = [{key: getattr(answer, key) for key in N_BEST_KEYS} for answer in others]
@@ -184,8 +160,8 @@ class MrcTask(Task):
                 f.write(json.dumps(content, indent=4) + '\n')
 
 
-def document_cutter(rows, q, tokenizer, lower):
-    """The function `cut` of `find_answers` for question `q` of a `QuestionSet`. lower: are tokens lower-cased?"""
+def document_cutter(rows, q, tokenizer):
+    """The function `cut` of `find_answers` for question `q` of a `QuestionSet`."""
     context, (starts, ends) = rows.questions[q].context, rows.spans(q)
     if hasattr(tokenizer, 'encode_aligned'):
         return cutter(context, starts, ends)
@@ -194,4 +170,4 @@ def document_cutter(rows, q, tokenizer, lower):
     def text(first, last):
         return join_pieces(tokenizer.convert_ids_to_tokens(ids[first : last + 1].tolist()))
 
-    return cutter(context, starts, ends, text, (lower,))
+    return cutter(context, starts, ends, text, (tokenizer.do_lower_case,))

@@ -1,1 +1,17 @@
 """Sequence labelling: a label for each token of a text."""
+
+from ernie.tasks.spec import TaskSpec
+
+SPEC = TaskSpec(
+    name='sequence_labeling',
+    verb='tag',
+    about='a label for each token, named entities (run_sequence_labeling.py)',
+    program='run_sequence_labeling.py',
+    graph='ernie.tasks.sequence_labeling.graph:ErnieSequenceLabel',
+    training='ernie.tasks.sequence_labeling.training:SequenceLabelTask',
+    codec='ernie.tasks.sequence_labeling.codec:TaggingCodec',
+    head=('cls_seq_label_out_w', 'cls_seq_label_out_b', 'crfw'),  # with a CRF: `ernie.decoding.crf.WEIGHTS`
+    has_classes=True,
+    columns=(['text_a'],),
+    fields='ernie.tasks.sequence_labeling.codec:FIELDS',
+)

@@ -10,16 +10,19 @@ from ernie.decoding.cells import escape
 from ernie.decoding.classes import count_labels, label_names
 from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
-from ernie.decoding.scheme import chunks
+from ernie.decoding.scheme import SCHEMES, chunks
 from ernie.reader.columns import Columns
 from ernie.reader.sequence_label import SEPARATOR, tag_map_fault
 from ernie.reader.windows import best_windows, cut_windows
-from ernie.tasks.codec import BadRecord, InferenceTask, Windows
-from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabel
+from ernie.tasks.codec import BadRecord, Codec, Windows
 from ernie.token_cut import AS_TOKENIZER, TokenCut, slices
 from propeller.errors import UserError
-from propeller.types import HParams
 
+FIELDS = {
+    'chunk_scheme': (lambda value: value in tuple(SCHEMES), f'one of {", ".join(SCHEMES)}'),
+    'use_crf': (lambda value: isinstance(value, bool), 'true or false'),
+    'token_cut': (TokenCut.is_record, 'a rule as training writes it'),
+}
 _SENTENCE_END = re.compile(
     r'[。！？…]+[”’」』）》]*|\n|(?:(?<=[a-z0-9)\]][a-z0-9)\]])\.|[!?])["\'’”)]*(?=\s+["\'“‘(]?[A-Z0-9])'
 )
@@ -59,7 +62,7 @@ def _given_tokens(text):
     return [(start, end) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
-class TaggingTask(InferenceTask):
+class TaggingCodec(Codec):
     """A text to its entities: `{'text', 'entities': [{'type', 'text', 'start', 'end', 'confidence'}]}`.
 
     `start` and `end` count characters (code points) of the text as it was given: `text[start:end]` is the entity.
@@ -72,8 +75,6 @@ class TaggingTask(InferenceTask):
     `settings` also has `label_map`, `num_labels`, `chunk_scheme`, `use_crf`; `token_cut` may be missing.
     """
 
-    name = 'sequence_labeling'
-    model_class = ErnieSequenceLabel
     columns = Columns(('text_a',), ('label',))
 
     def __init__(self, config, tokenizer, settings):
@@ -87,12 +88,6 @@ class TaggingTask(InferenceTask):
         self.token_cut = TokenCut.from_json(settings['token_cut']) if 'token_cut' in settings else None
         weights = settings.get('constants', {}).get(WEIGHTS)
         self.weights = None if weights is None else np.asarray(weights, np.float64)
-
-    def hparams(self):
-        return HParams(ernie=self.config, num_labels=len(self.names), use_crf=self.settings['use_crf'])
-
-    def outputs(self, predictions):
-        return predictions[:1]  # the weights of a CRF are constants
 
     def constants(self, tensors):
         return {WEIGHTS: tensors[WEIGHTS].tolist()} if self.settings['use_crf'] else {}
@@ -165,8 +160,9 @@ class TaggingTask(InferenceTask):
                 'confidence': float(f'{sure[begin:stop].mean():.8g}'),
             }
 
-    def header(self):
-        return []
+    def remarks(self):
+        unsaid = 'the model does not say how its tokens were cut: text is cut as the tokenizer cuts'
+        return [unsaid] if self.token_cut is None else []
 
     def cells(self, result):
         """One cell per entity: `TYPE:start-end:confidence:text`, TAB and line breaks in the text as `\\t`, `\\n`."""

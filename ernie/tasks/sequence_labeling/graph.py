@@ -3,8 +3,9 @@
 import numpy as np
 
 from ernie.model.crf import crf_negative_log_likelihood, crf_weights
-from ernie.model.heads import is_sequence_label_head, sequence_label_head
+from ernie.model.heads import head
 from ernie.model.task_model import FineTuneModel
+from ernie.tasks.sequence_labeling import SPEC
 from propeller import graph
 from propeller.graph import F, paddle
 from propeller.types import RunMode
@@ -17,7 +18,8 @@ class ErnieSequenceLabel(FineTuneModel):
     each label among those of the training set, [num_labels], or None.
     """
 
-    is_head = staticmethod(is_sequence_label_head)
+    head_parameters = SPEC.head
+    settings = ('num_labels', 'use_crf')
 
     def head(self, encoder):
         """-> [scores float32 [B, T, num_labels]]: probabilities of each token; with `use_crf` its emissions, and then
@@ -28,7 +30,7 @@ class ErnieSequenceLabel(FineTuneModel):
         # Nearly all labels are O. A new head that begins with their shares need not spend its first steps on that
         # (Lin et al. 2017, Focal loss, section 3.3).
         start = None if shares is None else np.log(shares)
-        self.logits = sequence_label_head(encoder.get_sequence_output(), config.num_labels, training, start)
+        self.logits = head(encoder.get_sequence_output(), *SPEC.head[:2], config.num_labels, training, start)
         if not config.use_crf:
             return [F.softmax(self.logits)]
         self.weights = crf_weights(config.num_labels)
@@ -52,3 +54,11 @@ class ErnieSequenceLabel(FineTuneModel):
 
     def metrics(self, predictions, label):
         return {}
+
+    @staticmethod
+    def results(predictions):
+        return predictions[:1]  # the weights of a CRF are constants
+
+    @staticmethod
+    def label_feed(config):
+        return graph.Feed('label', (-1, -1), 'int64')

@@ -9,14 +9,11 @@ from ernie.decoding.classes import count_labels, label_names, warn_of_missing
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import OUTSIDE, SCHEMES, split_label
 from ernie.metrics.chunk import ChunkScores
-from ernie.model.task_model import encoder_feeds
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import IGNORED, label_ids, token_starts
-from ernie.reader.tokenized_set import encoder_arrays
-from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabel
+from ernie.tasks.sequence_labeling import SPEC
 from ernie.tasks.training import Task
 from ernie.token_cut import AS_TOKENIZER, TokenCut
-from propeller import graph
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file
@@ -28,8 +25,7 @@ log = get_logger(__name__)
 class SequenceLabelTask(Task):
     """`run_sequence_labeling`: a label for each token of a sentence."""
 
-    name = 'sequence_labeling'
-    model_class = ErnieSequenceLabel
+    spec = SPEC
     last_step_name = 'final'
     columns = ('text_a',)
 
@@ -71,10 +67,7 @@ class SequenceLabelTask(Task):
         return label_map
 
     def head_hparams(self):
-        return {'num_labels': self.num_labels, 'use_crf': self.use_crf, 'label_shares': self.label_shares}
-
-    def feeds(self, labelled):
-        return [*encoder_feeds(self.config), *([graph.Feed('label', (-1, -1), 'int64')] if labelled else [])]
+        return super().head_hparams() | {'label_shares': self.label_shares}
 
     def reader(self, labelled):
         """The `SequenceLabelReader` of this run."""
@@ -95,13 +88,7 @@ class SequenceLabelTask(Task):
             raise bad_input(path, 'no regular file', 'one: it is read a second time for its tokens')
         return self.reader(labelled).read(path)
 
-    def arrays(self, rows, indices, labelled):
-        arrays = encoder_arrays(rows, indices, self.task_id)
-        if labelled:
-            arrays.append(self._labels(rows, indices))
-        return arrays
-
-    def _labels(self, rows, indices):
+    def label_array(self, rows, indices):
         """[B, T] int64, the label of each piece, `IGNORED` where it does not count in the loss."""
         entries = rows.padded_labels(indices, IGNORED)
         labels = label_ids(entries, self.num_labels)
@@ -184,7 +171,7 @@ class SequenceLabelTask(Task):
         scores, total, pieces = ChunkScores(self.scheme, self.types), 0.0, 0
         for indices, outputs, loss in predictor.batches(rows, labelled=True):
             self._score(scores, outputs, rows, indices)
-            counted = int((self._labels(rows, indices) >= 0).sum())
+            counted = int((self.label_array(rows, indices) >= 0).sum())
             total, pieces = total + loss * counted, pieces + counted
         values = {'loss': total / max(pieces, 1), **_chunk_values(scores)}
         values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
