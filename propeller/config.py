@@ -10,6 +10,7 @@ import operator
 import os
 import warnings
 from collections import Counter
+from typing import Any
 
 from propeller.errors import UsageError, UserError, quoted
 from propeller.inputs import parse_json, read_text
@@ -25,7 +26,7 @@ _BINARY = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_UNARY = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_UNARY: dict[type, Any] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 # A short text such as 9**9**9 must not keep the machine busy; no honest setting is longer than that.
 _MAX_INTEGER_BITS = 1024
 _MAX_QUOTE = 200
@@ -35,7 +36,7 @@ _MAX_SETTING = 1 << 16
 class ArgumentParser(argparse.ArgumentParser):
     """An argparse parser that already knows `--run_config` and `--hparam`; a program may add its own flags."""
 
-    def __init__(self, name, **kwargs):
+    def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(prog=name, **kwargs)
         self.add_argument(
             '--run_config', default=None, metavar='FILE_OR_TEXT', help='run settings: a file, or the dictionary itself'
@@ -50,7 +51,7 @@ class ArgumentParser(argparse.ArgumentParser):
         )
 
 
-def parse_runconfig(args=None):
+def parse_runconfig(args: argparse.Namespace | None = None) -> RunConfig:
     """The `RunConfig` of `args.run_config`, or of the environment variable PROPELLER_RUNCONFIG where that is None.
 
     Raises:
@@ -66,7 +67,7 @@ def parse_runconfig(args=None):
     return RunConfig(**settings.to_dict())
 
 
-def parse_hparam(args=None):
+def parse_hparam(args: argparse.Namespace | None = None) -> HParams:
     """The `HParams` of all values of `args.hparam`, later ones winning, or of PROPELLER_HPARAMS where none is given.
 
     Raises:
@@ -85,12 +86,12 @@ def parse_hparam(args=None):
     return result
 
 
-def parse_file(path):
+def parse_file(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """The dictionary in a UTF-8 file, as a Python literal or JSON; a `UserError` names the file and the line."""
     return parse_text(read_text(path, _MAX_SETTING, 'a dictionary', data=True), origin=str(path))
 
 
-def parse_text(text, origin='settings'):
+def parse_text(text: str, origin: str = 'settings') -> dict[Any, Any]:
     """The dictionary that `text` spells.
 
     Args:
@@ -159,7 +160,7 @@ def _evaluate(node, text, origin):
     if isinstance(node, ast.Name) and node.id in _NAMES:
         return _NAMES[node.id]
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
-        kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
+        kind: Any = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
         values = [_evaluate(item, text, origin) for item in node.elts]
         return _guarded(lambda: kind(values), node, text, origin)
     if isinstance(node, ast.Dict) and None not in node.keys:

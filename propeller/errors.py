@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 
 QUOTED = 200
 _EXPECTED = 1000
@@ -23,8 +24,9 @@ class UserError(ValueError):
     """
 
     exit_code = 1
+    found: str  # of errors that `bad_input` makes
 
-    def __init__(self, text=''):
+    def __init__(self, text: object = '') -> None:
         super().__init__(one_line(text, _LONGEST))
 
 
@@ -34,7 +36,7 @@ class UsageError(UserError):
     exit_code = 2
 
 
-def one_line(text, limit=None):
+def one_line(text: object, limit: int | None = None) -> str:
     """`text` fit for a message: what is not printable escaped as `repr` does, at most `limit` characters."""
     text = str(text)
     if limit is not None and len(text) > limit:
@@ -44,7 +46,7 @@ def one_line(text, limit=None):
     return text
 
 
-def quoted(value, limit=QUOTED):
+def quoted(value: object, limit: int = QUOTED) -> str:
     """The `repr` of a value from outside, for a message: at most `limit` characters, control characters escaped."""
     if isinstance(value, str | bytes | bytearray):
         # The repr of a long text is four times as long at most: nothing beyond is worth making.
@@ -68,7 +70,7 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
-def bad_input(path, found, expected, line=None, advice=''):
+def bad_input(path: object, found: str, expected: str, line: int | None = None, advice: str = '') -> UserError:
     """A `UserError` in the one form all readers use: `FILE:LINE: found X, expected Y. ADVICE`.
 
     Args:
@@ -91,7 +93,7 @@ def bad_input(path, found, expected, line=None, advice=''):
 
 
 @contextlib.contextmanager
-def one_line_errors():
+def one_line_errors() -> Iterator[None]:
     """Around a program's main(): what goes wrong ends it with one line on stderr and an exit code.
 
     - a `UserError`: its own code; what the system refuses (disk full, memory, too many files): 1;
@@ -260,7 +262,7 @@ def _interruptible():
             signal.signal(number, handler)
 
 
-def keep_sigterm():
+def keep_sigterm() -> None:
     """Have the handler of SIGTERM that Python knows of be the one that the system calls, whatever a library has set."""
     if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGTERM)):
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))

@@ -7,6 +7,8 @@ Whoever builds the graph does so inside `recording()`, fetches the recorded vari
 import contextlib
 import contextvars
 import numbers
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +18,11 @@ from propeller.types import SummaryRecord
 
 log = get_logger(__name__)
 
-_current = contextvars.ContextVar('propeller_summary', default=None)
+_current: contextvars.ContextVar[SummaryRecord | None] = contextvars.ContextVar('propeller_summary', default=None)
 
 
 @contextlib.contextmanager
-def recording():
+def recording() -> Iterator[SummaryRecord]:
     """Collect the summaries of one graph: yields the `SummaryRecord` that `scalar` and `histogram` add to."""
     record = SummaryRecord([], [])
     token = _current.set(record)
@@ -30,12 +32,12 @@ def recording():
         _current.reset(token)
 
 
-def scalar(name, variable):
+def scalar(name: str, variable: Any) -> None:
     """Write the graph variable, one number, under `name` at log steps. A `UserError` if it is no graph variable."""
     _add('scalar', name, variable)
 
 
-def histogram(name, variable):
+def histogram(name: str, variable: Any) -> None:
     """Write the distribution of the graph variable's values under `name` at log steps. Errors as `scalar`."""
     _add('histogram', name, variable)
 

@@ -4,8 +4,8 @@ import enum
 import json
 import operator
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 from propeller.errors import UsageError, UserError, quoted
 from propeller.inputs import parse_json
@@ -34,60 +34,60 @@ class HParams:
     A name that is also a method (`get`, `join`, ...) is reachable as an item only.
     """
 
-    def __init__(self, **values):
+    def __init__(self, **values: Any) -> None:
         object.__setattr__(self, '_values', values)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # copy and pickle look attributes up before __init__ has run.
         values = self.__dict__.get('_values', {})
         if name not in values:
             raise AttributeError(f'HParams has no {name!r}; it has: {", ".join(sorted(values)) or "nothing"}')
         return values[name]
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         self._values[name] = value
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Any:
         if key not in self._values:
             raise UserError(f'key({key}) not in HParams. It has: {", ".join(sorted(self._values)) or "nothing"}.')
         return self._values[key]
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: str, value: Any) -> None:
         self._values[key] = value
 
-    def __contains__(self, key):
+    def __contains__(self, key: object) -> bool:
         return key in self._values
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._values)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, HParams) and self._values == other._values
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'HParams({", ".join(f"{k}={v!r}" for k, v in self._values.items())})'
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()
 
-    def __setstate__(self, values):
+    def __setstate__(self, values: Mapping[str, Any]) -> None:
         object.__setattr__(self, '_values', dict(values))
 
-    def get(self, key, default=None):
+    def get(self, key: str, default: Any = None) -> Any:
         """The value of `key`, or `default` where it is not set."""
         return self._values.get(key, default)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """A new dict of all values."""
         return dict(self._values)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Any) -> Self:
         """From a mapping whose keys are strings; a `UserError` for anything else."""
         if not isinstance(values, Mapping):
             raise UserError(f'hyper-parameters: found {type(values).__name__}, expected a dictionary.')
@@ -98,16 +98,16 @@ class HParams:
         result._values.update(values)
         return result
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The values as a JSON object, in the order in which they were set."""
         return json.dumps(self._values, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`; a `UserError` where `text` is not a JSON object."""
         return cls.from_dict(parse_json(text, 'hyper-parameters', finite=False))
 
-    def join(self, other):
+    def join(self, other: 'HParams') -> Self:
         """Take over every value of `other` (it wins over an own one); returns self."""
         self._values.update(other._values)
         return self
@@ -152,7 +152,7 @@ class RunConfig(_RunConfigFields):
 
     __slots__ = ()
 
-    def __new__(cls, *args, **settings):
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
         unknown = sorted(set(settings) - set(cls._fields))
         if unknown:
             raise UnknownSettingError(
@@ -161,7 +161,7 @@ class RunConfig(_RunConfigFields):
         given = _RunConfigFields(*args, **settings)._asdict()
         return super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
 
-    def _replace(self, /, **changes):
+    def _replace(self, /, **changes: Any) -> Self:
         """A copy with `changes`, checked like a new one."""
         return type(self)(**{**self._asdict(), **changes})
 
@@ -215,7 +215,7 @@ class WarmStartSetting(_WarmStartFields):
 
     __slots__ = ()
 
-    def __new__(cls, predicate_fn, from_dir):
+    def __new__(cls, predicate_fn: Callable[[Any], bool], from_dir: str | os.PathLike[str]) -> Self:
         if not callable(predicate_fn):
             raise UserError(f'WarmStartSetting: predicate_fn: found {predicate_fn!r}, expected a function.')
         if not isinstance(from_dir, str | os.PathLike) or not os.fspath(from_dir):

@@ -4,8 +4,11 @@ import collections
 import gzip
 import inspect
 import itertools
+import os
 import random
 import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from propeller.errors import UserError, bad_input
 from propeller.inputs import open_data
 
 FORMATS = (None, 'GZIP')
+Shapes = list[list[int]]
 
 
 class Dataset:
@@ -26,7 +30,12 @@ class Dataset:
 
     name = None
 
-    def __init__(self, make_iterator, data_shapes=None, data_types=None):
+    def __init__(
+        self,
+        make_iterator: Callable[[], Iterable[Any]],
+        data_shapes: Shapes | None = None,
+        data_types: list[str] | None = None,
+    ) -> None:
         """Args:
         make_iterator: function without arguments that starts a new iterator.
         data_shapes: list of shapes, one per value of an element.
@@ -36,13 +45,18 @@ class Dataset:
         self._data_shapes = data_shapes
         self._data_types = data_types
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._make_iterator())
 
     # -------------------------------------------------------------------------------------------------------- sources
 
     @classmethod
-    def from_generator_func(cls, gen, data_shapes=None, data_types=None):
+    def from_generator_func(
+        cls,
+        gen: Callable[[], Iterator[Any]],
+        data_shapes: Shapes | None = None,
+        data_types: list[str] | None = None,
+    ) -> Self:
         """What the generator function `gen` yields; it is called without arguments at each pass.
 
         Raises:
@@ -53,7 +67,7 @@ class Dataset:
         return cls(gen, data_shapes, data_types)
 
     @classmethod
-    def from_file(cls, path, format=None):
+    def from_file(cls, path: str | os.PathLike[str], format: str | None = None) -> Self:
         """Lines of a file as bytes, line end included.
 
         Args:
@@ -83,7 +97,7 @@ class Dataset:
         return cls(lines)
 
     @classmethod
-    def from_list(cls, elements):
+    def from_list(cls, elements: list[Any]) -> Self:
         """The elements of a list.
 
         Raises:
@@ -96,21 +110,21 @@ class Dataset:
     # ---------------------------------------------------------------------------------------------- shapes and types
 
     @property
-    def data_shapes(self):
+    def data_shapes(self) -> Shapes:
         """List of shapes, one per value of an element."""
         return self._infer()[0]
 
     @data_shapes.setter
-    def data_shapes(self, value):
+    def data_shapes(self, value: Shapes | None) -> None:
         self._data_shapes = value
 
     @property
-    def data_types(self):
+    def data_types(self) -> list[str]:
         """List of dtype names, one per value of an element."""
         return self._infer()[1]
 
     @data_types.setter
-    def data_types(self, value):
+    def data_types(self, value: list[str] | None) -> None:
         self._data_types = value
 
     def _infer(self):
@@ -133,14 +147,14 @@ class Dataset:
             self._data_types = types if self._data_types is None else self._data_types
         return self._data_shapes, self._data_types
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Dataset):
             return NotImplemented
         return (self.name, self.data_shapes, self.data_types) == (other.name, other.data_shapes, other.data_types)
 
     # ----------------------------------------------------------------------------------------------------- operations
 
-    def apply(self, transform):
+    def apply(self, transform: Callable[[Iterator[Any]], Iterable[Any]]) -> 'Dataset':
         """A data set of what `transform`, a function from an iterator to an iterator, makes of each pass."""
         return self._derived(lambda: transform(iter(self)))
 
@@ -149,15 +163,15 @@ class Dataset:
         derived.name = self.name
         return derived
 
-    def map(self, fn):
+    def map(self, fn: Callable[..., Any]) -> 'Dataset':
         """`fn(element)`, or `fn(*element)` where the element is a tuple or a list."""
         return self._derived(lambda: (_call(fn, element) for element in self))
 
-    def filter(self, fn):
+    def filter(self, fn: Callable[..., Any]) -> 'Dataset':
         """The elements for which `fn` (called as in `map`) is true."""
         return self._derived(lambda: (element for element in self if _call(fn, element)))
 
-    def shuffle(self, buffer_size, seed=None):
+    def shuffle(self, buffer_size: int, seed: Any = None) -> 'Dataset':
         """Random order within a reservoir: a random one of `buffer_size` held elements goes out as the next comes in.
 
         Args:
@@ -168,14 +182,14 @@ class Dataset:
             raise ValueError(f'buffer_size {buffer_size} must be at least 1')
         return self._derived(lambda: _shuffle(self, buffer_size, random.Random(seed)))
 
-    def repeat(self, n=-1):
+    def repeat(self, n: int = -1) -> 'Dataset':
         """The data set `n` times over, without end if negative. Each round iterates anew, nothing is kept.
 
         An iteration without end over a data set without elements ends at once.
         """
         return self._derived(lambda: _repeat(self, n))
 
-    def interleave(self, map_fn, cycle_length, block_length=1):
+    def interleave(self, map_fn: Callable[..., Iterable[Any]], cycle_length: int, block_length: int = 1) -> 'Dataset':
         """`map_fn` makes an iterable of each element; `cycle_length` of them are open and give `block_length` items in
         turn. One that is used up is replaced by that of the next element.
         """
@@ -183,21 +197,21 @@ class Dataset:
             raise ValueError(f'cycle_length {cycle_length} and block_length {block_length} must be at least 1')
         return self._derived(lambda: _interleave(self, map_fn, cycle_length, block_length))
 
-    def shard(self, num_shards, index):
+    def shard(self, num_shards: int, index: int) -> 'Dataset':
         """Every `num_shards`-th element, from number `index` on."""
         if not 0 <= index < num_shards:
             raise ValueError(f'index {index} must be in 0 .. {num_shards - 1}')
         return self._derived(lambda: itertools.islice(self, index, None, num_shards))
 
-    def take(self, count=1):
+    def take(self, count: int = 1) -> 'Dataset':
         """The first `count` elements."""
         return self._derived(lambda: itertools.islice(self, count))
 
-    def buffered(self, size=10):
+    def buffered(self, size: int = 10) -> 'Dataset':
         """The same elements, up to `size` of them made ahead in a thread."""
         return self._derived(lambda: _buffered(self, size))
 
-    def padded_batch(self, batch_size, pad_value=0, max_seqlen=None):
+    def padded_batch(self, batch_size: int, pad_value: Any = 0, max_seqlen: int | None = None) -> 'Dataset':
         """Batches: a list of one array per value of an element. The last batch may be smaller.
 
         Args:
@@ -223,7 +237,7 @@ def _close(iterator):
 
 
 def _shuffle(elements, buffer_size, rng):
-    held = []
+    held: list[Any] = []
     for element in elements:
         if len(held) < buffer_size:
             held.append(element)

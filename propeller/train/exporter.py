@@ -4,7 +4,10 @@ import abc
 import json
 import math
 import os
+from collections.abc import Callable
+from typing import Any
 
+from propeller.data.dataset import Dataset
 from propeller.errors import UserError
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
@@ -18,6 +21,7 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 _BEST_FILE = 'best.json'
+Results = dict[str, dict[str, float]]  # data set -> metric -> value
 
 
 class Exporter(abc.ABC):
@@ -29,12 +33,12 @@ class Exporter(abc.ABC):
             -> dict metric name -> value. The first evaluation always counts as better.
     """
 
-    def __init__(self, export_dir, cmp_fn):
+    def __init__(self, export_dir: str, cmp_fn: Callable[[Results, Results], bool]) -> None:
         self.export_dir, self.cmp_fn = export_dir, cmp_fn
         self.best = self._remembered()
 
     @property
-    def _best(self):
+    def _best(self) -> Results | None:
         """The name under which programs of 2019 read it."""
         return self.best
 
@@ -52,7 +56,7 @@ class Exporter(abc.ABC):
         # Nothing would ever be better than not-a-number.
         return None if _not_finite(best) else best
 
-    def export(self, session, program, results, gstep, sample):
+    def export(self, session: Any, program: Any, results: Results, gstep: int, sample: list[Any]) -> None:
         """Called after each evaluation with its program, its results, and the inputs (without label) of one batch.
 
         Results with a number that is not finite are never the best.
@@ -77,7 +81,7 @@ class Exporter(abc.ABC):
         log.info('[Best Exporter]: export to %s at step %d', self.export_dir, gstep)
 
     @abc.abstractmethod
-    def write(self, session, program, gstep, sample):
+    def write(self, session: Any, program: Any, gstep: int, sample: list[Any]) -> None:
         """Write the model."""
 
 
@@ -93,7 +97,7 @@ def _not_finite(results):
 class BestExporter(Exporter):
     """Keeps the best model as the checkpoint `export_dir/model_{gstep}`."""
 
-    def write(self, session, program, gstep, sample):
+    def write(self, session: Any, program: Any, gstep: int, sample: list[Any]) -> None:
         checkpoints = Checkpoints(self.export_dir, prefix='model_', keep=1, list_file='ckpt_info')
         checkpoints.save(session, program, {'global_step': gstep})
 
@@ -107,12 +111,19 @@ class BestInferenceModelExporter(Exporter):
             graph of the evaluation. `dataset` gives the inputs, without label.
     """
 
-    def __init__(self, export_dir, cmp_fn, model_class_or_model_fn=None, hparams=None, dataset=None):
+    def __init__(
+        self,
+        export_dir: str,
+        cmp_fn: Callable[[Results, Results], bool],
+        model_class_or_model_fn: Any = None,
+        hparams: Any = None,
+        dataset: Dataset | None = None,
+    ) -> None:
         super().__init__(export_dir, cmp_fn)
         self.model, self.hparams, self.dataset = model_class_or_model_fn, hparams, dataset
         self._predict_program = None
 
-    def write(self, session, program, gstep, sample):
+    def write(self, session: Any, program: Any, gstep: int, sample: list[Any]) -> None:
         if self.model is not None and self.dataset is not None:
             program, sample = self._predict_graph(session), list(next(iter(self.dataset)))
         program = session.portable(program)

@@ -5,6 +5,8 @@ arrays for one batch, in that order. `eval` gives a numpy scalar of shape (); of
 """
 
 import abc
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,49 +17,49 @@ from propeller.errors import UserError
 class Metrics(abc.ABC):
     """Base class. A subclass calls `super().__init__` with its graph values, and defines `reset`, `update`, `eval`."""
 
-    def __init__(self, *tensors):
+    def __init__(self, *tensors: Any) -> None:
         self._tensors = tensors
         self.reset()
 
     @property
-    def tensor(self):
+    def tensor(self) -> tuple[Any, ...]:
         """The graph values to fetch for `update`, as a tuple."""
         return self._tensors
 
     @abc.abstractmethod
-    def reset(self):
+    def reset(self) -> None:
         """Forget all batches."""
 
     @abc.abstractmethod
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         """Take in one batch: the arrays of `tensor`."""
 
     @abc.abstractmethod
-    def eval(self):
+    def eval(self) -> np.floating:
         """The value over all batches since `reset`, a numpy scalar."""
 
 
 class _Average(Metrics):
     """The mean of numbers that each batch gives."""
 
-    def reset(self):
+    def reset(self) -> None:
         self._sum, self._count = 0.0, 0
 
     def _add(self, numbers):
         self._sum += np.sum(numbers, dtype=np.float64)
         self._count += np.size(numbers)
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return scores.ratio(self._sum, self._count)
 
 
 class Mean(_Average):
     """Mean of all values of `t`."""
 
-    def __init__(self, t):
+    def __init__(self, t: Any) -> None:
         super().__init__(t)
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         (values,) = args
         self._add(values)
 
@@ -65,17 +67,17 @@ class Mean(_Average):
 class Ppl(Mean):
     """Perplexity: exp of the mean of `t`, a natural-log loss."""
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return np.exp(super().eval()) if self._count else np.float64(0.0)
 
 
 class Acc(_Average):
     """Share of entries where `pred`, class ids, equals `label`."""
 
-    def __init__(self, label, pred):
+    def __init__(self, label: Any, pred: Any) -> None:
         super().__init__(label, pred)
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         label, pred = scores.flat(*args)
         self._add(label == pred)
 
@@ -83,7 +85,7 @@ class Acc(_Average):
 class MSE(Acc):
     """Mean squared difference of `label` and `pred`."""
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         label, pred = scores.flat(*args)
         self._add((pred.astype(np.float64) - label) ** 2)
 
@@ -91,7 +93,7 @@ class MSE(Acc):
 class Cosine(Acc):
     """Mean cosine similarity of the vectors along the last axis of `label` and `pred`; 0 for a zero vector."""
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         label, pred = (np.asarray(a, dtype=np.float64).reshape(-1, np.shape(a)[-1]) for a in args)
         norms = np.linalg.norm(label, axis=1) * np.linalg.norm(pred, axis=1)
         self._add((label * pred).sum(axis=1) / np.where(norms == 0, 1.0, norms))
@@ -100,33 +102,33 @@ class Cosine(Acc):
 class Precision(Metrics):
     """Right ones among the predicted positives. `label`: 0 and 1; `pred` is taken as truth values."""
 
-    def __init__(self, label, pred):
+    def __init__(self, label: Any, pred: Any) -> None:
         super().__init__(label, pred)
 
-    def reset(self):
+    def reset(self) -> None:
         self._hits = self._predicted = self._true = 0
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         label, pred = (a.astype(bool) for a in scores.flat(_truth(self, args[0]), args[1]))
         self._hits += int((label & pred).sum())
         self._predicted += int(pred.sum())
         self._true += int(label.sum())
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return scores.ratio(self._hits, self._predicted)
 
 
 class Recall(Precision):
     """Share of the true positives that is predicted. Arguments as `Precision`."""
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return scores.ratio(self._hits, self._true)
 
 
 class F1(Precision):
     """`2PR / (P + R + 1e-6)`, with 1e-6 in the denominators of P and R too. Arguments as `Precision`."""
 
-    def eval(self):
+    def eval(self) -> np.floating:
         precision, recall = self._hits / (self._predicted + 1e-6), self._hits / (self._true + 1e-6)
         return np.float64(2 * precision * recall / (precision + recall + 1e-6))
 
@@ -140,25 +142,25 @@ class PrecisionAtThreshold(Precision):
         threshold: a score.
     """
 
-    def __init__(self, label, pred, threshold=0.5):
+    def __init__(self, label: Any, pred: Any, threshold: float = 0.5) -> None:
         super().__init__(label, pred)
         self.threshold = threshold
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         label, pred = args
         super().update([label, _last_column(pred, label) > self.threshold])
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return np.float64(self._hits / (self._predicted + 1e-6))
 
 
 class _Collected(Metrics):
     """For formulas that need the whole set: keeps each argument, flat, until `eval`."""
 
-    def reset(self):
-        self._batches = []
+    def reset(self) -> None:
+        self._batches: list[list[np.ndarray]] = []
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         self._batches.append(scores.flat(*args))
 
     def _whole(self):
@@ -176,26 +178,27 @@ class Auc(_Collected):
         pred: [N] scores, or [N, 2]: then the last column counts.
     """
 
-    def __init__(self, label, pred):
+    def __init__(self, label: Any, pred: Any) -> None:
         super().__init__(label, pred)
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         label, pred = args
         super().update([_truth(self, label), _last_column(pred, label)])
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return scores.auc(*self._whole())
 
 
 class RecallAtPrecision(Auc):
     """Recall at the first point of the precision-recall curve with precision above `precision`. Otherwise as `Auc`."""
 
-    def __init__(self, label, pred, precision=0.9):
+    def __init__(self, label: Any, pred: Any, precision: float = 0.9) -> None:
         super().__init__(label, pred)
         self.precision = precision
 
-    def eval(self):
-        return scores.recall_at_precision(*self._whole(), self.precision)
+    def eval(self) -> np.floating:
+        label, pred = self._whole()
+        return scores.recall_at_precision(label, pred, self.precision)
 
 
 class _Ranked(_Collected):
@@ -207,10 +210,10 @@ class _Ranked(_Collected):
         pred: [N] scores, or [N, 2]: then the last column counts.
     """
 
-    def __init__(self, qid, label, pred):
+    def __init__(self, qid: Any, label: Any, pred: Any) -> None:
         super().__init__(qid, label, pred)
 
-    def update(self, args):
+    def update(self, args: Sequence[np.ndarray]) -> None:
         qid, label, pred = args
         super().update([qid, label, _last_column(pred, label)])
 
@@ -222,21 +225,21 @@ class _Ranked(_Collected):
 class Mrr(_Ranked):
     """Mean over the qids of 1 / rank of the best row with label other than 0; a qid without one counts 0."""
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return scores.mean_reciprocal_rank(*self._rows())
 
 
 class PNRatio(_Ranked):
     """Concordant over discordant pairs of rows with one qid and different labels; 0.0 with no discordant pair."""
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return scores.positive_negative_ratio(*self._rows())
 
 
 class BinaryPNRatio(_Ranked):
     """As `PNRatio`, with label 1 against all others."""
 
-    def eval(self):
+    def eval(self) -> np.floating:
         qid, pred, label = self._rows()
         return scores.positive_negative_ratio(qid, pred, label == 1)
 
@@ -244,12 +247,13 @@ class BinaryPNRatio(_Ranked):
 class PrecisionAtK(_Ranked):
     """Share of the qids with a row of label 1 among their `k` best."""
 
-    def __init__(self, qid, label, pred, k=1):
+    def __init__(self, qid: Any, label: Any, pred: Any, k: int = 1) -> None:
         super().__init__(qid, label, pred)
         self.k = k
 
-    def eval(self):
-        return scores.precision_at_k(*self._rows(), self.k)
+    def eval(self) -> np.floating:
+        qid, pred, label = self._rows()
+        return scores.precision_at_k(qid, pred, label, self.k)
 
 
 class ChunkF1(Metrics):
@@ -262,18 +266,19 @@ class ChunkF1(Metrics):
         num_label: number of tags; the last one is outside of any chunk.
     """
 
-    def __init__(self, label, pred, seqlen, num_label):
+    def __init__(self, label: Any, pred: Any, seqlen: Any, num_label: int) -> None:
         self.num_label = num_label
         super().__init__(label, pred, seqlen)
 
-    def reset(self):
+    def reset(self) -> None:
         self._counts = scores.ChunkCounts(0, 0, 0)
 
-    def update(self, args):
-        batch = scores.chunk_counts(*args, self.num_label)
+    def update(self, args: Sequence[np.ndarray]) -> None:
+        label, pred, seqlen = args
+        batch = scores.chunk_counts(label, pred, seqlen, self.num_label)
         self._counts = scores.ChunkCounts(*(a + b for a, b in zip(self._counts, batch, strict=True)))
 
-    def eval(self):
+    def eval(self) -> np.floating:
         return np.float32(scores.chunk_f1(self._counts)[2])
 
 

@@ -2,11 +2,13 @@
 
 import abc
 import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from propeller import graph
 from propeller.errors import UserError
-from propeller.train.metrics import Mean
-from propeller.types import InferenceSpec, ModelSpec, RunMode
+from propeller.train.metrics import Mean, Metrics
+from propeller.types import InferenceSpec, ModelSpec, RunConfig, RunMode
 
 
 class Model(abc.ABC):
@@ -18,27 +20,33 @@ class Model(abc.ABC):
         run_config: the `RunConfig`.
     """
 
-    def __init__(self, config, mode, run_config=None):
+    def __init__(self, config: Any, mode: RunMode, run_config: RunConfig | None = None) -> None:
         self.config, self.mode, self.run_config = config, mode, run_config
 
     @abc.abstractmethod
-    def forward(self, features):
+    def forward(self, features: list[Any]) -> Any:
         """list of input values (without the label) -> one value or a list of values, the predictions."""
 
     @abc.abstractmethod
-    def loss(self, predictions, label):
+    def loss(self, predictions: Any, label: Any) -> Any:
         """-> a scalar value. Called in TRAIN and EVAL."""
 
     @abc.abstractmethod
-    def backward(self, loss):
+    def backward(self, loss: Any) -> None:
         """Append the optimizer. Called in TRAIN."""
 
     @abc.abstractmethod
-    def metrics(self, predictions, label):
+    def metrics(self, predictions: Any, label: Any) -> dict[str, Metrics]:
         """-> dict name -> metric object. Called in EVAL."""
 
 
-def build_model_spec(model, features, mode, params, run_config):
+def build_model_spec(
+    model: type[Model] | Callable[..., ModelSpec],
+    features: Iterable[Any],
+    mode: RunMode,
+    params: Any,
+    run_config: RunConfig | None,
+) -> ModelSpec:
     """Build the graph of `model` in one mode, inside a build function.
 
     Args:
