@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from ernie.checkpoint.__main__ import make_parser as checkpoint_parser
+from ernie.command import VERBS, find_verb, help_text
 from ernie.finetune.flags import build_parser as finetune_parser
 from ernie.inference.flags import build_parser as inference_parser
 from ernie.pretrain.flags import build_parser as pretrain_parser
+from ernie.programs import imported
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
@@ -109,8 +111,24 @@ def test_command_exists_and_its_flags_parse(page, words):
         ).is_dir()
         if rest[1] == 'ernie.checkpoint':
             checkpoint_parser().parse_args(rest[2:])
+    elif program == 'ernie':
+        check_verb(rest)
     else:
         assert program in MACHINE or program.startswith('.')
+
+
+def check_verb(words):
+    """Fails unless they are a verb of the command `ernie` and its flags."""
+    if words == ['--help']:
+        return
+    name = find_verb(words)
+    program = getattr(imported(VERBS[name].place), '__self__', None)
+    if program:
+        check_flags(program.build_parser(), words[len(name.split()) :])
+
+
+def test_the_readme_shows_the_verbs():
+    assert help_text() + '\n' in blocks(ENGLISH, 'text')
 
 
 def test_bundles_that_the_pages_download_exist():

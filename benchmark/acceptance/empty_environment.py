@@ -2,11 +2,11 @@
 
     python -m benchmark.acceptance.empty_environment [--folder FOLDER] [--rows 400]
 
-Two environments are made: one builds with `python -m build` (the wheel out of the sdist, so both are whole), the other
-gets the wheel and what it depends on, and the two packages with data of the quickstart. Home, caches and working folder
-are empty, and PYTHONPATH is not set. Then the fused operators are compiled, the quickstart runs on `--rows` reviews, and
-its checkpoint predicts and is exported. Each command prints how long it took; what fails ends the program with its
-output and exit code 1, as does a file that appears in the installed packages.
+Two environments are made: one builds with `python -m build` (the wheel out of the sdist, so both are whole), the
+other gets the wheel and what it depends on, and the two packages with data of the quickstart. Home, caches and working
+folder are empty, and PYTHONPATH is not set. Then the fused operators are compiled, the quickstart runs on `--rows`
+reviews, and its checkpoint predicts and is exported. Each command prints how long it took; what fails ends the program
+with its output and exit code 1, as does a file that appears in the installed packages.
 
 Needs a package registry and 3 GB on the disk; about six minutes on two cores, of which the installation is two.
 """
