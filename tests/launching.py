@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from propeller.launch.machine import port_is_free
+from propeller.launch.ports import is_free
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -39,7 +39,7 @@ def port_block(count):
     worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]) % 8  # processes with tests do not meet
     while True:
         first = random.randrange(12000 + 2000 * worker, 14000 + 2000 * worker - count)
-        if all(port_is_free('0.0.0.0', port) for port in range(first, first + count)):
+        if all(is_free('0.0.0.0', port) for port in range(first, first + count)):
             return first
 
 

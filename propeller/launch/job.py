@@ -105,24 +105,12 @@ def run_job(settings, environ):
         JobFailed: with the exit code of the first rank that failed, or of a usage error.
         UserError: a port is taken or a log cannot be written.
     """
-    with (
-        Signals() as signals,
-        contextlib.closing(_Lifeline()) as lifeline,
-        contextlib.ExitStack() as held,
-        _peers(settings, signals.notify, environ.get(SECRET, '').encode()) as peers,
-    ):
-        return _Job(settings, environ, signals, peers, lifeline.reading, held).run()
-
-
-class _Lifeline:
-    """The pipe whose end tells the keepers that the launcher is gone."""
-
-    def __init__(self):
-        self.reading, self._writing = os.pipe()
-
-    def close(self):
-        os.close(self.reading)
-        os.close(self._writing)
+    with Signals() as signals, contextlib.ExitStack() as held:
+        lifeline = os.pipe()  # its end tells the keepers that the launcher is gone
+        for end in lifeline:
+            held.callback(os.close, end)
+        peers = held.enter_context(_peers(settings, signals.notify, environ.get(SECRET, '').encode()))
+        return _Job(settings, environ, signals, peers, lifeline[0], held).run()
 
 
 def _peers(settings, notify, secret):
@@ -173,7 +161,8 @@ class _Job:
         try:
             if self.peers is not None:
                 self.peers.join_job(generation)
-            event = self._wait_for_start(generation)
+            while (event := self._interruption() or self._event(Started(generation))) is None:
+                self.signals.wait()
             if isinstance(event, Failure):
                 return event, generation
             generation = event.generation
@@ -189,19 +178,12 @@ class _Job:
         finally:
             self._clear()
 
-    def _wait_for_start(self, generation):
-        if self.peers is None:
-            return self._interruption() or Started(generation)
-        while True:
-            event = self._interruption() or self._event()
-            if event is not None:
-                return event
-            self.signals.wait()
-
     def _take_ports_and_logs(self):
         s = self.settings
         self.logs = self.held.enter_context(contextlib.closing(LogFiles(s.log_folder, s.log_prefix, s.ranks)))
-        self.plan = make_plan(s, self.held.enter_context(contextlib.closing(Ports())))
+        ports = self.held.enter_context(contextlib.closing(Ports()))
+        ports, master = choose(ports, s.node_ips, s.node_id, s.start_port, s.nproc, s.master)
+        self.plan = Plan(s.node_ips, s.node_id, s.nproc, ports, master, s.gpu_groups, s.visible_gpus)
 
     def _start_all(self, plan, restarted):
         settings, self.blamed = self.settings, None
@@ -234,18 +216,15 @@ class _Job:
                     finished.add(rank.rank)
                     rank.clear()
                     log.info('proc %d finsh', rank.rank)  # spelt as in 2019
-                    if len(finished) == len(self.ranks) and self.peers is None:
-                        return None
                     if len(finished) == len(self.ranks):
+                        if self.peers is None:
+                            return None
                         self.peers.report_done()
             self.signals.wait()
 
-    def _news(self):
-        return self.peers is not None and self.peers.has_news()
-
-    def _event(self):
-        """The next news from the other nodes, None if there is none."""
-        return self.peers.next_event() if self.peers is not None else None
+    def _event(self, alone=None):
+        """The next news from the other nodes, None if there is none; without other nodes `alone`."""
+        return self.peers.next_event() if self.peers is not None else alone
 
     def _interruption(self):
         if not self.signals.received:
@@ -275,7 +254,7 @@ class _Job:
     def _wait_until(self, condition):
         """Wait for `condition()`, but no longer than a cause lies before its consequence."""
         deadline = time.monotonic() + _SECONDS_TO_EXPLAIN
-        while not condition() and not self._news() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline and not (self.peers and self.peers.has_news()):
             self.signals.wait(max(0.0, deadline - time.monotonic()))
 
     def _tell(self, failure):
@@ -294,8 +273,9 @@ class _Job:
                 rank.send_group(signal.SIGTERM)
         self._wait_for_end(running, _SECONDS_TO_SAVE if failure.signal else _SECONDS_TO_STOP)
         self._clear()
-        if self.blamed is not None and self.blamed.rank != 0:  # the console has shown what rank 0 said
-            _show(self.blamed)
+        lines = self.blamed.last_lines() if self.blamed is not None else []
+        if lines and self.blamed.rank != 0:  # what rank 0 said has been on the console
+            print(f'the end of {self.blamed.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
 
     def _wait_for_end(self, ranks, seconds):
         deadline = time.monotonic() + seconds
@@ -315,16 +295,3 @@ class _Job:
         if self.echo is not None:
             self.echo.finish()
             self.echo = None
-
-
-def _show(rank):
-    lines = rank.last_lines()
-    if lines:
-        print(f'the end of {rank.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
-
-
-def make_plan(settings, held):
-    """The `Plan`, with ports that `held` (`Ports`) holds from now on. Raises `UserError`, see `ports.choose`."""
-    s = settings
-    ports, master = choose(held, s.node_ips, s.node_id, s.start_port, s.nproc, s.master)
-    return Plan(s.node_ips, s.node_id, s.nproc, ports, master, s.gpu_groups, s.visible_gpus)

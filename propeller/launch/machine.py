@@ -72,22 +72,3 @@ def interface_of(host):
                 return name
     # All of 127.0.0.0/8 belongs to the loopback interface, which reports 127.0.0.1 only.
     return 'lo' if address.startswith('127.') and 'lo' in names else None
-
-
-def port_is_free(host, port):
-    """Whether a server can listen on the port at this address.
-
-    Raises:
-        OSError: `host` is no address of this machine.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError:
-            return False
-    return True

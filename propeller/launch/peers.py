@@ -79,7 +79,7 @@ class Peers:
         self.limits, self.facts = limits, facts
         self._notify, self._secret = notify, secret
         self._thread = threading.Thread(target=self._run, name='peers', daemon=True)
-        self._running, self._closing = threading.Event(), asyncio.Event()
+        self._closing = asyncio.Event()
         self._events = queue.SimpleQueue()
         self._wanted = self._current = 0  # which call of join_job: the main thread's, and the one the loop is at
         self.phase = 'idle'  # idle -> joining -> running -> idle
@@ -114,8 +114,8 @@ class Peers:
         self._command(self.on_own_end)
 
     def __enter__(self):
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
-        self._running.wait()
         return self
 
     def __exit__(self, *exception):
@@ -130,15 +130,14 @@ class Peers:
     # Everything below runs in the thread.
 
     def _run(self):
+        self._loop.set_exception_handler(self._broke_down)
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
         except Exception as e:
-            self._broke_down(None, {'exception': e})
+            self._broke_down(self._loop, {'exception': e})
 
     async def _serve(self):
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(self._broke_down)
-        self._running.set()
         await self.on_open()
         beaten = 0.0
         while not self._closing.is_set():
@@ -212,16 +211,13 @@ class Peers:
 
     def _check_silence(self, now):
         for connection in self.members() if self.phase != 'idle' else ():
-            if now - connection.heard > self.limits.silence:
-                self.on_silence(connection)
-
-    def on_silence(self, connection):
-        """A node has not been heard of for too long."""
-        if self.phase == 'joining':
-            self.lose(connection, 'silent')
-            return
-        text = f'{self.name_of(connection.node)} has not been heard for {self.limits.silence:g} seconds'
-        self.fail(Failure(f'{text}. Is the machine up, and the network between it and {self.own_name}?', 1))
+            if now - connection.heard <= self.limits.silence:
+                continue
+            if self.phase == 'joining':
+                self.lose(connection, 'silent')
+                continue
+            text = f'{self.name_of(connection.node)} has not been heard for {self.limits.silence:g} seconds'
+            self.fail(Failure(f'{text}. Is the machine up, and the network between it and {self.own_name}?', 1))
 
     def fail_lost(self, connection, reason):
         """`fail` because a connection ended before the job did."""

@@ -6,7 +6,6 @@ import socket
 import sys
 
 from propeller.errors import UserError
-from propeller.launch import machine
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -31,11 +30,12 @@ class Ports:
         if sys.platform != 'linux':
             return is_free(host, port)
         with contextlib.ExitStack() as stack:
-            if not self._lock(stack, host, port):
+            if not self._lock(stack, host, port) or not is_free(host, port):
                 return False
-            if not is_free(host, port):
-                return False
-            self._bind(stack, host, port)
+            holder = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):  # somebody was faster: the process will say so
+                holder.bind((host, port))
             self._held.enter_context(stack.pop_all())
         return True
 
@@ -59,13 +59,6 @@ class Ports:
             if e.errno == errno.EADDRINUSE:
                 return False
         return True
-
-    @staticmethod
-    def _bind(stack, host, port):
-        holder = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # somebody was faster: the process will say so
-            holder.bind((host, port))
 
     def close(self):
         self._held.close()
@@ -105,8 +98,16 @@ def choose(held, node_ips, node_id, start_port, nproc, master):
 
 
 def is_free(host, port):
-    """`machine.port_is_free`. Raises `UserError` if `host` is no address of this machine."""
-    try:
-        return machine.port_is_free(host, port)
-    except OSError as e:
-        raise UserError(f'{host}: no address of this machine ({e.strerror or e}); see --node_ips and --node_id.') from e
+    """Whether a server can listen on the port at this address. Raises `UserError` if it is none of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as e:
+            if e.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise UserError(
+                f'{host}: no address of this machine ({e.strerror or e}); see --node_ips and --node_id.'
+            ) from e
+    return True

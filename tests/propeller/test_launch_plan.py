@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import os
-import socket
 
 import pytest
 from hypothesis import given
@@ -215,15 +214,6 @@ def test_which_paddle_is_installed(monkeypatch, installed, for_cpu):
 
     monkeypatch.setattr(importlib.metadata, 'version', version)
     assert machine.paddle_is_for_cpu() is for_cpu
-
-
-def test_ports():
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        port = server.getsockname()[1]
-        assert not machine.port_is_free('127.0.0.1', port)
-    assert machine.port_is_free('127.0.0.1', port)  # at once, though connections to it may linger
-    with pytest.raises(OSError):
-        machine.port_is_free('192.0.2.1', port)
 
 
 def test_interface():

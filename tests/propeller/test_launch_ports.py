@@ -8,7 +8,7 @@ import pytest
 from propeller.errors import UserError
 from propeller.launch import store
 from propeller.launch.logs import LogFiles
-from propeller.launch.ports import Ports, choose
+from propeller.launch.ports import Ports, choose, is_free
 from tests.launching import Bench, finish, messages, port_block, wait_for
 
 
@@ -37,6 +37,15 @@ def test_a_port_is_held_from_choosing_to_listening(holders):
 def machine_port():
     with socket.create_server(('127.0.0.1', 0)) as server:
         return server.getsockname()[1]
+
+
+def test_a_port_is_free_or_taken():
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = server.getsockname()[1]
+        assert not is_free('127.0.0.1', port)
+    assert is_free('127.0.0.1', port)  # at once, though connections to it may linger
+    with pytest.raises(UserError, match='192.0.2.1: no address of this machine'):
+        is_free('192.0.2.1', port)
 
 
 def test_ports_are_free_again_at_the_end(holders):
