@@ -11,10 +11,10 @@ import time
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError
 from propeller.launch import machine
-from propeller.launch.logs import Echo, LogFiles
+from propeller.launch.logs import Echo, LogFiles, last_lines
 from propeller.launch.messages import SECRET, Failure
 from propeller.launch.nodes import Coordinator, Member
-from propeller.launch.peers import Finished, Limits, Started
+from propeller.launch.peers import Finished, Started
 from propeller.launch.plan import Plan, environment, job_environment, script_arguments
 from propeller.launch.ports import Ports, choose
 from propeller.launch.ranks import LOST_PEER, describe, exit_code, first_failure, start_rank
@@ -117,8 +117,7 @@ def _peers(settings, notify, secret):
     """The connection to the launchers of the other nodes, not yet started; None in a context if there are none."""
     if len(settings.node_ips) == 1:
         return contextlib.nullcontext()
-    limits = Limits(settings.peer_timeout)
-    facts = settings.facts()
+    facts, timeout = settings.facts(), settings.peer_timeout
     port = int(facts['--master'].rpartition(':')[2]) - 1
     if settings.start_port <= port < settings.start_port + settings.nproc:
         raise UsageError(
@@ -126,8 +125,8 @@ def _peers(settings, notify, secret):
             f'--nproc_per_node give to a process. Choose another one.'
         )
     if settings.node_id == 0:
-        return Coordinator(limits, notify, settings.node_ips, port, facts, secret)
-    return Member(limits, notify, settings.node_id, (settings.node_ips[0], port), facts, secret)
+        return Coordinator(timeout, notify, settings.node_ips, port, facts, secret)
+    return Member(timeout, notify, settings.node_id, (settings.node_ips[0], port), facts, secret)
 
 
 class _Job:
@@ -238,11 +237,11 @@ class _Job:
         if rank is None:
             return None
         if rank.code == LOST_PEER:
-            self._wait_until(lambda: first_failure(self.ranks).code != LOST_PEER)
+            self._wait_for_cause(lambda: first_failure(self.ranks).code != LOST_PEER)
             rank = first_failure(self.ranks)
         elif rank.code == _USAGE_ERROR:
             # All ranks find the same wrong flag; the console shows what rank 0 says about it.
-            self._wait_until(lambda: self.ranks[0].code is not None)
+            self._wait_for_cause(lambda: self.ranks[0].code is not None)
             rank = self.ranks[0] if self.ranks[0].code == _USAGE_ERROR else rank
         elsewhere = self._event() if rank.code == LOST_PEER else None
         if elsewhere is not None:
@@ -251,10 +250,13 @@ class _Job:
         node = f' on node {self.settings.node_id}' if self.peers is not None else ''
         return self._tell(Failure(describe(rank, node), exit_code(rank.code), restartable=rank.code != _USAGE_ERROR))
 
-    def _wait_until(self, condition):
-        """Wait for `condition()`, but no longer than a cause lies before its consequence."""
-        deadline = time.monotonic() + _SECONDS_TO_EXPLAIN
-        while not condition() and time.monotonic() < deadline and not (self.peers and self.peers.has_news()):
+    def _wait_for_cause(self, seen):
+        peers = self.peers
+        self._wait_until(lambda: seen() or (peers is not None and peers.has_news()), _SECONDS_TO_EXPLAIN)
+
+    def _wait_until(self, condition, seconds):
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
             self.signals.wait(max(0.0, deadline - time.monotonic()))
 
     def _tell(self, failure):
@@ -268,22 +270,21 @@ class _Job:
         for rank in running:
             if failure.signal:
                 log.info('killing %s', rank)
-                rank.send(signal.SIGINT if failure.signal == signal.SIGINT else signal.SIGTERM)
+                # Not its helpers, which it may still need.
+                rank.process.send_signal(signal.SIGINT if failure.signal == signal.SIGINT else signal.SIGTERM)
             else:
                 rank.send_group(signal.SIGTERM)
-        self._wait_for_end(running, _SECONDS_TO_SAVE if failure.signal else _SECONDS_TO_STOP)
-        self._clear()
-        lines = self.blamed.last_lines() if self.blamed is not None else []
-        if lines and self.blamed.rank != 0:  # what rank 0 said has been on the console
-            print(f'the end of {self.blamed.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
-
-    def _wait_for_end(self, ranks, seconds):
-        deadline = time.monotonic() + seconds
         enough = 2 if self.signals.received else 1  # one more Ctrl-C ends the waiting
-        while any(rank.code is None for rank in ranks) and time.monotonic() < deadline:
-            if len(self.signals.received) >= enough:
-                return
-            self.signals.wait(max(0.0, deadline - time.monotonic()))
+        self._wait_until(
+            lambda: len(self.signals.received) >= enough or all(rank.code is not None for rank in running),
+            _SECONDS_TO_SAVE if failure.signal else _SECONDS_TO_STOP,
+        )
+        self._clear()
+        blamed = self.blamed
+        if blamed is not None and blamed.log and blamed.rank != 0:  # what rank 0 said has been on the console
+            lines = last_lines(blamed.log, blamed.log_start)
+            if lines:
+                print(f'the end of {blamed.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
 
     def _clear(self):
         """Leave nothing behind: processes, what they have started, and their last output."""

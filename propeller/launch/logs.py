@@ -35,14 +35,10 @@ class LogFiles:
         self._folder, self._prefix, self._locks = folder, prefix, contextlib.ExitStack()
         if not folder:
             return
-        try:
-            others = (f'{folder.rstrip(os.sep) or folder}-{number}' for number in itertools.count(2))
-            for self._folder in itertools.chain([folder], others):
-                if self._lock(ranks):
-                    break
-        except BaseException:
-            self.close()
-            raise
+        others = (f'{folder.rstrip(os.sep) or folder}-{number}' for number in itertools.count(2))
+        for self._folder in itertools.chain([folder], others):
+            if self._lock(ranks):
+                break
         if self._folder != folder:
             log.warning('another job writes its logs to %s: those of this one go to %s', folder, self._folder)
 

@@ -24,14 +24,14 @@ class Coordinator(Peers):
     Args:
         node_ips: addresses of all nodes; this is the first.
         port: where to listen, on this node's own address.
-        limits, notify, facts, secret: see `Peers`; `--node_ips` and `--master` among the facts tell the job.
+        timeout, notify, facts, secret: see `Peers`; `--node_ips` and `--master` among the facts tell the job.
 
     Raises:
         UserError: the port is taken, or the address is not of this machine.
     """
 
-    def __init__(self, limits, notify, node_ips, port, facts, secret=b''):
-        super().__init__(limits, notify, facts, secret)
+    def __init__(self, timeout, notify, node_ips, port, facts, secret=b''):
+        super().__init__(timeout, notify, facts, secret)
         self._node_ips, self._port, self.own_name = node_ips, port, node_ips[0]
         self._done = set()
         try:
@@ -83,9 +83,9 @@ class Coordinator(Peers):
         for connection in self.strangers():
             if now - connection.opened > _STRANGER_SECONDS:
                 self.drop(connection)
-        if self.phase == 'joining' and now - self.joining_since > self.limits.start:
+        if self.phase == 'joining' and now - self.joining_since > self.patience:
             self.fail_for_good(
-                f'{self._missing()} did not join within {self.limits.start:g} seconds. Is the launcher started there, '
+                f'{self._missing()} did not join within {self.patience:g} seconds. Is the launcher started there, '
                 f'with the same --node_ips, and can it reach {self._node_ips[0]}:{self._port}?'
             )
 
@@ -150,11 +150,11 @@ class Member(Peers):
     Args:
         node: index of this node.
         address: (host, port) of node 0's launcher.
-        limits, notify, facts, secret: see `Peers`.
+        timeout, notify, facts, secret: see `Peers`.
     """
 
-    def __init__(self, limits, notify, node, address, facts, secret=b''):
-        super().__init__(limits, notify, facts, secret)
+    def __init__(self, timeout, notify, node, address, facts, secret=b''):
+        super().__init__(timeout, notify, facts, secret)
         self._node, self._address, self.own_name = node, address, f'node {node}'
         self._connecting = None
 
@@ -175,7 +175,7 @@ class Member(Peers):
         while self.phase == 'joining':
             if not self.members():
                 with contextlib.suppress(OSError):  # TimeoutError too
-                    async with asyncio.timeout(min(5, self.limits.silence)):
+                    async with asyncio.timeout(min(5, self.silence)):
                         await asyncio.get_running_loop().create_connection(self.new_connection, *self._address)
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -211,10 +211,10 @@ class Member(Peers):
             self.fail_lost(connection, reason)
 
     def on_time(self, now):
-        if self.phase == 'joining' and not self.members() and now - self.joining_since > self.limits.start:
+        if self.phase == 'joining' and not self.members() and now - self.joining_since > self.patience:
             host, port = self._address
             self.fail_for_good(
-                f'{self.name_of(0)} did not start the job within {self.limits.start:g} seconds. Is the launcher '
+                f'{self.name_of(0)} did not start the job within {self.patience:g} seconds. Is the launcher '
                 f'started there, with the same --node_ips, and can {host}:{port} be reached from here?'
             )
 

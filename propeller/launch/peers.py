@@ -35,31 +35,6 @@ class Finished:
     """The processes of all nodes have ended with 0."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """Times in seconds, from `--peer_timeout`.
-
-    Attributes:
-        timeout: a lost node must have been noticed by then.
-    """
-
-    timeout: float
-
-    @property
-    def beat(self):
-        return min(5.0, self.timeout / 10)
-
-    @property
-    def silence(self):
-        """Longest time without a sign of life. The rest of the timeout is for telling the others."""
-        return 0.8 * self.timeout
-
-    @property
-    def start(self):
-        """How long nodes wait for each other at the start: machines are not given to a job all at once."""
-        return 10 * self.timeout
-
-
 class Peers:
     """What node 0 and the others share. Used as a context manager.
 
@@ -69,14 +44,19 @@ class Peers:
     messages `own_name` and `name_of(node)`.
 
     Args:
-        limits: the times.
+        timeout: seconds, `--peer_timeout`: a lost node must have been noticed by then.
         notify: function without arguments, called when there may be a new event.
         facts: settings in which all launchers must agree, by flag.
         secret: bytes that all launchers of the job know; empty: nobody proves anything.
     """
 
-    def __init__(self, limits, notify, facts, secret=b''):
-        self.limits, self.facts = limits, facts
+    def __init__(self, timeout, notify, facts, secret=b''):
+        self._beat = min(5.0, timeout / 10)
+        # Longest time without a sign of life; the rest of the timeout is for telling the others.
+        self.silence = 0.8 * timeout
+        # How long nodes wait for each other at the start: machines are not given to a job all at once.
+        self.patience = 10 * timeout
+        self.facts = facts
         self._notify, self._secret = notify, secret
         self._thread = threading.Thread(target=self._run, name='peers', daemon=True)
         self._closing = asyncio.Event()
@@ -142,14 +122,14 @@ class Peers:
         beaten = 0.0
         while not self._closing.is_set():
             now = time.monotonic()
-            if now - beaten >= self.limits.beat:
+            if now - beaten >= self._beat:
                 beaten = now
                 for connection in self.members():
                     connection.send({'beat': 1})
             self._check_silence(now)
             self.on_time(now)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), min(self.limits.beat / 2, 0.5))
+                await asyncio.wait_for(self._closing.wait(), min(self._beat / 2, 0.5))
         # Closing before the other side has read everything could take it back.
         for connection in self._connections:
             connection.retire()
@@ -211,12 +191,12 @@ class Peers:
 
     def _check_silence(self, now):
         for connection in self.members() if self.phase != 'idle' else ():
-            if now - connection.heard <= self.limits.silence:
+            if now - connection.heard <= self.silence:
                 continue
             if self.phase == 'joining':
                 self.lose(connection, 'silent')
                 continue
-            text = f'{self.name_of(connection.node)} has not been heard for {self.limits.silence:g} seconds'
+            text = f'{self.name_of(connection.node)} has not been heard for {self.silence:g} seconds'
             self.fail(Failure(f'{text}. Is the machine up, and the network between it and {self.own_name}?', 1))
 
     def fail_lost(self, connection, reason):

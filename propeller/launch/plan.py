@@ -154,15 +154,10 @@ def environment(plan, local_rank, environ, cores, peer_timeout, interface=None):
     return result
 
 
-def has_flag(arguments, name):
-    """Whether `--name VALUE` or `--name=VALUE` is among a script's arguments."""
-    return any(argument == f'--{name}' or argument.startswith(f'--{name}=') for argument in arguments)
-
-
 def flag_value(arguments, name):
     """The value that counts of `--name` among a script's arguments, the last one; None if it is not given."""
     value = None
-    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=''):
         if argument == f'--{name}':
             value = following
         elif argument.startswith(f'--{name}='):
@@ -173,9 +168,9 @@ def flag_value(arguments, name):
 def script_arguments(arguments, on_gpu, restarted):
     """The arguments a process gets: the user's, and what they leave open about distribution, device and resuming."""
     result = list(arguments)
-    if not has_flag(arguments, 'is_distributed'):
+    if flag_value(arguments, 'is_distributed') is None:
         result += ['--is_distributed', 'true']
-    if not on_gpu and not has_flag(arguments, 'use_cuda'):
+    if not on_gpu and flag_value(arguments, 'use_cuda') is None:
         result += ['--use_cuda', 'false']
     # Appended even where the user said otherwise: the last one counts.
     return result + ['--resume', 'true'] if restarted else result

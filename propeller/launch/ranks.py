@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from propeller.launch import keeper
-from propeller.launch.logs import last_lines, open_log
+from propeller.launch.logs import open_log
 
 # The exit code of a process that lost another one (propeller.distribution, which the launcher cannot afford to import).
 LOST_PEER = 75
@@ -38,11 +38,6 @@ class Rank:
         """None while it runs; then its exit code, negative the number of the signal that killed it."""
         return self.process.poll()
 
-    def send(self, number):
-        """A signal for the process alone, which may have helpers that it still needs."""
-        if self.code is None:
-            self.process.send_signal(number)
-
     def send_group(self, number):
         """A signal for the process and all that it has started; its keeper heeds SIGKILL only."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -52,10 +47,6 @@ class Rank:
         """Kill what is left of the group."""
         self.send_group(signal.SIGKILL)
         self.process.wait()
-
-    def last_lines(self):
-        """The end of its log as text; nothing where the console has shown it."""
-        return last_lines(self.log, self.log_start) if self.log else []
 
 
 def start_rank(rank, command, environ, log, lifeline):

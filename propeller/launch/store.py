@@ -99,20 +99,18 @@ def parse(data):
     if not ADD <= command <= WAIT or size > LONGEST_KEY:
         raise NoRequest('an unknown command, or a key that is too long')
     end = 12 + size
-    if len(data) < end + (8 if command in (ADD, SET) else 0):
+    if command not in (ADD, SET):
+        return (end, command, bytes(data[12:end]), None) if len(data) >= end else None
+    key, start = bytes(data[12:end]), end + 8
+    if len(data) < start:
         return None
-    key, value = bytes(data[12:end]), None
+    (value,) = struct.unpack_from('=q' if command == ADD else '=Q', data, end)
     if command == ADD:
-        (value,) = struct.unpack_from('=q', data, end)
-        end += 8
-    elif command == SET:
-        (size,) = struct.unpack_from('=Q', data, end)
-        if size > LONGEST_VALUE:
-            raise NoRequest('a value that is too long')
-        if len(data) < end + 8 + size:
-            return None
-        value, end = bytes(data[end + 8 : end + 8 + size]), end + 8 + size
-    return end, command, key, value
+        return start, command, key, value
+    if value > LONGEST_VALUE:
+        raise NoRequest('a value that is too long')
+    end = start + value
+    return (end, command, key, bytes(data[start:end])) if len(data) >= end else None
 
 
 class _Client(asyncio.Protocol):

@@ -10,7 +10,7 @@ from propeller.errors import UserError
 from propeller.launch.logs import last_lines
 from propeller.launch.messages import Failure
 from propeller.launch.nodes import Coordinator, Member
-from propeller.launch.peers import Finished, Limits, Started
+from propeller.launch.peers import Finished, Started
 from tests.launching import port_block
 
 IPS = ('127.0.0.1', '127.0.0.2', '127.0.0.3')
@@ -20,13 +20,13 @@ FACTS = {'--node_ips': ','.join(IPS), '--master': '127.0.0.1:1'}
 class Side:
     """A started coordinator (node 0) or member, and its events."""
 
-    def __init__(self, stack, node, port, limits, secret=b''):
+    def __init__(self, stack, node, port, timeout, secret=b''):
         self._news = threading.Semaphore(0)
         notify = self._news.release
         if node == 0:
-            peers = Coordinator(limits, notify, IPS, port, FACTS, secret)
+            peers = Coordinator(timeout, notify, IPS, port, FACTS, secret)
         else:
-            peers = Member(limits, notify, node, (IPS[0], port), FACTS, secret)
+            peers = Member(timeout, notify, node, (IPS[0], port), FACTS, secret)
         self.peers = stack.enter_context(peers)
 
     def event(self, seconds=10):
@@ -43,7 +43,7 @@ def sides():
     """Function (timeout, nodes) -> a `Side` per node of a job of three."""
     with contextlib.ExitStack() as stack:
         port = port_block(1)
-        yield lambda timeout, nodes=(0, 1, 2): [Side(stack, node, port, Limits(timeout)) for node in nodes]
+        yield lambda timeout, nodes=(0, 1, 2): [Side(stack, node, port, timeout) for node in nodes]
 
 
 def started(all_sides, generations):
@@ -115,7 +115,7 @@ def test_a_first_node_that_is_something_else():
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server((IPS[0], 0)))
         threading.Thread(target=serve, daemon=True).start()
-        second = Side(stack, 1, server.getsockname()[1], Limits(0.1))
+        second = Side(stack, 1, server.getsockname()[1], 0.1)
         second.peers.join_job(0)
         assert second.event().text.startswith('node 0 (127.0.0.1) did not start the job within 1 seconds')
         server.shutdown(socket.SHUT_RDWR)
@@ -133,14 +133,14 @@ def test_another_secret_is_told_at_once(first, second, caplog):
     """The node that does not know it ends; the first goes on to wait for one that does."""
     with contextlib.ExitStack() as stack:
         port = port_block(1)
-        coordinator = Side(stack, 0, port, Limits(30), first)
-        stranger = Side(stack, 1, port, Limits(30), second)
+        coordinator = Side(stack, 0, port, 30, first)
+        stranger = Side(stack, 1, port, 30, second)
         coordinator.peers.join_job(0)
         stranger.peers.join_job(0)
         failure = stranger.event(5)
         assert 'PROPELLER_SECRET' in failure.text and failure.code == 2 and not failure.restartable
         assert any('wants to join, but the launchers do not have the same' in r.getMessage() for r in caplog.records)
-        members = [Side(stack, node, port, Limits(30), first) for node in (1, 2)]
+        members = [Side(stack, node, port, 30, first) for node in (1, 2)]
         for member in members:
             member.peers.join_job(0)
         assert [side.event(5) for side in (coordinator, *members)] == [Started(0)] * 3
@@ -150,7 +150,7 @@ def test_a_port_that_is_taken():
     with socket.create_server((IPS[0], 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(UserError, match=f'{IPS[0]}:{port}'):
-            Coordinator(Limits(1), lambda: None, IPS, port, FACTS)
+            Coordinator(1, lambda: None, IPS, port, FACTS)
 
 
 def test_last_lines(tmp_path):

@@ -15,7 +15,6 @@ from propeller.launch.plan import (
     Plan,
     environment,
     flag_value,
-    has_flag,
     job_environment,
     model_path,
     node_of,
@@ -116,11 +115,11 @@ def test_addresses():
 
 def test_arguments_of_the_script():
     arguments = ['--use_cuda', 'true', '--a', '--use_cuda=false', '--b']
-    assert has_flag(arguments, 'use_cuda') and not has_flag(arguments, 'use')
+    assert flag_value(arguments, 'use') is None
     assert flag_value(arguments, 'use_cuda') == 'false'
     assert flag_value(arguments, 'c') is None
     assert flag_value([], 'b') is None
-    assert flag_value(['--b'], 'b') is None
+    assert flag_value(['--b'], 'b') == ''
     assert script_arguments(['x'], True, False) == ['x', '--is_distributed', 'true']
     assert script_arguments(['x'], False, False) == ['x', '--is_distributed', 'true', '--use_cuda', 'false']
     given_all = ['--is_distributed=true', '--use_cuda', 'false']
