@@ -1,8 +1,8 @@
 """`python -m propeller.ops [status|build]`: what fused operators this machine has; compile them now."""
 
-import argparse
 import sys
 
+from propeller.args import Parser
 from propeller.errors import UserError, one_line_errors
 from propeller.ops import build
 from propeller.ops.choice import kernels, load
@@ -11,7 +11,7 @@ from propeller.ops.selftest import check
 
 def main(argv=None, prog='python -m propeller.ops'):
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = Parser(prog=prog, description=__doc__)
     actions = parser.add_subparsers(dest='action', metavar='ACTION')
     actions.add_parser('status', help='say what there is; compiles nothing (default)')
     actions.add_parser('build', help='compile them, also if that has failed before')

@@ -3,12 +3,12 @@
 `show` prints each array; `dump` writes each as a `.npy` file, which numpy reads without pickle.
 """
 
-import argparse
 import logging
 import os
 
 import numpy as np
 
+from propeller.args import Parser
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.inputs import open_regular
 from propeller.log import get_logger
@@ -96,7 +96,7 @@ def _dumped(target, relative):
 
 def main(argv=None):
     """Run one command."""
-    parser = argparse.ArgumentParser(prog='python -m propeller.tools.ckpt_inspector', description=__doc__)
+    parser = Parser(prog='python -m propeller.tools.ckpt_inspector', description=__doc__)
     parser.add_argument('mode', choices=('show', 'dump'), help='Print the arrays, or write them as .npy files.')
     parser.add_argument('path', help='A variable file, or a folder that is searched with all below it.')
     parser.add_argument('-t', '--to', help='Folder for the .npy files of dump.')

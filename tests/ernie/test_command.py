@@ -11,8 +11,8 @@ import pytest
 from ernie.command import VERBS, find_verb, main
 from ernie.programs import CLASSIFY, ENCODE, INFER, PRETRAIN, READ, TAG, imported
 from propeller.errors import UsageError
-from tests.ernie.tiny_inference import texts
-from tests.ernie.tiny_model import SETTINGS, flags, sentences, table
+from tests.ernie.tiny_inference import texts, write_checkpoint
+from tests.ernie.tiny_model import table
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,21 +142,15 @@ def test_cpu_threads_are_set_before_paddle_is_loaded(monkeypatch):
     assert seen == ['7', '3']
 
 
-def test_from_training_to_predictions_of_an_export(tmp_path, model, capsys):
-    rows = sentences(24, 5)
-    data = table(tmp_path / 'train.tsv', rows)
-    checkpoints = tmp_path / 'c'
-    values = {'init_pretraining_params': model / 'params', 'train_set': data, 'dev_set': data, 'do_test': False}
-    settings = SETTINGS | values | {'checkpoints': checkpoints, 'max_steps': 3, 'cpu_threads': 1}
-    assert main(['finetune', 'classify', *flags(**settings)]) == 0
+def test_a_checkpoint_and_its_export_predict_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = write_checkpoint(tmp_path / 'made', 'classify')
     new = table(tmp_path / 'new.tsv', [(text,) for text in texts(7)], ['text_a'])
-    results = []
-    for checkpoint in (checkpoints / 'best', tmp_path / 'exports' / 'best_inference_model'):
-        capsys.readouterr()
-        assert main(['predict', '--init_checkpoint', str(checkpoint), '--predict_set', new]) == 0
-        results.append(capsys.readouterr().out)
-        if len(results) == 1:
-            where = ['--save_inference_model_path', str(tmp_path / 'exports')]
-            assert main(['export', '--init_checkpoint', str(checkpoint), *where]) == 0
-    assert results[0].count('\n') == 7 and results[0] == results[1]
-    assert not Path('inference_model').exists()
+    assert main(['predict', '--init_checkpoint', str(checkpoint), '--predict_set', new]) == 0
+    first = capsys.readouterr().out
+    assert first.count('\n') == 7 and sorted(os.listdir()) == ['made', 'new.tsv']
+    assert main(['export', '--init_checkpoint', str(checkpoint)]) == 0
+    (exported,) = Path('inference_model').iterdir()
+    assert capsys.readouterr().out == ''
+    assert main(['predict', '--init_checkpoint', str(exported), '--predict_set', new]) == 0
+    assert capsys.readouterr().out == first
