@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from ernie.model.encoders import ENCODERS, ERNIE, encoder_class
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import read_json_object
 
@@ -11,7 +12,8 @@ SIZES = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'
 PROBABILITIES = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
 REQUIRED = (*SIZES, 'hidden_act', *PROBABILITIES, 'initializer_range')
 OPTIONAL_SIZES = ('type_vocab_size', 'sent_type_vocab_size', 'task_type_vocab_size', 'intermediate_size')
-OPTIONAL = (*OPTIONAL_SIZES, 'use_task_id', 'layer_norm_eps')
+SENTENCE_TYPES = ('sent_type_vocab_size', 'type_vocab_size')
+OPTIONAL = (*OPTIONAL_SIZES, 'use_task_id', 'layer_norm_eps', 'num_attention_heads', 'hidden_act', *PROBABILITIES)
 DEFAULT_LAYER_NORM_EPS = 1e-5
 # Sizes beyond are slips of the pen: a program of so many operators or rows cannot be built.
 MOST_LAYERS, MOST_ROWS = 10_000, 2**31 - 1
@@ -37,6 +39,7 @@ class ErnieConfig:
     | `task_type_vocab_size` | whole number from 1 | required with `use_task_id` |
     | `intermediate_size` | whole number from 1, the width inside the feed-forward layer | 4 * `hidden_size` |
     | `layer_norm_eps` | > 0 | 1e-5 |
+    | `encoder` | a name of `ernie.model.encoders.ENCODERS`, whose class says what else is required | `ernie` |
 
     Raises:
         UserError: names the file, the key, what was found and what is allowed.
@@ -59,29 +62,33 @@ class ErnieConfig:
         self._check()
 
     def _check(self):
-        for key in REQUIRED:
+        if self.encoder not in ENCODERS:
+            raise self._bad('encoder', f'one of {", ".join(ENCODERS)}')
+        kind = encoder_class(self)
+        for key in kind.required:
             if self._values.get(key) is None:
-                raise UserError(f'{self._origin}: key {key!r} is missing. Required keys: {", ".join(REQUIRED)}.')
-        for key in SIZES:
-            self._check_size(key, least=1)
-        for key in OPTIONAL_SIZES:
-            if self._values.get(key) is not None:
+                raise UserError(f'{self._origin}: key {key!r} is missing. Required keys: {", ".join(kind.required)}.')
+        for key in (*SIZES, *OPTIONAL_SIZES):
+            if key in self:
                 self._check_size(key, least=0 if key == 'sent_type_vocab_size' else 1)
-        if self.hidden_size % self.num_attention_heads:
+        if 'num_attention_heads' in self and self.hidden_size % self.num_attention_heads:
             raise self._bad('hidden_size', f'a multiple of num_attention_heads ({self.num_attention_heads})')
-        if self._values['hidden_act'] not in ACTIVATIONS:
+        if 'hidden_act' in self and self.hidden_act not in ACTIVATIONS:
             raise self._bad('hidden_act', f'one of {", ".join(ACTIVATIONS)}')
-        for key in PROBABILITIES:
+        for key in filter(self.__contains__, PROBABILITIES):
             self._check_number(key, lambda p: 0 <= p < 1, 'a probability p with 0 <= p < 1')
         self._check_number('initializer_range', lambda s: s >= 0, 'a standard deviation >= 0')
         if self._values.get('layer_norm_eps') is not None:
             self._check_number('layer_norm_eps', lambda e: e > 0, 'a number > 0')
-        if not self._values.get('sent_type_vocab_size') and self._values.get('type_vocab_size') is None:
-            raise UserError(f"{self._origin}: give 'sent_type_vocab_size' or 'type_vocab_size': neither is there.")
+        one_of = kind.required_one_of
+        if one_of and not any(self._values.get(key) for key in one_of):
+            raise UserError(f'{self._origin}: give {" or ".join(map(repr, one_of))}: neither is there.')
         if self._values.get('use_task_id') not in (None, True, False):
             raise self._bad('use_task_id', 'true or false')
         if self.use_task_id and self._values.get('task_type_vocab_size') is None:
             raise UserError(f"{self._origin}: key 'task_type_vocab_size' is missing, use_task_id is true.")
+        for found, expected in kind.faults(self):
+            raise bad_input(self._origin, found, expected)
 
     def _check_size(self, key, least):
         value = self._values[key]
@@ -107,9 +114,14 @@ class ErnieConfig:
         return self._origin
 
     @property
+    def encoder(self):
+        """Name of the encoder, of `ernie.model.encoders.ENCODERS`."""
+        return self._values.get('encoder') or ERNIE
+
+    @property
     def sentence_types(self):
         """Rows of the sentence-type table."""
-        return self._values.get('sent_type_vocab_size') or self._values['type_vocab_size']
+        return self._values.get('sent_type_vocab_size') or self._values.get('type_vocab_size') or 1
 
     @property
     def use_task_id(self):

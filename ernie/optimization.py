@@ -96,15 +96,17 @@ def optimization(
     scheduler='linear_warmup_decay',
     decay_without_warmup=False,
     clip_norm=1.0,
+    optimizer='adamw',
 ):
-    """Append the suite's optimizer to the program being built: AdamW, global-norm clipping, a schedule.
+    """Append an optimizer to the program being built: AdamW by default, global-norm clipping, a schedule.
 
     Args:
         loss: scalar value.
         learning_rate, warmup_steps, num_train_steps, scheduler, decay_without_warmup: see `learning_rate_schedule`.
         weight_decay: decoupled decay on everything but norms and biases.
         clip_norm: largest global gradient norm; 0 or None for no clipping.
+        optimizer: name of `propeller.optimizers.OPTIMIZERS`.
     """
     settings = (scheduler, learning_rate, warmup_steps, num_train_steps, decay_without_warmup)
     log.info(describe_schedule(*settings))
-    minimize(loss, learning_rate_schedule(*settings), weight_decay, decays, clip_norm or None)
+    minimize(loss, learning_rate_schedule(*settings), weight_decay, decays, clip_norm or None, optimizer)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from propeller import graph, ops
 from propeller.graph import np, paddle
+from propeller.optimizers import OPTIMIZERS
 
 COUNTED, SCALE, STOP = '@COUNTED@', '@LOSS_SCALE@', '@STOP@'
 BUCKET_BYTES = 32 * 2**20
@@ -70,13 +71,13 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
         weight_decay: decoupled decay, in units of the learning rate; AdamW only.
         decays: name -> whether decay applies to that parameter.
         clip_norm: gradients are scaled down so that their global norm is at most this; None for no clipping.
-        optimizer: `adamw`, or `sgd` for p <- p - lr * g.
+        optimizer: a name of `propeller.optimizers.OPTIMIZERS`: `adamw`, or `sgd` for p <- p - lr * g, or another one.
     """
     from propeller.rate_schedule import Schedule  # its base class loads paddle
 
     program = graph.building()
     update = program.update = Update(program.plan, Schedule(rate), loss)
-    algorithm = _algorithm(optimizer, update.schedule, weight_decay, decays)
+    algorithm = OPTIMIZERS[optimizer](update.schedule, weight_decay, decays)
     with warnings.catch_warnings(), graph.full_precision():
         warnings.filterwarnings('ignore', message=".*'place' interface")
         pairs, update.numbers = _gradients(program, update)
@@ -84,21 +85,6 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
             _accumulate_then(program, update, pairs, lambda sums: _apply(update, sums, clip_norm, algorithm))
         else:
             _apply(update, pairs, clip_norm, algorithm)
-
-
-def _algorithm(name, schedule, weight_decay, decays):
-    """Function (pairs of parameter and gradient, their factor or None, whether to skip) that appends the optimizer."""
-
-    def adamw(pairs, factor, skip):
-        ops.adamw(pairs, schedule, weight_decay, decays, skip, factor)
-
-    def sgd(pairs, factor, skip):
-        pairs = [(p, g if factor is None else g * factor) for p, g in pairs]
-        optimizer = paddle.optimizer.SGD(schedule)
-        optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
-        optimizer.apply_gradients([(p, paddle.where(skip, paddle.zeros_like(g), g)) for p, g in pairs])
-
-    return {'adamw': adamw, 'sgd': sgd}[name]
 
 
 def _gradients(program, update):
@@ -170,7 +156,7 @@ def _apply(update, pairs, clip_norm, algorithm):
     if clip_norm is not None:
         clip = clip_norm / paddle.clip(norm, min=float(clip_norm))
         factor = clip if factor is None else clip * factor
-    algorithm(list(zip(parameters, gradients, strict=True)), factor, paddle.logical_not(update.finite))
+    algorithm.append(list(zip(parameters, gradients, strict=True)), factor, paddle.logical_not(update.finite))
 
 
 def _summed(gradients, numbers):

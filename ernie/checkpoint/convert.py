@@ -14,7 +14,6 @@ from ernie.checkpoint.names import (
     HUGGINGFACE_POSITIONS,
     PREFIXES,
     TASK_HEADS,
-    backbone_shapes,
     ernie_to_huggingface,
     is_of_encoder,
     is_training_state,
@@ -23,6 +22,7 @@ from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import check_labels, match_parameters
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
+from ernie.model.encoders import ERNIE, backbone_shapes
 from ernie.tokenization import FullTokenizer
 from ernie.tokenizers import TOKENIZER_CONFIG
 from ernie.vocabulary import FILLER, as_lines, as_pairs, load_vocab
@@ -89,6 +89,8 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     model = open_model(source)
     config, vocab_path = _companions(model, config_path, vocab_path)
     check_sizes(config, model)
+    if to == 'huggingface' and config.encoder != ERNIE:
+        raise bad_input(model.path, f'the encoder {config.encoder}', f'{ERNIE}: others have no counterpart there')
     match = match_parameters(backbone_shapes(config), model, POOLED.__contains__, allow_unused=allow_unused)
     labels = read_labels(model.folder)
     check_labels(labels, model, model.labels_path or model.folder)

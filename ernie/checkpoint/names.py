@@ -189,37 +189,3 @@ def _places(modules):
                 turned = part == 'weight' and (parts in (_LINEAR, _HEAD) or name == TIED_DECODER)
                 places[ernie + parts[part]] = Foreign(name, turned)
     return places
-
-
-def backbone_shapes(config):
-    """Names and shapes of the encoder's parameters for an `ErnieConfig`, the pooled layer included.
-
-    Returns:
-        dict name -> tuple.
-    """
-    hidden, inner = config.hidden_size, config.intermediate_size
-    shapes = {
-        'word_embedding': (config.vocab_size, hidden),
-        'pos_embedding': (config.max_position_embeddings, hidden),
-        'sent_embedding': (config.sentence_types, hidden),
-    }
-    if config.use_task_id:
-        shapes['task_embedding'] = (config.task_type_vocab_size, hidden)
-
-    def linear(name, rows, columns):
-        shapes[f'{name}.w_0'], shapes[f'{name}.b_0'] = (rows, columns), (columns,)
-
-    def norm(name):
-        shapes[f'{name}_layer_norm_scale'] = shapes[f'{name}_layer_norm_bias'] = (hidden,)
-
-    norm('pre_encoder')
-    for i in range(config.num_hidden_layers):
-        layer = f'encoder_layer_{i}'
-        for part in ('query', 'key', 'value', 'output'):
-            linear(f'{layer}_multi_head_att_{part}_fc', hidden, hidden)
-        norm(f'{layer}_post_att')
-        linear(f'{layer}_ffn_fc_0', hidden, inner)
-        linear(f'{layer}_ffn_fc_1', inner, hidden)
-        norm(f'{layer}_post_ffn')
-    linear('pooled_fc', hidden, hidden)
-    return shapes

@@ -5,6 +5,7 @@ import os
 import re
 
 from ernie.config import ErnieConfig
+from ernie.model.encoders import backbone_shapes
 from propeller.errors import bad_input
 
 _LAYER = re.compile(r'encoder_layer_(\d{1,6})_')
@@ -24,13 +25,8 @@ _FLOAT = 4
 
 
 def parameter_count(config):
-    """Parameters of the encoder of an `ErnieConfig`, as `backbone_shapes` has them, without making a list of them."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    tables = config.vocab_size + config.max_position_embeddings + config.sentence_types
-    if config.use_task_id:
-        tables += config.task_type_vocab_size
-    layer = 4 * (hidden * hidden + hidden) + 2 * hidden * inner + inner + hidden + 4 * hidden
-    return tables * hidden + 2 * hidden + config.num_hidden_layers * layer + hidden * hidden + hidden
+    """Parameters of the encoder of an `ErnieConfig`, the pooled output's included."""
+    return sum(map(math.prod, backbone_shapes(config).values()))
 
 
 def check_sizes(config, tensors=None, memory=None):

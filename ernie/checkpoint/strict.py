@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ernie.checkpoint.names import is_of_encoder
+from ernie.model.encoders import ENCODERS, ERNIE, Encoder
 from ernie.tasks import table
 from propeller.errors import QUOTED, UserError, bad_input, one_line, quoted
 from propeller.log import get_logger
@@ -65,7 +66,7 @@ def match_parameters(expected, tensors, is_new=lambda name: False, allow_missing
     if missing or wrong or mistyped:
         advice = _advice(missing, wrong, mistyped, tensors, load, is_new)
         raise UserError(_explain(_path(tensors), missing, wrong, mistyped, advice))
-    _refuse_unused([*unused, *getattr(tensors, 'unmapped', ())], _path(tensors), allow_unused)
+    _refuse_unused([*unused, *getattr(tensors, 'unmapped', ())], tensors, allow_unused)
     return Match(load, [name for name, _ in new], unused)
 
 
@@ -95,12 +96,14 @@ def check_labels(saved, tensors, path):
         raise bad_input(path, f'the id {largest} in label_map', expected)
 
 
-def _refuse_unused(names, path, allowed):
-    lost = [name for name in names if is_of_encoder(name) and not _is_listed(name, allowed)]
+def _refuse_unused(names, tensors, allowed):
+    kind = ENCODERS.get((getattr(tensors, 'config', None) or {}).get('encoder', ERNIE), Encoder)
+    lost = [n for n in names if (is_of_encoder(n) or kind.owns(n)) and not _is_listed(n, allowed)]
     if lost:
         raise UserError(
-            f'{path}: {len(lost)} tensors of the encoder would not be used: {_few(lost)}. Check num_hidden_layers and '
-            f'the other values of the model configuration; --allow_unused leaves named tensors out.'
+            f'{_path(tensors)}: {len(lost)} tensors of the encoder would not be used: {_few(lost)}. Check '
+            f'num_hidden_layers and the other values of the model configuration; --allow_unused leaves named tensors '
+            f'out.'
         )
 
 

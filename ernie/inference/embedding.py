@@ -12,7 +12,7 @@ from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
 from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
-from ernie.model.ernie import ErnieModel
+from ernie.model.encoders import build_encoder
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.sentence_types import check_sentence_types
@@ -75,9 +75,7 @@ class Embedder:
 
     def _build(self, features, config):
         """-> list: [output of the layer], [pooled output], each only if it is read."""
-        ids, types, positions, mask = features[:4]
-        task_ids = features[4] if config.use_task_id else None
-        model = ErnieModel(ids, positions, types, task_ids, mask, config)
+        model = build_encoder(features, config)
         outputs = [[model.embedding_output, *model.layer_outputs][self.layer]] if self._reads_layer else []
         return [*outputs, model.get_pooled_output()] if self.pooling == 'pooled' else outputs
 

@@ -85,7 +85,7 @@ class Graph:
 
         def build(*features):
             spec = build_model_spec(graph, features, RunMode.PREDICT, params, None)
-            return spec.inference_spec.inputs, graph.results(spec.predictions)
+            return spec.inference_spec.inputs, _reading_all(features, graph.results(spec.predictions))
 
         self.program = self.session.build(encoder_feeds(folder.config), build, portable=True)
         self.inputs, self.outputs = self.program.outputs
@@ -105,6 +105,12 @@ class Graph:
     def shapes(self):
         """Shape of each output, -1 for sizes that vary."""
         return [tuple(int(size) for size in value.shape) for value in self.outputs]
+
+
+def _reading_all(features, outputs):
+    """The outputs, made to depend on each input: an export has the same inputs whatever its encoder reads of them."""
+    unread = [feature for feature in features if feature.use_empty()]
+    return [outputs[0] + sum(f.astype('float32').sum() * 0.0 for f in unread), *outputs[1:]] if unread else outputs
 
 
 def sample_batches(folder):

@@ -78,15 +78,15 @@ def outputs(model, config, batches):
 
     model: mapping of ERNIE's names to arrays. batches: list of what `sample_batch` gives.
     """
-    from ernie.model.ernie import ErnieModel
+    from ernie.model.encoders import build_encoder
     from ernie.model.task_model import encoder_feeds  # these load Paddle
     from propeller.session import Session
     from propeller.storage.values import load_values
 
     session = Session(seed=0)
 
-    def build(ids, types, positions, mask, task_ids=None):
-        return [ErnieModel(ids, positions, types, task_ids, mask, config).get_sequence_output()]
+    def build(*features):
+        return [build_encoder(features, config).get_sequence_output()]
 
     program = session.build(encoder_feeds(config), build, portable=True)
     session.initialize(program)

@@ -4,6 +4,8 @@ Parameter names and shapes are those of the released checkpoints. Shapes: B batc
 N masked tokens in the batch.
 """
 
+from ernie.config import REQUIRED, SENTENCE_TYPES
+from ernie.model.encoders import Encoder
 from ernie.model.transformer_encoder import encoder, linear, norm_parameters
 from propeller import graph, ops
 from propeller.graph import F, paddle
@@ -14,7 +16,7 @@ NO_WORD = -10000.0
 ALIGNED = 8
 
 
-class ErnieModel:
+class ErnieModel(Encoder):
     """Builds the encoder into the current program.
 
     Args:
@@ -27,6 +29,37 @@ class ErnieModel:
 
     What is computed on padding means nothing; fused operators do not compute it at all (see `propeller.ops.tokens`).
     """
+
+    required, required_one_of = REQUIRED, SENTENCE_TYPES
+
+    @classmethod
+    def shapes(cls, config):
+        hidden, inner = config.hidden_size, config.intermediate_size
+        shapes = {
+            'word_embedding': (config.vocab_size, hidden),
+            'pos_embedding': (config.max_position_embeddings, hidden),
+            'sent_embedding': (config.sentence_types, hidden),
+        }
+        if config.use_task_id:
+            shapes['task_embedding'] = (config.task_type_vocab_size, hidden)
+
+        def linear(name, rows, columns):
+            shapes[f'{name}.w_0'], shapes[f'{name}.b_0'] = (rows, columns), (columns,)
+
+        def norm(name):
+            shapes[f'{name}_layer_norm_scale'] = shapes[f'{name}_layer_norm_bias'] = (hidden,)
+
+        norm('pre_encoder')
+        for i in range(config.num_hidden_layers):
+            layer = f'encoder_layer_{i}'
+            for part in ('query', 'key', 'value', 'output'):
+                linear(f'{layer}_multi_head_att_{part}_fc', hidden, hidden)
+            norm(f'{layer}_post_att')
+            linear(f'{layer}_ffn_fc_0', hidden, inner)
+            linear(f'{layer}_ffn_fc_1', inner, hidden)
+            norm(f'{layer}_post_ffn')
+        linear('pooled_fc', hidden, hidden)
+        return shapes
 
     def __init__(
         self, src_ids, position_ids, sentence_ids, task_ids, input_mask, config, training=False, weight_sharing=True

@@ -6,7 +6,7 @@ only with `use_task_id`), and for training and evaluation the label.
 
 import abc
 
-from ernie.model.ernie import ErnieModel
+from ernie.model.encoders import build_encoder
 from ernie.optimization import optimization
 from propeller import graph
 from propeller.recompute import recomputation
@@ -19,7 +19,7 @@ class FineTuneModel(Model):
 
     `config` is an `HParams` with `ernie` (`ErnieConfig`); for training also `learning_rate`, `num_train_steps`,
     `warmup_steps`, `weight_decay`, `lr_scheduler`, `decay_without_warmup`, `clip_norm`, `head_learning_rate` (None: the
-    same), `freeze_encoder`, `recompute` (of the layers' intermediate results in the backward pass).
+    same), `freeze_encoder`, `recompute` (of the layers' intermediate results in the backward pass), `optimizer` (name).
     """
 
     head_parameters = ()  # names of the parameters of the head
@@ -47,12 +47,10 @@ class FineTuneModel(Model):
 
     @abc.abstractmethod
     def head(self, encoder):
-        """`ErnieModel` -> list of predictions."""
+        """`Encoder` -> list of predictions."""
 
     def forward(self, features):
         config = self.config
-        ids, types, positions, mask = features[:4]
-        task_ids = features[4] if config.ernie.use_task_id else None
         training = self.mode == RunMode.TRAIN
         head_share = (config.get('head_learning_rate') or 0) / config.learning_rate if training else 0
         with graph.parameter_rules(
@@ -60,7 +58,7 @@ class FineTuneModel(Model):
             rate=lambda name: head_share if head_share and self.is_head(name) else 1.0,
         ):
             with recomputation(training and config.get('recompute')):
-                encoder = ErnieModel(ids, positions, types, task_ids, mask, config.ernie, training)
+                encoder = build_encoder(features, config.ernie, training)
             return self.head(encoder)
 
     def backward(self, loss):
@@ -74,6 +72,7 @@ class FineTuneModel(Model):
             config.lr_scheduler,
             config.decay_without_warmup,
             config.clip_norm,
+            config.get('optimizer') or 'adamw',
         )
 
 

@@ -6,10 +6,11 @@ only with `use_task_id`), the labels of each task (see `ernie.pretrain.tasks.tas
 
 import numpy as np
 
-from ernie.model.ernie import ErnieModel
+from ernie.model.encoders import ERNIE, build_encoder
 from ernie.model.task_model import encoder_feeds
 from ernie.optimization import decays
 from propeller import graph
+from propeller.errors import bad_input
 from propeller.graph import paddle
 from propeller.recompute import recomputation
 from propeller.train.model import Model
@@ -33,11 +34,12 @@ class PretrainModel(Model):
     def forward(self, features):
         """-> [statistics float32 [tasks, 3]]: see `PretrainTask.statistics`."""
         config, training = self.config, self.mode == RunMode.TRAIN
+        if config.ernie.encoder != ERNIE:
+            raise bad_input(config.ernie.origin, f'encoder {config.ernie.encoder}', f'{ERNIE}: others predict no words')
         features = list(features)
-        ids, types, positions, mask = (features.pop(0) for _ in range(4))
-        task_ids = features.pop(0) if config.ernie.use_task_id else None
         with recomputation(training and bool(config.get('recompute'))):
-            model = ErnieModel(ids, positions, types, task_ids, mask, config.ernie, training, config.weight_sharing)
+            model = build_encoder(features, config.ernie, training, weight_sharing=config.weight_sharing)
+        del features[: 4 + config.ernie.use_task_id]
         rows = []
         for task in config.tasks:
             inputs = [features.pop(0) for _ in task.feeds()]

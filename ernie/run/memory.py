@@ -38,7 +38,7 @@ def layer_activations(config, length):
     feed-forward width; and each head's softmax, a row of `length`. With dropout also masks of one byte, and the
     softmax once more.
     """
-    hidden, wide, scores = config.hidden_size, config.intermediate_size, config.num_attention_heads * length
+    hidden, wide, scores = config.hidden_size, config.intermediate_size, config.get('num_attention_heads', 0) * length
     size = 4 * (8 * hidden + 2 * wide + scores)
     if config.hidden_dropout_prob:
         size += 2 * hidden
