@@ -1,4 +1,4 @@
-"""A tokenizer, an encoder, an optimizer: each is a file of `tests/extensions` and a line in a table; all the way."""
+"""A tokenizer, an encoder, an optimizer, an engine: each is a file of `tests/extensions` and a line in a table."""
 
 import json
 
@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
+from ernie.inference.engines import ENGINES
 from ernie.inference.folder import ModelFolder
 from ernie.model.encoders import ENCODERS, backbone_shapes
 from ernie.tokenizers import TOKENIZERS
 from propeller import graph
-from propeller.errors import UserError
+from propeller.errors import UsageError, UserError
 from propeller.optimizers import OPTIMIZERS
 from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.update import minimize
 from tests.ernie import tiny_tagging
-from tests.ernie.tiny_inference import infer
+from tests.ernie.tiny_inference import infer, write_checkpoint
 from tests.ernie.tiny_model import (
     CONFIG,
     VOCABULARY,
@@ -203,3 +204,23 @@ def test_an_optimizer(monkeypatch, parts):
     np.testing.assert_allclose(found, expected, rtol=2e-6)
     assert np.array_equal(found[1], found[2])
     assert sum('velocity' in name for name in program.optimizer_state()) == 1
+
+
+def test_an_engine_predicts(tmp_path, monkeypatch):
+    for package in ('onnx', 'onnxruntime', 'paddle2onnx'):
+        pytest.importorskip(package)
+    monkeypatch.setitem(ENGINES, 'reference', 'tests.extensions.reference_engine:ReferenceEngine')
+    checkpoint = write_checkpoint(tmp_path / 'c', 'tagging')
+    lines = [text for text, _ in sentences(7, 3, most=25)]
+    (tmp_path / 'in.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    flags = {'predict_set': tmp_path / 'in.txt', 'input_format': 'text', 'format': 'jsonl'}
+    ours = infer(init_checkpoint=checkpoint, engine='reference', save_inference_model_path=tmp_path / 'e', **flags)
+    theirs = infer(init_checkpoint=tmp_path / 'e' / 'c_inference_model', engine='onnxruntime', **flags)
+    ours, theirs = ([json.loads(line) for line in ran.out.splitlines()] for ran in (ours, theirs))
+    assert len(ours) == len(lines) and any(row['entities'] for row in ours)
+    for one, other in zip(ours, theirs, strict=True):
+        assert [dict(e, confidence=0) for e in one['entities']] == [dict(e, confidence=0) for e in other['entities']]
+        confidence = [[e['confidence'] for e in row['entities']] for row in (one, other)]
+        np.testing.assert_allclose(*confidence, rtol=1e-4)
+    with pytest.raises(UsageError, match='--precision bf16: --engine reference cannot'):
+        infer(init_checkpoint=checkpoint, engine='reference', precision='bf16', **flags)

@@ -1,4 +1,4 @@
-"""What runs an exported model: four engines with one interface."""
+"""What runs an exported model: engines with one interface, and the table of them."""
 
 import abc
 import importlib.util
@@ -9,6 +9,7 @@ import numpy as np
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
+from propeller.table import Table
 
 log = get_logger(__name__)
 
@@ -188,7 +189,13 @@ class OpenVinoEngine(Engine):
         return [np.array(self._request.get_output_tensor(i).data) for i in range(self._outputs)]
 
 
-ENGINES = {engine.name: engine for engine in (ExecutorEngine, PredictorEngine, OnnxRuntimeEngine, OpenVinoEngine)}
+# Name -> subclass of `Engine` of that name. To add one: its file, and its line here.
+ENGINES = Table(
+    executor='ernie.inference.engines:ExecutorEngine',
+    predictor='ernie.inference.engines:PredictorEngine',
+    onnxruntime='ernie.inference.engines:OnnxRuntimeEngine',
+    openvino='ernie.inference.engines:OpenVinoEngine',
+)
 
 
 def check_engine(name, precision, use_cuda):
