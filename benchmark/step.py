@@ -53,12 +53,10 @@ def prepare(args, folder, flags, held):
     runner = FineTuning(flags, ClassificationTask, world, held.enter_context(folder_of(flags, world).held()))
     rows = runner.task.read(runner.args.train_set, labelled=True)
     runner.task.prepare_training(rows)
-    stream = runner._stream(rows)
-    runner.length = run_length(runner.args, stream)
-    program = runner.session.build(runner.task.feeds(True), runner._training_graph())
-    runner.load(program)
-    runner._open_records(0)
-    runner.session.seed_dropout_by_rank()
+    stream = runner.stream(rows)
+    program = runner.build(run_length(runner.args, stream))
+    runner.run.begin(runner.session, program, runner.load(program))
+    runner.run.open_records()
     return runner, rows, program, stream
 
 
@@ -72,7 +70,7 @@ class Contest:
 
     def close(self):
         """Let go of the folder of the run."""
-        self.runner.metrics.close()
+        self.runner.run.records.close()
         self.held.close()
 
     def next_batches(self):
@@ -86,14 +84,12 @@ class Contest:
         """Seconds of real training. The batches are made anew, in the background."""
         from ernie.finetune.trainer import PREFETCHED_BATCHES
         from propeller.data.prefetch import prefetch
-        from propeller.train.hooks import CheckpointSaverHook
         from propeller.train.loop import LoopState, train_loop
 
         runner, session, state = self.runner, self.runner.session, LoopState(self.gstep)
         started = time.perf_counter()
         with prefetch(itertools.islice(self.stream, self.steps), PREFETCHED_BATCHES) as made:
-            hooks = runner._hooks(self.program, self.rows, made, None)
-            hooks = [hook for hook in hooks if not isinstance(hook, CheckpointSaverHook)]
+            hooks = [runner.log_hook(self.program, self.rows)]
             train_loop(session, self.program, made, hooks, state, lambda batch: [(batch.arrays, True)])
         seconds = time.perf_counter() - started
         assert state.step == len(batches) and (state.batch.rows == batches[-1].rows).all()

@@ -4,6 +4,7 @@ import enum
 import json
 import operator
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -125,6 +126,8 @@ class _RunConfigFields(NamedTuple):
     max_ckpt: int | None = None
     gradient_accumulation_steps: int | None = None
     precision: str | None = None
+    best_metric: str | None = None
+    early_stop: int | None = None
 
 
 class RunConfig(_RunConfigFields):
@@ -144,6 +147,9 @@ class RunConfig(_RunConfigFields):
         max_ckpt: checkpoints to keep; the reader of the field keeps 10 when it is None.
         gradient_accumulation_steps: batches of one process for one step; 1 when it is None.
         precision: `fp32` (also when it is None), `bf16` or `fp16`, see `propeller.session.Session`.
+        best_metric: `max NAME` or `min NAME`: `train_and_eval` keeps a checkpoint of the best result of that metric of
+            the first evaluation set, as `model_dir/best`. None: it keeps none.
+        early_stop: stop after so many evaluations without a better `best_metric`, which it needs. None: never.
 
     Raises:
         UnknownSettingError: an unknown field.
@@ -159,6 +165,8 @@ class RunConfig(_RunConfigFields):
                 f'run_config: unknown setting {", ".join(map(quoted, unknown))}; known are {", ".join(cls._fields)}.'
             )
         given = _RunConfigFields(*args, **settings)._asdict()
+        if given['early_stop'] is not None and given['best_metric'] is None:
+            raise UserError('run_config: early_stop: found no best_metric, expected one to judge evaluations by.')
         return super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
 
     def _replace(self, /, **changes: Any) -> Self:
@@ -177,6 +185,10 @@ def _checked_setting(name, value):
     if name == 'precision':
         if value not in PRECISIONS:
             raise UserError(f'run_config: precision: found {quoted(value)}, expected one of {", ".join(PRECISIONS)}.')
+        return value
+    if name == 'best_metric':
+        if not isinstance(value, str) or not re.fullmatch(r'(max|min) \S.*', value):
+            raise UserError(f'run_config: best_metric: found {quoted(value)}, expected `max NAME` or `min NAME`.')
         return value
     least = 0 if name == 'skip_steps' else 1
     number = _whole_number(value)

@@ -30,6 +30,10 @@ def check_flags(args):
     if args.schedule and 'tasks' in args.given:
         raise UsageError('--tasks and --schedule: give one; a schedule names its own tasks.')
     check_resume(args)
+    if args.early_stop == 0:
+        raise UsageError('--early_stop 0: expected the number of validations to wait, or -1 for never.')
+    if (args.keep_best or args.early_stop > 0) and not args.valid_filelist:
+        raise UsageError('--keep_best and --early_stop need a --valid_filelist.')
     if args.batch_size <= LEAST_BATCH:
         raise UsageError(f'--batch_size {args.batch_size}: it counts tokens and must exceed {LEAST_BATCH}.')
     if args.batch_size < args.max_seq_len:
@@ -51,7 +55,7 @@ def _check_numbers(args):
         ('epoch', 'num_train_steps', 'save_steps', 'validation_steps', 'skip_steps', 'gradient_accumulation_steps'), 1
     )
     least |= {'max_seq_len': 3, 'max_ngram': 1, 'buffer_size': 1, 'cpu_threads': 1}
-    least |= {'warmup_steps': 0, 'weight_decay': 0, 'max_checkpoints': 0, 'random_seed': 0}
+    least |= {'warmup_steps': 0, 'weight_decay': 0, 'max_checkpoints': 0, 'random_seed': 0, 'early_stop': -1}
     for name, smallest in least.items():
         value = getattr(args, name)
         if value is not None and not value >= smallest:

@@ -26,30 +26,20 @@ from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
 from ernie.run.start import advice_to_start_over, start_of
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
-from propeller.data.prefetch import prefetch
 from propeller.distribution import join, log_in_main_process_only, process_info
-from propeller.errors import UserError, quoted
 from propeller.log import get_logger
 from propeller.storage.atomic import check_writable, refuse_inputs
-from propeller.train.checkpoint import (
-    STATE,
-    Checkpoints,
-    can_continue,
-    computation_state,
-    read_state,
-    restore_computation,
-)
-from propeller.train.hook_states import restore_states, states_of
-from propeller.train.hooks import CheckpointSaverHook, PeriodicEvaluationHook, StopAtStepHook, TqdmProgressBarHook
-from propeller.train.loop import LoopState, evaluation_pass, train_loop
+from propeller.train.checkpoint import BEST, STATE, Checkpoints
+from propeller.train.hooks import EvaluationHook
+from propeller.train.loop import evaluation_pass
 from propeller.train.model import build_model_spec
-from propeller.train.record import EventWriter, MetricsFile
+from propeller.train.record import METRICS_FILE
+from propeller.train.run import TrainingRun
 from propeller.train.run_folder import RunFolder
 from propeller.types import HParams, RunMode
 
 log = get_logger(__name__)
 
-METRICS_FILE = 'metrics.jsonl'
 PREFETCHED_UPDATES = 50
 
 
@@ -66,7 +56,7 @@ def pretrain(args):
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
     refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
     world = join(args.use_cuda)
-    folder = RunFolder(Checkpoints(args.checkpoints, keep=args.max_checkpoints), world)
+    folder = folder_of(args, world)
     if args.do_test:
         PreTraining(args, world, folder).test()
         return
@@ -74,16 +64,25 @@ def pretrain(args):
         PreTraining(args, world, folder).train()
 
 
-class PreTraining:
-    """Holds what training and tests share: session, schedule, tasks, where the values come from.
+def folder_of(args, world):
+    """The `RunFolder` of the flags."""
+    # The best checkpoint of an older run must not stay beside the checkpoints of this one.
+    has_best = args.keep_best or os.path.isfile(os.path.join(args.checkpoints, BEST, STATE))
+    checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
+    return RunFolder(checkpoints, world, beside=(BEST,) if has_best else ())
 
-    In a job of several processes each of them holds all of it; the first one alone writes logs and files.
+
+class PreTraining:
+    """Holds what training and tests share: the run, session, schedule, tasks, source of the model.
+
+    In a job of several processes each of them holds all of it; the main process alone writes logs and files.
     """
 
     def __init__(self, args, world, folder):
-        self.args, self.world, self.folder, self.checkpoints = args, world, folder, folder.checkpoints
-        self.start_from = args.init_checkpoint if args.do_test else start_of(args, folder)
-        path = self.start_from or args.init_pretraining_params
+        self.args, self.world = args, world
+        start = args.init_checkpoint if args.do_test else start_of(args, folder)
+        self.run = TrainingRun(folder, start, resume=not args.do_test)
+        path = start or args.init_pretraining_params
         # What lies beside the parameters belongs to them; a path that the user gives wins.
         config, vocab = (
             getattr(args, flag) if flag in args.given or not path else None
@@ -93,9 +92,10 @@ class PreTraining:
         self.vocab = self._vocabulary()
         self.schedule = schedule_of(args)
         self.tasks = tasks_of(args, self.schedule)
-        self.session = session_of(args, self._seed(), world)
-        self.checkpoints.files = checkpoint_files(self.source, tokenizer_of_samples(args.train_filelist, self.source))
-        self.metrics = self.events = None
+        seed = self.run.state.get('seed') if self.run.resumes else args.random_seed
+        self.session = session_of(args, seed, world)
+        files = checkpoint_files(self.source, tokenizer_of_samples(args.train_filelist, self.source))
+        folder.checkpoints.files = files
         log.info('Device count %d', world.size)
         log.info('args.is_distributed: %s', args.is_distributed)
         log.info('tasks: %s', ', '.join(task.name for task in self.tasks))
@@ -103,15 +103,9 @@ class PreTraining:
     def _vocabulary(self):
         vocab = load_vocab(self.source.vocab_path)
         check_vocabulary(vocab, self.source)
-        if self._continues():
+        if self.run.resumes:
             check_same_vocabulary(self.source)
         return vocab
-
-    def _seed(self):
-        return read_state(self.start_from).get('seed') if self._continues() else self.args.random_seed
-
-    def _continues(self):
-        return bool(self.start_from and not self.args.do_test and can_continue(self.start_from))
 
     # ------------------------------------------------------------ parts
 
@@ -134,12 +128,10 @@ class PreTraining:
         )
 
     def _load(self, program):
-        """Returns (training state to continue from or None, updates done earlier)."""
-        heads = tuple(f'{task.head}' for task in self.tasks)
+        """Give `program` its values. Returns the number of updates done by earlier runs."""
+        heads, run = tuple(f'{task.head}' for task in self.tasks), self.run
         is_new = lambda name: name.startswith((*heads, 'mask_lm_', 'pooled_fc'))  # noqa: E731
-        return InitialValues(self.args, self.source, self.start_from, self._continues(), is_new).load(
-            self.session, program
-        )
+        return InitialValues(self.args, self.source, run.start, run.resumes, is_new).load(self.session, program)
 
     def _stream(self, filelist, training, names=None):
         """Batches of the files of a list: shuffled, without end but for --epoch, or once in order.
@@ -178,33 +170,37 @@ class PreTraining:
 
     def train(self):
         """Train, validate and save; the last update is always saved."""
-        args = self.args
+        args, run = self.args, self.run
         log.info('pretraining start')
         source = self._updates()
-        self.schedule = settle_schedule(args, source, self.world, self.start_from if self._continues() else None)
-        program, validation = self._build(RunMode.TRAIN), self._validation()
+        self.schedule = settle_schedule(args, source, self.world, run.start if run.resumes else None)
+        program, evaluation = self._build(RunMode.TRAIN), self._evaluation()
         need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
         log.info('theoretical memory usage:')
         log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
-        state, updates = self._load(program)
-        self.session.seed_dropout_by_rank()
-        if state:
-            restore_computation(self.session, program, state, self.start_from)
-        loop = LoopState(updates)
-        self._open_records(loop.gstep)
-        use_task_id = self.source.config.use_task_id
-        with prefetch(source, PREFETCHED_UPDATES) as ready:
-            hooks = self._hooks(program, validation, ready, state)
-            train_loop(
-                self.session, program, ready, hooks, loop, lambda update: parts_of(update, self.tasks, use_task_id)
-            )
-        self._close_records()
-        if not loop.interrupted:
-            warn_of_early_end(args, self.schedule, loop.gstep)
-        newest = self.world.is_main_process and self.checkpoints.newest()
-        if newest:
-            log.info('last checkpoint: %s', newest)
-        if loop.interrupted:
+        run.begin(self.session, program, self._load(program), [METRICS_FILE])
+        run.open_records(log_dir=args.log_dir)
+        training_log = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, run.queue_size, run.record)
+        use_task_id, schedule = self.source.config.use_task_id, schedule_record(args, self.schedule)
+        run.train(
+            source,
+            [training_log, *(program.outputs.train_hooks or ())],
+            position=lambda loop: {
+                'epoch': loop.batch.batch.epoch,
+                'data_position': loop.batch.position,
+                'schedule': schedule,
+            },
+            save_steps=args.save_steps,
+            evaluation=evaluation,
+            last_step=self.schedule.total,
+            title='pre-training',
+            parts_of=lambda update: parts_of(update, self.tasks, use_task_id),
+            prefetched=PREFETCHED_UPDATES,
+        )
+        if not run.loop.interrupted and not run.stopped_early:
+            warn_of_early_end(args, self.schedule, run.loop.gstep)
+        run.log_checkpoints()
+        if run.loop.interrupted:
             sys.exit(130)
 
     def _updates(self):
@@ -214,73 +210,22 @@ class PreTraining:
             for name, path in self.schedule.filelists.items()
         }
         updates = Updates(self.schedule, streams)
-        if self._continues():
-            position = read_state(self.start_from).get('data_position')
-            try:
-                if not isinstance(position, dict):
-                    raise UserError(f'found the data position {quoted(position)}, expected an object.')
-                updates.seek(position)
-            except UserError as e:
-                raise UserError(f'{self.start_from}: {e} {advice_to_start_over(self.start_from)}') from None
+        self.run.seek(updates, advice_to_start_over(self.run.start))
         return updates
-
-    def _hooks(self, program, validation, ready, state):
-        args = self.args
-        told = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, ready.qsize, self._record)
-
-        def save(loop):
-            found = self._state(program, loop, states_of(hooks))
-            if self.world.is_main_process:
-                self.checkpoints.save(self.session, program, found)
-
-        hooks = [told, *(program.outputs.train_hooks or ())]
-        if validation:
-            validate = told.outside(lambda step: validation(told.epoch, step))
-            hooks.append(PeriodicEvaluationHook(validate, args.validation_steps))
-        hooks += [CheckpointSaverHook(told.outside(save), args.save_steps), StopAtStepHook(self.schedule.total)]
-        if sys.stderr.isatty() and self.world.is_main_process:
-            hooks.append(TqdmProgressBarHook(self.schedule.total, 'pre-training'))
-        if state:
-            restore_states(hooks, state.get('hooks', {}), os.path.join(self.start_from, STATE))
-        return hooks
-
-    def _state(self, program, loop, hook_states):
-        return {
-            **computation_state(self.session, program),
-            'global_step': loop.gstep,
-            'epoch': loop.batch.batch.epoch,
-            'data_position': loop.batch.position,
-            'schedule': schedule_record(self.args, self.schedule),
-            'hooks': hook_states,
-        }
-
-    def _open_records(self, step):
-        self.folder.begin(step, [METRICS_FILE])
-        if self.world.is_main_process:
-            self.metrics = MetricsFile(os.path.join(self.args.checkpoints, METRICS_FILE), resume_step=step)
-            self.events = EventWriter(self.args.log_dir, resume_step=step) if self.args.log_dir else None
-
-    def _record(self, phase, step, epoch, values):
-        if self.metrics:
-            self.metrics.append(phase, step, epoch, values)
-        if self.events:
-            self.events.add_scalars(values, step, f'{phase}/')
-
-    def _close_records(self):
-        for file in filter(None, (self.metrics, self.events)):
-            file.close()
 
     # ------------------------------------------------------------ validation and test
 
-    def _validation(self):
-        """Function (epoch, step) that scores --valid_filelist; None without one."""
-        if not self.args.valid_filelist:
+    def _evaluation(self):
+        """The `EvaluationHook` that scores --valid_filelist; None without one."""
+        args = self.args
+        if not args.valid_filelist:
             return None
-        program, stream = self._build(RunMode.EVAL), self._stream(self.args.valid_filelist, training=False)
+        program, stream = self._build(RunMode.EVAL), self._stream(args.valid_filelist, training=False)
         next(iter(stream))  # no sample that can be used, or a bad one, is said now, not after hours
 
-        def validate(epoch, step):
+        def validate(loop, last):
             scores, speed = self._score(program, stream)
+            epoch, step = loop.batch.batch.epoch, loop.gstep
             log.info(
                 '[validation_set] epoch: %d, step: %d, loss: %f, global ppl: %f, batch-averged ppl: %f, '
                 'next_sent_acc: %f, speed: %f steps/s',
@@ -288,11 +233,14 @@ class PreTraining:
                 *(scores.accuracy_of(NEXT_SENTENCE), speed),
             )
             log.info('[validation_set] tasks: %s', scores.task_line())
-            self._record('valid', step, epoch, scores.values())
+            self.run.record('valid', step, epoch, scores.values())
+            return scores.loss
 
-        return validate
+        return EvaluationHook(
+            validate, args.validation_steps, keep_best=args.keep_best, larger=False, patience=args.early_stop
+        )
 
-    def _score(self, program, stream, told=lambda batches: None):
+    def _score(self, program, stream, after_batch=lambda batches: None):
         """(`Scores` of all batches of a stream, batches a second)."""
         scores, started, use_task_id = Scores(self.tasks), time.monotonic(), self.source.config.use_task_id
 
@@ -303,7 +251,7 @@ class PreTraining:
         fetch = program.outputs.predictions
         for _, fetched in evaluation_pass(self.session, program, stream, fetch, arrays_of):
             scores.add(fetched[0])
-            told(scores.batches)
+            after_batch(scores.batches)
         return scores, scores.batches / max(time.monotonic() - started, 1e-9)
 
     def test(self):
@@ -312,11 +260,11 @@ class PreTraining:
         self._load(program)
         log.info('test begin')
 
-        def told(batches):
+        def log_progress(batches):
             if batches % args.skip_steps == 0:
                 log.info('[test_set] steps: %d', batches)
 
-        scores, speed = self._score(program, self._stream(args.test_filelist, training=False), told)
+        scores, speed = self._score(program, self._stream(args.test_filelist, training=False), log_progress)
         log.info(
             '[test_set] loss: %f, global ppl: %f, next_sent_acc: %f, speed: %f steps/s',
             *(scores.loss, scores.perplexity, scores.accuracy_of(NEXT_SENTENCE), speed),

@@ -1,4 +1,4 @@
-"""Whose turn it is by the schedule, and where the run stands."""
+"""The updates of a pre-training run: which task each one trains by the schedule, and the position after it."""
 
 from typing import NamedTuple
 
@@ -40,6 +40,8 @@ class Updates:
         Raises:
             UserError: it was made with other streams, other files or other settings.
         """
+        if not is_object(position):
+            raise UserError(f'found the data position {quoted(position)}, expected an object.')
         streams, done = position.get('streams', {}), position.get('updates')
         if not is_count(done) or not is_object(streams) or not all(map(is_object, streams.values())):
             raise UserError(f'found the data position {quoted(position)}, expected updates and streams.')

@@ -22,7 +22,7 @@ class Evaluator:
         args: the flags.
         session: `propeller.session.Session`.
         task: `Task`.
-        record: function (phase, step, epoch, values), called for each scored set.
+        record: see `propeller.train.record.Records.append`; called for each scored set.
         report_folder: where the per-class reports go.
     """
 
@@ -67,7 +67,7 @@ class Evaluator:
             values, line, report = self.task.evaluate(self.predictor, rows, path)
             log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
-            self.record('dev', step, epoch, {**recorded, 'file': path})
+            self.record('dev', step, epoch, {**recorded, 'file': path}, tag=f'dev/{self.names[path]}')
             if report and self.writes:
                 make_folder(self.report_folder)
                 write_report(os.path.join(self.report_folder, self.names[path]), report)

@@ -1,4 +1,4 @@
-"""Where the first values of a fine-tuning run come from: a checkpoint, a pre-trained model, or chance."""
+"""The first values of a training: from a checkpoint, a pre-trained model, or random."""
 
 import os
 
@@ -23,7 +23,7 @@ class InitialValues:
 
     Args:
         args: the flags.
-        source: `ernie.finetune.check.Source`.
+        source: `ernie.run.source.Source`.
         start_from: folder of a checkpoint, or None.
         continues: whether that one holds all that a training needs to go on exactly.
         is_new: name -> whether pre-trained parameters may lack it, because it belongs to the task's head.
@@ -34,7 +34,7 @@ class InitialValues:
         self.continues, self.is_new = continues, is_new
 
     def load(self, session, program):
-        """Give `program` its values. Returns (training state to continue from or None, updates done earlier)."""
+        """Give `program` its values. Returns the number of updates done by earlier runs."""
         session.initialize(program)
         if self.continues:
             log.info('continuing from %s', self.start_from)
@@ -42,10 +42,10 @@ class InitialValues:
             absent = [key for key in ('data_position', 'random_state', 'hooks') if key not in state]
             if absent:
                 raise bad_input(os.path.join(self.start_from, STATE), f'no {", ".join(absent)}', 'what our runs save')
-            return state, state['global_step']
+            return state['global_step']
         if not self.source.path:
             log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
-            return None, 0
+            return 0
         allowed = () if self.start_from else split_list(self.args.allow_missing)
         allowed_unused, tensors = split_list(self.args.allow_unused), self.source.tensors
         warn_of_unmatched('--allow_missing', allowed, program.parameters())
@@ -59,7 +59,7 @@ class InitialValues:
         unused = [*match.unused, *tensors.unmapped]
         if any(not is_training_state(name) for name in unused):
             log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
-        return None, self._load_old_optimizer(session, program) if self.start_from and program.training else 0
+        return self._load_old_optimizer(session, program) if self.start_from and program.training else 0
 
     def _load_old_optimizer(self, session, program):
         """Moments and step counter of a training checkpoint of 2019. Returns the updates done.

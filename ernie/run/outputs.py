@@ -13,8 +13,9 @@ from ernie.checkpoint.model_folder import (
 from ernie.utils.args import split_list
 from propeller.storage.atomic import check_output, check_writable, is_stream, refuse_inputs
 from propeller.train.checkpoint import STATE
+from propeller.train.record import METRICS_FILE
 
-METRICS_FILE, EVALUATION_FILE, CURVES_FILE = 'metrics.jsonl', 'evaluation.jsonl', 'curves.png'
+EVALUATION_FILE, CURVES_FILE = 'evaluation.jsonl', 'curves.png'
 REPORTS = 'reports'
 _TENSORS = ('.safetensors', '.safetensors.index.json', '.pdparams', '.pdiparams', '.onnx')
 _COMPANIONS = (ERNIE_CONFIG, *FOREIGN_CONFIGS, VOCABULARY, LABELS, STATE, 'inference.json', 'model.json')

@@ -1,9 +1,11 @@
 """Lazy data sets: a source, then operations that each make a new data set."""
 
 import collections
+import functools
 import gzip
 import inspect
 import itertools
+import math
 import os
 import random
 import zlib
@@ -12,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from propeller.data.order import repeat, shuffle, shuffle_from
 from propeller.data.padding import pad_rows
 from propeller.data.prefetch import prefetch
 from propeller.errors import UserError, bad_input
@@ -35,18 +38,39 @@ class Dataset:
         make_iterator: Callable[[], Iterable[Any]],
         data_shapes: Shapes | None = None,
         data_types: list[str] | None = None,
+        start_at: Callable[[int], Iterable[Any]] | None = None,
+        count: Callable[[], float | None] | None = None,
     ) -> None:
         """Args:
         make_iterator: function without arguments that starts a new iterator.
         data_shapes: list of shapes, one per value of an element.
         data_types: list of dtype names.
+        start_at: function (number) -> an iterator that begins with that element, without making those before it. None:
+            to begin in the middle, the elements before are made and dropped.
+        count: function () -> what `count` gives; None: not known.
         """
         self._make_iterator = make_iterator
         self._data_shapes = data_shapes
         self._data_types = data_types
+        self._start_at, self._count = start_at, count
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._make_iterator())
+
+    def iterate_from(self, start: int) -> Iterator[Any]:
+        """An iterator of the elements from number `start` on, where training goes on after a break.
+
+        Of the elements before, none is made by a list, a file (whose lines are passed over), `map`, `take`, `shard`,
+        `buffered`, `padded_batch` and what has a `start_at`; nor by `repeat` and `shuffle` with a seed where the count
+        of their elements is known. Those of `filter`, `interleave` and `apply` are made again.
+        """
+        if start and self._start_at:
+            return iter(self._start_at(start))
+        return itertools.islice(iter(self), start, None) if start else iter(self)
+
+    def count(self) -> float | None:
+        """Number of elements, infinity where there is no end; None where that is not known before they are made."""
+        return self._count() if self._count else None
 
     # -------------------------------------------------------------------------------------------------------- sources
 
@@ -56,15 +80,20 @@ class Dataset:
         gen: Callable[[], Iterator[Any]],
         data_shapes: Shapes | None = None,
         data_types: list[str] | None = None,
+        start_at: Callable[[int], Iterable[Any]] | None = None,
+        count: Callable[[], float | None] | None = None,
     ) -> Self:
         """What the generator function `gen` yields; it is called without arguments at each pass.
+
+        Args:
+            start_at, count: see `Dataset`.
 
         Raises:
             ValueError: `gen` is not a generator function.
         """
         if not inspect.isgeneratorfunction(gen):
             raise ValueError(f'{gen!r} must be a generator function')
-        return cls(gen, data_shapes, data_types)
+        return cls(gen, data_shapes, data_types, start_at, count)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], format: str | None = None) -> Self:
@@ -83,18 +112,22 @@ class Dataset:
 
         expected = f'{format or "text"} lines'
 
-        def lines():
+        def lines(start=0):
             line = None
             try:
                 with open_data(path, expected) as raw, gzip.open(raw) if format == 'GZIP' else raw as f:
-                    for line in f:  # noqa: UP028 - the loop variable tells whether there was a line
+                    for line in itertools.islice(f, start):  # noqa: B007 - whether there was a line
+                        pass
+                    for line in f:  # noqa: UP028 - the same
                         yield line
             except (OSError, EOFError, zlib.error) as e:
                 raise bad_input(path, f'a file that cannot be read ({e})', expected) from e
             if line is None:
                 raise bad_input(path, 'an empty file', 'at least one line')
 
-        return cls(lines)
+        # A FIFO, which can be read once, has no count.
+        count = functools.cache(lambda: sum(1 for _ in lines()) if os.path.isfile(path) else None)
+        return cls(lines, start_at=lines, count=count)
 
     @classmethod
     def from_list(cls, elements: list[Any]) -> Self:
@@ -105,7 +138,7 @@ class Dataset:
         """
         if not isinstance(elements, list):
             raise ValueError(f'expected a list, found {type(elements).__name__}')
-        return cls(lambda: iter(elements))
+        return cls(lambda: iter(elements), start_at=lambda start: iter(elements[start:]), count=lambda: len(elements))
 
     # ---------------------------------------------------------------------------------------------- shapes and types
 
@@ -158,14 +191,24 @@ class Dataset:
         """A data set of what `transform`, a function from an iterator to an iterator, makes of each pass."""
         return self._derived(lambda: transform(iter(self)))
 
-    def _derived(self, make_iterator):
-        derived = Dataset(make_iterator)
+    def _derived(self, make_iterator, start_at=None, count=None):
+        derived = Dataset(make_iterator, start_at=start_at, count=count)
         derived.name = self.name
         return derived
 
+    def _seekable(self, start_at, count=None):
+        return self._derived(lambda: start_at(0), start_at, count or self.count)
+
+    def _counted(self, number_of):
+        """Function that gives `number_of` the count where that is a number."""
+        return lambda: n if (n := self.count()) in (None, math.inf) else number_of(n)
+
     def map(self, fn: Callable[..., Any]) -> 'Dataset':
-        """`fn(element)`, or `fn(*element)` where the element is a tuple or a list."""
-        return self._derived(lambda: (_call(fn, element) for element in self))
+        """`fn(element)`, or `fn(*element)` where the element is a tuple or a list.
+
+        What it gives must depend on the element alone: after a break it is not called for the elements before.
+        """
+        return self._seekable(lambda start: (_call(fn, element) for element in self.iterate_from(start)))
 
     def filter(self, fn: Callable[..., Any]) -> 'Dataset':
         """The elements for which `fn` (called as in `map`) is true."""
@@ -180,14 +223,20 @@ class Dataset:
         """
         if buffer_size < 1:
             raise ValueError(f'buffer_size {buffer_size} must be at least 1')
-        return self._derived(lambda: _shuffle(self, buffer_size, random.Random(seed)))
+        return self._derived(
+            lambda: shuffle(self, buffer_size, random.Random(seed)),
+            seed is not None and (lambda start: shuffle_from(self, buffer_size, random.Random(seed), start)),
+            self.count,
+        )
 
     def repeat(self, n: int = -1) -> 'Dataset':
         """The data set `n` times over, without end if negative. Each round iterates anew, nothing is kept.
 
         An iteration without end over a data set without elements ends at once.
         """
-        return self._derived(lambda: _repeat(self, n))
+        rounds = math.inf if n < 0 else n
+        count = self._counted(lambda number: number * rounds if number else 0) if rounds else lambda: 0
+        return self._seekable(lambda start: repeat(self, rounds, start), count)
 
     def interleave(self, map_fn: Callable[..., Iterable[Any]], cycle_length: int, block_length: int = 1) -> 'Dataset':
         """`map_fn` makes an iterable of each element; `cycle_length` of them are open and give `block_length` items in
@@ -201,15 +250,21 @@ class Dataset:
         """Every `num_shards`-th element, from number `index` on."""
         if not 0 <= index < num_shards:
             raise ValueError(f'index {index} must be in 0 .. {num_shards - 1}')
-        return self._derived(lambda: itertools.islice(self, index, None, num_shards))
+        return self._seekable(
+            lambda start: itertools.islice(self.iterate_from(index + start * num_shards), 0, None, num_shards),
+            self._counted(lambda number: len(range(index, number, num_shards))),
+        )
 
     def take(self, count: int = 1) -> 'Dataset':
         """The first `count` elements."""
-        return self._derived(lambda: itertools.islice(self, count))
+        return self._seekable(
+            lambda start: itertools.islice(self.iterate_from(start), max(count - start, 0)),
+            lambda: None if (number := self.count()) is None else min(number, count),
+        )
 
     def buffered(self, size: int = 10) -> 'Dataset':
         """The same elements, up to `size` of them made ahead in a thread."""
-        return self._derived(lambda: _buffered(self, size))
+        return self._seekable(lambda start: _buffered(self.iterate_from(start), size))
 
     def padded_batch(self, batch_size: int, pad_value: Any = 0, max_seqlen: int | None = None) -> 'Dataset':
         """Batches: a list of one array per value of an element. The last batch may be smaller.
@@ -224,7 +279,10 @@ class Dataset:
         """
         if batch_size < 1:
             raise ValueError(f'batch_size {batch_size} must be at least 1')
-        return self._derived(lambda: _padded_batches(self, batch_size, pad_value, max_seqlen))
+        return self._seekable(
+            lambda start: _padded_batches(self.iterate_from(start * batch_size), batch_size, pad_value, max_seqlen),
+            self._counted(lambda number: -(-number // batch_size)),
+        )
 
 
 def _call(fn, element):
@@ -234,29 +292,6 @@ def _call(fn, element):
 def _close(iterator):
     if hasattr(iterator, 'close'):
         iterator.close()
-
-
-def _shuffle(elements, buffer_size, rng):
-    held: list[Any] = []
-    for element in elements:
-        if len(held) < buffer_size:
-            held.append(element)
-            continue
-        slot = rng.randrange(buffer_size)
-        yield held[slot]
-        held[slot] = element
-    rng.shuffle(held)
-    yield from held
-
-
-def _repeat(elements, n):
-    for _ in itertools.count() if n < 0 else range(n):
-        empty = True
-        for element in elements:
-            empty = False
-            yield element
-        if empty:
-            return
 
 
 def _interleave(elements, map_fn, cycle_length, block_length):

@@ -23,6 +23,7 @@ from propeller.train.state import FIELDS, NEEDED, checked
 log = get_logger(__name__)
 
 MODEL, OPTIMIZER, STATE = 'model.safetensors', 'optimizer.safetensors', 'training_state.json'
+BEST = 'best'  # name of the folder of the best checkpoint, beside the others
 RUN = 'run'  # the key in STATE of the identity of a run
 UNNAMED = 'unnamed'  # all checkpoints from before runs had identities count as those of one run
 

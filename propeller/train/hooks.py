@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from propeller.errors import quoted
 from propeller.log import get_logger
+from propeller.train.state import COUNT, COUNT_OR_NONE, NUMBER_OR_NONE, checked
 from propeller.types import SummaryRecord
 
 log = get_logger(__name__)
@@ -162,15 +164,111 @@ class CheckpointSaverHook(RunHook):
             self.save(self.state)
 
 
-class PeriodicEvaluationHook(RunHook):
-    """Call `evaluate(gstep)` every `per_step` global steps, once `skip_step` steps of this run are over."""
+class EvaluationHook(RunHook):
+    """Evaluate on the way; tell the best result from the others; stop when none better comes.
 
-    def __init__(self, evaluate: Callable[[int], Any], per_step: int, skip_step: int = 0) -> None:
-        self.evaluate, self.per_step, self.skip_step = evaluate, per_step, skip_step
+    Args:
+        evaluate: function (state, last) -> the value that chooses the best result, or None where there is none to
+            choose by. last: whether this is the evaluation after the last step.
+        per_step: interval in global steps.
+        skip_step: steps of this run without evaluation.
+        also_after: function (state) -> whether to evaluate after that step too, as at the end of an epoch.
+        last_step: the global step at which training ends, as far as that is known before: it is evaluated then, and
+            wherever else training ends. None: at the interval only.
+        ended_early: function (), called when the last evaluation turned out to be so only afterwards (early stop).
+        keep_best: whether the training keeps a checkpoint of the best result (`TrainingRun`).
+        larger: whether the larger of two values is the better one.
+        patience: evaluations without a better value before training stops; -1 never stops.
+        measure: what the values are; a checkpoint's best by another measure is forgotten. None: not recorded.
+    """
+
+    state_name = 'evaluation'
+
+    def __init__(
+        self,
+        evaluate: Callable[[Any, bool], float | None],
+        per_step: int,
+        skip_step: int = 0,
+        *,
+        also_after: Callable[[Any], bool] = lambda state: False,
+        last_step: int | None = None,
+        ended_early: Callable[[], None] = lambda: None,
+        keep_best: bool = False,
+        larger: bool = True,
+        patience: int = -1,
+        measure: str | None = None,
+    ) -> None:
+        self.evaluate, self.per_step, self.skip_step, self.also_after = evaluate, per_step, skip_step, also_after
+        self.last_step, self.ended_early, self.last_is_named = last_step, ended_early, False
+        self.keep_best, self.larger, self.patience, self.measure = keep_best, larger, patience, measure
+        self.best: float | None = None
+        self.best_step: int | None = None
+        self.worse, self.evaluated = 0, -1
+        self.last: Any = None
+        self.save_best: Callable[[Any, float], None] = lambda state, value: None  # when a value is the best so far
 
     def after_run(self, fetched: Arrays, state: Any) -> None:
-        if state.step > self.skip_step and state.gstep % self.per_step == 0:
-            self.evaluate(state.gstep)
+        self.last = state
+        if state.step > self.skip_step and (state.gstep % self.per_step == 0 or self.also_after(state)):
+            self._evaluate(state.gstep == self.last_step)
+
+    def _evaluate(self, last):
+        value = self.evaluate(self.last, last)
+        self.evaluated, self.last_is_named = self.last.gstep, last
+        if value is not None and self._chooses:
+            self._compare(value)
+
+    @property
+    def _chooses(self):
+        return self.keep_best or self.patience > 0
+
+    def _compare(self, value):
+        state = self.last
+        if not np.isfinite(value):
+            log.warning('step %d: the score is %s: no number to choose the best checkpoint by', state.gstep, value)
+            self.worse += 1
+        elif self.best is None or (value > self.best if self.larger else value < self.best):
+            self.best, self.best_step, self.worse = value, state.gstep, 0
+            if self.keep_best:
+                self.save_best(state, value)
+        else:
+            self.worse += 1
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether training stops because no better value came."""
+        return 0 < self.patience <= self.worse
+
+    def should_stop(self, state: Any) -> bool:
+        if self.out_of_patience:
+            log.info('early stop: %d evaluations without a better metric than at step %s', self.worse, self.best_step)
+        return self.out_of_patience
+
+    def after_train(self) -> Any:
+        # Who interrupts a training wants it to end now: the checkpoint is saved, the rest can be had from it.
+        if self.last_step is None or self.last is None or self.last.interrupted:
+            return
+        if self.evaluated != self.last.gstep:
+            self._evaluate(last=True)
+        elif not self.last_is_named:
+            self.ended_early()
+
+    def state_dict(self) -> dict[str, Any]:
+        if not self._chooses:
+            return {}
+        state: dict[str, Any] = {'best': self.best, 'best_step': self.best_step, 'worse': self.worse}
+        return state if self.measure is None else {**state, 'measure': self.measure}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        fields = {'best': NUMBER_OR_NONE, 'best_step': COUNT_OR_NONE, 'worse': COUNT}
+        checked(state, fields, place='hooks.evaluation.')
+        if state.get('measure') != self.measure:
+            found = state.get('measure')
+            log.warning('the best result by %s is forgotten: now it is the one by %s', quoted(found), self.measure)
+            return
+        self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']
+        if self.best is not None and not np.isfinite(self.best):  # nothing would ever be better
+            self.best = self.best_step = None
 
 
 class TqdmProgressBarHook(RunHook):

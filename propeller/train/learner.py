@@ -1,5 +1,6 @@
 """`Learner` and `train_and_eval`: a model, a data set and a `RunConfig` become a training run."""
 
+import contextlib
 import itertools
 import os
 
@@ -7,7 +8,6 @@ import numpy as np
 
 from propeller import summary
 from propeller.data.dataset import Dataset
-from propeller.data.prefetch import prefetch
 from propeller.distribution import join, log_in_main_process_only
 from propeller.errors import UserError
 from propeller.graph import Feed, cuda_devices
@@ -15,21 +15,19 @@ from propeller.log import get_logger
 from propeller.session import Session
 from propeller.storage import open_tensors
 from propeller.train.checkpoint import (
-    STATE,
+    BEST,
     Checkpoints,
-    computation_state,
     read_state,
-    restore_computation,
     restore_parameters,
     restore_training,
     restore_variables,
 )
-from propeller.train.hook_states import restore_states, states_of
-from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, StopAtStepHook
-from propeller.train.loop import LoopState, evaluation_pass, run_metrics, train_loop
+from propeller.train.hooks import EvaluationHook, LoggingHook, StopAtStepHook
+from propeller.train.loop import evaluation_pass, run_metrics
 from propeller.train.model import build_model_spec
 from propeller.train.precision import LossScale
 from propeller.train.record import EventWriter
+from propeller.train.run import TrainingRun
 from propeller.train.run_folder import RunFolder, run_in
 from propeller.train.sharding import shard_batches
 from propeller.train.state import COUNT, checked
@@ -84,7 +82,7 @@ class Learner:
         Returns:
             list of what the hooks' `after_train` gave.
         """
-        return _TrainingRun(self, dataset, {}, train_hooks).run()
+        return _Training(self, dataset, {}, train_hooks).run()
 
     def evaluate(self, dataset, eval_hooks=()):
         """Score the last checkpoint: dict metric name -> numpy scalar; with `eval_hooks`, their results after it."""
@@ -184,14 +182,12 @@ class Learner:
         return session, program
 
 
-class _TrainingRun:
+class _Training:
     """One call of `train`, with or without evaluation on the way."""
 
     def __init__(self, learner, train_dataset, eval_datasets, train_hooks=(), eval_hooks=(), exporters=()):
-        self.learner, self.config = learner, learner.run_config
-        self.world = learner.world
+        self.learner, self.config, self.dataset = learner, learner.run_config, train_dataset
         self.session = learner.session()
-        self.dataset = train_dataset
         with summary.recording() as self.summaries:
             self.program = learner.build(self.session, 'train', train_dataset, RunMode.TRAIN)
         self.eval_sets = eval_datasets
@@ -199,37 +195,34 @@ class _TrainingRun:
             name: learner.build(self.session, 'eval', dataset, RunMode.EVAL) for name, dataset in eval_datasets.items()
         }
         self.train_hooks, self.eval_hooks, self.exporters = list(train_hooks), list(eval_hooks), list(exporters)
-        self.results = {}
-        self.position = 0
+        self.evaluation, self.results = self._evaluation(), {}
 
     def run(self):
-        folder = RunFolder(self.learner.checkpoints, self.world, 'model_dir')
+        learner = self.learner
+        beside = (BEST,) if self.config.best_metric else ()
+        folder = RunFolder(learner.checkpoints, learner.world, 'model_dir', beside)
         with folder.held():
-            return self._run(folder)
+            return self._run(TrainingRun(folder, folder.choose(resume=True)))
 
-    def _run(self, folder):
-        start = folder.choose(resume=True)
+    def _run(self, run):
+        learner, world, parts = self.learner, self.learner.world, self.learner.parts
         self.session.initialize(self.program)
         self._warm_start()
-        self.session.seed_dropout_by_rank()
-        state = self._restore(start)
-        step = state['global_step'] if state else 0
-        folder.begin(step, [LIST_FILE])
-        self.position = state['data_position'] if state else 0
+        step, done = self._restore(run) if run.resumes else (0, 0)
+        run.begin(self.session, self.program, step, [LIST_FILE])
         writer = None
-        if self.world.is_main_process:
+        if world.is_main_process:
             writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
-        hooks = self.hooks = self._hooks(writer)
-        if state:
-            restore_states(hooks, state.get('hooks', {}), os.path.join(start, STATE))
-        parts = self.learner.parts
-        unread = itertools.islice(self.dataset, self.position * self.world.size * parts, None)
-        batches = shard_batches(unread, self.world, parts)
-        with prefetch(batches) as ready:
-            results = train_loop(self.session, self.program, ready, hooks, LoopState(step), parts_of=list)
-        if writer:
-            writer.close()
-        return results
+        unread = self.dataset.iterate_from(done * world.size * parts)
+        with writer or contextlib.nullcontext():
+            return run.train(
+                shard_batches(unread, world, parts),
+                self._hooks(writer),
+                position=lambda loop: {'data_position': done + loop.step, 'parts': learner.parts},
+                save_steps=self.config.save_steps or 1000,
+                evaluation=self.evaluation,
+                parts_of=list,
+            )
 
     def _warm_start(self):
         setting = self.learner.warm_start_setting
@@ -241,46 +234,57 @@ class _TrainingRun:
         for name in chosen:
             log.info('warm start: %s', name)
 
-    def _restore(self, folder):
-        if folder is None:
-            return None
+    def _restore(self, run):
+        """Take back the tensors of a checkpoint. Returns (its global step, updates whose data were consumed)."""
+        folder, parts = run.start, self.learner.parts
         state = restore_training(folder, self.session, self.program)
         try:
             checked(state, {'data_position': COUNT})
         except UserError as e:
             raise UserError(f'{folder}: {e}') from None
-        if state.get('parts', 1) != self.learner.parts:
+        if state.get('parts', 1) != parts:
             raise UserError(
                 f'{folder}: found a training with gradient_accumulation_steps {state.get("parts", 1)}, expected '
-                f'{self.learner.parts}: it continues with as many.'
+                f'{parts}: it continues with as many.'
             )
-        restore_computation(self.session, self.program, state, folder)
         log.info('continuing from %s', folder)
-        return state
+        return state['global_step'], state['data_position']
 
     def _hooks(self, writer):
         config, spec = self.config, self.program.outputs
-        skip = config.skip_steps or 0
-        hooks = [StopAtStepHook(config.max_steps, config.run_steps)]
-        hooks.append(LoggingHook(spec.loss, config.log_steps or 10, skip, writer, self.summaries))
-        hooks += [*(spec.train_hooks or ()), *self.train_hooks]
-        if self.eval_programs:
-            hooks.append(PeriodicEvaluationHook(self._evaluate, config.eval_steps or 1000, skip))
-        hooks.append(CheckpointSaverHook(self._save, config.save_steps or 1000))
-        return hooks
+        return [
+            StopAtStepHook(config.max_steps, config.run_steps),
+            LoggingHook(spec.loss, config.log_steps or 10, config.skip_steps or 0, writer, self.summaries),
+            *(spec.train_hooks or ()),
+            *self.train_hooks,
+        ]
 
-    def _save(self, state):
-        consumed = self.position + state.step
-        saved = {
-            **computation_state(self.session, self.program),
-            'global_step': state.gstep,
-            'data_position': consumed,
-            'parts': self.learner.parts,
-            'hooks': states_of(self.hooks),
-        }
-        if not self.world.is_main_process:
+    def _evaluation(self):
+        """The `EvaluationHook` of the settings; None without a set to evaluate."""
+        config = self.config
+        if not self.eval_programs:
+            if config.best_metric or config.early_stop:
+                raise UserError('run_config: best_metric and early_stop need evaluation sets: use train_and_eval.')
             return None
-        return self.learner.checkpoints.save(self.session, self.program, saved)
+        order, metric = (config.best_metric or 'max ').split(' ', 1)
+        name, program = next(iter(self.eval_programs.items()))
+        if metric and metric not in program.outputs.metrics:
+            known = ', '.join(program.outputs.metrics)
+            raise UserError(f'run_config: best_metric: found {metric}, expected a metric of {name}: {known}.')
+
+        def evaluate(loop, last):
+            self._evaluate(loop.gstep)
+            return float(self.results[name][metric]) if metric else None
+
+        return EvaluationHook(
+            evaluate,
+            config.eval_steps or 1000,
+            config.skip_steps or 0,
+            keep_best=bool(metric),
+            larger=order == 'max',
+            patience=config.early_stop or -1,
+            measure=config.best_metric,
+        )
 
     def _evaluate(self, gstep):
         self.results = {}
@@ -289,7 +293,7 @@ class _TrainingRun:
             self.learner.report(name, self.results[name], gstep)
         for hook in self.eval_hooks:
             hook.after_train()
-        if self.exporters and self.world.is_main_process:
+        if self.exporters and self.learner.world.is_main_process:
             name, program = next(iter(self.eval_programs.items()))
             sample = list(next(iter(self.eval_sets[name])))[:-1]
             for exporter in self.exporters:
@@ -339,7 +343,7 @@ def train_and_eval(
     if len(kinds) > 1:
         raise UserError(f'The evaluation sets {", ".join(eval_sets)} differ in shapes or types: {sorted(kinds)}.')
     learner = Learner(model_class_or_model_fn, run_config, params, warm_start_setting, use_cuda, seed)
-    run = _TrainingRun(learner, train_dataset, eval_sets, train_hooks, eval_hooks, exporters)
+    run = _Training(learner, train_dataset, eval_sets, train_hooks, eval_hooks, exporters)
     run.run()
     return run.results
 

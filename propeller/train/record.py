@@ -15,6 +15,7 @@ from propeller.storage.atomic import is_stream, output_file
 
 log = get_logger(__name__)
 
+METRICS_FILE = 'metrics.jsonl'
 _MAX_BYTES = 1 << 31
 _OWN_KEYS = ('step', 'epoch', 'phase', 'time')
 
@@ -224,6 +225,32 @@ class EventWriter:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Records:
+    """The numbers of a run in both kinds of file; those that are not asked for are not written.
+
+    Args:
+        path: of the `MetricsFile`, or None.
+        log_dir: of the `EventWriter`, or None.
+        resume_step: as there.
+    """
+
+    def __init__(self, path=None, log_dir=None, resume_step=None):
+        self.metrics = MetricsFile(path, resume_step) if path else None
+        self.events = EventWriter(log_dir, resume_step) if log_dir else None
+
+    def append(self, phase, step, epoch, values, tag=None):
+        """Write one record: see `MetricsFile.append`. tag: what stands before the names in event files, else phase."""
+        if self.metrics:
+            self.metrics.append(phase, step, epoch, values)
+        if self.events:
+            self.events.add_scalars(values, step, f'{tag or phase}/')
+
+    def close(self):
+        """Close the files."""
+        for file in filter(None, (self.metrics, self.events)):
+            file.close()
 
 
 # TensorBoard's own: from 1e-12, each a tenth wider than the one before.

@@ -7,22 +7,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ernie.finetune.hooks import EvaluationHook
 from ernie.run.evaluation import Evaluator
 from propeller.distribution import ProcessInfo, World
+from propeller.train.hooks import EvaluationHook
 
 
 def loop(step):
     batch = SimpleNamespace(epoch=0, position={'batch': 1})
-    return SimpleNamespace(gstep=step, batch=batch, interrupted=False)
+    return SimpleNamespace(step=step, gstep=step, batch=batch, interrupted=False)
 
 
 def evaluated(scores, **settings):
     """The hook after an evaluation at each step, and what was saved as the best."""
     saved, values = [], iter(scores)
-    hook = EvaluationHook(
-        lambda *_: next(values), 1, lambda state, value: saved.append((state.gstep, value)), **settings
-    )
+    hook = EvaluationHook(lambda *_: next(values), 1, keep_best=True, **settings)
+    hook.save_best = lambda state, value: saved.append((state.gstep, value))
     for step in range(1, len(scores) + 1):
         hook.after_run([], loop(step))
     return hook, saved
@@ -80,9 +79,9 @@ def test_a_model_that_computes_no_numbers_has_no_score(batches, score):
     arrays = [(np.float32([p]), np.float32(loss)) for p, loss in batches]
     session = SimpleNamespace(world=World(ProcessInfo()), run=lambda program, inputs, fetch: arrays[inputs[0]])
     args = SimpleNamespace(predict_batch_size=1, batch_size=1, in_tokens=False)
-    evaluator = Evaluator(args, session, Unsure(batches), lambda *_: None, None)
+    evaluator = Evaluator(args, session, Unsure(batches), lambda *_, **settings: None, None)
     rows = type('Rows', (), {'lengths': np.array([3, 3]), '__len__': lambda self: 2})()
-    evaluator.dev_sets = [('dev.tsv', rows)]
+    evaluator.dev_sets, evaluator.names = [('dev.tsv', rows)], {'dev.tsv': 'dev'}
     found = evaluator.run(0, 7)
     assert found == score if score else math.isnan(found)
     saved = json.loads(evaluator.files()['metrics.json'], parse_constant=pytest.fail)

@@ -44,6 +44,8 @@ SINCE_2019 = {
     'resume': False,
     'overwrite_checkpoints': False,
     'max_checkpoints': 0,
+    'keep_best': False,
+    'early_stop': -1,
     'random_seed': 1,
     'gradient_accumulation_steps': 1,
     'precision': 'auto',

@@ -167,3 +167,76 @@ def test_equality():
     assert one != two
     assert one != Dataset.from_list([np.zeros(3, np.int64)])
     assert one != 5
+
+
+# ---------------------------------------------------------------- going on from the middle
+
+
+def lines_of(folder, count):
+    (folder / 'lines.txt').write_text(''.join(f'{i}\n' for i in range(count)))
+    return Dataset.from_file(folder / 'lines.txt').map(int)
+
+
+def unseekable(n):
+    return Dataset(lambda: iter(range(n)))
+
+
+OPERATIONS = {
+    'map': lambda d: d.map(lambda *x: (x, x)),
+    'filter': lambda d: d.filter(lambda *x: len(str(x)) % 3),
+    'shuffle': lambda d: d.shuffle(5, seed=3),
+    'shuffle all': lambda d: d.shuffle(100, seed=4),
+    'repeat': lambda d: d.repeat(3),
+    'for ever': lambda d: d.repeat(),
+    'never': lambda d: d.repeat(0),
+    'shard': lambda d: d.shard(3, 1),
+    'take': lambda d: d.take(17),
+    'interleave': lambda d: d.interleave(lambda *x: [x, x], cycle_length=2),
+    'apply': lambda d: d.apply(lambda elements: elements),
+}
+
+
+@pytest.mark.parametrize('source', ['list', 'file', 'unseekable', 'empty'])
+def test_an_iteration_from_the_middle_gives_what_one_from_the_beginning_gives(tmp_path, source):
+    made = {'list': numbers(23), 'file': lines_of(tmp_path, 23), 'unseekable': unseekable(23), 'empty': numbers(0)}
+    for names in itertools.product(OPERATIONS, repeat=2):
+        dataset = OPERATIONS[names[1]](OPERATIONS[names[0]](made[source]))
+        whole = list(itertools.islice(dataset, 60))
+        assert dataset.count() in (None, len(whole)) or len(whole) == 60 <= dataset.count(), names
+        for start in (0, 1, 5, 18, 23, 24, 50):
+            assert list(itertools.islice(dataset.iterate_from(start), max(60 - start, 0))) == whole[start:], names
+
+
+def test_batches_go_on_from_the_middle():
+    dataset = (
+        Dataset.from_list([(np.arange(n), n) for n in range(1, 12)]).shuffle(3, seed=1).padded_batch(3).buffered(2)
+    )
+    whole, rest = list(dataset), list(dataset.iterate_from(2))
+    assert dataset.count() == len(whole) == 4
+    for batch, expected in zip(rest, whole[2:], strict=True):
+        for array, other in zip(batch, expected, strict=True):
+            np.testing.assert_array_equal(array, other)
+
+
+@pytest.mark.parametrize('source', ['list', 'file', 'generator'])
+def test_elements_before_the_middle_are_not_made(tmp_path, source):
+    made = []
+    rows = {
+        'list': numbers(1000),
+        'file': lines_of(tmp_path, 1000),
+        'generator': Dataset.from_generator_func(
+            lambda start=0: (yield from range(start, 1000)),
+            start_at=lambda start: iter(range(start, 1000)),
+            count=lambda: 1000,
+        ),
+    }[source]
+    dataset = rows.map(lambda x: (made.append(x), x)[1]).shuffle(20, seed=1).repeat()
+    whole = list(itertools.islice(dataset, 2600))
+    made.clear()
+    assert list(itertools.islice(dataset.iterate_from(2500), 100)) == whole[2500:]
+    assert len(made) < 100 + 20 + 20 * 8 and min(made) > 300  # the buffer, and how far back its oldest element came in
+
+
+def test_without_a_seed_the_count_of_the_elements_stays():
+    dataset = numbers(30).shuffle(4)
+    assert dataset.count() == 30 and len(list(dataset.iterate_from(11))) == 19

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from propeller.distribution import ProcessInfo, World
-from propeller.train.hooks import CheckpointSaverHook, LoggingHook, PeriodicEvaluationHook, RunHook, StopAtStepHook
+from propeller.train.hooks import CheckpointSaverHook, EvaluationHook, LoggingHook, RunHook, StopAtStepHook
 from propeller.train.loop import LoopState, run_metrics, train_loop
 from propeller.train.metrics import Mean
 from propeller.types import StopException, SummaryRecord
@@ -116,7 +116,8 @@ def test_saver_saves_on_schedule_and_at_the_end_once():
 
 def test_periodic_evaluation_waits_for_skip_steps():
     called = []
-    train_loop(Session(), None, range(9), [PeriodicEvaluationHook(called.append, 2, skip_step=3)], LoopState(1))
+    hook = EvaluationHook(lambda state, last: called.append(state.gstep), 2, skip_step=3)
+    train_loop(Session(), None, range(9), [hook], LoopState(1))
     assert called == [6, 8, 10]
 
 

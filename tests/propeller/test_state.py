@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from ernie.finetune.hooks import EvaluationHook, TrainingLogHook
+from ernie.finetune.log import TrainingLogHook
 from ernie.pretrain.updates import Updates
 from propeller.errors import UserError
 from propeller.train.checkpoint import read_state
+from propeller.train.hooks import EvaluationHook
 from propeller.train.precision import LossScale
 from propeller.train.state import COUNT, checked
 
@@ -64,7 +65,7 @@ def test_a_state_that_is_none(tmp_path):
 
 @pytest.mark.parametrize('other', [*OTHERS, {'epoch': 0, 'rows_done': -1}, {'best': 'x', 'best_step': 1, 'worse': 0}])
 def test_hooks_and_the_loss_scale_refuse_what_they_did_not_write(other):
-    evaluation, scale = EvaluationHook(lambda *_: None, 5, lambda *_: None), LossScale()
+    evaluation, scale = EvaluationHook(lambda *_: None, 5), LossScale()
     hook = TrainingLogHook.__new__(TrainingLogHook)
     for target, place in ((evaluation, 'hooks.evaluation'), (scale, 'loss_scale'), (hook, 'hooks.training_log')):
         with pytest.raises(UserError, match=f'found (no )?{place}'):

@@ -89,6 +89,8 @@ def test_run_config_fields_are_none_and_immutable():
         'max_ckpt',
         'gradient_accumulation_steps',
         'precision',
+        'best_metric',
+        'early_stop',
     )
     with pytest.raises(AttributeError):
         config.max_steps = 3

@@ -12,9 +12,9 @@ from benchmark.acceptance.outside.registry import parser
 
 @parser('training_state.json', {'training_state.json': json.dumps(STATE).encode()}, mutate_json)
 def _state(folder):
-    from ernie.finetune.hooks import EvaluationHook
     from propeller.data.batching import BatchStream
     from propeller.train.checkpoint import read_state
+    from propeller.train.hooks import EvaluationHook
     from propeller.train.precision import LossScale
 
     class Rows:
@@ -23,7 +23,7 @@ def _state(folder):
     state = read_state(folder)
     if state.get('loss_scale'):
         LossScale().load_state_dict(state['loss_scale'])
-    EvaluationHook(None, 1, None).load_state_dict(state.get('hooks', {}).get('evaluation'))
+    EvaluationHook(None, 1).load_state_dict(state.get('hooks', {}).get('evaluation'))
     stream = BatchStream(Rows(), lambda indices: [], 2, window=0)
     position = state.get('data_position')
     stream.seek(position if not isinstance(position, dict) else stream.position | position)

@@ -55,7 +55,7 @@ class MrcEvaluator(Evaluator):
             self.newest.append((name, answered, line, rows))
             if scored:
                 recorded = {key: value for key, value in values.items() if key != 'questions'}
-                self.record(name, step, epoch, {**recorded, 'file': path})
+                self.record(name, step, epoch, {**recorded, 'file': path}, tag=f'{name}/{self.names[path]}')
             if name == 'dev':
                 main = self.task.main_value(values)
                 self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, None

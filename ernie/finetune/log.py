@@ -1,10 +1,10 @@
-"""What a fine-tuning run does between its steps: log lines, evaluation, best checkpoint, early stop."""
+"""`TrainingLogHook`: the log lines and records of a fine-tuning run."""
 
 import numpy as np
 
 from propeller.log import get_logger
-from propeller.train.hooks import ClockedHook, RunHook
-from propeller.train.state import COUNT, COUNT_OR_NONE, NUMBER_OR_NONE, checked
+from propeller.train.hooks import ClockedHook
+from propeller.train.state import COUNT, checked
 
 log = get_logger(__name__)
 
@@ -93,71 +93,3 @@ class TrainingLogHook(ClockedHook):
     def load_state_dict(self, state):
         checked(state, {'epoch': COUNT, 'rows_done': COUNT}, place='hooks.training_log.')
         self.epoch, self.rows_done = state['epoch'], state['rows_done']
-
-
-class EvaluationHook(RunHook):
-    """Evaluate every `per_step` steps, after each epoch and after the last step; keep the best; stop when it stays.
-
-    Args:
-        evaluate: function (epoch, step, last) -> main value of the metric, or None if there is no labelled set. last:
-            whether this is the evaluation after the last step.
-        per_step: interval in steps.
-        save_best: function (state, value), called when the value is the best so far.
-        patience: evaluations without a better value before training stops; -1 never stops.
-        is_last: function (state) -> whether no step will follow, as far as is known before the evaluation.
-        ended_early: function (), called when the last evaluation turned out to be so only afterwards (early stop).
-    """
-
-    state_name = 'evaluation'
-
-    def __init__(
-        self, evaluate, per_step, save_best, patience=-1, is_last=lambda state: False, ended_early=lambda: None
-    ):
-        self.evaluate, self.per_step, self.save_best, self.patience = evaluate, per_step, save_best, patience
-        self.is_last, self.ended_early, self.last_is_named = is_last, ended_early, False
-        self.best, self.best_step, self.worse, self.evaluated, self.last = None, None, 0, None, None
-
-    def after_run(self, fetched, state):
-        self.last = state
-        if state.gstep % self.per_step == 0 or state.batch.position['batch'] == 0:
-            self._evaluate(self.is_last(state))
-
-    def _evaluate(self, last):
-        state = self.last
-        value = self.evaluate(state.batch.epoch, state.gstep, last)
-        self.evaluated, self.last_is_named = state.gstep, last
-        if value is None:
-            return
-        if not np.isfinite(value):
-            log.warning('step %d: the score is %s: no number to choose the best checkpoint by', state.gstep, value)
-            self.worse += 1
-        elif self.best is None or value > self.best:
-            self.best, self.best_step, self.worse = value, state.gstep, 0
-            self.save_best(state, value)
-        else:
-            self.worse += 1
-
-    def should_stop(self, state):
-        stop = 0 < self.patience <= self.worse
-        if stop:
-            log.info('early stop: %d evaluations without a better metric than at step %d', self.worse, self.best_step)
-        return stop
-
-    def after_train(self):
-        # Who interrupts a training wants it to end now: the checkpoint is saved, the rest can be had from it.
-        if self.last is None or self.last.interrupted:
-            return
-        if self.evaluated != self.last.gstep:
-            self._evaluate(last=True)
-        elif not self.last_is_named:
-            self.ended_early()
-
-    def state_dict(self):
-        return {'best': self.best, 'best_step': self.best_step, 'worse': self.worse}
-
-    def load_state_dict(self, state):
-        fields = {'best': NUMBER_OR_NONE, 'best_step': COUNT_OR_NONE, 'worse': COUNT}
-        checked(state, fields, place='hooks.evaluation.')
-        self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']
-        if self.best is not None and not np.isfinite(self.best):  # nothing would ever be better
-            self.best = self.best_step = None

@@ -1,0 +1,191 @@
+"""One training in its folder: resume, records, evaluation, checkpoints, the best of them, early stop."""
+
+import os
+import sys
+
+from propeller.data.prefetch import prefetch
+from propeller.errors import UserError
+from propeller.log import get_logger
+from propeller.train.checkpoint import (
+    BEST,
+    RUN,
+    STATE,
+    can_continue,
+    computation_state,
+    read_state,
+    restore_computation,
+    save_checkpoint,
+)
+from propeller.train.hook_states import restore_states, states_of
+from propeller.train.hooks import CheckpointSaverHook, ClockedHook, StopAtStepHook, TqdmProgressBarHook
+from propeller.train.loop import LoopState, one_part, train_loop
+from propeller.train.record import METRICS_FILE, Records
+
+log = get_logger(__name__)
+
+
+class TrainingRun:
+    """What every training has besides its graph, its batches and its own hooks.
+
+    A trainer makes it in the folder that it holds, gives its programs their first values, calls `begin` and `train`.
+    In a job of several processes all of them do; the main process alone writes files.
+
+    Args:
+        folder: `RunFolder`.
+        start: folder of the checkpoint that the training starts from; None: it starts from none.
+        resume: whether it goes on exactly from `start` if that holds all that is needed.
+
+    Attributes:
+        resumes: whether it does: with the checkpoint's moments, data position, random numbers, state of the hooks.
+        state: then the dict of its `training_state.json`, else {}.
+        loop: the `LoopState`, from `begin` on.
+    """
+
+    def __init__(self, folder, start=None, resume=True):
+        self.folder, self.checkpoints, self.start = folder, folder.checkpoints, start
+        self.is_main_process = folder.world.is_main_process
+        self.resumes = bool(resume and start and can_continue(start))
+        self.state = read_state(start) if self.resumes else {}
+        self.loop = self.evaluation = self._waiting = None
+        self.records, self.hooks = Records(), []
+
+    def seek(self, batches, advice=''):
+        """Put a stream of batches where the checkpoint stands; where there is none, leave it at the beginning.
+
+        Args:
+            batches: has `seek(position)`, see `propeller.data.batching.BatchStream`.
+            advice: what to do when it cannot, a sentence for the error.
+        Raises:
+            UserError: the position is that of other data or other settings.
+        """
+        if not self.resumes:
+            return
+        try:
+            batches.seek(self.state.get('data_position'))
+        except UserError as e:
+            raise UserError(f'{self.start}: {e} {advice}'.rstrip()) from None
+
+    def begin(self, session, program, step=0, files=()):
+        """The first values are there: take back the random numbers, and make the folder this run's.
+
+        Args:
+            session, program: the training program, initialised; parameters and moments are those of `start`.
+            step: updates done in earlier runs.
+            files: names of the files that the run writes beside its checkpoints.
+        Raises:
+            UserError: see `restore_computation` and `RunFolder.begin`.
+        """
+        self.session, self.program, self.loop = session, program, LoopState(step)
+        session.seed_dropout_by_rank()
+        if self.resumes:
+            restore_computation(session, program, self.state, self.start)
+        self.folder.begin(step, files)
+
+    def open_records(self, name=METRICS_FILE, log_dir=None):
+        """From here on `record` writes: to the file `name` in the folder, and event files to `log_dir` if it is given.
+
+        Records of steps after the one where this run begins go; a mere evaluation, which has no `begin`, keeps all.
+        """
+        if self.is_main_process:
+            path = os.path.join(self.checkpoints.root, name)
+            self.records = Records(path, log_dir, self.loop.gstep if self.loop else None)
+
+    def record(self, *values, **settings):
+        """See `Records.append`; nothing before `open_records`, nor in other processes."""
+        self.records.append(*values, **settings)
+
+    def queue_size(self):
+        """Batches that wait to be computed."""
+        return self._waiting.qsize()
+
+    # ------------------------------------------------------------ training
+
+    def train(
+        self,
+        batches,
+        hooks,
+        *,
+        position,
+        save_steps,
+        evaluation=None,
+        files=dict,
+        last_step=None,
+        title=None,
+        parts_of=one_part,
+        prefetched=8,
+    ):
+        """Train until the batches end or a hook says stop; the last update is always saved.
+
+        Args:
+            batches: iterable of batches, one per update, from where the training goes on.
+            hooks: list of `RunHook`. Evaluation, saving, stop and progress bar come after them, in this order.
+            position: function (state of the loop) -> dict, what `training_state.json` holds of the place in the data;
+                with `epoch` where there are epochs.
+            save_steps: interval of checkpoints.
+            evaluation: `EvaluationHook`, or None.
+            files: function () -> dict file name -> bytes, for each checkpoint beside its fixed ones.
+            last_step: the global step at which training stops; None: no limit, and no progress bar.
+            title: what stands before the progress bar, which is shown on a terminal; None: none is.
+            parts_of: see `train_loop`.
+            prefetched: batches that are made ahead.
+        Returns:
+            list of what the `after_train` of all hooks gave.
+        Raises:
+            UserError: a hook cannot take back its state; see `train_loop`.
+        """
+        self._position, self._files, self.evaluation = position, files, evaluation
+        untimed = next((hook.outside for hook in hooks if isinstance(hook, ClockedHook)), lambda work: work)
+        self.hooks = list(hooks)
+        if evaluation:
+            evaluation.evaluate, evaluation.save_best = untimed(evaluation.evaluate), untimed(self._save_best)
+            self.hooks.append(evaluation)
+        self.hooks.append(CheckpointSaverHook(untimed(self._save), save_steps))
+        if last_step is not None:
+            self.hooks.append(StopAtStepHook(last_step))
+        if title and sys.stderr.isatty() and self.is_main_process:
+            self.hooks.append(TqdmProgressBarHook(last_step, title))
+        if self.resumes:
+            restore_states(self.hooks, self.state.get('hooks', {}), os.path.join(self.start, STATE))
+        with prefetch(batches, prefetched) as self._waiting:
+            results = train_loop(self.session, self.program, self._waiting, self.hooks, self.loop, parts_of)
+        self.records.close()
+        return results
+
+    def _save(self, loop):
+        state = {
+            **computation_state(self.session, self.program),
+            'global_step': loop.gstep,
+            **self._position(loop),
+            'hooks': states_of(self.hooks),
+        }
+        if self.is_main_process:
+            self.checkpoints.save(self.session, self.program, state, self._files())
+
+    def _save_best(self, loop, value):
+        if not self.is_main_process:
+            return
+        epoch = {name: number for name, number in self._position(loop).items() if name == 'epoch'}
+        state = {'global_step': loop.gstep, **epoch, 'value': value, RUN: self.checkpoints.run}
+        files = {**self.checkpoints.files, **self._files()}
+        save_checkpoint(self._best, self.session, self.program, state, files, weights_only=True)
+        log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, self._best)
+
+    @property
+    def _best(self):
+        return os.path.join(self.checkpoints.root, BEST)
+
+    @property
+    def stopped_early(self):
+        """Whether the training ended because no better result came."""
+        return bool(self.evaluation and self.evaluation.out_of_patience)
+
+    def log_checkpoints(self):
+        """Say where the best and the newest checkpoint are."""
+        if not self.is_main_process:
+            return
+        best = self.evaluation
+        if best and best.keep_best and best.best is not None:
+            log.info('best checkpoint: %s (step %d, %f)', self._best, best.best_step, best.best)
+        newest = self.checkpoints.newest()
+        if newest:
+            log.info('last checkpoint: %s', newest)
