@@ -30,7 +30,6 @@ from propeller.storage.atomic import check_writable
 from propeller.storage.folders import whole_folder
 from propeller.storage.npy import ArrayWriter
 from propeller.storage.values import load_values
-from propeller.train.loop import evaluation_pass
 
 log = get_logger(__name__)
 
@@ -118,12 +117,18 @@ class Embedder:
         stream = BatchStream(
             rows, lambda indices: encoder_arrays(rows, indices, self.task_id), batch_size, shuffle=False
         )
-        for batch, fetched in evaluation_pass(
-            self.session, self._program, stream, self._fetch, lambda batch: batch.arrays
-        ):
-            mask = batch.arrays[3]
-            vectors = fetched[-1] if self.pooling == 'pooled' else pool(fetched[0], mask, self.pooling)
-            yield batch.rows, vectors, fetched[0] if self.token_vectors else None
+        for batch in stream:
+            vectors, *tokens = self.run(batch.arrays)
+            yield batch.rows, vectors, tokens[0] if self.token_vectors else None
+
+    def run(self, arrays):
+        """Of one batch: [vectors of the texts float32 [B, H]], and those of the tokens float32 [B, T, H] if wanted.
+
+        arrays: of `encoder_arrays`.
+        """
+        fetched = self.session.run(self._program, arrays, self._fetch)
+        vectors = fetched[-1] if self.pooling == 'pooled' else pool(fetched[0], arrays[3], self.pooling)
+        return [vectors, fetched[0]] if self.token_vectors else [vectors]
 
 
 def write_vectors(folder, embedder, rows, batch_size, normalize=False):

@@ -208,12 +208,30 @@ def check_engine(name, precision, use_cuda):
     Raises:
         UsageError: names the flags, and what would do.
     """
+    for flag, value, known in (('engine', name, ENGINES), ('precision', precision, PRECISIONS)):
+        if value not in known:
+            raise UsageError(f'--{flag} {value}: expected one of {", ".join(known)}.')
     engine = ENGINES[name]
     if precision not in engine.precisions:
         able = [e.name for e in ENGINES.values() if precision in e.precisions]
         raise UsageError(f'--precision {precision}: --engine {name} cannot; {" and ".join(able)} can.')
     if use_cuda and 'gpu' not in engine.devices:
         raise UsageError(f'--engine {name} runs on the processor only: leave --use_cuda out, or give false.')
+
+
+def check_format(name, source):
+    """Refuse an engine for an exported model that it does not read.
+
+    Args:
+        name: of `ENGINES`.
+        source: `ernie.run.source.Source` of an exported folder.
+    Raises:
+        UsageError: names those that do.
+    """
+    found = source.exported['format']
+    if ENGINES[name].format != found:
+        able = ' or '.join(engine.name for engine in ENGINES.values() if engine.format == found)
+        raise UsageError(f'--engine {name}: the model in {source.path} is {found}; give --engine {able}.')
 
 
 def open_engine(name, folder, precision='fp32', threads=None, device=None):

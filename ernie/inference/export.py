@@ -30,6 +30,7 @@ log = get_logger(__name__)
 TOLERANCE = 1e-5
 OPSET = 17  # the first one that has layer normalisation as one operator
 SUFFIX = '_inference_model'
+_ENGINES = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',)}
 # Real text for the batch on which an export must give the numbers of the graph: several lengths, two alphabets.
 _TEXTS = (
     '百度是一家高科技公司，总部在北京。',
@@ -68,10 +69,11 @@ def check_target(target, overwrite):
 class Graph:
     """The prediction graph of a checkpoint, with its parameters: the numbers that every export must give.
 
-    It runs on the processor: a GPU may round matrix products to fewer digits than an export is compared by.
+    For an export it runs on the processor: a GPU may round matrix products to fewer digits than they are compared by.
 
     Args:
         folder: `ModelFolder` of a checkpoint.
+        device: GPU number, None for the processor.
     Attributes:
         session, program: of `propeller.graph`.
         inputs, outputs: lists of values of the program.
@@ -79,8 +81,9 @@ class Graph:
         UserError: the checkpoint does not have the parameters of the task.
     """
 
-    def __init__(self, folder):
-        self.session, graph = Session(seed=0), folder.spec.load('graph')
+    def __init__(self, folder, device=None):
+        self.session = Session(device is not None, seed=0, device=device or 0)
+        graph = folder.spec.load('graph')
         params = graph.prediction_params(folder.config, folder.settings)
 
         def build(*features):
@@ -130,7 +133,7 @@ def sample_batches(folder):
     return [encoder_arrays(tokenized, np.array(chosen), codec.task_id) for chosen in ([0, 1, 2, 3, 4], [5])]
 
 
-def export(folder, target, export_format='paddle', overwrite=False):
+def export(folder, target, export_format='paddle', overwrite=False, engines=None):
     """Write the inference model of a checkpoint, and prove that it gives the numbers of the executor.
 
     The folder `target` then holds the model (`model.json` and `model.pdiparams`, or `model.onnx`), `vocab.txt`,
@@ -141,6 +144,7 @@ def export(folder, target, export_format='paddle', overwrite=False):
         target: the folder to make.
         export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
         overwrite: whether an exported model in its place is replaced.
+        engines: names of those whose numbers are compared; None: of the format, those that every machine has.
     Returns:
         content of its `inference.json`.
     Raises:
@@ -156,7 +160,7 @@ def export(folder, target, export_format='paddle', overwrite=False):
         with whole_folder(target, replace=overwrite) as work:
             steps = (
                 lambda: _write_model(graph, batches[0], work, export_format),
-                lambda: _check(graph, batches, work, export_format),
+                lambda: _check(graph, batches, work, engines or _ENGINES[export_format]),
                 lambda: _write_companions({**folder.files(), INFERENCE: to_json(inference)}, work),
             )
             for step in progress(steps, 'exporting', len(steps), 'steps'):
@@ -185,8 +189,7 @@ def _write_model(graph, sample, work, export_format):
         convert_to_onnx(intermediate, os.path.join(work, ONNX_FILE))
 
 
-def _check(graph, batches, work, export_format):
-    engines = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',)}[export_format]
+def _check(graph, batches, work, engines):
     for name in engines:
         engine = open_engine(name, work)
         for batch in batches:

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 
-from ernie.inference.engines import ENGINES, check_engine, open_engine
+from ernie.inference.engines import ENGINES, check_engine, check_format, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, result_line
@@ -122,10 +122,7 @@ def _check_exported(args, folder):
     """An exported model needs no export, but an engine that reads it."""
     if not predicts(args):
         raise UsageError(f'{folder.path} is exported already; give --predict_set to predict with it.')
-    found = folder.exported['format']
-    if ENGINES[args.engine].format != found:
-        able = ' or '.join(engine.name for engine in ENGINES.values() if engine.format == found)
-        raise UsageError(f'--engine {args.engine}: the model in {folder.path} is {found}; give --engine {able}.')
+    check_format(args.engine, folder)
 
 
 def _export(args, folder, stack):

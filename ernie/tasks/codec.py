@@ -7,7 +7,9 @@ One subclass per task. It is made from what every checkpoint and every export ho
 import abc
 from typing import NamedTuple
 
-from ernie.reader.columns import Columns
+from ernie.reader.classify import RowEncoder
+from ernie.reader.columns import TEXTS, Columns, listed, text_columns
+from ernie.reader.sentence_types import ONE_TYPE
 
 
 class Windows(NamedTuple):
@@ -42,6 +44,7 @@ class Codec(abc.ABC):
     """
 
     columns = Columns()  # those of the records
+    empty = None  # the results of no records as an array, where results are arrays
     cut = 0  # how many records so far lost something because of their length
 
     def __init__(self, config, tokenizer, settings):
@@ -87,6 +90,34 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def cells(self, result):
         """A result -> list of str, the cells of its TSV line, without TAB and line break."""
+
+
+class TextCodec(Codec):
+    """Records of one text or a pair of texts, `text_a` and perhaps `text_b`, each of them one row of tokens.
+
+    `settings` also has `for_cn`, and `columns`, the ones that the model learnt from, which every record must have.
+    """
+
+    def __init__(self, config, tokenizer, settings):
+        super().__init__(config, tokenizer, settings)
+        self.columns = text_columns(settings.get('columns'))
+        self._encoder = RowEncoder(tokenizer, settings['max_seq_len'], None, 'predict', None, settings['for_cn'])
+
+    def encode(self, record):
+        texts = [record.get(name) for name in TEXTS]
+        for name, text in zip(TEXTS, texts, strict=True):
+            if text is None and name in self.columns.required:
+                expected = f'{" and ".join(self.columns.required)}, from which the model learnt'
+                raise BadRecord(f'nothing as {name}' + (f' beside {listed(record)}' if record else ''), expected)
+            if text and name in self.columns.refused:
+                raise BadRecord(f'a text as {name}', 'none: the model learnt from text_a alone')
+            if text is not None and not isinstance(text, str):
+                raise BadRecord(f'a {type(text).__name__} as {name}', 'a text')
+        ids, split, left_out = self._encoder.encode(*texts)
+        self.cut += left_out > 0
+        if split < len(ids) and self.config.sentence_types < 2:
+            raise BadRecord('a pair of texts', ONE_TYPE)
+        return Windows([ids], [split])
 
 
 class InputForm(abc.ABC):

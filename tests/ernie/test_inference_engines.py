@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -270,6 +271,43 @@ def test_bf16_is_known_from_the_processor_flags(tmp_path):
     assert knows_bf16(tmp_path / 'nothing') is True
 
 
-def test_the_engines_are_imported_without_paddle():
-    program = f'import sys, {engines.__name__}, ernie.inference.flags; print("paddle" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', program], capture_output=True, text=True).stdout == 'False\n'
+WITHOUT_PADDLE = """
+import json, sys
+sys.modules['paddle'] = None  # any import of it fails
+import infer_classifyer, ernie
+folder, rows, engine = sys.argv[1:]
+flags = ['--init_checkpoint', folder, '--predict_set', rows, '--format', 'jsonl', '--engine', engine]
+infer_classifyer.main(flags)
+with ernie.load(folder, engine=engine) as model:
+    with open(rows, encoding='utf-8') as file:
+        for result in model(json.loads(line) for line in file):
+            print(json.dumps(result, ensure_ascii=False))
+print([name for name in sys.modules if name.startswith(('ernie.model', 'ernie.tasks')) and name.endswith('graph')])
+"""
+
+
+@pytest.mark.parametrize('engine', ['onnxruntime', 'openvino'])
+def test_an_onnx_export_is_served_without_paddle(exports, tmp_path, engine):
+    """Device choice, tokenizing, windows, engine, decoding, results: by the program, and by `ernie.load`."""
+    if not needed(engine) <= INSTALLED:
+        pytest.skip(f'{needed(engine) - INSTALLED} not installed')
+    folder, path, rows = exports.folder('reading', 'onnx'), tmp_path / 'rows.jsonl', records('reading', 5, seed=8)
+    path.write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows), encoding='utf-8')
+    command = [sys.executable, '-c', WITHOUT_PADDLE, folder.path, str(path), engine]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(engines.__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    *lines, graphs = done.stdout.splitlines()
+    assert graphs == '[]' and lines[:5] == lines[5:] and 'disable gpu' in done.stderr
+    outputs = [tuple(output['shape']) for output in folder.exported['outputs']]
+    expected = Prediction(folder.codec, open_engine(engine, folder.path), outputs).predict(rows)
+    assert [rounded(json.loads(line)) for line in lines[:5]] == expected
+
+
+def test_an_engine_says_which_gpus_it_has(monkeypatch):
+    assert engines.OpenVinoEngine.gpus() == 0
+    runtime = SimpleNamespace(get_available_providers=lambda: ['CUDAExecutionProvider', 'CPUExecutionProvider'])
+    monkeypatch.setitem(sys.modules, 'onnxruntime', runtime)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
+    assert engines.OnnxRuntimeEngine.gpus() == 1
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    assert engines.OnnxRuntimeEngine.gpus() == 0

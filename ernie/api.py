@@ -1,0 +1,249 @@
+"""`ernie.load`: a trained model as a function of texts, with the results that infer_classifyer.py gives.
+
+    model = ernie.load('out/messages/best')
+    model('快递晚了三天')
+
+Shapes: N texts, H hidden.
+"""
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sized
+
+import numpy as np
+
+from ernie.inference.embedding import Embedder, reading_of
+from ernie.inference.engines import ENGINES, ExecutorEngine, check_engine, check_format, open_engine
+from ernie.inference.export import Graph, export
+from ernie.inference.folder import ModelFolder
+from ernie.inference.pooling import POOLINGS, unit_length
+from ernie.inference.predict import Prediction
+from ernie.inference.stream import Row
+from ernie.reader.columns import TEXTS
+from ernie.reader.rows import BadRow
+from ernie.run.source import Source
+from ernie.tasks.codec import TextCodec
+from propeller.errors import UsageError, UserError, bad_input, quoted
+from propeller.session import Session
+
+EMBEDDING = 'embedding'
+_DEVICE = re.compile(r'gpu(?::(\d{1,4}))?')
+_FILES = ('ernie_config_path', 'vocab_path', 'label_map_config')
+_SETTINGS = ('num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
+# Paddle's executor finds its variables by a scope that belongs to the process.
+_EXECUTOR = threading.RLock()
+
+
+def load(
+    folder,
+    task=None,
+    *,
+    engine=None,
+    precision='fp32',
+    device=None,
+    threads=None,
+    batch_size=32,
+    length_window=50,
+    pooling=None,
+    layer=None,
+    normalize=None,
+    **settings,
+):
+    """Open a model: a checkpoint, an exported folder, or for vectors a pre-trained model.
+
+    Args:
+        folder: its path.
+        task: the task that it must be of, as `infer_classifyer.py --task` has them; None: whatever it is. 'embedding':
+            vectors of texts, with any model that is not exported.
+        engine: 'predictor', 'executor', 'onnxruntime' or 'openvino'; None: what an exported folder is for, else
+            'predictor'. A checkpoint is exported for it, into a folder that vanishes again; the executor needs no
+            export. Vectors come from the executor.
+        precision: 'fp32' or 'bf16'.
+        device: 'cpu', 'gpu' or 'gpu:N'; None: a GPU where the engine has one.
+        threads: of matrix products; None: as many as the machine has cores. Where Paddle is loaded already, the
+            executor keeps those that it has.
+        batch_size: texts, or windows of long ones, that are computed at once.
+        length_window: texts of like length share a batch, inside windows of so many batches.
+        pooling, layer, normalize: for vectors, as `ernie_encoder.py` has them.
+        settings: `ernie_config_path`, `vocab_path`, `label_map_config`, `num_labels`, `max_seq_len`, `do_lower_case`,
+            `tokenizer`, `for_cn`: what infer_classifyer.py takes for models whose folder does not say it.
+
+    Returns:
+        `LoadedModel`.
+
+    Raises:
+        UserError: the folder is no model, not of the task, or broken; a package is missing.
+        UsageError: an argument that cannot be.
+    """
+    unknown = [name for name in settings if name not in (*_FILES, *_SETTINGS)]
+    if unknown:
+        raise TypeError(f'ernie.load() got an unexpected keyword argument {unknown[0]!r}')
+    for name, value in (('batch_size', batch_size), ('length_window', length_window), ('threads', threads)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise UsageError(f'{name} {quoted(value)}: expected a whole number from 1.')
+    if threads:
+        os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
+    if task == EMBEDDING:
+        if engine not in (None, 'executor') or precision != 'fp32':
+            raise UsageError('vectors: they come from the executor in fp32; leave engine and precision out.')
+        codec, runner = _vectors(folder, device, pooling or 'pooled', layer, normalize, settings)
+        return LoadedModel(Prediction(codec, runner, [(-1, codec.config.hidden_size)], batch_size, length_window))
+    if (pooling, layer, normalize) != (None, None, None):
+        raise UsageError("pooling, layer, normalize: they are for task='embedding'.")
+    source = ModelFolder(folder, task, **settings)
+    with _EXECUTOR:
+        runner, outputs = _open(source, engine, precision, device, threads)
+    return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window))
+
+
+class LoadedModel:
+    """A model in memory; a context manager that closes it.
+
+    Several threads may call it: they prepare texts and read results at the same time, and compute one after the other.
+    """
+
+    def __init__(self, prediction):
+        self._prediction = prediction
+
+    def __call__(self, inputs):
+        """The results of texts.
+
+        Args:
+            inputs: a text, a pair (tuple) or a record (dict with `text_a` and `text_b`, or `question` and `context`);
+                a list or any other sized collection of them; an iterator of them.
+
+        Returns:
+            the result: a dict, for vectors float32 [H]; of a collection a list of results in its order, for vectors
+            float32 [N, H]; of an iterator an iterator of results, which takes two windows of inputs ahead at most.
+
+        Raises:
+            UserError: an input that the model cannot use, or the model is closed. Of an iterator it comes in the place
+                of its result.
+        """
+        if self._prediction is None:
+            raise UserError('this model is closed.')
+        if isinstance(inputs, str | bytes | tuple | Mapping) or not isinstance(inputs, Iterable):
+            (result,) = self._results(iter([inputs]), None)
+            return result
+        if not isinstance(inputs, Sized):
+            return self._results(inputs)
+        results = list(self._results(inputs))
+        empty = self._prediction.codec.empty
+        return results if empty is None else np.stack(results) if results else empty
+
+    def _results(self, inputs, first=1):
+        rows = (self._row(value, first and first + i) for i, value in enumerate(inputs))
+        for row, result in self._prediction.stream(rows):
+            if result is None:
+                raise row.bad.as_error('input')
+            yield result
+
+    def _row(self, value, number):
+        """A `Row`; number: of the input, None where there is one."""
+        columns = self._prediction.codec.columns
+        names = [name for name in columns.names if name in (*TEXTS, *columns.required)]
+        if isinstance(value, Mapping):
+            return Row(number, dict(value))
+        values = value if isinstance(value, tuple) else (value,)
+        if len(columns.required) <= len(values) <= len(names) and all(isinstance(text, str) for text in values):
+            return Row(number, dict(zip(names, values, strict=False)))
+        what = {1: 'a text', 2: f'a pair ({", ".join(names)})'}
+        counts = range(len(columns.required), len(names) + 1)
+        expected = ' or '.join([*(what.get(n, f'a tuple of {n} texts') for n in counts), 'a dict'])
+        return Row(number, None, BadRow(number, f'{quoted(value, 80)} ({type(value).__name__})', expected))
+
+    def close(self):
+        """Give up the model and its memory. Iterators of results that are not at their end go on."""
+        self._prediction = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class _InTurn:
+    """An engine that one thread at a time runs."""
+
+    def __init__(self, engine, lock=None):
+        self._engine, self._lock = engine, lock or threading.Lock()
+
+    def run(self, arrays):
+        with self._lock:
+            return self._engine.run(arrays)
+
+
+def _open(source, engine, precision, device, threads):
+    """(engine, shapes of its outputs) for a `ModelFolder`."""
+    model_format = source.exported['format'] if source.exported else 'paddle'
+    engine = engine or {'paddle': 'predictor', 'onnx': 'onnxruntime'}[model_format]
+    number = _device(device, engine, precision)
+    lock = _EXECUTOR if engine == 'executor' else None
+    if source.exported:
+        check_format(engine, source)
+        runner, described = open_engine(engine, source.path, precision, threads, number), source.exported
+    elif engine == 'executor':
+        graph = Graph(source, number)
+        return _InTurn(ExecutorEngine(graph.session, graph.program, graph.outputs), lock), graph.shapes()
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            target = os.path.join(place, 'model')
+            described = export(source, target, ENGINES[engine].format, engines=[engine])
+            runner = open_engine(engine, target, precision, threads, number)
+    return _InTurn(runner, lock), [tuple(output['shape']) for output in described['outputs']]
+
+
+def _device(device, engine, precision):
+    """Number of the GPU, None for the processor."""
+    check_engine(engine, precision, False)
+    if device is None:
+        return 0 if ENGINES[engine].gpus() else None
+    if device == 'cpu':
+        return None
+    match = _DEVICE.fullmatch(str(device))
+    if not match:
+        raise UsageError(f'device {quoted(device)}: expected cpu, gpu or gpu:N.')
+    check_engine(engine, precision, True)
+    return int(match[1] or 0)
+
+
+# ---------------------------------------------------------------- vectors
+
+
+class _VectorCodec(TextCodec):
+    """A text or a pair to its vector, float32 [H]."""
+
+    def __init__(self, config, tokenizer, settings):
+        super().__init__(config, tokenizer, settings)
+        self.empty = np.empty((0, config.hidden_size), np.float32)
+
+    def decode(self, record, windows, outputs):
+        ((vector,),) = outputs
+        return unit_length(vector[None])[0] if self.settings['normalize'] else vector
+
+    def cells(self, result):
+        return [repr(float(value)) for value in result]
+
+
+def _vectors(folder, device, pooling, layer, normalize, settings):
+    """(codec, engine) for the vectors of a model."""
+    if pooling not in POOLINGS:
+        raise UsageError(f'pooling {quoted(pooling)}: expected one of {", ".join(POOLINGS)}.')
+    others = [name for name in ('label_map_config', 'num_labels') if settings.pop(name, None) is not None]
+    if others:
+        raise UsageError(f'{others[0]}: vectors have no classes.')
+    if not os.path.exists(folder):
+        raise bad_input(folder, 'no such folder', 'a model')
+    source = Source(folder, settings.pop('ernie_config_path', None), settings.pop('vocab_path', None))
+    tokenizer, reading = reading_of(source, **settings)
+    source.check_lengths(reading['max_seq_len'], reading['task_id'])
+    number = _device(device, 'executor', 'fp32')
+    with _EXECUTOR:
+        session = Session(number is not None, seed=0, device=number or 0)
+        embedder = Embedder(session, source.config, pooling, layer, False, reading['task_id'])
+        embedder.load(source.tensors)
+    codec = _VectorCodec(source.config, tokenizer, reading | {'normalize': bool(normalize)})
+    return codec, _InTurn(embedder, _EXECUTOR)

@@ -1,0 +1,250 @@
+"""`ernie.load`: the results of infer_classifyer.py and the vectors of ernie_encoder.py, for whatever is given."""
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import ernie
+from ernie.inference.folder import ModelFolder
+from propeller.errors import UsageError, UserError
+from tests.ernie.tiny_inference import KINDS, describe, infer, records, texts, write_checkpoint
+from tests.ernie.tiny_model import flags, table
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """Function kind -> (checkpoint, its export), each made once."""
+    root, found = tmp_path_factory.mktemp('made'), {}
+
+    def make(kind='classify'):
+        if kind not in found:
+            folder = write_checkpoint(root / kind, kind)
+            if kind == 'classify':
+                labels = describe(kind) | {'columns': ['text_a', 'text_b']}
+                (folder / 'labels.json').write_text(json.dumps(labels))
+            infer(init_checkpoint=folder, save_inference_model_path=root, use_cuda=False)
+            found[kind] = folder, root / f'{kind}_inference_model'
+        return found[kind]
+
+    return make
+
+
+def printed(folder, rows, engine='predictor', **values):
+    """What infer_classifyer.py prints for records, as results."""
+    lines = ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows).encode()
+    settings = {'predict_set': '-', 'format': 'jsonl', 'input_format': 'jsonl', 'engine': engine}
+    ran = infer(lines, init_checkpoint=folder, **settings, **values)
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_it_gives_what_the_program_prints(made, kind):
+    checkpoint, exported = made(kind)
+    rows = records(kind, 9, seed=2)
+    if kind == 'classify':
+        rows = [{'text_b': '好', **row} for row in rows]
+    expected = printed(exported, rows)
+    assert ernie.load(exported)(rows) == expected
+    with ernie.load(str(checkpoint), batch_size=32) as model:  # by an export of its own
+        assert model(rows) == expected
+        assert model(iter(rows)).__next__() == expected[0]
+
+
+def test_the_executor_needs_no_export(made, monkeypatch):
+    checkpoint, exported = made('crf')
+    rows = records('crf', 5)
+    expected = printed(exported, rows, 'executor')
+    monkeypatch.setattr('ernie.api.export', None)
+    assert ernie.load(checkpoint, engine='executor')(rows) == expected
+    assert ernie.load(exported, engine='executor')(rows) == expected
+
+
+def test_what_may_be_given(made):
+    pairs = ernie.load(made()[1], 'classification', engine='executor', device='cpu')
+    rows = [('好', '坏'), {'text_a': '我在', 'text_b': '大来'}, ('好', '')]
+    alone = [pairs(row) for row in rows]
+    assert [result.keys() for result in alone] == [{'label', 'probabilities'}] * 3
+    for found in (pairs(rows), pairs(np.array(rows, object)), list(pairs(row for row in rows))):
+        assert [close(result) for result in found] == alone
+    assert pairs([]) == [] and list(pairs(iter([]))) == []
+    single = ernie.load(made('multilabel')[1], engine='executor')
+    assert single('好') == single({'text_a': '好'}) == single([('好',)])[0]
+    reader = ernie.load(made('reading')[1], engine='executor')
+    question = {'question': '有好', 'context': '在中大来上海国'}
+    assert reader(('有好', '在中大来上海国')) == reader(question)
+    assert reader(question | {'id': '7'})['id'] == '7'
+
+
+def close(value):
+    """A result whose numbers are equal to those of other batches but for their last digits."""
+    if isinstance(value, dict):
+        return {key: close(v) for key, v in value.items()}
+    return pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
+
+
+def test_an_iterator_is_taken_as_far_as_it_must(made):
+    model, taken = ernie.load(made('tagging')[1], engine='executor', batch_size=3, length_window=2), []
+    rows = texts(5)
+    found = model(taken.append(text) or text for text in itertools.cycle(rows))
+    first = list(itertools.islice(found, 20))
+    assert [result['text'] for result in first] == (rows * 4)
+    assert len(taken) <= 20 + 4 * 6
+    found.close()
+
+
+def test_several_threads(made):
+    model, rows = ernie.load(made('multilabel')[1]), texts(12)
+    other = ernie.load(made('multilabel')[0], engine='executor')
+    expected, found = [close(result) for result in model(rows)], {}
+
+    def work(number):
+        found[number] = [(other if number % 2 else model)(rows) for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [results for number in range(4) for results in found[number]] == [expected] * 20
+
+
+@pytest.mark.parametrize(
+    ('kind', 'value', 'text'),
+    [
+        ('classify', '好', r"input: found '好' \(str\), expected a pair \(text_a, text_b\) or a dict"),
+        ('classify', ('好', 3), r"input: found \('好', 3\) \(tuple\), expected a pair"),
+        ('classify', {'text_a': '好'}, "input: found nothing as text_b beside 'text_a', expected text_a and text_b"),
+        ('classify', {'text_a': '好', 'text_b': 3}, 'input: found a int as text_b, expected a text'),
+        ('multilabel', 3, r'input: found 3 \(int\), expected a text or a pair \(text_a, text_b\) or a dict'),
+        ('multilabel', None, 'input: found None'),
+        ('multilabel', b'x', r"input: found b'x' \(bytes\)"),
+        ('tagging', ('好', '坏'), r'expected a text or a dict'),
+        ('reading', '好', r'expected a pair \(question, context\) or a dict'),
+        ('reading', ('好', ' '), 'input: found an empty context, expected some text'),
+    ],
+)
+def test_inputs_that_cannot_be(made, kind, value, text):
+    model = ernie.load(made(kind)[1], engine='executor')
+    with pytest.raises(UserError, match=text):
+        model(value)
+    good = {'classify': ('好', '坏'), 'reading': ('有', '在中')}.get(kind, '好')
+    found = model(iter([good, value]))
+    assert isinstance(next(found), dict)
+    with pytest.raises(UserError, match='input:2: found'):
+        next(found)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'values', 'error', 'text'),
+    [
+        ('classify', {'task': 'mrc'}, UserError, r'found a checkpoint of the task classification \(classify\), exp'),
+        ('classify', {'task': 'regression'}, UserError, 'expected regression'),
+        ('classify', {'task': 'poetry'}, UsageError, '--task poetry: expected one of classification, regression'),
+        ('classify', {'engine': 'x'}, UsageError, '--engine x: expected one of executor, predictor'),
+        ('classify', {'engine': 'onnxruntime'}, UsageError, 'is paddle; give --engine executor or predictor'),
+        ('classify', {'precision': 'fp8'}, UsageError, '--precision fp8: expected one of fp32, bf16'),
+        ('classify', {'device': 'tpu'}, UsageError, "device 'tpu': expected cpu, gpu or gpu:N"),
+        ('classify', {'batch_size': 0}, UsageError, 'batch_size 0: expected a whole number from 1'),
+        ('classify', {'threads': 'two'}, UsageError, "threads 'two'"),
+        ('classify', {'pooling': 'mean'}, UsageError, "they are for task='embedding'"),
+        ('classify', {'max_seq_len': 99}, UsageError, 'the model has 17 positions'),
+        ('classify', {'max_len': 9}, TypeError, "unexpected keyword argument 'max_len'"),
+        ('classify', {'task': 'embedding'}, UserError, 'found an exported model, expected a checkpoint'),
+        ('classify', {'task': 'embedding', 'pooling': 'sum'}, UsageError, "pooling 'sum': expected one of cls"),
+        ('classify', {'task': 'embedding', 'engine': 'predictor'}, UsageError, 'they come from the executor'),
+    ],
+)
+def test_arguments_that_cannot_be(made, kind, values, error, text):
+    with pytest.raises(error, match=text):
+        ernie.load(made(kind)[1], **values)
+
+
+def test_folders_that_are_no_model(tmp_path):
+    for values in ({}, {'task': 'embedding'}):
+        with pytest.raises(UserError, match='nowhere: found no such folder'):
+            ernie.load(tmp_path / 'nowhere', **values)
+        with pytest.raises(UserError, match=str(tmp_path)):
+            ernie.load(tmp_path, **values)
+
+
+def test_a_closed_model(made):
+    with ernie.load(made('multilabel')[1], engine='executor') as model:
+        assert model('好')
+    with pytest.raises(UserError, match='this model is closed'):
+        model('好')
+
+
+def test_settings_replace_those_of_the_folder(made):
+    checkpoint, _ = made('multilabel')
+    row = '好坏我在有他这中大来上海国个到说们'
+    short = ernie.load(checkpoint, engine='executor', max_seq_len=5)
+    assert short(row) == short(row[:3]) != ernie.load(checkpoint, engine='executor')(row)
+
+
+# ------------------------------------------------------------------------------------------------ vectors
+
+
+@pytest.mark.parametrize(
+    'values', [{}, {'pooling': 'mean', 'layer': 1, 'normalize': True}, {'pooling': 'max', 'layer': -2}]
+)
+def test_vectors_are_those_of_the_encoder(made, tmp_path, values):
+    import ernie_encoder
+
+    checkpoint, rows = made()[0], list(zip(texts(37), texts(37, 1), strict=True))
+    path = table(tmp_path / 'a.tsv', rows, ['text_a', 'text_b'])
+    sizes = {'batch_size': 4, 'init_pretraining_params': checkpoint, 'use_cuda': False, 'top_layer': False}
+    ernie_encoder.main(flags(data_set=path, output_dir=tmp_path / 'o', cache=False, **sizes, **values))
+    expected = np.load(tmp_path / 'o' / 'cls_emb.npy')
+    model = ernie.load(checkpoint, task='embedding', batch_size=4, **values)
+    found = model(rows)
+    assert found.dtype == np.float32 and np.array_equal(found, expected)
+    one = model(rows[3])
+    assert one.shape == (12,) and np.allclose(one, expected[3], atol=1e-5)
+    assert np.array_equal(np.stack(list(model(iter(rows)))), expected)
+    assert model([]).shape == (0, 12)
+    with pytest.raises(UserError, match=r'input:2: found 5 \(int\), expected a text or a pair'):
+        model(['好', 5])
+
+
+def test_vectors_take_a_pretrained_model_and_its_settings(model):
+    found = ernie.load(model / 'params', task='embedding', pooling='cls', max_seq_len=4)
+    assert np.array_equal(found('好坏大'), found('好坏'))
+
+
+# ------------------------------------------------------------------------------------------------ what is opened
+
+
+def test_import_is_instant():
+    program = 'import sys, ernie; print({"numpy", "paddle", "propeller"} & set(sys.modules)); ernie.load'
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ('set()\n', 0), done.stderr
+    assert 'load' in dir(ernie)
+    with pytest.raises(AttributeError, match="no attribute 'lead'"):
+        _ = ernie.lead
+
+
+@pytest.mark.parametrize('kind', ['classify', 'crf'])
+def test_each_file_of_a_model_is_opened_twice_at_most(made, monkeypatch, kind):
+    opened, watching = [], threading.Event()
+    checkpoint, exported = made(kind)
+
+    def hook(event, arguments):
+        if event == 'open' and watching.is_set() and isinstance(arguments[0], str):
+            opened.append(arguments[0])
+
+    sys.addaudithook(hook)
+    for folder in (checkpoint, exported):
+        opened.clear()
+        watching.set()
+        ModelFolder(folder).files()
+        watching.clear()
+        names = [path.removeprefix(f'{folder}/') for path in opened if path.startswith(str(folder))]
+        counts = {name: names.count(name) for name in names}
+        assert counts.pop('ernie_config.json') == 1 and counts.pop('vocab.txt') == 2  # the second time for `files`
+        assert counts.pop('inference.json', 1) == counts.pop('model.safetensors', 1) == 1
+        assert set(counts) <= {'labels.json', 'tokenizer_config.json'} and max(counts.values()) <= 2
