@@ -25,17 +25,20 @@ class Program:
 
     Attributes:
         file: its file of 2019, which stands in the usage line.
-        parser: 'module:name' of the function that makes the parser, called with the name for the usage line.
-        run: called with the parsed flags.
+        name: what a run.yaml calls it.
+        settings: 'module:name' of its settings class.
+        run: called with the settings.
     """
 
     file: str
-    parser: str
+    name: str
+    settings: str
     run: Callable
 
     def build_parser(self, prog=None):
         """The flags, as an `argparse` parser. prog: the name of the program in the usage line."""
-        return imported(self.parser)(prog)
+        parser = imported('ernie.settings.flags:SettingsParser')
+        return parser(imported(self.settings), self.name, prog=prog)
 
     def main(self, argv=None, prog=None):
         """Run with the flags in `argv` (default: those of the command line). prog: as for `build_parser`.
@@ -43,33 +46,36 @@ class Program:
         Raises:
             UserError: anything that the user can mend.
         """
-        args = self.build_parser(prog or self.file).parse_args(argv)
-        if args.cpu_threads:
-            os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads)  # Paddle reads it when it is loaded
-        self.run(args)
+        settings = self.build_parser(prog or self.file).parse_args(argv)
+        if settings.cpu_threads:
+            os.environ['OMP_NUM_THREADS'] = str(settings.cpu_threads)  # Paddle reads it when it is loaded
+        self.run(settings)
 
 
 def _fine_tuning(spec):
-    def run(args):
-        training = spec.load('training')
-        imported('ernie.finetune.trainer:fine_tune')(training.prepare_flags(args), training)
+    def run(settings):
+        imported('ernie.finetune.trainer:fine_tune')(settings, spec.load('training'))
 
-    return Program(spec.program, 'ernie.finetune.flags:build_parser', run)
+    return Program(spec.program, f'finetune {spec.name}', 'ernie.settings.finetune:FinetuneSettings', run)
+
+
+def _program(file, name, settings, run):
+    return Program(file, name, f'ernie.settings.{settings}', run)
 
 
 def _call(place):
-    return lambda args: imported(place)(args)
+    return lambda settings: imported(place)(settings)
 
 
 _INFER = _call('ernie.inference.program:infer')
 
 FINETUNE = SimpleNamespace(**{spec.verb: _fine_tuning(spec) for spec in table.specs()})
 CLASSIFY, TAG, READ = FINETUNE.classify, FINETUNE.tag, FINETUNE.read
-PRETRAIN = Program('train.py', 'ernie.pretrain.flags:build_parser', _call('ernie.pretrain.trainer:pretrain'))
-ENCODE = Program(
-    'ernie_encoder.py', 'ernie.inference.embedding_flags:build_parser', _call('ernie.inference.embedding:encode_file')
+PRETRAIN = _program('train.py', 'pretrain', 'pretrain:PretrainSettings', _call('ernie.pretrain.trainer:pretrain'))
+ENCODE = _program(
+    'ernie_encoder.py', 'encode', 'predict:EncodeSettings', _call('ernie.inference.embedding:encode_file')
 )
-INFER = Program('infer_classifyer.py', 'ernie.inference.flags:build_parser', _INFER)
+INFER = _program('infer_classifyer.py', 'predict', 'predict:PredictSettings', _INFER)
 # The two halves of that program, as verbs of their own.
-PREDICT = Program('', 'ernie.inference.flags:build_predict_parser', _INFER)
-EXPORT = Program('', 'ernie.inference.flags:build_export_parser', _INFER)
+PREDICT = _program('', 'predict', 'predict:PredictVerbSettings', _INFER)
+EXPORT = _program('', 'export', 'predict:ExportSettings', _INFER)

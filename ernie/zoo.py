@@ -10,7 +10,6 @@ is trusted and recorded, and every later one must be the same to the byte.
 
 import contextlib
 import datetime
-import difflib
 import fcntl
 import os
 import urllib.parse
@@ -20,7 +19,7 @@ from pathlib import Path
 from ernie.utils.args import Parser
 from ernie.utils.fetch import ChangedFile, TooLarge, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors, quoted
+from propeller.errors import UsageError, UserError, bad_input, did_you_mean, one_line_errors, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
@@ -83,10 +82,7 @@ def find_bundle(name):
         UsageError: there is none; the text lists the names.
     """
     if name not in BUNDLES:
-        near = difflib.get_close_matches(name, BUNDLES, 1)
-        raise UsageError(
-            f'no bundle {name!r}; there are {", ".join(BUNDLES)}.' + (f' Did you mean {near[0]}?' if near else '')
-        )
+        raise UsageError(f'no bundle {name!r}; there are {", ".join(BUNDLES)}.{did_you_mean(name, BUNDLES)}')
     return BUNDLES[name]
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from propeller.errors import UsageError
+from propeller.errors import UsageError, did_you_mean
 
 _TRUE = {'true', 't', '1', 'yes', 'y', 'on'}
 _FALSE = {'false', 'f', '0', 'no', 'n', 'off'}
@@ -24,14 +24,22 @@ _ABSENT = object()
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line; abbreviations of flags are understood, as the published scripts need."""
 
+    def parse_args(self, args=None, namespace=None):
+        """The values of the flags. Raises `UsageError`; for an unknown flag it names the nearest one."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name, known = unknown[0].partition('=')[0], [o for a in self._actions for o in a.option_strings]
+            self.error(f'unrecognized arguments: {" ".join(unknown)}', did_you_mean(name, known))
+        return found
+
     def given(self, argv=None):
         """Names of the flags that `argv` holds, as a frozenset: a flag may be given with the value of its default."""
         flags = [action.dest for action in self._actions]
         found, _ = super().parse_known_args(argv, argparse.Namespace(**dict.fromkeys(flags, _ABSENT)))
         return frozenset(flag for flag in flags if getattr(found, flag) is not _ABSENT)
 
-    def error(self, message):
-        raise UsageError(f'{message}. --help lists all flags.')
+    def error(self, message, advice=''):
+        raise UsageError(f'{message}.{advice} --help lists all flags.')
 
 
 class ArgumentGroup:
@@ -46,6 +54,10 @@ class ArgumentGroup:
         text = help if default in (None, '') else f'{help} Default: {default}.'
         kwargs.setdefault('metavar', 'BOOL' if type is bool else type.__name__.upper())
         self._group.add_argument(f'--{name}', type=convert, default=default, help=text, **kwargs)
+
+    def add_switch(self, name, help):  # noqa: A002
+        """Add `--name`, which takes no value."""
+        self._group.add_argument(f'--{name}', action='store_true', help=help)
 
 
 def settings_lines(title, values):

@@ -1,6 +1,7 @@
 """Errors that speak to the user. A program prints their text as one line, without a traceback."""
 
 import contextlib
+import difflib
 import errno
 import io
 import os
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 QUOTED = 200
 _EXPECTED = 1000
@@ -87,6 +88,12 @@ def bad_input(path: object, found: str, expected: str, line: int | None = None, 
     error = UserError(f'{place}: found {found}, expected {expected}.' + (f' {advice}' if advice else ''))
     error.found = found
     return error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean X?` with the one of the `known` names that is nearest to `name`; '' where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f' Did you mean {near[0]}?' if near else ''
 
 
 # ---------------------------------------------------------------- how a program ends

@@ -257,6 +257,16 @@ def read_yaml(path, expected='YAML', limit=MAX_YAML_BYTES):
     return parse_yaml(_some(read_text(path, limit, expected), path, expected), path, expected)
 
 
+def read_yaml_mapping(path, expected='a YAML mapping', limit=MAX_YAML_BYTES):
+    """The same for a file whose value must be a mapping: (dict, dict name -> its line). Raises `UserError`."""
+    from propeller.plain_yaml import parse_yaml
+
+    value, lines = parse_yaml(_some(read_text(path, limit, expected), path, expected), path, expected, lines=True)
+    if not isinstance(value, dict):
+        raise bad_input(path, f'a YAML {type(value).__name__}', expected)
+    return value, lines
+
+
 def _some(text, path, expected):
     if not text or text.isspace():
         raise bad_input(path, 'an empty file', expected)

@@ -11,8 +11,8 @@ _LONGEST_NUMBER = 100
 _EXPONENT = re.compile(r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$')
 
 
-def parse_yaml(text, path, expected):
-    """See `propeller.inputs.read_yaml`."""
+def parse_yaml(text, path, expected, lines=False):
+    """See `propeller.inputs.read_yaml`. lines: also give a dict, name -> its line, of a mapping's first level."""
     try:
         import yaml
     except ImportError:
@@ -21,10 +21,13 @@ def parse_yaml(text, path, expected):
     try:
         loader = _loader_class(yaml, path, expected)(text)
         root = loader.get_single_node()
-        if root is None:
-            return None
-        _expanded(root, {}, path, expected)
-        return loader.construct_document(root)
+        if root is not None:
+            _expanded(root, {}, path, expected)
+        value = None if root is None else loader.construct_document(root)
+        if not lines:
+            return value
+        pairs = [(key, key.start_mark.line + 1) for key, _ in root.value] if isinstance(value, dict) else []
+        return value, {loader.construct_object(key): line for key, line in pairs}
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line + 1 if e.problem_mark else None
         raise bad_input(path, f'no YAML ({e.problem})', expected, line) from None

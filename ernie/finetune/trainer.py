@@ -3,14 +3,13 @@
 import os
 import sys
 
-from ernie.finetune.check import check_flags, take_saved_settings
+from ernie.finetune.check import take_saved_settings
 from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.metrics.curves import draw_curves
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
 from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, REPORTS, check_outputs
-from ernie.run.precision import loss_scale
 from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
 from ernie.run.start import check_same_file, start_of
@@ -36,14 +35,15 @@ def fine_tune(args, task_class):
     """Do what the flags of a fine-tuning program ask for.
 
     Args:
-        args: parsed by `ernie.finetune.flags`.
+        args: `FinetuneSettings`.
         task_class: subclass of `Task`.
     Raises:
         UserError: anything the user can mend.
     """
     log_in_main_process_only(process_info(os.environ))
+    args = task_class.prepare_flags(args)
     print_arguments(args, log)
-    check_flags(args)
+    args = args.checked()
     check_outputs(args)
     world = join(args.use_cuda)
     if not args.do_train:
@@ -65,7 +65,7 @@ class FineTuning:
     """
 
     def __init__(self, args, task_class, world, folder=None):
-        self.args, self.world = args, world
+        self.world = world
         folder = folder or folder_of(args, world)
         start = start_of(args, folder) if args.do_train else args.init_checkpoint
         self.run = TrainingRun(folder, start, resume=args.do_train)
@@ -75,14 +75,15 @@ class FineTuning:
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.info(line)
         if start:
-            take_saved_settings(args, self.source)
+            args = take_saved_settings(args, self.source)
         if self.run.resumes:
             check_same_vocabulary(self.source)
-        tokenizer = build_tokenizer(args, self.source)
+        tokenizer, args = build_tokenizer(args, self.source)
         saved = self.source.saved if start else {}
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)
+        self.args = args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
         log.info('Device count: %d', 1)
         if world.size > 1:
             log.info('process %d of %d, %d of them on this machine', world.rank, world.size, world.local_size)
@@ -112,7 +113,7 @@ class FineTuning:
         stream = self.stream(rows)
         length = run_length(args, stream)
         log_length(args, length, len(rows))
-        program = self.build(length, loss_scale(args))
+        program = self.build(length, args.loss_scale())
         rows_of_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
         report_training(args, self.source.config, program, rows_of_batch, args.freeze_encoder)
         step = self.load(program)

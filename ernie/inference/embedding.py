@@ -11,14 +11,13 @@ import numpy as np
 from ernie.checkpoint import backbone_shapes, match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.config import ErnieConfig
-from ernie.inference.pooling import POOLINGS, layer_number, pool, unit_length
+from ernie.inference.pooling import layer_number, pool, unit_length
 from ernie.model.encoders import build_encoder
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.source import Source
-from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines, split_list
 from propeller.data.batching import BatchStream
 from propeller.distribution import require_single_process
@@ -192,7 +191,7 @@ def encode_file(args):
     """
     require_single_process('ernie_encoder.py')
     print_arguments(args, log)
-    _check_flags(args)
+    args = args.checked()
     _check_output(args.output_dir)
     source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
     for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:
@@ -235,19 +234,6 @@ def _write_folder(args, embedder, rows):
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
     for name, content in embedder.describe().items():
         log.info('%s: %s', os.path.join(target, name), content)
-
-
-def _check_flags(args):
-    for name in ('init_pretraining_params', 'data_set', 'output_dir'):
-        if not getattr(args, name):
-            raise UsageError(f'--{name} is missing.')
-    for name, known in (('pooling', POOLINGS), ('tokenizer', (None, *TOKENIZERS))):
-        if getattr(args, name) not in known:
-            raise UsageError(f'--{name} {getattr(args, name)}: expected one of {", ".join(filter(None, known))}.')
-    for name, smallest in (('batch_size', 1), ('max_seq_len', 3), ('task_id', 0), ('cpu_threads', 1)):
-        value = getattr(args, name)
-        if value is not None and value < smallest:
-            raise UsageError(f'--{name} {value}: expected at least {smallest}.')
 
 
 def _check_output(target):

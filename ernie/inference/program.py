@@ -6,14 +6,13 @@ import sys
 import tempfile
 import time
 
-from ernie.inference.engines import ENGINES, check_engine, check_format, open_engine
+from ernie.inference.engines import ENGINES, check_format, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, result_line
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.rows import BadRows
 from ernie.run.outputs import read_files
-from ernie.tokenization import TOKENIZERS
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
@@ -29,49 +28,17 @@ _SETTINGS = ('num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn'
 _FILES = ('ernie_config_path', 'vocab_path', 'label_map_config')
 
 
-def check_flags(args):
-    """Refuse flags that cannot be, or that contradict each other.
-
-    Raises:
-        UsageError: names the flags, what was found and what was expected.
-    """
-    require_single_process('infer_classifyer.py')
-    if not args.init_checkpoint:
-        raise UsageError('--init_checkpoint is missing: the folder of the model.')
-    if args.use_fp16:
-        raise UsageError('--use_fp16 true: half precision is not available; --precision bf16 is, with some engines.')
-    if args.tokenizer not in (None, *TOKENIZERS):
-        raise UsageError(f'--tokenizer {args.tokenizer}: expected one of {", ".join(TOKENIZERS)}.')
-    for name, least in (('batch_size', 1), ('length_window', 1), ('num_labels', 1), ('cpu_threads', 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UsageError(f'--{name} {value}: expected at least {least}.')
-    check_engine(args.engine, args.precision, bool(args.use_cuda))
-    needed = ENGINES[args.engine].format
-    if args.export_format and args.export_format != needed and predicts(args):
-        raise UsageError(
-            f'--export_format {args.export_format}: --engine {args.engine} reads {needed}. Leave one of the two out, '
-            f'or give --do_prediction false.'
-        )
-    if not predicts(args) and not args.save_inference_model_path:
-        raise UsageError('nothing to do: give --predict_set to predict, or --save_inference_model_path to export.')
-
-
-def predicts(args):
-    """Whether there is something to predict."""
-    return bool(args.do_prediction and args.predict_set)
-
-
 def infer(args):
     """Do what the flags ask for.
 
     Args:
-        args: parsed by `ernie.inference.flags`.
+        args: `PredictSettings`.
     Raises:
         UserError: anything the user can mend.
     """
     print_arguments(args, log)
-    check_flags(args)
+    require_single_process('infer_classifyer.py')
+    args = args.checked()
     device = choose_device(args)
     _check_places(args)
     given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS)}
@@ -85,7 +52,7 @@ def infer(args):
             exported, description = folder.path, folder.exported
         else:
             exported, description = _export(args, folder, stack)
-        if predicts(args):
+        if args.predicts:
             predict(args, folder, open_prediction(args, folder, exported, description, device))
         elif args.do_prediction:
             log.info('no --predict_set: nothing to predict')
@@ -107,7 +74,7 @@ def choose_device(args):
 
 def _check_places(args):
     """What would be found out only after the export otherwise."""
-    if predicts(args):
+    if args.predicts:
         if args.predict_set != STDIN and not os.path.exists(args.predict_set):
             raise bad_input(args.predict_set, 'no such file', 'a file to predict (--predict_set)')
         check_output(args.output, '--output', read_files(args))
@@ -120,7 +87,7 @@ def _check_places(args):
 
 def _check_exported(args, folder):
     """An exported model needs no export, but an engine that reads it."""
-    if not predicts(args):
+    if not args.predicts:
         raise UsageError(f'{folder.path} is exported already; give --predict_set to predict with it.')
     check_format(args.engine, folder)
 

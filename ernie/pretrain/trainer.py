@@ -11,16 +11,15 @@ from ernie.pretrain.label_check import warn_of_missing_labels
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
 from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.model import PretrainModel, feeds
+from ernie.pretrain.plan import schedule_of, tasks_of
 from ernie.pretrain.reader import PretrainStream
 from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, warn_of_early_end
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.schedule import ONLY
-from ernie.pretrain.settings import check_flags, schedule_of, tasks_of
 from ernie.pretrain.updates import Update, Updates, parts_of
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
-from ernie.run.precision import loss_scale
 from ernie.run.session import session_of
 from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
 from ernie.run.start import advice_to_start_over, start_of
@@ -44,14 +43,16 @@ PREFETCHED_UPDATES = 50
 
 
 def pretrain(args):
-    """Do what the flags of train.py ask for.
+    """Do what the settings of train.py ask for.
 
+    Args:
+        args: `PretrainSettings`.
     Raises:
         UserError: anything the user can mend.
     """
     log_in_main_process_only(process_info(os.environ))
     print_arguments(args, log)
-    check_flags(args)
+    args = args.checked()
     check_writable(args.checkpoints, '--checkpoints')
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
     refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
@@ -79,21 +80,20 @@ class PreTraining:
     """
 
     def __init__(self, args, world, folder):
-        self.args, self.world = args, world
+        self.world = world
         start = args.init_checkpoint if args.do_test else start_of(args, folder)
         self.run = TrainingRun(folder, start, resume=not args.do_test)
         path = start or args.init_pretraining_params
-        # What lies beside the parameters belongs to them; a path that the user gives wins.
-        config, vocab = (
-            getattr(args, flag) if flag in args.given or not path else None
-            for flag in ('ernie_config_path', 'vocab_path')
-        )
-        self.source = Source(path, config, vocab)
+        if path:  # what lies beside the parameters belongs to them; a path that the user gives wins
+            beside = [name for name in ('ernie_config_path', 'vocab_path') if not args.gave(name)]
+            args = args.replace(**dict.fromkeys(beside))
+        self.source = Source(path, args.ernie_config_path, args.vocab_path)
         self.vocab = self._vocabulary()
         self.schedule = schedule_of(args)
         self.tasks = tasks_of(args, self.schedule)
         seed = self.run.state.get('seed') if self.run.resumes else args.random_seed
         self.session = session_of(args, seed, world)
+        self.args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
         files = checkpoint_files(self.source, tokenizer_of_samples(args.train_filelist, self.source))
         folder.checkpoints.files = files
         log.info('Device count %d', world.size)
@@ -123,7 +123,7 @@ class PreTraining:
             feeds(self.source.config, self.tasks),
             lambda *features: build_model_spec(PretrainModel, features, mode, params, None),
             parts=args.gradient_accumulation_steps if training else 1,
-            loss_scale=loss_scale(args) if training else None,
+            loss_scale=args.loss_scale() if training else None,
             exact=not training,
         )
 

@@ -165,16 +165,19 @@ def _doubt_letter_case(tokenizer, source):
 
 
 def build_tokenizer(args, source):
-    """The tokenizer of the model folder for a training; flags that were given (`args.given`) hold over it.
+    """The tokenizer of the model folder for a training; flags that were given hold over it.
 
+    Returns:
+        (tokenizer, the settings `args` with what it is).
     Raises:
         UserError: see `Source.tokenizer`.
         UsageError: see `Source.check_lengths`.
     """
     names = ('tokenizer', 'do_lower_case')
     tokenizer = source.tokenizer(**{name: getattr(args, name) for name in names if name in args.given})
-    for name, value in zip(names, (type(tokenizer).__name__, tokenizer.do_lower_case), strict=True):
+    made = dict(zip(names, (type(tokenizer).__name__, tokenizer.do_lower_case), strict=True))
+    for name, value in made.items():
         if getattr(args, name) != value:
             log.info('from %s: %s %s', source.folder_tokenizer.said_by[name], name, value)
     source.check_lengths(args.max_seq_len, args.task_id)
-    return tokenizer
+    return tokenizer, args.replace(**made)

@@ -1,9 +1,6 @@
 """Where a training starts: anew, or from a checkpoint; and whether that checkpoint was made with the same data."""
 
-import os
-
-from propeller.errors import UsageError, bad_input
-from propeller.launch.plan import RESUME_ADDED
+from propeller.errors import bad_input
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -28,12 +25,6 @@ def start_of(args, folder):
     if args.resume:
         log.info('resume: %s', start or f'no checkpoint in {args.checkpoints} yet, starting anew')
     return start
-
-
-def check_resume(args):
-    """Raises `UsageError` for --resume beside --init_checkpoint, unless a launcher added it to begin again."""
-    if args.resume and args.init_checkpoint and not os.environ.get(RESUME_ADDED):
-        raise UsageError('--resume true and --init_checkpoint: give one; --resume looks in --checkpoints by itself.')
 
 
 def check_same_file(path, digest, state, checkpoint):

@@ -1,12 +1,11 @@
 """The launcher's command line: [its own flags] script.py [flags of the script], or -m MODULE in place of the script."""
 
-import difflib
 import os
 import sys
 
 from propeller import environment
 from propeller.args import ArgumentGroup, Parser
-from propeller.errors import UsageError, one_line_errors
+from propeller.errors import UsageError, did_you_mean, one_line_errors
 from propeller.launch.devices import choose_devices
 from propeller.launch.job import Settings, run_job
 from propeller.launch.plan import check_program, model_path, node_of, parse_address, parse_nodes
@@ -46,8 +45,7 @@ def split_arguments(parser, argv):
         if name in ('-h', '--help'):
             parser.parse_args(['--help'])
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f' Did you mean {near[0]}?' if near else ' Flags of the script stand behind its name.'
+            hint = did_you_mean(name, known) or ' Flags of the script stand behind its name.'
             raise UsageError(f'{name}: unknown flag of the launcher.{hint} --help lists all flags.')
         if not equals and i + 1 >= len(argv):
             raise UsageError(f'{name}: no value is given.')

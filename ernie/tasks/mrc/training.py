@@ -53,8 +53,7 @@ class MrcTask(Task):
             if len(split_list(getattr(args, flag))) > 1:
                 raise UsageError(f'--{flag} {getattr(args, flag)}: expected one file.')
         # All predictions go to --checkpoints; --test_save is the classifier's.
-        args.test_save = os.path.join(args.checkpoints, 'test')
-        return args
+        return args.replace(test_save=os.path.join(args.checkpoints, 'test'))
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)

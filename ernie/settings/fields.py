@@ -1,0 +1,149 @@
+"""How a setting is described, once: its default, its help and what it may be."""
+
+import typing
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+from propeller.errors import UsageError
+
+Kind = type[bool] | type[int] | type[float] | type[str]
+_WORDS: dict[Kind, str] = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a setting beside its name, type and default.
+
+    Attributes:
+        help: a sentence or two.
+        least, above, most, below: bounds of a number.
+        choices: the values that it may have, or a function that gives them.
+        listed: whether --help lists the choices, and the flag refuses others at once.
+        joined: whether it is a list, joined by commas in a flag.
+        several: whether the flag takes several words.
+        switch: the flag takes no value: 'always', or 'perhaps'.
+    """
+
+    help: str
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    choices: Collection[str] | Callable[[], Collection[str]] | None = None
+    listed: bool = False
+    joined: bool = False
+    several: bool = False
+    switch: str | None = None
+
+    def allowed(self) -> tuple[str, ...]:
+        """The choices; () where there are none."""
+        return tuple(self.choices() if callable(self.choices) else self.choices or ())
+
+    def expected(self) -> str:
+        """What a number must be, in words."""
+        share = 'a share ' if 1 in (self.most, self.below) else ''
+        match self.least, self.above, self.most, self.below:
+            case least, None, None, None:
+                return f'at least {least}'
+            case None, above, None, None:
+                return f'a number above {above}'
+            case None, above, None, below:
+                return f'{share}between {above} and {below}'
+            case None, above, most, None:
+                return f'{share}above {above} and at most {most}'
+            case least, _, most, below:
+                return f'{share}from {least} to {f"below {below}" if most is None else most}'
+
+    def fits(self, number: float) -> bool:
+        """Whether a number is inside the bounds; NaN is not."""
+        return (
+            (self.least is None or number >= self.least)
+            and (self.above is None or number > self.above)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
+        )
+
+
+def setting(default: Any, help: str, **description: Any) -> Any:  # noqa: A002
+    """A field of a settings class. description: of `Description`."""
+    return field(default=default, metadata={'description': Description(help, **description)})
+
+
+def changed(settings: type, name: str, default: Any, help: str | None = None) -> Any:  # noqa: A002
+    """The same field of another class with another default, and perhaps another help."""
+    description = settings.__dataclass_fields__[name].metadata['description']  # type: ignore[attr-defined]
+    return field(default=default, metadata={'description': replace(description, help=help or description.help)})
+
+
+class Misfit(ValueError):
+    """A value that a setting cannot have. Attribute `expected`: what it can have, in words."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(expected)
+        self.expected = expected
+
+
+class Setting(NamedTuple):
+    """One setting of a class. optional: whether it may be None."""
+
+    name: str
+    default: Any
+    kind: Kind
+    optional: bool
+    description: Description
+
+    def fitting(self, value: Any) -> Any:
+        """A value from run.yaml or Python as the setting has it: a list joined by commas, a whole number as a float.
+
+        Raises:
+            Misfit: it is of another type, outside of the bounds, or none of the choices.
+        """
+        if value is None and self.optional:
+            return None
+        if self.description.joined and isinstance(value, list | tuple):
+            value = _joined(value)
+        if self.kind is float and (type(value) is int or value in ('inf', '-inf')):  # YAML has other words for these
+            value = float(value)
+        if type(value) is not self.kind:
+            raise Misfit(_WORDS[self.kind])
+        choices = self.description.allowed()
+        if choices and value not in choices:
+            raise Misfit(f'one of {", ".join(choices)}')
+        if isinstance(value, int | float) and not self.description.fits(value):
+            raise Misfit(self.description.expected())
+        return value
+
+
+def _joined(values: list[Any] | tuple[Any, ...]) -> str:
+    if not all(type(value) in (str, int, float) for value in values):
+        raise Misfit('a list of texts or numbers')
+    parts = [value if isinstance(value, str) else repr(value) for value in values]
+    if any(',' in part for part in parts):
+        raise Misfit('a list whose parts have no comma')
+    return ','.join(parts)
+
+
+def described(settings: type) -> dict[str, Setting]:
+    """dict name -> `Setting` of those of a class that may be flags; see `Settings.flags`."""
+    only, hints, found = getattr(settings, 'flags', None), typing.get_type_hints(settings), {}
+    for f in fields(settings):
+        if 'description' in f.metadata and (only is None or f.name in only):
+            parts = typing.get_args(hints[f.name]) or (hints[f.name],)
+            kind = next(part for part in parts if part is not type(None))
+            found[f.name] = Setting(f.name, f.default, kind, type(None) in parts, f.metadata['description'])
+    return found
+
+
+def check_fields(settings: Any) -> None:
+    """Every value is of its type, inside its bounds, and one of its choices.
+
+    Raises:
+        UsageError: names the flag, what was found and what was expected.
+    """
+    for name, one in described(type(settings)).items():
+        value = getattr(settings, name)
+        try:
+            one.fitting(value)
+        except Misfit as e:
+            raise UsageError(f'--{name} {value}: expected {e.expected}.') from None

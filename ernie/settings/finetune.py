@@ -1,0 +1,160 @@
+"""The settings of the fine-tuning programs, frozen as flags by `tests/ernie/test_flags.py`."""
+
+import os
+from dataclasses import dataclass
+from typing import Self
+
+from ernie.settings.fields import setting
+from ernie.settings.groups import Settings, TrainingSettings
+from ernie.tokenizers import TOKENIZERS
+from propeller.args import split_list
+from propeller.errors import UsageError, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Settings):
+    title = 'data'
+    train_set: str | None = setting(None, 'Training file.')
+    dev_set: str | None = setting(
+        None, 'Files to evaluate, joined by commas; the first one chooses the best checkpoint.', joined=True
+    )
+    test_set: str | None = setting(None, 'Files to predict, joined by commas.', joined=True)
+    test_save: str = setting(
+        './checkpoints/test_result', 'Prediction files, one per test set, joined by commas.', joined=True
+    )
+    diagnostic: str | None = setting(None, 'One more file to predict, once, at the end (GLUE AX).')
+    diagnostic_save: str | None = setting(None, 'Where its predictions go.')
+    tokenizer: str = setting(
+        'FullTokenizer', 'FullTokenizer, or CharTokenizer for text cut by spaces.', choices=TOKENIZERS
+    )
+    do_lower_case: bool = setting(True, 'Lower-case and strip accents.')
+    for_cn: bool = setting(True, 'Drop spaces next to ideographs and punctuation; others part words.')
+    shuffle: bool = setting(True, 'Training rows in random order.')
+    length_window: int = setting(
+        50, 'Rows of like length share a batch, inside windows of so many batches; 0: no grouping.', least=0
+    )
+    predict_batch_size: int | None = setting(
+        None, 'Batch size of evaluation and prediction. Left out: --batch_size.', least=1
+    )
+    skip_bad_rows: bool = setting(False, 'Leave out rows that cannot be read, and list them.')
+    cache: bool = setting(True, 'Keep tokenized files for the next run (in $ERNIE_CACHE or ~/.cache/ernie).')
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings(Settings):
+    title = 'task'
+    task_id: int = setting(0, 'Value of the task id; needs use_task_id in the model configuration.', least=0)
+    is_classify: bool = setting(True, 'Classification head.')
+    is_regression: bool = setting(False, 'Regression head; exactly one of the two.')
+    is_multilabel: bool = setting(False, 'Several classes may hold for a row; labels are joined by commas.')
+    label_map_config: str | None = setting(None, 'JSON object: label text -> id.')
+    num_labels: int | None = setting(
+        None, 'Number of classes. Left out: that of the label map or the checkpoint, else 2.', least=1
+    )
+    class_weights: str | None = setting(
+        None, 'Weight of each class in the loss, joined by commas; "balanced": by frequency.', joined=True
+    )
+    metric: str = setting(
+        'simple_accuracy',
+        'Metric of the task; also chooses the best checkpoint. Classes: simple_accuracy, macro_f1, micro_f1, '
+        'weighted_f1, matthews_corrcoef; two: acc_and_f1, acc_and_f1_and_mrr, pearson_and_spearman too.',
+    )
+    chunk_scheme: str = setting('IOB', 'Sequence labelling: IO, IOB, IOE or IOBES.')
+    use_crf: bool = setting(False, 'Sequence labelling: a CRF layer over the labels.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class MrcSettings(Settings):
+    title = 'reading comprehension'
+    max_query_length: int = setting(64, 'Longest question in tokens.')
+    max_answer_length: int = setting(100, 'Longest answer in tokens.', least=1)
+    doc_stride: int = setting(128, 'Step between two windows of a document, in tokens.')
+    n_best_size: int = setting(20, 'Answers kept per question.', least=1)
+    null_score_diff_threshold: float = setting(0.0, 'No answer when its score leads by more than this.')
+    to_simplified: bool = setting(False, 'Convert traditional characters to simplified ones (package opencc).')
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkSettings(Settings):
+    title = 'what to do'
+    do_train: bool = setting(True, 'Train.')
+    do_val: bool = setting(True, 'Evaluate --dev_set.')
+    do_test: bool = setting(True, 'Predict --test_set.')
+    metrics: bool = setting(True, 'Accuracy on training log lines.')
+    enable_ce: bool = setting(False, 'Print kpis lines for continuous evaluation.', switch='always')
+    num_iteration_per_drop_scope: int = setting(10, "Hint for 2019's executor; today's needs none.")
+    use_multi_gpu_test: bool = setting(False, 'Evaluation is always shared among the processes, with or without it.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings(Settings):
+    """Optimization of a fine-tuning run."""
+
+    title = 'fine-tuning'
+    warmup_proportion: float = setting(
+        0.1, 'Share of the steps over which the rate rises; at 0 it is constant.', least=0, below=1
+    )
+    decay_without_warmup: bool = setting(False, 'Let linear_warmup_decay decay also when there is no warm-up.')
+    head_learning_rate: float | None = setting(None, 'Peak rate of the task head. Left out: --learning_rate.', above=0)
+    freeze_encoder: bool = setting(False, 'Train the task head only.')
+    clip_norm: float = setting(1.0, 'Largest global norm of the gradients; 0: no clipping.', least=0)
+    max_steps: int = setting(0, 'Stop training after so many steps in all; 0: after --epoch epochs.', least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TrainingSettings, DataSettings, TaskSettings, MrcSettings, HeadSettings, WorkSettings):
+    """Fine-tuning: training, evaluation, prediction."""
+
+    def checked(self) -> Self:
+        self._check_work()
+        self._check_outputs()
+        self._check_files()
+        settings = super().checked()
+        if self.in_tokens and self.do_train and self.batch_size < self.max_seq_len:
+            raise UsageError(
+                f'--in_tokens true: --batch_size {self.batch_size} counts tokens and must be at least '
+                f'--max_seq_len {self.max_seq_len}.'
+            )
+        if self.early_stop > 0 and not (self.do_val and self.dev_set):
+            raise UsageError('--early_stop needs --do_val true and a --dev_set.')
+        return settings
+
+    def _check_work(self) -> None:
+        if not (self.do_train or self.do_val or self.do_test):
+            raise UsageError('--do_train, --do_val, --do_test are all false: at least one must be true.')
+        if self.do_train and not self.train_set:
+            raise UsageError('--do_train true needs --train_set.')
+        work = self.do_train or (self.do_val and self.dev_set) or (self.do_test and self.test_set) or self.diagnostic
+        if not work:
+            raise UsageError(
+                '--do_train false, and nothing else to do: give --dev_set with --do_val true to evaluate, '
+                'or --test_set with --do_test true to predict.'
+            )
+        if not self.do_train and not self.init_checkpoint:
+            raise UsageError('--do_train false needs --init_checkpoint: the model to evaluate.')
+
+    def _check_outputs(self) -> None:
+        tests, saves = split_list(self.test_set), split_list(self.test_save)
+        if self.do_test and tests and len(saves) != len(tests):
+            raise UsageError(f'--test_save names {len(saves)} files for {len(tests)} files of --test_set.')
+        if bool(self.diagnostic) != bool(self.diagnostic_save):
+            raise UsageError('--diagnostic and --diagnostic_save belong together.')
+        if self.do_test and tests and len({os.path.abspath(path) for path in saves}) != len(saves):
+            raise UsageError(f'--test_save {self.test_save}: one file twice; one would overwrite the other.')
+
+    def _check_files(self) -> None:
+        """Every file that will be read is there: said before the model is loaded."""
+        wanted = {
+            'train_set': self.do_train,
+            'dev_set': self.do_val,
+            'test_set': self.do_test,
+            'diagnostic': True,
+            'label_map_config': True,
+            'ernie_config_path': True,
+            'vocab_path': True,
+        }
+        for flag in (flag for flag, used in wanted.items() if used):
+            value = getattr(self, flag)
+            for path in split_list(value) if flag.endswith('_set') else [value] if value else []:
+                if not os.path.exists(path):
+                    raise UserError(f'--{flag}: {path}: no such file.')

@@ -1,0 +1,69 @@
+"""Command lines made from settings classes, with `--config FILE` for settings from a file; flags win over it."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from ernie.settings.base import GivenSettings, Settings
+from ernie.settings.fields import Setting, described
+from ernie.settings.run_yaml import read_settings
+from propeller.args import ArgumentGroup, Parser
+
+S = TypeVar('S', bound=Settings)
+_ABSENT = object()
+
+
+def groups(settings: type[Settings]) -> dict[str, list[str]]:
+    """dict title -> names of its settings, in the order of the classes that they come from."""
+    found: dict[str, list[str]] = {}
+    mro = [c for c in settings.__mro__ if issubclass(c, Settings)]
+    for name in described(settings):
+        first = next(c for c in reversed(mro) if name in vars(c).get('__annotations__', {}))
+        found.setdefault(first.title, []).append(name)
+    order = {c.title: place for place, c in reversed(list(enumerate(mro)))}
+    return dict(sorted(found.items(), key=lambda item: order[item[0]]))
+
+
+def _add(group: ArgumentGroup, setting: Setting) -> None:
+    name, default, kind, _, description = setting
+    options: dict[str, Any] = {}
+    if description.listed:
+        options['choices'] = description.allowed()
+    if description.switch == 'perhaps':
+        options |= {'nargs': '?', 'const': True}
+    if description.switch == 'always':
+        group.add_switch(name, description.help)
+    else:
+        group.add_arg(name, kind, default, description.help, **options)
+
+
+class SettingsParser(Parser, Generic[S]):
+    """The flags of a settings class; what is parsed becomes one of its objects, not yet checked.
+
+    Args:
+        settings: the class.
+        program: what a run.yaml calls the program; None: any.
+    """
+
+    def __init__(self, settings: type[S], program: str | None = None, **options: Any) -> None:
+        super().__init__(**{'description': (settings.__doc__ or '').splitlines()[0], **options})
+        self._settings, self._program = settings, program
+        about = 'Settings from a file like the run.yaml that a training writes; flags win over it.'
+        self.add_argument('--config', metavar='FILE', help=about)
+        known = described(settings)
+        for title, names in groups(settings).items():
+            group = ArgumentGroup(self, title)
+            for name in names:
+                _add(group, known[name])
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> S:  # type: ignore[override]
+        """The settings. Raises `UsageError`; `UserError` for a fault of the file of --config."""
+        names = described(self._settings)
+        absent = argparse.Namespace(**dict.fromkeys(names, _ABSENT))
+        found = vars(super().parse_args(args, absent))
+        values = {name: found[name] for name in names if found[name] is not _ABSENT}
+        if found['config']:
+            values = read_settings(found['config'], self._settings, self._program) | values
+        if issubclass(self._settings, GivenSettings):
+            return self._settings(**values, given=frozenset(values))
+        return self._settings(**values)

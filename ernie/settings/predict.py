@@ -1,0 +1,150 @@
+"""The settings of the programs that only read a model, frozen as flags by their tests. None: as the model says."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from ernie.inference.engines import ENGINES, MODEL_FORMATS, PRECISIONS, check_engine
+from ernie.inference.pooling import POOLINGS
+from ernie.inference.stream import formats
+from ernie.settings.fields import changed, setting
+from ernie.settings.groups import ModelSettings, Settings, ThreadSettings, UnusedSettings
+from ernie.tasks.table import choices
+from ernie.tokenizers import TOKENIZERS
+from propeller.errors import UsageError
+
+RESULT_FORMATS = ('tsv', 'jsonl')
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(Settings):
+    title = 'texts'
+    tokenizer: str | None = setting(
+        None,
+        'FullTokenizer or CharTokenizer. Left out: as in training, else FullTokenizer.',
+        choices=TOKENIZERS,
+    )
+    do_lower_case: bool | None = setting(None, 'Lower-case and strip accents. Left out: as in training, else true.')
+    batch_size: int = setting(32, 'Texts of a batch.', least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(ModelSettings, TextSettings, ThreadSettings):
+    """Prediction with a fine-tuned checkpoint, and its export."""
+
+    title = 'prediction'
+    init_checkpoint: str | None = setting(
+        None, 'Checkpoint folder, or an exported model. The only flag that must be given.'
+    )
+    task: str | None = setting(
+        None, 'The task that the checkpoint must be of. Left out: whatever it is.', choices=choices, listed=True
+    )
+    predict_set: str | None = setting(
+        None, 'File to predict; "-" is standard input. Left out: the model is exported only.'
+    )
+    input_format: str = setting('auto', 'Form of --predict_set.', choices=formats, listed=True)
+    output: str = setting('-', 'File of the results; "-" is standard output.')
+    format: str = setting('tsv', 'Form of the results.', choices=RESULT_FORMATS, listed=True)
+    skip_bad_rows: bool = setting(False, 'Rows that cannot be used get an empty result.')
+    do_prediction: bool = setting(True, 'Predict --predict_set; false only exports.')
+    save_inference_model_path: str = setting('inference_model', 'Folder for exported models; "": export nothing.')
+    export_format: str | None = setting(
+        None, 'Form of the export. Left out: what --engine reads.', choices=MODEL_FORMATS, listed=True
+    )
+    overwrite: bool = setting(False, 'Replace an exported model of the same name.', switch='perhaps')
+    engine: str = setting('predictor', 'What runs the model.', choices=ENGINES, listed=True)
+    precision: str = setting('fp32', 'Precision of matrix products.', choices=PRECISIONS, listed=True)
+    use_fp16: bool = setting(False, 'Half precision; not available.')
+    use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where Paddle has one.')
+    num_labels: int | None = setting(None, 'Number of classes. Left out: that of the checkpoint.', least=1)
+    label_map_config: str | None = setting(
+        None, 'JSON object: label text -> id. Left out: the names in the checkpoint.'
+    )
+    max_seq_len: int | None = setting(None, 'Longest input in tokens. Left out: that of the checkpoint, else 128.')
+    for_cn: bool | None = setting(
+        None, 'Drop spaces next to ideographs and punctuation. Left out: as in training, else true.'
+    )
+    length_window: int = setting(50, 'Rows of like length share a batch, inside windows of so many batches.', least=1)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether there is something to predict."""
+        return bool(self.do_prediction and self.predict_set)
+
+    def checked(self) -> Self:
+        if not self.init_checkpoint:
+            raise UsageError('--init_checkpoint is missing: the folder of the model.')
+        if self.use_fp16:
+            raise UsageError(
+                '--use_fp16 true: half precision is not available; --precision bf16 is, with some engines.'
+            )
+        settings = super().checked()
+        check_engine(self.engine, self.precision, bool(self.use_cuda))
+        needed = ENGINES[self.engine].format
+        if self.export_format and self.export_format != needed and self.predicts:
+            raise UsageError(
+                f'--export_format {self.export_format}: --engine {self.engine} reads {needed}. Leave one of the two '
+                f'out, or give --do_prediction false.'
+            )
+        if not self.predicts and not self.save_inference_model_path:
+            raise UsageError('nothing to do: give --predict_set to predict, or --save_inference_model_path to export.')
+        return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictVerbSettings(PredictSettings):
+    """Prediction with a fine-tuned checkpoint; no exported model is left behind unless it is asked for."""
+
+    save_inference_model_path: str = changed(
+        PredictSettings, 'save_inference_model_path', '', 'Folder for exported models. Left out: none is kept.'
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(PredictSettings):
+    """The export of a fine-tuned checkpoint as an inference model."""
+
+    flags = (
+        *('init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
+        *('vocab_path', 'label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer'),
+        *('for_cn', 'cpu_threads'),
+    )
+    save_inference_model_path: str = changed(
+        PredictSettings, 'save_inference_model_path', 'inference_model', 'Folder for the model.'
+    )
+    export_format: str | None = changed(PredictSettings, 'export_format', 'paddle', 'Form of the export.')
+    do_prediction: bool = changed(PredictSettings, 'do_prediction', False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings):
+    """Vectors of texts and of their tokens from a pre-trained or fine-tuned encoder, as NumPy files."""
+
+    title = 'vectors'
+    init_pretraining_params: str | None = setting(
+        None, 'Parameters: a model or checkpoint folder, or a file of tensors.'
+    )
+    data_set: str | None = setting(
+        None, 'TSV, CSV or JSON file with a column text_a, perhaps text_b; others are not read.'
+    )
+    output_dir: str = setting('embeddings', 'Folder to make; must not exist.')
+    task_id: int | None = setting(
+        None, "Value of the task id, for models with use_task_id. Left out: the checkpoint's, else 0.", least=0
+    )
+    max_seq_len: int | None = setting(
+        None, 'Longest input in tokens. Left out: 512, or fewer if the model has fewer positions.', least=3
+    )
+    skip_bad_rows: bool = setting(False, 'Leave out rows that cannot be read; lines.npy tells which are there.')
+    cache: bool = setting(True, 'Keep the tokenized file for the next run (in $ERNIE_CACHE or ~/.cache/ernie).')
+    pooling: str = setting('pooled', 'Vector of a text: pooled, cls, mean or max.', choices=POOLINGS)
+    layer: int | None = setting(
+        None, 'Layer: 0 embeddings, 1 first, -1 last. Left out: the last. pooled is always of the last.'
+    )
+    normalize: bool = setting(False, 'Scale the vectors of texts to length 1.')
+    top_layer: bool = setting(True, 'Also write the vectors of all tokens.')
+    use_cuda: bool = setting(True, 'Run on GPU (the one in FLAGS_selected_gpus).')
+
+    def checked(self) -> Self:
+        for name in ('init_pretraining_params', 'data_set', 'output_dir'):
+            if not getattr(self, name):
+                raise UsageError(f'--{name} is missing.')
+        return super().checked()
