@@ -106,7 +106,7 @@ def run_job(settings, environ):
         UserError: a port is taken or a log cannot be written.
     """
     with Signals() as signals, contextlib.ExitStack() as held:
-        lifeline = os.pipe()  # its end tells the keepers that the launcher is gone
+        lifeline = os.pipe()  # its end tells the watchdogs that the launcher is gone
         for end in lifeline:
             held.callback(os.close, end)
         peers = held.enter_context(_peers(settings, signals.notify, environ.get(SECRET, '').encode()))
@@ -133,7 +133,7 @@ class _Job:
     def __init__(self, settings, environ, signals, peers, lifeline, held):
         self.settings, self.environ, self.signals, self.peers = settings, environ, signals, peers
         self.lifeline, self.name = lifeline, secrets.token_hex(8)
-        self.ranks, self.blamed, self.echo = [], None, None
+        self.ranks, self.failed, self.echo = [], None, None
         self.held, self.plan, self.logs = held, None, None
 
     def run(self):
@@ -185,7 +185,7 @@ class _Job:
         self.plan = Plan(s.node_ips, s.node_id, s.nproc, ports, master, s.gpu_groups, s.visible_gpus)
 
     def _start_all(self, plan, restarted):
-        settings, self.blamed = self.settings, None
+        settings, self.failed = self.settings, None
         if settings.print_config:
             log.info('%s', plan.describe())
         arguments = script_arguments(settings.arguments, bool(settings.gpu_groups), restarted)
@@ -246,7 +246,7 @@ class _Job:
         elsewhere = self._event() if rank.code == LOST_PEER else None
         if elsewhere is not None:
             return elsewhere
-        self.blamed = rank
+        self.failed = rank
         node = f' on node {self.settings.node_id}' if self.peers is not None else ''
         return self._tell(Failure(describe(rank, node), exit_code(rank.code), restartable=rank.code != _USAGE_ERROR))
 
@@ -280,11 +280,11 @@ class _Job:
             _SECONDS_TO_SAVE if failure.signal else _SECONDS_TO_STOP,
         )
         self._clear()
-        blamed = self.blamed
-        if blamed is not None and blamed.log and blamed.rank != 0:  # what rank 0 said has been on the console
-            lines = last_lines(blamed.log, blamed.log_start)
+        failed = self.failed
+        if failed is not None and failed.log and failed.rank != 0:  # what rank 0 said has been on the console
+            lines = last_lines(failed.log, failed.log_start)
             if lines:
-                print(f'the end of {blamed.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
+                print(f'the end of {failed.log}:', *lines, sep='\n', file=sys.stderr, flush=True)
 
     def _clear(self):
         """Leave nothing behind: processes, what they have started, and their last output."""

@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
     """A connection to another launcher.
 
     Args:
-        owner: hears of everything: `on_connected(connection)`, `on_message(connection, message)`,
+        owner: its methods are called: `on_connected(connection)`, `on_message(connection, message)`,
             `on_wrong_secret(connection)` and `lose(connection, reason)`.
         secret: see the head of this file.
 
@@ -150,12 +150,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error):
         self._owner.lose(self, getattr(error, 'strerror', None) or 'closed by the other side')
 
-    def send(self, message):
-        self._transport.write(encode(message, self._secret))
-
-    def refuse(self, reason):
-        """Tell why, in a line without signature, which the other side can read if it has no secret."""
-        self._transport.write(encode({'refused': reason}))
+    def send(self, message, signed=True):
+        self._transport.write(encode(message, self._secret if signed else b''))
 
     def retire(self):
         """Nothing follows; the connection stays until the other side has read everything and closes."""

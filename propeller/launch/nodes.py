@@ -5,7 +5,7 @@ import contextlib
 import socket
 import time
 
-from propeller.errors import UserError, one_line
+from propeller.errors import UserError
 from propeller.launch.messages import SECRET, Failure, Garbage, disagreement, is_integer
 from propeller.launch.peers import Finished, Peers, Started
 from propeller.log import get_logger
@@ -13,8 +13,8 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 _RETRY_SECONDS = 0.3
-_MOST_STRANGERS = 64
-_STRANGER_SECONDS = 10
+_MOST_UNIDENTIFIED = 64  # connections that have not said which node they are
+_SECONDS_TO_GREET = 10
 _MOST_GENERATIONS = 1_000_000
 
 
@@ -35,7 +35,7 @@ class Coordinator(Peers):
         self._node_ips, self._port, self.own_name = node_ips, port, node_ips[0]
         self._done = set()
         try:
-            self._listening = socket.create_server((node_ips[0], port), backlog=len(node_ips) + _MOST_STRANGERS)
+            self._listening = socket.create_server((node_ips[0], port), backlog=len(node_ips) + _MOST_UNIDENTIFIED)
         except OSError as e:
             raise UserError(
                 f'{node_ips[0]}:{port}: cannot listen there for the other launchers: {e.strerror or e}. Is '
@@ -45,6 +45,10 @@ class Coordinator(Peers):
     async def on_open(self):
         self._server = await asyncio.get_running_loop().create_server(self.new_connection, sock=self._listening)
 
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        self._listening.close()
+
     def on_join(self):
         log.info('waiting for %s', self._missing())
 
@@ -52,24 +56,24 @@ class Coordinator(Peers):
         self._end_of(0)
 
     def on_connected(self, connection):
-        if len(self.strangers()) >= _MOST_STRANGERS:
-            self.drop(self.strangers()[0])
+        if len(self._unidentified()) >= _MOST_UNIDENTIFIED:
+            self.drop(self._unidentified()[0])
         super().on_connected(connection)
 
     def on_message(self, connection, message):
         if connection.node is None:
             self._greet(connection, message)
         elif 'failed' in message:
-            self.fail(Failure.from_message(message), told=connection)
+            self.fail(Failure.from_message(message), sender=connection)
         elif message.get('done') is True:
             self._end_of(connection.node)
-        elif 'beat' not in message:
+        elif 'heartbeat' not in message:
             raise Garbage('an unknown message')
 
     def on_wrong_secret(self, connection):
         reason = f'the launchers do not have the same {SECRET}: set it alike on all nodes, or on none'
-        log.warning('%s wants to join, but %s', connection.address, reason)
-        connection.refuse(reason)
+        # Without signature it can be read where there is no secret.
+        self._refuse(connection, '', reason, signed=False)
 
     def on_lost(self, connection, reason):
         if connection.node is None:
@@ -80,8 +84,8 @@ class Coordinator(Peers):
             log.warning('%s has gone again; waiting for %s', self.name_of(connection.node), self._missing())
 
     def on_time(self, now):
-        for connection in self.strangers():
-            if now - connection.opened > _STRANGER_SECONDS:
+        for connection in self._unidentified():
+            if now - connection.opened > _SECONDS_TO_GREET:
                 self.drop(connection)
         if self.phase == 'joining' and now - self.joining_since > self.patience:
             self.fail_for_good(
@@ -93,7 +97,7 @@ class Coordinator(Peers):
         return f'node {node} ({self._node_ips[node]})'
 
     def _greet(self, connection, message):
-        """Take a node in, send it away for good (`refused`), or have it come again (`wait`)."""
+        """Take a node in, send it away for good, or have it come again."""
         node, generation, facts = (message.get(key) for key in ('node', 'generation', 'facts'))
         if not is_integer(node, 1, len(self._node_ips) - 1) or not isinstance(facts, dict):
             raise Garbage('no greeting')
@@ -101,14 +105,15 @@ class Coordinator(Peers):
             raise Garbage('no greeting')
         difference = disagreement(self.facts, facts, node)
         if difference is not None:
-            self._send_away(connection, node, difference)
+            self._refuse(connection, f'as node {node}', difference)
             if all(facts.get(name) == self.facts[name] for name in ('--node_ips', '--master')):
                 connection.node = node
                 self.fail_for_good(difference, 2)
         elif self.phase != 'joining':
-            connection.send({'wait': True})
+            self.drop(connection)
         elif any(other.node == node for other in self.members()):
-            self._send_away(connection, node, f'node {node} has joined already; each launcher needs its own --node_id')
+            text = f'node {node} has joined already; each launcher needs its own --node_id'
+            self._refuse(connection, f'as node {node}', text)
         else:
             connection.node = node
             self.generation = max(self.generation, generation)
@@ -116,9 +121,9 @@ class Coordinator(Peers):
                 self._start()
 
     @staticmethod
-    def _send_away(connection, node, reason):
-        log.warning('%s wants to join as node %d, but %s', connection.address, node, reason)
-        connection.send({'refused': reason})
+    def _refuse(connection, role, reason, signed=True):
+        log.warning('%s wants to join%s, but %s', connection.address, f' {role}' if role else '', reason)
+        connection.send(Failure(reason, 2, restartable=False).to_message(), signed)
 
     def _start(self):
         self.phase, self._done = 'running', set()
@@ -135,6 +140,10 @@ class Coordinator(Peers):
             for connection in self.members():
                 connection.send({'finished': True})
             self.emit(Finished())
+
+    def _unidentified(self):
+        """Connections that have not said who they are, oldest first."""
+        return [c for c in self.connections if c.node is None and not c.retired]
 
     def _absent(self):
         here = {connection.node for connection in self.members()}
@@ -186,25 +195,21 @@ class Member(Peers):
 
     def on_message(self, connection, message):
         if 'failed' in message:
-            self.fail(Failure.from_message(message), told=connection)
+            self.fail(Failure.from_message(message), sender=connection)
         elif is_integer(message.get('start'), 0, 1 << 30) and self.phase == 'joining':
             self.phase, self.generation = 'running', message['start']
             self.emit(Started(self.generation))
-        elif 'refused' in message:
-            self.fail_for_good(one_line(message['refused'], 1000), 2, told=connection)
-        elif 'wait' in message:
-            self.drop(connection)
         elif 'finished' in message and self.phase == 'running':
             self.phase = 'idle'
             self.emit(Finished())
-        elif 'beat' in message:
+        elif 'heartbeat' in message:
             self.joining_since = time.monotonic()  # node 0 lives; how long to wait for the others is for it to say
         else:
             raise Garbage('an unknown message')
 
     def on_wrong_secret(self, connection):
         text = f'{self.name_of(0)} does not have the {SECRET} of this node: set it alike on all nodes, or on none'
-        self.fail_for_good(text, 2, told=connection)
+        self.fail_for_good(text, 2, sender=connection)
 
     def on_lost(self, connection, reason):
         if self.phase == 'running':

@@ -51,7 +51,7 @@ class Peers:
     """
 
     def __init__(self, timeout, notify, facts, secret=b''):
-        self._beat = min(5.0, timeout / 10)
+        self._heartbeat = min(5.0, timeout / 10)
         # Longest time without a sign of life; the rest of the timeout is for telling the others.
         self.silence = 0.8 * timeout
         # How long nodes wait for each other at the start: machines are not given to a job all at once.
@@ -64,7 +64,7 @@ class Peers:
         self._wanted = self._current = 0  # which call of join_job: the main thread's, and the one the loop is at
         self.phase = 'idle'  # idle -> joining -> running -> idle
         self.generation, self.joining_since = 0, 0.0
-        self._connections = []
+        self.connections = []
 
     # Called by the main thread.
 
@@ -122,19 +122,19 @@ class Peers:
         beaten = 0.0
         while not self._closing.is_set():
             now = time.monotonic()
-            if now - beaten >= self._beat:
+            if now - beaten >= self._heartbeat:
                 beaten = now
                 for connection in self.members():
-                    connection.send({'beat': 1})
+                    connection.send({'heartbeat': 1})
             self._check_silence(now)
             self.on_time(now)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), min(self._beat / 2, 0.5))
+                await asyncio.wait_for(self._closing.wait(), min(self._heartbeat / 2, 0.5))
         # Closing before the other side has read everything could take it back.
-        for connection in self._connections:
+        for connection in self.connections:
             connection.retire()
         deadline = time.monotonic() + _SECONDS_TO_CLOSE
-        while self._connections and time.monotonic() < deadline:
+        while self.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
 
     def _broke_down(self, loop, context):
@@ -149,20 +149,20 @@ class Peers:
         self._events.put((self._current, event))
         self._notify()
 
-    def fail(self, failure, told=None):
-        """End the phase and tell everybody but the connection that told us."""
+    def fail(self, failure, sender=None):
+        """End the phase and tell everybody but the connection that the failure has come through."""
         if self.phase == 'idle':
             return
         self.phase = 'idle'
         for connection in self.members():
-            if connection is not told:
+            if connection is not sender:
                 connection.send(failure.to_message())
             connection.retire()
         self.emit(failure)
 
-    def fail_for_good(self, text, code=1, told=None):
+    def fail_for_good(self, text, code=1, sender=None):
         """`fail` in a way that would only happen again."""
-        self.fail(Failure(text, code, restartable=False), told)
+        self.fail(Failure(text, code, restartable=False), sender)
 
     def _join(self, number, generation):
         self._current, self.phase, self.generation = number, 'joining', generation
@@ -174,17 +174,17 @@ class Peers:
 
     def on_connected(self, connection):
         """A connection was made: it is one of ours from now on."""
-        self._connections.append(connection)
+        self.connections.append(connection)
 
     def drop(self, connection):
         """End a connection of which nobody needs to hear."""
-        if connection in self._connections:
-            self._connections.remove(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
             connection.abort()
 
     def lose(self, connection, reason):
         """End a connection that has ended, or should."""
-        is_news = connection in self._connections and not connection.retired
+        is_news = connection in self.connections and not connection.retired
         self.drop(connection)
         if is_news:
             self.on_lost(connection, reason)
@@ -206,9 +206,5 @@ class Peers:
 
     def members(self):
         """Connections to nodes of the job, in the order of their ids."""
-        known = (c for c in self._connections if c.node is not None and not c.retired)
+        known = (c for c in self.connections if c.node is not None and not c.retired)
         return sorted(known, key=lambda connection: connection.node)
-
-    def strangers(self):
-        """Connections that have not said who they are, oldest first."""
-        return [c for c in self._connections if c.node is None and not c.retired]

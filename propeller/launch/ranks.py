@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from propeller.launch import keeper
+from propeller.launch import watchdog
 from propeller.launch.logs import open_log
 
 # The exit code of a process that lost another one (propeller.distribution, which the launcher cannot afford to import).
@@ -39,7 +39,7 @@ class Rank:
         return self.process.poll()
 
     def send_group(self, number):
-        """A signal for the process and all that it has started; its keeper heeds SIGKILL only."""
+        """A signal for the process and all that it has started; its watchdog heeds SIGKILL only."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
@@ -65,7 +65,7 @@ def start_rank(rank, command, environ, log, lifeline):
     Raises:
         UserError: the log cannot be written.
     """
-    arguments = [sys.executable, '-S', keeper.__file__, str(lifeline), *command]
+    arguments = [sys.executable, '-S', watchdog.__file__, str(lifeline), *command]
     with open_log(log) if log else contextlib.nullcontext() as file:
         start = os.fstat(file.fileno()).st_size if file else 0
         process = subprocess.Popen(
