@@ -165,9 +165,10 @@ class RunConfig(_RunConfigFields):
                 f'run_config: unknown setting {", ".join(map(quoted, unknown))}; known are {", ".join(cls._fields)}.'
             )
         given = _RunConfigFields(*args, **settings)._asdict()
-        if given['early_stop'] is not None and given['best_metric'] is None:
+        config = super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
+        if config.early_stop and not config.best_metric:
             raise UserError('run_config: early_stop: found no best_metric, expected one to judge evaluations by.')
-        return super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
+        return config
 
     def _replace(self, /, **changes: Any) -> Self:
         """A copy with `changes`, checked like a new one."""

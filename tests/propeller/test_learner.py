@@ -104,6 +104,29 @@ def test_resume_equals_an_undisturbed_run(tmp_path, monkeypatch):
             np.testing.assert_array_equal(a[key], b[key])
 
 
+def test_a_learner_that_goes_on_makes_the_rows_that_are_left_only(tmp_path):
+    """The same parameters as without a break, from a shuffled and repeated data set."""
+    made, x = [], np.random.default_rng(4).normal(size=(ROWS, WIDTH)).astype(np.float32)
+
+    def train(folder, steps):
+        made.clear()
+        rows = propeller.data.Dataset.from_list(list(range(ROWS)))
+        rows = rows.map(lambda i: (made.append(i), (x[i], x[i] @ TRUE_WEIGHT))[1])
+        batches = rows.shuffle(6, seed=2).repeat(4).padded_batch(5)
+        batches.data_shapes, batches.data_types = [[-1, WIDTH], [-1, 1]], ['float32', 'float32']
+        propeller.Learner(Line, config(folder, max_steps=steps), params(dropout=0.3), seed=7).train(batches)
+
+    train(tmp_path / 'whole', 30)
+    assert len(made) == 4 * ROWS
+    train(tmp_path / 'parts', 22)
+    train(tmp_path / 'parts', 30)
+    assert len(made) < 4 * ROWS - 22 * 5 + 30  # what is left, and what the buffer of the shuffle held
+    for name in ('model.safetensors', 'optimizer.safetensors'):
+        a, b = (open_tensors(str(tmp_path / d / 'model_30' / name)) for d in ('whole', 'parts'))
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
 def test_evaluate_and_predict_use_the_checkpoint(tmp_path):
     learner = propeller.Learner(Line, config(tmp_path, max_steps=16), params(), seed=3)
     learner.train(dataset(repeat=4))
@@ -237,6 +260,16 @@ def test_errors_name_what_is_wrong(tmp_path):
         propeller.Learner(Line, config(tmp_path), params()).train([1, 2])
     with pytest.raises(UserError, match='eval_dataset'):
         propeller.train_and_eval(model_class_or_model_fn=Line, params=params(), run_config=config(tmp_path))
+    with pytest.raises(UserError, match='best_metric and early_stop need evaluation sets'):
+        propeller.Learner(Line, config(tmp_path, best_metric='min mse'), params()).train(dataset())
+    with pytest.raises(UserError, match='best_metric: found acc, expected a metric of eval: loss, mse'):
+        propeller.train_and_eval(
+            model_class_or_model_fn=Line,
+            params=params(),
+            run_config=config(tmp_path, best_metric='max acc'),
+            train_dataset=dataset(),
+            eval_dataset=dataset(),
+        )
     with pytest.raises(UserError, match='0 checkpoints'):
         next(propeller.Learner(Line, config(tmp_path), params()).predict(dataset(labelled=False)))
     assert not os.listdir(tmp_path)

@@ -109,7 +109,7 @@ def test_run_config_takes_whole_numbers_in_any_form():
     'name',
     [
         *('run_steps', 'max_steps', 'save_steps', 'eval_steps', 'eval_max_steps', 'log_steps', 'max_ckpt'),
-        'gradient_accumulation_steps',
+        *('gradient_accumulation_steps', 'early_stop'),
     ],
 )
 def test_run_config_refuses_impossible_numbers(name, value):
@@ -129,6 +129,15 @@ def test_run_config_knows_three_precisions():
     assert RunConfig(precision='bf16').precision == 'bf16'
     with pytest.raises(UserError, match="precision: found 'half', expected one of fp32, bf16, fp16"):
         RunConfig(precision='half')
+
+
+def test_run_config_says_which_results_are_better():
+    assert RunConfig(best_metric='max acc', early_stop=2).best_metric == 'max acc'
+    for wrong in ('acc', 'max', 'max ', 'best acc', 3):
+        with pytest.raises(UserError, match='best_metric: found .*, expected `max NAME` or `min NAME`'):
+            RunConfig(best_metric=wrong)
+    with pytest.raises(UserError, match='early_stop: found no best_metric'):
+        RunConfig(early_stop=2)
 
 
 def test_run_config_replace_checks_too():
