@@ -1,6 +1,7 @@
-"""What docs/pretraining.md promises: a task of one file and one line is built, read, trained and scored."""
+"""What docs/pretraining.md and docs/tasks.md promise: a task is one file and one line, and goes all the way."""
 
 import gzip
+import json
 import random
 import re
 import shutil
@@ -10,21 +11,26 @@ from pathlib import Path
 
 from propeller.storage import open_tensors
 from tests.ernie.building_texts import write_documents
-from tests.ernie.tiny_model import BAD, FILLING, GOOD, VOCABULARY, flags, records
+from tests.ernie.tiny_model import BAD, FILLING, GOOD, SETTINGS, VOCABULARY, flags, records, table, write_model
 from tests.ernie.tiny_pretraining import PRETRAIN_SETTINGS, write_config
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = re.compile(r'^<!-- file: (ernie/pretrain/tasks/\w+\.py) -->\n```python\n(.*?)^```$', re.S | re.M)
+EXAMPLE = re.compile(r'^<!-- file: (ernie/[\w/]+\.py) -->\n```python\n(.*?)^```$', re.S | re.M)
 
 
-def add_task(tree):
-    """A copy of the programs in `tree`, with the task of the page: its file, and its line in the table."""
+def add_file(tree, page):
+    """A copy of the packages in `tree` with the file that a page shows; its path there."""
     for name in ('ernie', 'propeller'):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns('__pycache__'))
-    shutil.copy(ROOT / 'train.py', tree)
-    ((path, source),) = EXAMPLE.findall((ROOT / 'docs/pretraining.md').read_text(encoding='utf-8'))
+    ((path, source),) = EXAMPLE.findall((ROOT / page).read_text(encoding='utf-8'))
     (tree / path).write_text(source, encoding='utf-8')
-    table = tree / 'ernie/pretrain/tasks/__init__.py'
+    return path
+
+
+def add_pretraining_task(tree):
+    """The task of docs/pretraining.md: its file, and its line in the table."""
+    path, table = add_file(tree, 'docs/pretraining.md'), tree / 'ernie/pretrain/tasks/__init__.py'
+    shutil.copy(ROOT / 'train.py', tree)
     head, opening, entries = table.read_text(encoding='utf-8').partition('    for task in (\n')
     assert opening
     line = f'from ernie.pretrain.tasks.{Path(path).stem} import SentenceOrder\n'
@@ -53,9 +59,9 @@ def labelled(path):
     return [(''.join(VOCABULARY[int(i)] for i in row[0].split()), row[5]) for row in rows]
 
 
-def test_a_task_of_one_file_and_one_line(tmp_path):
+def test_a_pretraining_task(tmp_path):
     tree, built = tmp_path / 'tree', tmp_path / 'built'
-    add_task(tree)
+    add_pretraining_task(tree)
     config = write_config(
         tmp_path / 'config',
         use_task_id=True,
@@ -98,3 +104,67 @@ def test_a_task_of_one_file_and_one_line(tmp_path):
     parameters = open_tensors(tmp_path / 'c' / 'step_120')
     assert parameters['sentence_order_fc.w_0'].shape == (24, 2)
     assert not [name for name in parameters if name.startswith(('next_sent', 'mask_lm'))]
+
+
+# ------------------------------------------------------------------------------------------------ fine-tuning
+
+ALL_THE_WAY = """
+import json, sys
+import ernie
+from ernie.command import main
+verbs, checkpoint, pairs = json.loads(sys.argv[1])
+for verb in verbs:
+    assert main(verb) == 0
+with ernie.load(checkpoint, engine='executor') as model:
+    print(*(json.dumps(result) for result in model(tuple(pair) for pair in pairs)), sep='\\n')
+"""
+
+
+def pairs_of_words(count, seed):
+    """[(text, text, whether both are good or both are bad)]."""
+    rng = random.Random(seed)
+    texts = lambda kind: ''.join(rng.sample(FILLING, 2)) + rng.choice((BAD, GOOD)[kind]) + rng.choice(FILLING)  # noqa: E731
+    kinds = [(rng.randrange(2), rng.randrange(2)) for _ in range(count)]
+    return [(texts(a), texts(b), float(a == b)) for a, b in kinds]
+
+
+def test_a_fine_tuning_task(tmp_path):
+    """In one process: trains, trains half of it and resumes, exports, predicts; and `ernie.load`."""
+    tree, model = tmp_path / 'tree', write_model(tmp_path / 'm')
+    add_file(tree, 'docs/tasks.md')
+    path = tree / 'ernie/tasks/table.py'
+    path.write_text(path.read_text(encoding='utf-8').replace("    'mrc',\n", "    'mrc',\n    'similarity',\n"))
+    columns, sets = ['text_a', 'text_b', 'label'], {}
+    for seed, name in enumerate(('train', 'dev')):
+        sets[name] = table(tmp_path / f'{name}.tsv', pairs_of_words((300, 60)[seed], seed), columns)
+    new = pairs_of_words(7, 9)
+    lines = tmp_path / 'new.jsonl'
+    lines.write_text(''.join(json.dumps({'text_a': a, 'text_b': b}) + '\n' for a, b, _ in new))
+    settings = {**SETTINGS, 'init_pretraining_params': model, 'train_set': sets['train'], 'batch_size': 30}
+    settings |= {'epoch': 6, 'validation_steps': 30, 'save_steps': 30, 'learning_rate': 0.02, 'warmup_proportion': 0}
+    whole = {**settings, 'checkpoints': tmp_path / 'a', 'dev_set': sets['dev'], 'test_set': sets['dev']}
+    part = {**settings, 'checkpoints': tmp_path / 'b', 'do_val': False, 'do_test': False}
+    exported = tmp_path / 'e' / 'best_inference_model'
+    verbs = [
+        ['finetune', 'compare', *flags(**whole, test_save=tmp_path / 'p')],
+        ['finetune', 'compare', *flags(**part, max_steps=30)],
+        ['finetune', 'compare', *flags(**part, resume=True)],
+        ['export', *flags(init_checkpoint=tmp_path / 'a/best', save_inference_model_path=tmp_path / 'e')],
+        ['predict', *flags(init_checkpoint=exported, predict_set=lines, format='jsonl', task='similarity')],
+    ]
+    done = run(
+        tree, '-c', ALL_THE_WAY, json.dumps([verbs, tmp_path / 'a/best', [pair[:2] for pair in new]], default=str)
+    )
+    found = [json.loads(line)['similarity'] for line in done.splitlines() if line.startswith('{"similarity"')]
+    assert len(found) == 14 and max(abs(a - b) for a, b in zip(found[:7], found[7:], strict=True)) < 1e-5
+    assert [value > 0.5 for value in found[:7]] == [bool(label) for _, _, label in new]
+    assert records(tmp_path / 'a', 'dev')[-1]['pearson'] > 0.8
+    assert len((tmp_path / 'p.5.60').read_text().splitlines()) == 60
+    ends = [(tmp_path / name / 'step_60' / 'model.safetensors').read_bytes() for name in 'ab']
+    assert ends[0] == ends[1]
+    labels = json.loads((tmp_path / 'a/best/labels.json').read_text())
+    assert (labels['task'], labels['width'], labels['columns']) == ('similarity', 8, ['text_a', 'text_b'])
+    (tmp_path / 'a/best/labels.json').write_text(json.dumps(labels | {'width': 0}))
+    again = [sys.executable, '-m', 'ernie', 'export', *flags(init_checkpoint=tmp_path / 'a/best')]
+    refused = subprocess.run(list(map(str, again)), cwd=tree, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and 'labels.json: found width 0, expected a whole number from 1' in refused.stderr

@@ -168,10 +168,6 @@ class ClassificationTask(Task):
     def main_value(self, values):
         return main_value(self.metric, values)
 
-    def predict(self, predictor, rows):
-        """-> float array [N, num_labels]: probabilities, or [N, 1] the values of a regression."""
-        return predictor.collect(rows, labelled=False)[0]
-
     def write_predictions(self, predicted, rows, path):
         make_folder(os.path.dirname(path))
         with output_file(path) as f:
