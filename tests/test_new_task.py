@@ -141,7 +141,7 @@ def test_a_fine_tuning_task(tmp_path):
     lines = tmp_path / 'new.jsonl'
     lines.write_text(''.join(json.dumps({'text_a': a, 'text_b': b}) + '\n' for a, b, _ in new))
     settings = {**SETTINGS, 'init_pretraining_params': model, 'train_set': sets['train'], 'batch_size': 30}
-    settings |= {'epoch': 6, 'validation_steps': 30, 'save_steps': 30, 'learning_rate': 0.02, 'warmup_proportion': 0}
+    settings |= {'epoch': 6, 'validation_steps': 30, 'save_steps': 30, 'learning_rate': 0.01, 'warmup_proportion': 0}
     whole = {**settings, 'checkpoints': tmp_path / 'a', 'dev_set': sets['dev'], 'test_set': sets['dev']}
     part = {**settings, 'checkpoints': tmp_path / 'b', 'do_val': False, 'do_test': False}
     exported = tmp_path / 'e' / 'best_inference_model'
