@@ -22,9 +22,9 @@ import numpy as np
 from propeller import rendezvous
 from propeller.errors import UsageError, UserError
 from propeller.inputs import parse_json
+from propeller.launch.plan import LOST_PEER
 from propeller.log import get_logger
 
-LOST_PEER_EXIT_CODE = 75  # EX_TEMPFAIL: the fault lies with another process, or with the network
 _BARRIERS = 'propeller/barriers'
 _GRACE_SECONDS = 0.5
 _LONGEST_WAIT = 1800.0  # NCCL waits as long for a peer that is silent; a launcher notices one that has died at once
@@ -33,7 +33,7 @@ _LONGEST_WAIT = 1800.0  # NCCL waits as long for a peer that is silent; a launch
 class LostPeerError(UserError):
     """Another process of the job ended, or cannot be reached any more."""
 
-    exit_code = LOST_PEER_EXIT_CODE
+    exit_code = LOST_PEER
 
 
 class ProcessInfo(NamedTuple):

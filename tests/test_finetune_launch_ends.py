@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from propeller.distribution import LOST_PEER_EXIT_CODE
-from propeller.launch.ranks import LOST_PEER
+from propeller.distribution import LostPeerError
+from propeller.launch.plan import LOST_PEER
 from tests.launching import Bench, finish, messages, port_block, wait_for
 
 # Under load a start takes long, but not the end: what the launcher promises is measured from the failure on.
@@ -59,7 +59,7 @@ def test_a_rank_that_lost_another_is_not_the_cause(bench):
 def test_a_connection_that_broke_by_itself(bench):
     body = 'if rank == 1: sys.exit(75)\ntime.sleep(99)'
     code, output = bench.run('--nproc_per_node', 2, '--start_port', port_block(2), bench.program(body))
-    assert code == LOST_PEER == LOST_PEER_EXIT_CODE
+    assert code == LOST_PEER == LostPeerError.exit_code
     line = 'error: rank 1 (log: log/job.log.1) lost the connection to another rank (exit code 75)'
     assert output.splitlines()[-1] == line
 

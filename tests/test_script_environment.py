@@ -68,6 +68,19 @@ def test_a_copy_elsewhere_finds_the_repository_by_a_variable(reviews):
     assert len(bench.flags()) == 1
 
 
+def test_a_recipe_is_changed_in_one_place(bench):
+    """A user's copy with another batch: the program gets it, and the line on devices counts with it."""
+    bench.sets('thuc/train.tsv', 'thuc/dev.tsv', 'thuc/test.tsv')
+    text = chinese('base', 'thuc').read_text()
+    assert text.count('--batch_size 8 ') == 1
+    (bench.cwd / 'mine.sh').write_text(text.replace('--batch_size 8 ', '--batch_size 3 '))
+    said = bench.run(bench.cwd / 'mine.sh', '--batch_size=5', env={'ERNIE_ROOT': str(ROOT)}).stderr
+    assert said.startswith(
+        'published for 8 GPUs (global batch 24 samples); '
+        'this machine: 1 CPU process x batch 5 x 8 accumulated = 40 samples\n'
+    )
+
+
 def test_flags_of_the_user_win(reviews):
     bench = reviews
     bench.run(chinese('base', 'ChnSentiCorp'), '--epoch', '1', '--max_seq_len', '64', '--checkpoints', 'a b')
@@ -189,8 +202,10 @@ def test_runs_and_seed_are_checked(bench, name, value):
 
 def test_the_environment_of_the_glue_scripts(bench):
     bench.sets(*glue_sets('QQP'))
-    bench.run(glue('base', 'QQP'), env={'TOKENIZER': 'CharTokenizer', 'USE_FP16': 'true', 'e_executor': 'false'})
+    env = {'TOKENIZER': 'CharTokenizer', 'USE_FP16': 'true', 'e_executor': 'false', 'PARTS': 'm', 'DIAGNOSTIC': 'run'}
+    bench.run(glue('base', 'QQP'), env=env)
     (flags,) = bench.flags()
+    assert flags['--dev_set'] == f'{bench.data}/QQP/dev.tsv' and '--diagnostic' not in flags  # MNLI's own settings
     assert flags['--tokenizer'] == 'CharTokenizer'
     assert flags['--use_fp16'] == 'true'
     assert flags['--use_fast_executor'] == 'false'

@@ -1,4 +1,4 @@
-"""One launcher's life: wait for the other nodes, start the processes, watch, stop, and perhaps begin again."""
+"""Runs the processes of a job on this node: waits for the other nodes, starts, watches and stops them, begins again."""
 
 import contextlib
 import dataclasses
@@ -15,9 +15,9 @@ from propeller.launch.logs import Echo, LogFiles, last_lines
 from propeller.launch.messages import SECRET, Failure
 from propeller.launch.nodes import Coordinator, Member
 from propeller.launch.peers import Finished, Started
-from propeller.launch.plan import Plan, environment, job_environment, script_arguments
+from propeller.launch.plan import LOST_PEER, Plan, environment, job_environment, script_arguments
 from propeller.launch.ports import Ports, choose
-from propeller.launch.ranks import LOST_PEER, describe, exit_code, first_failure, start_rank
+from propeller.launch.ranks import describe, exit_code, first_failure, start_rank
 from propeller.launch.signals import Signals
 from propeller.log import get_logger
 

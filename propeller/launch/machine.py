@@ -1,4 +1,4 @@
-"""What this machine has, without asking paddle, whose import takes seconds."""
+"""GPUs, network interfaces and kind of paddle of this machine, found without importing paddle (it takes seconds)."""
 
 import fcntl
 import importlib.metadata

@@ -35,7 +35,7 @@ class Coordinator(Peers):
         self._node_ips, self._port, self.own_name = node_ips, port, node_ips[0]
         self._done = set()
         try:
-            self._listening = socket.create_server((node_ips[0], port), backlog=len(node_ips) + _MOST_UNIDENTIFIED)
+            self._listening = socket.create_server((node_ips[0], port))
         except OSError as e:
             raise UserError(
                 f'{node_ips[0]}:{port}: cannot listen there for the other launchers: {e.strerror or e}. Is '
@@ -43,7 +43,9 @@ class Coordinator(Peers):
             ) from e
 
     async def on_open(self):
-        self._server = await asyncio.get_running_loop().create_server(self.new_connection, sock=self._listening)
+        self._server = await asyncio.get_running_loop().create_server(
+            self.new_connection, sock=self._listening, backlog=len(self._node_ips) + _MOST_UNIDENTIFIED
+        )
 
     def __exit__(self, *exception):
         super().__exit__(*exception)

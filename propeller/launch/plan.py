@@ -1,4 +1,4 @@
-"""Who gets what: ranks, addresses, devices, threads and the environment of each process. Pure functions."""
+"""Addresses, devices, threads, environment and arguments of the processes, and the checks of flags about them."""
 
 import dataclasses
 import importlib.machinery
@@ -11,6 +11,8 @@ from propeller.errors import UsageError
 
 # What a process learns of its job: its name, the same for all starts; whether --resume is the launcher's doing alone.
 JOB, RESUME_ADDED = 'PROPELLER_JOB', 'PROPELLER_RESUME_ADDED'
+# What the launcher learns of a process: the exit code of one that lost another one, or the network to it.
+LOST_PEER = 75  # EX_TEMPFAIL
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,7 @@ import sys
 
 from propeller.launch import watchdog
 from propeller.launch.logs import open_log
-
-# The exit code of a process that lost another one (propeller.distribution, which the launcher cannot afford to import).
-LOST_PEER = 75
+from propeller.launch.plan import LOST_PEER
 
 
 @dataclasses.dataclass
