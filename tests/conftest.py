@@ -1,12 +1,16 @@
 """Fixtures that several files of tests share."""
 
+import functools
 import logging
 import os
 import signal
+import sys
+import traceback
 
 import pytest
 from hypothesis import settings
 
+from ernie.metrics import curves
 from propeller.log import get_logger
 from tests.ernie.tiny_model import run, write_model
 
@@ -19,6 +23,28 @@ def pytest_configure(config):
     """A shell without job control starts `pytest &` with SIGINT ignored, which programs under test would inherit."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Paddle notes the Python stack with each operator of a graph; a test's is deep, and costs more than the operator.
+    traceback.extract_stack = functools.partial(_nearest_frames, traceback.extract_stack)
+
+
+def _nearest_frames(extract_stack, f=None, limit=None):
+    return extract_stack(f or sys._getframe(1), limit or 1)
+
+
+class _Picture:
+    """In place of a figure of matplotlib."""
+
+    def savefig(self, file, format):
+        file.write(b'\x89PNG')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def pictures(request):
+    """Learning curves are drawn, which takes half the time of a small training, in modules marked `curves` only."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker('curves'):
+            patch.setattr(curves, '_figure', lambda *_: _Picture())
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)

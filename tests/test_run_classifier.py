@@ -10,6 +10,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precisio
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import CONFIG, VOCABULARY, messages, run, sentences, write_model, write_table
 
+pytestmark = pytest.mark.curves
+
 ROWS, EPOCHS, BATCH = 150, 5, 8
 STEPS = EPOCHS * -(-ROWS // BATCH)  # 95
 PREFIX = re.compile(r'\[(DEBUG|INFO|WARNING)\] \d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[ *[\w.]+\.py: *\d+\]:\t')

