@@ -1,4 +1,4 @@
-"""How the tokens of a tagging file were cut from their texts, learnt from the tokens, so that new text is cut alike.
+"""How the texts of a tagging file were cut into tokens, learnt from its tokens, to cut new text the same way.
 
 A file shows tokens, not the text they are from, so the rule is the simplest one that leaves its tokens whole:
 

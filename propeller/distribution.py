@@ -1,4 +1,4 @@
-"""The processes of one job: who am I, and how do all of them come to know what each of them knows.
+"""The processes of one job: rank and size, all_gather, broadcast, barrier.
 
 A launcher (`finetune_launch.py`, or Paddle's own) starts the processes and describes the job in their environment.
 Paddle makes the connections: gloo on processors, NCCL on GPUs.

@@ -1,4 +1,4 @@
-"""What is said when memory runs out."""
+"""Error messages for memory that runs out."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""What is called inside a build function: programs, inputs, parameters. And the one place where paddle is loaded.
+"""Programs, inputs and parameters: what build functions call. And the one place where paddle is loaded.
 
 `paddle` and `F` (`paddle.nn.functional`) of this module are stand-ins: paddle is loaded when something of them is used,
 so that tokenizers, results and everything else that only stands in the same files can be had without it.

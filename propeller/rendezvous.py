@@ -1,4 +1,4 @@
-"""How the processes of a job come together at its store, and what is said while somebody is missing."""
+"""How the processes of a job find each other through its store, and the messages while some are missing."""
 
 import errno
 import itertools

@@ -1,4 +1,4 @@
-"""Files that are run or believed without a look at their content: only those that nobody else could have written."""
+"""Files that may be run or believed without reading them: those that only this user can have written."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The plain values that programs, models and the training loop hand to each other. No paddle in here."""
+"""Plain data types that programs, models and the training loop share; loads no paddle."""
 
 import enum
 import json

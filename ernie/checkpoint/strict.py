@@ -1,4 +1,4 @@
-"""Which parameters of a program a checkpoint gives. Nothing is ever silently left out or left random."""
+"""Strict matching of the parameters of a program with the tensors of a checkpoint."""
 
 from typing import NamedTuple
 

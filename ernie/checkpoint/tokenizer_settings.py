@@ -1,4 +1,4 @@
-"""How the texts of a model are cut: read from whatever lies in its folder, written into every folder of ours.
+"""Tokenizer settings of a model folder: read from all files that state them, written into every folder of ours.
 
 Letter case, accents and the cutting of Chinese belong to a model like its vocabulary. Hugging Face and PaddleNLP keep
 them in `tokenizer_config.json` and `tokenizer.json`, checkpoints of ours in `labels.json` too. What is said there and

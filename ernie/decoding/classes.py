@@ -1,4 +1,4 @@
-"""How many classes there are and what they are called: flag, label map and model must say the same."""
+"""Number and names of the classes: flag, label map and model must agree."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How long a fine-tuning run is: one number for schedule, log, progress bar and end."""
+"""Length of a fine-tuning run: one number for schedule, log, progress bar and end."""
 
 from typing import NamedTuple
 

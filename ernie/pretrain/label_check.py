@@ -1,4 +1,4 @@
-"""A look at the first samples of a list before training: what they lack is said before hours are spent without it."""
+"""Checks the first samples of a file list before training: labels and task ids that are missing."""
 
 from ernie.pretrain.sample_set import COLUMN, read_sets
 from propeller.log import get_logger

@@ -1,4 +1,4 @@
-"""What a pre-training run tells: its log lines and records, from sums over all processes."""
+"""Log lines and records of a pre-training run, from sums over all processes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How long a pre-training run is, and what it says of that: stages, updates, rates."""
+"""Length of a pre-training run: stages, updates, rates, and their log lines."""
 
 from propeller.errors import quoted
 from propeller.log import get_logger

@@ -1,4 +1,4 @@
-"""The updates of a pre-training run: which task each one trains by the schedule, and the position after it."""
+"""Order of the updates by the schedule: which task comes next, with which batches, and the position in the data."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The names of columns: those that a model learnt from are demanded, those that nobody reads are told."""
+"""Column names: those that a model needs, those that it refuses, and those that nobody reads."""
 
 import difflib
 from typing import NamedTuple

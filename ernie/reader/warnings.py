@@ -1,4 +1,4 @@
-"""What a reader notices of a file that it can use all the same."""
+"""Warnings about files that are odd but can be used."""
 
 import logging
 

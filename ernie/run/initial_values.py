@@ -1,4 +1,4 @@
-"""The first values of a training: from a checkpoint, a pre-trained model, or random."""
+"""First values of the parameters of a run: from a checkpoint, from a pre-trained model, or random."""
 
 import os
 

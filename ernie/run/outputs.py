@@ -1,4 +1,4 @@
-"""The files that a run will write: that they can be written, and are none of those that are read, is proved first."""
+"""Output files of a run, checked before it starts: writable, and none of the files that are read."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Where a training starts: anew, or from a checkpoint; and whether that checkpoint was made with the same data."""
+"""Where a training starts: from random values, or from a checkpoint, which must belong to the same data."""
 
 from propeller.errors import bad_input
 from propeller.log import get_logger

@@ -1,4 +1,4 @@
-"""What the arguments of operators must be, and what is said of those that are not.
+"""Checks of the arguments of operators, with their error messages.
 
 `argument` is its name with that of the operator, `linear: bias` say. All functions raise `ValueError`.
 """

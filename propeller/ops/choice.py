@@ -1,4 +1,4 @@
-"""Which form the operators take: fused ones on a processor, where they can be had, or the plain ones of Paddle."""
+"""Choice between the fused and the plain form of the operators."""
 
 import contextlib
 import contextvars

@@ -1,4 +1,4 @@
-"""What all tensor files look like to a reader."""
+"""`Tensors`: the interface of all tensor files, a mapping of names to arrays."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

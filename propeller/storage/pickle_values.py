@@ -1,4 +1,4 @@
-"""What a pickle may name and build: numpy arrays and plain containers. See `restricted_pickle`."""
+"""Objects that a pickle file may hold: numpy arrays and plain containers. See `restricted_pickle`."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""What happens to a model that scored better than all before: kept as a checkpoint, or exported for inference."""
+"""Exporters: keep the best model so far as a checkpoint or as an inference model."""
 
 import abc
 import json

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of the hooks of a training."""
+"""State of the hooks of a training, as checkpoints keep it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What happens around each step of the training loop."""
+"""Hooks: work before, between and after the steps of the training loop."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a user writes: a model in four methods, and how it becomes a graph."""
+"""`Model`, the four methods that a user writes, and how a graph is built from them."""
 
 import abc
 import inspect

@@ -1,4 +1,4 @@
-"""What a run leaves to look at later: `metrics.jsonl`, always, and TensorBoard event files, when asked for."""
+"""Records of a run: `metrics.jsonl`, always, and TensorBoard event files, when asked for."""
 
 import json
 import math

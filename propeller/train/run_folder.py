@@ -1,4 +1,4 @@
-"""The folder of a training: whose it is, who works in it, and from where in it a training goes on.
+"""The folder of a training run: lock, identity of the run, checkpoint to resume from, what may be deleted.
 
 `.propeller-run.json` in the folder names the run, the process that works in it, and the files that the run writes
 beside its checkpoints. The process holds a lock of the kernel on it. A run has an identity, a random text in

@@ -1,4 +1,4 @@
-"""Which batches of a common order a process computes."""
+"""Distribution of the batches of a stream over the processes of a job."""
 
 import itertools
 

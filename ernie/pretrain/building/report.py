@@ -1,4 +1,4 @@
-"""What the builder made: counts, lengths, unknown rate, label balance, what was left out, the first samples."""
+"""Report of a data build: counts, lengths, unknown rate, label balance, what was left out, the first samples."""
 
 SPLITS = ('train', 'valid')
 
