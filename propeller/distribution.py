@@ -256,10 +256,10 @@ def _connect(place, use_cuda):
     from propeller.graph import paddle
 
     core, limit = paddle.base.core, rendezvous.time_limit(os.environ)
-    rendezvous.complete(os.environ, place, 'nccl' if use_cuda else 'gloo', limit)
+    rendezvous.complete_environment(os.environ, place, 'nccl' if use_cuda else 'gloo', limit)
     paddle.disable_static()
     try:
-        store = rendezvous.meet(place, os.environ, lambda host, port: core.TCPStore(host, port, False, 0, limit))
+        store = rendezvous.join(place, os.environ, lambda host, port: core.TCPStore(host, port, False, 0, limit))
         # Paddle's own would listen at all addresses of the machine, and is an abort where the port is taken.
         core.create_or_get_global_tcp_store = lambda: store
         # It prints its settings and advice on the number of threads, which are chosen already.

@@ -1,7 +1,6 @@
 """How the processes of a job find each other through its store, and the messages while some are missing."""
 
 import errno
-import itertools
 import re
 import socket
 import time
@@ -13,8 +12,8 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-FIRST_WORD = 8.0  # seconds until the log says who is missing
-NEXT_WORD = 30.0
+FIRST_WARNING = 8.0  # seconds until the log says who is missing
+NEXT_WARNING = 30.0
 TIME_LIMIT = 'PADDLE_LAUNCH_TIMEOUT'
 _ARRIVED = 'propeller/arrived'
 _VARIABLES = 'PADDLE_TRAINERS_NUM PADDLE_TRAINER_ID PADDLE_TRAINER_ENDPOINTS PADDLE_CURRENT_ENDPOINT PADDLE_MASTER'
@@ -30,24 +29,24 @@ def time_limit(environ):
     return int(text)
 
 
-def complete(environ, place, backend, limit):
+def complete_environment(environ, process, backend, limit):
     """Set in `environ` what Paddle needs, or would choose badly, where the launcher has not."""
     endpoints = environ['PADDLE_TRAINER_ENDPOINTS']
-    environ.setdefault('PADDLE_CURRENT_ENDPOINT', endpoints.split(',')[place.rank].strip())
+    environ.setdefault('PADDLE_CURRENT_ENDPOINT', endpoints.split(',')[process.rank].strip())
     environ.setdefault('PADDLE_DISTRI_BACKEND', backend)
     environ.setdefault('FLAGS_stop_check_timeout', str(limit))
     if is_local(endpoints) and (interface := interface_of('127.0.0.1')):
         environ.setdefault('GLOO_SOCKET_IFNAME', interface)  # else gloo listens where the host name points to
 
 
-def meet(place, environ, connect):
-    """Come together with the other processes.
+def join(process, environ, connect):
+    """Connect with the store of the job, and wait for the other processes to do so.
 
-    The first process starts the store, which listens at the address of the meeting and no other: on one machine that is
-    the loopback.
+    The first process starts the store, which listens at the address in the environment and no other: on one machine
+    that is the loopback.
 
     Args:
-        place: `propeller.distribution.ProcessInfo`.
+        process: `propeller.distribution.ProcessInfo`.
         environ: mapping with `PADDLE_TRAINER_ENDPOINTS` and perhaps `PADDLE_MASTER`.
         connect: function (host, port) -> connected client with `add(key, number)`.
 
@@ -58,21 +57,21 @@ def meet(place, environ, connect):
         UserError: the port is taken, or not all came in time.
     """
     host, port, name = meeting_point(environ)
-    waiting = _Waiting(place, f'{host}:{port} ({name})', time_limit(environ))
-    if place.rank == 0:
+    waiting = _Waiting(process, f'{host}:{port} ({name})', time_limit(environ))
+    if process.rank == 0:
         listening = _listen(host, port, name, environ['PADDLE_TRAINER_ENDPOINTS'])
         _held.append(server.start(listening))
         listening.close()
     else:
         while not _answers(host, port):
-            waiting.say([0])
+            waiting.warn([0])
             time.sleep(0.1)
     client = connect(host, port)
-    client.add(f'{_ARRIVED}/{place.rank}', 1)
+    client.add(f'{_ARRIVED}/{process.rank}', 1)
     client.add(_ARRIVED, 1)
-    while client.add(_ARRIVED, 0) < place.size:
+    while client.add(_ARRIVED, 0) < process.size:
         if waiting.is_due():
-            waiting.say([rank for rank in range(place.size) if not client.add(f'{_ARRIVED}/{rank}', 0)])
+            waiting.warn([rank for rank in range(process.size) if not client.add(f'{_ARRIVED}/{rank}', 0)])
         time.sleep(0.02)
     return client
 
@@ -133,37 +132,31 @@ def _answers(host, port):
 
 
 class _Waiting:
-    """Says after `FIRST_WORD` seconds, and every `NEXT_WORD` seconds again, who is missing; ends after `limit`."""
+    """Warns after `FIRST_WARNING` seconds, then every `NEXT_WARNING`, who is missing; ends after `limit`."""
 
-    def __init__(self, place, address, limit):
-        self._place, self._address, self._limit = place, address, limit
-        self._started = self._now()
-        self._words = itertools.chain([FIRST_WORD], itertools.count(FIRST_WORD + NEXT_WORD, NEXT_WORD))
-        self._next = next(self._words)
-
-    @staticmethod
-    def _now():
-        return time.monotonic()
+    def __init__(self, process, address, limit):
+        self._own, self._address, self._limit = f'process {process.rank} of {process.size}', address, limit
+        self._started, self._next = time.monotonic(), FIRST_WARNING
 
     def is_due(self):
-        """Whether `say` has something to say."""
-        return self._now() - self._started >= min(self._next, self._limit)
+        """Whether `warn` has something to say."""
+        return time.monotonic() - self._started >= min(self._next, self._limit)
 
-    def say(self, ranks):
+    def warn(self, ranks):
         """`ranks` are missing: a warning if one is due. Raises `UserError` when the time is over."""
-        waited = self._now() - self._started
+        waited = time.monotonic() - self._started
         missing = ', '.join(map(str, ranks[:_NAMED])) + (', ...' if len(ranks) > _NAMED else '')
         missing = f'process {missing}' if len(ranks) == 1 else f'processes {missing}'
-        own = f'process {self._place.rank} of {self._place.size}'
         hint = f'If this program was started alone: unset {_VARIABLES}'
         if waited >= self._limit:
             raise UserError(
-                f'{own} found no way to the others: {missing} did not come to {self._address} within {self._limit} '
-                f'seconds. Check that all were started, and that each machine can reach this address. {hint}.'
+                f'{self._own} found no way to the others: {missing} did not come to {self._address} within '
+                f'{self._limit} seconds. Check that all were started, and that each machine can reach this address. '
+                f'{hint}.'
             )
         if waited >= self._next:
-            self._next = next(self._words)
+            self._next += NEXT_WARNING
             log.warning(
                 '%s has waited %.0f seconds for %s to come to %s; it gives up after %d. %s',
-                *(own, waited, missing, self._address, self._limit, hint),
+                *(self._own, waited, missing, self._address, self._limit, hint),
             )

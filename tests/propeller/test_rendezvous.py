@@ -51,7 +51,7 @@ def first_alone(monkeypatch):
     def run(size, others):
         environ = {'PADDLE_TRAINER_ENDPOINTS': '127.0.0.1:7001,127.0.0.1:7002', 'PADDLE_LAUNCH_TIMEOUT': '100'}
         with pytest.raises(UserError) as error:
-            rendezvous.meet(ProcessInfo(0, size, 0, size), environ, lambda host, port: Client(*others))
+            rendezvous.join(ProcessInfo(0, size, 0, size), environ, lambda host, port: Client(*others))
         return str(error.value)
 
     return run
@@ -84,7 +84,7 @@ def test_a_process_that_waits_for_the_first(monkeypatch, caplog):
     monkeypatch.setattr(rendezvous, '_answers', lambda host, port: next(answers))
     environ = {'PADDLE_MASTER': '10.0.0.1:7000', 'PADDLE_TRAINER_ENDPOINTS': '10.0.0.1:7001,10.0.0.2:7001'}
     client = Client(0)
-    assert rendezvous.meet(ProcessInfo(1, 2, 0, 1), environ, lambda host, port: client) is client
+    assert rendezvous.join(ProcessInfo(1, 2, 0, 1), environ, lambda host, port: client) is client
     assert client.counts == {'propeller/arrived': 2, 'propeller/arrived/0': 1, 'propeller/arrived/1': 1}
     (said,) = warnings_of(caplog)
     assert 'process 1 of 2 has waited 8 seconds for process 0 to come to 10.0.0.1:7000 (PADDLE_MASTER)' in said
@@ -125,7 +125,7 @@ def test_a_busy_port_is_one_line():
         port = server.getsockname()[1]
         environ = {'PADDLE_TRAINER_ENDPOINTS': f'127.0.0.1:{port},127.0.0.1:1'}
         with pytest.raises(UserError, match=rf'127\.0\.0\.1:{port} \(PADDLE_TRAINER_ENDPOINTS\): process 0 cannot lis'):
-            rendezvous.meet(ProcessInfo(0, 2, 0, 2), environ, None)
+            rendezvous.join(ProcessInfo(0, 2, 0, 2), environ, None)
 
 
 JOIN = """
