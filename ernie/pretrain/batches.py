@@ -24,6 +24,7 @@ class PretrainBatch(NamedTuple):
         mask_type: `mask_word` or `mask_char`, of that file.
         position: where the NEXT batch is, JSON-able, for `seek`.
         real_tokens, fed_tokens: of this process: tokens, and with padding.
+        stage: number of the stage of the schedule, from 0.
     """
 
     parts: list
@@ -37,6 +38,7 @@ class PretrainBatch(NamedTuple):
     position: dict
     real_tokens: int
     fed_tokens: int
+    stage: int = 0
 
 
 class PretrainArrays(NamedTuple):

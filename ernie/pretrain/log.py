@@ -1,9 +1,9 @@
-"""Log lines and records of a pre-training run, from sums over all processes."""
+"""Scores of the pre-training tasks, and the log lines and records of a pre-training run."""
 
 import numpy as np
 
 from propeller.log import get_logger
-from propeller.train.hooks import ClockedHook
+from propeller.train.throughput import ThroughputHook
 
 log = get_logger(__name__)
 
@@ -86,60 +86,38 @@ class Scores:
         )
 
 
-class PretrainLogHook(ClockedHook):
+class PretrainLogHook(ThroughputHook):
     """The training line of 2019 every `per_step` updates, a line of all tasks, and the same numbers as records.
 
     Args:
-        session, program: the training program.
-        tasks: its tasks.
-        per_step: log interval.
-        queue_size: function -> updates that wait.
-        record: function (phase, step, epoch, values).
+        tasks: those of the program.
+        session, program, per_step, queue_size, record: see `ThroughputHook`.
     """
 
     def __init__(self, session, program, tasks, per_step, queue_size, record):
-        self.session, self.program, self.tasks = session, program, tasks
-        self.per_step, self.queue_size, self.record = per_step, queue_size, record
-        self.predictions, self.epoch = list(program.outputs.predictions), 0
-        self.restart_clock()
+        self.tasks = tasks
+        super().__init__(session, program, program.outputs.predictions, per_step, queue_size, record)
 
     def restart_clock(self):
         super().restart_clock()
         self.scores = Scores(self.tasks)
-        self.steps = self.tokens = self.fed = 0
-
-    def before_run(self, state):
-        self.rate = self.session.learning_rate(self.program)
-        return self.predictions
 
     def after_part(self, fetched, number, state):
-        if state.batch.batch.parts[number].counted:
+        if state.batch.parts[number].counted:
             self.scores.add(fetched[0])
 
-    def after_run(self, fetched, state):
-        self.steps, self.epoch = self.steps + 1, state.batch.batch.epoch
-        self.tokens += state.batch.batch.real_tokens
-        self.fed += state.batch.batch.fed_tokens
-        if state.gstep % self.per_step == 0:
-            self._log(state)
-
-    def _log(self, state):
-        seconds = self.seconds
+    def log_point(self, fetched, state, seconds):
         gathered = self.session.world.all_gather([self.scores.sums, np.array([self.tokens, self.fed])])
-        scores = Scores(self.tasks)
+        scores, batch = Scores(self.tasks), state.batch
         scores.sums = sum(sums for sums, _ in gathered)
-        tokens, fed = (int(x) for x in sum(counts for _, counts in gathered))
-        speed, batch, stage = self.steps / seconds, state.batch.batch, state.batch.stage
+        speeds = self.speeds(seconds, *(int(x) for x in sum(counts for _, counts in gathered)))
         log.info('feed_queue size %d', self.queue_size())
         log.info('current learning_rate:%f', self.rate)
         log.info(
             'epoch: %d, progress: %d/%d, step: %d, loss: %f, ppl: %f, next_sent_acc: %f, speed: %f steps/s, file: %s, '
             'mask_type: %s',
             *(batch.epoch, *batch.progress, state.gstep, scores.loss, scores.perplexity),
-            *(scores.accuracy_of(NEXT_SENTENCE), speed, batch.file, batch.mask_type),
+            *(scores.accuracy_of(NEXT_SENTENCE), speeds['steps_per_second'], batch.file, batch.mask_type),
         )
-        log.info('stage %d, tasks: %s', stage + 1, scores.task_line())
-        extra = {'learning_rate': self.rate, 'steps_per_second': speed, 'tokens_per_second': tokens / seconds}
-        extra |= {'real_token_share': tokens / max(fed, 1), 'stage': stage}
-        self.record('train', state.gstep, batch.epoch, {**scores.values(), **extra})
-        self.restart_clock()
+        log.info('stage %d, tasks: %s', batch.stage + 1, scores.task_line())
+        self.record('train', state.gstep, batch.epoch, {**scores.values(), **speeds, 'stage': batch.stage})

@@ -17,7 +17,7 @@ from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, warn_of_early_end
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.schedule import ONLY
-from ernie.pretrain.updates import Update, Updates, parts_of
+from ernie.pretrain.updates import Updates, parts_of
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
 from ernie.run.session import session_of
@@ -186,7 +186,7 @@ class PreTraining:
             source,
             [training_log, *(program.outputs.train_hooks or ())],
             position=lambda loop: {
-                'epoch': loop.batch.batch.epoch,
+                'epoch': loop.batch.epoch,
                 'data_position': loop.batch.position,
                 'schedule': schedule,
             },
@@ -194,7 +194,7 @@ class PreTraining:
             evaluation=evaluation,
             last_step=self.schedule.total,
             title='pre-training',
-            parts_of=lambda update: parts_of(update, self.tasks, use_task_id),
+            parts_of=lambda batch: parts_of(batch, self.tasks, use_task_id),
             prefetched=PREFETCHED_UPDATES,
         )
         if not run.loop.interrupted and not run.stopped_early:
@@ -225,7 +225,7 @@ class PreTraining:
 
         def validate(loop, last):
             scores, speed = self._score(program, stream)
-            epoch, step = loop.batch.batch.epoch, loop.gstep
+            epoch, step = loop.batch.epoch, loop.gstep
             log.info(
                 '[validation_set] epoch: %d, step: %d, loss: %f, global ppl: %f, batch-averged ppl: %f, '
                 'next_sent_acc: %f, speed: %f steps/s',
@@ -245,7 +245,7 @@ class PreTraining:
         scores, started, use_task_id = Scores(self.tasks), time.monotonic(), self.source.config.use_task_id
 
         def arrays_of(batch):
-            ((arrays, _),) = parts_of(Update(batch, 0, {}), self.tasks, use_task_id)
+            ((arrays, _),) = parts_of(batch, self.tasks, use_task_id)
             return arrays
 
         fetch = program.outputs.predictions

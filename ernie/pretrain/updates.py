@@ -1,29 +1,13 @@
 """Order of the updates by the schedule: which task comes next, with which batches, and the position in the data."""
 
-from typing import NamedTuple
-
 from ernie.pretrain.model import loss_scales
 from ernie.pretrain.schedule import ONLY, turns
 from propeller.errors import UserError, quoted
 from propeller.train.state import is_count, is_object
 
 
-class Update(NamedTuple):
-    """What one process computes for one update.
-
-    Attributes:
-        batch: `ernie.pretrain.batches.PretrainBatch`.
-        stage: number of the stage, from 0.
-        position: where the next update is, JSON-able.
-    """
-
-    batch: object
-    stage: int
-    position: dict
-
-
 class Updates:
-    """The updates of a run, from any position on.
+    """The batches of a run, one an update, from any position on.
 
     Args:
         schedule: `ernie.pretrain.schedule.Schedule`.
@@ -88,17 +72,16 @@ class Updates:
                     return  # the epochs are over
                 done += 1
                 positions[name] = batch.position
-                yield Update(batch, number, {'updates': done, 'streams': dict(positions)})
+                yield batch._replace(stage=number, position={'updates': done, 'streams': dict(positions)})
 
 
-def parts_of(update, tasks, use_task_id):
+def parts_of(batch, tasks, use_task_id):
     """The parts of an update as the engine takes them, scaled by the labels of all parts in all processes.
 
     Args:
-        update: `Update`.
+        batch: `ernie.pretrain.batches.PretrainBatch`.
         tasks: list of `PretrainTask`, those of the program.
         use_task_id: whether the model has a task embedding.
     """
-    batch = update.batch
     scales = loss_scales([batch.label_counts[task.name] for task in tasks], batch.counted_parts)
     return [([*part.arrays.inputs(tasks, use_task_id), scales], part.counted) for part in batch.parts]

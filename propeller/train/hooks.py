@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from propeller.types import SummaryRecord
 
 log = get_logger(__name__)
 Arrays = list[np.ndarray]
-T = TypeVar('T')
 
 
 class RunHook:
@@ -55,33 +54,6 @@ class RunHook:
 
         What the checkpoint's JSON holds may be anything: see `state.checked`.
         """
-
-
-class ClockedHook(RunHook):
-    """A hook that measures speeds over the steps since `restart_clock`."""
-
-    def restart_clock(self) -> None:
-        """Begin to measure anew."""
-        self.clock = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Time since then, without that of `outside`."""
-        return max(time.monotonic() - self.clock, 1e-9)
-
-    def before_train(self, program: Any) -> None:
-        self.restart_clock()
-
-    def outside(self, work: Callable[..., T]) -> Callable[..., T]:
-        """`work`, a function, such that its time does not count as training time."""
-
-        def timed(*args: Any) -> T:
-            started = time.monotonic()
-            result = work(*args)
-            self.clock += time.monotonic() - started
-            return result
-
-        return timed
 
 
 class StopAtStepHook(RunHook):

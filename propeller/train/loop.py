@@ -5,7 +5,6 @@ import itertools
 import math
 import signal
 import threading
-import time
 
 import numpy as np
 
@@ -23,16 +22,12 @@ class LoopState:
         step: updates done by this run.
         gstep: updates done in all, earlier runs included.
         batch: the batch of the last update.
-        started: time of the start, in seconds (monotonic clock).
-        loading_seconds: time the loop waited for data.
         interrupted: whether Ctrl-C or SIGTERM asked the loop to end, here or in another process of the job.
         overflows: updates in a row that were left out because their gradients were not finite.
     """
 
     def __init__(self, gstep=0):
         self.step, self.gstep, self.batch = 0, gstep, None
-        self.started = time.monotonic()
-        self.loading_seconds = 0.0
         self.interrupted = False
         self.overflows = 0
 
@@ -87,9 +82,7 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
             # A wish to end that came to one process is heard by all with the next update.
             while not wanted and not any(hook.should_stop(state) for hook in hooks):
                 wanted = state.interrupted and world.size == 1
-                waited = time.monotonic()
                 batch = None if wanted else next(source, None)
-                state.loading_seconds += time.monotonic() - waited
                 if batch is None:
                     break
                 values = fetches.gather([hook.before_run(state) or [] for hook in hooks])
@@ -97,7 +90,7 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
                 state.step, state.gstep, state.batch = state.step + 1, state.gstep + 1, batch
                 wanted = outcome.stop and world.size > 1
                 _watch(outcome, state)
-                _tell(hooks, fetches.slots, outcome.fetched, state)
+                _call_after(hooks, fetches.slots, outcome.fetched, state)
     except StopException:
         pass
     except KeyboardInterrupt:
@@ -109,7 +102,7 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
     return [hook.after_train() for hook in hooks]
 
 
-def _tell(hooks, slots, fetched, state):
+def _call_after(hooks, slots, fetched, state):
     for hook, wished in zip(hooks, slots, strict=True):
         for number, values in enumerate(fetched):
             hook.after_part([values[i] for i in wished], number, state)

@@ -17,9 +17,10 @@ from propeller.train.checkpoint import (
     save_checkpoint,
 )
 from propeller.train.hook_states import restore_states, states_of
-from propeller.train.hooks import CheckpointSaverHook, ClockedHook, StopAtStepHook, TqdmProgressBarHook
+from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, one_part, train_loop
 from propeller.train.record import METRICS_FILE, Records
+from propeller.train.throughput import ThroughputHook
 
 log = get_logger(__name__)
 
@@ -134,7 +135,7 @@ class TrainingRun:
             UserError: a hook cannot take back its state; see `train_loop`.
         """
         self._position, self._files, self.evaluation = position, files, evaluation
-        untimed = next((hook.outside for hook in hooks if isinstance(hook, ClockedHook)), lambda work: work)
+        untimed = next((hook.outside for hook in hooks if isinstance(hook, ThroughputHook)), lambda work: work)
         self.hooks = list(hooks)
         if evaluation:
             evaluation.evaluate, evaluation.save_best = untimed(evaluation.evaluate), untimed(self._save_best)

@@ -1,0 +1,64 @@
+"""`ThroughputHook`: the base of hooks that log every so many updates, with the speed since the line before."""
+
+import time
+
+from propeller.train.hooks import RunHook
+
+
+class ThroughputHook(RunHook):
+    """Counts updates and tokens, and calls `log_point` every `per_step` updates.
+
+    Args:
+        session, program: the training program.
+        values: list of graph values for `log_point`.
+        per_step: log interval in steps.
+        queue_size: function -> batches that wait.
+        record: function (phase, step, epoch, values), see `propeller.train.record.Records.append`.
+    """
+
+    def __init__(self, session, program, values, per_step, queue_size, record):
+        self.session, self.program, self.values, self.per_step = session, program, list(values), per_step
+        self.queue_size, self.record, self.rate = queue_size, record, None
+        self.restart_clock()
+
+    def restart_clock(self):
+        """Begin to measure anew."""
+        self.clock, self.steps, self.tokens, self.fed = time.monotonic(), 0, 0, 0
+
+    def before_train(self, program):
+        self.restart_clock()
+
+    def before_run(self, state):
+        self.rate = self.session.learning_rate(self.program)
+        return self.values
+
+    def after_run(self, fetched, state):
+        self.steps += 1
+        self.tokens += state.batch.real_tokens
+        self.fed += state.batch.fed_tokens
+        if state.gstep % self.per_step == 0:
+            self.log_point(fetched, state, max(time.monotonic() - self.clock, 1e-9))
+            self.restart_clock()
+
+    def log_point(self, fetched, state, seconds):
+        """Write the lines and the record. seconds: since the line before, without the time of what was `outside`."""
+
+    def speeds(self, seconds, tokens, fed):
+        """dict for the record; tokens, fed: those of all processes since the line before, with and without padding."""
+        return {
+            'learning_rate': self.rate,
+            'steps_per_second': self.steps / seconds,
+            'tokens_per_second': tokens / seconds,
+            'real_token_share': tokens / max(fed, 1),
+        }
+
+    def outside(self, work):
+        """`work`, a function, such that its time does not count as training time."""
+
+        def timed(*args):
+            started = time.monotonic()
+            result = work(*args)
+            self.clock += time.monotonic() - started
+            return result
+
+        return timed
