@@ -14,7 +14,7 @@ from tests.ernie.pretrain_files import SMALL
 from tests.ernie.tiny_model import messages, records
 from tests.ernie.tiny_pretraining import first_form, run_train, write_config, write_files
 
-ALONE = SimpleNamespace(first=True, share=lambda value: value)
+ALONE = SimpleNamespace(is_main_process=True, broadcast_object=lambda value: value)
 
 
 @pytest.fixture(scope='module')
