@@ -204,7 +204,15 @@ def test_reports(whole):
 def test_checkpoints(whole):
     names = sorted(p.name for p in whole.checkpoints.iterdir())
     assert names.pop(0) == '.propeller-run.json'
-    assert names == ['best', 'curves.png', 'metrics.jsonl', 'reports', 'step_80', 'step_95']  # the newest two
+    assert names == [
+        'best',
+        'curves.png',
+        'metrics.jsonl',
+        'reports',
+        'run.yaml',
+        'step_80',
+        'step_95',
+    ]  # the newest two
     always = ['ernie_config.json', 'labels.json', 'metrics.json', 'model.safetensors', 'report.json', 'report.txt']
     always += ['tokenizer_config.json', 'training_state.json', 'vocab.txt']
     assert sorted(p.name for p in (whole.checkpoints / 'best').iterdir()) == always

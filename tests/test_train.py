@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+import train
 from ernie.pretrain import trainer
 from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
@@ -337,3 +338,17 @@ def test_files_of_other_content_but_equal_size_are_noticed(tmp_path, config):
         run_train(**values, num_train_steps=3, resume=True)
     path.write_bytes(before)
     run_train(**values, num_train_steps=3, resume=True)
+
+
+def test_a_run_again_from_its_file_alone(tmp_path, data, config):
+    steps = {'num_train_steps': 4, 'skip_steps': 2, 'save_steps': 4, 'validation_steps': 4}
+    run_train(**data, **config, **steps, checkpoints=tmp_path / 'a')
+    # Configuration and vocabulary are those beside the parameters: the defaults of the flags are not meant.
+    run_train(
+        **data, **steps, init_pretraining_params=tmp_path / 'a/step_4', checkpoints=tmp_path / 'b', masking_rate=0.3
+    )
+    train.main(['--config', str(tmp_path / 'b/run.yaml'), '--checkpoints', str(tmp_path / 'c')])
+    same(tmp_path / 'b/step_4', tmp_path / 'c/step_4')
+    for phase in ('train', 'valid'):
+        left, right = ([r['loss'] for r in records(tmp_path / name, phase)] for name in 'bc')
+        assert left == right and len(left) in (1, 2)

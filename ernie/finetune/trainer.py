@@ -13,6 +13,7 @@ from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, REPORTS, check_outpu
 from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
 from ernie.run.start import check_same_file, start_of
+from ernie.settings import run_yaml
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
@@ -49,6 +50,7 @@ def fine_tune(args, task_class):
     if not args.do_train:
         FineTuning(args, task_class, world).evaluate_only()
         return
+    run_yaml.check_place(args.checkpoints)
     with folder_of(args, world).held() as folder:
         FineTuning(args, task_class, world, folder).train()
 
@@ -81,6 +83,7 @@ class FineTuning:
         tokenizer, args = build_tokenizer(args, self.source)
         saved = self.source.saved if start else {}
         self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
+        args = self.task.args
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)
         self.args = args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
@@ -124,7 +127,9 @@ class FineTuning:
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
         reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ('.json', '.txt')]
-        run.begin(self.session, program, step, [METRICS_FILE, CURVES_FILE, *reports])
+        run.begin(self.session, program, step, [METRICS_FILE, CURVES_FILE, run_yaml.FILE, *reports])
+        if self.world.is_main_process:
+            run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
         run.open_records(log_dir=args.log_dir)
         training_log = self.log_hook(program, rows)
         facts = {'train_file': train_file, 'schedule': length._asdict()}

@@ -23,6 +23,7 @@ from ernie.run.memory import MEGABYTE, report_training
 from ernie.run.session import session_of
 from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
 from ernie.run.start import advice_to_start_over, start_of
+from ernie.settings import run_yaml
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
 from propeller.distribution import join, log_in_main_process_only, process_info
@@ -61,6 +62,7 @@ def pretrain(args):
     if args.do_test:
         PreTraining(args, world, folder).test()
         return
+    run_yaml.check_place(args.checkpoints)
     with folder.held():
         PreTraining(args, world, folder).train()
 
@@ -178,7 +180,9 @@ class PreTraining:
         need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
         log.info('theoretical memory usage:')
         log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
-        run.begin(self.session, program, self._load(program), [METRICS_FILE])
+        run.begin(self.session, program, self._load(program), [METRICS_FILE, run_yaml.FILE])
+        if self.world.is_main_process:
+            run_yaml.write_settings(args.checkpoints, args, 'pretrain')
         run.open_records(log_dir=args.log_dir)
         training_log = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, run.queue_size, run.record)
         use_task_id, schedule = self.source.config.use_task_id, schedule_record(args, self.schedule)

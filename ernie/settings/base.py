@@ -3,7 +3,16 @@
 import dataclasses
 from typing import Any, ClassVar, Self
 
-from ernie.settings.fields import check_fields
+from ernie.settings.fields import Misfit, described
+from propeller.errors import UsageError
+
+
+def fitted(settings: type, name: str, value: Any) -> Any:
+    """`Setting.fitting`. Raises `UsageError` that names the flag, what was found and what was expected."""
+    try:
+        return described(settings)[name].fitting(value)
+    except Misfit as e:
+        raise UsageError(f'--{name} {value}: expected {e.expected}.') from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,9 +26,19 @@ class Settings:
     title: ClassVar[str] = ''
     flags: ClassVar[tuple[str, ...] | None] = None
 
+    def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            if isinstance(value, list | tuple):
+                object.__setattr__(self, name, fitted(type(self), name, value))
+
     def replace(self, **values: Any) -> Self:
         """The same settings with other values; the user is still said to have given what was given."""
         return dataclasses.replace(self, **values)
+
+    def recorded(self) -> dict[str, Any]:
+        """dict name -> value: what run.yaml has, all that a run can be done again from."""
+        known = described(type(self))
+        return {name: getattr(self, name) for name, one in known.items() if not one.description.of_start}
 
     def checked(self) -> Self:
         """The settings as they are meant, 2019's names for things replaced by today's.
@@ -28,7 +47,8 @@ class Settings:
             UsageError: a value that cannot be, or values that contradict each other.
             UserError: a file that is not there.
         """
-        check_fields(self)
+        for name in described(type(self)):
+            fitted(type(self), name, getattr(self, name))
         return self
 
 
@@ -52,7 +72,19 @@ class GivenSettings(Settings):
         arguments = self.__dict__.pop('_arguments')
         if self.given is None:
             object.__setattr__(self, 'given', arguments)
+        super().__post_init__()
 
     def gave(self, *names: str) -> bool:
         """Whether the user gave one of these settings."""
         return not (self.given or frozenset()).isdisjoint(names)
+
+
+def groups(settings: type[Settings]) -> dict[str, list[str]]:
+    """dict title -> names of its settings, in the order of the classes that they come from."""
+    found: dict[str, list[str]] = {}
+    mro = [c for c in settings.__mro__ if issubclass(c, Settings)]
+    for name in described(settings):
+        first = next(c for c in reversed(mro) if name in vars(c).get('__annotations__', {}))
+        found.setdefault(first.title, []).append(name)
+    order = {c.title: place for place, c in reversed(list(enumerate(mro)))}
+    return dict(sorted(found.items(), key=lambda item: order[item[0]]))

@@ -5,8 +5,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
-from propeller.errors import UsageError
-
 Kind = type[bool] | type[int] | type[float] | type[str]
 _WORDS: dict[Kind, str] = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
 
@@ -21,8 +19,8 @@ class Description:
         choices: the values that it may have, or a function that gives them.
         listed: whether --help lists the choices, and the flag refuses others at once.
         joined: whether it is a list, joined by commas in a flag.
-        several: whether the flag takes several words.
         switch: the flag takes no value: 'always', or 'perhaps'.
+        of_start: whether it says how a run is started, not what the run is: run.yaml does not have it.
     """
 
     help: str
@@ -33,8 +31,8 @@ class Description:
     choices: Collection[str] | Callable[[], Collection[str]] | None = None
     listed: bool = False
     joined: bool = False
-    several: bool = False
     switch: str | None = None
+    of_start: bool = False
 
     def allowed(self) -> tuple[str, ...]:
         """The choices; () where there are none."""
@@ -133,17 +131,3 @@ def described(settings: type) -> dict[str, Setting]:
             kind = next(part for part in parts if part is not type(None))
             found[f.name] = Setting(f.name, f.default, kind, type(None) in parts, f.metadata['description'])
     return found
-
-
-def check_fields(settings: Any) -> None:
-    """Every value is of its type, inside its bounds, and one of its choices.
-
-    Raises:
-        UsageError: names the flag, what was found and what was expected.
-    """
-    for name, one in described(type(settings)).items():
-        value = getattr(settings, name)
-        try:
-            one.fitting(value)
-        except Misfit as e:
-            raise UsageError(f'--{name} {value}: expected {e.expected}.') from None

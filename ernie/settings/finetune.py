@@ -106,10 +106,10 @@ class FinetuneSettings(TrainingSettings, DataSettings, TaskSettings, MrcSettings
     """Fine-tuning: training, evaluation, prediction."""
 
     def checked(self) -> Self:
+        settings = super().checked()
         self._check_work()
         self._check_outputs()
         self._check_files()
-        settings = super().checked()
         if self.in_tokens and self.do_train and self.batch_size < self.max_seq_len:
             raise UsageError(
                 f'--in_tokens true: --batch_size {self.batch_size} counts tokens and must be at least '

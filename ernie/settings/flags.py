@@ -4,24 +4,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
-from ernie.settings.base import GivenSettings, Settings
+from ernie.settings.base import GivenSettings, Settings, groups
 from ernie.settings.fields import Setting, described
 from ernie.settings.run_yaml import read_settings
 from propeller.args import ArgumentGroup, Parser
 
 S = TypeVar('S', bound=Settings)
 _ABSENT = object()
-
-
-def groups(settings: type[Settings]) -> dict[str, list[str]]:
-    """dict title -> names of its settings, in the order of the classes that they come from."""
-    found: dict[str, list[str]] = {}
-    mro = [c for c in settings.__mro__ if issubclass(c, Settings)]
-    for name in described(settings):
-        first = next(c for c in reversed(mro) if name in vars(c).get('__annotations__', {}))
-        found.setdefault(first.title, []).append(name)
-    order = {c.title: place for place, c in reversed(list(enumerate(mro)))}
-    return dict(sorted(found.items(), key=lambda item: order[item[0]]))
 
 
 def _add(group: ArgumentGroup, setting: Setting) -> None:

@@ -62,8 +62,12 @@ class CheckpointSettings(Settings):
     checkpoints: str = setting('checkpoints', 'Folder of checkpoints, metrics and curves.')
     save_steps: int = setting(10000, 'Checkpoint interval; the last update is always saved.', least=1)
     max_checkpoints: int = setting(0, 'Keep so many of the newest checkpoints (and the best); 0: all.', least=0)
-    resume: bool = setting(False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.')
-    overwrite_checkpoints: bool = setting(False, "Delete an earlier training's checkpoints in --checkpoints, if any.")
+    resume: bool = setting(
+        False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.', of_start=True
+    )
+    overwrite_checkpoints: bool = setting(
+        False, "Delete an earlier training's checkpoints in --checkpoints, if any.", of_start=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,13 +71,13 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings):
         return bool(self.do_prediction and self.predict_set)
 
     def checked(self) -> Self:
+        settings = super().checked()
         if not self.init_checkpoint:
             raise UsageError('--init_checkpoint is missing: the folder of the model.')
         if self.use_fp16:
             raise UsageError(
                 '--use_fp16 true: half precision is not available; --precision bf16 is, with some engines.'
             )
-        settings = super().checked()
         check_engine(self.engine, self.precision, bool(self.use_cuda))
         needed = ENGINES[self.engine].format
         if self.export_format and self.export_format != needed and self.predicts:
@@ -144,7 +144,8 @@ class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings
     use_cuda: bool = setting(True, 'Run on GPU (the one in FLAGS_selected_gpus).')
 
     def checked(self) -> Self:
+        settings = super().checked()
         for name in ('init_pretraining_params', 'data_set', 'output_dir'):
             if not getattr(self, name):
                 raise UsageError(f'--{name} is missing.')
-        return super().checked()
+        return settings

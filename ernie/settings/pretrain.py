@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from ernie.pretrain.reader_settings import LEAST_BATCH
 from ernie.settings.fields import changed, setting
@@ -77,7 +77,12 @@ class PretrainSettings(TrainingSettings, SampleSettings, MaskingSettings, Update
         BatchSettings, 'in_tokens', False, 'Accepted: the batch size of pre-training always counts tokens.'
     )
 
+    def recorded(self) -> dict[str, Any]:
+        values = super().recorded()
+        return {name: value for name, value in values.items() if not (name == 'tasks' and self.schedule)}
+
     def checked(self) -> Self:
+        settings = super().checked()
         if self.do_test and not (self.test_filelist and self.init_checkpoint):
             raise UsageError('--do_test true needs --test_filelist and --init_checkpoint.')
         if not self.do_test and bool(self.train_filelist) == bool(self.schedule):
@@ -94,7 +99,6 @@ class PretrainSettings(TrainingSettings, SampleSettings, MaskingSettings, Update
             raise UsageError(
                 f'--batch_size {self.batch_size} counts tokens and must be at least --max_seq_len {self.max_seq_len}.'
             )
-        settings = super().checked()
         for flag in ('train_filelist', 'valid_filelist', 'test_filelist', 'schedule'):
             path = getattr(self, flag)
             if path and not os.path.isfile(path):

@@ -32,7 +32,9 @@ class ClassificationTask(Task):
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
-        self.kind = _kind(args, saved.get('kind'))
+        self.kind = kind = _kind(args, saved.get('kind'))
+        heads = {'is_classify': kind != 'regression', 'is_regression': kind == 'regression'}
+        self.args = args = args.replace(**heads, is_multilabel=kind == 'multilabel')
         if self.kind == 'regression':
             self.loss_unit = 'squared error'
         self.label_map = self._label_map()

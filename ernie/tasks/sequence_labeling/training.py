@@ -31,7 +31,7 @@ class SequenceLabelTask(Task):
 
     def __init__(self, args, config, tokenizer, vocab_path, saved):
         super().__init__(args, config, tokenizer, vocab_path, saved)
-        if 'metric' in args.given:
+        if args.metric != 'simple_accuracy':
             log.warning('--metric %s has no effect: sequence labelling is scored by the F1 of chunks', args.metric)
         self.scheme = self._scheme()
         self.use_crf = args.use_crf
