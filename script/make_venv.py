@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections import deque
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, '.venv')
@@ -22,17 +21,15 @@ LOCK = os.path.join(VENV, '.lock')
 # Packages wanted for the files in them bring dependencies that nobody needs.
 WITHOUT_DEPENDENCIES = ('data', 'test-data')
 
-ADVICE = {
-    r'Errno (28|27|122|30)\b|No space left|Disk quota': (
-        'The disk did not take the files: free some space, then run again.'
-    ),
-    r'connection broken|ConnectionError|Temporary failure|timed out|SSLError|ProxyError|HTTP error': (
-        'The package registry cannot be reached: check the network and the settings of pip.'
-    ),
-    r'No matching distribution|Could not find a version': (
-        'The package registry does not offer it for this Python and machine.'
-    ),
-}
+_DISK = re.compile(r'Errno (28|27|122|30)\b|No space left|Disk quota', re.I)
+_NETWORK = re.compile(
+    r'connection broken|ConnectionError|Temporary failure|timed out|SSLError|ProxyError|HTTP error', re.I
+)
+
+
+def say(text):
+    """A line of progress, also where standard error is a file."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def requirements():
@@ -64,18 +61,6 @@ def write_state(state):
     os.replace(STATE + '.new', STATE)
 
 
-def take_lock():
-    """Holds the lock of `.venv` until the returned file is closed; waits for another installation."""
-    os.makedirs(VENV, exist_ok=True)
-    lock = open(LOCK, 'a', encoding='utf-8')  # noqa: SIM115
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say('waiting for another installation into .venv')
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
-
-
 def interpreter_runs():
     """Whether `.venv` has a Python of 3.11 or newer that starts and has pip."""
     check = 'import sys, importlib.util as u; sys.exit(sys.version_info < (3, 11) or u.find_spec("pip") is None)'
@@ -93,85 +78,72 @@ def make_environment(state):
     if os.path.abspath(sys.executable).startswith(VENV + os.sep):
         sys.exit(f'error: {VENV} must be made anew, for which a Python outside it is needed. Set PYTHON to one.')
     for path in (os.path.join(VENV, name) for name in entries):
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
     state = {'created': True, 'unfinished': True, 'installed': {}}
     write_state(state)
-    say(f'making .venv with Python {sys.version.split()[0]}')
-    code, said = run([sys.executable, '-m', 'venv', VENV])
-    if code:
-        sys.exit(f'error: the environment could not be made: {explain(said)}')
+    run(f'making .venv with Python {sys.version.split()[0]}', [sys.executable, '-m', 'venv', VENV], state)
     return state
 
 
-def install(state, group, arguments):
-    """Installs a group unless it is there; ends the program if that fails."""
-    if state['installed'].get(group) == arguments:
-        return
-    write_state(state | {'unfinished': True})
-    what = f'what the group {group} names' if group else 'what the programs need'
-    say(f'installing {what}')
-    code, said = run([PYTHON, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', *arguments])
-    if code:
-        # Pip writes nothing before it has all packages: it is only the disk, or a kill, that leaves halves.
-        disk = next(iter(ADVICE))
-        write_state(state | {'unfinished': code < 0 or bool(re.search(disk, '\n'.join(said)))})
-        sys.exit(f'error: {what} could not be installed: {explain(said)}')
-    state['installed'][group] = arguments
-    state['unfinished'] = False
-    write_state(state)
-
-
-def run(command):
-    """Runs a command with its output on standard error. Returns its exit code and its last lines."""
-    lines = deque(maxlen=2000)
+def run(what, command, state):
+    """Runs a command with its output on standard error. If it fails, its last error ends the program, in one line."""
+    say(what)
     pipe = {'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT}
     with subprocess.Popen(command, text=True, errors='replace', **pipe) as process:
+        lines = ['']
         for line in process.stdout:
             sys.stderr.write(line)
             sys.stderr.flush()
-            lines.append(line.strip())
-    return process.returncode, list(filter(None, lines)) or [f'exit code {process.returncode}']
-
-
-def explain(lines):
-    """The line of pip's output that tells why it failed, and what the user can do about it."""
-    said = [line for line in lines if re.match(r'ERROR\b|error:|OSError|.*\[Errno ', line)] or lines
-    cause = re.sub(r'^(ERROR|error): ', '', said[-1]).rstrip('.')
-    advice = [text for pattern, text in ADVICE.items() if re.search(pattern, '\n'.join(lines), re.I)]
-    return ' '.join([f'{cause}.', *advice[:1]])
-
-
-def say(text):
-    """A line of progress, also where standard error is a file."""
-    print(text, file=sys.stderr, flush=True)
+            lines.append(line)
+    code = process.returncode
+    if not code:
+        return
+    said, text = [line for line in lines if re.match(r'ERROR\b|error:|OSError|.*\[Errno ', line)], ''.join(lines)
+    cause = re.sub(r'^(ERROR|error): ', '', (said or lines)[-1]).strip().rstrip('.') or f'exit code {code}'
+    advice = ''
+    if _DISK.search(text):
+        advice = ' The disk did not take the files: free some space, then run again.'
+    elif _NETWORK.search(text):
+        advice = ' The package registry cannot be reached: check the network and the settings of pip.'
+    # Pip writes nothing before it has all packages: it is only the disk, or a kill, that leaves halves.
+    write_state(state | {'unfinished': code < 0 or bool(_DISK.search(text)) or not state['installed']})
+    sys.exit(f'error: {what} failed: {cause}.{advice}')
 
 
 def main(names):
     """Command line: names of dependency groups. Returns the exit code."""
-    try:
-        groups = requirements()
-        for name in names:
-            if name not in groups:
-                say(f'error: unknown group {name}; there are: {", ".join(filter(None, groups))}')
-                return 2
-        with take_lock():
-            state = read_state()
-            if (state.get('created') and state.get('unfinished')) or not interpreter_runs():
-                state = make_environment(state)
-            state.setdefault('installed', {})
-            for name in ('', *names):
-                install(state, name, groups[name])
-    except OSError as e:
-        say(f'error: {e.filename or VENV}: {e.strerror or e}')
-        return 1
-    except KeyboardInterrupt:
-        say('interrupted')
-        return 130
+    groups = requirements()
+    for name in names:
+        if name not in groups:
+            say(f'error: unknown group {name}; there are: {", ".join(filter(None, groups))}')
+            return 2
+    os.makedirs(VENV, exist_ok=True)
+    with open(LOCK, 'a', encoding='utf-8') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say('waiting for another installation into .venv')
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        state = read_state()
+        if (state.get('created') and state.get('unfinished')) or not interpreter_runs():
+            state = make_environment(state)
+        state.setdefault('installed', {})
+        for name in ('', *names):
+            if state['installed'].get(name) != groups[name]:
+                write_state(state | {'unfinished': True})
+                pip = [PYTHON, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', *groups[name]]
+                run(f'installing {f"the group {name}" if name else "what the programs need"}', pip, state)
+                state['installed'][name] = groups[name]
+                state['unfinished'] = False
+                write_state(state)
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except OSError as error:
+        sys.exit(f'error: {error.filename or VENV}: {error.strerror or error}')
+    except KeyboardInterrupt:
+        say('interrupted')
+        sys.exit(130)

@@ -139,7 +139,7 @@ def test_a_failing_registry_is_one_line_and_loses_nothing(made):
     made.needs()
     assert run.returncode == 1
     error = one_error_line(run)
-    assert 'what the group dev names could not be installed' in error
+    assert 'installing the group dev failed: ' in error
     assert 'No matching distribution found for not-to-be-found>=3' in error
     assert made.state()['unfinished'] is False
     assert made.run('script/venv.sh', 'dev').returncode == 0
@@ -167,7 +167,7 @@ def test_a_failing_disk_is_one_line_and_the_next_run_mends_it(made):
     )
     assert run.returncode == 1
     error = one_error_line(run)
-    assert 'what the group dev names could not be installed' in error
+    assert 'installing the group dev failed: ' in error
     assert 'The disk did not take the files' in error
     assert made.state()['unfinished'] is True
     again = made.run('script/venv.sh', 'data', 'dev')
