@@ -1,6 +1,7 @@
 """How the processes of a job find each other through its store, and the messages while some are missing."""
 
 import errno
+import os
 import re
 import socket
 import time
@@ -99,7 +100,7 @@ def _listen(host, port, name, endpoints):
     except OSError as e:
         taken = 'Another job, or another program, has the port: give this job another one.'
         advice = taken if e.errno == errno.EADDRINUSE else 'Give this job another address.'
-        reason = e.strerror or e
+        reason = os.strerror(e.errno) if e.errno > 0 else e.strerror  # below 0: the name is not known
         raise UserError(f'{host}:{port} ({name}): process 0 cannot listen there: {reason}. {advice}') from None
     finally:
         if not address:

@@ -91,22 +91,17 @@ class Lines:
 
     def _message(self, line):
         signed = _SIGNED.fullmatch(line)
-        message = _decode(signed[2] if signed else line)
+        try:
+            message = parse_json(signed[2] if signed else line, 'a message', finite=False)
+        except UserError as e:
+            raise Garbage(str(e)) from e
+        if not isinstance(message, dict):
+            raise Garbage(f'found {type(message).__name__}')
         if bool(signed) != bool(self._secret):
             raise WrongSecret('a signature where there should be none, or none where there should be one')
         if signed and not hmac.compare_digest(signed[1], _signature(signed[2], self._secret)):
             raise WrongSecret('a signature of another secret')
         return message
-
-
-def _decode(line):
-    try:
-        message = parse_json(line, 'a message', finite=False)
-    except UserError as e:
-        raise Garbage(str(e)) from e
-    if not isinstance(message, dict):
-        raise Garbage(f'found {type(message).__name__}')
-    return message
 
 
 class Connection(asyncio.Protocol):

@@ -148,16 +148,8 @@ def listen(host, port):
     Raises:
         OSError: the port is taken (EADDRINUSE), or the address is not of this machine (EADDRNOTAVAIL).
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        # On Linux this also takes the port over from a launcher that holds it without listening.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    return listening
+    # By SO_REUSEADDR, on Linux this also takes the port over from a launcher that holds it without listening.
+    return socket.create_server((host, port), backlog=_BACKLOG)
 
 
 def start(listening):
