@@ -124,8 +124,12 @@ def load(path, place=None):
         paddle.utils.cpp_extension.load_op_meta_info_and_register_op(place)
         opened = ctypes.CDLL(place)
         version = opened.propeller_ops_onednn()
+        opened.propeller_ops_onednn_fault.restype = ctypes.c_char_p
+        fault = opened.propeller_ops_onednn_fault()
     except Exception as e:  # whatever Paddle's loader makes of it
         raise Unavailable(f'{path} cannot be loaded: {str(e).strip().splitlines()[0]}') from e
+    if fault:
+        raise Unavailable(f'{path} does not fit the oneDNN that is loaded: {fault.decode()}')
     numbers = version // 10000, version // 100 % 100, version % 100
     return Kernels(path, None, bool(opened.propeller_ops_bfloat16()), '.'.join(map(str, numbers)))
 

@@ -1,6 +1,8 @@
 """Which form a program gets, and what is said of it, on machines that have less than this one."""
 
+import functools
 import json
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from propeller import graph, ops
 from propeller.errors import UsageError
 from propeller.graph import paddle
 from propeller.ops import choice
+from propeller.ops.build import Unavailable
 from propeller.ops.choice import Kernels
 from propeller.session import Session
 from tests.propeller.ops_oracle import LinearProgram, close, expected, python, sample
@@ -63,6 +66,16 @@ def test_no_compiler_plain_form_one_line_same_results(tmp_path):
 def test_compiler_that_fails_plain_form_one_line_same_results(tmp_path):
     log = elsewhere(CXX='false', PROPELLER_OPS_CACHE=str(tmp_path))[1]
     assert len(log) == 1 and log[0].startswith('plain operators: ') and log[0].endswith('install g++ 9 or newer')
+
+
+def test_another_onednn_is_not_called(monkeypatch):
+    """Its values have other meanings than those that our calls are written with."""
+    fault = functools.partial(bytes, b'value 384 of oneDNN is BA16a4b')
+    functions = {'propeller_ops_onednn': lambda: 31300, 'propeller_ops_onednn_fault': fault}
+    monkeypatch.setattr(choice.ctypes, 'CDLL', lambda place: types.SimpleNamespace(**functions))
+    monkeypatch.setattr(paddle.utils.cpp_extension, 'load_op_meta_info_and_register_op', lambda path: None)
+    with pytest.raises(Unavailable, match='x.so does not fit the oneDNN that is loaded: value 384 of oneDNN'):
+        choice.load('x.so')
 
 
 def test_no_bfloat16_products_float32_ones(compiled):

@@ -41,16 +41,21 @@ std::vector<Head> heads_of(const AttentionShape& s) {
   return heads;
 }
 
-// Memory of a thread: one piece for each purpose.
+// Memory of a thread: one piece for each purpose, of which it keeps so much from one head to the next.
+constexpr size_t kKeptBytes = 1 << 20;
 enum Purpose {
   kQ, kK, kV, kDy, kPairs, kQColumns, kDyColumns, kQRight, kKRight, kVRight, kDyRight, kKLeft, kVLeft,
   kScores, kSlopes, kKept, kLeft, kResult, kDk, kDv, kPurposes
 };
 
+Scratch& scratch(int purpose) {
+  thread_local Scratch each[kPurposes];
+  return each[purpose];
+}
+
 template <typename T>
 T* memory(Purpose purpose, int64_t count) {
-  thread_local Scratch scratch[kPurposes];
-  return scratch[purpose].get<T>(count);
+  return scratch(purpose).get<T>(count);
 }
 
 // A matrix of `rows` x `columns` in float32, filled up with zeros to whole tiles.
@@ -72,7 +77,8 @@ Panel copy(Purpose purpose, const float* x, int64_t x_stride, int64_t rows, int6
   return {rows, columns, stride, out};
 }
 
-void transpose_tiles(const uint32_t* x, int64_t rows, int64_t columns, uint32_t* out) {
+template <typename T>
+void transpose_tiles(const T* x, int64_t rows, int64_t columns, T* out) {
   for (int64_t i = 0; i < rows; i += kTile)
     for (int64_t j = 0; j < columns; j += kTile)
       transpose_16x16(x + i * columns + j, columns, out + j * rows + i, rows);
@@ -95,9 +101,9 @@ struct Factors<float> {
 
   // As right factor in products over its columns; the stride is `padded(p.rows)`.
   static const float* right_transposed(Purpose purpose, const Panel& p) {
-    auto* out = memory<uint32_t>(purpose, padded(p.rows) * p.stride);
-    transpose_tiles(reinterpret_cast<const uint32_t*>(p.data), padded(p.rows), p.stride, out);
-    return reinterpret_cast<const float*>(out);
+    auto* out = memory<float>(purpose, padded(p.rows) * p.stride);
+    transpose_tiles(p.data, padded(p.rows), p.stride, out);
+    return out;
   }
 
   // Scores [keys, stride] as left factor, element (key, query); and (query, key).
@@ -115,7 +121,7 @@ struct Factors<uint32_t> {
     const int64_t stride = padded(depth(p.columns));
     auto* out = memory<uint32_t>(purpose, padded(p.rows) * stride);
     for (int64_t i = 0; i < padded(p.rows); ++i) {
-      to_bfloat16(p.data + i * p.stride, p.stride, reinterpret_cast<bfloat16*>(out + i * stride));
+      to_bfloat16(p.data + i * p.stride, p.stride, out + i * stride);
       std::fill(out + i * stride + p.stride / 2, out + (i + 1) * stride, 0u);
     }
     return {out, stride, 1};
@@ -139,7 +145,7 @@ struct Factors<uint32_t> {
 
   static LeftFactor<uint32_t> scores(Purpose purpose, const float* s, int64_t keys, int64_t stride) {
     auto* out = memory<uint32_t>(purpose, keys * stride / 2);
-    to_bfloat16(s, keys * stride, reinterpret_cast<bfloat16*>(out));
+    to_bfloat16(s, keys * stride, out);
     return {out, stride / 2, 1};
   }
 
@@ -177,6 +183,12 @@ class Work {
   Work(const AttentionShape& shape, const Dropout& dropout, const Head& head)
       : s_(shape), dropout_(dropout), head_(head), width_(s_.hidden / s_.heads), wide_(padded(width_)),
         scale_(1.0f / std::sqrt(static_cast<float>(width_))) {}
+
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+  ~Work() {
+    for (int purpose = 0; purpose < kPurposes; ++purpose) scratch(purpose).keep_at_most(kKeptBytes);
+  }
 
   void forward(const float* qkv, float* y, float* terms) const {
     const T* queries = F::right_transposed(kQColumns, part(kQ, qkv, 0, scale_));
@@ -324,30 +336,29 @@ class Work {
   const float scale_;
 };
 
-}  // namespace
-
-void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
-                       float* y, float* terms) {
+// `each(work)` for all heads of all rows.
+template <typename Each>
+void for_heads(const AttentionShape& shape, Precision precision, const Dropout& dropout, Each&& each) {
   const std::vector<Head> heads = heads_of(shape);
   parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
     if (precision == Precision::kBfloat16 && heads[i].tokens >= kLongRow) {
-      Work<uint32_t>(shape, dropout, heads[i]).forward(qkv, y, terms);
+      each(Work<uint32_t>(shape, dropout, heads[i]));
     } else {
-      Work<float>(shape, dropout, heads[i]).forward(qkv, y, terms);
+      each(Work<float>(shape, dropout, heads[i]));
     }
   });
 }
 
+}  // namespace
+
+void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
+                       float* y, float* terms) {
+  for_heads(shape, precision, dropout, [&](const auto& work) { work.forward(qkv, y, terms); });
+}
+
 void attention_backward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                         const float* terms, const float* dy, float* dqkv) {
-  const std::vector<Head> heads = heads_of(shape);
-  parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
-    if (precision == Precision::kBfloat16 && heads[i].tokens >= kLongRow) {
-      Work<uint32_t>(shape, dropout, heads[i]).backward(qkv, terms, dy, dqkv);
-    } else {
-      Work<float>(shape, dropout, heads[i]).backward(qkv, terms, dy, dqkv);
-    }
-  });
+  for_heads(shape, precision, dropout, [&](const auto& work) { work.backward(qkv, terms, dy, dqkv); });
 }
 
 }  // namespace ops

@@ -33,21 +33,10 @@ AttentionShape shape_of(const Tensor& qkv, const Tensor& starts, int64_t heads) 
   return shape;
 }
 
-Dropout dropout_from(const paddle::optional<Tensor>& seed, float probability, int64_t site) {
-  if (!(probability >= 0 && probability < 1)) {
-    refuse("attention: dropout is " + std::to_string(probability) + ", expected 0 or more and less than 1");
-  }
-  if (probability == 0) return dropout_of(0, 0, 0);
-  if (!seed) refuse("attention: dropout needs a seed");
-  require_int64(*seed, "attention", "seed");
-  if (seed->numel() != 1) refuse("attention: seed has shape " + text(seed->shape()) + ", expected [1]");
-  return dropout_of(probability, *seed->data<int64_t>(), site);
-}
-
 std::vector<Tensor> forward(const Tensor& qkv, const Tensor& starts, const paddle::optional<Tensor>& seed,
                             int64_t heads, float dropout, int64_t site, const std::string& precision) {
   const AttentionShape shape = shape_of(qkv, starts, heads);
-  const Dropout drop = dropout_from(seed, dropout, site);
+  const Dropout drop = dropout_from("attention", dropout, seed, site);
   Tensor y = new_tensor({shape.tokens, shape.hidden}), terms = new_tensor({2, heads, shape.tokens});
   run("attention", [&] {
     attention_forward(shape, precision_of(precision), drop, qkv.data<float>(), y.data<float>(), terms.data<float>());
@@ -59,12 +48,8 @@ std::vector<Tensor> backward(const Tensor& qkv, const Tensor& starts, const padd
                              const Tensor& terms, const Tensor& dy, int64_t heads, float dropout, int64_t site,
                              const std::string& precision) {
   const AttentionShape shape = shape_of(qkv, starts, heads);
-  const Dropout drop = dropout_from(seed, dropout, site);
-  require_float32(dy, "attention", "the gradient");
-  const Shape expected{shape.tokens, shape.hidden};
-  if (dy.shape() != expected) {
-    refuse("attention: the gradient has shape " + text(dy.shape()) + ", expected " + text(expected));
-  }
+  const Dropout drop = dropout_from("attention", dropout, seed, site);
+  check_like("attention", "the gradient", dy, {shape.tokens, shape.hidden});
   Tensor dqkv = new_tensor(qkv.shape());
   run("attention's gradient", [&] {
     attention_backward(shape, precision_of(precision), drop, qkv.data<float>(), terms.data<float>(), dy.data<float>(),

@@ -29,7 +29,10 @@ inline Lanes load(const bfloat16* x, Part part) {
 inline void store(const Lanes& value, bfloat16* x, Part part) {
   uint32_t lower[kLanes];
   store(round_to_bfloat16(value), lower);
-  for (int64_t i = 0; i < part.count; ++i) x[i] = static_cast<bfloat16>(lower[i]);
+  for (int64_t i = 0; i < part.count; ++i) {
+    const auto half = static_cast<bfloat16>(lower[i]);
+    std::memcpy(x + i, &half, sizeof half);
+  }
 }
 
 #if defined(__AVX512F__)
@@ -50,6 +53,11 @@ inline void store(const Lanes& value, bfloat16* x, Whole = {}) { store(value, x,
 // out[i] <- bfloat16(x[i])
 inline void to_bfloat16(const float* x, int64_t count, bfloat16* out) {
   for_lanes(count, [&](int64_t j, auto extent, int) { store(load(x + j, extent), out + j, extent); });
+}
+
+// The same of two neighbours in an element, the first in the lower half.
+inline void to_bfloat16(const float* x, int64_t count, uint32_t* out) {
+  to_bfloat16(x, count, reinterpret_cast<bfloat16*>(out));  // which copies bytes
 }
 
 // out[i] <- bfloat16(low[i]) in the lower half, bfloat16(high[i]) in the upper.

@@ -34,10 +34,7 @@ Scores scores_of(const Tensor& logits, const Tensor& label, int64_t ignore_index
 
 std::vector<Tensor> forward(const Tensor& logits, const Tensor& label, int64_t ignore_index) {
   require_float32(logits, "softmax_cross_entropy", "logits");
-  if (label.dtype() != DataType::INT64) {
-    refuse("softmax_cross_entropy: label of shape " + text(label.shape()) + " is " +
-           phi::DataTypeToString(label.dtype()) + ", expected int64");
-  }
+  require_int64(label, "softmax_cross_entropy", "label");
   check_shapes(logits.shape(), label.shape());
   const Scores scores = scores_of(logits, label, ignore_index);
   const int64_t wrong = wrong_label(scores);
@@ -55,11 +52,7 @@ std::vector<Tensor> forward(const Tensor& logits, const Tensor& label, int64_t i
 
 std::vector<Tensor> backward(const Tensor& logits, const Tensor& label, const Tensor& log_sum, const Tensor& dloss,
                              int64_t ignore_index) {
-  require_float32(dloss, "softmax_cross_entropy", "the gradient");
-  if (dloss.shape() != label.shape()) {
-    refuse("softmax_cross_entropy: the gradient has shape " + text(dloss.shape()) + ", expected " +
-           text(label.shape()));
-  }
+  check_like("softmax_cross_entropy", "the gradient", dloss, label.shape());
   Tensor dlogits = new_tensor(logits.shape());
   run("softmax_cross_entropy's gradient", [&] {
     cross_entropy_gradient(scores_of(logits, label, ignore_index), log_sum.data<float>(), dloss.data<float>(),

@@ -69,7 +69,7 @@ void embedding_norm_forward(const NormShape& s, const std::vector<Lookup>& looku
 void embedding_norm_backward(const NormShape& s, const std::vector<Lookup>& lookups, const Dropout& dropout,
                              const float* scale, const float* stats, const float* dy,
                              const std::vector<float*>& dtables, float* dscale, float* dbias) {
-  thread_local Scratch scratch;
+  Scratch scratch;
   float* const drows = scratch.get<float>(s.rows * s.width);
   sum_over_blocks(s.rows, s.width, dscale, dbias, [&](int64_t first, int64_t last, float* scales, float* biases) {
     thread_local Scratch factor_scratch, slope_scratch;

@@ -34,9 +34,7 @@ void check_table(const Tensors& tables, size_t t) {
 
 void check_ids(const std::vector<Tensor>& ids, size_t t) {
   const std::string name = "ids " + std::to_string(t);
-  if (ids[t].dtype() != DataType::INT64) {
-    refuse(kOp + ": " + name + " are " + phi::DataTypeToString(ids[t].dtype()) + ", expected int64");
-  }
+  require_int64(ids[t], kOp, name);
   if (ids[t].shape() != ids[0].shape()) {
     refuse(kOp + ": " + name + " have shape " + text(ids[t].shape()) + ", expected " + text(ids[0].shape()) +
            ", that of ids 0");

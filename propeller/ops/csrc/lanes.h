@@ -6,8 +6,14 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
+#pragma GCC diagnostic push  // g++ 12 says of its own functions that they read what is not initialised
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 namespace ops {
@@ -33,7 +39,8 @@ inline Lanes lanes(float x) { return Lanes{} + x; }
 inline Lanes max(const Lanes& a, const Lanes& b) { return a < b ? b : a; }
 
 // How much of a vector lies in a row: all of it, or at the row's end the first `count` lanes, 0 < count < kLanes. Lanes
-// behind the end are neither read nor written; `load` sets them to `behind`.
+// behind the end are neither read nor written; `load` sets them to `behind`. `load` and `store` copy bytes, here and in
+// bfloat16.h, so that what was stored as bfloat16 numbers may be read as uint32_t, two in each.
 struct Whole {};
 struct Part {
   int64_t count;
@@ -131,7 +138,9 @@ inline void multiply_row(const float* x, const float* factors, int64_t count, fl
 }
 
 // 16 x 16 elements of 32 bits, transposed. Strides in elements.
-inline void transpose_16x16(const uint32_t* x, int64_t x_stride, uint32_t* out, int64_t out_stride) {
+template <typename T>
+void transpose_16x16(const T* x, int64_t x_stride, T* out, int64_t out_stride) {
+  static_assert(sizeof(T) == sizeof(uint32_t), "elements of 32 bits");
 #if defined(__AVX512F__)
   __m512i a[16], b[16];
   for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(x + i * x_stride);

@@ -17,8 +17,8 @@ const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64
 }
 
 // A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.
-void transpose_tile(const uint32_t* x, int64_t x_stride, uint32_t* out, int64_t out_stride, int64_t height,
-                    int64_t width) {
+template <typename T>
+void transpose_tile(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t height, int64_t width) {
   if (height == kTile && width == kTile) {
     transpose_16x16(x, x_stride, out, out_stride);
     return;
@@ -30,7 +30,7 @@ void transpose_tile(const uint32_t* x, int64_t x_stride, uint32_t* out, int64_t 
 }  // namespace
 
 int64_t packed_size(int64_t rows, int64_t columns) {
-  return round_up(rows, kPackRows) * round_up(columns, kPackColumns);
+  return round_up(rows, kPackRows) * round_up(columns, kPackColumns) / 2;
 }
 
 void to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
@@ -39,12 +39,10 @@ void to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
 
 void transpose(const float* x, int64_t rows, int64_t columns, int64_t stride, float* out) {
   const int64_t across = ceil_div(columns, kTile), down = ceil_div(rows, kTile);
-  const auto* from = reinterpret_cast<const uint32_t*>(x);
-  auto* to = reinterpret_cast<uint32_t*>(out);
   parallel_for(across, [&](int64_t a) {
     for (int64_t d = 0; d < down; ++d) {
       const int64_t i = d * kTile, j = a * kTile;
-      transpose_tile(from + i * columns + j, columns, to + j * stride + i, stride, std::min(kTile, columns - j),
+      transpose_tile(x + i * columns + j, columns, out + j * stride + i, stride, std::min(kTile, columns - j),
                      std::min(kTile, rows - i));
     }
     for (int64_t j = a * kTile; j < std::min(columns, (a + 1) * kTile); ++j) {
@@ -53,7 +51,7 @@ void transpose(const float* x, int64_t rows, int64_t columns, int64_t stride, fl
   });
 }
 
-void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_t stride, bfloat16* out) {
+void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_t stride, uint32_t* out) {
   const int64_t across = ceil_div(columns, kTile), pairs = stride / 2;
   parallel_for(across, [&](int64_t a) {
     const int64_t j = a * kTile, width = std::min(kTile, columns - j);
@@ -64,17 +62,17 @@ void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_
         const int64_t i = 2 * (pair + p);
         interleave(row(x, rows, columns, i, j), row(x, rows, columns, i + 1, j), width, tile + p * kTile);
       }
-      transpose_tile(tile, kTile, reinterpret_cast<uint32_t*>(out) + j * pairs + pair, pairs, width, height);
+      transpose_tile(tile, kTile, out + j * pairs + pair, pairs, width, height);
     }
   });
 }
 
-void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, bfloat16* out) {
+void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, uint32_t* out) {
   const int64_t across = ceil_div(columns, kPackColumns), down = ceil_div(depth, kPackRows);
   parallel_for(across * down, [&](int64_t block) {
     const int64_t j = block / down * kPackColumns, i = block % down * kPackRows;
     const int64_t width = std::min(kPackColumns, columns - j);
-    auto* to = reinterpret_cast<uint32_t*>(out + block * kPackRows * kPackColumns);
+    uint32_t* to = out + block * kPackRows / 2 * kPackColumns;
     for (int64_t p = 0; p < kPackRows; p += 2, to += kPackColumns) {
       interleave(row(x, rows, columns, i + p, j), row(x, rows, columns, i + p + 1, j), width, to);
       std::fill(to + width, to + kPackColumns, 0u);
@@ -82,16 +80,15 @@ void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, bfloat16
   });
 }
 
-void pack_transposed(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
+void pack_transposed(const float* x, int64_t rows, int64_t columns, uint32_t* out) {
   const int64_t across = ceil_div(rows, kPackColumns), down = ceil_div(columns, kPackRows);
   parallel_for(across * down, [&](int64_t block) {
     const int64_t i = block / down * kPackColumns, j = block % down * kPackRows;
     const int64_t height = std::min(kPackColumns, rows - i), width = std::min(kPackRows, columns - j);
     uint32_t lines[kPackColumns * kTile];  // 32 columns of 64 rows, two columns in an element
-    auto* elements = reinterpret_cast<bfloat16*>(lines);
     if (height < kPackColumns || width < kPackRows) std::memset(lines, 0, sizeof lines);
-    for (int64_t r = 0; r < height; ++r) to_bfloat16(x + (i + r) * columns + j, width, elements + r * kPackRows);
-    auto* to = reinterpret_cast<uint32_t*>(out + block * kPackRows * kPackColumns);
+    for (int64_t r = 0; r < height; ++r) to_bfloat16(x + (i + r) * columns + j, width, lines + r * kTile);
+    uint32_t* to = out + block * kPackRows / 2 * kPackColumns;
     for (int64_t r = 0; r < kPackColumns; r += kTile) transpose_16x16(lines + r * kTile, kTile, to + r, kPackColumns);
   });
 }

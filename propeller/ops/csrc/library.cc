@@ -1,4 +1,6 @@
 // What Python asks the library itself.
+#include <string>
+
 #include "onednn.h"
 #include "product.h"
 
@@ -11,5 +13,16 @@ int propeller_ops_bfloat16() { return ops::has_bfloat16(); }
 int propeller_ops_onednn() {
   const dnnl_version_t* version = dnnl_version();
   return version->major * 10000 + version->minor * 100 + version->patch;
+}
+
+// What the oneDNN that is loaded calls otherwise than onednn.h; null: nothing.
+const char* propeller_ops_onednn_fault() {
+  static std::string fault;
+  for (const auto& [number, name, expected] : ops::onednn::kNamed) {
+    if (name(number) == std::string(expected)) continue;
+    fault = "value " + std::to_string(number) + " of oneDNN is " + name(number) + ", expected " + expected;
+    return fault.c_str();
+  }
+  return nullptr;
 }
 }

@@ -87,7 +87,7 @@ const void* right(const float* matrix, int64_t rows, int64_t columns, int64_t de
     });
     return result;
   }
-  auto* packed = scratch.get<bfloat16>(packed_size(depth, columns));
+  auto* packed = scratch.get<uint32_t>(packed_size(depth, columns));
   pack(matrix, rows, columns, depth, packed);
   return packed;
 }
@@ -100,7 +100,7 @@ const void* right_transposed(const float* matrix, int64_t rows, int64_t columns,
     transpose(matrix, rows, columns, rows, result);
     return result;
   }
-  auto* packed = scratch.get<bfloat16>(packed_size(columns, rows));
+  auto* packed = scratch.get<uint32_t>(packed_size(columns, rows));
   pack_transposed(matrix, rows, columns, packed);
   return packed;
 }
@@ -113,7 +113,7 @@ const void* left_transposed(const float* x, int64_t rows, int64_t columns, int64
     transpose(x, rows, columns, depth, transposed);
     return transposed;
   }
-  auto* transposed = scratch.get<bfloat16>(depth * columns);
+  auto* transposed = scratch.get<uint32_t>(depth / 2 * columns);
   transpose_to_bfloat16(x, rows, columns, depth, transposed);
   return transposed;
 }
@@ -121,7 +121,7 @@ const void* left_transposed(const float* x, int64_t rows, int64_t columns, int64
 // out [columns of a, columns of b] = a^T b, both with `rows` rows.
 void transposed_product(int64_t rows, const float* a, int64_t a_columns, const float* b, int64_t b_columns,
                         Precision precision, float* out) {
-  thread_local Scratch left_scratch, right_scratch;
+  Scratch left_scratch, right_scratch;
   const int64_t depth = depth_of(rows);
   const void* first = left_transposed(a, rows, a_columns, depth, precision, left_scratch);
   const void* second = right(b, rows, b_columns, depth, precision, right_scratch);
@@ -137,7 +137,7 @@ void weight_gradient(const LinearShape& s, Precision precision, const float* x, 
 }
 
 void input_gradient(const LinearShape& s, Precision precision, const float* weight, const float* dz, float* dx) {
-  thread_local Scratch left_scratch, right_scratch;
+  Scratch left_scratch, right_scratch;
   const void* a = left(dz, s.rows, s.outputs, precision, left_scratch);
   const void* b = s.transposed ? right(weight, s.outputs, s.inputs, s.outputs, precision, right_scratch)
                                : right_transposed(weight, s.inputs, s.outputs, precision, right_scratch);
@@ -148,7 +148,7 @@ void input_gradient(const LinearShape& s, Precision precision, const float* weig
 
 void linear_forward(const LinearShape& s, Activation activation, Precision precision, const float* x,
                     const float* weight, const float* bias, float* y, void* slope) {
-  thread_local Scratch left_scratch, right_scratch;
+  Scratch left_scratch, right_scratch;
   const void* a = left(x, s.rows, s.inputs, precision, left_scratch);
   const void* b = s.transposed ? right_transposed(weight, s.outputs, s.inputs, precision, right_scratch)
                                : right(weight, s.inputs, s.outputs, s.inputs, precision, right_scratch);
@@ -165,7 +165,7 @@ void linear_forward(const LinearShape& s, Activation activation, Precision preci
 void linear_backward(const LinearShape& s, Activation activation, Precision precision, const float* x,
                      const float* weight, const void* slope, const float* dy, float* dx, float* dweight,
                      float* dbias) {
-  thread_local Scratch scratch;
+  Scratch scratch;
   const float* dz = dy;
   if (activation != Activation::kNone) {
     auto* scaled = scratch.get<float>(s.rows * s.outputs);

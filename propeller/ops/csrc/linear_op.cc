@@ -75,13 +75,9 @@ std::vector<Tensor> forward_activation(const Tensor& x, const Tensor& weight, co
 std::vector<Tensor> gradients(const Tensor& x, const Tensor& weight, const Tensor* slope, const Tensor& dy,
                               Activation activation, Precision precision, bool x_wanted, bool weight_wanted,
                               bool transposed) {
-  require_float32(dy, "linear", "the gradient");
-  const Shape expected = output_shape(x.shape(), weight.shape(), transposed);
-  if (dy.shape() != expected) {
-    refuse("linear: the gradient has shape " + text(dy.shape()) + ", expected " + text(expected));
-  }
+  check_like("linear", "the gradient", dy, output_shape(x.shape(), weight.shape(), transposed));
   Tensor dx = new_tensor(x_wanted ? x.shape() : Shape{0}), dweight = new_tensor(weight_wanted ? weight.shape() : Shape{0});
-  Tensor dbias = new_tensor({expected.back()});
+  Tensor dbias = new_tensor({dy.shape().back()});
   run("linear's gradient", [&] {
     linear_backward(shape_of(x, weight, transposed), activation, precision, x.data<float>(), weight.data<float>(),
                     slope ? slope->data() : nullptr, dy.data<float>(), x_wanted ? dx.data<float>() : nullptr,

@@ -61,7 +61,7 @@ inline void row_factors(const Dropout& dropout, int64_t i, int64_t width, float*
 // first, which are then added up in the order of the blocks.
 template <typename Work>
 void sum_over_blocks(int64_t rows, int64_t width, float* dscale, float* dbias, Work&& work) {
-  thread_local Scratch scratch;
+  Scratch scratch;
   const int64_t blocks = ceil_div(rows, kBlockRows);
   float* const sums = scratch.get<float>(blocks * 2 * width);
   parallel_for(blocks, [&](int64_t block) {

@@ -1,6 +1,7 @@
-// What these operators call of oneDNN's C interface. Paddle's wheel brings the library (libdnnl.so.3) but not its
-// headers; the binary interface is the same for every oneDNN 3.x (checked: 3.2, 3.6, 3.13), so the few declarations
-// stand here, and no package is needed that might hold another version than the one that is loaded.
+// What these operators call of oneDNN's C interface. Paddle's wheel brings the library (libdnnl.so.3), and of its headers
+// only those that include others, which are missing. The binary interface is the same for every oneDNN 3.x (checked: 3.2,
+// 3.6, 3.13), so the few declarations stand here, and no package is needed that might hold another version than the one
+// that is loaded.
 #pragma once
 
 #include <cstddef>
@@ -49,8 +50,15 @@ dnnl_status_t dnnl_primitive_desc_destroy(dnnl_primitive_desc_t);
 dnnl_status_t dnnl_primitive_create(dnnl_primitive_t*, const struct dnnl_primitive_desc*);
 dnnl_status_t dnnl_primitive_destroy(dnnl_primitive_t);
 dnnl_status_t dnnl_primitive_execute(const struct dnnl_primitive*, dnnl_stream_t, int count, const dnnl_exec_arg_t*);
+int dnnl_memory_desc_equal(const struct dnnl_memory_desc*, const struct dnnl_memory_desc*);
 int dnnl_get_effective_cpu_isa(void);
 const dnnl_version_t* dnnl_version(void);
+const char* dnnl_status2str(int);
+const char* dnnl_engine_kind2str(int);
+const char* dnnl_scratchpad_mode2str(int);
+const char* dnnl_dt2str(int);
+const char* dnnl_fmt_tag2str(int);
+const char* dnnl_cpu_isa2str(int);
 }
 
 namespace ops::onednn {
@@ -58,8 +66,24 @@ namespace ops::onednn {
 constexpr int kCpu = 1, kInOrder = 1, kUserScratchpad = 1;
 constexpr int kBfloat16 = 2, kFloat32 = 3;
 constexpr int kPackedTag = 384;  // BA16a64b2a: 64 columns, 32 rows, rows in pairs
-constexpr int kQueryScratchpad = 136;
+constexpr int kQueryArgument = 255;
 constexpr int kArgA = 1, kArgB = 33, kArgC = 17, kArgBias = 41, kArgScratchpad = 80;
 constexpr int kIsaBfloat16 = 0xe7;  // avx512_core_bf16; instruction sets that hold it have all of these bits
+
+// What the library itself calls these numbers, which it must before it is used. Those that it has no names for are held
+// against it by each `Kernel` (product.cc).
+struct Named {
+  int number;
+  const char* (*name)(int);
+  const char* expected;
+};
+constexpr Named kNamed[] = {
+    {0, dnnl_status2str, "success"},
+    {kCpu, dnnl_engine_kind2str, "cpu"},
+    {kUserScratchpad, dnnl_scratchpad_mode2str, "user"},
+    {kBfloat16, dnnl_dt2str, "bf16"},
+    {kFloat32, dnnl_dt2str, "f32"},
+    {kPackedTag, dnnl_fmt_tag2str, "BA16a64b2a"},
+    {kIsaBfloat16, dnnl_cpu_isa2str, "cpu_isa_avx512_core_bf16"}};
 
 }  // namespace ops::onednn

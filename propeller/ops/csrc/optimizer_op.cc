@@ -22,10 +22,7 @@ void require_list(const Tensors& tensors, const Tensors& parameters, const std::
            std::to_string(parameters.size()));
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const std::string one = name + " " + std::to_string(i);
-    require_float32(tensors[i], "adamw", one);
-    const Shape found = tensors[i].shape(), expected = scalars ? Shape{1} : parameters[i].shape();
-    if (found != expected) refuse("adamw: " + one + " has shape " + text(found) + ", expected " + text(expected));
+    check_like("adamw", name + " " + std::to_string(i), tensors[i], scalars ? Shape{1} : parameters[i].shape());
   }
 }
 

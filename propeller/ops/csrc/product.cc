@@ -51,7 +51,15 @@ class Kernel {
                                             attributes.get()),
           "matmul");
     plan_.reset(plan);
-    scratch_ = dnnl_primitive_desc_query_md(plan, kQueryScratchpad, 0);
+    const std::pair<int, const dnnl_memory_desc*> arguments[] = {
+        {kArgA, a_.get()}, {kArgB, b_.get()}, {kArgC, c_.get()}, {kArgBias, bias_.get()}};
+    for (const auto& [number, own] : arguments) {
+      const dnnl_memory_desc* planned = dnnl_primitive_desc_query_md(plan, kQueryArgument, number);
+      if (own != nullptr && (planned == nullptr || !dnnl_memory_desc_equal(planned, own))) {
+        throw std::runtime_error("oneDNN: argument " + std::to_string(number) + " of a product is another");
+      }
+    }
+    scratch_ = dnnl_primitive_desc_query_md(plan, kQueryArgument, kArgScratchpad);
     scratch_bytes_ = static_cast<int64_t>(dnnl_memory_desc_get_size(scratch_));
     dnnl_primitive_t primitive = nullptr;
     check(dnnl_primitive_create(&primitive, plan), "primitive_create");

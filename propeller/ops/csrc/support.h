@@ -13,26 +13,44 @@
 
 namespace ops {
 
-// Memory for what an operator needs while it runs; kept for the next call, never given back. One per purpose.
+// Memory that the system refuses.
+class NoMemory : public std::bad_alloc {
+ public:
+  explicit NoMemory(size_t bytes) : text_("no " + std::to_string(bytes >> 20) + " MB for intermediate results") {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  const std::string text_;
+};
+
+// Memory for what an operator needs while it runs, one for each purpose. What grows with the batch is given back when the
+// call ends; what one row or tile takes is `thread_local`, kept for the next.
 class Scratch {
  public:
   Scratch() = default;
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { std::free(data_); }
+  ~Scratch() { keep_at_most(0); }
 
   // At least `count` elements, 64-byte aligned, not initialised. What was there before is lost.
   template <typename T>
   T* get(int64_t count) {
     const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
     if (bytes > size_) {
-      std::free(data_);
-      size_ = 0;
+      keep_at_most(0);
       data_ = std::aligned_alloc(64, bytes);
-      if (data_ == nullptr) throw std::bad_alloc();
+      if (data_ == nullptr) throw NoMemory(bytes);
       size_ = bytes;
     }
     return static_cast<T*>(data_);
+  }
+
+  // Gives back what is larger.
+  void keep_at_most(size_t bytes) {
+    if (size_ <= bytes) return;
+    std::free(data_);
+    data_ = nullptr;
+    size_ = 0;
   }
 
  private:

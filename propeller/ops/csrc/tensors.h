@@ -10,6 +10,7 @@
 #include "paddle/phi/api/ext/op_meta_info.h"
 #include "paddle/phi/api/include/api.h"
 
+#include "philox.h"
 #include "product.h"
 
 namespace ops {
@@ -33,8 +34,8 @@ void run(const char* op, Work&& work) {
   try {
     work();
     return;
-  } catch (const std::bad_alloc&) {
-    PADDLE_THROW(common::errors::ResourceExhausted("%s: memory ran out", std::string(op)));
+  } catch (const std::bad_alloc& e) {
+    PADDLE_THROW(common::errors::ResourceExhausted("%s: memory ran out: %s", std::string(op), std::string(e.what())));
   } catch (const std::exception& e) {
     failure = e.what();
   }
@@ -44,18 +45,42 @@ void run(const char* op, Work&& work) {
 // Sizes that are not known yet are -1 and fit everything.
 inline bool fits(int64_t a, int64_t b) { return a == b || a < 0 || b < 0; }
 
-inline void require_float32(const paddle::Tensor& tensor, const std::string& op, const std::string& argument) {
-  if (tensor.dtype() != paddle::DataType::FLOAT32) {
+inline void require_type(paddle::DataType type, const paddle::Tensor& tensor, const std::string& op,
+                         const std::string& argument) {
+  if (tensor.dtype() != type) {
     refuse(op + ": " + argument + " of shape " + text(tensor.shape()) + " is " +
-           phi::DataTypeToString(tensor.dtype()) + ", expected float32");
+           phi::DataTypeToString(tensor.dtype()) + ", expected " + phi::DataTypeToString(type));
   }
 }
 
+inline void require_float32(const paddle::Tensor& tensor, const std::string& op, const std::string& argument) {
+  require_type(paddle::DataType::FLOAT32, tensor, op, argument);
+}
+
 inline void require_int64(const paddle::Tensor& tensor, const std::string& op, const std::string& argument) {
-  if (tensor.dtype() != paddle::DataType::INT64) {
-    refuse(op + ": " + argument + " of shape " + text(tensor.shape()) + " is " +
-           phi::DataTypeToString(tensor.dtype()) + ", expected int64");
+  require_type(paddle::DataType::INT64, tensor, op, argument);
+}
+
+// float32 numbers of this shape.
+inline void check_like(const std::string& op, const std::string& argument, const paddle::Tensor& tensor,
+                       const Shape& expected) {
+  require_float32(tensor, op, argument);
+  if (tensor.shape() != expected) {
+    refuse(op + ": " + argument + " has shape " + text(tensor.shape()) + ", expected " + text(expected));
   }
+}
+
+inline Dropout dropout_from(const std::string& op, float probability, const paddle::optional<paddle::Tensor>& seed,
+                            int64_t site) {
+  if (probability == 0) return dropout_of(0, 0, 0);
+  if (!(probability > 0 && probability < 1)) {
+    refuse(op + ": dropout is " + std::to_string(probability) + ", expected 0 or more and less than 1");
+  }
+  if (!seed || seed->dtype() != paddle::DataType::INT64 || seed->numel() != 1) {
+    refuse(op + ": seed is " + (seed ? phi::DataTypeToString(seed->dtype()) + " " + text(seed->shape()) : "missing") +
+           ", expected int64 [1]");
+  }
+  return dropout_of(probability, *seed->data<int64_t>(), site);
 }
 
 inline Precision precision_of(const std::string& name) {

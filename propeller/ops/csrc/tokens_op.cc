@@ -84,11 +84,7 @@ std::vector<Tensor> take_rows(const Tensor& x, const Tensor& index) {
 }
 
 std::vector<Tensor> take_backward(const Tensor& x, const Tensor& index, const Tensor& dout) {
-  require_float32(dout, "take", "the gradient");
-  const Shape expected = taken_shape(x.shape(), index.shape());
-  if (dout.shape() != expected) {
-    refuse("take: the gradient has shape " + text(dout.shape()) + ", expected " + text(expected));
-  }
+  check_like("take", "the gradient", dout, taken_shape(x.shape(), index.shape()));
   check_index(index, x.shape());
   Tensor dx = new_tensor(x.shape());
   run("take's gradient", [&] {
