@@ -23,6 +23,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -37,10 +38,14 @@ from propeller.storage.folders import recover, remove_folder, whole_folder
 
 SOURCES = Path(__file__).parent / 'csrc'
 LIBRARY, FAILED, LOG = 'library.so', 'failed.txt', 'build.log'
-FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-fno-math-errno', '-fno-trapping-math', '-w')
+FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-fno-math-errno', '-fno-trapping-math')
+FLAGS += ('-Wall', '-Wextra')  # of our sources, in the log; Paddle's headers are those of the system
 # Paddle's own copies, which are loaded already: a second OpenMP in one process would fight with the first over cores.
 LIBRARIES = ('libiomp5.so', 'libdnnl.so.3')
 COMPILERS = ('g++', 'c++', 'clang++')
+# What a compiler calls its version, and the oldest that takes C++17, vector types and AVX-512 as the sources have them.
+# clang++ also claims to be an old g++.
+VERSIONS = {'__clang_major__': ('clang++', 13), '__GNUC__': ('g++', 9)}
 AGAIN = '`python -m propeller.ops build` tries again'
 
 
@@ -249,7 +254,7 @@ def _build(toolchain, target):
         work = Path(work)
         work.chmod(0o700)
         with open(work / LOG, 'w', encoding='utf-8') as log:
-            failure = _compile(toolchain, work, log) or _try_out(work / LIBRARY, log)
+            failure = _too_old(toolchain.compiler) or _compile(toolchain, work, log) or _try_out(work / LIBRARY, log)
         if failure:
             text = f'{failure} (all of it: {target / LOG}); {AGAIN}\n'
             (work / FAILED).write_text(text, encoding='utf-8')
@@ -257,10 +262,23 @@ def _build(toolchain, target):
             trust.seal(work / LIBRARY)
 
 
+def _too_old(compiler):
+    """None, or in a line why this compiler cannot do it."""
+    asked = _run([compiler, '-dM', '-E', '-x', 'c++', os.devnull])
+    macros = dict(re.findall(r'^#define (\w+) (\d+)$', asked.stdout, re.M))
+    for macro, (name, oldest) in VERSIONS.items():
+        if macro in macros:
+            if int(macros[macro]) >= oldest:
+                return None
+            return f'{compiler} is {name} {macros[macro]}, expected {oldest} or newer; CXX names another'
+    return f'{compiler} is neither g++ nor clang++; CXX names another'
+
+
 def _compile(toolchain, work, log):
     """None, or in a line what went wrong."""
     include = toolchain.paddle / 'include'
-    compile_one = [toolchain.compiler, *toolchain.flags, f'-I{include}', f'-I{include / "third_party"}']
+    headers = [part for folder in (include, include / 'third_party') for part in ('-isystem', str(folder))]
+    compile_one = [toolchain.compiler, *toolchain.flags, *headers]
 
     def compiled(source):
         target = work / f'{source.stem}.o'
@@ -295,18 +313,11 @@ def _try_out(path, log):
 
 def _run(command, timeout=None):
     root = str(Path(__file__).resolve().parents[2])
-    environ = os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))}
+    modules = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
+    environ = os.environ | {'PYTHONPATH': modules, 'LC_ALL': 'C'}
+    streams = {'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT}
     try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors='replace',
-            env=environ | {'LC_ALL': 'C'},
-            timeout=timeout,
-        )
+        return subprocess.run(command, **streams, text=True, errors='replace', env=environ, timeout=timeout)
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, f'error: no end after {timeout} s')
     except OSError as e:
@@ -316,7 +327,7 @@ def _run(command, timeout=None):
 def _complaint(text):
     """The line of a compiler's or Python's output that says most."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if 'error' in line.lower()]
+    errors = [line for line in lines if 'error:' in line.lower()]
     return (errors or lines or ['it said nothing'])[0][:200]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # A compiler that notes each call and makes what was asked for out of nothing.
 COMPILER = """#!/bin/sh
 echo "$@" >> {calls}
-case "$*" in *--version*) echo "{version}"; exit 0;; esac
+case "$*" in *--version*) echo "{version}"; exit 0;; -dM*) {macros}; exit 0;; esac
 {delay}
 while [ $# -gt 1 ]; do [ "$1" = -o ] && echo made > "$2"; shift; done
 {end}
@@ -29,10 +30,10 @@ def compiler(tmp_path, monkeypatch):
     """Function that puts a false compiler in the place of the true one; what it makes is not tried out."""
     calls, try_out = tmp_path / 'calls', build._try_out
 
-    def install(version='g++ 1', delay='', end='exit 0', tried_out=False):
+    def install(version='g++ 1', macros='echo "#define __GNUC__ 9"', delay='', end='exit 0', tried_out=False):
         path = tmp_path / 'bin' / 'g++'
         path.parent.mkdir(exist_ok=True)
-        path.write_text(COMPILER.format(calls=calls, version=version, delay=delay, end=end))
+        path.write_text(COMPILER.format(calls=calls, version=version, macros=macros, delay=delay, end=end))
         path.chmod(0o755)
         monkeypatch.setenv('CXX', str(path))
         monkeypatch.delenv('PROPELLER_OPS_CXXFLAGS', raising=False)
@@ -213,6 +214,45 @@ def test_no_compiler_no_paddle_library_no_folder(compiler, tmp_path, monkeypatch
     monkeypatch.setenv('PROPELLER_OPS_CACHE', str(tmp_path / 'file' / 'cache'))
     with pytest.raises(Unavailable, match=r'cannot be written \(Not a directory\); PROPELLER_OPS_CACHE names another'):
         build.library()
+
+
+@pytest.mark.parametrize(
+    ('macros', 'text'),
+    [
+        (['__GNUC__ 8'], 'is g++ 8, expected 9 or newer'),
+        (['__GNUC__ 4', '__clang_major__ 12'], 'is clang++ 12, expected 13 or newer'),
+        (['__TINYC__ 9'], 'is neither g++ nor clang++'),
+    ],
+)
+def test_a_compiler_that_is_too_old_is_said_once_and_compiles_nothing(compiler, macros, text):
+    compiler(macros='; '.join(f'echo "#define {macro}"' for macro in macros))
+    for find in (build.library, build.library, build.existing):
+        with pytest.raises(Unavailable, match=rf'g\+\+ {re.escape(text)}; CXX names another') as caught:
+            find()
+        assert '\n' not in str(caught.value)
+    assert not compiler.compiled()
+
+
+def test_a_new_clang_claims_to_be_an_old_gcc(compiler):
+    compiler(macros='echo "#define __GNUC__ 4"; echo "#define __clang_major__ 13"')
+    assert build.library().read_text() == 'made\n'
+
+
+# ------------------------------------------------------------------------------------------ the package
+
+
+def test_what_is_installed_can_be_compiled_and_stays_as_it_was(compiler):
+    package = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['tool']['setuptools']['package-data']
+    sources = set(build.SOURCES.iterdir())
+    assert {path for pattern in package['propeller'] for path in (ROOT / 'propeller').glob(pattern)} >= sources
+    before = {path: path.stat().st_mtime_ns for path in sources}
+    assert not build.library().is_relative_to(ROOT / 'propeller')
+    assert {path: path.stat().st_mtime_ns for path in build.SOURCES.iterdir()} == before
+
+
+def test_no_compiler_warns_of_the_sources(compiled):
+    log = (Path(compiled.path).parent / build.LOG).read_text(encoding='utf-8')
+    assert '-Wall -Wextra' in log and 'warning:' not in log
 
 
 # ------------------------------------------------------------------------------------------ not from others
