@@ -1,4 +1,4 @@
-"""`ernie.load`: a trained model as a function of texts, with the results that infer_classifyer.py gives.
+"""The suite from Python: `ernie.load`, a trained model as a function of texts, and `ernie.finetune`.
 
     model = ernie.load('out/messages/best')
     model('快递晚了三天')
@@ -21,11 +21,16 @@ from ernie.inference.folder import ModelFolder
 from ernie.inference.pooling import POOLINGS, unit_length
 from ernie.inference.predict import Prediction
 from ernie.inference.stream import Row
+from ernie.programs import fine_tuning
 from ernie.reader.columns import TEXTS
 from ernie.reader.rows import BadRow
 from ernie.run.source import Source
+from ernie.settings.fields import described
+from ernie.settings.finetune import FinetuneSettings
+from ernie.settings.run_yaml import read_settings
+from ernie.tasks import table
 from ernie.tasks.codec import TextCodec
-from propeller.errors import UsageError, UserError, bad_input, quoted
+from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
 from propeller.session import Session
 
 EMBEDDING = 'embedding'
@@ -96,6 +101,41 @@ def load(
     with _EXECUTOR:
         runner, outputs = _open(source, engine, precision, device, threads)
     return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window))
+
+
+def finetune(task, settings=None, /, *, config=None, **values):
+    """Fine-tune a model, as `run_classifier.py` and its sisters do, with the same files, log and errors.
+
+        run = ernie.finetune('classification', train_set='train.tsv', dev_set='dev.tsv',
+                             init_pretraining_params='model', checkpoints='out')
+        model = ernie.load(run.best)
+
+    Args:
+        task: 'classification' (regression and several classes too, by `is_regression`, `is_multilabel`),
+            'sequence_labeling' or 'mrc'.
+        settings: `ernie.FinetuneSettings`; None: those of `config` and `values` alone.
+        config: path of a file like the run.yaml of a run.
+        values: settings by the names of the flags, which hold over `settings` and `config`. Lists of files are lists.
+
+    Returns:
+        `ernie.finetune.trainer.Finetuned`: best and last checkpoint, scores, path of the records.
+
+    Raises:
+        UserError: anything that the user can mend.
+        UsageError: a setting that cannot be, or an unknown one.
+        KeyboardInterrupt: Ctrl-C; the last update is saved, and the same call with `resume=True` goes on from it.
+    """
+    if task not in table.TASKS:
+        raise UsageError(f'task {quoted(task)}: expected one of {", ".join(table.TASKS)}.')
+    known = described(FinetuneSettings)
+    for name in values:
+        if name not in known:
+            raise UsageError(f'{name}: unknown setting.{did_you_mean(name, known)}')
+    if config is not None:
+        values = read_settings(config, FinetuneSettings, f'finetune {task}') | values
+    settings = settings or FinetuneSettings(given=frozenset())
+    settings = settings.replace(**values, given=settings.given | frozenset(values))
+    return fine_tuning(table.find(task)).start(settings)
 
 
 class LoadedModel:

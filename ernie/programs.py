@@ -46,15 +46,20 @@ class Program:
         Raises:
             UserError: anything that the user can mend.
         """
-        settings = self.build_parser(prog or self.file).parse_args(argv)
+        self.start(self.build_parser(prog or self.file).parse_args(argv))
+
+    def start(self, settings):
+        """Run with settings, an object of the class; returns what `run` returns."""
         if settings.cpu_threads:
             os.environ['OMP_NUM_THREADS'] = str(settings.cpu_threads)  # Paddle reads it when it is loaded
-        self.run(settings)
+        return self.run(settings)
 
 
-def _fine_tuning(spec):
+def fine_tuning(spec):
+    """The `Program` of a task. spec: `TaskSpec`."""
+
     def run(settings):
-        imported('ernie.finetune.trainer:fine_tune')(settings, spec.load('training'))
+        return imported('ernie.finetune.trainer:fine_tune')(settings, spec.load('training'))
 
     return Program(spec.program, f'finetune {spec.name}', 'ernie.settings.finetune:FinetuneSettings', run)
 
@@ -69,7 +74,7 @@ def _call(place):
 
 _INFER = _call('ernie.inference.program:infer')
 
-FINETUNE = SimpleNamespace(**{spec.verb: _fine_tuning(spec) for spec in table.specs()})
+FINETUNE = SimpleNamespace(**{spec.verb: fine_tuning(spec) for spec in table.specs()})
 CLASSIFY, TAG, READ = FINETUNE.classify, FINETUNE.tag, FINETUNE.read
 PRETRAIN = _program('train.py', 'pretrain', 'pretrain:PretrainSettings', _call('ernie.pretrain.trainer:pretrain'))
 ENCODE = _program(

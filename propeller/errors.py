@@ -37,6 +37,10 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended a run, which has saved what it has and said so. A program ends with 130, in silence."""
+
+
 def one_line(text: object, limit: int | None = None) -> str:
     """`text` fit for a message: what is not printable escaped as `repr` does, at most `limit` characters."""
     text = str(text)
@@ -121,8 +125,8 @@ def one_line_errors() -> Iterator[None]:
                 sys.stdout.flush()
                 raise
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        _end('interrupted', 130)
+    except KeyboardInterrupt as e:
+        _end(None if isinstance(e, Interrupted) else 'interrupted', 130)
     except Exception as e:
         if interruption.came:  # C code that was interrupted says something else, an import that it failed
             _end('interrupted', 130)

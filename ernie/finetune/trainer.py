@@ -1,12 +1,13 @@
 """One fine-tuning run: training with evaluation and checkpoints, or evaluation alone."""
 
 import os
-import sys
+from typing import NamedTuple
 
 from ernie.finetune.check import take_saved_settings
 from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.metrics.curves import draw_curves
+from ernie.run.evaluation import SCORES_FILE
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
 from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, REPORTS, check_outputs
@@ -17,7 +18,8 @@ from ernie.settings import run_yaml
 from ernie.utils.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
-from propeller.inputs import content_digest
+from propeller.errors import Interrupted
+from propeller.inputs import content_digest, read_json_object
 from propeller.log import get_logger
 from propeller.train.checkpoint import BEST, STATE, Checkpoints, read_state
 from propeller.train.hooks import EvaluationHook
@@ -32,14 +34,33 @@ log = get_logger(__name__)
 PREFETCHED_BATCHES = 70
 
 
+class Finetuned(NamedTuple):
+    """What a run left.
+
+    Attributes:
+        best: folder of the checkpoint that was best on the first dev set; None without a dev set.
+        last: folder of the newest checkpoint; None for a mere evaluation.
+        scores: dict, what the first dev set gave: of `best`, or of the model that was evaluated; {} without one.
+        metrics: path of the records of all numbers that were logged.
+    """
+
+    best: str | None
+    last: str | None
+    scores: dict
+    metrics: str
+
+
 def fine_tune(args, task_class):
     """Do what the flags of a fine-tuning program ask for.
 
     Args:
         args: `FinetuneSettings`.
         task_class: subclass of `Task`.
+    Returns:
+        `Finetuned`.
     Raises:
         UserError: anything the user can mend.
+        Interrupted: Ctrl-C or SIGTERM came, and the last update is saved.
     """
     log_in_main_process_only(process_info(os.environ))
     args = task_class.prepare_flags(args)
@@ -48,11 +69,10 @@ def fine_tune(args, task_class):
     check_outputs(args)
     world = join(args.use_cuda)
     if not args.do_train:
-        FineTuning(args, task_class, world).evaluate_only()
-        return
+        return FineTuning(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)
     with folder_of(args, world).held() as folder:
-        FineTuning(args, task_class, world, folder).train()
+        return FineTuning(args, task_class, world, folder).train()
 
 
 def folder_of(args, world):
@@ -145,7 +165,7 @@ class FineTuning:
             parts_of=parts_of,
             prefetched=PREFETCHED_BATCHES,
         )
-        self._finish(training_log.points)
+        return self._finish(training_log.points)
 
     def stream(self, rows):
         """The `BatchStream` of training rows."""
@@ -193,7 +213,7 @@ class FineTuning:
         )
 
     def _finish(self, points):
-        """What follows the last update. points: of the `TrainingLogHook`."""
+        """What follows the last update; returns `Finetuned`. points: of the `TrainingLogHook`."""
         interrupted, folder = self.run.loop.interrupted, self.args.checkpoints
         metrics, curves = os.path.join(folder, METRICS_FILE), os.path.join(folder, CURVES_FILE)
         if self.world.is_main_process:
@@ -203,9 +223,12 @@ class FineTuning:
         self.run.log_checkpoints()
         log.info('metrics: %s, curves: %s', metrics, curves)
         if interrupted:
-            sys.exit(130)
+            raise Interrupted
         if self.args.enable_ce and self.world.is_main_process:
             print_kpis(points)
+        best = None if self.run.evaluation.best is None else os.path.join(folder, BEST)
+        scores = read_json_object(os.path.join(best, SCORES_FILE), finite=False) if best else {}
+        return Finetuned(best, self.run.checkpoints.newest(), scores, metrics)
 
     # ------------------------------------------------------------ evaluation alone
 
@@ -220,6 +243,8 @@ class FineTuning:
         self.evaluator.run(state.get('epoch', 0), state.get('global_step', 0), last=True)
         self.evaluator.diagnose()
         self.run.records.close()
+        scores = self.evaluator.main[0] if self.evaluator.main else {}
+        return Finetuned(None, None, scores, os.path.join(self.args.checkpoints, EVALUATION_FILE))
 
 
 def parts_of(batch):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
@@ -27,6 +26,7 @@ from ernie.settings import run_yaml
 from ernie.tokenization import load_vocab
 from ernie.utils.args import print_arguments
 from propeller.distribution import join, log_in_main_process_only, process_info
+from propeller.errors import Interrupted
 from propeller.log import get_logger
 from propeller.storage.atomic import check_writable, refuse_inputs
 from propeller.train.checkpoint import BEST, STATE, Checkpoints
@@ -205,7 +205,7 @@ class PreTraining:
             warn_of_early_end(args, self.schedule, run.loop.gstep)
         run.log_checkpoints()
         if run.loop.interrupted:
-            sys.exit(130)
+            raise Interrupted
 
     def _updates(self):
         """The updates from the start on, or from where the checkpoint stands: known before it is loaded."""

@@ -12,6 +12,8 @@ from propeller.storage.atomic import is_stream, move_file
 from propeller.storage.folders import make_folder
 from propeller.train.checkpoint import RUN
 
+SCORES_FILE = 'metrics.json'
+
 log = get_logger(__name__)
 
 
@@ -106,7 +108,7 @@ class Evaluator:
         values = {RUN: self.identity, **values} if self.identity else values
         # JSON has no NaN: null, as in the records.
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        files = {'metrics.json': _json(finite)}
+        files = {SCORES_FILE: _json(finite)}
         if report:
             files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}
         return files

@@ -1,6 +1,7 @@
 """What all settings classes have in common. A class is put together of groups, each with a title for --help."""
 
 import dataclasses
+import os
 from typing import Any, ClassVar, Self
 
 from ernie.settings.fields import Misfit, described
@@ -28,7 +29,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            if isinstance(value, list | tuple):
+            if isinstance(value, list | tuple | os.PathLike):
                 object.__setattr__(self, name, fitted(type(self), name, value))
 
     def replace(self, **values: Any) -> Self:

@@ -1,5 +1,6 @@
 """How a setting is described, once: its default, its help and what it may be."""
 
+import os
 import typing
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
@@ -101,6 +102,8 @@ class Setting(NamedTuple):
             return None
         if self.description.joined and isinstance(value, list | tuple):
             value = _joined(value)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if self.kind is float and (type(value) is int or value in ('inf', '-inf')):  # YAML has other words for these
             value = float(value)
         if type(value) is not self.kind:
@@ -114,9 +117,9 @@ class Setting(NamedTuple):
 
 
 def _joined(values: list[Any] | tuple[Any, ...]) -> str:
-    if not all(type(value) in (str, int, float) for value in values):
+    parts = [str(value) for value in values if isinstance(value, str | int | float | os.PathLike)]
+    if len(parts) < len(values):
         raise Misfit('a list of texts or numbers')
-    parts = [value if isinstance(value, str) else repr(value) for value in values]
     if any(',' in part for part in parts):
         raise Misfit('a list whose parts have no comma')
     return ','.join(parts)

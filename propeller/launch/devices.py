@@ -3,7 +3,7 @@
 from propeller.environment import usable_cores
 from propeller.errors import UsageError
 from propeller.launch import machine
-from propeller.launch.plan import flag_value, split_gpus
+from propeller.launch.plan import setting_of, split_gpus
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -45,7 +45,7 @@ def choose_devices(nproc, selected_gpus, arguments, environ, devices='/dev'):
 
 
 def _usable_gpus(arguments, environ, devices):
-    wanted = flag_value(arguments, 'use_cuda')
+    wanted = setting_of(arguments, 'use_cuda')
     if wanted is not None and wanted.lower() in ('false', 'f', '0', 'no', 'n', 'off'):
         return []
     gpus = machine.visible_gpus(environ, devices)

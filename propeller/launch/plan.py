@@ -7,7 +7,8 @@ import math
 import os
 import sys
 
-from propeller.errors import UsageError
+from propeller.errors import UsageError, UserError
+from propeller.inputs import read_yaml_mapping
 
 # What a process learns of its job: its name, the same for all starts; whether --resume is the launcher's doing alone.
 JOB, RESUME_ADDED = 'PROPELLER_JOB', 'PROPELLER_RESUME_ADDED'
@@ -167,12 +168,24 @@ def flag_value(arguments, name):
     return value
 
 
+def setting_of(arguments, name):
+    """The same, also where it stands in a YAML file that is given as `--config`, which the script reads itself."""
+    value, config = flag_value(arguments, name), flag_value(arguments, 'config')
+    if value is not None or not config:
+        return value
+    try:
+        value = read_yaml_mapping(config)[0].get(name)
+    except UserError:  # the script will say it, or --config is something else to it
+        return None
+    return None if value is None else str(value)
+
+
 def script_arguments(arguments, on_gpu, restarted):
     """The arguments a process gets: the user's, and what they leave open about distribution, device and resuming."""
     result = list(arguments)
     if flag_value(arguments, 'is_distributed') is None:
         result += ['--is_distributed', 'true']
-    if not on_gpu and flag_value(arguments, 'use_cuda') is None:
+    if not on_gpu and setting_of(arguments, 'use_cuda') is None:
         result += ['--use_cuda', 'false']
     # Appended even where the user said otherwise: the last one counts.
     return result + ['--resume', 'true'] if restarted else result
@@ -192,7 +205,7 @@ def job_environment(name, arguments, restarted):
 
 def model_path(arguments):
     """The folder that training starts from, by the script's arguments; None if it is not given."""
-    return flag_value(arguments, 'init_checkpoint') or flag_value(arguments, 'init_pretraining_params')
+    return setting_of(arguments, 'init_checkpoint') or setting_of(arguments, 'init_pretraining_params')
 
 
 def check_program(script, arguments, commands=()):

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import signal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ernie
 import run_classifier
 from ernie.settings import run_yaml
 from ernie.settings.fields import described
@@ -16,6 +18,7 @@ from ernie.settings.flags import SettingsParser
 from ernie.settings.predict import EncodeSettings, ExportSettings, PredictSettings
 from ernie.settings.pretrain import PretrainSettings
 from propeller.errors import UsageError, UserError
+from propeller.session import Session
 from tests.ernie.tiny_model import flags, run, sentences, table, write_model
 
 CLASSES = (FinetuneSettings, PretrainSettings, PredictSettings, EncodeSettings, ExportSettings)
@@ -195,6 +198,62 @@ def test_a_run_again_from_its_file_alone(tmp_path):
     written = run_yaml.read_settings(str(fourth / 'run.yaml'), FinetuneSettings)
     assert written['is_regression'] and not written['is_classify'] and not written['do_lower_case']
     again(fourth, tmp_path / 'fifth')
+
+
+def test_a_call_of_python_is_a_run(tmp_path):
+    train, dev = (table(tmp_path / f'{n}.tsv', sentences(n, n)) for n in (41, 13))
+    quick = {'use_cuda': False, 'cache': False, 'do_test': False, 'max_seq_len': 15, 'batch_size': 8, 'epoch': 1}
+    settings = ernie.FinetuneSettings(train_set=train, dev_set=[dev], random_seed=5, learning_rate=0.01, **quick)
+    model = write_model(tmp_path / 'model')
+    one, two = (
+        ernie.finetune('classification', settings, init_pretraining_params=model, checkpoints=tmp_path / name)
+        for name in ('one', 'two')
+    )
+    assert (one.best, one.last) == (str(tmp_path / 'one/best'), str(tmp_path / 'one/step_6'))
+    assert (
+        0 <= one.scores['acc'] <= 1 and one.scores['file'] == dev and one.metrics == str(tmp_path / 'one/metrics.jsonl')
+    )
+    assert without_times(tmp_path / 'one') == without_times(tmp_path / 'two')
+    scored = ernie.finetune('classification', settings, do_train=False, init_checkpoint=two.best, checkpoints=tmp_path)
+    assert scored.scores['acc'] == two.scores['acc'] and (scored.best, scored.last) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'values', 'words'),
+    [
+        (['classify'], {}, "task 'classify': expected one of classification, sequence_labeling, mrc"),
+        (['mrc'], {'epochs': 3}, r'epochs: unknown setting. Did you mean epoch\?'),
+        (['mrc'], {'epoch': '3'}, '--epoch 3: expected a whole number'),
+        (['mrc'], {'epoch': 3}, '--do_train true needs --train_set'),
+        (['mrc'], {'dev_set': ['a', 'b']}, '--dev_set a,b: expected one file'),
+    ],
+)
+def test_calls_that_cannot_be(arguments, values, words):
+    with pytest.raises(UsageError, match=words):
+        ernie.finetune(*arguments, **values)
+
+
+def test_ctrl_c_reaches_the_caller(tmp_path, monkeypatch):
+    train = table(tmp_path / 't.tsv', sentences(41, 1))
+    update = Session.update
+
+    def interrupted(self, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        return update(self, *arguments)
+
+    monkeypatch.setattr(Session, 'update', interrupted)
+    values = {
+        'use_cuda': False,
+        'cache': False,
+        'do_test': False,
+        'do_val': False,
+        'max_seq_len': 15,
+        'train_set': train,
+    }
+    model = write_model(tmp_path / 'model')
+    with pytest.raises(KeyboardInterrupt):
+        ernie.finetune('classification', **values, init_pretraining_params=model, checkpoints=tmp_path / 'c')
+    assert (tmp_path / 'c/step_1/training_state.json').is_file()
 
 
 def test_a_file_that_no_training_wrote_stays(tmp_path):

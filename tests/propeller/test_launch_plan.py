@@ -21,6 +21,7 @@ from propeller.launch.plan import (
     parse_address,
     parse_nodes,
     script_arguments,
+    setting_of,
     split_gpus,
 )
 
@@ -131,6 +132,18 @@ def test_model_path():
     assert model_path(['--init_pretraining_params', 'p']) == 'p'
     assert model_path(['--init_pretraining_params', 'p', '--init_checkpoint=c']) == 'c'
     assert model_path([]) is None
+
+
+def test_settings_in_a_file_that_the_script_reads(tmp_path):
+    path = tmp_path / 'run.yaml'
+    path.write_text('use_cuda: false\ninit_checkpoint: null\ninit_pretraining_params: p\n')
+    arguments = ['--epoch', '3', f'--config={path}']
+    assert setting_of(arguments, 'use_cuda') == 'False' and model_path(arguments) == 'p'
+    assert setting_of([*arguments, '--use_cuda', 'true'], 'use_cuda') == 'true'
+    assert script_arguments(arguments, False, False) == [*arguments, '--is_distributed', 'true']
+    path.write_text('[section]\nuse_cuda: what another script has\n')
+    assert setting_of(arguments, 'use_cuda') is None
+    assert setting_of(['--config', str(tmp_path / 'none')], 'use_cuda') is None
 
 
 @pytest.fixture
