@@ -218,7 +218,9 @@ def _reading():
     yield _predict('answers_predicted', 'answers/c/best', data='data/contexts.jsonl', form='jsonl')
     yield _predict('answers_openvino', 'answers/c/best', data='data/questions_test.json', engine='openvino')
     scored = 'answers/c/dev_predictions.json'
-    yield _module('scored', 'ernie.metrics.reading', 'data/questions_dev.json', scored, '--metric', 'cmrc')
+    yield _module(
+        'scored', 'ernie.metrics.mrc|ernie.metrics.reading', 'data/questions_dev.json', scored, '--metric', 'cmrc'
+    )
     yield _module('scored_2019', 'ernie.utils.cmrc2018_eval', 'data/questions_dev.json', scored)
     yield _read('error_json', train_set='data/broken.json')
     yield _read('error_stride', doc_stride=0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import runpy
@@ -45,8 +46,10 @@ def run(job, checkout):
     sys.stdin = open(0, encoding='utf-8', closefd=False)  # noqa: SIM115 (the one of the parent has read ahead)
     program, *arguments = (part.replace('{checkout}', checkout) for part in job['argv'])
     if program == '-m':
-        sys.argv = arguments
-        runpy.run_module(arguments[0], run_name='__main__', alter_sys=True)
+        names = arguments[0].split('|')
+        found = next((name for name in names if importlib.util.find_spec(name)), names[0])
+        sys.argv = [found, *arguments[1:]]
+        runpy.run_module(found, run_name='__main__', alter_sys=True)
         return
     path = program if os.path.exists(program) else os.path.join(checkout, program)
     sys.argv = [path, *arguments]
@@ -56,8 +59,9 @@ def run(job, checkout):
 def serve(checkout):
     """Run what standard input says: a line of JSON `{"argv", "stdin", "stdout", "stderr"}` a program.
 
-    argv: `-m` and a module, or a program's file, of the checkout where there is none of that name; then its flags, in
-    which `{checkout}` stands for its folder. Prints a line `exit code, processor seconds` when the program has ended.
+    argv: `-m` and a module (`NEW|OLD` for one that was renamed), or a program's file, of the checkout where there is
+    none of that name; then its flags, in which `{checkout}` stands for its folder. Prints a line `exit code, processor
+    seconds` when the program has ended.
     """
     sys.path[0] = checkout
     preload()
