@@ -230,8 +230,8 @@ def _open(source, engine, precision, device, threads):
         return _InTurn(ExecutorEngine(graph.session, graph.program, graph.outputs), lock), graph.shapes()
     else:
         with tempfile.TemporaryDirectory() as place:
-            target = os.path.join(place, 'model')
-            described = export(source, target, ENGINES[engine].format, engines=[engine])
+            target, form = os.path.join(place, 'model'), ENGINES[engine].format
+            described = export(source, target, form, engines=[engine] if form == 'onnx' else [])
             runner = open_engine(engine, target, precision, threads, number)
     return _InTurn(runner, lock), [tuple(output['shape']) for output in described['outputs']]
 

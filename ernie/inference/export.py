@@ -144,7 +144,8 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         target: the folder to make.
         export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
         overwrite: whether an exported model in its place is replaced.
-        engines: names of those whose numbers are compared; None: of the format, those that every machine has.
+        engines: names of those whose numbers are compared; None: of the format, those that every machine has. The
+            predictor gives those of Paddle's format in any case.
     Returns:
         content of its `inference.json`.
     Raises:
@@ -160,7 +161,7 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         with whole_folder(target, replace=overwrite) as work:
             steps = (
                 lambda: _write_model(graph, batches[0], work, export_format),
-                lambda: _check(graph, batches, work, engines or _ENGINES[export_format]),
+                lambda: _check(graph, batches, work, _ENGINES[export_format] if engines is None else engines),
                 lambda: _write_companions({**folder.files(), INFERENCE: to_json(inference)}, work),
             )
             for step in progress(steps, 'exporting', len(steps), 'steps'):
