@@ -16,9 +16,9 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from ernie.utils.args import Parser
 from ernie.utils.fetch import ChangedFile, TooLarge, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
+from propeller.args import Parser
 from propeller.errors import UsageError, UserError, bad_input, did_you_mean, one_line_errors, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger

@@ -10,7 +10,7 @@ from ernie.checkpoint.tokenizer_settings import folder_tokenizer, shown
 from ernie.config import ErnieConfig
 from ernie.inference.huggingface_check import output_check
 from ernie.tokenization import load_vocab
-from ernie.utils.args import Parser
+from propeller.args import Parser
 from propeller.errors import QUOTED, UserError, one_line, one_line_errors
 
 _LISTED = 20

@@ -15,7 +15,7 @@ from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
 from ernie.run.start import check_same_file, start_of
 from ernie.settings import run_yaml
-from ernie.utils.args import print_arguments, settings_lines
+from propeller.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted

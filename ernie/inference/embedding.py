@@ -18,7 +18,7 @@ from ernie.reader.classify import ClassifyReader
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.source import Source
-from ernie.utils.args import print_arguments, settings_lines, split_list
+from propeller.args import print_arguments, settings_lines, split_list
 from propeller.data.batching import BatchStream
 from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input

@@ -13,7 +13,7 @@ from ernie.inference.predict import Prediction, result_line
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.rows import BadRows
 from ernie.run.outputs import read_files
-from ernie.utils.args import print_arguments, settings_lines
+from propeller.args import print_arguments, settings_lines
 from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.graph import require_cuda

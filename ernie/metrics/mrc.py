@@ -18,7 +18,7 @@ import sys
 import numpy as np
 
 from ernie.reader.squad_json import load_json, read_squad
-from ernie.utils.args import Parser
+from propeller.args import Parser
 from propeller.errors import UserError, bad_input, one_line_errors, quoted
 from propeller.progress import progress
 

@@ -16,7 +16,7 @@ from ernie.pretrain.vocabulary import (
 )
 from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
 from ernie.reader.parallel import available_cpus
-from ernie.utils.args import ArgumentGroup, Parser
+from propeller.args import ArgumentGroup, Parser
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
 from propeller.storage.atomic import check_output, is_stream, output_file

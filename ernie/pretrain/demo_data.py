@@ -15,7 +15,7 @@ from ernie.pretrain import build_vocab
 from ernie.pretrain.build_data import build as build_shards
 from ernie.pretrain.building.cli import BuildSettings, check
 from ernie.quickstart.packages import file_sha256, package_file
-from ernie.utils.args import ArgumentGroup, Parser
+from propeller.args import ArgumentGroup, Parser
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors
 from propeller.inputs import MAX_JSON_BYTES, read_bytes, read_json_object
 from propeller.storage.atomic import output_file

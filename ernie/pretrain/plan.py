@@ -2,7 +2,7 @@
 
 from ernie.pretrain.schedule import read_schedule, single
 from ernie.pretrain.tasks import make_tasks
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.errors import UsageError
 from propeller.log import get_logger
 

@@ -24,7 +24,7 @@ from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
 from ernie.run.start import advice_to_start_over, start_of
 from ernie.settings import run_yaml
 from ernie.tokenization import load_vocab
-from ernie.utils.args import print_arguments
+from propeller.args import print_arguments
 from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted
 from propeller.log import get_logger

@@ -5,7 +5,7 @@
 
 import sys
 
-from ernie.utils.args import Parser
+from propeller.args import Parser
 from propeller.errors import UsageError, one_line_errors
 
 DESCRIPTION = """Fine-tunes a real Chinese encoder on real reviews, from nothing but a package registry.

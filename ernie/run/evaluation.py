@@ -6,7 +6,7 @@ import os
 
 from ernie.metrics.report import format_report, write_report
 from ernie.run.predictor import Predictor
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.log import get_logger
 from propeller.storage.atomic import is_stream, move_file
 from propeller.storage.folders import make_folder

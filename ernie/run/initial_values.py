@@ -7,7 +7,7 @@ import numpy as np
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
 from ernie.checkpoint.strict import warn_of_unmatched
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
 from propeller.storage.values import load_values

@@ -10,7 +10,7 @@ from ernie.checkpoint.model_folder import (
     PARAMETERS,
     VOCABULARY,
 )
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.storage.atomic import check_output, check_writable, is_stream, refuse_inputs
 from propeller.train.checkpoint import STATE
 from propeller.train.record import METRICS_FILE

@@ -9,7 +9,7 @@ from ernie.pretrain.building.engines import ENGINES
 from ernie.pretrain.building.lexers import LEXERS
 from ernie.pretrain.tasks import TASKS
 from ernie.pretrain.tasks.sample_builder import SampleSettings
-from ernie.utils.args import ArgumentGroup, Parser
+from propeller.args import ArgumentGroup, Parser
 from propeller.errors import UsageError
 
 _SAMPLE_DEFAULTS = SampleSettings._field_defaults

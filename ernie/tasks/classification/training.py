@@ -14,7 +14,7 @@ from ernie.reader.sentence_types import check_sentence_types
 from ernie.tasks.classification import KINDS, SPEC
 from ernie.tasks.classification.codec import MULTILABEL_THRESHOLD
 from ernie.tasks.training import Task
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file

@@ -3,7 +3,7 @@
 import os
 
 from ernie.run.evaluation import Evaluator, short_names
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
 

@@ -16,7 +16,7 @@ from ernie.reader.simplify import Simplifier
 from ernie.tasks.mrc import SPEC
 from ernie.tasks.mrc.evaluation import MrcEvaluator
 from ernie.tasks.training import Task
-from ernie.utils.args import split_list
+from propeller.args import split_list
 from propeller.errors import UsageError
 from propeller.log import get_logger
 from propeller.progress import progress

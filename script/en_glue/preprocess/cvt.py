@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from any folder, whether or not it is installed
 
-from ernie.utils.args import Parser  # noqa: E402
+from propeller.args import Parser  # noqa: E402
 from propeller.errors import UserError, bad_input, one_line_errors  # noqa: E402
 from propeller.storage.atomic import output_file, refuse_inputs  # noqa: E402
 
