@@ -19,7 +19,7 @@ from ernie.inference.engines import ENGINES, ExecutorEngine, check_engine, check
 from ernie.inference.export import Graph, export
 from ernie.inference.folder import ModelFolder
 from ernie.inference.pooling import POOLINGS, unit_length
-from ernie.inference.predict import Prediction
+from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.stream import Row
 from ernie.programs import fine_tuning
 from ernie.reader.columns import TEXTS
@@ -233,7 +233,7 @@ def _open(source, engine, precision, device, threads):
             target, form = os.path.join(place, 'model'), ENGINES[engine].format
             described = export(source, target, form, engines=[engine] if form == 'onnx' else [])
             runner = open_engine(engine, target, precision, threads, number)
-    return _InTurn(runner, lock), [tuple(output['shape']) for output in described['outputs']]
+    return _InTurn(runner, lock), output_shapes(described)
 
 
 def _device(device, engine, precision):

@@ -13,7 +13,6 @@ from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, PARAMETERS, VOCA
 from ernie.checkpoint.names import (
     HUGGINGFACE_POSITIONS,
     PREFIXES,
-    TASK_HEADS,
     ernie_to_huggingface,
     is_of_encoder,
     is_training_state,
@@ -23,6 +22,7 @@ from ernie.checkpoint.strict import check_labels, match_parameters
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.model.encoders import ERNIE, backbone_shapes
+from ernie.tasks import table
 from ernie.tokenization import FullTokenizer
 from ernie.tokenizers import TOKENIZER_CONFIG
 from ernie.vocabulary import FILLER, as_lines, as_pairs, load_vocab
@@ -209,10 +209,10 @@ def _write_huggingface(folder, model, names, config):
     # transformers before 4.31 stores the position numbers too and asks for them.
     tensors[prefix + HUGGINGFACE_POSITIONS] = np.arange(config.max_position_embeddings, dtype=np.int64)[None]
     write_safetensors(os.path.join(folder, 'model.safetensors'), tensors, metadata={'format': 'pt'})
-    head = next((ernie for ernie, _, end in TASK_HEADS if architecture.endswith(end)), None)
+    task = table.of_huggingface(architecture)
     values = to_huggingface(config, architecture, tied='mask_lm_out_fc.w_0' not in places)
-    if head:
-        values.update(classes_to_huggingface(read_labels(model.folder), model.shape(f'{head}_w')[1]))
+    if task:
+        values.update(classes_to_huggingface(read_labels(model.folder), model.shape(task.head[0])[1]))
     _write_json(os.path.join(folder, 'config.json'), values)
 
 

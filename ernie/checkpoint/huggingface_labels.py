@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 
-from ernie.checkpoint.names import TASK_HEADS
 from ernie.tasks import table
 from propeller.errors import bad_input, quoted
 
@@ -32,13 +31,12 @@ def from_huggingface(values, path, architecture):
     Raises:
         UserError: `id2label` has gaps, a name twice, or contradicts `label2id`.
     """
-    head = next((ernie for ernie, _, end in TASK_HEADS if architecture.endswith(end)), None)
-    if head is None or architecture.startswith('Electra'):  # its classifier has two layers
+    spec = table.of_huggingface(architecture)
+    if spec is None or architecture.startswith('Electra'):  # its classifier has two layers
         return {}
     positions = values.get('max_position_embeddings')
     longest = min(LONGEST, positions) if type(positions) is int and positions >= 3 else LONGEST
-    task = next(spec.name for spec in table.specs() if spec.head[0] == f'{head}_w')
-    saved = {'task': task, 'max_seq_len': longest, 'task_id': 0}
+    saved = {'task': spec.name, 'max_seq_len': longest, 'task_id': 0}
     if saved['task'] == 'mrc':
         part = min(WINDOW, longest // 4)
         return saved | {'doc_stride': part, 'max_query_length': min(WINDOW // 2, part)}

@@ -6,6 +6,8 @@ ERNIE's fully connected weights are [in, out]; so are PaddleNLP's; Hugging Face'
 import re
 from typing import NamedTuple
 
+from ernie.tasks import table as tasks
+
 # What a module of another framework is to us: the part after its name, and the end of the ERNIE name.
 _TABLE = {'weight': ''}
 _LINEAR = {'weight': '.w_0', 'bias': '.b_0'}
@@ -49,12 +51,6 @@ _PADDLENLP_LAYER = {
     'encoder.layers.{}.linear2': ('encoder_layer_{}_ffn_fc_1', _LINEAR),
     'encoder.layers.{}.norm2': ('encoder_layer_{}_post_ffn_layer_norm', _NORM),
 }
-# The head's ERNIE name, the module in the Hugging Face class, and the end of that class's name.
-TASK_HEADS = (
-    ('_cls_out', 'classifier', 'ForSequenceClassification'),
-    ('cls_seq_label_out', 'classifier', 'ForTokenClassification'),
-    ('cls_mrc_out', 'qa_outputs', 'ForQuestionAnswering'),
-)
 PREFIXES = ('bert.', 'ernie.', 'ernie_gram.', 'roberta.', 'electra.', 'nezha.')
 HUGGINGFACE_POSITIONS = 'embeddings.position_ids'
 TIED_DECODER = 'cls.predictions.decoder.weight'
@@ -124,15 +120,15 @@ def foreign_to_ernie(names, framework, architecture=''):
         dict name in the file -> (ERNIE name, whether it is transposed). Names that mean nothing here are not in it.
     """
     layers = sorted({int(m[1]) for name in names if (m := _LAYER_NUMBER.search(name))})
-    head = next((h for h in TASK_HEADS if architecture.endswith(h[2])), TASK_HEADS[0])
     if framework == 'paddlenlp':
         modules = _expand(_PADDLENLP, _PADDLENLP_LAYER, layers)
     else:
         modules = {**_expand(_HUGGINGFACE, _HUGGINGFACE_LAYER, layers), **_HUGGINGFACE_PRETRAINING}
-    # PaddleNLP's classes call the head of every task so.
-    named = head[1] == 'classifier' or framework == 'paddlenlp'
-    modules['classifier'] = (head[0] if named else TASK_HEADS[0][0], _HEAD)
-    modules['qa_outputs'] = ('cls_mrc_out', _HEAD)
+    heads = {spec.huggingface[1]: _stem(spec) for spec in reversed(tasks.specs()) if spec.huggingface}
+    task = tasks.of_huggingface(architecture)
+    if task:  # PaddleNLP's classes call the head of every task so
+        heads['classifier' if framework == 'paddlenlp' else task.huggingface[1]] = _stem(task)
+    modules.update({module: (head, _HEAD) for module, head in heads.items()})
     table = {}
     for module, (ernie, parts) in modules.items():
         for part, end in parts.items():
@@ -158,18 +154,22 @@ def ernie_to_huggingface(names, use_task_id):
     modules = _expand(_HUGGINGFACE, _HUGGINGFACE_LAYER, layers)
     if not use_task_id:
         del modules['embeddings.task_type_embeddings']
-    heads, architecture = {}, 'Model'
-    for ernie, module, end in TASK_HEADS:
-        if f'{ernie}_w' in names:
-            heads, architecture = {module: (ernie, _HEAD)}, end
-            break
-    if not heads and 'mask_lm_trans_fc.w_0' in names:
+    heads, architecture, task = {}, 'Model', tasks.with_head(names)
+    if task and task.huggingface:
+        architecture, module = task.huggingface
+        heads = {module: (_stem(task), _HEAD)}
+    elif 'mask_lm_trans_fc.w_0' in names:
         heads = _HUGGINGFACE_PRETRAINING
         architecture = 'ForPreTraining' if 'next_sent_fc.w_0' in names else 'ForMaskedLM'
     prefix = f'{kind.lower()}.' if heads else ''
     places = _places({prefix + module: value for module, value in modules.items()})
     places.update(_places(heads))
     return kind + architecture, {name: places[name] for name in names if name in places}
+
+
+def _stem(spec):
+    """The name of a head before its `_w` and `_b`."""
+    return spec.head[0].removesuffix('_w')
 
 
 def _expand(fixed, per_layer, layers):

@@ -8,7 +8,7 @@ import importlib.metadata
 import numpy as np
 
 from ernie.checkpoint.huggingface_check import sample_texts
-from ernie.checkpoint.names import TASK_HEADS
+from ernie.tasks import table
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError
 
@@ -101,13 +101,13 @@ def outputs(model, config, batches):
 
 
 def _scores(model, hidden):
-    head = next((name for name, _, _ in TASK_HEADS if f'{name}_w' in model), None)
-    if head is None:
+    task = table.with_head(model)
+    if task is None or not task.huggingface:
         return {}
-    features = hidden
-    if head == '_cls_out':
+    (weight, bias), features = task.head[:2], hidden
+    if task.name == 'classification':
         features = np.tanh(hidden[:, 0] @ model['pooled_fc.w_0'] + model['pooled_fc.b_0'])
-    return {'scores': features @ model[f'{head}_w'] + model[f'{head}_b']}
+    return {'scores': features @ model[weight] + model[bias]}
 
 
 def their_outputs(folder, batches):

@@ -103,6 +103,11 @@ class Prediction:
         return array[place, :length] if varies else array[place]
 
 
+def output_shapes(description):
+    """Shapes of the outputs of an exported model. description: content of its `inference.json`."""
+    return [tuple(output['shape']) for output in description['outputs']]
+
+
 def tokenized_rows(ids, split):
     """Rows of tokens (`Windows.ids`, `Windows.split`) as a `TokenizedSet`."""
     lengths = np.array([len(row) for row in ids])

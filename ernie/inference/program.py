@@ -9,7 +9,7 @@ import time
 from ernie.inference.engines import ENGINES, check_format, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
-from ernie.inference.predict import Prediction, result_line
+from ernie.inference.predict import Prediction, output_shapes, result_line
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.rows import BadRows
 from ernie.run.outputs import read_files
@@ -53,7 +53,9 @@ def infer(args):
         else:
             exported, description = _export(args, folder, stack)
         if args.predicts:
-            predict(args, folder, open_prediction(args, folder, exported, description, device))
+            engine = open_engine(args.engine, exported, args.precision, args.cpu_threads, device)
+            shapes = output_shapes(description)
+            predict(args, folder, Prediction(folder.codec, engine, shapes, args.batch_size, args.length_window))
         elif args.do_prediction:
             log.info('no --predict_set: nothing to predict')
 
@@ -102,21 +104,6 @@ def _export(args, folder, stack):
     description = export(folder, target, export_format, args.overwrite)
     log.info('save inference model to %s', target)
     return target, description
-
-
-def open_prediction(args, folder, exported, description, device):
-    """The `Prediction` of an exported model.
-
-    Args:
-        args: the flags.
-        folder: `ModelFolder` of it, or of the checkpoint that it was made of.
-        exported: its path.
-        description: content of its `inference.json`.
-        device: GPU number, None for the processor.
-    """
-    engine = open_engine(args.engine, exported, args.precision, args.cpu_threads, device)
-    shapes = [tuple(output['shape']) for output in description['outputs']]
-    return Prediction(folder.codec, engine, shapes, args.batch_size, args.length_window)
 
 
 def predict(args, folder, prediction):

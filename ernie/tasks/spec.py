@@ -20,6 +20,7 @@ class TaskSpec:
         training: subclass of `ernie.tasks.training.Task`: reads files, scores, writes predictions.
         codec: subclass of `ernie.tasks.codec.Codec`: texts to arrays, arrays to results.
         head: names of the parameters that a pre-trained folder need not hold, the weight first.
+        huggingface: end of the name of the class that has this head there, and its module's; None: none has.
         has_classes: whether the columns of that weight are the classes of `labels.json`.
         kinds: kinds of the task by what `--task` calls them, `kind` in `labels.json`; the first one holds where nothing
             says otherwise. {}: there is one.
@@ -38,6 +39,7 @@ class TaskSpec:
     codec: str
     head: tuple[str, ...]
     program: str = ''
+    huggingface: tuple[str, str] | None = None
     has_classes: bool = False
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     columns: tuple[list[str], ...] = (['text_a'], ['text_a', 'text_b'])

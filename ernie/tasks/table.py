@@ -20,6 +20,17 @@ def specs():
     return [find(name) for name in TASKS]
 
 
+def with_head(names):
+    """The `TaskSpec` whose head is among names of parameters, or None."""
+    return next((spec for spec in specs() if spec.head[0] in names), None)
+
+
+def of_huggingface(architecture):
+    """The `TaskSpec` whose head a class of Hugging Face or PaddleNLP has (`BertForTokenClassification`), or None."""
+    known = (spec for spec in specs() if spec.huggingface)
+    return next((spec for spec in known if architecture.endswith(spec.huggingface[0])), None)
+
+
 def choices():
     """What `--task` takes: dict name -> (`TaskSpec`, `kind` in labels.json or None)."""
     return {name: (spec, kind) for spec in specs() for name, kind in (spec.kinds or {spec.name: None}).items()}

@@ -13,6 +13,7 @@ SPEC = TaskSpec(
     training='ernie.tasks.classification.training:ClassificationTask',
     codec='ernie.tasks.classification.codec:ClassificationCodec',
     head=('_cls_out_w', '_cls_out_b'),
+    huggingface=('ForSequenceClassification', 'classifier'),
     has_classes=True,
     kinds=dict(zip(('classification', 'regression', 'multilabel'), KINDS, strict=True)),
     fields={'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}')},

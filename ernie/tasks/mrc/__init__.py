@@ -11,6 +11,7 @@ SPEC = TaskSpec(
     training='ernie.tasks.mrc.training:MrcTask',
     codec='ernie.tasks.mrc.codec:ReadingCodec',
     head=('cls_mrc_out_w', 'cls_mrc_out_b'),
+    huggingface=('ForQuestionAnswering', 'qa_outputs'),
     columns=(['question', 'context'],),
     fields='ernie.tasks.mrc.codec:FIELDS',
     forms={'squad': 'ernie.tasks.mrc.squad_form:SquadForm'},

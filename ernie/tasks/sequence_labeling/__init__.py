@@ -11,6 +11,7 @@ SPEC = TaskSpec(
     training='ernie.tasks.sequence_labeling.training:SequenceLabelTask',
     codec='ernie.tasks.sequence_labeling.codec:TaggingCodec',
     head=('cls_seq_label_out_w', 'cls_seq_label_out_b', 'crfw'),  # with a CRF: `ernie.decoding.crf.WEIGHTS`
+    huggingface=('ForTokenClassification', 'classifier'),
     has_classes=True,
     columns=(['text_a'],),
     fields='ernie.tasks.sequence_labeling.codec:FIELDS',
