@@ -63,6 +63,17 @@ stages:
     learning_rate: 5.0e-5
     warmup_steps: 4
 """
+RUN_YAML = b"""# a run
+version: 1
+program: finetune classification
+epoch: 3
+learning_rate: 5e-05
+dev_set: [a.tsv, "b\\U0001f600.tsv"]
+class_weights: balanced
+do_train: true
+num_labels: null
+null_score_diff_threshold: "-inf"
+"""
 TSV = 'text_a\ttext_b\tlabel\tqid\n今天 好\tbad\t1\t5\n热\tx\t0\t6\nbad\t天\t1\t7\n'.encode()
 CSV = 'text,label\n"今天, ""好""",1\n热,0\n'.encode()
 CONLL = '今 O\n天 B-T\n好 I-T\n\nbad B-T\nx O\n'.encode()

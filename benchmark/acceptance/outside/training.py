@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 from benchmark.acceptance.mutations import mutate_bytes, mutate_json, mutate_json_lines
-from benchmark.acceptance.outside.inputs import SCHEDULE, STATE, YAML
+from benchmark.acceptance.outside.inputs import RUN_YAML, SCHEDULE, STATE, YAML
 from benchmark.acceptance.outside.registry import parser
 
 
@@ -42,6 +42,15 @@ def _schedule(name, content, mutate):
 
 _schedule('s.json', json.dumps(SCHEDULE).encode(), mutate_json)
 _schedule('s.yaml', YAML, mutate_bytes)
+
+
+@parser('run.yaml', {'run.yaml': RUN_YAML}, mutate_bytes)
+def _run_settings(folder):
+    from ernie.settings.finetune import FinetuneSettings
+    from ernie.settings.run_yaml import read_settings
+
+    values = read_settings(folder / 'run.yaml', FinetuneSettings, 'finetune classification')
+    FinetuneSettings(**values | {'do_train': False, 'do_val': False, 'do_test': True}).replace(epoch=1)
 
 
 @parser('best.json', {'best.json': b'{"dev": {"acc": 0.5, "loss": 1.25}, "test": {"acc": 1}}'}, mutate_json)
