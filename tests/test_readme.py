@@ -80,6 +80,8 @@ def check_flags(parser, words):
     """Fails, with the parser's own text, where it does not take the words. Abbreviations do not count."""
     known = {option for action in parser._actions for option in action.option_strings}
     assert {word for word in words if word.startswith('--')} <= known
+    if '--config' in words:  # a file that is not here
+        words = words[: words.index('--config')] + words[words.index('--config') + 2 :]
     parser.parse_args(words)
 
 
@@ -136,7 +138,7 @@ def test_bundles_that_the_pages_download_exist():
     assert named and named <= set(BUNDLES)
 
 
-PROSE = ('differences', 'checkpoints', 'training', 'architecture')
+PROSE = ('settings', 'differences', 'checkpoints', 'training', 'architecture')
 
 
 def test_flags_named_in_the_prose_exist():
@@ -242,6 +244,18 @@ def test_csv_example_trains_evaluates_predicts_and_resumes(checkout):
         shutil.rmtree(out / f'step_{step}')
     checkout.run(training.rstrip() + ' --resume true\n')
     assert (out / 'step_12/model.safetensors').read_bytes() == before
+
+
+def test_python_training_example_runs(checkout, capsys):
+    for path, text in HEREDOC.findall(block_with('messages.csv <<')):
+        (checkout.folder / path).write_text(text, encoding='utf-8')
+    (checkout.folder / 'labels.json').write_text('{"投诉": 0, "咨询": 1, "表扬": 2}', encoding='utf-8')
+    (code,) = [block for block in blocks(ENGLISH, 'python') if 'ernie.finetune' in block]
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines()[-1] == 'True'
+    written = (checkout.folder / 'out/python/run.yaml').read_text()
+    quoted = next(block for block in blocks(ROOT / 'docs/settings.md', 'yaml') if 'program:' in block)
+    assert [line for line in quoted.splitlines() if line not in written.splitlines()] == []
 
 
 def test_multilabel_example_trains(checkout):
