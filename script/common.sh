@@ -275,11 +275,18 @@ launch() {
     exec "$PYTHON" "$ROOT/$LAUNCHER" --nproc_per_node "$NPROC" "$@"
 }
 
-# GPUS=N fine_tune PROGRAM FLAG...: a recipe for N GPUs: its flags and then the user's, with what all recipes share.
+# GPUS=N fine_tune PROGRAM FLAG...: a recipe for N GPUs: its flags and then the user's.
 fine_tune() {
     program=$1
     shift
     plan_processes "$@"
+    train "$program" "$@"
+}
+
+# train PROGRAM FLAG...: the program with what all recipes share, in the processes that `plan_processes` chose.
+train() {
+    program=$1
+    shift
     launch "$program" \
         --use_cuda "$USE_CUDA" ${ACCUMULATION:+--gradient_accumulation_steps "$ACCUMULATION"} \
         --do_train true --do_val true --do_test false \

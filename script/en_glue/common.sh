@@ -34,17 +34,13 @@ fine_tune_runs() {
     run=1
     while [ "$run" -le "$RUNS" ]; do
         now=$(date +%Y-%m-%d-%H-%M-%S)
-        run_logged "log/job.$(run_name "$LOG").log" launch run_classifier.py \
-            --use_cuda "$USE_CUDA" ${ACCUMULATION:+--gradient_accumulation_steps "$ACCUMULATION"} \
-            --do_train true --do_val true --do_test "$do_test" \
-            --init_pretraining_params "$PARAMS" --vocab_path "$VOCAB" --ernie_config_path "$CONFIG" \
-            --tokenizer "${TOKENIZER:-FullTokenizer}" --for_cn False \
+        run_logged "log/job.$(run_name "$LOG").log" train run_classifier.py \
+            --do_test "$do_test" --tokenizer "${TOKENIZER:-FullTokenizer}" --for_cn False \
             --use_fast_executor "${e_executor:-true}" --use_fp16 "${USE_FP16:-false}" \
             --train_set "$DATA/train.tsv" --dev_set "$dev" \
             ${test:+--test_set "$test" --test_save "$(predictions)"} \
             ${diagnostic:+--diagnostic "$diagnostic"} \
             ${diagnostic:+--diagnostic_save "output/test_out.$(run_name "$DIAGNOSTIC").m.diagnostic.tsv"} \
-            --num_iteration_per_drop_scope 1 --overwrite_checkpoints "${OVERWRITE_CHECKPOINTS:-true}" \
             "$@" \
             --random_seed "$((SEED + run - 1))" --checkpoints "$(run_checkpoints)"
         run=$((run + 1))
