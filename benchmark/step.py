@@ -43,7 +43,8 @@ def prepare(args, folder, flags, held):
     """
     from ernie.finetune.flags import build_parser as runner_flags
     from ernie.finetune.schedule import run_length
-    from ernie.finetune.trainer import FineTuning, folder_of
+    from ernie.finetune.trainer import FineTuning
+    from ernie.run.start import folder_of
     from ernie.tasks.classification.training import ClassificationTask
     from propeller.distribution import join
 

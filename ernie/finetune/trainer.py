@@ -13,7 +13,7 @@ from ernie.run.memory import report_training
 from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, REPORTS, check_outputs
 from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
-from ernie.run.start import check_same_file, start_of
+from ernie.run.start import check_same_file, folder_of, start_of
 from ernie.settings import run_yaml
 from propeller.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
@@ -21,12 +21,11 @@ from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted
 from propeller.inputs import content_digest, read_json_object
 from propeller.log import get_logger
-from propeller.train.checkpoint import BEST, STATE, Checkpoints, read_state
+from propeller.train.checkpoint import STATE, read_state
 from propeller.train.hooks import EvaluationHook
 from propeller.train.model import build_model_spec
 from propeller.train.record import METRICS_FILE, read_metrics
 from propeller.train.run import TrainingRun
-from propeller.train.run_folder import RunFolder
 from propeller.types import RunMode
 
 log = get_logger(__name__)
@@ -73,11 +72,6 @@ def fine_tune(args, task_class):
     run_yaml.check_place(args.checkpoints)
     with folder_of(args, world).held() as folder:
         return FineTuning(args, task_class, world, folder).train()
-
-
-def folder_of(args, world):
-    """The `RunFolder` of the flags."""
-    return RunFolder(Checkpoints(args.checkpoints, keep=args.max_checkpoints), world, beside=(BEST,))
 
 
 class FineTuning:
@@ -152,11 +146,10 @@ class FineTuning:
             run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
         run.open_records(log_dir=args.log_dir)
         training_log = self.log_hook(program, rows)
-        facts = {'train_file': train_file, 'schedule': length._asdict()}
         run.train(
             stream,
             [training_log, *(program.outputs.train_hooks or ())],
-            position=lambda loop: {'epoch': loop.batch.epoch, 'data_position': loop.batch.position, **facts},
+            facts={'train_file': train_file, 'schedule': length._asdict()},
             save_steps=args.save_steps,
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,

@@ -21,7 +21,7 @@ from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
 from ernie.run.session import session_of
 from ernie.run.source import Source, check_same_vocabulary, check_vocabulary
-from ernie.run.start import advice_to_start_over, start_of
+from ernie.run.start import advice_to_start_over, folder_of, start_of
 from ernie.settings import run_yaml
 from ernie.tokenization import load_vocab
 from propeller.args import print_arguments
@@ -29,13 +29,11 @@ from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted
 from propeller.log import get_logger
 from propeller.storage.atomic import check_writable, refuse_inputs
-from propeller.train.checkpoint import BEST, STATE, Checkpoints
 from propeller.train.hooks import EvaluationHook
 from propeller.train.loop import evaluation_pass
 from propeller.train.model import build_model_spec
 from propeller.train.record import METRICS_FILE
 from propeller.train.run import TrainingRun
-from propeller.train.run_folder import RunFolder
 from propeller.types import HParams, RunMode
 
 log = get_logger(__name__)
@@ -58,21 +56,13 @@ def pretrain(args):
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
     refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
     world = join(args.use_cuda)
-    folder = folder_of(args, world)
+    folder = folder_of(args, world, args.keep_best)
     if args.do_test:
         PreTraining(args, world, folder).test()
         return
     run_yaml.check_place(args.checkpoints)
     with folder.held():
         PreTraining(args, world, folder).train()
-
-
-def folder_of(args, world):
-    """The `RunFolder` of the flags."""
-    # The best checkpoint of an older run must not stay beside the checkpoints of this one.
-    has_best = args.keep_best or os.path.isfile(os.path.join(args.checkpoints, BEST, STATE))
-    checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
-    return RunFolder(checkpoints, world, beside=(BEST,) if has_best else ())
 
 
 class PreTraining:
@@ -185,15 +175,11 @@ class PreTraining:
             run_yaml.write_settings(args.checkpoints, args, 'pretrain')
         run.open_records(log_dir=args.log_dir)
         training_log = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, run.queue_size, run.record)
-        use_task_id, schedule = self.source.config.use_task_id, schedule_record(args, self.schedule)
+        use_task_id = self.source.config.use_task_id
         run.train(
             source,
             [training_log, *(program.outputs.train_hooks or ())],
-            position=lambda loop: {
-                'epoch': loop.batch.epoch,
-                'data_position': loop.batch.position,
-                'schedule': schedule,
-            },
+            facts={'schedule': schedule_record(args, self.schedule)},
             save_steps=args.save_steps,
             evaluation=evaluation,
             last_step=self.schedule.total,

@@ -1,7 +1,11 @@
 """Where a training starts: from random values, or from a checkpoint, which must belong to the same data."""
 
+import os
+
 from propeller.errors import bad_input
 from propeller.log import get_logger
+from propeller.train.checkpoint import BEST, STATE, Checkpoints
+from propeller.train.run_folder import RunFolder
 
 log = get_logger(__name__)
 
@@ -12,6 +16,14 @@ def advice_to_start_over(checkpoint):
         'Continue with what the checkpoint was made with, or start a new training from its parameters: '
         f'--init_pretraining_params {checkpoint} and another --checkpoints.'
     )
+
+
+def folder_of(args, world, keep_best=True):
+    """The `RunFolder` of the settings of a training. keep_best: whether the best checkpoint is kept in it."""
+    # The best checkpoint of an older run must not stay beside the checkpoints of this one.
+    has_best = keep_best or os.path.isfile(os.path.join(args.checkpoints, BEST, STATE))
+    checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
+    return RunFolder(checkpoints, world, beside=(BEST,) if has_best else ())
 
 
 def start_of(args, folder):

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,11 +40,11 @@ LIST_FILE = 'ckpt_info'
 DEFAULT_MAX_CKPT = 10
 
 
-class Variable:
-    """What `WarmStartSetting.predicate_fn` is asked about: a parameter's `name` and `shape`."""
+class Variable(NamedTuple):
+    """What `WarmStartSetting.predicate_fn` is asked about: a parameter."""
 
-    def __init__(self, name, shape):
-        self.name, self.shape = name, shape
+    name: str
+    shape: tuple
 
 
 class Learner:
@@ -153,12 +154,18 @@ class Learner:
         for metric, value in results.items():
             log.info('%s\t%s', metric, value)
         log.info('*' * 30)
-        if not self.world.is_main_process:
-            return
-        writer = history_writer(os.path.join(self.run_config.model_dir, 'eval_history', name), step)
-        if writer:
-            with writer:
+        with self.history(f'eval_history/{name}', step) as writer:
+            if writer:
                 writer.add_scalars({k: float(v) for k, v in results.items()}, step)
+
+    def history(self, name, step):
+        """Context: `EventWriter` in a folder of `model_dir`; None without tensorboardX, and in other processes."""
+        folder = os.path.join(self.run_config.model_dir, name)
+        try:
+            return EventWriter(folder, resume_step=step) if self.world.is_main_process else contextlib.nullcontext()
+        except UserError as e:
+            log.warning('%s: no history written (%s)', folder, e)
+            return contextlib.nullcontext()
 
     def _checkpoint(self, index, path):
         if path is not None:
@@ -210,17 +217,15 @@ class _Training:
         self._warm_start()
         step, done = self._restore(run) if run.resumes else (0, 0)
         run.begin(self.session, self.program, step, [LIST_FILE])
-        writer = None
-        if world.is_main_process:
-            writer = history_writer(os.path.join(self.config.model_dir, 'train_history'), step)
         unread = self.dataset.iterate_from(done * world.size * parts)
-        with writer or contextlib.nullcontext():
+        with learner.history('train_history', step) as writer:
             return run.train(
                 shard_batches(unread, world, parts),
                 self._hooks(writer),
-                position=lambda loop: {'data_position': done + loop.step, 'parts': learner.parts},
                 save_steps=self.config.save_steps or 1000,
                 evaluation=self.evaluation,
+                position=lambda loop: {'data_position': done + loop.step},
+                facts={'parts': parts},
                 parts_of=list,
             )
 
@@ -228,8 +233,8 @@ class _Training:
         setting = self.learner.warm_start_setting
         if setting is None:
             return
-        parameters = self.program.parameters()
-        chosen = {name: shape for name, shape in parameters.items() if setting.predicate_fn(Variable(name, shape))}
+        parameters = map(Variable._make, self.program.parameters().items())
+        chosen = {variable.name: variable.shape for variable in parameters if setting.predicate_fn(variable)}
         restore_variables(open_tensors(setting.from_dir), chosen, self.session, setting.from_dir, others=True)
         for name in chosen:
             log.info('warm start: %s', name)
@@ -266,28 +271,23 @@ class _Training:
             if config.best_metric or config.early_stop:
                 raise UserError('run_config: best_metric and early_stop need evaluation sets: use train_and_eval.')
             return None
-        order, metric = (config.best_metric or 'max ').split(' ', 1)
+        order, _, self.metric = (config.best_metric or '').partition(' ')
         name, program = next(iter(self.eval_programs.items()))
-        if metric and metric not in program.outputs.metrics:
+        if self.metric and self.metric not in program.outputs.metrics:
             known = ', '.join(program.outputs.metrics)
-            raise UserError(f'run_config: best_metric: found {metric}, expected a metric of {name}: {known}.')
-
-        def evaluate(loop, last):
-            self._evaluate(loop.gstep)
-            return float(self.results[name][metric]) if metric else None
-
+            raise UserError(f'run_config: best_metric: found {self.metric}, expected a metric of {name}: {known}.')
         return EvaluationHook(
-            evaluate,
+            self._evaluate,
             config.eval_steps or 1000,
             config.skip_steps or 0,
-            keep_best=bool(metric),
+            keep_best=bool(self.metric),
             larger=order == 'max',
             patience=config.early_stop or -1,
             measure=config.best_metric,
         )
 
-    def _evaluate(self, gstep):
-        self.results = {}
+    def _evaluate(self, loop, last):
+        self.results, gstep = {}, loop.gstep
         for name, program in self.eval_programs.items():
             self.results[name] = self.learner.score(self.session, program, self.eval_sets[name])
             self.learner.report(name, self.results[name], gstep)
@@ -298,6 +298,7 @@ class _Training:
             sample = list(next(iter(self.eval_sets[name])))[:-1]
             for exporter in self.exporters:
                 exporter.export(self.session, program, self.results, gstep, sample)
+        return float(next(iter(self.results.values()))[self.metric]) if self.metric else None
 
 
 def train_and_eval(
@@ -343,15 +344,6 @@ def train_and_eval(
     if len(kinds) > 1:
         raise UserError(f'The evaluation sets {", ".join(eval_sets)} differ in shapes or types: {sorted(kinds)}.')
     learner = Learner(model_class_or_model_fn, run_config, params, warm_start_setting, use_cuda, seed)
-    run = _Training(learner, train_dataset, eval_sets, train_hooks, eval_hooks, exporters)
-    run.run()
-    return run.results
-
-
-def history_writer(folder, step):
-    """`EventWriter` in `folder`, or None with one log line where tensorboardX is not installed."""
-    try:
-        return EventWriter(folder, resume_step=step)
-    except UserError as e:
-        log.warning('%s: no history written (%s)', folder, e)
-        return None
+    training = _Training(learner, train_dataset, eval_sets, train_hooks, eval_hooks, exporters)
+    training.run()
+    return training.results

@@ -25,6 +25,11 @@ from propeller.train.throughput import ThroughputHook
 log = get_logger(__name__)
 
 
+def epoch_and_position(loop):
+    """The place in the data after the last update of a `LoopState`, for batches that know it."""
+    return {'epoch': loop.batch.epoch, 'data_position': loop.batch.position}
+
+
 class TrainingRun:
     """What every training has besides its graph, its batches and its own hooks.
 
@@ -106,9 +111,10 @@ class TrainingRun:
         batches,
         hooks,
         *,
-        position,
         save_steps,
         evaluation=None,
+        position=epoch_and_position,
+        facts=None,
         files=dict,
         last_step=None,
         title=None,
@@ -120,10 +126,10 @@ class TrainingRun:
         Args:
             batches: iterable of batches, one per update, from where the training goes on.
             hooks: list of `RunHook`. Evaluation, saving, stop and progress bar come after them, in this order.
-            position: function (state of the loop) -> dict, what `training_state.json` holds of the place in the data;
-                with `epoch` where there are epochs.
             save_steps: interval of checkpoints.
             evaluation: `EvaluationHook`, or None.
+            position: function (state of the loop) -> dict for `training_state.json`, the place in the data.
+            facts: dict, what else that file holds.
             files: function () -> dict file name -> bytes, for each checkpoint beside its fixed ones.
             last_step: the global step at which training stops; None: no limit, and no progress bar.
             title: what stands before the progress bar, which is shown on a terminal; None: none is.
@@ -134,7 +140,7 @@ class TrainingRun:
         Raises:
             UserError: a hook cannot take back its state; see `train_loop`.
         """
-        self._position, self._files, self.evaluation = position, files, evaluation
+        self._position, self._facts, self._files, self.evaluation = position, facts or {}, files, evaluation
         untimed = next((hook.outside for hook in hooks if isinstance(hook, ThroughputHook)), lambda work: work)
         self.hooks = list(hooks)
         if evaluation:
@@ -157,6 +163,7 @@ class TrainingRun:
             **computation_state(self.session, self.program),
             'global_step': loop.gstep,
             **self._position(loop),
+            **self._facts,
             'hooks': states_of(self.hooks),
         }
         if self.is_main_process:
