@@ -56,7 +56,7 @@ def fine_tune(args, task_class):
         args: `FinetuneSettings`.
         task_class: subclass of `Task`.
     Returns:
-        `Finetuned`.
+        `Finetuned`; None in the other processes of a job, which write no files.
     Raises:
         UserError: anything the user can mend.
         Interrupted: Ctrl-C or SIGTERM came, and the last update is saved.
@@ -206,7 +206,7 @@ class FineTuning:
         )
 
     def _finish(self, points):
-        """What follows the last update; returns `Finetuned`. points: of the `TrainingLogHook`."""
+        """What follows the last update; returns what `fine_tune` does. points: of the `TrainingLogHook`."""
         interrupted, folder = self.run.loop.interrupted, self.args.checkpoints
         metrics, curves = os.path.join(folder, METRICS_FILE), os.path.join(folder, CURVES_FILE)
         if self.world.is_main_process:
@@ -217,9 +217,11 @@ class FineTuning:
         log.info('metrics: %s, curves: %s', metrics, curves)
         if interrupted:
             raise Interrupted
-        if self.args.enable_ce and self.world.is_main_process:
+        if not self.world.is_main_process:
+            return None
+        if self.args.enable_ce:
             print_kpis(points)
-        best = None if self.run.evaluation.best is None else os.path.join(folder, BEST)
+        best = self.run.best
         scores = read_json_object(os.path.join(best, SCORES_FILE), finite=False) if best else {}
         return Finetuned(best, self.run.checkpoints.newest(), scores, metrics)
 

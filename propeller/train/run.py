@@ -175,12 +175,16 @@ class TrainingRun:
         epoch = {name: number for name, number in self._position(loop).items() if name == 'epoch'}
         state = {'global_step': loop.gstep, **epoch, 'value': value, RUN: self.checkpoints.run}
         files = {**self.checkpoints.files, **self._files()}
-        save_checkpoint(self._best, self.session, self.program, state, files, weights_only=True)
-        log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, self._best)
+        folder = os.path.join(self.checkpoints.root, BEST)
+        save_checkpoint(folder, self.session, self.program, state, files, weights_only=True)
+        log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
 
     @property
-    def _best(self):
-        return os.path.join(self.checkpoints.root, BEST)
+    def best(self):
+        """Folder of the checkpoint of the best result; None if there is none, or it is that of another folder."""
+        folder = os.path.join(self.checkpoints.root, BEST)
+        kept = self.evaluation and self.evaluation.keep_best and self.evaluation.best is not None
+        return folder if kept and os.path.isfile(os.path.join(folder, STATE)) else None
 
     @property
     def stopped_early(self):
@@ -191,9 +195,8 @@ class TrainingRun:
         """Say where the best and the newest checkpoint are."""
         if not self.is_main_process:
             return
-        best = self.evaluation
-        if best and best.keep_best and best.best is not None:
-            log.info('best checkpoint: %s (step %d, %f)', self._best, best.best_step, best.best)
+        if self.best:
+            log.info('best checkpoint: %s (step %d, %f)', self.best, self.evaluation.best_step, self.evaluation.best)
         newest = self.checkpoints.newest()
         if newest:
             log.info('last checkpoint: %s', newest)
