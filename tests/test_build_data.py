@@ -378,9 +378,9 @@ def test_unusable_input_is_one_line(corpus, tmp_path, name, data, expected):
 @pytest.mark.parametrize(
     ('values', 'expected'),
     [
-        ({'max_seq_len': 4}, '--max_seq_len 4: must be at least 8'),
-        ({'short_seq_prob': 1.5}, '--short_seq_prob 1.5: must be from 0 to 1'),
-        ({'valid_share': 1}, '--valid_share 1: must be below 1'),
+        ({'max_seq_len': 4}, '--max_seq_len 4: expected at least 8'),
+        ({'short_seq_prob': 1.5}, '--short_seq_prob 1.5: expected a share from 0 to 1'),
+        ({'valid_share': 1}, '--valid_share 1.0: expected a share from 0 to below 1'),
         ({'tasks': 'masking'}, '--tasks masking: expected some of knowledge_masking, '),
         ({'tasks': 'ir_relevance'}, '--tasks ir_relevance needs --ir_input'),
         ({'tasks': 'capitalization', 'do_lower_case': 'false'}, 'needs --do_lower_case true'),

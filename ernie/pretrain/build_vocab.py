@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from dataclasses import MISSING, dataclass
+from typing import Self
 
 from ernie.pretrain.building.documents import Form, input_files, read_documents
 from ernie.pretrain.building.lexers import LEXERS
@@ -16,7 +18,9 @@ from ernie.pretrain.vocabulary import (
 )
 from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
 from ernie.reader.parallel import available_cpus
-from propeller.args import ArgumentGroup, Parser
+from ernie.settings.base import Settings
+from ernie.settings.fields import setting
+from ernie.settings.flags import SettingsParser
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
 from propeller.storage.atomic import check_output, is_stream, output_file
@@ -24,63 +28,83 @@ from propeller.storage.atomic import check_output, is_stream, output_file
 _FEWEST = len(FIRST_TOKENS) + len(LAST_TOKENS) + 1
 
 
-def build_parser(prog=None):
-    """The flags."""
-    parser = Parser(prog=prog or 'build_vocab', description='Makes a vocabulary (token<TAB>id a line) out of a corpus.')
-    add = ArgumentGroup(parser, 'corpus', 'What is read.').add_arg
-    add('input', str, None, 'Text files, .gz, .jsonl, or folders of them.', nargs='+', required=True)
-    add('text_field', str, 'text', 'Field of a JSON line that holds the text.')
-    add('half_width', bool, False, 'Make full-width letters and digits those of ASCII.')
-    add('held_out', int, 50, 'Every so manieth line is not counted but measured on; 0: none.')
-    add('processes', int, available_cpus(), 'Processes that count.')
-    add('max_words', int, MAX_WORDS, 'Distinct words kept in memory; past that the rarest are dropped, and it is said.')
-    add = ArgumentGroup(parser, 'vocabulary', 'What is written.').add_arg
-    add('output', str, 'vocab.txt', 'The vocabulary file.')
-    add('report', str, '', 'A JSON file for the figures that are printed.')
-    add('size', int, 18000, 'Entries, special tokens included; fewer where the corpus does not give as many.')
-    add('kind', str, 'characters', 'Entries besides the special tokens.', choices=KINDS)
-    add('min_count', int, 2, 'What is rarer is left out.')
-    add('character_coverage', float, 1.0, 'The most frequent characters up to this share of the text (not for words).')
-    add = ArgumentGroup(parser, 'tokenizer', 'Who will read text with the vocabulary.').add_arg
-    add('tokenizer', str, 'FullTokenizer', 'How text is cut into words.', choices=('FullTokenizer', 'CharTokenizer'))
-    add('do_lower_case', bool, True, 'Lower-case; FullTokenizer strips accents as well.')
-    add('lexer', str, 'none', 'Makes words for CharTokenizer; spaces: the text is segmented, word or word/pos.',
-        choices=tuple(LEXERS))  # fmt: skip
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings(Settings):
+    title = 'corpus'
+    input: tuple[str, ...] = setting(MISSING, 'Text files, .gz, .jsonl, or folders of them.')
+    text_field: str = setting('text', 'Field of a JSON line that holds the text.')
+    half_width: bool = setting(False, 'Make full-width letters and digits those of ASCII.')
+    held_out: int = setting(50, 'Every so manieth line is not counted but measured on; 0: none.', least=0)
+    processes: int = setting(available_cpus(), 'Processes that count.', least=1)
+    max_words: int = setting(
+        MAX_WORDS, 'Distinct words kept in memory; past that the rarest are dropped, and it is said.', least=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntrySettings(Settings):
+    title = 'vocabulary'
+    output: str = setting('vocab.txt', 'The vocabulary file.')
+    report: str = setting('', 'A JSON file for the figures that are printed.')
+    size: int = setting(
+        18000, 'Entries, special tokens included; fewer where the corpus does not give as many.', least=_FEWEST
+    )
+    kind: str = setting('characters', 'Entries besides the special tokens.', choices=KINDS, listed=True)
+    min_count: int = setting(2, 'What is rarer is left out.', least=1)
+    character_coverage: float = setting(
+        1.0, 'The most frequent characters up to this share of the text (not for words).', above=0, most=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordSettings(Settings):
+    title = 'tokenizer'
+    tokenizer: str = setting(
+        'FullTokenizer', 'How text is cut into words.', choices=('FullTokenizer', 'CharTokenizer'), listed=True
+    )
+    do_lower_case: bool = setting(True, 'Lower-case; FullTokenizer strips accents as well.')
+    lexer: str = setting(
+        'none',
+        'Makes words for CharTokenizer; spaces: the text is segmented, word or word/pos.',
+        choices=LEXERS,
+        listed=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularySettings(CorpusSettings, EntrySettings, WordSettings):
+    """Makes a vocabulary (token<TAB>id a line) out of a corpus."""
+
+    def checked(self) -> Self:
+        settings = super().checked()
+        if self.held_out == 1:
+            raise UsageError('--held_out 1: every line would be held out, and none counted.')
+        if self.tokenizer == 'FullTokenizer' and self.lexer != 'none' and not LEXERS[self.lexer].segmented:
+            raise UsageError(f'--lexer {self.lexer}: FullTokenizer cuts Chinese text at every character; it goes with '
+                             '--tokenizer CharTokenizer.')  # fmt: skip
+        if (
+            self.report
+            and os.path.realpath(self.output) == os.path.realpath(self.report)
+            and not is_stream(self.output)
+        ):
+            raise UsageError(f'--output {self.output} and --report {self.report}: one file.')
+        for path in filter(None, (self.output, self.report)):
+            folder = os.path.dirname(os.path.abspath(path))
+            if not os.path.isdir(folder):
+                raise UsageError(f'{path}: there is no folder {folder}. Make it first.')
+        return settings
 
 
 def parse(argv=None, prog=None):
-    """Parsed and checked flags.
-
-    Raises:
-        UsageError: a flag is unknown or its value impossible; the text names it.
-    """
-    args = build_parser(prog).parse_args(argv)
-    least = {'size': _FEWEST, 'min_count': 1, 'held_out': 0, 'processes': 1, 'max_words': 1}
-    for name, value in least.items():
-        if getattr(args, name) < value:
-            raise UsageError(f'--{name} {getattr(args, name)}: must be at least {value}.')
-    if args.held_out == 1:
-        raise UsageError('--held_out 1: every line would be held out, and none counted.')
-    if not 0 < args.character_coverage <= 1:
-        raise UsageError(f'--character_coverage {args.character_coverage}: must be above 0 and at most 1.')
-    if args.tokenizer == 'FullTokenizer' and args.lexer != 'none' and not LEXERS[args.lexer].segmented:
-        raise UsageError(f'--lexer {args.lexer}: FullTokenizer cuts Chinese text at every character; it goes with '
-                         '--tokenizer CharTokenizer.')  # fmt: skip
-    if args.report and os.path.realpath(args.output) == os.path.realpath(args.report) and not is_stream(args.output):
-        raise UsageError(f'--output {args.output} and --report {args.report}: one file.')
-    for path in filter(None, (args.output, args.report)):
-        folder = os.path.dirname(os.path.abspath(path))
-        if not os.path.isdir(folder):
-            raise UsageError(f'{path}: there is no folder {folder}. Make it first.')
-    return args
+    """The checked `VocabularySettings` of flags. Raises `UsageError`: a flag is unknown or its value impossible."""
+    return SettingsParser(VocabularySettings, 'build-vocab', prog=prog or 'build_vocab').parse_args(argv).checked()
 
 
 def build_vocab(args):
     """Counts the corpus and writes the vocabulary.
 
     Args:
-        args: from `parse`.
+        args: `VocabularySettings`.
 
     Returns:
         dict of figures; `counted` and `held_out` are those of `ernie.pretrain.vocabulary.reading_rates`, None where

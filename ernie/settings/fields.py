@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
+from propeller.args import split_list
+
 Kind = type[bool] | type[int] | type[float] | type[str]
 _WORDS: dict[Kind, str] = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
 
@@ -18,8 +20,8 @@ class Description:
         help: a sentence or two.
         least, above, most, below: bounds of a number.
         choices: the values that it may have, or a function that gives them.
-        listed: whether --help lists the choices, and the flag refuses others at once.
-        joined: whether it is a list, joined by commas in a flag.
+        listed: whether the parser of flags refuses others itself.
+        joined: whether it is a list, joined by commas in a flag. A tuple that is not takes several words.
         switch: the flag takes no value: 'always', or 'perhaps'.
         of_start: whether it says how a run is started, not what the run is: run.yaml does not have it.
     """
@@ -65,7 +67,7 @@ class Description:
 
 
 def setting(default: Any, help: str, **description: Any) -> Any:  # noqa: A002
-    """A field of a settings class. description: of `Description`."""
+    """A field of a settings class. default: `MISSING` where it must be given. description: of `Description`."""
     return field(default=default, metadata={'description': Description(help, **description)})
 
 
@@ -84,12 +86,13 @@ class Misfit(ValueError):
 
 
 class Setting(NamedTuple):
-    """One setting of a class. optional: whether it may be None."""
+    """One setting of a class. kind: for a tuple, that of its parts. optional: whether it may be None."""
 
     name: str
     default: Any
     kind: Kind
     optional: bool
+    is_tuple: bool
     description: Description
 
     def fitting(self, value: Any) -> Any:
@@ -100,6 +103,8 @@ class Setting(NamedTuple):
         """
         if value is None and self.optional:
             return None
+        if self.is_tuple:
+            return self._parts(value)
         if self.description.joined and isinstance(value, list | tuple):
             value = _joined(value)
         if isinstance(value, os.PathLike):
@@ -114,6 +119,13 @@ class Setting(NamedTuple):
         if isinstance(value, int | float) and not self.description.fits(value):
             raise Misfit(self.description.expected())
         return value
+
+    def _parts(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str | os.PathLike):
+            value = split_list(os.fspath(value)) if self.description.joined else [value]
+        if not isinstance(value, list | tuple):
+            raise Misfit(f'a list of {_WORDS[self.kind].removeprefix("a ")}s')
+        return tuple(self._replace(is_tuple=False).fitting(part) for part in value)
 
 
 def _joined(values: list[Any] | tuple[Any, ...]) -> str:
@@ -130,7 +142,8 @@ def described(settings: type) -> dict[str, Setting]:
     only, hints, found = getattr(settings, 'flags', None), typing.get_type_hints(settings), {}
     for f in fields(settings):
         if 'description' in f.metadata and (only is None or f.name in only):
-            parts = typing.get_args(hints[f.name]) or (hints[f.name],)
+            hint, parts = hints[f.name], typing.get_args(hints[f.name]) or (hints[f.name],)
             kind = next(part for part in parts if part is not type(None))
-            found[f.name] = Setting(f.name, f.default, kind, type(None) in parts, f.metadata['description'])
+            is_tuple, optional = typing.get_origin(hint) is tuple, type(None) in parts
+            found[f.name] = Setting(f.name, f.default, kind, optional, is_tuple, f.metadata['description'])
     return found

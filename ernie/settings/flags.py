@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import MISSING
 from typing import Any, Generic, TypeVar
 
 from ernie.settings.base import GivenSettings, Settings, groups
@@ -14,8 +15,10 @@ _ABSENT = object()
 
 
 def _add(group: ArgumentGroup, setting: Setting) -> None:
-    name, default, kind, _, description = setting
-    options: dict[str, Any] = {}
+    name, default, kind, _, is_tuple, description = setting
+    options: dict[str, Any] = {'nargs': '+'} if is_tuple and not description.joined else {}
+    if is_tuple and default is not MISSING:
+        default = ','.join(default)
     if description.listed:
         options['choices'] = description.allowed()
     if description.switch == 'perhaps':
@@ -23,7 +26,7 @@ def _add(group: ArgumentGroup, setting: Setting) -> None:
     if description.switch == 'always':
         group.add_switch(name, description.help)
     else:
-        group.add_arg(name, kind, default, description.help, **options)
+        group.add_arg(name, kind, None if default is MISSING else default, description.help, **options)
 
 
 class SettingsParser(Parser, Generic[S]):
@@ -51,8 +54,12 @@ class SettingsParser(Parser, Generic[S]):
         absent = argparse.Namespace(**dict.fromkeys(names, _ABSENT))
         found = vars(super().parse_args(args, absent))
         values = {name: found[name] for name in names if found[name] is not _ABSENT}
+        values |= {name: one.fitting(values[name]) for name, one in names.items() if one.is_tuple and name in values}
         if found['config']:
             values = read_settings(found['config'], self._settings, self._program) | values
+        missing = [f'--{name}' for name, one in names.items() if one.default is MISSING and name not in values]
+        if missing:
+            self.error(f'the following arguments are required: {", ".join(missing)}')
         if issubclass(self._settings, GivenSettings):
             return self._settings(**values, given=frozenset(values))
         return self._settings(**values)
