@@ -264,7 +264,7 @@ class PreTraining:
 
 def tokenizer_of_samples(file_list, source):
     """The `TokenizerSettings` of a model trained on the samples of a file list: those of the builder that made them,
-    told by the file beside the list; for samples without one, those of the model that training starts from.
+    as the file beside the list says; for samples without one, those of the model that training starts from.
     """
     made = folder_tokenizer(os.path.dirname(file_list or '') or '.')
     model = source.folder_tokenizer

@@ -25,7 +25,7 @@ Shapes = list[list[int]]
 
 
 class Dataset:
-    """A sequence of elements that is made anew at each `iter()`. An element is one value, or a tuple or list of them.
+    """A sequence of elements, which every `iter()` makes again. An element is one value, or a tuple or list of them.
 
     `data_shapes` and `data_types` are taken from the first element if they are not set; its values must be numpy arrays
     then. Two data sets are equal when name, shapes and types agree.

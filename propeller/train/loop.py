@@ -33,21 +33,21 @@ class LoopState:
 
 
 class _Fetches:
-    """The union of what the hooks ask for, in a list object that stays the same while the wishes do."""
+    """The union of what the hooks ask for, in a list object that stays the same while the requests do."""
 
     def __init__(self):
-        self.wishes, self.values, self.slots = None, [], []
+        self.requests, self.values, self.slots = None, [], []
 
     def gather(self, asked):
-        wishes = [[id(v) for v in values] for values in asked]
-        if wishes != self.wishes:
+        requests = [[id(v) for v in values] for values in asked]
+        if requests != self.requests:
             index, self.values = {}, []
             for values in asked:
                 for v in values:
                     if id(v) not in index:
                         index[id(v)] = len(self.values)
                         self.values.append(v)
-            self.wishes, self.slots = wishes, [[index[i] for i in w] for w in wishes]
+            self.requests, self.slots = requests, [[index[i] for i in ids] for ids in requests]
         return self.values
 
 
@@ -76,19 +76,19 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
         hook.before_train(program)
     log.debug('********** Start Loop ************')
     fetches, source, world = _Fetches(), iter(batches), session.world
-    wanted = False
+    stopping = False
     try:
         with _finish_step_on_signal(state):
-            # A wish to end that came to one process is heard by all with the next update.
-            while not wanted and not any(hook.should_stop(state) for hook in hooks):
-                wanted = state.interrupted and world.size == 1
-                batch = None if wanted else next(source, None)
+            # A signal that came to one process ends all of them, after the next update.
+            while not stopping and not any(hook.should_stop(state) for hook in hooks):
+                stopping = state.interrupted and world.size == 1
+                batch = None if stopping else next(source, None)
                 if batch is None:
                     break
                 values = fetches.gather([hook.before_run(state) or [] for hook in hooks])
                 outcome = session.update(program, parts_of(batch), values, state.interrupted)
                 state.step, state.gstep, state.batch = state.step + 1, state.gstep + 1, batch
-                wanted = outcome.stop and world.size > 1
+                stopping = outcome.stop and world.size > 1
                 _watch(outcome, state)
                 _call_after(hooks, fetches.slots, outcome.fetched, state)
     except StopException:
@@ -103,10 +103,10 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
 
 
 def _call_after(hooks, slots, fetched, state):
-    for hook, wished in zip(hooks, slots, strict=True):
+    for hook, places in zip(hooks, slots, strict=True):
         for number, values in enumerate(fetched):
-            hook.after_part([values[i] for i in wished], number, state)
-        hook.after_run([fetched[-1][i] for i in wished], state)
+            hook.after_part([values[i] for i in places], number, state)
+        hook.after_run([fetched[-1][i] for i in places], state)
 
 
 MOST_OVERFLOWS = 50

@@ -22,7 +22,7 @@ class ThroughputHook(RunHook):
         self.restart_clock()
 
     def restart_clock(self):
-        """Begin to measure anew."""
+        """Measure from here on."""
         self.clock, self.steps, self.tokens, self.fed = time.monotonic(), 0, 0, 0
 
     def before_train(self, program):

@@ -1,0 +1,59 @@
+"""`EvaluationHook`: which evaluation counts as the best, and when training stops."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from propeller.train.hooks import EvaluationHook
+
+
+def loop(step):
+    batch = SimpleNamespace(epoch=0, position={'batch': 1})
+    return SimpleNamespace(step=step, gstep=step, batch=batch, interrupted=False)
+
+
+def evaluated(scores, **settings):
+    """The hook after an evaluation at each step, and what was saved as the best."""
+    saved, values = [], iter(scores)
+    hook = EvaluationHook(lambda *_: next(values), 1, **{'keep_best': True, **settings})
+    hook.save_best = lambda state, value: saved.append((state.gstep, value))
+    for step in range(1, len(scores) + 1):
+        hook.after_run([], loop(step))
+    return hook, saved
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
+def test_the_best_never_comes_from_what_is_no_number(bad):
+    hook, saved = evaluated([bad, 0.5, bad, 0.25, 0.75])
+    assert saved == [(2, 0.5), (5, 0.75)] and (hook.best, hook.best_step) == (0.75, 5)
+
+
+def test_it_counts_as_no_progress():
+    hook, saved = evaluated([0.5, math.nan, math.nan], patience=2)
+    assert hook.should_stop(None) and saved == [(1, 0.5)]
+
+
+def test_a_best_of_nan_in_an_older_checkpoint_is_forgotten():
+    hook, _ = evaluated([])
+    hook.load_state_dict({'best': math.nan, 'best_step': 4, 'worse': 1})
+    assert (hook.best, hook.best_step, hook.worse) == (None, None, 1)
+
+
+def test_the_smallest_may_be_the_best():
+    hook, saved = evaluated([0.5, 0.25, 0.75], larger=False)
+    assert saved == [(1, 0.5), (2, 0.25)] and hook.worse == 1
+
+
+def test_without_a_best_and_a_patience_there_is_no_state():
+    """So that a checkpoint is as it was before there were these."""
+    hook, saved = evaluated([0.5, math.nan], keep_best=False)
+    assert saved == [] and hook.state_dict() == {} and not hook.should_stop(None)
+
+
+def test_a_best_by_another_measure_is_forgotten():
+    state = evaluated([0.5], measure='max acc')[0].state_dict()
+    again, other = evaluated([], measure='max acc')[0], evaluated([], measure='min loss')[0]
+    again.load_state_dict(state)
+    other.load_state_dict(state)
+    assert (again.best, other.best) == (0.5, None)
