@@ -8,6 +8,7 @@ Shapes: N texts, H hidden.
 
 import os
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sized
@@ -88,7 +89,7 @@ def load(
     for name, value in (('batch_size', batch_size), ('length_window', length_window), ('threads', threads)):
         if value is not None and (type(value) is not int or value < 1):
             raise UsageError(f'{name} {quoted(value)}: expected a whole number from 1.')
-    if threads:
+    if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
         if engine not in (None, 'executor') or precision != 'fp32':

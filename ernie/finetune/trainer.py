@@ -96,7 +96,7 @@ class FineTuning:
             check_same_vocabulary(self.source)
         tokenizer, args = build_tokenizer(args, self.source)
         saved = self.source.saved if start else {}
-        self.task = task_class(args, self.source.config, tokenizer, self.source.vocab_path, saved)
+        self.task = task_class(args, self.source.config, tokenizer, saved)
         args = self.task.args
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)

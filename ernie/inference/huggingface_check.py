@@ -8,6 +8,8 @@ import importlib.metadata
 import numpy as np
 
 from ernie.checkpoint.huggingface_check import sample_texts
+from ernie.inference.predict import tokenized_rows
+from ernie.reader.tokenized_set import encoder_arrays
 from ernie.tasks import table
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError
@@ -60,16 +62,10 @@ def sample_batch(vocab_path, config):
     """
     tokenizer = FullTokenizer(vocab_path)
     longest = min(LONGEST, config.max_position_embeddings)
-    cls, sep, pad = (tokenizer.vocab[token] for token in ('[CLS]', '[SEP]', '[PAD]'))
+    cls, sep = tokenizer.vocab['[CLS]'], tokenizer.vocab['[SEP]']
     rows = [[cls, *tokenizer.encode(text)[: longest - 2], sep] for text in sample_texts(tokenizer.vocab, TEXTS)]
-    width = max(map(len, rows))
-    ids, types, mask = np.full((len(rows), width), pad), np.zeros((len(rows), width), int), np.zeros((len(rows), width))
-    for i, row in enumerate(rows):
-        ids[i, : len(row)], mask[i, : len(row)] = row, 1
-        if config.sentence_types > 1:
-            types[i, len(row) // 2 : len(row)] = 1
-    positions = np.where(mask, np.arange(width), 0)
-    return [ids.astype(np.int64), types.astype(np.int64), positions.astype(np.int64), mask.astype(np.float32)]
+    split = [len(row) // 2 if config.sentence_types > 1 else len(row) for row in rows]
+    return encoder_arrays(tokenized_rows(rows, split), np.arange(len(rows)))
 
 
 def outputs(model, config, batches):

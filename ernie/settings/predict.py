@@ -54,7 +54,7 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings):
     engine: str = setting('predictor', 'What runs the model.', choices=ENGINES, listed=True)
     precision: str = setting('fp32', 'Precision of matrix products.', choices=PRECISIONS, listed=True)
     use_fp16: bool = setting(False, 'Half precision; not available.')
-    use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where Paddle has one.')
+    use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where the engine has one.')
     num_labels: int | None = setting(None, 'Number of classes. Left out: that of the checkpoint.', least=1)
     label_map_config: str | None = setting(
         None, 'JSON object: label text -> id. Left out: the names in the checkpoint.'

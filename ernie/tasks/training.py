@@ -19,7 +19,6 @@ class Task(abc.ABC):
         args: the parsed flags.
         config: `ErnieConfig`.
         tokenizer: what turns text into ids.
-        vocab_path: its vocabulary file.
         saved: dict, the `labels.json` of the checkpoint that is loaded, {} if there is none.
     """
 
@@ -29,9 +28,9 @@ class Task(abc.ABC):
     columns = None  # names of the columns that the model learns from; None while that is not known
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
 
-    def __init__(self, args, config, tokenizer, vocab_path, saved):
+    def __init__(self, args, config, tokenizer, saved):
         self.args, self.config, self.tokenizer = args, config, tokenizer
-        self.vocab_path, self.saved, self.training_rows = vocab_path, saved, None
+        self.saved, self.training_rows = saved, None
         name = self.spec.name
         if saved.get('task', name) != name:
             raise UserError(f'--init_checkpoint: found a checkpoint of the task {saved["task"]}, expected {name}.')

@@ -33,9 +33,7 @@ def task(model):
     def make(saved=None, **values):
         args = build_parser().parse_args(flags(**(SETTINGS | values)))
         vocabulary = str(model / 'vocab.txt')
-        return ClassificationTask(
-            args, ErnieConfig(CONFIG), TOKENIZERS[args.tokenizer](vocabulary), vocabulary, saved or {}
-        )
+        return ClassificationTask(args, ErnieConfig(CONFIG), TOKENIZERS[args.tokenizer](vocabulary), saved or {})
 
     return make
 

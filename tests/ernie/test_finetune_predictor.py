@@ -37,7 +37,7 @@ class Kind:
         settings = {**SETTINGS, 'task_id': 1 if config is TASK_CONFIG else 0, **values}
         args = build_parser().parse_args(flags(**settings))
         vocabulary = str(folder / 'vocab.txt')
-        self.task = ClassificationTask(args, ErnieConfig(config), FullTokenizer(vocabulary), vocabulary, {})
+        self.task = ClassificationTask(args, ErnieConfig(config), FullTokenizer(vocabulary), {})
         self.session = Session(seed=3)
         self.predictor, self.single = (Predictor(self.session, self.task, size) for size in (BATCH, 1))
         self.session.initialize(self.predictor.program(labelled=False))

@@ -303,6 +303,15 @@ def test_an_onnx_export_is_served_without_paddle(exports, tmp_path, engine):
     assert [rounded(json.loads(line)) for line in lines[:5]] == expected
 
 
+def test_codecs_load_no_graph():
+    program = (
+        'import sys; from ernie.tasks.table import specs; [spec.load("codec") for spec in specs()]; '
+        'above = ("ernie.model", "ernie.run", "propeller.graph", "paddle"); '
+        'print([m for m in sys.modules if m.startswith(above) or m.endswith((".graph", ".training"))])'
+    )
+    assert subprocess.run([sys.executable, '-c', program], capture_output=True, text=True).stdout == '[]\n'
+
+
 def test_an_engine_says_which_gpus_it_has(monkeypatch):
     assert engines.OpenVinoEngine.gpus() == 0
     runtime = SimpleNamespace(get_available_providers=lambda: ['CUDAExecutionProvider', 'CPUExecutionProvider'])

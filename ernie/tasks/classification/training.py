@@ -30,8 +30,8 @@ class ClassificationTask(Task):
 
     spec = SPEC
 
-    def __init__(self, args, config, tokenizer, vocab_path, saved):
-        super().__init__(args, config, tokenizer, vocab_path, saved)
+    def __init__(self, args, config, tokenizer, saved):
+        super().__init__(args, config, tokenizer, saved)
         self.kind = kind = _kind(args, saved.get('kind'))
         heads = {'is_classify': kind != 'regression', 'is_regression': kind == 'regression'}
         self.args = args = args.replace(**heads, is_multilabel=kind == 'multilabel')

@@ -55,8 +55,8 @@ class MrcTask(Task):
         # All predictions go to --checkpoints; --test_save is the classifier's.
         return args.replace(test_save=os.path.join(args.checkpoints, 'test'))
 
-    def __init__(self, args, config, tokenizer, vocab_path, saved):
-        super().__init__(args, config, tokenizer, vocab_path, saved)
+    def __init__(self, args, config, tokenizer, saved):
+        super().__init__(args, config, tokenizer, saved)
         self.metric = DEFAULT_METRIC if args.metric == 'simple_accuracy' else args.metric
         if self.metric not in METRICS:
             raise UsageError(f'--metric {args.metric}: expected one of {", ".join(METRICS)}.')

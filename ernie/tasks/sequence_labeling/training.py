@@ -29,8 +29,8 @@ class SequenceLabelTask(Task):
     last_step_name = 'final'
     columns = ('text_a',)
 
-    def __init__(self, args, config, tokenizer, vocab_path, saved):
-        super().__init__(args, config, tokenizer, vocab_path, saved)
+    def __init__(self, args, config, tokenizer, saved):
+        super().__init__(args, config, tokenizer, saved)
         if args.metric != 'simple_accuracy':
             log.warning('--metric %s has no effect: sequence labelling is scored by the F1 of chunks', args.metric)
         self.scheme = self._scheme()
