@@ -3,6 +3,7 @@
 `python -m ernie.quickstart.cli FLAGS` does nothing but check them, or print the help.
 """
 
+import argparse
 import sys
 
 from propeller.args import Parser
@@ -16,9 +17,13 @@ Steps that are done are not done again; an interrupted training goes on where it
 """
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The description as it stands, and defaults."""
+
+
 def build_parser(prog=None):
     """The flags of quickstart.sh."""
-    parser = Parser(prog=prog or 'quickstart.sh', description=DESCRIPTION, formatter_class=_formatter())
+    parser = Parser(prog=prog or 'quickstart.sh', description=DESCRIPTION, formatter_class=_Help)
     parser.add_argument('--dir', default='quickstart', help='folder for everything that is made')
     parser.add_argument('--rows', type=int, default=3600, help='reviews to train on')
     parser.add_argument('--dev_rows', type=int, default=300, help='reviews that choose the best checkpoint')
@@ -31,15 +36,6 @@ def build_parser(prog=None):
     parser.add_argument('--random_encoder', action='store_true', help='start from random weights, to compare with')
     parser.add_argument('--fresh', action='store_true', help='do all steps anew (the environment stays)')
     return parser
-
-
-def _formatter():
-    import argparse
-
-    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        pass
-
-    return Formatter
 
 
 def parse(argv=None, prog=None):
