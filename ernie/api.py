@@ -231,9 +231,9 @@ def _open(source, engine, precision, device, threads):
         return _InTurn(ExecutorEngine(graph.session, graph.program, graph.outputs), lock), graph.shapes()
     else:
         with tempfile.TemporaryDirectory() as place:
-            target, form = os.path.join(place, 'model'), ENGINES[engine].format
-            described = export(source, target, form, engines=[engine] if form == 'onnx' else [])
-            runner = open_engine(engine, target, precision, threads, number)
+            target = os.path.join(place, 'model')
+            described, opened = export(source, target, ENGINES[engine].format, engines=[engine])
+            runner = open_engine(engine, target, precision, threads, number, opened)
     return _InTurn(runner, lock), output_shapes(described)
 
 

@@ -188,7 +188,7 @@ class Session:
             raise UserError(f'{name}: found type {array.dtype}, expected {self.dtype(name)}.')
         tensor.set(np.ascontiguousarray(array), self.place)
 
-    def export_inference(self, program, inputs, outputs, folder, sample, tolerance=1e-4):
+    def export_inference(self, program, inputs, outputs, folder, sample, tolerance=1e-4, threads=1):
         """Write Paddle's inference model (`model.json`, `model.pdiparams`) and prove that it gives the same numbers.
 
         Args:
@@ -196,6 +196,9 @@ class Session:
             folder: existing folder to write to.
             sample: list of arrays for `inputs`, a real batch.
             tolerance: largest allowed difference from the executor.
+            threads: of the predictor that proves it.
+        Returns:
+            the `ExportedModel`, which needs the folder no longer.
         Raises:
             UserError: it cannot be written, or differs from the program on the sample.
         """
@@ -207,11 +210,13 @@ class Session:
         with paddle.static.scope_guard(self.scope):
             expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
         try:
-            exported = ExportedModel(folder).run(sample)
+            model = ExportedModel(folder, threads)
+            exported = model.run(sample)
         except UserError:
             check_room(folder)  # Paddle does not notice that what it writes is cut
             raise
         check_outputs(folder, expected, exported, tolerance)
+        return model
 
     def load_exported(self, folder):
         """The inference model in `folder` as a `Program` of this session; its `outputs` are the list of its results.

@@ -234,7 +234,7 @@ def check_format(name, source):
         raise UsageError(f'--engine {name}: the model in {source.path} is {found}; give --engine {able}.')
 
 
-def open_engine(name, folder, precision='fp32', threads=None, device=None):
+def open_engine(name, folder, precision='fp32', threads=None, device=None, opened=()):
     """Load an exported model.
 
     Args:
@@ -243,6 +243,7 @@ def open_engine(name, folder, precision='fp32', threads=None, device=None):
         precision: 'fp32' or 'bf16' (matrix products in bfloat16; inputs and outputs stay what they are).
         threads: threads of a batch; None is one per usable core.
         device: GPU number; None is the processor.
+        opened: dict of engines that have the model open with the defaults of these arguments.
     Returns:
         `Engine`.
     Raises:
@@ -250,6 +251,8 @@ def open_engine(name, folder, precision='fp32', threads=None, device=None):
         UsageError: the engine cannot do what is asked.
     """
     check_engine(name, precision, device is not None)
+    if name in opened and (precision, threads, device) == ('fp32', None, None):
+        return opened[name]
     return ENGINES[name].open(folder, precision, threads or usable_cores(), device)
 
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
-from ernie.inference.engines import ONNX_FILE, open_engine, optional_package
+from ernie.inference.engines import ONNX_FILE, PredictorEngine, open_engine, optional_package
 from ernie.inference.folder import to_json
 from ernie.inference.predict import tokenized_rows
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.source import INFERENCE
 from propeller.compare import check_outputs
+from propeller.environment import usable_cores
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -144,10 +145,9 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         target: the folder to make.
         export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
         overwrite: whether an exported model in its place is replaced.
-        engines: names of those whose numbers are compared; None: of the format, those that every machine has. The
-            predictor gives those of Paddle's format in any case.
+        engines: names of those whose numbers are compared; None: of the format, those that every machine has.
     Returns:
-        content of its `inference.json`.
+        (content of its `inference.json`, dict name -> engine: those that were compared, see `open_engine`).
     Raises:
         UserError: it exists already; the parameters do not fit; the export fails, or gives other numbers.
     """
@@ -156,12 +156,12 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         for package in ('paddle2onnx', 'onnxruntime'):
             optional_package(package, '--export_format onnx')
     graph = Graph(folder)
-    batches, inference = sample_batches(folder), _description(folder, graph, export_format)
+    batches, inference, opened = sample_batches(folder), _description(folder, graph, export_format), {}
     try:
         with whole_folder(target, replace=overwrite) as work:
             steps = (
-                lambda: _write_model(graph, batches[0], work, export_format),
-                lambda: _check(graph, batches, work, _ENGINES[export_format] if engines is None else engines),
+                lambda: opened.update(_write_model(graph, batches[0], work, export_format)),
+                lambda: _check(graph, batches, work, engines or _ENGINES[export_format], opened),
                 lambda: _write_companions({**folder.files(), INFERENCE: to_json(inference)}, work),
             )
             for step in progress(steps, 'exporting', len(steps), 'steps'):
@@ -170,7 +170,7 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         raise bad_input(target, 'a folder that appeared meanwhile', 'a new one') from e
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from e
-    return inference
+    return inference, opened
 
 
 def _description(folder, graph, export_format):
@@ -182,19 +182,26 @@ def _description(folder, graph, export_format):
 
 
 def _write_model(graph, sample, work, export_format):
+    """-> dict name -> engine that has the model open."""
+
+    def write(folder):
+        return graph.session.export_inference(
+            graph.program, graph.inputs, graph.outputs, folder, sample, TOLERANCE, usable_cores()
+        )
+
     if export_format == 'paddle':
-        graph.session.export_inference(graph.program, graph.inputs, graph.outputs, work, sample, TOLERANCE)
-        return
+        return {'predictor': PredictorEngine(write(work))}
     with tempfile.TemporaryDirectory(dir=work) as intermediate:
-        graph.session.export_inference(graph.program, graph.inputs, graph.outputs, intermediate, sample, TOLERANCE)
+        write(intermediate)
         convert_to_onnx(intermediate, os.path.join(work, ONNX_FILE))
+    return {}
 
 
-def _check(graph, batches, work, engines):
+def _check(graph, batches, work, engines, opened):
     for name in engines:
-        engine = open_engine(name, work)
+        opened[name] = open_engine(name, work, opened=opened)
         for batch in batches:
-            check_outputs(name, graph.run(batch), engine.run(batch), TOLERANCE)
+            check_outputs(name, graph.run(batch), opened[name].run(batch), TOLERANCE)
 
 
 def _write_companions(files, work):

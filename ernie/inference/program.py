@@ -49,11 +49,12 @@ def infer(args):
     with contextlib.ExitStack() as stack:
         if folder.exported:
             _check_exported(args, folder)
-            exported, description = folder.path, folder.exported
+            exported, description, opened = folder.path, folder.exported, {}
         else:
-            exported, description = _export(args, folder, stack)
+            exported, (description, opened) = _export(args, folder, stack)
         if args.predicts:
-            engine = open_engine(args.engine, exported, args.precision, args.cpu_threads, device)
+            engine = open_engine(args.engine, exported, args.precision, args.cpu_threads, device, opened)
+            opened.clear()  # each has the model in memory
             shapes = output_shapes(description)
             predict(args, folder, Prediction(folder.codec, engine, shapes, args.batch_size, args.length_window))
         elif args.do_prediction:
@@ -95,15 +96,15 @@ def _check_exported(args, folder):
 
 
 def _export(args, folder, stack):
-    """Returns the exported folder and its description; it vanishes with `stack` when no place for it is given."""
+    """Returns the exported folder and what `export` gives; it vanishes with `stack` when no place for it is given."""
     export_format = args.export_format or ENGINES[args.engine].format
     if not args.save_inference_model_path:
         target = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'model')
         return target, export(folder, target, export_format)
     target = target_folder(args.save_inference_model_path, args.init_checkpoint)
-    description = export(folder, target, export_format, args.overwrite)
+    done = export(folder, target, export_format, args.overwrite)
     log.info('save inference model to %s', target)
-    return target, description
+    return target, done
 
 
 def predict(args, folder, prediction):

@@ -248,3 +248,21 @@ def test_each_file_of_a_model_is_opened_twice_at_most(made, monkeypatch, kind):
         assert counts.pop('ernie_config.json') == 1 and counts.pop('vocab.txt') == 2  # the second time for `files`
         assert counts.pop('inference.json', 1) == counts.pop('model.safetensors', 1) == 1
         assert set(counts) <= {'labels.json', 'tokenizer_config.json'} and max(counts.values()) <= 2
+
+
+def test_a_checkpoint_is_opened_once_by_each_engine(made, tmp_path, monkeypatch):
+    """The engine that proved the export predicts with it: by default it is not opened again."""
+    from propeller.exported import ExportedModel
+    from propeller.session import Session
+
+    opened = []
+    for kind, name in ((ExportedModel, '__init__'), (Session, 'load_exported')):
+        whole = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *args, whole=whole, name=name: opened.append(name) or whole(*args))
+    checkpoint, rows = made('multilabel')[0], table(tmp_path / 'a.tsv', [['好'], ['坏']], ['text_a'])
+    infer(init_checkpoint=checkpoint, predict_set=rows, save_inference_model_path='', use_cuda=False)
+    assert opened == ['__init__', 'load_exported']
+    opened.clear()
+    assert ernie.load(checkpoint)('好') and opened == ['__init__']
+    opened.clear()
+    assert ernie.load(checkpoint, threads=1)('好') and opened == ['__init__'] * 2
