@@ -181,6 +181,28 @@ def momentum(rates, gradients, start):
     return found
 
 
+def test_an_optimizer_trains_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, 'momentum', 'tests.extensions.momentum:Momentum')
+    flags = {
+        'init_pretraining_params': write_model(tmp_path / 'm', config={**CONFIG, 'hidden_dropout_prob': 0.0}),
+        'train_set': table(tmp_path / 'train.tsv', sentences(90, 1)),
+        'optimizer': 'momentum',
+        'learning_rate': 0.02,
+        'warmup_proportion': 0,
+        'save_steps': 9,
+        'skip_steps': 1,
+    }
+    run(**flags, checkpoints=tmp_path / 'whole')
+    run(**flags, checkpoints=tmp_path / 'part', max_steps=18)
+    with pytest.raises(UserError, match='optimizer.safetensors: does not fit this program: .*moment1_0 is missing'):
+        run(**{**flags, 'optimizer': 'adamw'}, checkpoints=tmp_path / 'part', resume=True)
+    run(**flags, checkpoints=tmp_path / 'part', resume=True)
+    losses = [[r['loss'] for r in records(tmp_path / name, 'train')] for name in ('whole', 'part')]
+    assert losses[0] == losses[1] and len(set(losses[0])) == 36
+    with pytest.raises(UsageError, match='--optimizer adam: expected one of adamw, sgd, momentum'):
+        run(**{**flags, 'optimizer': 'adam'}, checkpoints=tmp_path / 'other')
+
+
 @pytest.mark.parametrize('parts', [1, 2])
 def test_an_optimizer(monkeypatch, parts):
     monkeypatch.setitem(OPTIMIZERS, 'momentum', 'tests.extensions.momentum:Momentum')

@@ -63,6 +63,7 @@ class Task(abc.ABC):
             num_train_steps=num_train_steps,
             warmup_steps=warmup_steps,
             weight_decay=args.weight_decay,
+            optimizer=args.optimizer,
             lr_scheduler=args.lr_scheduler,
             # A warm-up that was asked for, and is less than one step in a short run, does not take the decay away.
             decay_without_warmup=args.decay_without_warmup or args.warmup_proportion > 0,

@@ -80,6 +80,7 @@ SINCE_2019 = {
     'freeze_encoder': (bool, False),
     'recompute': (bool, False),
     'clip_norm': (float, 1.0),
+    'optimizer': (str, 'adamw'),
     'decay_without_warmup': (bool, False),
     'early_stop': (int, -1),
     'max_checkpoints': (int, 0),
