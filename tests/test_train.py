@@ -207,7 +207,7 @@ def test_two_processes_make_what_two_parts_make(tmp_path, data):
         ({'masking_rate': 0}, '--masking_rate 0.0'),
         ({'num_train_steps': 0}, '--num_train_steps 0'),
         ({'precision': 'fp16'}, '--precision fp16 needs a GPU'),
-        ({'early_stop': 0}, '--early_stop 0: expected the number of validations to wait, or -1'),
+        ({'early_stop': 0}, '--early_stop 0: expected the number of evaluations to wait, or -1'),
         ({'keep_best': True, 'valid_filelist': None}, '--keep_best and --early_stop need a --valid_filelist'),
     ],
 )
