@@ -112,9 +112,7 @@ class FineTuning:
 
     def load(self, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
-        run = self.run
-        values = InitialValues(self.args, self.source, run.start, run.resumes, self.task.is_new)
-        return values.load(self.session, program)
+        return InitialValues(self.args, self.source, self.run, self.task.is_new).load(self.session, program)
 
     # ------------------------------------------------------------ training
 

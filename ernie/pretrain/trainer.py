@@ -121,9 +121,9 @@ class PreTraining:
 
     def _load(self, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
-        heads, run = tuple(f'{task.head}' for task in self.tasks), self.run
+        heads = tuple(f'{task.head}' for task in self.tasks)
         is_new = lambda name: name.startswith((*heads, 'mask_lm_', 'pooled_fc'))  # noqa: E731
-        return InitialValues(self.args, self.source, run.start, run.resumes, is_new).load(self.session, program)
+        return InitialValues(self.args, self.source, self.run, is_new).load(self.session, program)
 
     def _stream(self, filelist, training, names=None):
         """Batches of the files of a list: shuffled, without end but for --epoch, or once in order.

@@ -1,7 +1,5 @@
 """First values of the parameters of a run: from a checkpoint, from a pre-trained model, or random."""
 
-import os
-
 import numpy as np
 
 from ernie.checkpoint import match_parameters
@@ -11,7 +9,6 @@ from propeller.args import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
 from propeller.storage.values import load_values
-from propeller.train.checkpoint import STATE, restore_training
 
 log = get_logger(__name__)
 
@@ -24,33 +21,26 @@ class InitialValues:
     Args:
         args: the flags.
         source: `ernie.run.source.Source`.
-        start_from: folder of a checkpoint, or None.
-        continues: whether that one holds all that a training needs to go on exactly.
+        run: `propeller.train.run.TrainingRun`.
         is_new: name -> whether pre-trained parameters may lack it, because it belongs to the task's head.
     """
 
-    def __init__(self, args, source, start_from, continues, is_new):
-        self.args, self.source, self.start_from = args, source, start_from
-        self.continues, self.is_new = continues, is_new
+    def __init__(self, args, source, run, is_new):
+        self.args, self.source, self.run, self.is_new = args, source, run, is_new
 
     def load(self, session, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
         session.initialize(program)
-        if self.continues:
-            log.info('continuing from %s', self.start_from)
-            state = restore_training(self.start_from, session, program)
-            absent = [key for key in ('data_position', 'random_state', 'hooks') if key not in state]
-            if absent:
-                raise bad_input(os.path.join(self.start_from, STATE), f'no {", ".join(absent)}', 'what our runs save')
-            return state['global_step']
+        if self.run.resumes:
+            return self.run.restore(session, program, needed=('data_position', 'random_state', 'hooks'))
         if not self.source.path:
             log.warning('no --init_checkpoint and no --init_pretraining_params: all parameters are random')
             return 0
-        allowed = () if self.start_from else split_list(self.args.allow_missing)
+        allowed = () if self.run.start else split_list(self.args.allow_missing)
         allowed_unused, tensors = split_list(self.args.allow_unused), self.source.tensors
         warn_of_unmatched('--allow_missing', allowed, program.parameters())
         warn_of_unmatched('--allow_unused', allowed_unused, [*tensors, *tensors.unmapped])
-        new_head = (lambda name: False) if self.start_from else self.is_new
+        new_head = (lambda name: False) if self.run.start else self.is_new
         match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
         load_values(session, match.load, tensors)
         log.info('%s: %d parameters loaded', self.source.path, len(match.load))
@@ -59,7 +49,7 @@ class InitialValues:
         unused = [*match.unused, *tensors.unmapped]
         if any(not is_training_state(name) for name in unused):
             log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
-        return self._load_old_optimizer(session, program) if self.start_from and program.training else 0
+        return self._load_old_optimizer(session, program) if self.run.start and program.training else 0
 
     def _load_old_optimizer(self, session, program):
         """Moments and step counter of a training checkpoint of 2019. Returns the updates done.

@@ -20,7 +20,6 @@ from propeller.train.checkpoint import (
     Checkpoints,
     read_state,
     restore_parameters,
-    restore_training,
     restore_variables,
 )
 from propeller.train.hooks import EvaluationHook, LoggingHook, StopAtStepHook
@@ -215,7 +214,8 @@ class _Training:
         learner, world, parts = self.learner, self.learner.world, self.learner.parts
         self.session.initialize(self.program)
         self._warm_start()
-        step, done = self._restore(run) if run.resumes else (0, 0)
+        step = run.restore(self.session, self.program) if run.resumes else 0
+        done = self._updates_consumed(run)
         run.begin(self.session, self.program, step, [LIST_FILE])
         unread = self.dataset.iterate_from(done * world.size * parts)
         with learner.history('train_history', step) as writer:
@@ -239,21 +239,18 @@ class _Training:
         for name in chosen:
             log.info('warm start: %s', name)
 
-    def _restore(self, run):
-        """Take back the tensors of a checkpoint. Returns (its global step, updates whose data were consumed)."""
-        folder, parts = run.start, self.learner.parts
-        state = restore_training(folder, self.session, self.program)
-        try:
-            checked(state, {'data_position': COUNT})
-        except UserError as e:
-            raise UserError(f'{folder}: {e}') from None
-        if state.get('parts', 1) != parts:
+    def _updates_consumed(self, run):
+        """Updates whose data earlier runs have consumed."""
+        found, parts = run.state.get('parts', 1), self.learner.parts
+        if run.resumes and found != parts:
             raise UserError(
-                f'{folder}: found a training with gradient_accumulation_steps {state.get("parts", 1)}, expected '
-                f'{parts}: it continues with as many.'
+                f'{run.start}: found a training with gradient_accumulation_steps {found}, expected {parts}: it '
+                'continues with as many.'
             )
-        log.info('continuing from %s', folder)
-        return state['global_step'], state['data_position']
+        try:
+            return checked({'data_position': 0, **run.state}, {'data_position': COUNT})['data_position']
+        except UserError as e:
+            raise UserError(f'{run.start}: {e}') from None
 
     def _hooks(self, writer):
         config, spec = self.config, self.program.outputs

@@ -4,7 +4,7 @@ import os
 import sys
 
 from propeller.data.prefetch import prefetch
-from propeller.errors import UserError
+from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 from propeller.train.checkpoint import (
     BEST,
@@ -14,6 +14,7 @@ from propeller.train.checkpoint import (
     computation_state,
     read_state,
     restore_computation,
+    restore_training,
     save_checkpoint,
 )
 from propeller.train.hook_states import restore_states, states_of
@@ -70,6 +71,23 @@ class TrainingRun:
             batches.seek(self.state.get('data_position'))
         except UserError as e:
             raise UserError(f'{self.start}: {e} {advice}'.rstrip()) from None
+
+    def restore(self, session, program, needed=('data_position',)):
+        """Where the training resumes: give an initialised program its parameters and moments.
+
+        Args:
+            needed: what the training state must hold.
+        Returns:
+            number of updates done by earlier runs.
+        Raises:
+            UserError: the checkpoint does not fit the program, or its state lacks something.
+        """
+        log.info('continuing from %s', self.start)
+        restore_training(self.start, session, program)
+        absent = [key for key in needed if key not in self.state]
+        if absent:
+            raise bad_input(os.path.join(self.start, STATE), f'no {", ".join(absent)}', 'what our runs save')
+        return self.state['global_step']
 
     def begin(self, session, program, step=0, files=()):
         """The first values are there: take back the random numbers, and make the folder this run's.
