@@ -1,6 +1,8 @@
 """The fine-tuning programs in several processes, and with accumulation: the result of one process."""
 
 import contextlib
+import importlib
+import io
 import json
 import os
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from ernie.model import heads
 from propeller.storage import open_tensors
 from tests import processes
 from tests.ernie import tiny_reading, tiny_tagging
@@ -58,8 +61,18 @@ def tasks(tmp_path_factory, plain_model):
     }
 
 
-def launch(count, program, start=(), **values):
-    """Run a program in `count` processes of one thread each; returns the log of the first."""
+def launch(count, program, dropout=True, **values):
+    """Run a program in `count` processes of one thread each, a single one in this process; returns the first's log.
+
+    dropout: False for none in the head either.
+    """
+    if count == 1:
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as log:
+            if not dropout:
+                patch.setattr(heads, 'HEAD_DROPOUT', 0.0)
+            importlib.import_module(program.removesuffix('.py')).main(flags(**values))
+        return log.getvalue()
+    start = [] if dropout else ['-m', 'tests.without_dropout']
     found = processes.run(count, [*start, program, *flags(**values)])
     assert [code for code, _, _ in found] == [0] * count, '\n'.join(err for _, _, err in found)
     return found[0][2]
@@ -92,7 +105,7 @@ def test_several_processes_and_parts_do_what_one_does(tmp_path, tasks, task):
         launch(
             count,
             program,
-            ('-m', 'tests.without_dropout'),
+            dropout=False,
             **{**values, 'batch_size': batch_size},
             gradient_accumulation_steps=parts,
             checkpoints=tmp_path / way,
