@@ -19,15 +19,17 @@ from ernie.inference.embedding import Embedder, reading_of
 from ernie.inference.engines import ENGINES, ExecutorEngine, check_engine, check_format, open_engine
 from ernie.inference.export import Graph, export
 from ernie.inference.folder import ModelFolder
-from ernie.inference.pooling import POOLINGS, unit_length
+from ernie.inference.pooling import unit_length
 from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.stream import Row
 from ernie.programs import fine_tuning
 from ernie.reader.columns import TEXTS
 from ernie.reader.rows import BadRow
 from ernie.run.source import Source
+from ernie.settings.base import fitted
 from ernie.settings.fields import described
 from ernie.settings.finetune import FinetuneSettings
+from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
 from ernie.tasks.codec import TextCodec
@@ -36,8 +38,9 @@ from propeller.session import Session
 
 EMBEDDING = 'embedding'
 _DEVICE = re.compile(r'gpu(?::(\d{1,4}))?')
-_FILES = ('ernie_config_path', 'vocab_path', 'label_map_config')
-_SETTINGS = ('num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
+# Of infer_classifyer.py, for models whose folder does not say them; the last two say nothing of vectors.
+_SETTINGS = ('ernie_config_path', 'vocab_path', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
+_CLASSES = ('label_map_config', 'num_labels')
 # Paddle's executor finds its variables by a scope that belongs to the process.
 _EXECUTOR = threading.RLock()
 
@@ -83,18 +86,22 @@ def load(
         UserError: the folder is no model, not of the task, or broken; a package is missing.
         UsageError: an argument that cannot be.
     """
-    unknown = [name for name in settings if name not in (*_FILES, *_SETTINGS)]
+    unknown = [name for name in settings if name not in (*_SETTINGS, *(() if task == EMBEDDING else _CLASSES))]
     if unknown:
         raise TypeError(f'ernie.load() got an unexpected keyword argument {unknown[0]!r}')
-    for name, value in (('batch_size', batch_size), ('length_window', length_window), ('threads', threads)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise UsageError(f'{name} {quoted(value)}: expected a whole number from 1.')
+    running = {'engine': engine, 'precision': precision, 'batch_size': batch_size, 'length_window': length_window}
+    running |= {'cpu_threads': threads, 'task': None if task == EMBEDDING else task}
+    kinds = (EncodeSettings, PredictSettings) if task == EMBEDDING else (PredictSettings,)
+    for name, value in {**running, **settings}.items():
+        if value is not None:
+            fitted(next(kind for kind in kinds if name in described(kind)), name, value)
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
         if engine not in (None, 'executor') or precision != 'fp32':
             raise UsageError('vectors: they come from the executor in fp32; leave engine and precision out.')
-        codec, runner = _vectors(folder, device, pooling or 'pooled', layer, normalize, settings)
+        vectors = {'pooling': pooling or 'pooled', 'layer': layer, 'normalize': bool(normalize)}
+        codec, runner = _vectors(folder, device, settings, **vectors)
         return LoadedModel(Prediction(codec, runner, [(-1, codec.config.hidden_size)], batch_size, length_window))
     if (pooling, layer, normalize) != (None, None, None):
         raise UsageError("pooling, layer, normalize: they are for task='embedding'.")
@@ -269,13 +276,10 @@ class _VectorCodec(TextCodec):
         return [repr(float(value)) for value in result]
 
 
-def _vectors(folder, device, pooling, layer, normalize, settings):
+def _vectors(folder, device, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model."""
-    if pooling not in POOLINGS:
-        raise UsageError(f'pooling {quoted(pooling)}: expected one of {", ".join(POOLINGS)}.')
-    others = [name for name in ('label_map_config', 'num_labels') if settings.pop(name, None) is not None]
-    if others:
-        raise UsageError(f'{others[0]}: vectors have no classes.')
+    fitted(EncodeSettings, 'pooling', pooling)
+    fitted(EncodeSettings, 'layer', layer)
     if not os.path.exists(folder):
         raise bad_input(folder, 'no such folder', 'a model')
     source = Source(folder, settings.pop('ernie_config_path', None), settings.pop('vocab_path', None))
@@ -286,5 +290,5 @@ def _vectors(folder, device, pooling, layer, normalize, settings):
         session = Session(number is not None, seed=0, device=number or 0)
         embedder = Embedder(session, source.config, pooling, layer, False, reading['task_id'])
         embedder.load(source.tensors)
-    codec = _VectorCodec(source.config, tokenizer, reading | {'normalize': bool(normalize)})
+    codec = _VectorCodec(source.config, tokenizer, reading | {'normalize': normalize})
     return codec, _InTurn(embedder, _EXECUTOR)

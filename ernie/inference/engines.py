@@ -208,9 +208,6 @@ def check_engine(name, precision, use_cuda):
     Raises:
         UsageError: names the flags, and what would do.
     """
-    for flag, value, known in (('engine', name, ENGINES), ('precision', precision, PRECISIONS)):
-        if value not in known:
-            raise UsageError(f'--{flag} {value}: expected one of {", ".join(known)}.')
     engine = ENGINES[name]
     if precision not in engine.precisions:
         able = [e.name for e in ENGINES.values() if precision in e.precisions]

@@ -49,10 +49,8 @@ class ModelFolder(Source):
 
     def _task(self, asked):
         """The `TaskSpec`, and the kind that is asked for or None."""
-        saved, choices = self.saved, table.choices()
-        if asked is not None and asked not in choices:
-            raise UsageError(f'--task {asked}: expected one of {", ".join(choices)}.')
-        spec, kind = choices[asked] if asked else (table.find(saved.get('task', table.TASKS[0])), None)
+        saved = self.saved
+        spec, kind = table.choices()[asked] if asked else (table.find(saved.get('task', table.TASKS[0])), None)
         if saved.get('task', spec.name) != spec.name or (kind and saved.get('kind', kind) != kind):
             found = saved['task'] + (f' ({saved["kind"]})' if 'kind' in saved else '')
             raise UserError(f'{self.path}: found a checkpoint of the task {found}, expected {asked} (--task).')
