@@ -2,18 +2,11 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from ernie.settings.fields import Misfit, described
 from propeller.errors import UsageError
-
-
-def fitted(settings: type, name: str, value: Any) -> Any:
-    """`Setting.fitting`. Raises `UsageError` that names the flag, what was found and what was expected."""
-    try:
-        return described(settings)[name].fitting(value)
-    except Misfit as e:
-        raise UsageError(f'--{name} {value}: expected {e.expected}.') from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,9 +21,21 @@ class Settings:
     flags: ClassVar[tuple[str, ...] | None] = None
 
     def __post_init__(self) -> None:
-        for name, value in list(vars(self).items()):
-            if isinstance(value, list | tuple | os.PathLike):
-                object.__setattr__(self, name, fitted(type(self), name, value))
+        found = {n: v for n, v in vars(self).items() if isinstance(v, list | tuple | os.PathLike)}
+        if found:
+            for name, value in self._fitted(found).items():
+                object.__setattr__(self, name, value)
+
+    def _fitted(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as the settings have them. Raises `UsageError` that names the flag."""
+        fitted = {}
+        for name, one in described(type(self)).items():
+            try:
+                if name in values:
+                    fitted[name] = one.fitting(values[name])
+            except Misfit as e:
+                raise UsageError(f'--{name} {values[name]}: expected {e.expected}.') from None
+        return fitted
 
     def replace(self, **values: Any) -> Self:
         """The same settings with other values; the user is still said to have given what was given."""
@@ -48,8 +53,7 @@ class Settings:
             UsageError: a value that cannot be, or values that contradict each other.
             UserError: a file that is not there.
         """
-        for name in described(type(self)):
-            fitted(type(self), name, getattr(self, name))
+        self._fitted(vars(self))
         return self
 
 
@@ -66,11 +70,12 @@ class GivenSettings(Settings):
 
     def __new__(cls, *_: Any, **values: Any) -> Self:
         new = super().__new__(cls)
-        new.__dict__['_arguments'] = frozenset(values)
+        if values:  # a copy is made without
+            new.__dict__['_arguments'] = frozenset(values)
         return new
 
     def __post_init__(self) -> None:
-        arguments = self.__dict__.pop('_arguments')
+        arguments = self.__dict__.pop('_arguments', frozenset())
         if self.given is None:
             object.__setattr__(self, 'given', arguments)
         super().__post_init__()

@@ -1,8 +1,10 @@
 """Typed settings: what they may be, run.yaml there and back, what it says to mistakes, and a run done again from it."""
 
+import copy
 import dataclasses
 import json
 import math
+import pickle
 import signal
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 import ernie
 import run_classifier
+from ernie.pretrain.building.cli import BuildSettings
 from ernie.settings import run_yaml
 from ernie.settings.fields import described
 from ernie.settings.finetune import FinetuneSettings
@@ -64,6 +67,8 @@ def test_settings_never_change_and_know_what_was_given():
     after = before.replace(do_val=False)
     assert (after.do_val, before.do_val, after.given) == (False, True, before.given)
     assert FinetuneSettings(given=frozenset({'epoch'})).given == {'epoch'}
+    assert vars(copy.copy(before)) == vars(before) and pickle.loads(pickle.dumps(before)) == before
+    assert FinetuneSettings().given == frozenset()
 
 
 TEXTS = st.text(st.characters(codec=None, min_codepoint=0, max_codepoint=0x1FFFF), max_size=9)
@@ -145,6 +150,20 @@ def test_the_file_of_another_program(tmp_path):
     assert parse(tmp_path / 'run.yaml', program=None).epoch == 3
     with pytest.raises(UserError, match=":4: found .* program 'finetune mrc', expected those of 'pretrain'"):
         parse(tmp_path / 'run.yaml', kind=PretrainSettings, program='pretrain')
+
+
+def test_tuples_and_what_must_be_given_may_stand_in_the_file(tmp_path):
+    path = tmp_path / 'run.yaml'
+    path.write_text('input: [a, b]\noutput: out\ntasks: capitalization\nir_input: q\n')
+    found = parse(path, '--dialogue_input', 'c', 'd', kind=BuildSettings, program='build-data')
+    assert (found.input, found.dialogue_input, found.ir_input) == (('a', 'b'), ('c', 'd'), ('q',))
+    assert (found.output, found.tasks, found.shards) == ('out', ('capitalization',), 0)
+    path.write_text('input: [1]\n')
+    with pytest.raises(UserError, match='run.yaml:1: found input .*, expected a text'):
+        parse(path, kind=BuildSettings, program=None)
+    path.write_text('input: a\n')
+    with pytest.raises(UsageError, match='arguments are required: --output'):
+        parse(path, kind=BuildSettings, program=None)
 
 
 def test_a_schedule_names_its_tasks_so_that_the_file_does_not():
