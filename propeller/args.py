@@ -18,9 +18,6 @@ def boolean(text):
     raise argparse.ArgumentTypeError(f'found {text!r}, expected true or false')
 
 
-_ABSENT = object()
-
-
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line; abbreviations of flags are understood, as the published scripts need."""
 
@@ -31,12 +28,6 @@ class Parser(argparse.ArgumentParser):
             name, known = unknown[0].partition('=')[0], [o for a in self._actions for o in a.option_strings]
             self.error(f'unrecognized arguments: {" ".join(unknown)}', did_you_mean(name, known))
         return found
-
-    def given(self, argv=None):
-        """Names of the flags that `argv` holds, as a frozenset: a flag may be given with the value of its default."""
-        flags = [action.dest for action in self._actions]
-        found, _ = super().parse_known_args(argv, argparse.Namespace(**dict.fromkeys(flags, _ABSENT)))
-        return frozenset(flag for flag in flags if getattr(found, flag) is not _ABSENT)
 
     def error(self, message, advice=''):
         raise UsageError(f'{message}.{advice} --help lists all flags.')

@@ -3,7 +3,8 @@
 import os
 
 from ernie.checkpoint.model_folder import LABELS
-from propeller.errors import bad_input
+from ernie.settings.fields import described
+from propeller.errors import bad_input, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -20,13 +21,13 @@ def take_saved_settings(args, source):
     Raises:
         UserError: a value there is of another type than the flag's.
     """
-    taken = {}
+    taken, known = {}, described(type(args))
     for name, value in source.saved.items():
-        default = getattr(args, name, None)
-        if default is None or name in args.given or value == default:
+        default = getattr(args, name) if name in known else None
+        if default is None or args.gave(name) or value == default:
             continue
         if type(value) is not type(default):
-            raise bad_input(os.path.join(source.path, LABELS), f'{name} {value!r}', f'a value like {default!r}')
+            raise bad_input(os.path.join(source.path, LABELS), f'{name} {quoted(value)}', f'a value like {default!r}')
         taken[name] = value
     if not taken:
         return args

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Self
 
+from ernie.decoding.scheme import SCHEMES
 from ernie.settings.fields import setting
 from ernie.settings.groups import Settings, TrainingSettings
 from ernie.tokenizers import TOKENIZERS
@@ -60,16 +61,16 @@ class TaskSettings(Settings):
         'Metric of the task; also chooses the best checkpoint. Classes: simple_accuracy, macro_f1, micro_f1, '
         'weighted_f1, matthews_corrcoef; two: acc_and_f1, acc_and_f1_and_mrr, pearson_and_spearman too.',
     )
-    chunk_scheme: str = setting('IOB', 'Sequence labelling: IO, IOB, IOE or IOBES.')
+    chunk_scheme: str = setting('IOB', 'Sequence labelling: IO, IOB, IOE or IOBES.', choices=SCHEMES)
     use_crf: bool = setting(False, 'Sequence labelling: a CRF layer over the labels.')
 
 
 @dataclass(frozen=True, kw_only=True)
 class MrcSettings(Settings):
     title = 'reading comprehension'
-    max_query_length: int = setting(64, 'Longest question in tokens.')
+    max_query_length: int = setting(64, 'Longest question in tokens.', least=1)
     max_answer_length: int = setting(100, 'Longest answer in tokens.', least=1)
-    doc_stride: int = setting(128, 'Step between two windows of a document, in tokens.')
+    doc_stride: int = setting(128, 'Step between two windows of a document, in tokens.', least=1)
     n_best_size: int = setting(20, 'Answers kept per question.', least=1)
     null_score_diff_threshold: float = setting(0.0, 'No answer when its score leads by more than this.')
     to_simplified: bool = setting(False, 'Convert traditional characters to simplified ones (package opencc).')

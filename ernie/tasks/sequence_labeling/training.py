@@ -7,7 +7,7 @@ import numpy as np
 
 from ernie.decoding.classes import count_labels, label_names, warn_of_missing
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
-from ernie.decoding.scheme import OUTSIDE, SCHEMES, split_label
+from ernie.decoding.scheme import OUTSIDE, split_label
 from ernie.metrics.chunk import ChunkScores
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import IGNORED, label_ids, token_starts
@@ -49,8 +49,6 @@ class SequenceLabelTask(Task):
     def _scheme(self):
         given = self.args.chunk_scheme
         saved = self.saved.get('chunk_scheme', given)
-        if given not in SCHEMES:
-            raise UsageError(f'--chunk_scheme {given}: expected one of {", ".join(SCHEMES)}.')
         if saved != given:
             raise UsageError(f'--chunk_scheme {given}: found a checkpoint with {saved}; leave it out.')
         return given
