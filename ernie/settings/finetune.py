@@ -14,60 +14,45 @@ from propeller.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings(Settings):
-    title = 'data'
+class DataSettings(Settings, title='data'):
     train_set: str | None = setting(None, 'Training file.')
-    dev_set: str | None = setting(
-        None, 'Files to evaluate, joined by commas; the first one chooses the best checkpoint.', joined=True
-    )
-    test_set: str | None = setting(None, 'Files to predict, joined by commas.', joined=True)
-    test_save: str = setting(
-        './checkpoints/test_result', 'Prediction files, one per test set, joined by commas.', joined=True
-    )
+    dev_set: str | None = setting(None, 'Files to evaluate; the first chooses the best checkpoint.', joined=True)
+    test_set: str | None = setting(None, 'Files to predict.', joined=True)
+    test_save: str = setting('./checkpoints/test_result', 'Prediction files, one per test set.', joined=True)
     diagnostic: str | None = setting(None, 'One more file to predict, once, at the end (GLUE AX).')
     diagnostic_save: str | None = setting(None, 'Where its predictions go.')
-    tokenizer: str = setting(
-        'FullTokenizer', 'FullTokenizer, or CharTokenizer for text cut by spaces.', choices=TOKENIZERS
-    )
+    tokenizer: str = setting('FullTokenizer', 'CharTokenizer is for text cut by spaces.', choices=TOKENIZERS)
     do_lower_case: bool = setting(True, 'Lower-case and strip accents.')
     for_cn: bool = setting(True, 'Drop spaces next to ideographs and punctuation; others part words.')
     shuffle: bool = setting(True, 'Training rows in random order.')
     length_window: int = setting(
-        50, 'Rows of like length share a batch, inside windows of so many batches; 0: no grouping.', least=0
+        50, 'Rows of like length share a batch, in windows of so many; 0: no grouping.', least=0
     )
-    predict_batch_size: int | None = setting(
-        None, 'Batch size of evaluation and prediction. Left out: --batch_size.', least=1
-    )
+    predict_batch_size: int | None = setting(None, 'Of evaluation and prediction. Left out: --batch_size.', least=1)
     skip_bad_rows: bool = setting(False, 'Leave out rows that cannot be read, and list them.')
     cache: bool = setting(True, 'Keep tokenized files for the next run (in $ERNIE_CACHE or ~/.cache/ernie).')
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSettings(Settings):
-    title = 'task'
+class TaskSettings(Settings, title='task'):
     task_id: int = setting(0, 'Value of the task id; needs use_task_id in the model configuration.', least=0)
     is_classify: bool = setting(True, 'Classification head.')
     is_regression: bool = setting(False, 'Regression head; exactly one of the two.')
     is_multilabel: bool = setting(False, 'Several classes may hold for a row; labels are joined by commas.')
     label_map_config: str | None = setting(None, 'JSON object: label text -> id.')
-    num_labels: int | None = setting(
-        None, 'Number of classes. Left out: that of the label map or the checkpoint, else 2.', least=1
-    )
-    class_weights: str | None = setting(
-        None, 'Weight of each class in the loss, joined by commas; "balanced": by frequency.', joined=True
-    )
+    num_labels: int | None = setting(None, "Classes. Left out: the label map's or the checkpoint's, else 2.", least=1)
+    class_weights: str | None = setting(None, 'Of each class in the loss; "balanced": by frequency.', joined=True)
     metric: str = setting(
         'simple_accuracy',
         'Metric of the task; also chooses the best checkpoint. Classes: simple_accuracy, macro_f1, micro_f1, '
         'weighted_f1, matthews_corrcoef; two: acc_and_f1, acc_and_f1_and_mrr, pearson_and_spearman too.',
     )
-    chunk_scheme: str = setting('IOB', 'Sequence labelling: IO, IOB, IOE or IOBES.', choices=SCHEMES)
+    chunk_scheme: str = setting('IOB', 'Sequence labelling: how labels name chunks.', choices=SCHEMES)
     use_crf: bool = setting(False, 'Sequence labelling: a CRF layer over the labels.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class MrcSettings(Settings):
-    title = 'reading comprehension'
+class MrcSettings(Settings, title='reading comprehension'):
     max_query_length: int = setting(64, 'Longest question in tokens.', least=1)
     max_answer_length: int = setting(100, 'Longest answer in tokens.', least=1)
     doc_stride: int = setting(128, 'Step between two windows of a document, in tokens.', least=1)
@@ -77,8 +62,7 @@ class MrcSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkSettings(Settings):
-    title = 'what to do'
+class WorkSettings(Settings, title='what to do'):
     do_train: bool = setting(True, 'Train.')
     do_val: bool = setting(True, 'Evaluate --dev_set.')
     do_test: bool = setting(True, 'Predict --test_set.')
@@ -89,13 +73,10 @@ class WorkSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadSettings(Settings):
+class HeadSettings(Settings, title='fine-tuning'):
     """Optimization of a fine-tuning run."""
 
-    title = 'fine-tuning'
-    warmup_proportion: float = setting(
-        0.1, 'Share of the steps over which the rate rises; at 0 it is constant.', least=0, below=1
-    )
+    warmup_proportion: float = setting(0.1, 'Share of the steps over which the rate rises.', least=0, below=1)
     decay_without_warmup: bool = setting(False, 'Let linear_warmup_decay decay also when there is no warm-up.')
     head_learning_rate: float | None = setting(None, 'Peak rate of the task head. Left out: --learning_rate.', above=0)
     freeze_encoder: bool = setting(False, 'Train the task head only.')

@@ -23,10 +23,12 @@ def _add(group: ArgumentGroup, setting: Setting) -> None:
         options['choices'] = description.allowed()
     if description.switch == 'perhaps':
         options |= {'nargs': '?', 'const': True}
+    text = description.help + (f' One of {", ".join(description.allowed())}.' if description.choices else '')
+    text += ' Joined by commas.' if description.joined else ''
     if description.switch == 'always':
-        group.add_switch(name, description.help)
+        group.add_switch(name, text)
     else:
-        group.add_arg(name, kind, None if default is MISSING else default, description.help, **options)
+        group.add_arg(name, kind, None if default is MISSING else default, text, **options)
 
 
 class SettingsParser(Parser, Generic[S]):

@@ -14,83 +14,60 @@ from propeller.train.precision import PRECISIONS, LossScale
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings(Settings):
-    title = 'model'
-    ernie_config_path: str | None = setting(
-        None, 'Model configuration (JSON). Left out: the one beside the parameters.'
-    )
+class ModelSettings(Settings, title='model'):
+    ernie_config_path: str | None = setting(None, 'Model configuration (JSON). Left out: that beside the parameters.')
     vocab_path: str | None = setting(None, 'Vocabulary. Left out: the one beside the parameters.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThreadSettings(Settings):
-    title = 'threads'
-    cpu_threads: int | None = setting(
-        None, 'Threads of matrix products. Left out: as many as the machine has cores.', least=1
-    )
+class ThreadSettings(Settings, title='threads'):
+    cpu_threads: int | None = setting(None, 'Threads of matrix products. Left out: one for each core.', least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnusedSettings(Settings):
-    title = 'parameters'
-    allow_unused: str = setting(
-        '', 'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.', joined=True
-    )
+class UnusedSettings(Settings, title='parameters'):
+    allow_unused: str = setting('', 'Tensors of the encoder (or prefixes ending in *) to leave out.', joined=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartSettings(UnusedSettings):
+class StartSettings(UnusedSettings, title='parameters'):
     """Where the first values of a training come from."""
 
-    title = 'parameters'
-    init_checkpoint: str | None = setting(
-        None, 'Checkpoint folder: training continues from it exactly; evaluation uses it.'
-    )
+    init_checkpoint: str | None = setting(None, 'Checkpoint: training continues from it exactly; evaluation uses it.')
     init_pretraining_params: str | None = setting(
         None, 'Pre-trained parameters to start from; ignored beside --init_checkpoint. Heads that they lack are new.'
     )
-    allow_missing: str = setting(
-        '', 'Parameter names (or prefixes ending in *) that may be new, joined by commas.', joined=True
-    )
+    allow_missing: str = setting('', 'Parameter names (or prefixes ending in *) that may be new.', joined=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointSettings(Settings):
+class CheckpointSettings(Settings, title='checkpoints'):
     """What a training leaves, and whether it goes on from what is there."""
 
-    title = 'checkpoints'
     checkpoints: str = setting('checkpoints', 'Folder of checkpoints, metrics and curves.')
     save_steps: int = setting(10000, 'Checkpoint interval; the last update is always saved.', least=1)
     max_checkpoints: int = setting(0, 'Keep so many of the newest checkpoints (and the best); 0: all.', least=0)
-    resume: bool = setting(
-        False, 'Continue exactly from the newest checkpoint in --checkpoints, if there is one.', of_start=True
-    )
+    resume: bool = setting(False, 'Continue from the newest checkpoint in --checkpoints, if any.', of_start=True)
     overwrite_checkpoints: bool = setting(
-        False, "Delete an earlier training's checkpoints in --checkpoints, if any.", of_start=True
+        False, "Delete an earlier training's checkpoints there, if any.", of_start=True
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizationSettings(Settings):
-    title = 'optimization'
+class OptimizationSettings(Settings, title='optimization'):
     epoch: int = setting(3, 'Epochs.', least=1)
     learning_rate: float = setting(5e-5, 'Peak learning rate.', above=0)
-    lr_scheduler: str = setting(
-        'linear_warmup_decay', 'linear_warmup_decay, noam_decay or constant.', choices=SCHEDULERS
-    )
+    lr_scheduler: str = setting('linear_warmup_decay', 'How the learning rate moves.', choices=SCHEDULERS)
     weight_decay: float = setting(0.01, 'Decoupled weight decay.', least=0)
     gradient_accumulation_steps: int = setting(1, 'Batches of one process for one update.', least=1)
     recompute: bool = setting(False, 'Compute each layer again in the backward pass: less memory, a third more time.')
-    random_seed: int | None = setting(
-        None, 'Seed of initial values, order and dropout. Left out: drawn and logged.', least=0
-    )
+    random_seed: int | None = setting(None, 'Of initial values, order, dropout. Left out: drawn and logged.', least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrecisionSettings(GivenSettings):
+class PrecisionSettings(GivenSettings, title='precision'):
     """How a step is computed."""
 
-    title = 'precision'
     use_cuda: bool = setting(True, 'Run on GPU.')
     precision: str = setting(
         'auto',
@@ -140,22 +117,16 @@ class PrecisionSettings(GivenSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSettings(Settings):
-    title = 'batches'
+class BatchSettings(Settings, title='batches'):
     max_seq_len: int = setting(512, 'Longest input in tokens, special tokens included.', least=3)
     batch_size: int = setting(32, 'Rows of a batch on one device; tokens with --in_tokens true.', least=1)
     in_tokens: bool = setting(False, 'Batch size counts tokens, padding included.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSettings(Settings):
-    title = 'evaluation'
-    validation_steps: int = setting(
-        1000, 'Evaluation interval; when fine-tuning, the end of an epoch is always evaluated.', least=1
-    )
-    early_stop: int = setting(
-        -1, 'Stop after so many evaluations without a better metric or a smaller loss; -1: never.', least=-1
-    )
+class EvaluationSettings(Settings, title='evaluation'):
+    validation_steps: int = setting(1000, 'Evaluation interval; fine-tuning: also the end of each epoch.', least=1)
+    early_stop: int = setting(-1, 'Stop after so many evaluations without a better result; -1: never.', least=-1)
 
     def checked(self) -> Self:
         if self.early_stop == 0:
@@ -164,16 +135,14 @@ class EvaluationSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogSettings(Settings):
-    title = 'logging'
+class LogSettings(Settings, title='logging'):
     skip_steps: int = setting(10, 'Log interval.', least=1)
     verbose: bool = setting(False, 'Also log memory estimate, queue size and learning rate.')
     log_dir: str | None = setting(None, 'Write TensorBoard event files there.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcessSettings(Settings):
-    title = 'processes'
+class ProcessSettings(Settings, title='processes'):
     is_distributed: bool = setting(False, 'One of several processes; set by the launcher, whose environment decides.')
     use_fast_executor: bool = setting(False, "Hint for 2019's executor; today's needs none.")
 

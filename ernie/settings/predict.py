@@ -16,31 +16,19 @@ RESULT_FORMATS = ('tsv', 'jsonl')
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSettings(Settings):
-    title = 'texts'
-    tokenizer: str | None = setting(
-        None,
-        'FullTokenizer or CharTokenizer. Left out: as in training, else FullTokenizer.',
-        choices=TOKENIZERS,
-    )
+class TextSettings(Settings, title='texts'):
+    tokenizer: str | None = setting(None, 'Left out: as in training, else FullTokenizer.', choices=TOKENIZERS)
     do_lower_case: bool | None = setting(None, 'Lower-case and strip accents. Left out: as in training, else true.')
     batch_size: int = setting(32, 'Texts of a batch.', least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(ModelSettings, TextSettings, ThreadSettings):
+class PredictSettings(ModelSettings, TextSettings, ThreadSettings, title='prediction'):
     """Prediction with a fine-tuned checkpoint, and its export."""
 
-    title = 'prediction'
-    init_checkpoint: str | None = setting(
-        None, 'Checkpoint folder, or an exported model. The only flag that must be given.'
-    )
-    task: str | None = setting(
-        None, 'The task that the checkpoint must be of. Left out: whatever it is.', choices=choices, listed=True
-    )
-    predict_set: str | None = setting(
-        None, 'File to predict; "-" is standard input. Left out: the model is exported only.'
-    )
+    init_checkpoint: str | None = setting(None, 'Checkpoint folder, or an exported model; must be given.')
+    task: str | None = setting(None, 'That of the checkpoint; others are refused.', choices=choices, listed=True)
+    predict_set: str | None = setting(None, 'File to predict; "-": standard input. Left out: export only.')
     input_format: str = setting('auto', 'Form of --predict_set.', choices=formats, listed=True)
     output: str = setting('-', 'File of the results; "-" is standard output.')
     format: str = setting('tsv', 'Form of the results.', choices=RESULT_FORMATS, listed=True)
@@ -48,7 +36,7 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings):
     do_prediction: bool = setting(True, 'Predict --predict_set; false only exports.')
     save_inference_model_path: str = setting('inference_model', 'Folder for exported models; "": export nothing.')
     export_format: str | None = setting(
-        None, 'Form of the export. Left out: what --engine reads.', choices=MODEL_FORMATS, listed=True
+        None, 'Of the export. Left out: what --engine reads.', choices=MODEL_FORMATS, listed=True
     )
     overwrite: bool = setting(False, 'Replace an exported model of the same name.', switch='perhaps')
     engine: str = setting('predictor', 'What runs the model.', choices=ENGINES, listed=True)
@@ -56,13 +44,9 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings):
     use_fp16: bool = setting(False, 'Half precision; not available.')
     use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where the engine has one.')
     num_labels: int | None = setting(None, 'Number of classes. Left out: that of the checkpoint.', least=1)
-    label_map_config: str | None = setting(
-        None, 'JSON object: label text -> id. Left out: the names in the checkpoint.'
-    )
+    label_map_config: str | None = setting(None, 'JSON object: label -> id. Left out: those in the checkpoint.')
     max_seq_len: int | None = setting(None, 'Longest input in tokens. Left out: that of the checkpoint, else 128.')
-    for_cn: bool | None = setting(
-        None, 'Drop spaces next to ideographs and punctuation. Left out: as in training, else true.'
-    )
+    for_cn: bool | None = setting(None, 'Drop spaces next to ideographs. Left out: as in training, else true.')
     length_window: int = setting(50, 'Rows of like length share a batch, inside windows of so many batches.', least=1)
 
     @property
@@ -116,29 +100,18 @@ class ExportSettings(PredictSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings):
+class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings, title='vectors'):
     """Vectors of texts and of their tokens from a pre-trained or fine-tuned encoder, as NumPy files."""
 
-    title = 'vectors'
-    init_pretraining_params: str | None = setting(
-        None, 'Parameters: a model or checkpoint folder, or a file of tensors.'
-    )
-    data_set: str | None = setting(
-        None, 'TSV, CSV or JSON file with a column text_a, perhaps text_b; others are not read.'
-    )
+    init_pretraining_params: str | None = setting(None, 'Parameters: a model folder, or a file of tensors.')
+    data_set: str | None = setting(None, 'TSV, CSV or JSON file with a column text_a, perhaps text_b.')
     output_dir: str = setting('embeddings', 'Folder to make; must not exist.')
-    task_id: int | None = setting(
-        None, "Value of the task id, for models with use_task_id. Left out: the checkpoint's, else 0.", least=0
-    )
-    max_seq_len: int | None = setting(
-        None, 'Longest input in tokens. Left out: 512, or fewer if the model has fewer positions.', least=3
-    )
+    task_id: int | None = setting(None, "Of models with use_task_id. Left out: the checkpoint's, else 0.", least=0)
+    max_seq_len: int | None = setting(None, 'Longest input in tokens. Left out: 512, or what the model has.', least=3)
     skip_bad_rows: bool = setting(False, 'Leave out rows that cannot be read; lines.npy tells which are there.')
     cache: bool = setting(True, 'Keep the tokenized file for the next run (in $ERNIE_CACHE or ~/.cache/ernie).')
-    pooling: str = setting('pooled', 'Vector of a text: pooled, cls, mean or max.', choices=POOLINGS)
-    layer: int | None = setting(
-        None, 'Layer: 0 embeddings, 1 first, -1 last. Left out: the last. pooled is always of the last.'
-    )
+    pooling: str = setting('pooled', 'Vector of a text.', choices=POOLINGS)
+    layer: int | None = setting(None, '0 embeddings, 1 first, -1 last. Left out: the last, as pooled always is.')
     normalize: bool = setting(False, 'Scale the vectors of texts to length 1.')
     top_layer: bool = setting(True, 'Also write the vectors of all tokens.')
     use_cuda: bool = setting(True, 'Run on GPU (the one in FLAGS_selected_gpus).')

@@ -18,23 +18,19 @@ from propeller.errors import UsageError, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSettings(Settings):
-    title = 'samples and tasks'
+class SampleSettings(Settings, title='samples and tasks'):
     train_filelist: str = setting('', 'List of training files: path, TAB, probability of word-level masking.')
     valid_filelist: str = setting('', 'The same for validation.')
     test_filelist: str = setting('', 'The same for --do_test.')
-    tasks: str = setting('knowledge_masking,next_sentence', 'Tasks of --train_filelist, joined by commas.', joined=True)
-    schedule: str | None = setting(
-        None, 'Stages, tasks and updates (YAML or JSON), in place of --train_filelist and --tasks.'
-    )
+    tasks: str = setting('knowledge_masking,next_sentence', 'Tasks of --train_filelist.', joined=True)
+    schedule: str | None = setting(None, 'Stages, tasks, updates (YAML, JSON) in place of --train_filelist, --tasks.')
     do_test: bool = setting(False, 'Only score --test_filelist with --init_checkpoint.')
     generate_neg_sample: bool = setting(False, 'Make the negative pairs of next_sentence from positive samples.')
     buffer_size: int = setting(10000, 'Samples that are shuffled and sorted by length together.', least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskingSettings(Settings):
-    title = 'masking'
+class MaskingSettings(Settings, title='masking'):
     masking_rate: float = setting(0.15, 'Share of the units that are masked.', above=0, below=1)
     max_ngram: int = setting(1, 'Longest run of units that is masked as one.', least=1)
     at_least_one: bool = setting(False, 'Mask at least one unit of each sample.')
@@ -42,8 +38,7 @@ class MaskingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateSettings(Settings):
-    title = 'pre-training'
+class UpdateSettings(Settings, title='pre-training'):
     num_train_steps: int = setting(1000000, 'Updates at most; with --schedule its own numbers count.', least=1)
     warmup_steps: int = setting(5000, 'Updates over which the rate rises.', least=0)
     keep_best: bool = setting(False, 'Keep the checkpoint with the smallest validation loss in the folder best.')

@@ -22,60 +22,40 @@ _FREE = ('given', 'output', 'processes', 'engine', 'overwrite', 'word_mask_proba
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputSettings(Settings):
-    title = 'input'
-    input: tuple[str, ...] = setting(
-        (), 'Text (a paragraph a line, a blank line between documents) or JSON lines; files, .gz or not, and folders.'
-    )
+class InputSettings(Settings, title='input'):
+    input: tuple[str, ...] = setting((), 'Text (a paragraph a line, a blank line between documents) or JSON lines.')
     dialogue_input: tuple[str, ...] = setting((), 'The same with a dialogue a line, TAB between turns.')
     ir_input: tuple[str, ...] = setting((), 'TSV or CSV with the columns query, title, label (0, 1, 2).')
     text_field: str = setting('text', 'Field of a JSON line that holds the text.')
-    id_field: str = setting(
-        '', 'Field of a JSON line that names the document; one name is never both trained on and held out.'
-    )
+    id_field: str = setting('', 'Field of a JSON line that names the document: one name is never held out in part.')
     new_document: str = setting(
-        'blank', 'What starts a document: blank lines, or headings too.', choices=BOUNDARIES, listed=True
+        'blank', 'Before a document: blank lines, or titles too.', choices=BOUNDARIES, listed=True
     )
     half_width: bool = setting(False, 'Make full-width letters and digits those of ASCII.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleChoices(Settings):
-    title = 'samples'
-    tasks: tuple[str, ...] = setting(
-        ('knowledge_masking', 'next_sentence'), f'Comma-separated: {", ".join(TASKS)}.', joined=True
-    )
+class SampleChoices(Settings, title='samples'):
+    tasks: tuple[str, ...] = setting(('knowledge_masking', 'next_sentence'), f'Of {", ".join(TASKS)}.', joined=True)
     max_seq_len: int = setting(_D['max_seq_len'], 'Tokens of the longest sample, [CLS] and [SEP] included.', least=8)
-    short_seq_prob: float = setting(
-        _D['short_seq_prob'], 'Share of samples that are made for a shorter length.', least=0, most=1
-    )
-    negative_share: float = setting(
-        _D['negative_share'], 'Share of pairs and dialogues with a replaced part. 0: none.', least=0, most=1
-    )
-    one_sentence_pairs: bool = setting(
-        _D['one_sentence_pairs'], 'next_sentence: pairs of single sentences, not of runs.'
-    )
+    short_seq_prob: float = setting(_D['short_seq_prob'], 'Share of samples of a shorter length.', least=0, most=1)
+    negative_share: float = setting(_D['negative_share'], 'Share of pairs with a replaced part.', least=0, most=1)
+    one_sentence_pairs: bool = setting(_D['one_sentence_pairs'], 'next_sentence: of single sentences, not of runs.')
     max_pieces: int = setting(_D['max_pieces'], 'sentence_reordering: 1 to so many pieces.', least=2)
-    random_share: float = setting(
-        _D['random_share'], 'ir_relevance: share of samples with the title of another query.', least=0, below=1
-    )
-    joint_masking: bool = setting(
-        _D['joint_masking'], 'Mask the samples of all tasks, not of knowledge_masking and 1.0 only.'
-    )
+    random_share: float = setting(_D['random_share'], 'ir_relevance: titles of another query.', least=0, below=1)
+    joint_masking: bool = setting(_D['joint_masking'], 'Mask samples of all tasks, not only those of 1.0.')
     markers: str = setting('', 'discourse_relation: JSON file {relation: [marker, ...]} in place of our own lists.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutSettings(Settings):
-    title = 'tokens'
+class CutSettings(Settings, title='tokens'):
     vocab_path: str = setting('./config/vocab.txt', 'Vocabulary.')
     do_lower_case: bool = setting(True, 'Lower-case the text and strip accents.')
     lexer: str = setting('none', 'Makes words, phrases and entities units of masking.', choices=LEXERS, listed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputSettings(Settings):
-    title = 'output'
+class OutputSettings(Settings, title='output'):
     output: str = setting(MISSING, 'Folder for shards, file lists, manifest and report.')
     shards: int = setting(0, 'Number of shards (the input is read twice); 0: by --shard_characters.', least=0)
     shard_characters: int = setting(20_000_000, 'Characters of input in a shard.', least=1)
