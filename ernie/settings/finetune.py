@@ -80,7 +80,7 @@ class HeadSettings(Settings, title='fine-tuning'):
     decay_without_warmup: bool = setting(False, 'Let linear_warmup_decay decay also when there is no warm-up.')
     head_learning_rate: float | None = setting(None, 'Peak rate of the task head. Left out: --learning_rate.', above=0)
     freeze_encoder: bool = setting(False, 'Train the task head only.')
-    optimizer: str = setting('adamw', 'Optimizer: adamw or sgd.', choices=OPTIMIZERS)
+    optimizer: str = setting('adamw', 'What moves the parameters.', choices=OPTIMIZERS)
     clip_norm: float = setting(1.0, 'Largest global norm of the gradients; 0: no clipping.', least=0)
     max_steps: int = setting(0, 'Stop training after so many steps in all; 0: after --epoch epochs.', least=0)
 
