@@ -86,7 +86,15 @@ VALUES = {
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_run_yaml_there_and_back(tmp_path_factory, data):
-    names = ['test_save', 'train_set', 'seed', 'null_score_diff_threshold', 'do_val', 'random_seed', 'max_query_length']
+    names = [
+        'test_save',
+        'train_set',
+        'seed',
+        'null_score_diff_threshold',
+        'do_val',
+        'random_seed',
+        'incr_every_n_steps',
+    ]
     known = described(FinetuneSettings)
     values = {name: data.draw(VALUES[known[name].kind]) for name in names if name in known}
     values['random_seed'] = abs(values['random_seed'])
