@@ -32,7 +32,7 @@ from ernie.settings.finetune import FinetuneSettings
 from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
-from ernie.tasks.codec import TextCodec
+from ernie.tasks.codec import BadRecord, TextCodec
 from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
 from propeller.session import Session
 
@@ -170,37 +170,16 @@ class LoadedModel:
             UserError: an input that the model cannot use, or the model is closed. Of an iterator it comes in the place
                 of its result.
         """
-        if self._prediction is None:
+        prediction = self._prediction
+        if prediction is None:
             raise UserError('this model is closed.')
         if isinstance(inputs, str | bytes | tuple | Mapping) or not isinstance(inputs, Iterable):
-            (result,) = self._results(iter([inputs]), None)
-            return result
+            return _result(prediction, inputs)
+        results = _results(prediction, inputs)
         if not isinstance(inputs, Sized):
-            return self._results(inputs)
-        results = list(self._results(inputs))
-        empty = self._prediction.codec.empty
+            return results
+        results, empty = list(results), prediction.codec.empty
         return results if empty is None else np.stack(results) if results else empty
-
-    def _results(self, inputs, first=1):
-        rows = (self._row(value, first and first + i) for i, value in enumerate(inputs))
-        for row, result in self._prediction.stream(rows):
-            if result is None:
-                raise row.bad.as_error('input')
-            yield result
-
-    def _row(self, value, number):
-        """A `Row`; number: of the input, None where there is one."""
-        columns = self._prediction.codec.columns
-        names = [name for name in columns.names if name in (*TEXTS, *columns.required)]
-        if isinstance(value, Mapping):
-            return Row(number, dict(value))
-        values = value if isinstance(value, tuple) else (value,)
-        if len(columns.required) <= len(values) <= len(names) and all(isinstance(text, str) for text in values):
-            return Row(number, dict(zip(names, values, strict=False)))
-        what = {1: 'a text', 2: f'a pair ({", ".join(names)})'}
-        counts = range(len(columns.required), len(names) + 1)
-        expected = ' or '.join([*(what.get(n, f'a tuple of {n} texts') for n in counts), 'a dict'])
-        return Row(number, None, BadRow(number, f'{quoted(value, 80)} ({type(value).__name__})', expected))
 
     def close(self):
         """Give up the model and its memory. Iterators of results that are not at their end go on."""
@@ -211,6 +190,40 @@ class LoadedModel:
 
     def __exit__(self, *exception):
         self.close()
+
+
+def _result(prediction, value):
+    """Of one input, without the thread that takes others ahead."""
+    row = _row(prediction.codec.columns, value)
+    if row.bad:
+        raise row.bad.as_error('input')
+    try:
+        return prediction.predict([row.record])[0]
+    except BadRecord as e:
+        raise bad_input('input', e.found, e.expected) from None
+
+
+def _results(prediction, inputs):
+    columns = prediction.codec.columns
+    rows = (_row(columns, value, number) for number, value in enumerate(inputs, start=1))
+    for row, result in prediction.stream(rows):
+        if result is None:
+            raise row.bad.as_error('input')
+        yield result
+
+
+def _row(columns, value, number=None):
+    """An input as a `Row`. columns: `Columns`. number: of the input, None where there is one."""
+    names = [name for name in columns.names if name in (*TEXTS, *columns.required)]
+    if isinstance(value, Mapping):
+        return Row(number, dict(value))
+    values = value if isinstance(value, tuple) else (value,)
+    if len(columns.required) <= len(values) <= len(names) and all(isinstance(text, str) for text in values):
+        return Row(number, dict(zip(names, values, strict=False)))
+    what = {1: 'a text', 2: f'a pair ({", ".join(names)})'}
+    counts = range(len(columns.required), len(names) + 1)
+    expected = ' or '.join([*(what.get(n, f'a tuple of {n} texts') for n in counts), 'a dict'])
+    return Row(number, None, BadRow(number, f'{quoted(value, 80)} ({type(value).__name__})', expected))
 
 
 class _InTurn:

@@ -178,10 +178,13 @@ def test_folders_that_are_no_model(tmp_path):
 
 
 def test_a_closed_model(made):
-    with ernie.load(made('multilabel')[1], engine='executor') as model:
-        assert model('好')
+    with ernie.load(made('multilabel')[1], engine='executor', batch_size=2, length_window=1) as model:
+        expected = model('好')
+        results = model(itertools.repeat('好', 19))
+        assert close(next(results)) == expected
     with pytest.raises(UserError, match='this model is closed'):
         model('好')
+    assert len(list(results)) == 18
 
 
 def test_settings_replace_those_of_the_folder(made):
