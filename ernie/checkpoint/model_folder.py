@@ -1,5 +1,6 @@
 """A model as its parameters by ERNIE's names, with its configuration and vocabulary, from any known place."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -194,6 +195,24 @@ def read_labels(folder):
         if key in foreign and saved.get(key) not in (None, foreign[key]):
             raise bad_input(path, f'{key} {quoted(saved[key])}', f'{quoted(foreign[key])}, as in {config}')
     return saved
+
+
+def companion_files(config, tokenizer, labels=None):
+    """What makes a folder of parameters a model folder: dict file name -> bytes.
+
+    Args:
+        config: `ErnieConfig`.
+        tokenizer: `Tokenizer`.
+        labels: dict, content of `labels.json`; None for a model without a task.
+    """
+    files = {ERNIE_CONFIG: config.to_dict()} | ({} if labels is None else {LABELS: labels})
+    files = {name: to_json(content) for name, content in files.items()}
+    return files | tokenizer.files(config.max_position_embeddings)
+
+
+def to_json(value):
+    """A JSON file as bytes."""
+    return (json.dumps(value, ensure_ascii=False, indent=2) + '\n').encode()
 
 
 def _renamed(path, tensors, names):

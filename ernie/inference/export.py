@@ -8,9 +8,9 @@ import tempfile
 import numpy as np
 
 from ernie.checkpoint import match_parameters
+from ernie.checkpoint.model_folder import to_json
 from ernie.checkpoint.names import is_training_state
 from ernie.inference.engines import ONNX_FILE, PredictorEngine, open_engine, optional_package
-from ernie.inference.folder import to_json
 from ernie.inference.predict import tokenized_rows
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays

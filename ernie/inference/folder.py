@@ -1,9 +1,8 @@
 """A folder that predictions can be made from: a checkpoint, or an exported model. Nothing but its path is needed."""
 
-import json
 import os
 
-from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS
+from ernie.checkpoint.model_folder import LABELS, companion_files
 from ernie.decoding.classes import count_labels, label_names
 from ernie.reader.classify import load_label_map
 from ernie.run.source import Source
@@ -101,13 +100,4 @@ class ModelFolder(Source):
     def files(self):
         """dict file name -> bytes: vocabulary, labels and configurations, for an exported folder."""
         settings = {name: value for name, value in self.settings.items() if name != 'constants'}
-        return {
-            LABELS: to_json(settings),
-            ERNIE_CONFIG: to_json(self.config.to_dict()),
-            **self.codec.tokenizer.files(self.config.max_position_embeddings),
-        }
-
-
-def to_json(value):
-    """A JSON file as bytes."""
-    return (json.dumps(value, ensure_ascii=False, indent=2) + '\n').encode()
+        return companion_files(self.config, self.codec.tokenizer, settings)

@@ -1,9 +1,9 @@
 """One pre-training run: streams by the schedule, training with validation and checkpoints, or a test alone."""
 
-import json
 import os
 import time
 
+from ernie.checkpoint.model_folder import companion_files
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.label_check import warn_of_missing_labels
@@ -86,7 +86,8 @@ class PreTraining:
         seed = self.run.state.get('seed') if self.run.resumes else args.random_seed
         self.session = session_of(args, seed, world)
         self.args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
-        files = checkpoint_files(self.source, tokenizer_of_samples(args.train_filelist, self.source))
+        settings = tokenizer_of_samples(args.train_filelist, self.source)
+        files = companion_files(self.source.config, settings.make(self.source.vocab_path))
         folder.checkpoints.files = files
         log.info('Device count %d', world.size)
         log.info('args.is_distributed: %s', args.is_distributed)
@@ -273,12 +274,3 @@ def tokenizer_of_samples(file_list, source):
             log.warning('%s: %s is not as in %s: the samples were cut in another way than the model learnt',
                         place, name, model.said_by[name])  # fmt: skip
     return made.settings if made.said_by else model.settings
-
-
-def checkpoint_files(source, settings):
-    """dict file name -> bytes: what makes a checkpoint a model folder. settings: `TokenizerSettings`."""
-    config = json.dumps(source.config.to_dict(), ensure_ascii=False, indent=2) + '\n'
-    return {
-        'ernie_config.json': config.encode(),
-        **settings.make(source.vocab_path).files(source.config.max_position_embeddings),
-    }

@@ -1,10 +1,10 @@
 """What the fine-tuning loop needs to know of a task. One subclass per program."""
 
 import abc
-import json
 
 import numpy as np
 
+from ernie.checkpoint.model_folder import companion_files
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import Evaluator
@@ -147,12 +147,4 @@ class Task(abc.ABC):
 
     def checkpoint_files(self):
         """dict file name -> bytes: everything that prediction needs beside the parameters."""
-        return {
-            'ernie_config.json': _json(self.config.to_dict()),
-            'labels.json': _json(self.describe()),
-            **self.tokenizer.files(self.config.max_position_embeddings),
-        }
-
-
-def _json(value):
-    return (json.dumps(value, ensure_ascii=False, indent=2) + '\n').encode()
+        return companion_files(self.config, self.tokenizer, self.describe())
