@@ -1,5 +1,6 @@
 """Model folders and what lies in them."""
 
+import contextlib
 import functools
 import json
 import pickle
@@ -193,6 +194,33 @@ def _exported(folder):
 
     model = ModelFolder(str(folder))
     model.codec.encode({'text_a': '今天 bad'})
+
+
+_COMMON = {'max_seq_len': 16, 'do_lower_case': True, 'tokenizer': 'FullTokenizer', 'task_id': 0}
+_TAGGER = {'task': 'sequence_labeling', 'label_map': TAGS, 'num_labels': len(TAGS), 'chunk_scheme': 'IOB'}
+_READER = {'task': 'mrc', 'max_query_length': 4, 'doc_stride': 3, 'max_answer_length': 5, 'n_best_size': 3}
+
+
+def _task_labels(labels, record):
+    """Changed labels of an exported model, whose codec then reads a record."""
+    name = f'labels.json of {labels["task"]}'
+    files = {'labels.json': _COMMON | labels, 'inference.json': _EXPORTED, 'ernie_config.json': CONFIG}
+    files = {file: json.dumps(content).encode() for file, content in files.items()}
+
+    @parser(name, files | {'vocab.txt': VOCABULARY}, mutate_json)
+    def _read(folder):
+        from ernie.inference.folder import ModelFolder
+        from ernie.tasks.codec import BadRecord
+
+        with contextlib.suppress(BadRecord):  # without the task it is taken for a classifier
+            ModelFolder(str(folder)).codec.encode(record)
+
+
+_task_labels(_TAGGER | {'use_crf': False, 'token_cut': {'rule': 'words', 'inside': '.'}}, {'text_a': '今天 bad'})
+_task_labels(
+    _READER | {'unanswerable': True, 'to_simplified': False, 'null_score_diff_threshold': 0.5},
+    {'question': '今天', 'context': '今天 bad'},
+)
 
 
 @functools.cache
