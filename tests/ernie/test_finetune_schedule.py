@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ernie.finetune import trainer
 from ernie.finetune.schedule import RunLength, log_length, run_length
 from ernie.optimization import describe_schedule, learning_rate_schedule, warmup_steps_of
+from ernie.settings.finetune import FinetuneSettings
 from ernie.tasks.training import Task
 from propeller.data.batching import BatchStream
+from propeller.train import run
 from tests.ernie.tiny_model import messages, records, sentences, table
 
 
@@ -148,13 +149,13 @@ def bars(monkeypatch):
     """The sizes of the progress bars of a run on a terminal."""
     found = []
 
-    class Bar(trainer.StopAtStepHook):
+    class Bar(run.StopAtStepHook):
         def __init__(self, size, text):
             super().__init__()
             found.append(size)
 
-    monkeypatch.setattr(trainer, 'TqdmProgressBarHook', Bar)
-    monkeypatch.setattr(trainer, 'sys', SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(run, 'TqdmProgressBarHook', Bar)
+    monkeypatch.setattr(run, 'sys', SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
     return found
 
 
@@ -215,7 +216,6 @@ def test_a_run_shorter_than_its_warmup_decays_and_continues_from_old_checkpoints
 
 @pytest.mark.parametrize(('proportion', 'flag', 'decays'), [(0.1, False, True), (0, True, True), (0, False, False)])
 def test_who_asks_for_a_warmup_gets_the_decay(proportion, flag, decays):
-    values = {'warmup_proportion': proportion, 'decay_without_warmup': flag, 'learning_rate': 0.5}
-    names = ('weight_decay', 'lr_scheduler', 'clip_norm', 'head_learning_rate', 'freeze_encoder', 'recompute')
-    task = SimpleNamespace(args=SimpleNamespace(**values, **dict.fromkeys(names)), config=None, head_hparams=dict)
+    settings = FinetuneSettings(warmup_proportion=proportion, decay_without_warmup=flag, learning_rate=0.5)
+    task = SimpleNamespace(args=settings, config=None, head_hparams=dict)
     assert Task.hparams(task, 5, 0).decay_without_warmup is decays
