@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.reader.windows import best_windows
-from ernie.text import basic_words
 
 EMPTY = 'empty'  # what 2019 writes when nothing is left
 
@@ -138,59 +137,16 @@ def _with_probabilities(answers):
     return [a._replace(probability=float(p)) for a, p in zip(answers, shares / shares.sum(), strict=True)]
 
 
-def cutter(context, starts, ends, predicted_text=None, rules=()):
+def cutter(context, starts, ends):
     """The function `cut` of `find_answers`.
 
     Args:
         context: str, the text the user gave.
         starts, ends: [T] int, the slice of the context for each token of the document.
-        predicted_text: None, or function (first, last) -> text of these tokens, for slices that are wider than their
-            tokens; `align_answer` narrows the slice down then.
-        rules: `ernie.text.Rules` of the tokenizer.
     """
 
     def cut(first, last):
         begin, end = int(min(starts[first : last + 1])), int(max(ends[first : last + 1]))
-        if predicted_text is not None:
-            inner = align_answer(predicted_text(first, last), context[begin:end], *rules)
-            begin, end = begin + inner[0], begin + inner[1]
         return context[begin:end], begin, end
 
     return cut
-
-
-def align_answer(predicted, original, *rules):
-    """Where the text of predicted tokens stands in the original text: 2019's alignment, for tokens without offsets.
-
-    The original is cut into words by the tokenizer's rules, the prediction is looked up in them, and its ends are
-    carried back by counting characters that are not spaces.
-
-    Args:
-        predicted: tokens joined by spaces, `##` undone.
-        original: the text that they came from, and perhaps a little more around it.
-        rules: `ernie.text.Rules` of the tokenizer.
-
-    Returns:
-        (start, end) in `original`; all of it when the prediction cannot be found, when the words and the original
-        differ in their number of characters, or when an end cannot be carried back.
-    """
-    whole = 0, len(original)
-    words = ' '.join(basic_words(original, *rules))
-    at = words.find(predicted)
-    if at < 0 or not predicted:
-        return whole
-    kept = [i for i, char in enumerate(original) if char != ' ']
-    if len(kept) != len(words.replace(' ', '')):
-        return whole
-    end = at + len(predicted) - 1
-    if words[at] == ' ' or words[end] == ' ':
-        return whole
-    first = at - words.count(' ', 0, at)
-    last = end - words.count(' ', 0, end)
-    return kept[first], kept[last] + 1
-
-
-def join_pieces(pieces):
-    """Pieces of words -> text: joined by spaces, `##` undone, spaces normalised."""
-    text = ' '.join(pieces).replace(' ##', '').replace('##', '')
-    return ' '.join(text.split())

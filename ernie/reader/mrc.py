@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ernie.alignment import Encoded
 from ernie.reader.windows import cut_windows
-from ernie.tokenization import tokenize_chinese_chars
 from propeller.errors import UsageError
 
 SPECIAL_TOKENS = 3  # [CLS], and [SEP] after the question and after the window
@@ -79,24 +77,6 @@ def locate_answer(context, text, start):
     return min(found, key=lambda offset: abs(offset - (start or 0)), default=None)
 
 
-def encode_document(tokenizer, context):
-    """The context as tokens: `ernie.alignment.Encoded`, with the slice of `context` for each.
-
-    A tokenizer without `encode_aligned` gets the items of `tokenize_chinese_chars`, as in 2019, and a token has the
-    slice of its item, which `ernie.decoding.answers.align_answer` narrows down.
-    """
-    if hasattr(tokenizer, 'encode_aligned'):
-        return tokenizer.encode_aligned(context)
-    encoded, start = Encoded([], [], []), 0
-    for item in tokenize_chinese_chars(context):
-        ids = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(item))
-        encoded.ids.extend(ids)
-        encoded.starts.extend([start] * len(ids))
-        encoded.ends.extend([start + len(item)] * len(ids))
-        start += len(item)
-    return encoded
-
-
 class QuestionEncoder:
     """Chunks of `Question` -> arrays. Travels to the worker processes.
 
@@ -120,14 +100,14 @@ class QuestionEncoder:
         context = document = None
         for question in questions:
             text = self._simplified(question.question)
-            ids = self._ids(text)
+            ids = self.tokenizer.encode(text)
             chunk['long_questions'] += len(ids) > self.limits.max_query_length
             if self.training:
                 self._add_training(chunk, question, ids)
                 continue
             if question.context is not context:  # neighbours share their context
                 context = question.context
-                document = encode_document(self.tokenizer, self._simplified(context))
+                document = self.tokenizer.encode_aligned(self._simplified(context))
             self._add_rows(chunk, build_rows(ids, document.ids, self.limits, self.tokenizer.vocab))
             chunk['starts'] += document.starts
             chunk['ends'] += document.ends
@@ -137,17 +117,13 @@ class QuestionEncoder:
     def _simplified(self, text):
         return self.simplify(text) if self.simplify else text
 
-    def _ids(self, text):
-        encode = getattr(self.tokenizer, 'encode', None)
-        return encode(text) if encode else self.tokenizer.convert_tokens_to_ids(self.tokenizer.tokenize(text))
-
     def _add_training(self, chunk, question, ids):
         # The document in three pieces: a token never crosses the border of the answer, so its span is exact.
         context, span = self._simplified(question.context), None
         if question.answers:
             text, start = question.answers[0]
             pieces = (context[:start], context[start : start + len(text)], context[start + len(text) :])
-            before, answer, after = map(self._ids, pieces)
+            before, answer, after = map(self.tokenizer.encode, pieces)
             if not answer:
                 chunk['no_tokens'] += 1
                 chunk['counts'].append(0)
@@ -155,7 +131,7 @@ class QuestionEncoder:
             span = len(before), len(before) + len(answer) - 1
             document = [*before, *answer, *after]
         else:
-            document = self._ids(context)
+            document = self.tokenizer.encode(context)
         rows = build_rows(ids, document, self.limits, self.tokenizer.vocab)
         labels = window_labels(span, rows)
         chunk['no_window'] += span is not None and all(label == (0, 0) for label in labels)

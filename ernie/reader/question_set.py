@@ -79,14 +79,6 @@ class QuestionSet:
         part = slice(self.first_token[q], self.first_token[q + 1])
         return self.starts[part], self.ends[part]
 
-    def document_ids(self, q):
-        """[T] int32, the token ids of the document of question `q`, from its windows."""
-        ids = np.empty(self.first_token[q + 1] - self.first_token[q], np.int32)
-        for row in self.rows_of(q):
-            (start, size), begin = self.windows[row], self.tokens.offsets[row] + self.tokens.split[row]
-            ids[start : start + size] = self.tokens.ids[begin : begin + size]
-        return ids
-
     def rows_of(self, q):
         """range of the rows of question `q`."""
         return range(self.first_row[q], self.first_row[q + 1])

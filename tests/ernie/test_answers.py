@@ -1,4 +1,4 @@
-"""Answers from logits, beside a plain program of the published algorithm and beside 2019's text alignment."""
+"""Answers from logits, beside a plain program of the published algorithm."""
 
 import math
 
@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 from ernie.decoding.answers import (
     EMPTY,
     DecodingRules,
-    align_answer,
     cutter,
     find_answers,
-    join_pieces,
     null_candidate,
     question_candidates,
 )
 from ernie.reader.windows import cut_windows
-from ernie.tokenization import BasicTokenizer
 
 
 def random_logits(rng, windows, split):
@@ -128,67 +125,3 @@ def test_threshold_of_no_answer(threshold, expected):
     best, answers = find_answers([(0, 1), (1, 1)], [first, second], 2, cutter('ab', [0, 1], [1, 2]), rules)
     assert best.text == expected
     assert [(a.text, a.start_logit + a.end_logit) for a in answers] == [('', 5.0), ('a', 4.0), ('b', 2.0)]
-
-
-# ---------------------------------------------------------------- the alignment of 2019
-
-
-def slice_by_counting(predicted, original, lower):
-    """2019's alignment with explicit maps: the aligned part of `original`, or all of it."""
-    tokenized = ' '.join(BasicTokenizer(lower).tokenize(original))
-    start = tokenized.find(predicted)
-    if start == -1 or not predicted:
-        return original
-
-    def strip(text):
-        places = [i for i, char in enumerate(text) if char != ' ']
-        return ''.join(text[i] for i in places), dict(enumerate(places))
-
-    plain_original, original_places = strip(original)
-    plain_tokenized, tokenized_places = strip(tokenized)
-    if len(plain_original) != len(plain_tokenized):
-        return original
-    back = {place: i for i, place in tokenized_places.items()}
-    first, last = back.get(start), back.get(start + len(predicted) - 1)
-    if first not in original_places or last not in original_places:
-        return original
-    return original[original_places[first] : original_places[last] + 1]
-
-
-@pytest.mark.parametrize(
-    'predicted, original, expected',
-    [
-        ('steve smith', "Steve Smith's", 'Steve Smith'),
-        ('日 本 山', '位于日本山形县', '日本山'),
-        ('1756', '1756/57,', '1756'),
-        ('u . s .', 'the U.S. army', 'U.S.'),
-        ('cafe', 'Café au lait', 'Café'),
-        ('cafe', 'Cafe\u0301 au lait', 'Cafe\u0301 au lait'),  # one character less without the accent: all of it
-        ('steve', 'Stefan Smith', 'Stefan Smith'),
-        ('', 'Smith', 'Smith'),
-    ],
-)
-def test_alignment(predicted, original, expected):
-    start, end = align_answer(predicted, original)
-    assert original[start:end] == expected == slice_by_counting(predicted, original, True)
-
-
-@settings(max_examples=300)
-@given(
-    st.lists(
-        st.sampled_from(['日本', 'New ', 'York', "'s", ' ', 'Å', 'e\u0301', '1,234', '。', '\t', 'ß']), max_size=8
-    ),
-    st.integers(0, 12),
-    st.integers(0, 12),
-    st.booleans(),
-)
-def test_alignment_is_that_of_2019(parts, first, count, lower):
-    original = ''.join(parts)
-    predicted = ' '.join(BasicTokenizer(lower).tokenize(original)[first : first + count])
-    start, end = align_answer(predicted, original, lower)
-    assert original[start:end] == slice_by_counting(predicted, original, lower)
-
-
-def test_pieces_are_joined_as_in_2019():
-    assert join_pieces(['new', 'york', '##er', '##s', '今', '天']) == 'new yorkers 今 天'
-    assert join_pieces(['##er', 'a']) == 'er a'

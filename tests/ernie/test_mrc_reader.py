@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ernie.decoding.answers import DecodingRules, cutter, find_answers
 from ernie.metrics.mrc import answers_of, evaluate
-from ernie.reader.mrc import Limits, build_rows, encode_document, locate_answer, window_labels
+from ernie.reader.mrc import Limits, build_rows, locate_answer, window_labels
 from ernie.reader.question_set import MrcReader
 from ernie.reader.simplify import Simplifier
 from ernie.reader.squad_json import LineNumbers, read_squad
@@ -215,21 +215,13 @@ def test_offsets_of_documents(tokenizer, tmp_path):
         encoded = tokenizer.encode_aligned(question.context)
         starts, ends = rows.spans(q)
         assert (starts.tolist(), ends.tolist()) == (encoded.starts, encoded.ends)
-        assert rows.document_ids(q).tolist() == encoded.ids
+        for row in rows.rows_of(q):
+            start, size = rows.windows[row]
+            ids = rows.tokens.row(row)[0].tolist()[rows.tokens.split[row] : -1]
+            assert ids == encoded.ids[start : start + size]
         assert rows.windows[rows.rows_of(q).start][0] == 0
     pieces = [ENGLISH[s:e] for s, e in zip(*rows.spans(2), strict=True)]
     assert pieces[:4] == ['The', 'Battle', 'of', 'Jumonville'] and pieces[-4:-1] == ['in', '176', '0']
-
-
-def test_a_tokenizer_without_offsets_gets_those_of_its_items(tokenizer):
-    class Plain:
-        tokenize, convert_tokens_to_ids = tokenizer.tokenize, tokenizer.convert_tokens_to_ids
-
-    text = '本站 (JR东日本) 在1900年，'
-    encoded = encode_document(Plain(), text)
-    assert encoded.ids == tokenizer.encode(text)
-    slices = [text[s:e] for s, e in zip(encoded.starts, encoded.ends, strict=True)]
-    assert slices[:2] == ['本', '站'] and slices[2:4] == ['(JR'] * 2 and slices[-2:] == ['年', '，']
 
 
 # ---------------------------------------------------------------- simplified characters

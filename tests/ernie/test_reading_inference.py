@@ -8,17 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ernie.config import ErnieConfig
-from ernie.decoding.answers import find_answers
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
 from ernie.tasks.codec import BadRecord
 from ernie.tasks.mrc.codec import ReadingCodec
 from ernie.tasks.mrc.squad_form import SquadForm
-from ernie.tasks.mrc.training import document_cutter
-from ernie.tokenization import BasicTokenizer, CharTokenizer, FullTokenizer
+from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UsageError
 from tests.ernie.test_alignment import SCRIPTS
-from tests.ernie.test_answers import slice_by_counting
 from tests.ernie.tiny_model import CONFIG, VOCABULARY
 from tests.ernie.tiny_reading import qa, squad, write_json
 
@@ -207,54 +204,3 @@ def test_cells(vocabulary):
     assert reading.cells(result) == ['a\\tb', 'x\\ny\\\\\\u2028', '3', '7', '0.250000']
     none = {'answer': '', 'start': None, 'end': None, 'probability': 1.0}
     assert reading.cells(none) == ['', '', '', '', '1.000000']
-
-
-# ---------------------------------------------------------------- tokenizers without offsets
-
-
-class Plain:
-    """The tokenizer without `encode_aligned` and `encode`."""
-
-    def __init__(self, path):
-        full = FullTokenizer(path)
-        self.vocab, self.tokenize, self.do_lower_case = full.vocab, full.tokenize, True
-        self.convert_tokens_to_ids, self.convert_ids_to_tokens = full.convert_tokens_to_ids, full.convert_ids_to_tokens
-
-
-def items_of(context):
-    """Ideographs and white space stand alone; the rest in runs."""
-    items, run = [], ''
-    for char in context:
-        if char in ' \t\r\n' or '\u4e00' <= char <= '\u9fff':
-            items += [run] * bool(run) + [char]
-            run = ''
-        else:
-            run += char
-    return items + [run] * bool(run)
-
-
-@pytest.mark.parametrize('seed', range(60))
-def test_without_offsets_the_answers_are_those_of_2019(vocabulary, tmp_path, seed):
-    rng = np.random.default_rng(seed)
-    parts = ['上海', '的', 'New', 'York,', ' ', '日本', "don't", 'fine', 'finely.', '$3', 'Å', 'e\u0301a', '。']
-    context = ''.join(rng.choice(parts, 12)) + '好'
-    path = write_json(tmp_path / 's.json', squad((context, [qa('a', '哪')])))
-    rows = MrcReader(Plain(vocabulary), Limits(60, 5, 4)).read(path)
-    tokens, owners = [], []
-    items = items_of(context)
-    for i, item in enumerate(items):
-        pieces = Plain(vocabulary).tokenize(item)
-        tokens += pieces
-        owners += [i] * len(pieces)
-    first = int(rng.integers(len(tokens)))
-    last = int(rng.integers(first, len(tokens)))
-    joined = ' '.join(tokens[first : last + 1]).replace(' ##', '').replace('##', '')
-    expected = slice_by_counting(joined, ''.join(items[owners[first] : owners[last] + 1]), True)
-
-    pair = np.zeros((2, len(rows.tokens.row(0)[0])))
-    pair[0, rows.tokens.split[0] + first] = pair[1, rows.tokens.split[0] + last] = 9
-    rules = task(vocabulary, max_answer_length=60).rules
-    cut = document_cutter(rows, 0, Plain(vocabulary))
-    best, _ = find_answers(rows.windows, [pair], int(rows.tokens.split[0]), cut, rules)
-    assert best.text == expected == context[best.start : best.end]
-    assert BasicTokenizer().tokenize(expected)

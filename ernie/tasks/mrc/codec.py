@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ernie.decoding.answers import DecodingRules, cutter, find_answers
 from ernie.decoding.cells import escape
 from ernie.reader.columns import Columns
-from ernie.reader.mrc import Limits, build_rows, encode_document
+from ernie.reader.mrc import Limits, build_rows
 from ernie.reader.sentence_types import check_two_types
 from ernie.reader.simplify import Simplifier
 from ernie.tasks.codec import BadRecord, Codec, Windows
@@ -48,7 +48,7 @@ class ReadingCodec(Codec):
 
     def encode(self, record):
         question, context = (self._text(record, key) for key in self.columns.required)
-        document = encode_document(self.tokenizer, self.simplify(context))
+        document = self.tokenizer.encode_aligned(self.simplify(context))
         rows = build_rows(
             self.tokenizer.encode(self.simplify(question)), document.ids, self.limits, self.tokenizer.vocab
         )

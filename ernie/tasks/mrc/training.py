@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ernie.decoding.answers import DecodingRules, cutter, find_answers, join_pieces
+from ernie.decoding.answers import DecodingRules, cutter, find_answers
 from ernie.metrics.mrc import METRICS, answers_of, evaluate
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
@@ -120,7 +120,7 @@ class MrcTask(Task):
         for q, question in enumerate(progress(rows.questions, 'answering', len(rows.questions), 'questions')):
             first, end = rows.first_row[q : q + 2]
             split = int(rows.tokens.split[first])
-            cut = document_cutter(rows, q, self.tokenizer)
+            cut = cutter(question.context, *rows.spans(q))
             best, others = find_answers(rows.windows[first:end], logits[first:end], split, cut, rules)
             predictions[question.id] = best.text
             n_best[question.id] = [{key: getattr(answer, key) for key in N_BEST_KEYS} for answer in others]
@@ -157,16 +157,3 @@ class MrcTask(Task):
             log.info('Writing %s to: %s', what, target)
             with output_file(target) as f:
                 f.write(json.dumps(content, indent=4) + '\n')
-
-
-def document_cutter(rows, q, tokenizer):
-    """The function `cut` of `find_answers` for question `q` of a `QuestionSet`."""
-    context, (starts, ends) = rows.questions[q].context, rows.spans(q)
-    if hasattr(tokenizer, 'encode_aligned'):
-        return cutter(context, starts, ends)
-    ids = rows.document_ids(q)
-
-    def text(first, last):
-        return join_pieces(tokenizer.convert_ids_to_tokens(ids[first : last + 1].tolist()))
-
-    return cutter(context, starts, ends, text, (tokenizer.do_lower_case,))
