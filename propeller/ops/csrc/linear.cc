@@ -121,7 +121,8 @@ const void* left_transposed(const float* x, int64_t rows, int64_t columns, int64
 // out [columns of a, columns of b] = a^T b, both with `rows` rows.
 void transposed_product(int64_t rows, const float* a, int64_t a_columns, const float* b, int64_t b_columns,
                         Precision precision, float* out) {
-  Scratch left_scratch, right_scratch;
+  thread_local Scratch left_scratch, right_scratch;
+  const Trim trim_left(left_scratch), trim_right(right_scratch);
   const int64_t depth = depth_of(rows);
   const void* first = left_transposed(a, rows, a_columns, depth, precision, left_scratch);
   const void* second = right(b, rows, b_columns, depth, precision, right_scratch);
@@ -137,7 +138,8 @@ void weight_gradient(const LinearShape& s, Precision precision, const float* x, 
 }
 
 void input_gradient(const LinearShape& s, Precision precision, const float* weight, const float* dz, float* dx) {
-  Scratch left_scratch, right_scratch;
+  thread_local Scratch left_scratch, right_scratch;
+  const Trim trim_left(left_scratch), trim_right(right_scratch);
   const void* a = left(dz, s.rows, s.outputs, precision, left_scratch);
   const void* b = s.transposed ? right(weight, s.outputs, s.inputs, s.outputs, precision, right_scratch)
                                : right_transposed(weight, s.inputs, s.outputs, precision, right_scratch);
@@ -148,7 +150,8 @@ void input_gradient(const LinearShape& s, Precision precision, const float* weig
 
 void linear_forward(const LinearShape& s, Activation activation, Precision precision, const float* x,
                     const float* weight, const float* bias, float* y, void* slope) {
-  Scratch left_scratch, right_scratch;
+  thread_local Scratch left_scratch, right_scratch;
+  const Trim trim_left(left_scratch), trim_right(right_scratch);
   const void* a = left(x, s.rows, s.inputs, precision, left_scratch);
   const void* b = s.transposed ? right_transposed(weight, s.outputs, s.inputs, precision, right_scratch)
                                : right(weight, s.inputs, s.outputs, s.inputs, precision, right_scratch);
@@ -165,7 +168,8 @@ void linear_forward(const LinearShape& s, Activation activation, Precision preci
 void linear_backward(const LinearShape& s, Activation activation, Precision precision, const float* x,
                      const float* weight, const void* slope, const float* dy, float* dx, float* dweight,
                      float* dbias) {
-  Scratch scratch;
+  thread_local Scratch scratch;
+  const Trim trim(scratch);
   const float* dz = dy;
   if (activation != Activation::kNone) {
     auto* scaled = scratch.get<float>(s.rows * s.outputs);

@@ -58,6 +58,17 @@ class Scratch {
   size_t size_ = 0;
 };
 
+// Ends the use of a scratch that a thread has for all its calls: what is small stays for the next one.
+class Trim {
+ public:
+  explicit Trim(Scratch& scratch) : scratch_(scratch) {}
+  ~Trim() { scratch_.keep_at_most(kKeptBytes); }
+
+ private:
+  static constexpr size_t kKeptBytes = 1 << 20;
+  Scratch& scratch_;
+};
+
 // The first error of several threads: an exception must not leave a parallel region.
 class FirstError {
  public:
