@@ -3,7 +3,7 @@
 #
 # Makes .venv if needed. Without arguments: script/lint.sh, then all tests, in as many processes as there are cores (at
 # most 4), each with one thread for products; the 15 slowest are listed. With arguments: pytest, with them.
-# A test may take 120 s, unless it is marked otherwise.
+# A test may take 120 s, one that is marked slow 300 s.
 set -eu
 
 cd -- "$(dirname -- "$0")/.."

@@ -47,6 +47,13 @@ def pictures(request):
         yield
 
 
+def pytest_collection_modifyitems(items):
+    """What is marked `slow` may take longer than `--timeout` says."""
+    for item in items:
+        if item.get_closest_marker('slow') and not item.get_closest_marker('timeout'):
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """`--numprocesses auto`: a process needs a core, and up to 2 GB."""

@@ -89,6 +89,7 @@ def test_short_runs_on_the_bare_executor(sst2_data, monkeypatch, capsys, what, f
     assert not (ROOT / 'profiler_log').exists(), 'the profiler left its traces'
 
 
+@pytest.mark.slow
 def test_three_kills_while_saving(tmp_path, capsys):
     assert kill_while_saving.main(['--kills', '3', '--longest', '0.4', '--folder', str(tmp_path / 'run')]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == '3 of 3 restarts found whole checkpoints'

@@ -279,6 +279,7 @@ def write_reviews(folder):
         )
 
 
+@pytest.mark.slow
 def test_propeller_tutorial_runs_as_it_stands(tmp_path):
     page = ROOT / 'docs/propeller.md'
     files = {name: text for name, kind, text in FENCE.findall(page.read_text(encoding='utf-8')) if name}

@@ -86,6 +86,7 @@ def assert_same_state(a, b):
     assert a == b
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(data):
     whole, parts = data / 'whole', data / 'parts'
     kill_after(command(data, parts), parts / 'step_100')

@@ -58,6 +58,7 @@ def test_estimate_is_within_a_quarter_of_what_was_measured(sizes, settings, meas
     assert estimate(*sizes, **settings).total / MEGABYTE == pytest.approx(measured, rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['auto', 'false'])
 def test_estimate_of_a_run_that_is_measured_now(mode):
     sizes = {'layers': 3, 'width': 192, 'length': 192, 'rows': 5}

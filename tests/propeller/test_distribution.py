@@ -94,6 +94,7 @@ def test_errors_of_a_broken_connection():
     assert 'process 1 of 2: another process of the job ended, or the connection to it broke (a b)' in str(error)
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     """Exchange, and 50 updates of masked-LM training with SGD and AdamW, as one process makes them."""
     (tmp_path / 'one').mkdir()
