@@ -1,5 +1,6 @@
 """Records of a run: `metrics.jsonl`, always, and TensorBoard event files, when asked for."""
 
+import itertools
 import json
 import math
 import numbers
@@ -21,6 +22,7 @@ _OWN_KEYS = ('step', 'epoch', 'phase', 'time')
 
 
 _RECORDS = 'the records of a run'
+_event_files = itertools.count()
 
 
 class MetricsFile:
@@ -172,7 +174,9 @@ class EventWriter:
         self.log_dir, self._summary, self._event = os.fspath(log_dir), summary, Event
         try:
             os.makedirs(log_dir, exist_ok=True)
-            self._file = EventsWriter(os.path.join(self.log_dir, 'events'))
+            # The package names a file by the second, and a second one of that name would empty it.
+            suffix = f'.{os.getpid()}.{next(_event_files)}'
+            self._file = EventsWriter(os.path.join(self.log_dir, 'events'), suffix)
             if resume_step is not None:
                 start = SessionLog(status=SessionLog.START)
                 self._file.write_event(Event(wall_time=time.time(), step=resume_step + 1, session_log=start))

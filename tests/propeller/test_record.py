@@ -157,6 +157,14 @@ def test_event_files_hold_scalars_and_histograms(tmp_path, logged):
     assert [message.split()[1] for message in logged] == ['rate', 'broken']
 
 
+def test_writers_of_the_same_second_do_not_share_a_file(tmp_path):
+    """As those of two evaluations of a small model."""
+    for step in range(3):
+        with EventWriter(tmp_path) as writer:
+            writer.add_scalar('loss', 0.5, step)
+    assert len(list(tmp_path.glob('events.out.tfevents.*'))) == 3
+
+
 def test_event_files_of_a_resumed_run_hide_later_steps(tmp_path):
     with EventWriter(tmp_path, resume_step=10) as writer:
         writer.add_scalar('loss', 1.0, 11)
