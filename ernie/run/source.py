@@ -54,9 +54,10 @@ class Source:
         if not self.exported:
             check_sizes(self.config, self.tensors)
         self.vocab_path = vocab_path or self._vocabulary()
-        self.saved = read_saved_labels(self.folder)
-        if self.tensors is not None:
-            check_labels(self.saved, self.tensors, os.path.join(self.folder, LABELS))
+        # Not of `folder`: beside parameters alone, a file of this name may be a label map.
+        self.saved = read_saved_labels(self.path)
+        if self.saved and self.tensors is not None:
+            check_labels(self.saved, self.tensors, os.path.join(self.path, LABELS))
         self.folder_tokenizer = folder_tokenizer(self.folder or os.path.dirname(self.vocab_path) or '.')
 
     def _config(self, given):
