@@ -26,7 +26,7 @@ from ernie.programs import fine_tuning
 from ernie.reader.columns import TEXTS
 from ernie.reader.rows import BadRow
 from ernie.run.source import Source
-from ernie.settings.base import fitted
+from ernie.settings.base import Settings
 from ernie.settings.fields import described
 from ernie.settings.finetune import FinetuneSettings
 from ernie.settings.predict import EncodeSettings, PredictSettings
@@ -91,10 +91,8 @@ def load(
         raise TypeError(f'ernie.load() got an unexpected keyword argument {unknown[0]!r}')
     running = {'engine': engine, 'precision': precision, 'batch_size': batch_size, 'length_window': length_window}
     running |= {'cpu_threads': threads, 'task': None if task == EMBEDDING else task}
-    kinds = (EncodeSettings, PredictSettings) if task == EMBEDDING else (PredictSettings,)
-    for name, value in {**running, **settings}.items():
-        if value is not None:
-            fitted(next(kind for kind in kinds if name in described(kind)), name, value)
+    given = {name: value for name, value in {**running, **settings}.items() if value is not None}
+    Settings.checked(PredictSettings(**given))
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
@@ -291,8 +289,8 @@ class _VectorCodec(TextCodec):
 
 def _vectors(folder, device, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model."""
-    fitted(EncodeSettings, 'pooling', pooling)
-    fitted(EncodeSettings, 'layer', layer)
+    longest = settings.get('max_seq_len')
+    Settings.checked(EncodeSettings(pooling=pooling, layer=layer, max_seq_len=longest))
     if not os.path.exists(folder):
         raise bad_input(folder, 'no such folder', 'a model')
     source = Source(folder, settings.pop('ernie_config_path', None), settings.pop('vocab_path', None))
