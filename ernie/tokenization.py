@@ -3,8 +3,9 @@
 import abc
 from itertools import chain
 
-from ernie.alignment import Encoded, basic_words_aligned, slice_of, space_words_aligned
-from ernie.text import (
+from ernie.tokenizers import TOKENIZERS, Tokenizer, TokenizerSettings
+from ernie.tokenizers.alignment import Encoded, basic_words_aligned, slice_of, space_words_aligned
+from ernie.tokenizers.text import (
     MAX_CHARS_PER_WORD,
     CharacterTable,
     NeedsContext,
@@ -14,8 +15,7 @@ from ernie.text import (
     is_cjk,
     longest_matches,
 )
-from ernie.tokenizers import TOKENIZERS, Tokenizer, TokenizerSettings
-from ernie.vocabulary import SPECIAL_TOKENS, load_vocab
+from ernie.tokenizers.vocabulary import SPECIAL_TOKENS, load_vocab
 
 __all__ = [
     'SPECIAL_TOKENS',
@@ -114,10 +114,10 @@ class _WordPieceTokenizer(Tokenizer):
         do_lower_case: for a vocabulary of lower-case pieces.
 
     Attributes:
-        rules: `ernie.text.Rules` of its words.
+        rules: `ernie.tokenizers.text.Rules` of its words.
     """
 
-    rule_modules = ('ernie.text',)
+    rule_modules = ('ernie.tokenizers.text',)
 
     def __init__(self, vocab_file, do_lower_case=True):
         super().__init__(vocab_file, do_lower_case)
@@ -147,10 +147,10 @@ class _WordPieceTokenizer(Tokenizer):
 
     @abc.abstractmethod
     def aligned_words(self, text):
-        """`words(text)` as a list of `ernie.alignment.Word`."""
+        """`words(text)` as a list of `ernie.tokenizers.alignment.Word`."""
 
     def encode_aligned(self, text):
-        """`encode(text)` with the slice of the original text for each id: `ernie.alignment.Encoded`.
+        """`encode(text)` with the slice of the original text for each id: `ernie.tokenizers.alignment.Encoded`.
 
         Offsets count characters (code points) of `text`, a str.
         """

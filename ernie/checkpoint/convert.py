@@ -25,7 +25,7 @@ from ernie.model.encoders import ERNIE, backbone_shapes
 from ernie.tasks import table
 from ernie.tokenization import FullTokenizer
 from ernie.tokenizers import TOKENIZER_CONFIG
-from ernie.vocabulary import FILLER, as_lines, as_pairs, load_vocab
+from ernie.tokenizers.vocabulary import FILLER, as_lines, as_pairs, load_vocab
 from propeller.errors import UserError, bad_input
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable

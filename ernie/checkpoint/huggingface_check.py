@@ -8,7 +8,7 @@ import random
 import unicodedata
 
 from ernie.tokenizers import TOKENIZER_CONFIG
-from ernie.vocabulary import SPECIAL_TOKENS
+from ernie.tokenizers.vocabulary import SPECIAL_TOKENS
 from propeller.errors import UserError, quoted
 
 TEXTS = 100

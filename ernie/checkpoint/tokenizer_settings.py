@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from ernie.tokenizers import TOKENIZER_CONFIG, TOKENIZERS, TokenizerSettings
-from ernie.vocabulary import SPECIAL_TOKENS, load_vocab
+from ernie.tokenizers.vocabulary import SPECIAL_TOKENS, load_vocab
 from propeller.errors import bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger

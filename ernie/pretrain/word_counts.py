@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from ernie.pretrain.building.lexers import LEXERS, join_words
 from ernie.pretrain.building.units import HALF_WIDTH
 from ernie.reader.parallel import chunked, map_ordered
-from ernie.text import MAX_CHARS_PER_WORD
 from ernie.tokenization import BasicTokenizer
+from ernie.tokenizers.text import MAX_CHARS_PER_WORD
 
 MAX_WORDS = 2_000_000  # some 300 MB
 

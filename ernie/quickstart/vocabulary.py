@@ -7,7 +7,7 @@ folds together, such as `，` and `,`, share a row.
 
 import unicodedata
 
-from ernie.text import basic_words, is_cjk, is_punctuation
+from ernie.tokenizers.text import basic_words, is_cjk, is_punctuation
 from propeller.errors import UserError
 
 WORD_START = '\u2581'

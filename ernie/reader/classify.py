@@ -11,7 +11,7 @@ from ernie.reader.confusable import alike_advice
 from ernie.reader.records import read_records
 from ernie.reader.rows import BadRow
 from ernie.reader.set_reader import SetReader
-from ernie.text import remove_spaces
+from ernie.tokenizers.text import remove_spaces
 from propeller.errors import UsageError, bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
@@ -230,7 +230,7 @@ class ClassifyReader(SetReader):
         task_kind: 'classify' (label is a class), 'regression' (a finite number), 'multilabel' (classes separated by
             commas; an empty cell is no class) or 'predict' (no label column is needed, none is read).
         num_labels: number of classes; not used for regression and prediction.
-        for_cn: whether spaces that part nothing are left out, see `ernie.text.remove_spaces`.
+        for_cn: whether spaces that part nothing are left out, see `ernie.tokenizers.text.remove_spaces`.
         skip_bad_rows, cache, processes: see `SetReader`.
 
     Raises:

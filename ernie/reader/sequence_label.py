@@ -15,7 +15,6 @@ import os
 
 import numpy as np
 
-from ernie import token_cut
 from ernie.decoding import scheme as label_scheme
 from ernie.decoding.scheme import SCHEMES, first_broken, piece_labels, scheme_fault
 from ernie.reader import conll
@@ -27,7 +26,8 @@ from ernie.reader.records import open_rows, parse_records
 from ernie.reader.rows import BadRow, DecodedLines
 from ernie.reader.set_reader import SetReader
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
-from ernie.token_cut import AS_TOKENIZER
+from ernie.tokenizers import token_cut
+from ernie.tokenizers.token_cut import AS_TOKENIZER
 from propeller.errors import UsageError, bad_input
 from propeller.log import get_logger
 

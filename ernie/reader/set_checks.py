@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ernie.token_cut import TokenCut
+from ernie.tokenizers.token_cut import TokenCut
 
 _TYPES = {
     'ids': ['int32'],

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import NamedTuple
 
-from ernie.vocabulary import load_vocab, vocabulary_bytes
+from ernie.tokenizers.vocabulary import load_vocab, vocabulary_bytes
 from propeller.table import Table
 
 VOCABULARY, TOKENIZER_CONFIG = 'vocab.txt', 'tokenizer_config.json'
@@ -48,7 +48,7 @@ class Tokenizer(abc.ABC):
     hold its files; readers, caches, tagging, export and prediction then work with it.
 
     Args:
-        vocab_path: a file for `ernie.vocabulary.load_vocab`.
+        vocab_path: a file for `ernie.tokenizers.vocabulary.load_vocab`.
         do_lower_case: whether it lower-cases.
 
     Attributes:
@@ -77,7 +77,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode_aligned(self, text):
-        """The ids of a text (str) with the slice of it that each stands for: `ernie.alignment.Encoded`.
+        """The ids of a text (str) with the slice of it that each stands for: `ernie.tokenizers.alignment.Encoded`.
 
         Offsets count characters (code points) of `text`.
         """

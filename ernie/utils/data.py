@@ -6,8 +6,8 @@ from itertools import zip_longest
 import numpy as np
 
 from ernie.reader.classify import truncate_pair
-from ernie.subword import WSSPTokenizer
-from ernie.text import MAX_CHARS_PER_WORD, longest_matches
+from ernie.tokenizers.subword import WSSPTokenizer
+from ernie.tokenizers.text import MAX_CHARS_PER_WORD, longest_matches
 from propeller.data.dataset import Dataset
 
 __all__ = [

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ernie.alignment import basic_words_aligned, space_words_aligned
-from ernie.text import basic_words, fold
 from ernie.tokenization import CharTokenizer, FullTokenizer
+from ernie.tokenizers.alignment import basic_words_aligned, space_words_aligned
+from ernie.tokenizers.text import basic_words, fold
 from tests.ernie.tiny_model import VOCABULARY
 
 SCRIPTS = st.sampled_from(

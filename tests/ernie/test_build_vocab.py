@@ -23,8 +23,8 @@ from ernie.pretrain.vocabulary import (
     write_vocabulary,
 )
 from ernie.pretrain.word_counts import BoundedCounter, WordCutter, count_corpus
-from ernie.text import basic_words
 from ernie.tokenization import CharTokenizer, FullTokenizer, load_vocab
+from ernie.tokenizers.text import basic_words
 from propeller.errors import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from ernie.checkpoint.model_folder import read_labels
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.inference.folder import ModelFolder
 from ernie.tokenization import CharTokenizer, FullTokenizer
-from ernie.vocabulary import load_vocab
+from ernie.tokenizers.vocabulary import load_vocab
 from propeller.errors import UserError
 from propeller.storage import write_safetensors
 from tests.ernie.checkpoint_models import (

@@ -14,7 +14,7 @@ from ernie.reader.classify import ClassifyReader
 from ernie.reader.set_checks import about_fault, arrays_fault
 from ernie.reader.tokenized_set import SetCache, TokenizedSet, cache_folder, collect
 from ernie.tokenization import CharTokenizer, FullTokenizer
-from ernie.vocabulary import load_vocab
+from ernie.tokenizers.vocabulary import load_vocab
 from propeller.errors import UserError
 from propeller.storage.npy import ArrayWriter
 from tests.leftovers import dead_workplace

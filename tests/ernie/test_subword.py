@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ernie.subword import WSSPTokenizer, load_word_dict, segment
+from ernie.tokenizers.subword import WSSPTokenizer, load_word_dict, segment
 from propeller.errors import UserError
 
 SENTENCES = """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ernie.token_cut import AS_TOKENIZER, TokenCut, learn, slices
+from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut, learn, slices
 
 SENTENCES = {
     'characters': ['昨 天 买 的 i P h o n e 1 2 坏 了 。', '2 0 1 9 年 , 在 B M W 工 作'],

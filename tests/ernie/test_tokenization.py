@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 from tokenizers.models import WordPiece
 
-from ernie import text as rules
 from ernie import tokenization
 from ernie.tokenization import (
     BasicTokenizer,
@@ -24,6 +23,7 @@ from ernie.tokenization import (
     load_vocab,
     tokenize_chinese_chars,
 )
+from ernie.tokenizers import text as rules
 from propeller.errors import UserError
 from tests.ernie import reference_tokenizer as reference
 from tests.ernie.reference_tokenizer import GOLDEN, SMALL_VOCAB

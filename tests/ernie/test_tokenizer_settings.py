@@ -11,12 +11,12 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from ernie.alignment import basic_words_aligned
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
-from ernie.text import basic_words
 from ernie.tokenization import BasicTokenizer, FullTokenizer
 from ernie.tokenizers import TokenizerSettings
-from ernie.vocabulary import as_lines, load_vocab, vocabulary_bytes
+from ernie.tokenizers.alignment import basic_words_aligned
+from ernie.tokenizers.text import basic_words
+from ernie.tokenizers.vocabulary import as_lines, load_vocab, vocabulary_bytes
 from propeller.errors import UserError
 
 WORDS = ['Café', 'cafe', 'Cafe', 'The', 'the', '我', '们', '我们', '我们们', 'É', 'e', 'ΟΔΟΣ', '.', ',']

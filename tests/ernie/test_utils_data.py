@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ernie import subword
 from ernie.tokenization import load_vocab
+from ernie.tokenizers import subword
 from ernie.utils import data
 from ernie.utils.data import CharTokenizer, SpaceTokenizer, build_1_pair, build_2_pair, expand_dims, wordpiece
 from propeller.data.dataset import Dataset

@@ -3,8 +3,8 @@
 import os
 import re
 
-from ernie.alignment import Encoded
 from ernie.tokenizers import Tokenizer
+from ernie.tokenizers.alignment import Encoded
 
 SYNONYMS = 'synonyms.txt'
 

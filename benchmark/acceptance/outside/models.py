@@ -135,7 +135,7 @@ _TOKENIZER_JSON = {
 @parser('tokenizer.json', {'tokenizer.json': json.dumps(_TOKENIZER_JSON).encode()}, mutate_json)
 def _tokenizer_json(folder):
     from ernie.checkpoint.tokenizer_settings import folder_tokenizer
-    from ernie.vocabulary import vocabulary_bytes
+    from ernie.tokenizers.vocabulary import vocabulary_bytes
 
     folder_tokenizer(str(folder)).settings.make(folder / 'tokenizer.json').encode('今天 Bad')
     vocabulary_bytes(folder / 'tokenizer.json')
@@ -171,7 +171,7 @@ def _label_map(folder):
 
 @parser('word dictionary', {'dict.pickle': pickle.dumps({'今天', '热', 'x'}, 2)}, mutate_pickle)
 def _word_dict(folder):
-    from ernie.subword import load_word_dict
+    from ernie.tokenizers.subword import load_word_dict
 
     load_word_dict(folder / 'dict.pickle')
 

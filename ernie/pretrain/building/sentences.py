@@ -5,7 +5,7 @@ Nothing is lost: the sentences joined are the paragraph again, but for white spa
 
 import re
 
-from ernie.text import is_cjk
+from ernie.tokenizers.text import is_cjk
 
 _CLOSERS = '”’』」）)】》〉］]〕'
 _IDEOGRAPH = re.compile('[\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0002fa1f]')

@@ -15,7 +15,7 @@ from ernie.reader.columns import Columns
 from ernie.reader.sequence_label import SEPARATOR, tag_map_fault
 from ernie.reader.windows import best_windows, cut_windows
 from ernie.tasks.codec import BadRecord, Codec, Windows
-from ernie.token_cut import AS_TOKENIZER, TokenCut, slices
+from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut, slices
 from propeller.errors import UserError
 
 FIELDS = {

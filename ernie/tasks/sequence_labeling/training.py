@@ -13,7 +13,7 @@ from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import IGNORED, label_ids, token_starts
 from ernie.tasks.sequence_labeling import SPEC
 from ernie.tasks.training import Task
-from ernie.token_cut import AS_TOKENIZER, TokenCut
+from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from ernie.text import is_cjk, is_dropped, is_punctuation
+from ernie.tokenizers.text import is_cjk, is_dropped, is_punctuation
 
 RULES = ('characters', 'words', 'tokenizer')
 LEARNT_SENTENCES = 20_000

@@ -1,4 +1,4 @@
-"""Where each word of a tokenizer stands in the original text: the steps of `ernie.text`, character by character.
+"""Where each word of a tokenizer stands in the original text: the steps of `text`, character by character.
 
 A `Word` carries, for each of its characters, the index of the original character that it came from. Spaces, capitals,
 accents and dropped characters of the original stay countable, so that a token is a slice of the text the user gave.
@@ -7,7 +7,7 @@ accents and dropped characters of the original stay countable, so that a token i
 import unicodedata
 from typing import NamedTuple
 
-from ernie.text import Rules, is_cjk, is_dropped, is_punctuation, is_whitespace
+from ernie.tokenizers.text import Rules, is_cjk, is_dropped, is_punctuation, is_whitespace
 
 
 class Word(NamedTuple):
@@ -26,7 +26,7 @@ class Encoded(NamedTuple):
 
 
 def basic_words_aligned(text, *rules):
-    """`ernie.text.basic_words` as a list of `Word`. rules: of `ernie.text.Rules`."""
+    """`ernie.tokenizers.text.basic_words` as a list of `Word`. rules: of `ernie.tokenizers.text.Rules`."""
     rules, words = Rules(*rules), []
     for run in _clean_runs(text, rules.ideographs):
         run = _lower(run) if rules.lower else run
