@@ -266,6 +266,7 @@ def _device(device, engine, precision):
     if not match:
         raise UsageError(f'device {quoted(device)}: expected cpu, gpu or gpu:N.')
     check_engine(engine, precision, True)
+    ENGINES[engine].require_gpu()
     return int(match[1] or 0)
 
 

@@ -44,6 +44,12 @@ class Engine(abc.ABC):
         """Number of GPUs that it can use here."""
         return 0
 
+    @classmethod
+    def require_gpu(cls):
+        """Raises `UserError` where it has no GPU."""
+        if not cls.gpus():
+            raise UserError(f'--use_cuda true: this {cls.name} knows no GPU. Install {cls.name}-gpu.')
+
     @abc.abstractmethod
     def run(self, arrays):
         """Outputs of the model for one batch.
@@ -63,6 +69,12 @@ class _PaddleEngine(Engine):
         from propeller.graph import cuda_devices
 
         return cuda_devices()
+
+    @classmethod
+    def require_gpu(cls):
+        from propeller.graph import require_cuda
+
+        require_cuda()
 
 
 class ExecutorEngine(_PaddleEngine):
@@ -140,8 +152,7 @@ class OnnxRuntimeEngine(Engine):
         options.log_severity_level = 3  # errors; it would warn of each constant that its optimizer folds
         providers = ['CPUExecutionProvider']
         if device is not None:
-            if _CUDA not in runtime.get_available_providers():
-                raise UserError('--use_cuda true: this onnxruntime knows no GPU. Install onnxruntime-gpu.')
+            cls.require_gpu()
             providers.insert(0, (_CUDA, {'device_id': device}))
         try:
             return cls(runtime.InferenceSession(path, options, providers=providers))

@@ -16,7 +16,6 @@ from ernie.run.outputs import read_files
 from propeller.args import print_arguments, settings_lines
 from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
-from propeller.graph import require_cuda
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.storage.atomic import check_output, output_file
@@ -69,8 +68,7 @@ def choose_device(args):
     """
     engine = ENGINES[args.engine]
     if args.use_cuda:
-        if engine.format == 'paddle':
-            require_cuda()
+        engine.require_gpu()
         return 0
     return 0 if args.use_cuda is None and engine.gpus() else None
 

@@ -12,6 +12,7 @@ import pytest
 import ernie
 from ernie.inference.folder import ModelFolder
 from propeller.errors import UsageError, UserError
+from propeller.graph import cuda_devices
 from tests.ernie.tiny_inference import KINDS, describe, infer, records, texts, write_checkpoint
 from tests.ernie.tiny_model import flags, table
 
@@ -154,6 +155,10 @@ def test_inputs_that_cannot_be(made, kind, value, text):
         ('classify', {'threads': 'two'}, UsageError, '--cpu_threads two: expected a whole number'),
         ('classify', {'pooling': 'mean'}, UsageError, "they are for task='embedding'"),
         ('classify', {'max_seq_len': 99}, UsageError, 'the model has 17 positions'),
+        *(
+            ('classify', {'engine': name, 'device': 'gpu'}, UserError, '--use_cuda true, but')
+            for name in (() if cuda_devices() else ('predictor', 'executor'))
+        ),
         ('classify', {'max_seq_len': '9'}, UsageError, '--max_seq_len 9: expected a whole number'),
         ('classify', {'tokenizer': 'X'}, UsageError, '--tokenizer X: expected one of FullTokenizer'),
         ('classify', {'task': 'embedding', 'max_seq_len': 2}, UsageError, '--max_seq_len 2: expected at least 3'),

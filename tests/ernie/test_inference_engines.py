@@ -318,5 +318,8 @@ def test_an_engine_says_which_gpus_it_has(monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', runtime)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
     assert engines.OnnxRuntimeEngine.gpus() == 1
+    engines.OnnxRuntimeEngine.require_gpu()
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     assert engines.OnnxRuntimeEngine.gpus() == 0
+    with pytest.raises(UserError, match='--use_cuda true: this onnxruntime knows no GPU. Install onnxruntime-gpu'):
+        engines.OnnxRuntimeEngine.require_gpu()
