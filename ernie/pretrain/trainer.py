@@ -10,12 +10,11 @@ from ernie.pretrain.label_check import warn_of_missing_labels
 from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
 from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.model import PretrainModel, feeds
-from ernie.pretrain.plan import schedule_of, tasks_of
 from ernie.pretrain.reader import PretrainStream
 from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, warn_of_early_end
 from ernie.pretrain.sample_set import Limits
-from ernie.pretrain.schedule import ONLY
+from ernie.pretrain.schedule import ONLY, schedule_of, tasks_of
 from ernie.pretrain.updates import Updates, parts_of
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
