@@ -139,8 +139,11 @@ def finetune(task, settings=None, /, *, config=None, **values):
             raise UsageError(f'{name}: unknown setting.{did_you_mean(name, known)}')
     if config is not None:
         values = read_settings(config, FinetuneSettings, f'finetune {task}') | values
-    settings = settings or FinetuneSettings(given=frozenset())
+    settings = FinetuneSettings(given=frozenset()) if settings is None else settings
+    if not isinstance(settings, FinetuneSettings):
+        raise UsageError(f'settings {quoted(settings)}: expected ernie.FinetuneSettings; single values go by name.')
     settings = settings.replace(**values, given=settings.given | frozenset(values))
+    Settings.checked(settings)  # types and ranges, before anything is made of them
     return fine_tuning(table.find(task)).start(settings)
 
 

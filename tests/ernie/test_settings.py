@@ -252,6 +252,9 @@ def test_a_call_of_python_is_a_run(tmp_path):
         (['mrc'], {'epochs': 3}, r'epochs: unknown setting. Did you mean epoch\?'),
         (['mrc'], {'epoch': '3'}, '--epoch 3: expected a whole number'),
         (['mrc'], {'epoch': 3}, '--do_train true needs --train_set'),
+        (['mrc'], {'checkpoints': 3}, '--checkpoints 3: expected a text'),
+        (['mrc'], {'cpu_threads': 'all'}, '--cpu_threads all: expected a whole number'),
+        (['mrc', {'epoch': 3}], {}, 'settings .*: expected ernie.FinetuneSettings'),
         (['mrc'], {'dev_set': ['a', 'b']}, '--dev_set a,b: expected one file'),
     ],
 )
