@@ -242,7 +242,7 @@ def test_a_model_with_task_ids(tmp_path):
 def test_loss_and_closed_positions_of_the_graph():
     """Against float64 numpy over the open positions, on an odd batch with padding."""
     from ernie.config import ErnieConfig
-    from ernie.tasks.mrc.graph import CLOSED, ErnieReader
+    from ernie.tasks.mrc.graph import CLOSED, ErnieMrc
     from propeller.train.model import build_model_spec
     from propeller.types import HParams, RunMode
 
@@ -258,7 +258,7 @@ def test_loss_and_closed_positions_of_the_graph():
         Feed('l', (-1, 2), 'int64'),
     ]
     params = HParams(ernie=ErnieConfig(CONFIG))
-    program = session.build(feeds, lambda *f: build_model_spec(ErnieReader, f, RunMode.EVAL, params, None))
+    program = session.build(feeds, lambda *f: build_model_spec(ErnieMrc, f, RunMode.EVAL, params, None))
     session.initialize(program)
     spec = program.outputs
     start, end, loss = session.run(program, [ids, types, positions, mask, label], [*spec.predictions, spec.loss])

@@ -11,7 +11,7 @@ from ernie.config import ErnieConfig
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
 from ernie.tasks.codec import BadRecord
-from ernie.tasks.mrc.codec import ReadingCodec
+from ernie.tasks.mrc.codec import MrcCodec
 from ernie.tasks.mrc.squad_form import SquadForm
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UsageError
@@ -50,7 +50,7 @@ def vocabulary(tmp_path_factory):
 
 
 def task(vocabulary, tokenizer=FullTokenizer, **settings_):
-    return ReadingCodec(ErnieConfig(CONFIG), tokenizer(vocabulary), {**SETTINGS, **settings_})
+    return MrcCodec(ErnieConfig(CONFIG), tokenizer(vocabulary), {**SETTINGS, **settings_})
 
 
 def logits_for(windows, seed, sharp=1.0):

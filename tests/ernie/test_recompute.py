@@ -7,8 +7,8 @@ from ernie.config import ErnieConfig
 from ernie.model.ernie import ErnieModel
 from ernie.model.task_model import encoder_feeds
 from ernie.tasks.classification.graph import ErnieClassifier
-from ernie.tasks.mrc.graph import ErnieReader
-from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabel
+from ernie.tasks.mrc.graph import ErnieMrc
+from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabeler
 from propeller import graph
 from propeller.graph import paddle
 from propeller.recompute import recomputation
@@ -58,9 +58,9 @@ ANSWERED = np.array([[1], [0], [1], [0], [1]])
 LABELS = {
     'classes': (ErnieClassifier, (-1, 1), 'int64', lambda r: r.integers(0, 3, (ROWS, 1))),
     'multilabel': (ErnieClassifier, (-1, 3), 'float32', lambda r: r.integers(0, 2, (ROWS, 3)).astype(np.float32)),
-    'tagging': (ErnieSequenceLabel, (-1, -1), 'int64', lambda r: r.integers(-1, 3, (ROWS, LENGTH))),
-    'crf': (ErnieSequenceLabel, (-1, -1), 'int64', lambda r: r.integers(0, 3, (ROWS, LENGTH))),
-    'reading': (ErnieReader, (-1, 2), 'int64', lambda r: r.integers(2, 4, (ROWS, 2)) * ANSWERED),
+    'tagging': (ErnieSequenceLabeler, (-1, -1), 'int64', lambda r: r.integers(-1, 3, (ROWS, LENGTH))),
+    'crf': (ErnieSequenceLabeler, (-1, -1), 'int64', lambda r: r.integers(0, 3, (ROWS, LENGTH))),
+    'reading': (ErnieMrc, (-1, 2), 'int64', lambda r: r.integers(2, 4, (ROWS, 2)) * ANSWERED),
 }
 
 

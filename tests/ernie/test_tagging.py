@@ -14,8 +14,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.scheme import SCHEMES, chunks, first_broken
 from ernie.tasks.codec import BadRecord
-from ernie.tasks.sequence_labeling.codec import TaggingCodec, sentence_ends
-from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabel
+from ernie.tasks.sequence_labeling.codec import SequenceLabelingCodec, sentence_ends
+from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabeler
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from propeller.errors import UserError
 
@@ -74,7 +74,7 @@ def make_task(vocabulary, max_seq_len=64, scheme='IOB', weights=None, tokenizer=
     labels = label_map(scheme)
     values = {'label_map': labels, 'num_labels': len(labels), 'chunk_scheme': scheme, 'use_crf': weights is not None}
     values |= {'max_seq_len': max_seq_len, 'constants': {} if weights is None else {WEIGHTS: weights.tolist()}}
-    return TaggingCodec(SimpleNamespace(use_task_id=False), tokenizer(vocabulary), values | changes)
+    return SequenceLabelingCodec(SimpleNamespace(use_task_id=False), tokenizer(vocabulary), values | changes)
 
 
 @pytest.fixture
@@ -285,8 +285,8 @@ def test_constants_and_graph_settings(vocabulary):
     task = make_task(vocabulary, weights=weights)
     assert task.constants({WEIGHTS: weights}) == {WEIGHTS: weights.tolist()}
     assert make_task(vocabulary).constants({}) == {}
-    assert ErnieSequenceLabel.results(['emissions', 'weights']) == ['emissions']
-    params = ErnieSequenceLabel.prediction_params(None, task.settings)
+    assert ErnieSequenceLabeler.results(['emissions', 'weights']) == ['emissions']
+    params = ErnieSequenceLabeler.prediction_params(None, task.settings)
     assert params.num_labels == 5 and params.use_crf is True
 
 

@@ -26,7 +26,7 @@ class _Decoding(NamedTuple):
     windows: list
 
 
-class ReadingCodec(Codec):
+class MrcCodec(Codec):
     """Records `{"id"?, "question", "context"}` -> `{"id", "answer", "start", "end", "probability", "n_best": [...]}`.
 
     `context[start:end]` is the answer. When the model says that the context does not hold one, the answer is '' and

@@ -14,7 +14,7 @@ from propeller.types import RunMode
 CLOSED = -10000.0  # logit of a position that is no answer; exp of it is 0 in float32, and float16 can hold it
 
 
-class ErnieReader(FineTuneModel):
+class ErnieMrc(FineTuneModel):
     """Encoder and a linear layer to two scores per position. `config` has what `FineTuneModel` needs."""
 
     head_parameters = SPEC.head

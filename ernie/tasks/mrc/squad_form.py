@@ -10,7 +10,7 @@ from propeller.errors import UserError
 
 
 class SquadForm(InputForm):
-    """Records for `ReadingCodec`: `{"id", "question", "context"}`."""
+    """Records for `MrcCodec`: `{"id", "question", "context"}`."""
 
     def is_form_of(self, path):
         if not path.lower().endswith('.json'):

@@ -62,7 +62,7 @@ def _given_tokens(text):
     return [(start, end) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
-class TaggingCodec(Codec):
+class SequenceLabelingCodec(Codec):
     """A text to its entities: `{'text', 'entities': [{'type', 'text', 'start', 'end', 'confidence'}]}`.
 
     `start` and `end` count characters (code points) of the text as it was given: `text[start:end]` is the entity.

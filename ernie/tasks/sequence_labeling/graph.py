@@ -11,7 +11,7 @@ from propeller.graph import F, paddle
 from propeller.types import RunMode
 
 
-class ErnieSequenceLabel(FineTuneModel):
+class ErnieSequenceLabeler(FineTuneModel):
     """Encoder, the sequence labelling head, and with `use_crf` a CRF over it.
 
     `config` has what `FineTuneModel` needs and `num_labels`, `use_crf`; for training also `label_shares`, the share of

@@ -22,7 +22,7 @@ from propeller.storage.folders import make_folder
 log = get_logger(__name__)
 
 
-class SequenceLabelTask(Task):
+class SequenceLabelingTask(Task):
     """`run_sequence_labeling`: a label for each token of a sentence."""
 
     spec = SPEC
