@@ -50,6 +50,7 @@ def whitespace(monkeypatch):
     monkeypatch.setitem(TOKENIZERS, 'WhitespaceTokenizer', 'tests.extensions.whitespace:WhitespaceTokenizer')
 
 
+@pytest.mark.slow
 def test_a_tokenizer_trains_caches_tags_exports_and_predicts(tmp_path, monkeypatch, whitespace):
     monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
     model = write_model(tmp_path / 'm', config={**CONFIG, 'hidden_dropout_prob': 0.0}, vocabulary=WORDS)
@@ -115,6 +116,7 @@ def bilstm(monkeypatch):
     monkeypatch.setitem(ENCODERS, 'bilstm', 'tests.extensions.bilstm:BiLstm')
 
 
+@pytest.mark.slow
 def test_an_encoder_trains_resumes_predicts_and_exports(tmp_path, bilstm):
     (tmp_path / 'config.json').write_text(json.dumps(LSTM))
     (tmp_path / 'vocab.txt').write_text('\n'.join(VOCABULARY) + '\n', encoding='utf-8')

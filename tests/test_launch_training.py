@@ -81,6 +81,7 @@ def parameters(folder):
     return {name: tensors[name] for name in tensors}
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, values):
     undisturbed = launch(tmp_path / 'undisturbed', values, '--nproc_per_node', 2)
     assert undisturbed.wait(120) == 0
@@ -107,6 +108,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, v
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_machines_train_together(tmp_path, values):
     """Two launchers with addresses of their own make what one launcher with two processes makes."""
     one = launch(tmp_path / 'one', values, '--nproc_per_node', 2)

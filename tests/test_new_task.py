@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from propeller.storage import open_tensors
 from tests.ernie.building_texts import write_documents
 from tests.ernie.tiny_model import BAD, FILLING, GOOD, SETTINGS, VOCABULARY, flags, records, table, write_model
@@ -128,6 +130,7 @@ def pairs_of_words(count, seed):
     return [(texts(a), texts(b), float(a == b)) for a, b in kinds]
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_task(tmp_path):
     """In one process: trains, trains half of it and resumes, exports, predicts; and `ernie.load`."""
     tree, model = tmp_path / 'tree', write_model(tmp_path / 'm')

@@ -373,6 +373,7 @@ run_classifier.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_restarted_job_goes_on_from_its_own_checkpoint(tmp_path, short):
     """With real processes: the folder holds an older run up to step 16; the job is killed at its step 4."""
     short(epoch=4, max_steps=16, save_steps=4)

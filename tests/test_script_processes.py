@@ -208,6 +208,7 @@ def run_in_two(folder, script, *flags):
     return cwd, [record['step'] for record in records(cwd / 'checkpoints', 'train')], done
 
 
+@pytest.mark.slow
 def test_reading_in_two_processes(tmp_path):
     (tmp_path / 'cmrc2018').mkdir()
     for part in ('train', 'dev'):

@@ -85,6 +85,7 @@ def parameters(folder):
     return {name: tensors[name] for name in tensors}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', ['classification', 'weighted', 'tagging', 'reading'])
 def test_several_processes_and_parts_do_what_one_does(tmp_path, tasks, task):
     program, values = tasks[task]
@@ -150,6 +151,7 @@ def test_evaluation_and_prediction_are_shared_byte_for_byte(tmp_path, tasks, tas
     assert all(found == files[1] for found in files.values())
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_is_resumed_exactly(tmp_path, model, tasks):
     """With dropout: every process has its own random numbers, and all of them are in the checkpoint."""
     program, values = tasks['classification']
@@ -195,6 +197,7 @@ def under_way(folder, model, tasks):
             process.kill()
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_process_saves_once_and_ends_all(tmp_path, model, tasks):
     with under_way(tmp_path / 'c', model, tasks) as started:
         started[1].terminate()

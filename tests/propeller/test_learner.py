@@ -69,6 +69,7 @@ def weight(folder):
     return open_tensors(str(folder))['w']
 
 
+@pytest.mark.slow
 def test_train_and_eval_learns_and_reports(tmp_path):
     results = propeller.train_and_eval(
         model_class_or_model_fn=Line,

@@ -140,6 +140,7 @@ with one_line_errors():
 """
 
 
+@pytest.mark.slow
 def test_a_job_of_one_machine_is_open_to_this_machine_only():
     first = port_block(3)
     ports = [first + 1, first + 2, first]
