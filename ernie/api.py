@@ -86,13 +86,8 @@ def load(
         UserError: the folder is no model, not of the task, or broken; a package is missing.
         UsageError: an argument that cannot be.
     """
-    unknown = [name for name in settings if name not in (*_SETTINGS, *(() if task == EMBEDDING else _CLASSES))]
-    if unknown:
-        raise TypeError(f'ernie.load() got an unexpected keyword argument {unknown[0]!r}')
     running = {'engine': engine, 'precision': precision, 'batch_size': batch_size, 'length_window': length_window}
-    running |= {'cpu_threads': threads, 'task': None if task == EMBEDDING else task}
-    given = {name: value for name, value in {**running, **settings}.items() if value is not None}
-    Settings.checked(PredictSettings(**given))
+    _check_arguments(task, settings, {**running, 'cpu_threads': threads})
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
@@ -107,6 +102,16 @@ def load(
     with _EXECUTOR:
         runner, outputs = _open(source, engine, precision, device, threads)
     return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window))
+
+
+def _check_arguments(task, settings, running):
+    """Refuse what `load` cannot take. settings: its further keyword arguments. running: others, by their flags."""
+    unknown = [name for name in settings if name not in (*_SETTINGS, *(() if task == EMBEDDING else _CLASSES))]
+    if unknown:
+        raise TypeError(f'ernie.load() got an unexpected keyword argument {unknown[0]!r}')
+    running = {**running, **settings, 'task': None if task == EMBEDDING else task}
+    # Types and ranges alone: which flags go together is the program's concern.
+    Settings.checked(PredictSettings(**{name: value for name, value in running.items() if value is not None}))
 
 
 def finetune(task, settings=None, /, *, config=None, **values):

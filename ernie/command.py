@@ -5,9 +5,9 @@ Nothing that a verb needs is imported before the verb is known: `ernie --help` i
 
 import difflib
 import sys
+from pkgutil import resolve_name
 from typing import NamedTuple
 
-from ernie.programs import imported
 from ernie.tasks import table
 
 
@@ -100,7 +100,7 @@ def main(argv):
     name = find_verb(argv)
     verb = VERBS[name]
     prog = 'ernie' if verb.first else f'ernie {name}'
-    return imported(verb.place)([*verb.first, *argv[len(name.split()) :]], prog) or 0
+    return resolve_name(verb.place)([*verb.first, *argv[len(name.split()) :]], prog) or 0
 
 
 def program():

@@ -4,19 +4,12 @@ A top-level program of 2019 and a verb of the command `ernie` are two names of o
 """
 
 import dataclasses
-import importlib
-import operator
 import os
 from collections.abc import Callable
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 from ernie.tasks import table
-
-
-def imported(place):
-    """The object at 'module:name' (or 'module:name.attribute'), whose module is imported now."""
-    module, _, names = place.partition(':')
-    return operator.attrgetter(names)(importlib.import_module(module))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +19,7 @@ class Program:
     Attributes:
         file: its file of 2019, which stands in the usage line.
         name: what a run.yaml calls it.
-        settings: 'module:name' of its settings class.
+        settings: 'module:name' of its settings class, imported when it is asked for.
         run: called with the settings.
     """
 
@@ -37,8 +30,8 @@ class Program:
 
     def build_parser(self, prog=None):
         """The flags, as an `argparse` parser. prog: the name of the program in the usage line."""
-        parser = imported('ernie.settings.flags:SettingsParser')
-        return parser(imported(self.settings), self.name, prog=prog)
+        parser = resolve_name('ernie.settings.flags:SettingsParser')
+        return parser(resolve_name(self.settings), self.name, prog=prog)
 
     def main(self, argv=None, prog=None):
         """Run with the flags in `argv` (default: those of the command line). prog: as for `build_parser`.
@@ -59,7 +52,7 @@ def fine_tuning(spec):
     """The `Program` of a task. spec: `TaskSpec`."""
 
     def run(settings):
-        return imported('ernie.finetune.trainer:fine_tune')(settings, spec.load('training'))
+        return resolve_name('ernie.finetune.trainer:fine_tune')(settings, spec.load('training'))
 
     return Program(spec.program, f'finetune {spec.name}', 'ernie.settings.finetune:FinetuneSettings', run)
 
@@ -69,7 +62,7 @@ def _program(file, name, settings, run):
 
 
 def _call(place):
-    return lambda settings: imported(place)(settings)
+    return lambda settings: resolve_name(place)(settings)
 
 
 _INFER = _call('ernie.inference.program:infer')

@@ -1,6 +1,6 @@
 """A table of names and what they stand for, loaded when it is asked for: adding something is one file and one line."""
 
-import importlib
+import pkgutil
 from collections import UserDict
 
 
@@ -13,6 +13,5 @@ class Table(UserDict):
     def __getitem__(self, name):
         entry = self.data[name]
         if isinstance(entry, str):
-            module, _, attribute = entry.partition(':')
-            entry = self.data[name] = getattr(importlib.import_module(module), attribute)
+            entry = self.data[name] = pkgutil.resolve_name(entry)
         return entry

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -16,7 +17,6 @@ from ernie.command import VERBS, find_verb, help_text
 from ernie.finetune.flags import build_parser as finetune_parser
 from ernie.inference.flags import build_parser as inference_parser
 from ernie.pretrain.flags import build_parser as pretrain_parser
-from ernie.programs import imported
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
@@ -124,7 +124,7 @@ def check_verb(words):
     if words == ['--help']:
         return
     name = find_verb(words)
-    program = getattr(imported(VERBS[name].place), '__self__', None)
+    program = getattr(resolve_name(VERBS[name].place), '__self__', None)
     if program:
         check_flags(program.build_parser(), words[len(name.split()) :])
 

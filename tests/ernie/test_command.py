@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from ernie.command import VERBS, find_verb, main
-from ernie.programs import CLASSIFY, ENCODE, INFER, PRETRAIN, READ, TAG, imported
+from ernie.programs import CLASSIFY, ENCODE, INFER, PRETRAIN, READ, TAG
 from propeller.errors import UsageError
 from tests.ernie.tiny_inference import texts, write_checkpoint
 from tests.ernie.tiny_model import table
@@ -102,7 +103,7 @@ def test_a_program_of_2019_is_a_door_to_the_same_function_and_flags(file):
     verb, program = DOORS[file]
     door = importlib.import_module(file)
     assert (door.main, door.build_parser) == (program.main, program.build_parser)
-    of_verb = imported(VERBS[verb].place).__self__
+    of_verb = resolve_name(VERBS[verb].place).__self__
     assert of_verb.run is program.run
     names, of_door = ([a.option_strings for a in p.build_parser()._actions] for p in (of_verb, program))
     assert names == of_door
@@ -123,7 +124,7 @@ def test_launch_starts_verbs_and_checks_them_first(monkeypatch):
 
 
 def test_predict_keeps_no_export_and_export_predicts_nothing():
-    predict, export = (imported(VERBS[name].place).__self__.build_parser() for name in ('predict', 'export'))
+    predict, export = (resolve_name(VERBS[name].place).__self__.build_parser() for name in ('predict', 'export'))
     whole = vars(INFER.build_parser().parse_args([]))
     assert vars(predict.parse_args([])) == whole | {'save_inference_model_path': ''}
     given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
