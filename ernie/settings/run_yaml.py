@@ -89,6 +89,8 @@ def _written(value: Any) -> str:
         return '"' + ''.join(_escaped(c) for c in value) + '"'
     if isinstance(value, float) and not math.isfinite(value):
         return f'"{value}"'
+    if isinstance(value, float) and '.' not in repr(value):
+        return repr(value).replace('e', '.0e')  # YAML 1.1 takes 5e-05 for a text
     return str(value)
 
 

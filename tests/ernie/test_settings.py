@@ -8,6 +8,7 @@ import pickle
 import signal
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,6 +104,14 @@ def test_run_yaml_there_and_back(tmp_path_factory, data):
     run_yaml.write_settings(str(folder), before, 'finetune mrc')
     back = run_yaml.read_settings(str(folder / 'run.yaml'), FinetuneSettings, 'finetune mrc')
     assert back == before.recorded()
+    others = yaml.safe_load((folder / 'run.yaml').read_text(encoding='utf-8'))
+    infinite = {n: v for n, v in before.recorded().items() if isinstance(v, float) and math.isinf(v)}
+    assert others == {
+        'version': 1,
+        'program': 'finetune mrc',
+        **before.recorded(),
+        **{n: str(v) for n, v in infinite.items()},
+    }
     assert known.keys() - back.keys() == {'resume', 'overwrite_checkpoints'}
 
 
