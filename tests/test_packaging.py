@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ernie.quickstart.packages import DATA_PACKAGES
+from ernie.zoo.packages import DATA_PACKAGES
 from propeller import __version__
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

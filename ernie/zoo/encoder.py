@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 
-from ernie.quickstart.vocabulary import build_vocabulary
 from ernie.tokenizers import TOKENIZER_CONFIG, TokenizerSettings
+from ernie.zoo.vocabulary import build_vocabulary
 from propeller.storage import fluid
 
 VOCABULARY_SIZE = 18000
