@@ -23,7 +23,10 @@ VERBS = {
     'quickstart': Verb(
         'fine-tune a real Chinese encoder on real reviews, and predict: minutes', 'ernie.quickstart.__main__:main'
     ),
-    **{f'finetune {t.verb}': Verb(t.about, f'ernie.programs:FINETUNE.{t.verb}.main') for t in table.specs()},
+    'finetune': Verb(
+        'a model of your own: ernie finetune FILE finds out what the file is for', 'ernie.programs:OWN_DATA.main'
+    ),
+    **{f'finetune {t.verb}': Verb(t.about, f'ernie.programs:OWN_DATA_AS.{t.verb}.main') for t in table.specs()},
     'predict': Verb('results for a file or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
     'export': Verb('a checkpoint as inference model of Paddle or ONNX', 'ernie.programs:EXPORT.main'),
     'encode': Verb('vectors of texts and tokens as NumPy files (ernie_encoder.py)', 'ernie.programs:ENCODE.main'),
@@ -73,10 +76,6 @@ def find_verb(argv):
             return name
     if not argv:
         raise UsageError('no verb is given. ernie --help lists all.')
-    wider = [name for name in VERBS if name.split()[0] == argv[0]]
-    if wider:
-        found = f'found {quoted(argv[1])}, ' if len(argv) > 1 else ''
-        raise UsageError(f'{argv[0]}: {found}expected one of {", ".join(wider)}. ernie --help lists all verbs.')
     names = {word: name for name in VERBS for word in (name, name.split()[-1])}
     near = difflib.get_close_matches(argv[0], names, 1)
     hint = f' Did you mean {names[near[0]]}?' if near else ''

@@ -18,13 +18,13 @@ class Program:
 
     Attributes:
         file: its file of 2019, which stands in the usage line.
-        name: what a run.yaml calls it.
+        name: what a run.yaml calls it; None: any.
         settings: 'module:name' of its settings class, imported when it is asked for.
         run: called with the settings.
     """
 
     file: str
-    name: str
+    name: str | None
     settings: str
     run: Callable
 
@@ -57,6 +57,16 @@ def fine_tuning(spec):
     return Program(spec.program, f'finetune {spec.name}', 'ernie.settings.finetune:FinetuneSettings', run)
 
 
+def own_data(task=None):
+    """The `Program` of a file of one's own. task: a name of `table.TASKS`; None: found out."""
+
+    def run(settings):
+        return resolve_name('ernie.finetune.own_data:fine_tune_file')(settings, task)
+
+    program = f'finetune {task}' if task else None
+    return Program('', program, 'ernie.settings.finetune:OwnDataSettings', run)
+
+
 def _program(file, name, settings, run):
     return Program(file, name, f'ernie.settings.{settings}', run)
 
@@ -69,6 +79,8 @@ _INFER = _call('ernie.inference.program:infer')
 
 FINETUNE = SimpleNamespace(**{spec.verb: fine_tuning(spec) for spec in table.specs()})
 CLASSIFY, TAG, READ = FINETUNE.classify, FINETUNE.tag, FINETUNE.read
+OWN_DATA = own_data()
+OWN_DATA_AS = SimpleNamespace(**{spec.verb: own_data(spec.name) for spec in table.specs()})
 PRETRAIN = _program('train.py', 'pretrain', 'pretrain:PretrainSettings', _call('ernie.pretrain.trainer:pretrain'))
 ENCODE = _program(
     'ernie_encoder.py', 'encode', 'predict:EncodeSettings', _call('ernie.inference.embedding:encode_file')

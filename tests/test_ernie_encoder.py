@@ -47,7 +47,7 @@ DEFAULTS = {
     'max_seq_len': None,
     'batch_size': 32,
     'do_lower_case': None,
-    'use_cuda': True,
+    'use_cuda': None,
     'tokenizer': None,
     'task_id': None,
     'skip_bad_rows': False,

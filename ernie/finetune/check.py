@@ -3,7 +3,7 @@
 import os
 
 from ernie.checkpoint.model_folder import LABELS
-from ernie.settings.fields import described
+from ernie.settings.fields import AUTO, described
 from propeller.errors import bad_input, quoted
 from propeller.log import get_logger
 
@@ -26,7 +26,7 @@ def take_saved_settings(args, source):
         default = getattr(args, name) if name in known else None
         if default is None or args.gave(name) or value == default:
             continue
-        if type(value) is not type(default):
+        if type(value) is not (known[name].kind if default == AUTO else type(default)):
             raise bad_input(os.path.join(source.path, LABELS), f'{name} {quoted(value)}', f'a value like {default!r}')
         taken[name] = value
     if not taken:

@@ -5,8 +5,11 @@ from typing import NamedTuple
 
 from ernie.finetune.check import take_saved_settings
 from ernie.finetune.log import TrainingLogHook
+from ernie.finetune.numbers import memory_of, open_numbers, percentiles, recorded_numbers, with_numbers
+from ernie.finetune.recipe import Facts
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.metrics.curves import draw_curves
+from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
@@ -31,6 +34,7 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 PREFETCHED_BATCHES = 70
+LONGEST = 512  # tokens of a row that is looked at to find out how long rows are
 
 
 class Finetuned(NamedTuple):
@@ -66,6 +70,7 @@ def fine_tune(args, task_class):
     print_arguments(args, log)
     args = args.checked()
     check_outputs(args)
+    args = with_device(args).checked()
     world = join(args.use_cuda)
     if not args.do_train:
         return FineTuning(args, task_class, world).evaluate_only()
@@ -96,7 +101,9 @@ class FineTuning:
             check_same_vocabulary(self.source)
         tokenizer, args = build_tokenizer(args, self.source)
         saved = self.source.saved if start else {}
-        self.task = task_class(args, self.source.config, tokenizer, saved)
+        make_task = lambda args: task_class(args, self.source.config, tokenizer, saved)  # noqa: E731
+        args = self._with_numbers(args, make_task)
+        self.task = make_task(args)
         args = self.task.args
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)
@@ -109,6 +116,28 @@ class FineTuning:
         reports = os.path.join(args.checkpoints, REPORTS)
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self.run.record, reports)
         self.evaluator.identity = folder.checkpoints.run
+
+    def _with_numbers(self, args, make_task):
+        """The settings with numbers in the place of `auto`. make_task: settings -> `Task`."""
+        if self.run.resumes:
+            args = recorded_numbers(args)
+        if open_numbers(args):
+            positions = self.source.config.max_position_embeddings
+            task = make_task(args.replace(max_seq_len=min(LONGEST, positions)))
+            rows = task.read(args.train_set, labelled=True)
+            facts = Facts(
+                task.spec.name,
+                getattr(task, 'kind', None),
+                len(rows),
+                percentiles(rows.lengths),
+                getattr(task, 'num_labels', 0),
+                positions,
+                *memory_of(args, self.source),
+                self.source.config.hidden_size,
+            )
+            args, _ = with_numbers(args, facts, self.world)
+        self.source.check_lengths(args.max_seq_len, args.task_id)
+        return args
 
     def load(self, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""

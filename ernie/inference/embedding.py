@@ -17,6 +17,7 @@ from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
+from ernie.run.device import with_device
 from ernie.run.source import Source
 from propeller.args import print_arguments, settings_lines, split_list
 from propeller.data.batching import BatchStream
@@ -191,7 +192,7 @@ def encode_file(args):
     """
     require_single_process('ernie_encoder.py')
     print_arguments(args, log)
-    args = args.checked()
+    args = with_device(args.checked())
     _check_output(args.output_dir)
     source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
     for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:

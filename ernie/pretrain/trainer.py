@@ -16,6 +16,7 @@ from ernie.pretrain.run_length import rate_settings, schedule_record, settle_sch
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.schedule import ONLY, schedule_of, tasks_of
 from ernie.pretrain.updates import Updates, parts_of
+from ernie.run.device import with_device
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
 from ernie.run.session import session_of
@@ -54,6 +55,7 @@ def pretrain(args):
     check_writable(args.checkpoints, '--checkpoints')
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
     refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
+    args = with_device(args).checked()
     world = join(args.use_cuda)
     folder = folder_of(args, world, args.keep_best)
     if args.do_test:

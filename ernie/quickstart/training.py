@@ -68,6 +68,7 @@ def training_flags(args):
         'random_seed': args.seed,
         # Evaluation at the end of each epoch is enough.
         'validation_steps': 1_000_000,
+        'early_stop': -1,
         'save_steps': _SAVE_STEPS,
         'max_checkpoints': 1,
         'resume': 'true',

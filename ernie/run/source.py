@@ -9,6 +9,7 @@ from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.run.start import advice_to_start_over
+from ernie.settings.fields import AUTO
 from ernie.tokenization import SPECIAL_TOKENS, load_vocab
 from ernie.zoo import Found, find
 from propeller.errors import UsageError, bad_input, quoted
@@ -103,7 +104,7 @@ class Source:
     def check_lengths(self, max_seq_len, task_id):
         """Raises `UsageError` for more tokens than the model has positions, or a task id that it does not have."""
         positions, config = self.config.max_position_embeddings, self.config
-        if max_seq_len > positions:
+        if max_seq_len != AUTO and max_seq_len > positions:
             raise UsageError(f'--max_seq_len {max_seq_len}: the model has {positions} positions.')
         if task_id and not config.use_task_id:
             log.warning('--task_id %d has no effect: the model configuration has no use_task_id', task_id)

@@ -14,11 +14,14 @@ class Settings:
     """The settings of a run. None of them ever changes: `replace` makes a copy with other values.
 
     A group's `title` heads its flags in --help and its lines in run.yaml. `flags`: names of those that are flags; None:
-    all.
+    all. `first_flags`: those that --help lists where `--help all` lists all; (): --help lists all. `file_flag`: the one
+    whose value may stand alone on a command line; '': none.
     """
 
     title: ClassVar[str] = ''
     flags: ClassVar[tuple[str, ...] | None] = None
+    first_flags: ClassVar[tuple[str, ...]] = ()
+    file_flag: ClassVar[str] = ''
 
     def __init_subclass__(cls, title: str = '') -> None:
         cls.title = title

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from propeller.args import split_list
 
+AUTO = 'auto'  # of a number that is found out: see `Description.auto`
 Kind = type[bool] | type[int] | type[float] | type[str]
 _WORDS: dict[Kind, str] = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
 
@@ -23,6 +24,7 @@ class Description:
         listed: whether the parser of flags refuses others itself.
         joined: whether it is a list, joined by commas in a flag. A tuple that is not takes several words.
         switch: the flag takes no value: 'always', or 'perhaps'.
+        auto: whether it may be `AUTO`: the number is found out before the model is built.
         of_start: whether it says how a run is started, not what the run is: run.yaml does not have it.
     """
 
@@ -35,6 +37,7 @@ class Description:
     listed: bool = False
     joined: bool = False
     switch: str | None = None
+    auto: bool = False
     of_start: bool = False
 
     def allowed(self) -> tuple[str, ...]:
@@ -71,10 +74,10 @@ def setting(default: Any, help: str, **description: Any) -> Any:  # noqa: A002
     return field(default=default, metadata={'description': Description(help, **description)})
 
 
-def changed(settings: type, name: str, default: Any, help: str | None = None) -> Any:  # noqa: A002
-    """The same field of another class with another default, and perhaps another help."""
-    description = settings.__dataclass_fields__[name].metadata['description']  # type: ignore[attr-defined]
-    return field(default=default, metadata={'description': replace(description, help=help or description.help)})
+def changed(settings: type, name: str, default: Any, help: str | None = None, **others: Any) -> Any:  # noqa: A002
+    """The same field of another class with another default, perhaps another help, and others of its description."""
+    before = settings.__dataclass_fields__[name].metadata['description']  # type: ignore[attr-defined]
+    return field(default=default, metadata={'description': replace(before, help=help or before.help, **others)})
 
 
 class Misfit(ValueError):
@@ -101,8 +104,8 @@ class Setting(NamedTuple):
         Raises:
             Misfit: it is of another type, outside of the bounds, or none of the choices.
         """
-        if value is None and self.optional:
-            return None
+        if (value is None and self.optional) or (value == AUTO and self.description.auto):
+            return value
         if self.is_tuple:
             return self._parts(value)
         if self.description.joined and isinstance(value, list | tuple):
@@ -112,7 +115,7 @@ class Setting(NamedTuple):
         if self.kind is float and (type(value) is int or value in ('inf', '-inf')):  # YAML has other words for these
             value = float(value)
         if type(value) is not self.kind:
-            raise Misfit(_WORDS[self.kind])
+            raise Misfit(_WORDS[self.kind] + (f', or {AUTO}' if self.description.auto else ''))
         choices = self.description.allowed()
         if choices and value not in choices:
             raise Misfit(f'one of {", ".join(choices)}')

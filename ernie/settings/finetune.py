@@ -5,18 +5,24 @@ from dataclasses import dataclass
 from typing import Self
 
 from ernie.decoding.scheme import SCHEMES
-from ernie.settings.fields import setting
-from ernie.settings.groups import Settings, TrainingSettings
+from ernie.settings.fields import AUTO, changed, setting
+from ernie.settings.groups import BatchSettings, EvaluationSettings, OptimizationSettings, Settings, TrainingSettings
+from ernie.tasks import table
 from ernie.tokenizers import TOKENIZERS
 from propeller.args import split_list
-from propeller.errors import UsageError, UserError
+from propeller.errors import UsageError, UserError, did_you_mean
 from propeller.optimizers import OPTIMIZERS
+
+NEVER = 10**9  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings, title='data'):
     train_set: str | None = setting(None, 'Training file.')
     dev_set: str | None = setting(None, 'Files to evaluate; the first chooses the best checkpoint.', joined=True)
+    dev_share: float = setting(
+        0.0, 'Without --dev_set: share of the training rows that is evaluated and not trained on.', least=0, below=1
+    )
     test_set: str | None = setting(None, 'Files to predict.', joined=True)
     test_save: str = setting('./checkpoints/test_result', 'Prediction files, one per test set.', joined=True)
     diagnostic: str | None = setting(None, 'One more file to predict, once, at the end (GLUE AX).')
@@ -89,18 +95,24 @@ class HeadSettings(Settings, title='fine-tuning'):
 class FinetuneSettings(TrainingSettings, DataSettings, TaskSettings, MrcSettings, HeadSettings, WorkSettings):
     """Fine-tuning: training, evaluation, prediction."""
 
+    epoch: int = changed(OptimizationSettings, 'epoch', 3, auto=True)
+    learning_rate: float = changed(OptimizationSettings, 'learning_rate', 5e-5, auto=True)
+    max_seq_len: int = changed(BatchSettings, 'max_seq_len', 512, auto=True)
+    batch_size: int = changed(BatchSettings, 'batch_size', 32, auto=True)
+
     def checked(self) -> Self:
         settings = super().checked()
         self._check_work()
         self._check_outputs()
         self._check_files()
-        if self.in_tokens and self.do_train and self.batch_size < self.max_seq_len:
+        known = AUTO not in (self.batch_size, self.max_seq_len)
+        if known and self.in_tokens and self.do_train and self.batch_size < self.max_seq_len:
             raise UsageError(
                 f'--in_tokens true: --batch_size {self.batch_size} counts tokens and must be at least '
                 f'--max_seq_len {self.max_seq_len}.'
             )
-        if self.early_stop > 0 and not (self.do_val and self.dev_set):
-            raise UsageError('--early_stop needs --do_val true and a --dev_set.')
+        if self.early_stop > 0 and not (self.do_val and (self.dev_set or self.dev_share)):
+            raise UsageError('--early_stop needs --do_val true, and a --dev_set or a --dev_share.')
         return settings
 
     def _check_work(self) -> None:
@@ -119,11 +131,11 @@ class FinetuneSettings(TrainingSettings, DataSettings, TaskSettings, MrcSettings
 
     def _check_outputs(self) -> None:
         tests, saves = split_list(self.test_set), split_list(self.test_save)
-        if self.do_test and tests and len(saves) != len(tests):
+        if self.do_test and tests and self.test_save and len(saves) != len(tests):
             raise UsageError(f'--test_save names {len(saves)} files for {len(tests)} files of --test_set.')
         if bool(self.diagnostic) != bool(self.diagnostic_save):
             raise UsageError('--diagnostic and --diagnostic_save belong together.')
-        if self.do_test and tests and len({os.path.abspath(path) for path in saves}) != len(saves):
+        if self.do_test and saves and len({os.path.abspath(path) for path in saves}) != len(saves):
             raise UsageError(f'--test_save {self.test_save}: one file twice; one would overwrite the other.')
 
     def _check_files(self) -> None:
@@ -142,3 +154,52 @@ class FinetuneSettings(TrainingSettings, DataSettings, TaskSettings, MrcSettings
             for path in split_list(value) if flag.endswith('_set') else [value] if value else []:
                 if not os.path.exists(path):
                     raise UserError(f'--{flag}: {path}: no such file.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnDataSettings(FinetuneSettings, title='your own data'):
+    """Fine-tune a model on a file of your own. What is not given is found out from the file."""
+
+    first_flags = (
+        *('model', 'dev_set', 'dev_share', 'test_set', 'text_column', 'label_column', 'checkpoints', 'epoch'),
+        *('learning_rate', 'max_seq_len', 'batch_size', 'resume'),
+    )
+    file_flag = 'train_set'
+
+    model: str | None = setting(None, 'Model to start from: a name or a folder. Left out: one that fits the texts.')
+    dev_share: float = changed(
+        DataSettings, 'dev_share', 0.1, 'Without --dev_set: share of the rows that is evaluated and not trained on.'
+    )
+    checkpoints: str = changed(
+        TrainingSettings, 'checkpoints', '', 'Folder of what the training leaves. Left out: runs/NAME OF FILE.'
+    )
+    test_save: str = changed(DataSettings, 'test_save', '', 'Prediction files. Left out: in --checkpoints.')
+    epoch: int = changed(FinetuneSettings, 'epoch', AUTO, 'Most epochs.')
+    learning_rate: float = changed(FinetuneSettings, 'learning_rate', AUTO)
+    max_seq_len: int = changed(FinetuneSettings, 'max_seq_len', AUTO)
+    batch_size: int = changed(FinetuneSettings, 'batch_size', AUTO)
+    validation_steps: int = changed(
+        EvaluationSettings, 'validation_steps', NEVER, 'Evaluation interval beside the end of each epoch.'
+    )
+    early_stop: int = changed(EvaluationSettings, 'early_stop', 2)
+    random_seed: int | None = changed(OptimizationSettings, 'random_seed', 1)
+    do_test: bool = changed(WorkSettings, 'do_test', True, 'Predict --test_set, where there is one.')
+
+    def checked(self) -> Self:
+        if self.do_train and not self.train_set:
+            raise UsageError('no training file is given: ernie finetune FILE. --help lists the first flags.')
+        if self.do_train and self.train_set and not os.path.exists(self.train_set):
+            raise UserError(f'{self.train_set}: no such file.{_verb_meant(self.train_set)}')
+        if self.model and self.init_pretraining_params:
+            raise UsageError('--model and --init_pretraining_params mean the same: give one.')
+        if self.gave('dev_set') and self.gave('dev_share') and self.dev_set and self.dev_share:
+            raise UsageError('--dev_set and --dev_share: give one.')
+        early_stop = self.early_stop if self.do_val and (self.dev_set or self.dev_share) else -1
+        settings = self if self.gave('early_stop') else self.replace(early_stop=early_stop)
+        return super(OwnDataSettings, settings).checked()
+
+
+def _verb_meant(word: str) -> str:
+    """A sentence, if a word is no file but nearly a verb of `ernie finetune`."""
+    near = did_you_mean(word, [spec.verb for spec in table.specs()])
+    return near.replace('mean ', 'mean ernie finetune ')

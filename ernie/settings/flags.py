@@ -1,17 +1,33 @@
 """Command lines made from settings classes, with `--config FILE` for settings from a file; flags win over it."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from typing import Any, Generic, TypeVar
 
 from ernie.settings.base import GivenSettings, Settings, groups
-from ernie.settings.fields import Setting, described
+from ernie.settings.fields import AUTO, Setting, described
 from ernie.settings.run_yaml import read_settings
 from propeller.args import ArgumentGroup, Parser
+from propeller.errors import quoted
 
 S = TypeVar('S', bound=Settings)
 _ABSENT = object()
+_FILE = 'file of the command line'
+_ALL = 'all'
+
+
+def _or_auto(kind: type) -> Callable[[str], Any]:
+    """What converts the text of a number that may be found out."""
+
+    def convert(text: str) -> Any:
+        try:
+            return AUTO if text == AUTO else kind(text)
+        except ValueError:
+            what = 'a whole number' if kind is int else 'a number'
+            raise argparse.ArgumentTypeError(f'found {quoted(text)}, expected {what}, or {AUTO}') from None
+
+    return convert
 
 
 def _add(group: ArgumentGroup, setting: Setting) -> None:
@@ -25,10 +41,15 @@ def _add(group: ArgumentGroup, setting: Setting) -> None:
         options |= {'nargs': '?', 'const': True}
     text = description.help + (f' One of {", ".join(description.allowed())}.' if description.choices else '')
     text += ' Joined by commas.' if description.joined else ''
+    text += f' "{AUTO}": found out.' if description.auto else ''
     if description.switch == 'always':
         group.add_switch(name, text)
     else:
-        group.add_arg(name, kind, None if default is MISSING else default, text, **options)
+        if description.auto:
+            options['metavar'] = kind.__name__.upper()
+        group.add_arg(
+            name, _or_auto(kind) if description.auto else kind, None if default is MISSING else default, text, **options
+        )
 
 
 class SettingsParser(Parser, Generic[S]):
@@ -40,8 +61,15 @@ class SettingsParser(Parser, Generic[S]):
     """
 
     def __init__(self, settings: type[S], program: str | None = None, **options: Any) -> None:
-        super().__init__(**{'description': (settings.__doc__ or '').splitlines()[0], **options})
+        about = (settings.__doc__ or '').splitlines()[0]
+        super().__init__(**{'description': about, 'add_help': not settings.first_flags, **options})
         self._settings, self._program = settings, program
+        if settings.first_flags:
+            words = 'The first flags to know; "all": every one.'
+            self.add_argument('-h', '--help', action=_Help, nargs='?', metavar=_ALL.upper(), help=words)
+        if settings.file_flag:
+            words = f'The same as --{settings.file_flag}.'
+            self.add_argument(_FILE, nargs='?', metavar='FILE', help=words)
         about = 'Settings from a file like the run.yaml that a training writes; flags win over it.'
         self.add_argument('--config', metavar='FILE', help=about)
         known = described(settings)
@@ -50,12 +78,28 @@ class SettingsParser(Parser, Generic[S]):
             for name in names:
                 _add(group, known[name])
 
+    def short_help(self) -> str:
+        """The help of the first flags."""
+        formatter = self._get_formatter()
+        formatter.add_text(f'usage: {self.prog} [FILE] [flags]')
+        formatter.add_text(self.description)
+        formatter.start_section('flags')
+        flags = {action.dest: action for action in self._actions}
+        formatter.add_arguments([flags[name] for name in self._settings.first_flags if name in flags])
+        formatter.end_section()
+        formatter.add_text(f'{self.prog} --help {_ALL} lists all flags.')
+        return formatter.format_help()
+
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> S:  # type: ignore[override]
         """The settings. Raises `UsageError`; `UserError` for a fault of the file of --config."""
         names = described(self._settings)
         absent = argparse.Namespace(**dict.fromkeys(names, _ABSENT))
         found = vars(super().parse_args(args, absent))
         values = {name: found[name] for name in names if found[name] is not _ABSENT}
+        if found.get(_FILE) is not None:
+            if self._settings.file_flag in values:
+                self.error(f'found a file, {quoted(found[_FILE])}, and --{self._settings.file_flag}: give one')
+            values[self._settings.file_flag] = found[_FILE]
         values |= {name: one.fitting(values[name]) for name, one in names.items() if one.is_tuple and name in values}
         if found['config']:
             values = read_settings(found['config'], self._settings, self._program) | values
@@ -65,3 +109,13 @@ class SettingsParser(Parser, Generic[S]):
         if issubclass(self._settings, GivenSettings):
             return self._settings(**values, given=frozenset(values))
         return self._settings(**values)
+
+
+class _Help(argparse.Action):
+    """`--help`: the first flags; `--help all`: every one."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if values not in (None, _ALL):
+            parser.error(f'--help {quoted(values)}: expected nothing more, or "{_ALL}"')
+        print(parser.format_help() if values else parser.short_help(), end='')
+        parser.exit()

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from ernie.optimization import SCHEDULERS
 from ernie.settings.base import GivenSettings, Settings
@@ -68,7 +68,7 @@ class OptimizationSettings(Settings, title='optimization'):
 class PrecisionSettings(GivenSettings, title='precision'):
     """How a step is computed."""
 
-    use_cuda: bool = setting(True, 'Run on GPU.')
+    use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where Paddle has one.')
     precision: str = setting(
         'auto',
         'fp32; bf16 or fp16 (GPU): matrix products in half precision, all else in float32. '
@@ -94,13 +94,18 @@ class PrecisionSettings(GivenSettings, title='precision'):
             if self.gave('precision') and self.precision != 'fp16':
                 raise UsageError(f'--use_fp16 true and --precision {self.precision}: give one.')
             settings = settings.replace(precision='fp16')
-        if settings.precision == 'fp16' and not self.use_cuda:
+        if settings.precision == 'fp16' and self.use_cuda is False:
             flag = '--use_fp16 true' if self.use_fp16 else '--precision fp16'
             raise UsageError(f'{flag} needs a GPU; on a processor take --precision bf16 or fp32.')
         if self.fused_ops == 'true' and self.use_cuda:
             raise UsageError('--fused_ops true is for processors; on a GPU take auto or false.')
         settings.loss_scale()
         return settings
+
+    def recorded(self) -> dict[str, Any]:
+        # Where it was found out, it is found out again: the file may be read on another machine.
+        values = super().recorded()
+        return {**values, 'use_cuda': None} if 'use_cuda' in values and not self.gave('use_cuda') else values
 
     def loss_scale(self) -> LossScale | None:
         """The `LossScale`, None where the precision needs none. Raises `UsageError`: a value that cannot be."""

@@ -114,7 +114,7 @@ class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings
     layer: int | None = setting(None, '0 embeddings, 1 first, -1 last. Left out: the last, as pooled always is.')
     normalize: bool = setting(False, 'Scale the vectors of texts to length 1.')
     top_layer: bool = setting(True, 'Also write the vectors of all tokens.')
-    use_cuda: bool = setting(True, 'Run on GPU (the one in FLAGS_selected_gpus).')
+    use_cuda: bool | None = setting(None, 'Run on GPU (that of FLAGS_selected_gpus). Left out: where Paddle has one.')
 
     def checked(self) -> Self:
         settings = super().checked()

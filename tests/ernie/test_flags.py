@@ -57,7 +57,7 @@ OF_2019 = {
     'doc_stride': (int, 128),
     'n_best_size': (int, 20),
     'chunk_scheme': (str, 'IOB'),
-    'use_cuda': (bool, True),
+    'use_cuda': (bool, None),  # true in 2019; None takes a GPU where Paddle has one
     'is_distributed': (bool, False),
     'use_fast_executor': (bool, False),
     'num_iteration_per_drop_scope': (int, 10),
@@ -96,6 +96,7 @@ SINCE_2019 = {
     'cache': (bool, True),
     'log_dir': (str, None),
     'cpu_threads': (int, None),
+    'dev_share': (float, 0.0),
 }
 VALUED = OF_2019 | SINCE_2019
 ROOT = Path(__file__).parents[2]
