@@ -54,6 +54,8 @@ DEFAULTS = {
     'cache': True,
     'pooling': 'pooled',
     'layer': None,
+    'text_column': None,
+    'text_b_column': None,
     'normalize': False,
     'top_layer': True,
     'cpu_threads': None,

@@ -33,6 +33,7 @@ def _fields(saved):
     is_count = lambda value: type(value) is int and 1 <= value < 1 << 31  # noqa: E731
     is_flag = lambda value: isinstance(value, bool)  # noqa: E731
     is_names = lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)  # noqa: E731
+    is_names_of = lambda value: isinstance(value, dict) and is_names(list(value.values()))  # noqa: E731
     # Of all tasks, where the file does not say its own.
     specs = [table.find(saved['task'])] if saved.get('task') in table.TASKS else table.specs()
     columns = [names for spec in specs for names in spec.columns]
@@ -49,6 +50,7 @@ def _fields(saved):
         'do_lower_case': (is_flag, 'true or false'),
         'for_cn': (is_flag, 'true or false'),
         'columns': (lambda value: value in columns, ' or '.join(map(quoted, columns))),
+        'column_names': (is_names_of, 'an object of role -> column, all of them texts'),
         'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),
     }
     for spec in specs:

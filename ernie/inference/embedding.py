@@ -15,6 +15,7 @@ from ernie.inference.pooling import layer_number, pool, unit_length
 from ernie.model.encoders import build_encoder
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
+from ernie.reader.columns import ColumnNames
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.device import with_device
@@ -216,6 +217,8 @@ def encode_file(args):
         for_cn=settings['for_cn'],
         skip_bad_rows=args.skip_bad_rows,
         cache=args.cache,
+        columns=ColumnNames.of(args),
+        learnt=source.saved.get('column_names'),
     )
     rows = reader.read(args.data_set)
     check_sentence_types(source.config, rows, args.data_set)

@@ -11,6 +11,7 @@ from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, output_shapes, result_line
 from ernie.inference.stream import STDIN, count_lines, read_rows
+from ernie.reader.columns import ColumnNames
 from ernie.reader.rows import BadRows
 from ernie.run.outputs import read_files
 from propeller.args import print_arguments, settings_lines
@@ -129,7 +130,8 @@ def _write_results(args, forms, prediction, file):
     name = 'standard input' if path == STDIN else path
     if codec.header() and not as_json:
         print('\t'.join(codec.header()), file=file)
-    rows = read_rows(path, codec.columns, args.input_format, forms)
+    learnt = codec.settings.get('column_names')
+    rows = read_rows(path, codec.columns, args.input_format, forms, ColumnNames.of(args), learnt)
     examples, skipped = 0, BadRows(name)
     for row, result in progress(prediction.stream(rows), 'predicting', count_lines(path)):
         if result is None:

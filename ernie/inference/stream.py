@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
 from ernie.reader.json_records import ACCEPTED, ARRAY, LINE_ENDINGS, LINES, first_look, form_of, json_rows
+from ernie.reader.naming import MissingColumn, Naming
 from ernie.reader.records import open_rows, parse_records
 from ernie.reader.rows import BOM, BadRow, DecodedLines
+from ernie.reader.warnings import Notes
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.log import get_logger
@@ -32,11 +34,13 @@ class Row(NamedTuple):
     line: 1-based line number; None where rows are not lines.
     record: dict for `Codec.encode`; None if the row cannot be used.
     bad: None, or the `BadRow` that says why not.
+    extra: dict of the cells that no model reads, by the names that the file has for them: `id`, a label ...
     """
 
     line: int | None
     record: dict | None
     bad: BadRow | None = None
+    extra: dict = {}
 
 
 def formats():
@@ -44,7 +48,7 @@ def formats():
     return (*FORMATS, *(name for spec in table.specs() for name in spec.forms))
 
 
-def read_rows(path, columns=('text_a',), input_format='auto', forms=None):
+def read_rows(path, columns=('text_a',), input_format='auto', forms=None, names=None, learnt=None):
     """Iterates over the rows of a file or of standard input, in order, also over those that cannot be used.
 
     A table (TSV, CSV) has a header line that names the columns. JSON lines: an object a line, blank lines are none.
@@ -58,6 +62,8 @@ def read_rows(path, columns=('text_a',), input_format='auto', forms=None):
         columns: keys that every record must have, or `Columns`.
         input_format: one of `formats()`.
         forms: `forms` of the `TaskSpec`.
+        names: `ColumnNames` that the user gave; None: there are none.
+        learnt: None, or dict role -> column that the model learnt from.
     Yields:
         `Row`.
     Raises:
@@ -76,14 +82,16 @@ def read_rows(path, columns=('text_a',), input_format='auto', forms=None):
         input_format = next((name for name, form in own.items() if form.is_form_of(path)), 'auto')
     if input_format in own:
         for record in own[input_format].records('/dev/stdin' if path == STDIN else path):
-            yield Row(None, record)
+            yield Row(None, record, None, {name: record[name] for name in record if name not in columns})
         return
     name = 'standard input' if path == STDIN else path
+    optional = [role for role in (*TEXTS, 'label') if role in known.names]
+    naming = Naming(columns, names, learnt, optional, labelled=False)
     with _open(path) as file:
-        yield from _noted(name, known, _rows(name, file, known, input_format, is_named=path != STDIN))
+        yield from _noted(name, known, _rows(name, file, known, naming, input_format, is_named=path != STDIN), naming)
 
 
-def _rows(name, file, known, input_format, is_named):
+def _rows(name, file, known, naming, input_format, is_named):
     kind = input_format
     if kind == 'auto' and is_named:
         kind = _ENDINGS.get(os.path.splitext(name.lower())[1], 'auto')
@@ -94,9 +102,9 @@ def _rows(name, file, known, input_format, is_named):
     if not is_sure:
         kind = _kind(first, known.required)
     if kind in ('json', 'jsonl'):
-        return _json_rows(name, first, file, known, kind, is_sure)
+        return _json_rows(name, first, file, known, naming, kind, is_sure)
     lines = itertools.chain([first], file)
-    return _text_rows(name, lines, known) if kind == 'text' else _table_rows(name, lines, known, kind == 'csv')
+    return _text_rows(name, lines, known) if kind == 'text' else _table_rows(name, lines, known, naming, kind == 'csv')
 
 
 def count_lines(path):
@@ -149,9 +157,9 @@ class _InPlace:
         return [Row(row.line, None, row) for row in rows]
 
 
-def _table_rows(name, lines, columns, is_csv):
+def _table_rows(name, lines, columns, naming, is_csv):
     bad = _InPlace()
-    records = parse_records(name, lines, is_csv, columns.required, bad)
+    records = parse_records(name, lines, is_csv, naming, bad, Notes(name))
     try:
         for number, record in enumerate(records):
             fault = columns.fault(list(record.cells)) if number == 0 else None
@@ -166,7 +174,7 @@ def _table_rows(name, lines, columns, is_csv):
     yield from bad.take()
 
 
-def _json_rows(name, head, file, columns, kind, is_sure):
+def _json_rows(name, head, file, columns, naming, kind, is_sure):
     """is_sure: whether the name or the user says that it is JSON; else its first character alone does."""
     expected = f'a JSON object with {" and ".join(map(repr, columns.required))}'
     form = LINES if kind == 'jsonl' else form_of(head)
@@ -176,8 +184,12 @@ def _json_rows(name, head, file, columns, kind, is_sure):
     if is_sure:
         is_array = kind == 'jsonl' and form_of(head) == ARRAY
         hint = 'For a JSON array give --input_format json, or a name that ends in .json.' if is_array else ''
+    called = None
     try:
         for number, record, bad in json_rows(name, head, file, form, expected):
+            if bad is None and isinstance(record, dict):
+                called = called or _called(naming, record, name, number)
+                record = {called.get(key, key): value for key, value in record.items()}
             if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
                 bad = _unfit(number, record, columns.required, expected, hint)
             elif bad is not None and hint:
@@ -185,6 +197,14 @@ def _json_rows(name, head, file, columns, kind, is_sure):
             yield Row(number, None if bad else record, bad)
     except UserError as e:
         raise UserError(f'{e} {hint}') if hint else e from None
+
+
+def _called(naming, record, name, number):
+    """What the keys of a record stand for; None where it has not what it must have."""
+    try:
+        return naming.of(record, name, number, Notes(name))
+    except MissingColumn:
+        return {}
 
 
 def _unfit(number, record, required, expected, hint):
@@ -202,8 +222,8 @@ def _text_rows(name, lines, columns):
         yield Row(decoded.number, record, bad)
 
 
-def _noted(name, columns, rows):
-    """The rows; says once when they have labels, which prediction does not use, and which columns nobody reads."""
+def _noted(name, columns, rows, naming):
+    """The rows, with `extra`; says once when they have labels, and which columns nobody reads."""
     notices, told, last = Notices(name, columns.names), False, None
     for row in rows:
         if row.record is not None and row.record.keys() != last:
@@ -212,4 +232,8 @@ def _noted(name, columns, rows):
             if not told and 'label' in last:
                 told = True
                 log.info('%s: prediction file with labels: they are ignored', name)
+        if row.record is not None:
+            label, read = naming.found.get('label', 'label'), (*TEXTS, *columns.required)
+            cells = row.record.items()
+            row = row._replace(extra={label if key == 'label' else key: cell for key, cell in cells if key not in read})
         yield row

@@ -8,6 +8,7 @@ import numpy as np
 
 from ernie.reader.columns import TEXTS
 from ernie.reader.confusable import alike_advice
+from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
 from ernie.reader.rows import BadRow
 from ernie.reader.set_reader import SetReader
@@ -231,7 +232,7 @@ class ClassifyReader(SetReader):
             commas; an empty cell is no class) or 'predict' (no label column is needed, none is read).
         num_labels: number of classes; not used for regression and prediction.
         for_cn: whether spaces that part nothing are left out, see `ernie.tokenizers.text.remove_spaces`.
-        skip_bad_rows, cache, processes: see `SetReader`.
+        further: see `SetReader`.
 
     Raises:
         UsageError: options that cannot be.
@@ -247,17 +248,14 @@ class ClassifyReader(SetReader):
         task_kind='classify',
         num_labels=2,
         for_cn=True,
-        *,
-        skip_bad_rows=False,
-        cache=True,
-        processes=None,
+        **further,
     ):
         if task_kind not in TASK_KINDS:
             raise UsageError(f'found task kind {task_kind!r}, expected one of {", ".join(TASK_KINDS)}.')
         label_map = None if task_kind == 'predict' else label_map
         _check_labels(label_map, task_kind, num_labels)
         encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn)
-        super().__init__(encoder, skip_bad_rows=skip_bad_rows, cache=cache, processes=processes)
+        super().__init__(encoder, **further)
 
     def read(self, path):
         tokenized = super().read(path)
@@ -271,7 +269,8 @@ class ClassifyReader(SetReader):
 
     def rows(self, path, bad_rows):
         required = ('text_a',) if self.encoder.task_kind == 'predict' else ('text_a', 'label')
-        return self._noting_columns(read_records(path, required, bad_rows, self.notes(path)))
+        naming = Naming(required, self.columns, self.learnt)
+        return self._noting_columns(read_records(path, required, bad_rows, self.notes(path), naming), naming)
 
     def bounds(self):
         num_labels = self.encoder.num_labels

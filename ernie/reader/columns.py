@@ -17,17 +17,18 @@ _SHORTEST = 4  # letters of a name that may be misspelt otherwise than by its ca
 
 def nearest(name, known):
     """The name of `known` that `name` may be a misspelling of, or None. Case, `_`, `-` and white space do not count."""
-    bare = _bare(name)
-    forms = {_bare(other): other for other in reversed(known)}
-    if bare in forms:
-        return forms[bare]
-    if len(bare) < _SHORTEST:
+    form = bare(name)
+    forms = {bare(other): other for other in reversed(known)}
+    if form in forms:
+        return forms[form]
+    if len(form) < _SHORTEST:
         return None
-    found = difflib.get_close_matches(bare, [form for form in forms if len(form) >= _SHORTEST], 1, _ALIKE)
+    found = difflib.get_close_matches(form, [form for form in forms if len(form) >= _SHORTEST], 1, _ALIKE)
     return forms[found[0]] if found else None
 
 
-def _bare(name):
+def bare(name):
+    """A name without case, `_`, `-` and white space."""
     return ''.join(char for char in name[:40].casefold() if char.isalnum())
 
 
@@ -42,6 +43,23 @@ def misspelt(required, names):
     others = [name for name in list(names)[:_MOST] if name not in required]
     pairs = [(close, name) for name in missing if (close := nearest(name, others))]
     return ' '.join(f'Is {quoted(close, 40)} meant to be {name!r}?' for close, name in pairs)
+
+
+class ColumnNames(NamedTuple):
+    """Which columns of a file are the text, the second text and the label; None: those whose names say it.
+
+    They are what `--text_column`, `--text_b_column` and `--label_column` name. For questions the first two are question
+    and context, and the label is the answer.
+    """
+
+    text_a: str | None = None
+    text_b: str | None = None
+    label: str | None = None
+
+    @classmethod
+    def of(cls, settings):
+        """Those of settings that have the three flags, or the first two."""
+        return cls(settings.text_column, settings.text_b_column, getattr(settings, 'label_column', None))
 
 
 class Columns(NamedTuple):

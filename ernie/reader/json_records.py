@@ -69,26 +69,30 @@ def json_rows(name, head, file, form, expected):
         raise bad_input(name, 'no record', 'at least one')
 
 
-def cells_of_json(path, file, required, bad_rows=None):
+def cells_of_json(path, file, naming, bad_rows=None, notes=None):
     """The records of a JSON file as rows of a table.
 
     Args:
         path: its name.
         file: open for reading bytes.
-        required, bad_rows: as in `ernie.reader.records.read_records`.
+        naming: the `Naming` of its keys, which the first object decides.
+        bad_rows, notes: as in `ernie.reader.records.read_records`.
     Yields:
         `Record`.
     Raises:
         UserError: file and line named.
     """
+    required = naming.required
     expected = f'a JSON object with {" and ".join(map(repr, required))}, all of them text or numbers'
     head = first_look(file)
     form = LINES if path.lower().endswith(LINE_ENDINGS) else form_of(head)
     if form is None:
         raise bad_input(path, 'text that is no JSON' if head.strip() else 'an empty file', ACCEPTED)
-    columns = None
+    columns = called = None
     for line, value, bad in json_rows(path, head, file, form, expected):
-        cells = None if bad else _cells(value, required)
+        if not bad and called is None and isinstance(value, dict) and value:
+            called = naming.of(value, path, line, notes)
+        cells = None if bad else _cells(value, required, called)
         if isinstance(cells, dict):
             own = [key for key in dict.fromkeys((*required, *_READ)) if key in cells]
             columns = columns or own
@@ -105,12 +109,13 @@ def cells_of_json(path, file, required, bad_rows=None):
         raise bad_input(path, 'no usable record', 'at least one')
 
 
-def _cells(value, required):
+def _cells(value, required, called):
     """A dict of cells; or in words what stands there instead."""
     if not isinstance(value, dict):
         return quoted(value, 42)
     cells = {}
     for key, cell in value.items():
+        key = (called or {}).get(key, key)
         if isinstance(cell, str):
             cells[key] = cell
         elif isinstance(cell, int | float) and not isinstance(cell, bool):

@@ -5,18 +5,18 @@ import os
 import sys
 from collections import Counter
 
-from ernie.reader.columns import misspelt
+from ernie.reader.columns import ColumnNames
 from ernie.reader.json_records import JSON_ENDINGS, cells_of_json
+from ernie.reader.naming import Naming
 from ernie.reader.rows import BadRow, DecodedLines, Record
 from ernie.reader.warnings import Notes
 from propeller.errors import bad_input, quoted
 from propeller.inputs import open_data
 
-CSV_ALIASES = {'text': 'text_a'}
 _MOST_BLANK = 10_000  # rows without text that may be held back to see whether they end the file
 
 
-def read_records(path, required=('text_a',), bad_rows=None, notes=None):
+def read_records(path, required=('text_a',), bad_rows=None, notes=None, columns=None):
     """Iterates over the rows of a file with a header line, as `Record`.
 
     A name ending in `.csv` means CSV: commas, cells in double quotes where needed (RFC 4180), line breaks within
@@ -34,16 +34,19 @@ def read_records(path, required=('text_a',), bad_rows=None, notes=None):
         bad_rows: None, or a `BadRows` that takes unusable rows (wrong number of cells, not UTF-8, bad quoting) instead
             of ending the iteration. What is wrong with the file as a whole raises all the same.
         notes: the `Notes` that take what is odd; None: it is logged.
+        columns: `ColumnNames` that the user gave, or a `Naming`, which knows afterwards what was found; None: columns
+            are known by their own names.
 
     Raises:
         UserError: with file, line, what was found and what was expected.
     """
-    path = os.fspath(path)
+    path, notes = os.fspath(path), notes or Notes(path)
+    naming = columns if isinstance(columns, Naming) else Naming(required, columns or ColumnNames())
     with open_rows(path) as file:
         if path.lower().endswith(JSON_ENDINGS):
-            yield from cells_of_json(path, file, required, bad_rows)
+            yield from cells_of_json(path, file, naming, bad_rows, notes)
             return
-        yield from parse_records(path, file, path.lower().endswith('.csv'), required, bad_rows, notes)
+        yield from parse_records(path, file, path.lower().endswith('.csv'), naming, bad_rows, notes)
 
 
 def open_rows(path, expected='a file of rows with a header line'):
@@ -55,26 +58,28 @@ def open_rows(path, expected='a file of rows with a header line'):
     return open_data(path, expected)
 
 
-def parse_records(path, raw_lines, is_csv, required=('text_a',), bad_rows=None, notes=None):
+def parse_records(path, raw_lines, is_csv, naming, bad_rows=None, notes=None):
     """`read_records` for lines that are read already.
 
     Args:
         path: the name of their source, for messages.
         raw_lines: iterable of bytes, each a line with its end.
         is_csv: whether they are CSV, not TSV.
-        required, bad_rows, notes: as in `read_records`.
+        naming: the `Naming` of its columns.
+        bad_rows, notes: as in `read_records`.
     """
     lines = DecodedLines(path, raw_lines)
     notes = notes or Notes(path)
     rows = _csv_rows(lines) if is_csv else _tsv_rows(lines, notes)
     first = next(rows, None)
-    header = _header(path, lines.undecodable(1) or first, required, is_csv)
+    header = _header(path, lines.undecodable(1) or first, is_csv)
+    cells = _found_columns(path, header, naming, notes, is_csv)
     count = 0
     for row, fault in _without_blank_end(lines, rows, header, notes):
         bad = fault or (row if isinstance(row, BadRow) else _wrong_count(row, header))
         if bad is None:
             count += 1
-            yield Record(row[0], dict(zip(header, row[1], strict=True)))
+            yield Record(row[0], {name: row[1][place] for name, place in cells})
         elif bad_rows is None:
             raise bad.as_error(path)
         else:
@@ -140,31 +145,28 @@ def _csv_rows(lines):
             yield first_line, cells or ['']
 
 
-def _header(path, row, required, is_csv):
+def _header(path, row, is_csv):
     """Column names of the header row, checked."""
     if row is None:
         raise bad_input(path, 'an empty file', 'a header line that names the columns, then rows')
     if isinstance(row, BadRow):
         raise row.as_error(path)
     header = [name.strip() for name in row[1]]
-    if is_csv:
-        header = [CSV_ALIASES.get(name, name) if CSV_ALIASES.get(name) not in header else name for name in header]
     times = Counter(header)
     for name in header:
         if not name or times[name] > 1:
             what = f'the column {quoted(name)} twice' if name else 'a column without a name'
             raise bad_input(path, what, 'a different name for every column', line=1)
-    missing = [name for name in required if name not in header]
-    if missing:
-        columns = ', '.join(repr(_short(name)) for name in header)
-        names = ', '.join(repr(name) for name in missing)
-        advice = (_separator_advice(header[0], is_csv) if len(header) == 1 else '') or misspelt(required, header)
-        if header[0].startswith(('{', '[{')):
-            advice = 'JSON is read from files whose name ends in .json or .jsonl.'
-        if not advice and len(missing) == len(required):
-            advice = 'The first line must name the columns.'
-        raise bad_input(path, f'the columns {columns}', f'also a column {names}', line=1, advice=advice)
     return header
+
+
+def _found_columns(path, header, naming, notes, is_csv):
+    """[(what a cell is called, its place in a row)]."""
+    advice = _separator_advice(header[0], is_csv) if len(header) == 1 else ''
+    if header[0].startswith(('{', '[{')):
+        advice = 'JSON is read from files whose name ends in .json or .jsonl.'
+    called = naming.of(header, path, 1, notes, is_csv, advice)
+    return [(called[name], place) for place, name in enumerate(header) if name in called]
 
 
 def _separator_advice(header, is_csv):
@@ -183,7 +185,3 @@ def _wrong_count(row, header):
     if len(cells) == len(header):
         return None
     return BadRow(line, f'{len(cells)} cells', f'{len(header)} as in the header ({", ".join(header)})')
-
-
-def _short(text, limit=40):
-    return text if len(text) <= limit else text[: limit - 1] + '…'

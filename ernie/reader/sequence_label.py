@@ -22,6 +22,7 @@ from ernie.reader.classify import load_label_map
 from ernie.reader.confusable import alike_advice
 from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
 from ernie.reader.json_records import JSON_ENDINGS
+from ernie.reader.naming import Naming
 from ernie.reader.records import open_rows, parse_records
 from ernie.reader.rows import BadRow, DecodedLines
 from ernie.reader.set_reader import SetReader
@@ -170,7 +171,7 @@ class SequenceLabelReader(SetReader):
         scheme: key of `ernie.decoding.scheme.SCHEMES`.
         labelled: whether labels are read; without, they need not be there.
         cut: `TokenCut` for raw text.
-        skip_bad_rows, cache, processes: see `SetReader`.
+        further: see `SetReader`.
 
     Raises:
         UsageError: options that cannot be.
@@ -188,9 +189,7 @@ class SequenceLabelReader(SetReader):
         labelled=True,
         *,
         cut=AS_TOKENIZER,
-        skip_bad_rows=False,
-        cache=True,
-        processes=None,
+        **further,
     ):
         if scheme not in SCHEMES:
             raise UsageError(f'--chunk_scheme {scheme}: expected one of {", ".join(SCHEMES)}.')
@@ -198,7 +197,7 @@ class SequenceLabelReader(SetReader):
         if fault:
             raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')
         encoder = SentenceEncoder(tokenizer, max_seq_len, label_map, scheme, labelled, cut)
-        super().__init__(encoder, skip_bad_rows=skip_bad_rows, cache=cache, processes=processes)
+        super().__init__(encoder, **further)
 
     def read(self, path):
         tokenized = super().read(path)
@@ -274,8 +273,9 @@ class SequenceLabelReader(SetReader):
         labelled = self.encoder.labelled
         required = ('text_a', 'label') if labelled else ('text_a',)
         joined = False
-        records = parse_records(path, lines, path.lower().endswith('.csv'), required, bad_rows, self.notes(path))
-        for line, cells in self._noting_columns(records):
+        naming = Naming(required, self.columns, self.learnt, optional=('label',))
+        records = parse_records(path, lines, path.lower().endswith('.csv'), naming, bad_rows, self.notes(path))
+        for line, cells in self._noting_columns(records, naming):
             text, labels = cells['text_a'], cells.get('label', '')
             # A row of one token shows no separator: it is read as the rows before it.
             joined = joined or SEPARATOR in text or SEPARATOR in labels

@@ -47,6 +47,9 @@ def about_fault(about, needed=()):
     columns = about.get('columns', [])
     if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
         return 'columns are no names'
+    names = about.get('column_names', {})
+    if not (isinstance(names, dict) and all(isinstance(name, str) for name in names.values())):
+        return 'column_names are no names'
     if 'token_cut' in about:
         try:
             TokenCut.from_json(about['token_cut'])

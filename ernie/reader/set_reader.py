@@ -7,8 +7,8 @@ import os
 import stat
 import sys
 
-from ernie.reader import json_records, records
-from ernie.reader.columns import Notices
+from ernie.reader import column_words, columns, json_records, naming, records
+from ernie.reader.columns import ColumnNames, Notices
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.rows import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
@@ -33,6 +33,8 @@ class SetReader(abc.ABC):
         skip_bad_rows: whether rows that cannot be used are counted and listed instead of an error.
         cache: False neither reads nor writes the cache folder (`tokenized_set.cache_folder`).
         processes: processes that tokenize a large file; None is one a processor.
+        columns, learnt: `ColumnNames` that the user gave, and dict role -> column that the model learnt from, see
+            `Naming`; None: there are none.
 
     Raises:
         UsageError: `max_seq_len` is too small.
@@ -41,13 +43,14 @@ class SetReader(abc.ABC):
     rule_modules = ()  # names of further modules that decide what a row becomes
     known_columns = ()  # of tables
 
-    def __init__(self, encoder, *, skip_bad_rows=False, cache=True, processes=None):
+    def __init__(self, encoder, *, skip_bad_rows=False, cache=True, processes=None, columns=None, learnt=None):
         if encoder.max_seq_len < 3:
             raise UsageError(f'found max_seq_len {encoder.max_seq_len}, expected at least 3: [CLS], a token and [SEP].')
         self.encoder = encoder
         self.skip_bad_rows = skip_bad_rows
         self.cache = SetCache(bounds=self.bounds()) if cache else None
         self.processes = processes
+        self.columns, self.learnt = columns or ColumnNames(), learnt or {}
         self.about = {}  # what `rows` notes of the file that is read: `TokenizedSet.about`
 
     def bounds(self):
@@ -65,11 +68,11 @@ class SetReader(abc.ABC):
         """The `Notes` of a file that is read, kept in `about`."""
         return Notes(path, self.about.setdefault('notes', []))
 
-    def _noting_columns(self, records):
-        """The `Record`s of a table, whose columns are noted in `about`."""
+    def _noting_columns(self, records, naming):
+        """The `Record`s of a table, whose columns are noted in `about`. naming: the `Naming` that found them."""
         for record in records:
             if 'columns' not in self.about:
-                self.about['columns'] = list(record.cells)
+                self.about |= {'columns': list(record.cells), 'column_names': naming.found}
             yield record
 
     @abc.abstractmethod
@@ -137,19 +140,15 @@ class SetReader(abc.ABC):
             'format': FORMAT_VERSION,
             'ending': os.path.splitext(path.lower())[1],
             'skip_bad_rows': self.skip_bad_rows,
+            'columns': [self.columns, self.learnt],
             'encoder': type(encoder).__qualname__,
             'options': {name: value for name, value in vars(encoder).items() if name != 'tokenizer'},
             'tokenizer': tokenizer.fingerprint(),
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.
-        code = (
-            __name__,
-            type(self).__module__,
-            records.__name__,
-            json_records.__name__,
-            BadRows.__module__,
-        )
+        modules = (records, json_records, naming, columns, column_words)
+        code = (__name__, type(self).__module__, BadRows.__module__, *(module.__name__ for module in modules))
         code += self.rule_modules
         for file in (path, *(sys.modules[name].__file__ for name in code)):
             try:

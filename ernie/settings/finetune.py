@@ -27,6 +27,11 @@ class DataSettings(Settings, title='data'):
     test_save: str = setting('./checkpoints/test_result', 'Prediction files, one per test set.', joined=True)
     diagnostic: str | None = setting(None, 'One more file to predict, once, at the end (GLUE AX).')
     diagnostic_save: str | None = setting(None, 'Where its predictions go.')
+    text_column: str | None = setting(
+        None, 'Column of the text (of questions: the question). Left out: found by its name, see docs/data.md.'
+    )
+    text_b_column: str | None = setting(None, 'Column of the second text (of questions: the context).')
+    label_column: str | None = setting(None, 'Column of the label (of questions: the answer).')
     tokenizer: str = setting('FullTokenizer', 'CharTokenizer is for text cut by spaces.', choices=TOKENIZERS)
     do_lower_case: bool = setting(True, 'Lower-case and strip accents.')
     for_cn: bool = setting(True, 'Drop spaces next to ideographs and punctuation; others part words.')

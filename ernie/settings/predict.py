@@ -17,6 +17,10 @@ RESULT_FORMATS = ('tsv', 'jsonl')
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(Settings, title='texts'):
+    text_column: str | None = setting(
+        None, 'Column of the text (of questions: the question). Left out: as in training, or found by its name.'
+    )
+    text_b_column: str | None = setting(None, 'Column of the second text (of questions: the context).')
     tokenizer: str | None = setting(None, 'Left out: as in training, else FullTokenizer.', choices=TOKENIZERS)
     do_lower_case: bool | None = setting(None, 'Lower-case and strip accents. Left out: as in training, else true.')
     batch_size: int = setting(32, 'Texts of a batch.', least=1)

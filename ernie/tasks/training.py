@@ -6,6 +6,7 @@ import numpy as np
 
 from ernie.checkpoint.model_folder import companion_files
 from ernie.model.task_model import encoder_feeds
+from ernie.reader.columns import ColumnNames
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import Evaluator
 from propeller.errors import UserError
@@ -31,6 +32,7 @@ class Task(abc.ABC):
     def __init__(self, args, config, tokenizer, saved):
         self.args, self.config, self.tokenizer = args, config, tokenizer
         self.saved, self.training_rows = saved, None
+        self.column_names = saved.get('column_names')  # dict role -> column that the model learns from; None: not known
         name = self.spec.name
         if saved.get('task', name) != name:
             raise UserError(f'--init_checkpoint: found a checkpoint of the task {saved["task"]}, expected {name}.')
@@ -112,7 +114,17 @@ class Task(abc.ABC):
             'do_lower_case': self.tokenizer.do_lower_case,
             'task_id': args.task_id,
             **({'columns': list(self.columns)} if self.columns else {}),
+            **({'column_names': self.column_names} if self.column_names else {}),
         }
+
+    def reading(self):
+        """dict of what every reader is told of the columns: those of the flags, and those that the model learnt from.
+
+        The flags are about the training file, or without a training about every file.
+        """
+        learnt = self.column_names or {name: name for name in self.columns or ()}
+        asked = ColumnNames() if self.training_rows is not None else ColumnNames.of(self.args)
+        return {'columns': asked, 'learnt': learnt}
 
     def training_values(self, results):
         """-> dict of numbers for the log line of an update.
@@ -144,6 +156,8 @@ class Task(abc.ABC):
     def prepare_training(self, rows):
         """Called with the training rows before any other set is read and the graph is built."""
         self.training_rows = rows
+        if names := getattr(rows, 'about', {}).get('column_names'):
+            self.column_names = names
 
     def checkpoint_files(self):
         """dict file name -> bytes: everything that prediction needs beside the parameters."""

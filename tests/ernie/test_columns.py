@@ -60,25 +60,25 @@ def test_names_that_look_alike(name, expected):
 def test_a_misspelt_column_is_told_and_others_pass_quietly(model, tmp_path, caplog, monkeypatch, cache):
     monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
     caplog.set_level(logging.INFO)
-    path = table(tmp_path / 'a.tsv', 'id', 'text_a', 'text_B', 'label', 'source')
+    path = table(tmp_path / 'a.tsv', 'id', 'text_a', 'text_bb', 'label', 'source')
     reader = ClassifyReader(FullTokenizer(str(model / 'vocab.txt')), 15, cache=cache)
     for _ in range(2):  # the second time from the cache
         caplog.clear()
         reader.read(path)
         told = [record for record in caplog.records if 'not read' in record.message]
         assert [(record.levelname, record.message) for record in told] == [
-            ('WARNING', f"{path}: the column 'text_B' is not read: is it meant to be 'text_b'?"),
+            ('WARNING', f"{path}: the column 'text_bb' is not read: is it meant to be 'text_b'?"),
             ('INFO', f"{path}: columns that are not read: 'id', 'source'"),
         ]
 
 
 def test_a_table_of_tags_tells_of_a_misspelt_label(model, tmp_path, caplog):
-    path = write_table(tmp_path / 't.tsv', ['text_a', 'Label'], [('的\x02一', 'O\x02O')])
+    path = write_table(tmp_path / 't.tsv', ['text_a', 'lable'], [('的\x02一', 'O\x02O')])
     reader = SequenceLabelReader(FullTokenizer(str(model / 'vocab.txt')), 15, {'O': 0}, labelled=False, cache=False)
     reader.read(path)
-    assert "the column 'Label' is not read: is it meant to be 'label'?" in caplog.text
+    assert "the column 'lable' is not read: is it meant to be 'label'?" in caplog.text
     reader = SequenceLabelReader(reader.encoder.tokenizer, 15, {'O': 0}, cache=False)
-    with pytest.raises(UserError, match=r"t.tsv:1: .*expected also .*'label'\. Is 'Label' meant to be 'label'\?"):
+    with pytest.raises(UserError, match=r"t.tsv:1: .*expected also .*'label'\. Is 'lable' meant to be 'label'\?"):
         reader.read(path)
 
 
@@ -154,8 +154,8 @@ def predict(folder, path, **values):
 @pytest.mark.parametrize('engine', ['predictor', 'executor'])
 def test_prediction_demands_the_second_text(tmp_path, engine):
     folder = checkpoint(tmp_path / 'c', 'text_a', 'text_b')
-    path = table(tmp_path / 'p.tsv', 'text_a', 'Text_b')
-    error = r"p.tsv:1: .* 'text_a', 'Text_b', expected also .*'text_b'\. Is 'Text_b' meant to be 'text_b'\?"
+    path = table(tmp_path / 'p.tsv', 'text_a', 'Text_bb')
+    error = r"p.tsv:1: .* 'text_a', 'Text_bb', expected also .*'text_b'\. Is 'Text_bb' meant to be 'text_b'\?"
     with pytest.raises(UserError, match=error):
         predict(folder, path, engine=engine)
 
@@ -179,10 +179,10 @@ def rows(tmp_path, content, columns, name='a.jsonl'):
 def test_keys_of_json_lines(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     pair = Columns(('text_a', 'text_b'), ('label', 'qid'))
-    lines = [{'text_a': 'x', 'text_b ': 'y', 'id': i} for i in range(3)]
+    lines = [{'text_a': 'x', 'text_bb': 'y', 'id': i} for i in range(3)]
     made = rows(tmp_path, '\n'.join(map(json.dumps, lines)), pair)
-    assert [row.bad.found for row in made] == ["only 'text_a', 'text_b ', 'id'"] * 3
-    assert made[0].bad.advice == "Is 'text_b ' meant to be 'text_b'?"
+    assert [row.bad.found for row in made] == ["only 'text_a', 'text_bb', 'id'"] * 3
+    assert made[0].bad.advice == "Is 'text_bb' meant to be 'text_b'?"
     lines = [{'text_a': 'x', 'text_b': '', 'Label': '1', 'id': i} for i in range(3)]
     assert all(row.bad is None for row in rows(tmp_path, '\n'.join(map(json.dumps, lines)), pair))
     said = [record.message for record in caplog.records if 'not read' in record.message]

@@ -97,6 +97,9 @@ SINCE_2019 = {
     'log_dir': (str, None),
     'cpu_threads': (int, None),
     'dev_share': (float, 0.0),
+    'text_column': (str, None),
+    'text_b_column': (str, None),
+    'label_column': (str, None),
 }
 VALUED = OF_2019 | SINCE_2019
 ROOT = Path(__file__).parents[2]

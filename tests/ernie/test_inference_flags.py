@@ -40,6 +40,8 @@ SINCE = {
     'tokenizer': (str, None),
     'for_cn': (bool, None),
     'cpu_threads': (int, None),
+    'text_column': (str, None),
+    'text_b_column': (str, None),
 }
 
 

@@ -74,8 +74,8 @@ def test_plain_lines_are_texts_and_a_lone_column_name_is_a_header(tmp_path):
 
 def test_a_table_without_the_column_is_not_taken_for_text(tmp_path):
     for name in ('a.tsv', 'a', 'a.txt'):
-        with pytest.raises(UserError, match=rf"{name}:1: found the columns 'text', 'label', expected also .*'text_a'"):
-            list(read_rows(written(tmp_path / name, 'text\tlabel\n好\t1\n')))
+        with pytest.raises(UserError, match=rf"{name}:1: found the columns 'tex', 'label', expected also .*'text_a'"):
+            list(read_rows(written(tmp_path / name, 'tex\tlabel\n好\t1\n')))
     with pytest.raises(UserError, match="also a column 'question', 'context'"):
         list(read_rows(written(tmp_path / 'a', 'some text\n'), ('question', 'context')))
 

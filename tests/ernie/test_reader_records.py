@@ -74,7 +74,7 @@ def test_csv_lines_are_counted_through_quoted_line_breaks(tmp_path):
     path = write(tmp_path, 'label,text\n1,"a\nb\nc"\n0,d\n2\n', 'a.CSV')
     read = read_records(path)
     assert [next(read).line, next(read).line] == [2, 5]
-    with pytest.raises(UserError, match=r'a.CSV:6: found 1 cells, expected 2 as in the header \(label, text_a\)'):
+    with pytest.raises(UserError, match=r'a.CSV:6: found 1 cells, expected 2 as in the header \(label, text\)'):
         next(read)
 
 

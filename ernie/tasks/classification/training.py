@@ -112,6 +112,7 @@ class ClassificationTask(Task):
             args.for_cn,
             skip_bad_rows=args.skip_bad_rows,
             cache=args.cache,
+            **self.reading(),
         )
         rows = reader.read(path)
         check_sentence_types(self.config, rows, path)

@@ -79,6 +79,7 @@ class SequenceLabelingTask(Task):
             cut=AS_TOKENIZER if labelled or not self.token_cut else self.token_cut,
             skip_bad_rows=args.skip_bad_rows,
             cache=args.cache,
+            **self.reading(),
         )
 
     def read(self, path, labelled):
