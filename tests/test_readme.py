@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,15 +21,12 @@ from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
 from finetune_launch import build_parser as launch_parser
 from finetune_launch import split_arguments
+from script.documents.page import HEREDOC, Page, commands, pages
 from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH, CHINESE = ROOT / 'README.md', ROOT / 'README.zh.md'
-PAGES = [ENGLISH, CHINESE, *sorted((ROOT / 'docs').glob('*.md'))]
-FENCE = re.compile(r'(?:<!-- file: (\S+) -->\n)?^```(\w*)\n(.*?)^```$', re.S | re.M)
-HEREDOC = re.compile(r"cat > (\S+) <<'END'\n(.*?)^END$", re.S | re.M)
-ASSIGNMENT = re.compile(r'[A-Z_]+=')
-SUBSTITUTION = re.compile(r'^[A-Z_]+=\$\(.*\)$', re.M)  # a whole line that only sets a variable
+PAGES = [page for page in pages() if page.name != 'benchmark/README.md']
 # Programs of the machine; everything else that a command starts must be in the repository.
 MACHINE = {'pip', 'cat', 'printf', 'echo', 'export', '.', 'python3'}
 PARSERS = {
@@ -45,21 +41,10 @@ LOCAL_SCRIPTS = {'learn.py', 'more.py', 'serve.py'}  # of the tutorial in docs/p
 
 def blocks(page, language):
     """Texts of the fenced blocks of one language."""
-    return [text for _, kind, text in FENCE.findall(page.read_text(encoding='utf-8')) if kind == language]
+    return Page(page).texts(language)
 
 
-def commands(text):
-    """Each command of a shell block as a list of words, without comments, assignments before it and here-documents."""
-    text = SUBSTITUTION.sub('', HEREDOC.sub(r'cat > \1', text)).replace('\\\n', ' ')
-    lines = [shlex.split(line, comments=True) for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    for words in lines:
-        while words and ASSIGNMENT.match(words[0]):
-            words.pop(0)
-    return [words for words in lines if words]
-
-
-ALL = [(page.name, words) for page in PAGES for block in blocks(page, 'sh') for words in commands(block)]
+ALL = [(page.name, words) for page in PAGES for block in page.texts('sh') for words in commands(block)]
 
 
 def test_the_pages_hold_the_commands_that_a_user_needs():
@@ -93,7 +78,7 @@ def test_command_exists_and_its_flags_parse(page, words):
     if program in ('sh', 'python') and not rest[0].startswith('-'):
         path, flags = rest[0], rest[1:]
         if path in LOCAL_SCRIPTS:
-            assert page == 'propeller.md'
+            assert page == 'docs/propeller.md'
             return
         assert (ROOT / path).is_file()
         if path in PARSERS:
@@ -134,7 +119,7 @@ def test_the_readme_shows_the_verbs():
 
 
 def test_bundles_that_the_pages_download_exist():
-    named = {n for page in PAGES for b in blocks(page, 'sh') for n in re.findall(r'ernie\.zoo download ([\w.-]+)', b)}
+    named = {n for page in PAGES for b in page.texts('sh') for n in re.findall(r'ernie\.zoo download ([\w.-]+)', b)}
     assert named and named <= set(BUNDLES)
 
 
@@ -147,23 +132,26 @@ def test_flags_named_in_the_prose_exist():
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
     others |= {'--max_unpacked_gb', '--their_python'}  # of ernie.zoo and a benchmark
     for page in (ENGLISH, CHINESE, *(ROOT / f'docs/{name}.md' for name in PROSE)):
-        prose = FENCE.sub('', page.read_text(encoding='utf-8'))
-        assert set(re.findall(r'--[a-z][a-z0-9_-]*', prose)) <= known | others, page.name
+        named = set(re.findall(r'--[a-z][a-z0-9_-]*', re.sub('<!--.*?-->', '', Page(page).prose)))
+        assert named <= known | others, page.name
+
+
+def code(page):
+    """The blocks of a page, without their places."""
+    return [block[:4] for block in page.blocks]
 
 
 def test_both_readmes_hold_the_same_blocks():
-    assert FENCE.findall(ENGLISH.read_text(encoding='utf-8')) == FENCE.findall(CHINESE.read_text(encoding='utf-8'))
+    assert code(Page(ENGLISH)) == code(Page(CHINESE))
     headings = [re.findall(r'^#+ ', page.read_text(encoding='utf-8'), re.M) for page in (ENGLISH, CHINESE)]
     assert headings[0] == headings[1]
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_relative_links_and_paths_exist(page):
-    text = page.read_text(encoding='utf-8')
-    for link in re.findall(r'\]\(([^)#]+)', text):
-        assert link.startswith('https://') or (page.parent / link).exists(), link
-    prose = FENCE.sub('', text)
-    for path in re.findall(r'`((?:script|docs|tests|benchmark|config|ernie|propeller)/[\w./-]*)`', prose):
+    for link in re.findall(r'\]\(([^)#]+)', page.text):
+        assert link.startswith('https://') or (page.path.parent / link).exists(), link
+    for path in re.findall(r'`((?:script|docs|tests|benchmark|config|ernie|propeller)/[\w./-]*)`', page.prose):
         assert (ROOT / path).exists(), path
 
 
@@ -282,7 +270,7 @@ def write_reviews(folder):
 @pytest.mark.slow
 def test_propeller_tutorial_runs_as_it_stands(tmp_path):
     page = ROOT / 'docs/propeller.md'
-    files = {name: text for name, kind, text in FENCE.findall(page.read_text(encoding='utf-8')) if name}
+    files = {block.value: block.text for block in Page(page).blocks if block.mark == 'file'}
     assert sorted(files) == ['learn.py', 'more.py', 'reviews.py', 'serve.py']
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding='utf-8')

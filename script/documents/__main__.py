@@ -1,0 +1,101 @@
+"""Runs the examples of the documentation and renews the outputs that it shows.
+
+    python -m script.documents                    all pages; their files are changed
+    python -m script.documents --check            prints what would change, and ends with 1 if anything would
+    python -m script.documents docs/encoder.md    one page, and before it those that it needs
+
+Works in a clone of the working tree with an environment of its own (`--folder`, else one that is deleted in the end).
+What differs from run to run, such as seconds, is no difference. All pages take about half an hour on two cores.
+"""
+
+import argparse
+import sys
+import tempfile
+
+from script.documents.page import ROOT, Page, pages
+from script.documents.regenerate import difference, regenerate
+from script.documents.scratch import Scratch
+
+
+def build_parser():
+    """The flags."""
+    parser = argparse.ArgumentParser(
+        'python -m script.documents', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('pages', nargs='*', help='pages, as paths in the repository; all by default')
+    parser.add_argument('--check', action='store_true', help='change nothing; end with 1 if something would change')
+    parser.add_argument('--folder', help='where to run; what has run there is not run again for other pages')
+    parser.add_argument('--fresh', action='store_true', help='begin without packages, as a user does')
+    parser.add_argument('--timeout', type=int, default=3600, help='seconds that one block may take')
+    return parser
+
+
+def order(names, known):
+    """The names with those that they need before them, each once."""
+    result = []
+
+    def add(name):
+        if name not in known:
+            sys.exit(f'error: no page {name}; there are: {", ".join(known)}')
+        if name not in result:
+            for needed in known[name].needs:
+                add(needed)
+            result.append(name)
+
+    for name in names:
+        add(name)
+    return result
+
+
+def main(argv=None):
+    """Returns the exit code."""
+    args = build_parser().parse_args(argv)
+    known = {page.name: page for page in pages()}
+    asked = args.pages or [name for name in known if not is_translation(name)]
+    with tempfile.TemporaryDirectory(prefix='documents-') as temporary:
+        scratch = Scratch(args.folder or temporary, args.fresh)
+        if args.folder:
+            scratch.update()
+        changed = sum(renew(known[name], scratch, args, name in asked) for name in order(asked, known))
+    return 1 if changed else 0
+
+
+def renew(page, scratch, args, asked):
+    """Run one page. Returns whether something is wrong, or with --check would change."""
+    if page.not_run or not page.outputs() or (not asked and scratch.was_run(page.name)):
+        return False
+    text, faults = regenerate(page, scratch, args.timeout, lambda line: print(line, file=sys.stderr, flush=True))
+    for fault in faults:
+        print(f'{page.name}:{fault.line}: {fault.text}', flush=True)
+    if not faults:
+        scratch.set_run(page.name)
+    if not asked:
+        return bool(faults)
+    print(difference(page, text), end='', flush=True)
+    if not args.check:
+        for path in (page.path, *translations(page)):
+            renewed = Page(path).with_texts(_new_texts(page, text))
+            path.write_text(renewed, encoding='utf-8')
+    return bool(faults) or (args.check and text != page.text)
+
+
+def translations(page):
+    """Files of the same page in other languages, which have the same blocks."""
+    path = page.path
+    chinese = path.with_name('README.zh.md') if path == ROOT / 'README.md' else path.parent / 'zh' / path.name
+    return [chinese] if chinese.exists() else []
+
+
+def is_translation(name):
+    """Whether the page has its outputs from another one."""
+    return name == 'README.zh.md' or name.startswith('docs/zh/')
+
+
+def _new_texts(page, text):
+    after = Page(page.path, text).blocks
+    pairs = enumerate(zip(page.blocks, after, strict=True))
+    return {i: new.text for i, (old, new) in pairs if old.text != new.text}
+
+
+if __name__ == '__main__':
+    sys.exit(main())
