@@ -9,6 +9,7 @@ from ernie.finetune.numbers import memory_of, open_numbers, percentiles, recorde
 from ernie.finetune.recipe import Facts
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.metrics.curves import draw_curves
+from ernie.report.sets import WRITTEN
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE
 from ernie.run.initial_values import InitialValues
@@ -167,7 +168,8 @@ class FineTuning:
             log_schedule_change(run.start, run.state.get('schedule'), length)
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
-        reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ('.json', '.txt')]
+        ends = ('.json', '.txt', '.confusion.tsv', *WRITTEN)
+        reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ends]
         run.begin(self.session, program, step, [METRICS_FILE, CURVES_FILE, run_yaml.FILE, *reports])
         if self.world.is_main_process:
             run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
@@ -180,6 +182,7 @@ class FineTuning:
             save_steps=args.save_steps,
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,
+            after_best=self.evaluator.keep,
             last_step=length.steps,
             title='training',
             parts_of=parts_of,
@@ -263,6 +266,7 @@ class FineTuning:
         state = read_state(folder) if os.path.isfile(os.path.join(folder, STATE)) else {}
         self.run.open_records(EVALUATION_FILE)
         self.evaluator.run(state.get('epoch', 0), state.get('global_step', 0), last=True)
+        self.evaluator.keep()
         self.evaluator.diagnose()
         self.run.records.close()
         scores = self.evaluator.main[0] if self.evaluator.main else {}

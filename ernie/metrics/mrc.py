@@ -29,26 +29,23 @@ _ENGLISH_PUNCTUATION = str.maketrans('', '', string.punctuation)
 _ARTICLES = re.compile(r'\b(a|an|the)\b')
 
 
-def evaluate(metric, answers, predictions):
+def evaluate(metric, answers, predictions, scores=None):
     """Scores of a set.
 
     Args:
         metric: one of `METRICS`.
         answers: dict question id -> list of answer texts, any of which is right; [] for a question without an answer.
         predictions: dict question id -> text. A question that is not there counts 0 and is named on stderr.
+        scores: of `question_scores`, where they are known.
 
     Returns:
         dict: `em`, `f1`, `avg` (their mean), in percent; `questions`. When some, but not all, questions have no answer
         also `has_answer_em`, `has_answer_f1`, `no_answer_em`, `no_answer_f1` over these parts.
     """
-    score = {'cmrc': cmrc_scores, 'squad': squad_scores}[metric]
-    scores = {}
-    for key, texts in progress(answers.items(), 'scoring', len(answers), 'questions'):
+    scores = question_scores(metric, answers, predictions) if scores is None else scores
+    for key in answers:
         if key not in predictions:
             print(f'Unanswered question: {key}', file=sys.stderr)
-            scores[key] = (0.0, 0.0)
-        else:
-            scores[key] = score(texts, predictions[key])
     em, f1 = _percent(scores.values())
     result = {'em': em, 'f1': f1, 'avg': (em + f1) / 2, 'questions': len(scores)}
     parts = {'has_answer': [k for k, t in answers.items() if t], 'no_answer': [k for k, t in answers.items() if not t]}
@@ -56,6 +53,15 @@ def evaluate(metric, answers, predictions):
         for name, keys in parts.items():
             result[f'{name}_em'], result[f'{name}_f1'] = _percent(scores[key] for key in keys)
     return result
+
+
+def question_scores(metric, answers, predictions):
+    """dict question id -> (EM, F1), 0 ... 1 each. For the arguments see `evaluate`."""
+    score = {'cmrc': cmrc_scores, 'squad': squad_scores}[metric]
+    return {
+        key: score(texts, predictions[key]) if key in predictions else (0.0, 0.0)
+        for key, texts in progress(answers.items(), 'scoring', len(answers), 'questions')
+    }
 
 
 def _percent(scores):

@@ -3,8 +3,10 @@
 import json
 import math
 import os
+from typing import NamedTuple
 
 from ernie.metrics.report import format_report, write_report
+from ernie.report.sets import write_set
 from ernie.run.predictor import Predictor
 from propeller.args import split_list
 from propeller.log import get_logger
@@ -15,6 +17,19 @@ from propeller.train.checkpoint import RUN
 SCORES_FILE = 'metrics.json'
 
 log = get_logger(__name__)
+
+
+class Evaluated(NamedTuple):
+    """What `Task.evaluate` gives; the last two may be left out.
+
+    values: dict of numbers. line: for the log, without its tail. report: of `ernie.metrics.report`, or None. outcomes:
+    `ernie.metrics.outcomes.Outcomes`, from which wrong rows and pictures are made, or None.
+    """
+
+    values: dict
+    line: str
+    report: dict | None = None
+    outcomes: object = None
 
 
 class Evaluator:
@@ -34,6 +49,7 @@ class Evaluator:
         self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
         self.dev_sets, self.test_sets, self.names = [], [], {}
         self.diagnostic = self.main = self.identity = None
+        self.found = {}  # name of each set -> what `write_set` takes, of the newest evaluation
         self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
 
     def read_sets(self):
@@ -62,17 +78,20 @@ class Evaluator:
 
         last: whether this is the evaluation after the last step, which some tasks call by a name.
         """
+        self.found = {}
         main, name = None, self.task.last_step_name if last and self.task.last_step_name else step
         for path, rows in self.dev_sets:
             log.info('validation result of dataset %s:', path)
             self.predictor.lost = False
-            values, line, report = self.task.evaluate(self.predictor, rows, path)
+            evaluated = Evaluated(*self.task.evaluate(self.predictor, rows, path))
+            values, line, report, _ = evaluated
             log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
             self.record('dev', step, epoch, {**recorded, 'file': path}, tag=f'dev/{self.names[path]}')
             if report and self.writes:
                 make_folder(self.report_folder)
                 write_report(os.path.join(self.report_folder, self.names[path]), report)
+            self.note(path, rows, step, epoch, evaluated)
             if main is None:
                 # A model that computes no numbers may be right by chance: its first class is as good as any.
                 main = math.nan if self.predictor.lost else self.task.main_value(values)
@@ -106,12 +125,32 @@ class Evaluator:
             return {}
         values, report = self.main
         values = {RUN: self.identity, **values} if self.identity else values
-        # JSON has no NaN: null, as in the records.
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        files = {SCORES_FILE: _json(finite)}
+        files = {SCORES_FILE: _json(_finite(values))}
         if report:
             files |= {'report.json': _json(report), 'report.txt': format_report(report).encode()}
         return files
+
+    def note(self, path, rows, step, epoch, evaluated):
+        """Keep what was found in a set until it is known whether it is the best. evaluated: `Evaluated`."""
+        if not self.writes:
+            return
+        values, _, report, outcomes = evaluated
+        facts = {
+            'file': path,
+            'place': len(self.found),
+            RUN: self.identity,
+            'step': step,
+            'epoch': epoch,
+            'values': _finite(values),
+            'main_value': _finite({'value': self.task.main_value(values)})['value'],
+            'report': report,
+        }
+        self.found[self.names[path]] = rows, lambda wanted: self.task.texts(rows, wanted), outcomes, facts
+
+    def keep(self):
+        """The newest evaluation is the one to keep: write its wrong rows and summaries."""
+        for name, found in self.found.items():
+            write_set(self.report_folder, name, *found)
 
     def diagnose(self):
         """Predict the --diagnostic file, if there is one, with the parameters as they are."""
@@ -134,6 +173,11 @@ def short_names(paths):
     ]
     numbered = [f'{name}_{i}' if longer.count(name) > 1 else name for i, name in enumerate(longer, start=1)]
     return dict(zip(paths, numbered, strict=True))
+
+
+def _finite(values):
+    """JSON has no NaN: null, as in the records."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def _json(value):

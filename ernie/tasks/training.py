@@ -139,7 +139,18 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, predictor, rows, path):
-        """Score a labelled set. -> (dict of values, log line without its tail, report dict or None)."""
+        """Score a labelled set. -> `Evaluated`, or a plain tuple of its values."""
+
+    def texts(self, rows, wanted):
+        """The texts of some rows, for the files of wrong rows.
+
+        Args:
+            rows: what `read` gave.
+            wanted: ascending numbers of rows.
+        Returns:
+            iterable of (row number, dict name -> text), the same names in each; rows without are left out.
+        """
+        return ()
 
     @abc.abstractmethod
     def main_value(self, values):

@@ -134,6 +134,8 @@ class TrainingRun:
         position=epoch_and_position,
         facts=None,
         files=dict,
+        best_files=dict,
+        after_best=lambda: None,
         last_step=None,
         title=None,
         parts_of=one_part,
@@ -149,6 +151,8 @@ class TrainingRun:
             position: function (state of the loop) -> dict for `training_state.json`, the place in the data.
             facts: dict, what else that file holds.
             files: function () -> dict file name -> bytes, for each checkpoint beside its fixed ones.
+            best_files: the same for the checkpoint of the best result alone.
+            after_best: function (), called when that one is written, in the main process.
             last_step: the global step at which training stops; None: no limit, and no progress bar.
             title: what stands before the progress bar, which is shown on a terminal; None: none is.
             parts_of: see `train_loop`.
@@ -159,6 +163,7 @@ class TrainingRun:
             UserError: a hook cannot take back its state; see `train_loop`.
         """
         self._position, self._facts, self._files, self.evaluation = position, facts or {}, files, evaluation
+        self._best_files, self._after_best = best_files, after_best
         untimed = next((hook.outside for hook in hooks if isinstance(hook, ThroughputHook)), lambda work: work)
         self.hooks = list(hooks)
         if evaluation:
@@ -192,10 +197,11 @@ class TrainingRun:
             return
         epoch = {name: number for name, number in self._position(loop).items() if name == 'epoch'}
         state = {'global_step': loop.gstep, **epoch, 'value': value, RUN: self.checkpoints.run}
-        files = {**self.checkpoints.files, **self._files()}
+        files = {**self.checkpoints.files, **self._files(), **self._best_files()}
         folder = os.path.join(self.checkpoints.root, BEST)
         save_checkpoint(folder, self.session, self.program, state, files, weights_only=True)
         log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
+        self._after_best()
 
     @property
     def best(self):

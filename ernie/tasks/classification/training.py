@@ -7,10 +7,13 @@ import numpy as np
 
 from ernie.decoding.classes import count_labels, label_names, warn_of_missing
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
+from ernie.metrics.outcomes import class_outcomes, multilabel_outcomes, regression_outcomes
 from ernie.metrics.report import class_report, multilabel_report
+from ernie.reader.again import rows_again
 from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.columns import TEXTS, text_columns
 from ernie.reader.sentence_types import check_sentence_types
+from ernie.run.evaluation import Evaluated
 from ernie.tasks.classification import KINDS, SPEC
 from ernie.tasks.classification.codec import MULTILABEL_THRESHOLD
 from ernie.tasks.training import Task
@@ -101,9 +104,10 @@ class ClassificationTask(Task):
     def head_hparams(self):
         return super().head_hparams() | {'class_weights': self.class_weights}
 
-    def read(self, path, labelled):
+    def reader(self, labelled):
+        """The `ClassifyReader` of this run."""
         args = self.args
-        reader = ClassifyReader(
+        return ClassifyReader(
             self.tokenizer,
             args.max_seq_len,
             self.label_map,
@@ -114,7 +118,9 @@ class ClassificationTask(Task):
             cache=args.cache,
             **self.reading(),
         )
-        rows = reader.read(path)
+
+    def read(self, path, labelled):
+        rows = self.reader(labelled).read(path)
         check_sentence_types(self.config, rows, path)
         fault = text_columns(self.columns).fault(rows.about['columns'], self._columns_of)
         if fault:
@@ -161,12 +167,22 @@ class ClassificationTask(Task):
             threshold=MULTILABEL_THRESHOLD,
         )
         line = format_dev_line(self.metric, values, self.kind)
-        report = None
+        return Evaluated(values, line, *self._details(outputs, rows.labels))
+
+    def _details(self, outputs, labels):
+        """(report or None, `Outcomes`). outputs: [N, W] of the graph."""
+        names = self.label_names
+        if self.kind == 'regression':
+            return None, regression_outcomes(labels, outputs[:, 0])
         if self.kind == 'multilabel':
-            report = multilabel_report(rows.labels, outputs >= MULTILABEL_THRESHOLD, self.label_names)
-        elif self.kind == 'classify':
-            report = class_report(rows.labels, outputs.argmax(-1), self.num_labels, self.label_names)
-        return values, line, report
+            report = multilabel_report(labels, outputs >= MULTILABEL_THRESHOLD, names)
+            return report, multilabel_outcomes(labels, outputs, names, MULTILABEL_THRESHOLD)
+        report = class_report(labels, outputs.argmax(-1), self.num_labels, names)
+        return report, class_outcomes(labels, outputs, names)
+
+    def texts(self, rows, wanted):
+        for row, record in rows_again(self.reader(labelled=True), rows.path, rows.lines, wanted):
+            yield row, {name: record.cells[name] for name in TEXTS if name in record.cells}
 
     def main_value(self, values):
         return main_value(self.metric, values)

@@ -2,7 +2,7 @@
 
 import os
 
-from ernie.run.evaluation import Evaluator, short_names
+from ernie.run.evaluation import Evaluated, Evaluator, short_names
 from propeller.args import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
@@ -48,12 +48,14 @@ class MrcEvaluator(Evaluator):
 
     def run(self, epoch, step, last=False):
         """Answer and score. Returns the main value of the dev set, or None."""
-        main, self.newest = None, []
+        main, self.newest, self.found = None, [], {}
         for name, path, rows, scored in self.sets:
             answered = self.task.answer(self.predictor, rows)
-            values, line = self.task.score(rows, answered) if scored else (None, None)
+            evaluated = self.task.scored(rows, answered) if scored else Evaluated(None, None)
+            values, line, *_ = evaluated
             self.newest.append((name, answered, line, rows))
             if scored:
+                self.note(path, rows, step, epoch, evaluated)
                 recorded = {key: value for key, value in values.items() if key != 'questions'}
                 self.record(name, step, epoch, {**recorded, 'file': path}, tag=f'{name}/{self.names[path]}')
             if name == 'dev':

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.decoding.answers import DecodingRules, cutter, find_answers
-from ernie.metrics.mrc import METRICS, answers_of, evaluate
+from ernie.metrics.mrc import METRICS, answers_of, evaluate, question_scores
+from ernie.metrics.outcomes import reading_outcomes
 from ernie.reader.mrc import Limits
 from ernie.reader.question_set import MrcReader
 from ernie.reader.sentence_types import check_two_types
 from ernie.reader.simplify import Simplifier
+from ernie.run.evaluation import Evaluated
 from ernie.tasks.mrc import SPEC
 from ernie.tasks.mrc.evaluation import MrcEvaluator
 from ernie.tasks.training import Task
@@ -96,8 +98,8 @@ class MrcTask(Task):
         return values['avg']
 
     def evaluate(self, predictor, rows, path):
-        values, line = self.score(rows, self.answer(predictor, rows))
-        return values, f'[dev evaluation] {line}', None
+        evaluated = self.scored(rows, self.answer(predictor, rows))
+        return evaluated._replace(line=f'[dev evaluation] {evaluated.line}')
 
     def predict(self, predictor, rows):
         """-> `Answered`."""
@@ -137,14 +139,22 @@ class MrcTask(Task):
                     log.info('Processing example: %d', done)
         return logits
 
-    def score(self, rows, answered):
-        """-> (values, log line without its prefix), for rows of which none is `unscorable`."""
-        values = evaluate(self.metric, answers_of(rows.questions), answered.predictions)
+    def scored(self, rows, answered):
+        """-> `Evaluated`, its log line without a prefix, for rows of which none is `unscorable`."""
+        answers, found, n_best = answers_of(rows.questions), answered.predictions, answered.n_best
+        scores = question_scores(self.metric, answers, found)
+        values = evaluate(self.metric, answers, found, scores)
         line = (
             f'em: {values["em"]:f}, f1: {values["f1"]:f}, avg: {values["avg"]:f}, questions: {values["questions"]}, '
             f'elapsed time: {answered.seconds:f}'
         )
-        return values, line
+        # Of the text that was chosen, which need not be the first of the list (SQuAD 2.0).
+        sure = [
+            next((answer['probability'] for answer in n_best[q.id] if answer['text'] == found[q.id]), 0.0)
+            for q in rows.questions
+        ]
+        outcomes = reading_outcomes(rows.questions, found, sure, [scores[q.id] for q in rows.questions])
+        return Evaluated(values, line, None, outcomes)
 
     def write_predictions(self, answered, rows, path):
         """Write `{path}_predictions.json` and `{path}_nbest_predictions.json`."""

@@ -9,8 +9,11 @@ from ernie.decoding.classes import count_labels, label_names, warn_of_missing
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import OUTSIDE, split_label
 from ernie.metrics.chunk import ChunkScores
+from ernie.metrics.chunk_errors import ChunkOutcomes
+from ernie.reader.again import rows_again
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import IGNORED, label_ids, token_starts
+from ernie.run.evaluation import Evaluated
 from ernie.tasks.sequence_labeling import SPEC
 from ernie.tasks.training import Task
 from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut
@@ -140,16 +143,24 @@ class SequenceLabelingTask(Task):
         last = np.append(first[1:], np.count_nonzero(entries >= 0)) - 1
         return token_labels(ids, first, last[: len(first)], self.label_names, self.scheme), first
 
-    def _score(self, scores, outputs, rows, indices):
-        """Adds the rows of a batch to `ChunkScores`. Tokens that did not fit are `O`, as in the prediction file."""
+    def _score(self, scores, outputs, rows, indices, outcomes=None):
+        """Adds the rows of a batch to `ChunkScores`. Tokens that did not fit are `O`, as in the prediction file.
+
+        outcomes: `ChunkOutcomes` that take them too, or None.
+        """
         entries = rows.padded_labels(indices, IGNORED)
-        ids, _ = self._decode(outputs, entries)
+        ids, (arguments, weights) = self._decode(outputs, entries)
+        sure = ids if outcomes is None else label_probabilities(*arguments, ids, weights)
         entries = entries[:, 1:-1]
         true = label_ids(entries, self.num_labels)
-        for predicted, labels, row, i in zip(ids, true, entries, indices, strict=True):
+        for predicted, labels, row, i, probabilities in zip(ids, true, entries, indices, sure, strict=True):
             beyond = [self.label_names[label] for label in rows.labels_cut_off(i)]
-            predicted = self._token_labels(predicted, row)[0] + [OUTSIDE] * len(beyond)
-            scores.add(self._token_labels(labels, row)[0] + beyond, predicted)
+            names, first = self._token_labels(predicted, row)
+            predicted = names + [OUTSIDE] * len(beyond)
+            labels = self._token_labels(labels, row)[0] + beyond
+            scores.add(labels, predicted)
+            if outcomes is not None:
+                outcomes.add(i, labels, predicted, np.append(probabilities[first], np.zeros(len(beyond))))
 
     # ------------------------------------------------------------ training, evaluation, prediction
 
@@ -168,14 +179,19 @@ class SequenceLabelingTask(Task):
     def evaluate(self, predictor, rows, path):
         started = time.monotonic()
         scores, total, pieces = ChunkScores(self.scheme, self.types), 0.0, 0
+        outcomes = ChunkOutcomes(self.scheme, len(rows))
         for indices, outputs, loss in predictor.batches(rows, labelled=True):
-            self._score(scores, outputs, rows, indices)
+            self._score(scores, outputs, rows, indices, outcomes)
             counted = int((self.label_array(rows, indices) >= 0).sum())
             total, pieces = total + loss * counted, pieces + counted
         values = {'loss': total / max(pieces, 1), **_chunk_values(scores)}
         values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
         line = '[dev evaluation] f1: {f1:f}, precision: {precision:f}, recall: {recall:f}, elapsed time: {elapsed:f} s'
-        return values, line.format(**values), scores.report()
+        return Evaluated(values, line.format(**values), scores.report(), outcomes.outcomes())
+
+    def texts(self, rows, wanted):
+        for row, sentence in rows_again(self.reader(labelled=True), rows.path, rows.lines, wanted):
+            yield row, {'tokens': sentence.tokens}
 
     def main_value(self, values):
         return values['f1']
