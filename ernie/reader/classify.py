@@ -12,6 +12,7 @@ from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
 from ernie.reader.rows import BadRow
 from ernie.reader.set_reader import SetReader
+from ernie.reader.text_keys import text_key
 from ernie.tokenizers.text import remove_spaces
 from propeller.errors import UsageError, bad_input, quoted
 from propeller.inputs import read_json_object
@@ -109,7 +110,7 @@ class RowEncoder:
 
     def __call__(self, rows):
         """Records of a chunk -> ({name: array} as `tokenized_set.collect` takes it, list of `BadRow`)."""
-        ids, lengths, split, cut, labels, qids, lines, bad = [], [], [], [], [], [], [], []
+        ids, lengths, split, cut, labels, qids, lines, keys, bad = [], [], [], [], [], [], [], [], []
         for line, cells in rows:
             try:
                 label = None if self.task_kind == 'predict' else self.parse_label(cells['label'])
@@ -125,6 +126,8 @@ class RowEncoder:
             labels.append(label)
             qids.append(qid)
             lines.append(line)
+            if self.task_kind != 'predict':
+                keys.append(text_key(*(cells[name] for name in TEXTS if name in cells)))
         arrays = {
             'ids': np.array(ids, np.int32),
             'lengths': np.array(lengths, np.int64),
@@ -133,7 +136,7 @@ class RowEncoder:
             'lines': np.array(lines, np.int64),
         }
         if self.task_kind != 'predict':
-            arrays['labels'] = self.label_array(labels)
+            arrays |= {'labels': self.label_array(labels), 'keys': np.array(keys, np.int64)}
         if 'qid' in rows[0].cells:
             arrays['qids'] = np.array(qids, np.int64)
         return arrays, bad

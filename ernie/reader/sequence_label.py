@@ -26,6 +26,7 @@ from ernie.reader.naming import Naming
 from ernie.reader.records import open_rows, parse_records
 from ernie.reader.rows import BadRow, DecodedLines
 from ernie.reader.set_reader import SetReader
+from ernie.reader.text_keys import text_key
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
 from ernie.tokenizers import token_cut
 from ernie.tokenizers.token_cut import AS_TOKENIZER
@@ -79,7 +80,7 @@ class SentenceEncoder:
 
     def __call__(self, rows):
         """Sentences of a chunk -> ({name: array} as `tokenized_set.collect` takes it, list of `BadRow`)."""
-        ids, labels, lengths, lines, cut, cut_labels, bad = [], [], [], [], [], [], []
+        ids, labels, lengths, lines, cut, cut_labels, keys, bad = [], [], [], [], [], [], [], []
         for row in rows:
             fault = self.fault(row) if self.labelled else None
             if fault:
@@ -92,6 +93,8 @@ class SentenceEncoder:
             labels += row_labels
             lengths.append(len(row_ids))
             lines.append(row.line)
+            if self.labelled:
+                keys.append(text_key(' '.join(row.tokens)))
         arrays = {
             'ids': np.array(ids, np.int32),
             'token_labels': np.array(labels, np.int32),
@@ -100,6 +103,7 @@ class SentenceEncoder:
             'lines': np.array(lines, np.int64),
             'cut': np.array(cut, np.int32),
             'cut_labels': np.array(cut_labels, np.int32),
+            **({'keys': np.array(keys, np.int64)} if self.labelled else {}),
         }
         return arrays, bad
 

@@ -14,6 +14,7 @@ _TYPES = {
     'lines': ['int64'],
     'cut': ['int32'],
     'cut_labels': ['int32'],
+    'keys': ['int64'],
 }
 _NEEDED = ('ids', 'offsets', 'split', 'lines')
 

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 
-from ernie.reader import column_words, columns, json_records, naming, records
+from ernie.reader import column_words, columns, json_records, naming, records, text_keys
 from ernie.reader.columns import ColumnNames, Notices
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.rows import BadRows
@@ -147,7 +147,7 @@ class SetReader(abc.ABC):
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.
-        modules = (records, json_records, naming, columns, column_words)
+        modules = (records, json_records, naming, columns, column_words, text_keys)
         code = (__name__, type(self).__module__, BadRows.__module__, *(module.__name__ for module in modules))
         code += self.rule_modules
         for file in (path, *(sys.modules[name].__file__ for name in code)):

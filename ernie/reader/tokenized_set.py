@@ -19,7 +19,7 @@ from propeller.storage.npy import ArrayWriter
 
 log = get_logger(__name__)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 META = 'set.json'
 
 
@@ -36,12 +36,13 @@ class TokenizedSet:
         lines: [N] int64, 1-based line number of each row in the file.
         cut: None or [N] int32, tokens of each row that did not fit.
         cut_labels: None or [sum of `cut`] int32, their labels, where tokens have labels.
+        keys: None or [N] int64, the `text_key` of each row; of rows with labels.
         path: the file it came from, for messages.
         bad_rows: None, or the `BadRows` of the file.
         about: JSON-able dict, what the reader has noted of the file while it read it.
     """
 
-    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines', 'cut', 'cut_labels')
+    ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines', 'cut', 'cut_labels', 'keys')
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class TokenizedSet:
         about=None,
         cut=None,
         cut_labels=None,
+        keys=None,
     ):
         self.ids = ids
         self.offsets = offsets
@@ -70,6 +72,7 @@ class TokenizedSet:
         self.about = about or {}
         self.cut = cut
         self.cut_labels = cut_labels
+        self.keys = keys
         self._cut_ends = None if cut_labels is None else np.cumsum(cut)
 
     def __len__(self):
@@ -87,6 +90,29 @@ class TokenizedSet:
         i %= len(self)
         ids = self.ids[self.offsets[i] : self.offsets[i + 1]]
         return ids, (np.arange(len(ids)) >= self.split[i]).astype(np.int64)
+
+    def take(self, indices):
+        """The set of some rows, in their order. Its arrays are in memory.
+
+        indices: [n] int, ascending.
+        """
+        indices = np.asarray(indices, np.int64)
+        lengths, taken = self.lengths[indices], {}
+        for name in self.ARRAYS:
+            array = getattr(self, name)
+            if array is None:
+                continue
+            if name in ('ids', 'token_labels'):
+                array = _parts(array, self.offsets[indices], lengths)
+            elif name == 'offsets':
+                array = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+            elif name == 'cut_labels':
+                cut = np.asarray(self.cut)[indices]
+                array = _parts(array, self._cut_ends[indices] - cut, cut)
+            else:
+                array = np.asarray(array)[indices]
+            taken[name] = array
+        return TokenizedSet(**taken, path=self.path, bad_rows=self.bad_rows, about=self.about)
 
     def padded_labels(self, indices, pad_label):
         """`token_labels` of the rows as a rectangle [B, T] int64, `pad_label` on the right."""
@@ -140,6 +166,12 @@ class TokenizedSet:
             return cls(**arrays, path=path, bad_rows=bad_rows, about=meta['about'])
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
             raise ValueError(f'{folder}: damaged: {one_line(e, QUOTED)}') from e
+
+
+def _parts(flat, starts, lengths):
+    """`flat[start : start + length]` for all pairs of them, one after the other."""
+    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    return np.asarray(flat)[np.arange(len(shift)) + shift]
 
 
 def _map_array(folder, name, crc):
@@ -219,7 +251,7 @@ def collect(chunks, path='', bad_rows=None, about=None):
     """A `TokenizedSet` in memory.
 
     Args:
-        chunks: iterable of dicts with `ids`, `lengths`, `split`, `lines` and perhaps `labels`, `qids`; each [n, ...]
+        chunks: iterable of dicts with `ids`, `lengths`, `split`, `lines`, perhaps `labels`, `qids`, `keys`, [n, ...]
             but `ids`, `token_labels` and `cut_labels`, which hold all rows of the chunk.
         path, bad_rows, about: attributes of the set; `about` may be filled while the chunks come.
     """
