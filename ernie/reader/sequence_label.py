@@ -11,20 +11,16 @@ To be predicted, rows need no label; a cell of `text_a` without U+0002 in a file
 
 import collections
 import itertools
-import os
 
 import numpy as np
 
 from ernie.decoding import scheme as label_scheme
 from ernie.decoding.scheme import SCHEMES, first_broken, piece_labels, scheme_fault
-from ernie.reader import conll
+from ernie.reader import conll, sentences
 from ernie.reader.classify import load_label_map
 from ernie.reader.confusable import alike_advice
-from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
-from ernie.reader.json_records import JSON_ENDINGS
-from ernie.reader.naming import Naming
-from ernie.reader.records import open_rows, parse_records
-from ernie.reader.rows import BadRow, DecodedLines
+from ernie.reader.rows import BadRow
+from ernie.reader.sentences import Sentences
 from ernie.reader.set_reader import SetReader
 from ernie.reader.text_keys import text_key
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
@@ -35,9 +31,7 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-SEPARATOR = '\x02'
-_SHOWN = 40  # characters of a line in a message
-_FIRST_LINES = 200  # enough to see what a file is
+_SHOWN = 40  # characters of a token in a message
 
 
 def load_tag_map(path, scheme):
@@ -181,7 +175,7 @@ class SequenceLabelReader(SetReader):
         UsageError: options that cannot be.
     """
 
-    rule_modules = (label_scheme.__name__, conll.__name__, token_cut.__name__)
+    rule_modules = (label_scheme.__name__, conll.__name__, sentences.__name__, token_cut.__name__)
     known_columns = ('text_a', 'label')
 
     def __init__(
@@ -202,6 +196,7 @@ class SequenceLabelReader(SetReader):
             raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')
         encoder = SentenceEncoder(tokenizer, max_seq_len, label_map, scheme, labelled, cut)
         super().__init__(encoder, **further)
+        self._sentences = Sentences(labelled, label_map, self._words, self.columns, self.learnt)
 
     def read(self, path):
         tokenized = super().read(path)
@@ -214,7 +209,7 @@ class SequenceLabelReader(SetReader):
 
     def rows(self, path, bad_rows):
         counts, left = collections.Counter(), token_cut.LEARNT_SENTENCES
-        for row in self._sentences(path, bad_rows):
+        for row in self._sentences.of(path, bad_rows, self.notes(path), self._noting_columns):
             if self.encoder.labelled and left:
                 counts.update(row.tokens)
                 left -= 1
@@ -223,72 +218,12 @@ class SequenceLabelReader(SetReader):
             cut, remark = token_cut.learn(counts)
             self.about |= {'token_cut': cut.to_json(), 'token_cut_remark': remark}
 
-    def _sentences(self, path, bad_rows):
-        path = os.fspath(path)
-        if path.lower().endswith(JSON_ENDINGS):
-            raise bad_input(path, 'a JSON file', 'a table with the columns text_a and label, or CoNLL')
-        with open_rows(path, 'a file of tokens and labels') as file:
-            head = list(itertools.islice(file, _FIRST_LINES))
-            lines = itertools.chain(head, file)
-            if self._has_header(path, head):
-                yield from self._table_rows(path, lines, bad_rows)
-            else:
-                what = width_of(_decoded(path, head)), self.encoder.label_map, self.encoder.labelled
-                yield from read_sentences(path, lines, *what, bad_rows, self.notes(path))
-
     def bounds(self):
         number = len(self.encoder.label_map)
         return super().bounds() | {'token_labels': (min(IGNORED, CUT), 2 * number), 'cut_labels': (0, number)}
 
     def size_of(self, row):
         return sum(map(len, row.tokens))
-
-    def _has_header(self, path, head):
-        """Whether a file is a table with a header line; else it is CoNLL.
-
-        Raises:
-            UserError: its first lines show that it is neither.
-        """
-        lines = _decoded(path, head)
-        names = [name.strip() for name in lines[0].split('\t')] if lines else []
-        if not lines or path.lower().endswith('.csv') or 'text_a' in names:
-            return True
-        number, first = next(((i, line) for i, line in enumerate(lines, 1) if line.strip()), (1, ''))
-        expected = 'a header line with the columns text_a and label, or CoNLL lines: token, TAB or spaces, label'
-        width = width_of(lines)
-        if SEPARATOR in first or (width < 2 and not self._is_one_column(path, lines)):
-            if not self.encoder.labelled:
-                expected += '; to be predicted, also a token a line and an empty line between sentences'
-            raise bad_input(path, f'the first line {_short(first)!r}', expected, line=number)
-        rows = [columns for line in lines if len(columns := columns_of(line, width)) > 1]
-        last = [columns[-1] for columns in rows if columns[0] != DOCUMENT_MARK]
-        if self.encoder.labelled and not any(label in self.encoder.label_map for label in last):
-            what = f'the first line {_short(first)!r}, and no label of the label map on the first lines'
-            raise bad_input(path, what, expected, line=number)
-        return False
-
-    def _is_one_column(self, path, lines):
-        if self.encoder.labelled or not is_one_column(lines, lambda text: len(self._words(text)) < 2):
-            return False
-        self.notes(path).tell('one column: each line is a token, an empty line parts sentences')
-        return True
-
-    def _table_rows(self, path, lines, bad_rows):
-        labelled = self.encoder.labelled
-        required = ('text_a', 'label') if labelled else ('text_a',)
-        joined = False
-        naming = Naming(required, self.columns, self.learnt, optional=('label',))
-        records = parse_records(path, lines, path.lower().endswith('.csv'), naming, bad_rows, self.notes(path))
-        for line, cells in self._noting_columns(records, naming):
-            text, labels = cells['text_a'], cells.get('label', '')
-            # A row of one token shows no separator: it is read as the rows before it.
-            joined = joined or SEPARATOR in text or SEPARATOR in labels
-            labels = labels.split(SEPARATOR) if SEPARATOR in labels else labels.split()
-            if joined:
-                tokens = text.split(SEPARATOR) if text else []
-            else:
-                tokens = _spaced(text, len(labels)) if 'label' in cells else self._words(text)
-            yield Sentence(line, tokens, labels if labelled else None)
 
     def _words(self, text):
         """Raw text -> its tokens, cut as those of the training were."""
@@ -306,18 +241,6 @@ class SequenceLabelReader(SetReader):
                 lines,
                 ', ...' if len(places) > 5 else '',
             )
-
-
-def _spaced(text, count):
-    """The tokens of a cell without U+0002; one of them may be white space if that gives a token for each label."""
-    tokens = text.split()
-    if len(tokens) < count and len(others := [token for token in text.split(' ') if token]) == count:
-        return others
-    return tokens
-
-
-def _decoded(path, lines):
-    return [line.strip('\r\n') for line in DecodedLines(path, lines)]
 
 
 def _short(text):

@@ -12,7 +12,8 @@ from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import SCHEMES, chunks
 from ernie.reader.columns import Columns
-from ernie.reader.sequence_label import SEPARATOR, tag_map_fault
+from ernie.reader.sentences import SEPARATOR
+from ernie.reader.sequence_label import tag_map_fault
 from ernie.reader.windows import best_windows, cut_windows
 from ernie.tasks.codec import BadRecord, Codec, Windows
 from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut, slices
