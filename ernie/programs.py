@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from types import SimpleNamespace
 
 from ernie.tasks import table
+from propeller.log import console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Program:
         """Run with settings, an object of the class; returns what `run` returns."""
         if settings.cpu_threads:
             os.environ['OMP_NUM_THREADS'] = str(settings.cpu_threads)  # Paddle reads it when it is loaded
-        return self.run(settings)
+        with console(settings.console_level):
+            return self.run(settings)
 
 
 def fine_tuning(spec):

@@ -60,7 +60,7 @@ def print_arguments(args, log):
     """Log all flags with their values."""
     values = {name: value for name, value in vars(args).items() if name != 'given'}
     for line in settings_lines('Configuration Arguments', values):
-        log.info(line)
+        log.debug(line)
 
 
 def split_list(text):

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 QUOTED = 200
 _EXPECTED = 1000
@@ -131,19 +132,26 @@ def one_line_errors() -> Iterator[None]:
         if interruption.came:  # C code that was interrupted says something else, an import that it failed
             _end('interrupted', 130)
         if isinstance(e, UserError):
-            _end(f'error: {e}', e.exit_code)
+            _end(str(e), e.exit_code, 'error: ')
         if isinstance(e, BrokenPipeError) and _reader_has_gone():
             _end(None, 141)  # what a shell reports for SIGPIPE
         text = _fault_of_the_system(e)
         if text is None:
             raise
-        _end(f'error: {one_line(text, _LONGEST)}', 1)
+        _end(one_line(text, _LONGEST), 1, 'error: ')
 
 
-def _end(text, code):
+def coloured(word: str, alarming: bool, stream: Any) -> str:
+    """`word` in red, or in yellow where it is not alarming; as it is for all but terminals, and with NO_COLOR set."""
+    if not word or os.environ.get('NO_COLOR') or os.environ.get('TERM') == 'dumb' or not stream.isatty():
+        return word
+    return f'\033[{31 if alarming else 33}m{word}\033[0m'
+
+
+def _end(text, code, word=''):
     if text is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)
+            print(f'{coloured(word, True, sys.stderr)}{text}', file=sys.stderr, flush=True)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from ernie.metrics import curves
-from propeller.log import get_logger
+from propeller.log import VARIABLE, get_logger
 from tests.ernie.tiny_model import run, write_model
 
 # On a busy machine any example may take long.
@@ -23,6 +23,7 @@ def pytest_configure(config):
     """A shell without job control starts `pytest &` with SIGINT ignored, which programs under test would inherit."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault(VARIABLE, 'debug')  # tests look at all lines, in this process and in others
     # Paddle notes the Python stack with each operator of a graph; a test's is deep, and costs more than the operator.
     traceback.extract_stack = functools.partial(_nearest_frames, traceback.extract_stack)
 

@@ -53,7 +53,7 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, model):
     step = tmp_path / 'c' / 'step_4'
     assert code == 1 and lines[-1] == f'error: {step}/optimizer.safetensors: cannot be written (File too large).'
     assert not any('Traceback' in line for line in lines)
-    assert visible(tmp_path / 'c') == ['best', 'metrics.jsonl', 'reports', 'run.yaml']
+    assert visible(tmp_path / 'c') == ['best', 'metrics.jsonl', 'reports', 'run.log', 'run.yaml']
     assert len(list(open_model(tmp_path / 'c' / 'best'))) > 10
     records = [json.loads(line) for line in (tmp_path / 'c' / 'metrics.jsonl').read_text().splitlines()]
     assert records[-1]['step'] == 4

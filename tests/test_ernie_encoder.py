@@ -59,6 +59,7 @@ DEFAULTS = {
     'normalize': False,
     'top_layer': True,
     'cpu_threads': None,
+    'log_level': None,
 }
 
 

@@ -209,6 +209,7 @@ def test_checkpoints(whole):
         'curves.png',
         'metrics.jsonl',
         'reports',
+        'run.log',
         'run.yaml',
         'step_80',
         'step_95',

@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+from ernie.finetune import overview
 from ernie.finetune.check import take_saved_settings
 from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.numbers import memory_of, open_numbers, percentiles, recorded_numbers, with_numbers
@@ -24,7 +25,7 @@ from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted
 from propeller.inputs import content_digest, read_json_object
-from propeller.log import get_logger
+from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.train.checkpoint import STATE, read_state
 from propeller.train.hooks import EvaluationHook
 from propeller.train.model import build_model_spec
@@ -68,9 +69,9 @@ def fine_tune(args, task_class):
     """
     log_in_main_process_only(process_info(os.environ))
     args = task_class.prepare_flags(args)
-    print_arguments(args, log)
-    args = args.checked()
+    given, args = args, args.checked()
     check_outputs(args)
+    print_arguments(given, log)
     args = with_device(args).checked()
     world = join(args.use_cuda)
     if not args.do_train:
@@ -95,7 +96,7 @@ class FineTuning:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
         self.source = Source(start or args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
-            log.info(line)
+            log.debug(line)
         if start:
             args = take_saved_settings(args, self.source)
         if self.run.resumes:
@@ -170,10 +171,12 @@ class FineTuning:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
         ends = ('.json', '.txt', '.confusion.tsv', *WRITTEN)
         reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ends]
-        run.begin(self.session, program, step, [METRICS_FILE, CURVES_FILE, run_yaml.FILE, *reports])
+        run.begin(self.session, program, step, [METRICS_FILE, CURVES_FILE, run_yaml.FILE, RUN_LOG, *reports])
         if self.world.is_main_process:
+            keep_log(os.path.join(args.checkpoints, RUN_LOG))
             run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
         run.open_records(log_dir=args.log_dir)
+        overview.show(overview.start_pairs(self))
         training_log = self.log_hook(program, rows)
         run.train(
             stream,
@@ -244,7 +247,8 @@ class FineTuning:
         if not interrupted:
             self.evaluator.diagnose()
         self.run.log_checkpoints()
-        log.info('metrics: %s, curves: %s', metrics, curves)
+        log.debug('metrics: %s, curves: %s', metrics, curves)
+        overview.show(overview.end_pairs(self))
         if interrupted:
             raise Interrupted
         if not self.world.is_main_process:

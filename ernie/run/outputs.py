@@ -11,6 +11,7 @@ from ernie.checkpoint.model_folder import (
     VOCABULARY,
 )
 from propeller.args import split_list
+from propeller.log import RUN_LOG
 from propeller.storage.atomic import check_output, check_writable, is_stream, refuse_inputs
 from propeller.train.checkpoint import STATE
 from propeller.train.record import METRICS_FILE
@@ -34,7 +35,8 @@ def check_outputs(args):
     """
     read = read_files(args)
     check_writable(args.checkpoints, '--checkpoints')
-    for name in (METRICS_FILE, EVALUATION_FILE, CURVES_FILE, *filter(_ANSWERS.fullmatch, _names(args.checkpoints))):
+    answers = filter(_ANSWERS.fullmatch, _names(args.checkpoints))
+    for name in (METRICS_FILE, EVALUATION_FILE, CURVES_FILE, RUN_LOG, *answers):
         refuse_inputs(os.path.join(args.checkpoints, name), '--checkpoints', read)
     for name in _names(os.path.join(args.checkpoints, REPORTS)):
         refuse_inputs(os.path.join(args.checkpoints, REPORTS, name), '--checkpoints', read)

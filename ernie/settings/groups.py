@@ -10,6 +10,7 @@ from ernie.settings.fields import setting
 from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError
 from propeller.launch.plan import RESUME_ADDED
+from propeller.log import LEVELS
 from propeller.train.precision import PRECISIONS, LossScale
 
 
@@ -140,10 +141,28 @@ class EvaluationSettings(Settings, title='evaluation'):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogSettings(Settings, title='logging'):
+class ConsoleSettings(Settings, title='logging'):
+    log_level: str | None = setting(
+        None,
+        'What is printed; debug: all lines, in the form of 2019. Left out: $ERNIE_LOG_LEVEL, else info.',
+        choices=LEVELS,
+    )
+
+    @property
+    def console_level(self) -> str | None:
+        """The level that the user asks for; None: that of the environment."""
+        return self.log_level
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSettings(ConsoleSettings, title='logging'):
     skip_steps: int = setting(10, 'Log interval.', least=1)
-    verbose: bool = setting(False, 'Also log memory estimate, queue size and learning rate.')
+    verbose: bool = setting(False, 'Print all lines, as --log_level debug does.')
     log_dir: str | None = setting(None, 'Write TensorBoard event files there.')
+
+    @property
+    def console_level(self) -> str | None:
+        return self.log_level or ('debug' if self.verbose else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from ernie.inference.engines import ENGINES, MODEL_FORMATS, PRECISIONS, check_en
 from ernie.inference.pooling import POOLINGS
 from ernie.inference.stream import formats
 from ernie.settings.fields import changed, setting
-from ernie.settings.groups import ModelSettings, Settings, ThreadSettings, UnusedSettings
+from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings, ThreadSettings, UnusedSettings
 from ernie.tasks.table import choices
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
@@ -27,7 +27,7 @@ class TextSettings(Settings, title='texts'):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(ModelSettings, TextSettings, ThreadSettings, title='prediction'):
+class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettings, title='prediction'):
     """Prediction with a fine-tuned checkpoint, and its export."""
 
     init_checkpoint: str | None = setting(None, 'Checkpoint folder, or an exported model; must be given.')
@@ -94,7 +94,7 @@ class ExportSettings(PredictSettings):
     flags = (
         *('init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
         *('vocab_path', 'label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer'),
-        *('for_cn', 'cpu_threads'),
+        *('for_cn', 'cpu_threads', 'log_level'),
     )
     save_inference_model_path: str = changed(
         PredictSettings, 'save_inference_model_path', 'inference_model', 'Folder for the model.'
@@ -104,7 +104,7 @@ class ExportSettings(PredictSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings, title='vectors'):
+class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings, ConsoleSettings, title='vectors'):
     """Vectors of texts and of their tokens from a pre-trained or fine-tuned encoder, as NumPy files."""
 
     init_pretraining_params: str | None = setting(None, 'Parameters: a model folder, or a file of tensors.')

@@ -249,12 +249,10 @@ class TqdmProgressBarHook(RunHook):
     Args:
         max_steps: number of global steps at 100 %; None if unknown.
         desc: text before the bar.
-        loggers: names of the loggers whose lines go above the bar.
+        loggers: names of further loggers whose lines go above the bar, beside those of `propeller.log`.
     """
 
-    def __init__(
-        self, max_steps: int | None = None, desc: str = '', loggers: Sequence[str] = ('propeller', 'ernie')
-    ) -> None:
+    def __init__(self, max_steps: int | None = None, desc: str = '', loggers: Sequence[str] = ()) -> None:
         self.max_steps, self.desc, self.loggers = max_steps, desc, loggers
         self.bar: Any = None
         self.redirect: Any = None

@@ -220,7 +220,7 @@ class TrainingRun:
         if not self.is_main_process:
             return
         if self.best:
-            log.info('best checkpoint: %s (step %d, %f)', self.best, self.evaluation.best_step, self.evaluation.best)
+            log.debug('best checkpoint: %s (step %d, %f)', self.best, self.evaluation.best_step, self.evaluation.best)
         newest = self.checkpoints.newest()
         if newest:
-            log.info('last checkpoint: %s', newest)
+            log.debug('last checkpoint: %s', newest)

@@ -100,6 +100,7 @@ SINCE_2019 = {
     'text_column': (str, None),
     'text_b_column': (str, None),
     'label_column': (str, None),
+    'log_level': (str, None),
 }
 VALUED = OF_2019 | SINCE_2019
 ROOT = Path(__file__).parents[2]

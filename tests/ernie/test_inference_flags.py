@@ -42,6 +42,7 @@ SINCE = {
     'cpu_threads': (int, None),
     'text_column': (str, None),
     'text_b_column': (str, None),
+    'log_level': (str, None),
 }
 
 

@@ -58,6 +58,7 @@ SINCE_2019 = {
     'buffer_size': 10000,
     'log_dir': None,
     'cpu_threads': None,
+    'log_level': None,
 }
 
 
