@@ -89,5 +89,5 @@ ENCODE = _program(
 )
 INFER = _program('infer_classifyer.py', 'predict', 'predict:PredictSettings', _INFER)
 # The two halves of that program, as verbs of their own.
-PREDICT = _program('', 'predict', 'predict:PredictVerbSettings', _INFER)
+PREDICT = _program('', 'predict', 'predict:PredictVerbSettings', _call('ernie.inference.verb:predict'))
 EXPORT = _program('', 'export', 'predict:ExportSettings', _INFER)

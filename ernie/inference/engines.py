@@ -16,6 +16,7 @@ log = get_logger(__name__)
 ONNX_FILE = 'model.onnx'
 PRECISIONS = ('fp32', 'bf16')
 MODEL_FORMATS = ('paddle', 'onnx')
+MODEL_ENGINES = {'paddle': 'predictor', 'onnx': 'onnxruntime'}  # what runs a model where nobody says
 _CUDA = 'CUDAExecutionProvider'
 
 

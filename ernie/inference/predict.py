@@ -1,13 +1,10 @@
 """Records in, results out: tokenized beside the engine, in batches of like length, in the order of the records."""
 
-import json
-
 import numpy as np
 
-from ernie.inference.stream import Row
 from ernie.reader.rows import BadRow
 from ernie.reader.tokenized_set import TokenizedSet, encoder_arrays
-from ernie.tasks.codec import BadRecord
+from ernie.tasks.codec import EVERYTHING, BadRecord
 from propeller.data.batching import plan_batches
 from propeller.data.prefetch import prefetch
 
@@ -28,29 +25,36 @@ class Prediction:
         self.codec, self.engine, self.shapes = codec, engine, shapes
         self.batch_size, self.window = batch_size, max(window, 1)
 
-    def predict(self, records):
-        """The results of a list of records (dicts), in order.
+    def predict(self, records, selection=EVERYTHING):
+        """The results of a list of records (dicts), in order. selection: `Selection`.
 
         Raises:
             BadRecord: one of them cannot be used.
         """
         encoded = [(record, self.codec.encode(record)) for record in records]
-        return self._results(encoded)
+        return self._results(encoded, selection)
 
-    def stream(self, rows):
+    def stream(self, rows, selection=EVERYTHING):
         """The results of `Row`s, in order, one for each; None for one that cannot be used.
 
         Args:
             rows: iterable of `Row`, taken in a thread, two windows ahead at most.
+            selection: `Selection`.
         Yields:
             (`Row`, result or None): where the result is None, `bad` of the row says why.
         """
         with prefetch(self._windows(rows), 1) as windows:
             for window in windows:
                 usable = [(row.record, encoded) for row, encoded in window if encoded is not None]
-                results = iter(self._results(usable))
+                results = iter(self._results(usable, selection))
                 for row, encoded in window:
                     yield row, None if encoded is None else next(results)
+
+    def one_by_one(self, rows, selection=EVERYTHING):
+        """`stream` without looking ahead: each result before the next row is taken."""
+        for row in rows:
+            row, encoded = self._encode(row)
+            yield row, None if encoded is None else self._results([(row.record, encoded)], selection)[0]
 
     def _windows(self, rows):
         """Lists of (row, its `Windows` or None); rows of tokens count, as a document may have many."""
@@ -71,10 +75,13 @@ class Prediction:
         try:
             return row, self.codec.encode(row.record)
         except BadRecord as e:
-            return Row(row.line, None, BadRow(row.line, e.found, e.expected)), None
+            return row._replace(record=None, bad=BadRow(row.line, e.found, e.expected)), None
 
-    def _results(self, encoded):
+    def _results(self, encoded, selection):
         """Results of [(record, `Windows`)]."""
+        return [self.codec.select(result, selection) for result in self._decoded(encoded)]
+
+    def _decoded(self, encoded):
         ids = [row for _, windows in encoded for row in windows.ids]
         split = [n for _, windows in encoded for n in windows.split]
         if not ids:
@@ -113,17 +120,3 @@ def tokenized_rows(ids, split):
     lengths = np.array([len(row) for row in ids])
     flat = np.fromiter((token for row in ids for token in row), np.int32, lengths.sum())
     return TokenizedSet(flat, np.concatenate([[0], np.cumsum(lengths)]), np.array(split, np.int32))
-
-
-def result_line(codec, row, result, as_json):
-    """The line of a result, without line end. A row that cannot be used gives `{"error": ...}`, in TSV an empty line.
-
-    Args:
-        codec: `Codec`.
-        row: `Row`.
-        result: dict; None for a row that cannot be used.
-        as_json: JSON or TSV.
-    """
-    if result is None:
-        return json.dumps({'error': f'found {row.bad.found}, expected {row.bad.expected}'}) if as_json else ''
-    return json.dumps(result, ensure_ascii=False) if as_json else '\t'.join(codec.cells(result))

@@ -2,28 +2,27 @@
 
 import contextlib
 import os
-import sys
 import tempfile
 import time
 
 from ernie.inference.engines import ENGINES, check_format, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.folder import ModelFolder
-from ernie.inference.predict import Prediction, output_shapes, result_line
+from ernie.inference.predict import Prediction, output_shapes
+from ernie.inference.results import Layout, open_writer, output_of, write_results
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.columns import ColumnNames
-from ernie.reader.rows import BadRows
 from ernie.run.outputs import read_files
+from ernie.tasks.codec import Selection
 from propeller.args import print_arguments, settings_lines
 from propeller.distribution import require_single_process
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
-from propeller.storage.atomic import check_output, output_file
+from propeller.storage.atomic import check_output
 
 log = get_logger(__name__)
 
-STDOUT = '-'
 _SETTINGS = ('num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
 _FILES = ('ernie_config_path', 'vocab_path', 'label_map_config')
 
@@ -41,24 +40,42 @@ def infer(args):
     args = args.checked()
     device = choose_device(args)
     _check_places(args)
-    given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS)}
-    folder = ModelFolder(args.init_checkpoint, args.task, **given)
-    for line in settings_lines('Model Configuration', folder.config.to_dict())[1:]:
-        log.info(line)
+    folder = open_folder(args)
     log.info('disable gpu' if device is None else 'using gpu')
     with contextlib.ExitStack() as stack:
         if folder.exported:
-            _check_exported(args, folder)
-            exported, description, opened = folder.path, folder.exported, {}
-        else:
-            exported, (description, opened) = _export(args, folder, stack)
+            check_exported(args, folder)
+        exported = exported_model(args, folder, stack)
         if args.predicts:
-            engine = open_engine(args.engine, exported, args.precision, args.cpu_threads, device, opened)
-            opened.clear()  # each has the model in memory
-            shapes = output_shapes(description)
-            predict(args, folder, Prediction(folder.codec, engine, shapes, args.batch_size, args.length_window))
+            predict(args, folder, open_prediction(args, folder, exported, device))
         elif args.do_prediction:
             log.info('no --predict_set: nothing to predict')
+
+
+def open_folder(args):
+    """The `ModelFolder` of the settings, its configuration in the log."""
+    given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS)}
+    folder = ModelFolder(args.init_checkpoint, args.task, **given)
+    folder.codec.check_selection(Selection(args.top_k, args.min_confidence))
+    for line in settings_lines('Model Configuration', folder.config.to_dict())[1:]:
+        log.info(line)
+    return folder
+
+
+def exported_model(args, folder, stack):
+    """(path of an exported model, its `inference.json`, engines that have it open): the folder, or an export of it."""
+    if folder.exported:
+        return folder.path, folder.exported, {}
+    exported, (description, opened) = _export(args, folder, stack)
+    return exported, description, opened
+
+
+def open_prediction(args, folder, exported, device):
+    """`Prediction` with what `exported_model` gives. device: of `choose_device`."""
+    path, description, opened = exported
+    engine = open_engine(args.engine, path, args.precision, args.cpu_threads, device, opened)
+    opened.clear()  # each has the model in memory
+    return Prediction(folder.codec, engine, output_shapes(description), args.batch_size, args.length_window)
 
 
 def choose_device(args):
@@ -87,7 +104,7 @@ def _check_places(args):
                 raise UserError(f'{path}: is read, and lies in {target}, which --overwrite true replaces. Move it.')
 
 
-def _check_exported(args, folder):
+def check_exported(args, folder):
     """An exported model needs no export, but an engine that reads it."""
     if not args.predicts:
         raise UsageError(f'{folder.path} is exported already; give --predict_set to predict with it.')
@@ -106,14 +123,26 @@ def _export(args, folder, stack):
     return target, done
 
 
+def rows_of_file(args, folder, path):
+    """The rows of a file or of standard input, as `Row`, for the model of a `ModelFolder`."""
+    columns, learnt = folder.codec.columns, folder.settings.get('column_names')
+    return read_rows(path, columns, args.input_format, folder.spec.forms, ColumnNames.of(args), learnt)
+
+
 def predict(args, folder, prediction):
     """Predict `--predict_set` and write the results."""
     for remark in folder.codec.remarks():
         log.info('%s', remark)
     log.info('-------------- prediction results --------------')
-    started = time.monotonic()
-    with _output(args.output) as file:
-        examples = _write_results(args, folder.spec.forms, prediction, file)
+    started, path = time.monotonic(), args.predict_set
+    selection = Selection(args.top_k, args.min_confidence)
+    layout = Layout(folder.codec, selection, args.carry, args.skip_bad_rows)
+    with output_of(args.output, args.format) as file:
+        rows = rows_of_file(args, folder, path)
+        writer = open_writer(args.format, file, layout)
+        bar = lambda results: progress(results, 'predicting', count_lines(path))  # noqa: E731
+        name = 'standard input' if path == STDIN else path
+        examples = write_results(prediction, rows, writer, name, args.skip_bad_rows, bar)
     seconds = time.monotonic() - started
     log.info(
         'qps:%s\ttotal_time:%s\ttotal_example:%d\tbatch_size:%d',
@@ -122,39 +151,3 @@ def predict(args, folder, prediction):
         examples,
         args.batch_size,
     )
-
-
-def _write_results(args, forms, prediction, file):
-    """Returns the number of rows."""
-    codec, as_json, path = prediction.codec, args.format == 'jsonl', args.predict_set
-    name = 'standard input' if path == STDIN else path
-    if codec.header() and not as_json:
-        print('\t'.join(codec.header()), file=file)
-    learnt = codec.settings.get('column_names')
-    rows = read_rows(path, codec.columns, args.input_format, forms, ColumnNames.of(args), learnt)
-    examples, skipped = 0, BadRows(name)
-    for row, result in progress(prediction.stream(rows), 'predicting', count_lines(path)):
-        if result is None:
-            if not args.skip_bad_rows:
-                raise row.bad.as_error(name)
-            skipped.add(row.bad)
-        print(result_line(codec, row, result, as_json), file=file)
-        examples += 1
-    for message in skipped.messages():
-        log.warning('empty result for %s', message)
-    if codec.cut:
-        what = '%s: %d of %d rows do not fit into %d tokens: what is beyond was left out'
-        log.warning(what, name, codec.cut, examples, codec.settings['max_seq_len'])
-    return examples
-
-
-@contextlib.contextmanager
-def _output(path):
-    """The file of the results, whole or not there; or standard output, line by line."""
-    if path == STDOUT:
-        if hasattr(sys.stdout, 'reconfigure'):  # what replaces it in a test or a notebook may lack it
-            sys.stdout.reconfigure(encoding='utf-8', line_buffering=True)
-        yield sys.stdout
-        return
-    with output_file(path) as file:
-        yield file

@@ -22,6 +22,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 STDIN = '-'
+TEXT = 'text'  # what a text is called in the results that stood in no column
 FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'json', 'text')
 _ENDINGS = {'.tsv': 'tsv', '.csv': 'csv', '.json': 'json', **dict.fromkeys(LINE_ENDINGS, 'jsonl')}
 # A line of text hardly begins like this.
@@ -34,13 +35,13 @@ class Row(NamedTuple):
     line: 1-based line number; None where rows are not lines.
     record: dict for `Codec.encode`; None if the row cannot be used.
     bad: None, or the `BadRow` that says why not.
-    extra: dict of the cells that no model reads, by the names that the file has for them: `id`, a label ...
+    cells: dict of all that stands in the row, by the names that the input has for it, in its order.
     """
 
     line: int | None
     record: dict | None
     bad: BadRow | None = None
-    extra: dict = {}
+    cells: dict = {}
 
 
 def formats():
@@ -82,7 +83,7 @@ def read_rows(path, columns=('text_a',), input_format='auto', forms=None, names=
         input_format = next((name for name, form in own.items() if form.is_form_of(path)), 'auto')
     if input_format in own:
         for record in own[input_format].records('/dev/stdin' if path == STDIN else path):
-            yield Row(None, record, None, {name: record[name] for name in record if name not in columns})
+            yield Row(None, record, None, record)
         return
     name = 'standard input' if path == STDIN else path
     optional = [role for role in (*TEXTS, 'label') if role in known.names]
@@ -218,12 +219,13 @@ def _text_rows(name, lines, columns):
     decoded = DecodedLines(name, lines)
     for text in decoded:
         bad = decoded.undecodable(decoded.number)
-        record = None if bad else {columns.required[0]: text.removesuffix('\n').removesuffix('\r')}
-        yield Row(decoded.number, record, bad)
+        text = text.removesuffix('\n').removesuffix('\r')
+        record, cells = (None, {}) if bad else ({columns.required[0]: text}, {TEXT: text})
+        yield Row(decoded.number, record, bad, cells)
 
 
 def _noted(name, columns, rows, naming):
-    """The rows, with `extra`; says once when they have labels, and which columns nobody reads."""
+    """The rows, with `cells`; says once when they have labels, and which columns nobody reads."""
     notices, told, last = Notices(name, columns.names), False, None
     for row in rows:
         if row.record is not None and row.record.keys() != last:
@@ -233,7 +235,5 @@ def _noted(name, columns, rows, naming):
                 told = True
                 log.info('%s: prediction file with labels: they are ignored', name)
         if row.record is not None:
-            label, read = naming.found.get('label', 'label'), (*TEXTS, *columns.required)
-            cells = row.record.items()
-            row = row._replace(extra={label if key == 'label' else key: cell for key, cell in cells if key not in read})
+            row = row._replace(cells=row.cells or {naming.found.get(k, k): cell for k, cell in row.record.items()})
         yield row

@@ -25,6 +25,7 @@ class Description:
         joined: whether it is a list, joined by commas in a flag. A tuple that is not takes several words.
         switch: the flag takes no value: 'always', or 'perhaps'.
         auto: whether it may be `AUTO`: the number is found out before the model is built.
+        positional: whether it is given without its name, in the place that the fields have; a tuple takes what is left.
         of_start: whether it says how a run is started, not what the run is: run.yaml does not have it.
     """
 
@@ -38,6 +39,7 @@ class Description:
     joined: bool = False
     switch: str | None = None
     auto: bool = False
+    positional: bool = False
     of_start: bool = False
 
     def allowed(self) -> tuple[str, ...]:

@@ -32,6 +32,9 @@ def _or_auto(kind: type) -> Callable[[str], Any]:
 
 def _add(group: ArgumentGroup, setting: Setting) -> None:
     name, default, kind, _, is_tuple, description = setting
+    if description.positional:
+        group.add_positional(name, description.help, '*' if is_tuple else '?', _ABSENT)
+        return
     options: dict[str, Any] = {'nargs': '+'} if is_tuple and not description.joined else {}
     if is_tuple and default is not MISSING:
         default = ','.join(default)

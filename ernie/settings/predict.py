@@ -5,14 +5,13 @@ from typing import Self
 
 from ernie.inference.engines import ENGINES, MODEL_FORMATS, PRECISIONS, check_engine
 from ernie.inference.pooling import POOLINGS
+from ernie.inference.results import WRITERS
 from ernie.inference.stream import formats
 from ernie.settings.fields import changed, setting
 from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings, ThreadSettings, UnusedSettings
 from ernie.tasks.table import choices
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
-
-RESULT_FORMATS = ('tsv', 'jsonl')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,12 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettin
     predict_set: str | None = setting(None, 'File to predict; "-": standard input. Left out: export only.')
     input_format: str = setting('auto', 'Form of --predict_set.', choices=formats, listed=True)
     output: str = setting('-', 'File of the results; "-" is standard output.')
-    format: str = setting('tsv', 'Form of the results.', choices=RESULT_FORMATS, listed=True)
+    format: str | None = setting('tsv', 'Form of the results; text is for a person.', choices=WRITERS, listed=True)
+    top_k: int | None = setting(None, 'Give the most probable classes (reading: answers), so many, in order.', least=1)
+    min_confidence: float | None = setting(
+        None, 'Hold back what is less sure: no label, no answer, no entity. The confidence is given.', least=0, most=1
+    )
+    carry: bool = setting(False, 'Results in JSON lines, CSV and Parquet have all columns of the input, too.')
     skip_bad_rows: bool = setting(False, 'Rows that cannot be used get an empty result.')
     do_prediction: bool = setting(True, 'Predict --predict_set; false only exports.')
     save_inference_model_path: str = setting('inference_model', 'Folder for exported models; "": export nothing.')
@@ -43,7 +47,7 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettin
         None, 'Of the export. Left out: what --engine reads.', choices=MODEL_FORMATS, listed=True
     )
     overwrite: bool = setting(False, 'Replace an exported model of the same name.', switch='perhaps')
-    engine: str = setting('predictor', 'What runs the model.', choices=ENGINES, listed=True)
+    engine: str | None = setting('predictor', 'What runs the model.', choices=ENGINES, listed=True)
     precision: str = setting('fp32', 'Precision of matrix products.', choices=PRECISIONS, listed=True)
     use_fp16: bool = setting(False, 'Half precision; not available.')
     use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where the engine has one.')
@@ -66,11 +70,12 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettin
             raise UsageError(
                 '--use_fp16 true: half precision is not available; --precision bf16 is, with some engines.'
             )
-        check_engine(self.engine, self.precision, bool(self.use_cuda))
-        needed = ENGINES[self.engine].format
+        engine = self.engine or 'predictor'
+        check_engine(engine, self.precision, bool(self.use_cuda))
+        needed = ENGINES[engine].format
         if self.export_format and self.export_format != needed and self.predicts:
             raise UsageError(
-                f'--export_format {self.export_format}: --engine {self.engine} reads {needed}. Leave one of the two '
+                f'--export_format {self.export_format}: --engine {engine} reads {needed}. Leave one of the two '
                 f'out, or give --do_prediction false.'
             )
         if not self.predicts and not self.save_inference_model_path:
@@ -79,12 +84,45 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettin
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictVerbSettings(PredictSettings):
-    """Prediction with a fine-tuned checkpoint; no exported model is left behind unless it is asked for."""
+class PredictVerbSettings(PredictSettings, title='what to predict'):
+    """Answers of a fine-tuned model to texts, to questions, to the rows of files or of standard input."""
 
+    model: str | None = setting(
+        None, 'A checkpoint, an exported model, or the folder of a training: its best checkpoint.', positional=True
+    )
+    inputs: tuple[str, ...] = setting((), 'Texts, or files. None: standard input, as is "-".', positional=True)
+    text: tuple[str, ...] = setting((), 'Texts, also such as look like a path.')
+    text_b: tuple[str, ...] = setting((), 'Second texts of pairs, as many as there are first ones.')
+    question: tuple[str, ...] = setting((), 'Questions for a model of reading comprehension.')
+    context: str | None = setting(None, 'The text that answers --question, or a file that holds it.')
+    output: str = changed(
+        PredictSettings, 'output', '-', 'File of the results, or a folder for those of several files; "-": printed.'
+    )
+    format: str | None = changed(
+        PredictSettings,
+        'format',
+        None,
+        'Form of the results; tsv: as in 2019. Left out: by the ending of --output, text on a terminal, else jsonl.',
+    )
+    carry: bool = changed(PredictSettings, 'carry', True)
+    engine: str | None = changed(PredictSettings, 'engine', None, 'What runs the model. Left out: what reads it.')
     save_inference_model_path: str = changed(
         PredictSettings, 'save_inference_model_path', '', 'Folder for exported models. Left out: none is kept.'
     )
+
+    @property
+    def predicts(self) -> bool:
+        return self.do_prediction
+
+    def checked(self) -> Self:
+        given = (self.model,) if self.model else ()
+        if self.init_checkpoint:  # what stands without a flag is something to predict, then
+            inputs, model = (*given, *self.inputs), self.init_checkpoint
+        elif given:
+            inputs, model = self.inputs, given[0]
+        else:
+            raise UsageError('no model is given. Expected: ernie predict MODEL "a text", or ernie predict MODEL FILE.')
+        return super(PredictVerbSettings, self.replace(model=None, init_checkpoint=model, inputs=inputs)).checked()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,13 @@ One subclass per task. It is made from what every checkpoint and every export ho
 """
 
 import abc
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ernie.reader.classify import RowEncoder
 from ernie.reader.columns import TEXTS, Columns, listed, text_columns
 from ernie.reader.sentence_types import ONE_TYPE
+from propeller.errors import UsageError
 
 
 class Windows(NamedTuple):
@@ -33,6 +35,20 @@ class BadRecord(ValueError):
         self.found, self.expected = found, expected
 
 
+class Selection(NamedTuple):
+    """What of a result is given out; None: all of it, and no answer is held back.
+
+    top_k: the most probable classes (reading: answers) are given, so many, in order.
+    min_confidence: an answer with less confidence is held back; results also have `confidence`, where a task has it.
+    """
+
+    top_k: int | None = None
+    min_confidence: float | None = None
+
+
+EVERYTHING = Selection()
+
+
 class Codec(abc.ABC):
     """What turns records into rows of tokens, and what a model makes of those into results.
 
@@ -46,6 +62,15 @@ class Codec(abc.ABC):
     columns = Columns()  # those of the records
     empty = None  # the results of no records as an array, where results are arrays
     cut = 0  # how many records so far lost something because of their length
+    # Fields of `Selection` that this task does not know -> why, in words.
+    unselectable: Mapping[str, str] = {
+        'top_k': 'this task has no classes to rank',
+        'min_confidence': 'the results of this task have no confidence',
+    }
+    echo = ()  # names in the results of what stood in the record already
+    # Names in the results, in order, and what they hold: str, int or float; `{str: float}` for an object whose names
+    # are not fixed, `{name: ...}` for one whose names are, `[...]` for a list. {}: not known.
+    fields: Mapping[str, object] = {}
 
     def __init__(self, config, tokenizer, settings):
         self.config, self.tokenizer, self.settings = config, tokenizer, settings
@@ -78,6 +103,16 @@ class Codec(abc.ABC):
         axis have the window's length, padding is cut off.
         """
 
+    def check_selection(self, selection):
+        """Raises `UsageError`: the task cannot select in this way."""
+        for name, value in selection._asdict().items():
+            if value is not None and name in self.unselectable:
+                raise UsageError(f'--{name} {value}: {self.unselectable[name]}. Leave it out.')
+
+    def select(self, result, selection):
+        """A result of `decode` -> what of it is given out, of the same form."""
+        return result
+
     def remarks(self):
         """What the user should know before the first result: list of str for the log."""
         unsaid = 'the model does not say which columns it learnt from: text_b is read where there is one'
@@ -90,6 +125,16 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def cells(self, result):
         """A result -> list of str, the cells of its TSV line, without TAB and line break."""
+
+    def selected_cells(self, result, selection):
+        """`cells` for a result of `select`, where something is selected."""
+        return self.cells(result)
+
+    def answers(self, result, selection=EVERYTHING):
+        """What a person reads of a result of `select`: a list of (text, confidence or None). Of an answer that is held
+        back the text is None.
+        """
+        return [(' '.join(self.cells(result)), None)]
 
 
 class TextCodec(Codec):

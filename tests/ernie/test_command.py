@@ -98,6 +98,8 @@ def test_a_program_of_2019_is_a_door_to_the_same_function_and_flags(file):
     names, of_door = ([a.option_strings for a in p.build_parser()._actions] for p in (of_verb, program))
     if verb.startswith('finetune'):  # the same flags with other defaults, and a file that stands alone
         assert {*map(tuple, names)} - {*map(tuple, of_door)} == {(), ('--model',)}
+    elif verb == 'predict':  # takes texts, and knows more of where results go
+        assert [name for name in names if name in of_door] == of_door
     else:
         assert of_verb.run is program.run and names == of_door
 
@@ -152,7 +154,9 @@ def test_launch_starts_verbs_and_checks_them_first(monkeypatch):
 def test_predict_keeps_no_export_and_export_predicts_nothing():
     predict, export = (resolve_name(VERBS[name].place).__self__.build_parser() for name in ('predict', 'export'))
     whole = vars(INFER.build_parser().parse_args([]))
-    assert vars(predict.parse_args([])) == whole | {'save_inference_model_path': ''}
+    own = {'model': None, 'inputs': (), 'text': (), 'text_b': (), 'question': (), 'context': None}
+    changed = {'save_inference_model_path': '', 'format': None, 'carry': True, 'engine': None}
+    assert vars(predict.parse_args([])) == whole | own | changed
     given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
     assert vars(given) == whole | {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False}
     for other in (['--predict_set', 'x'], ['--engine', 'onnxruntime'], ['--do_prediction', 'true']):

@@ -43,6 +43,9 @@ SINCE = {
     'text_column': (str, None),
     'text_b_column': (str, None),
     'log_level': (str, None),
+    'top_k': (int, None),
+    'min_confidence': (float, None),
+    'carry': (bool, False),
 }
 
 
@@ -53,7 +56,7 @@ def test_no_flag_comes_goes_or_changes_its_default():
 @pytest.mark.parametrize(('name', 'kind'), [(name, kind) for name, (kind, _) in (OF_2019 | SINCE).items()])
 def test_types(name, kind):
     choices = {action.dest: action.choices for action in build_parser()._actions}[name]
-    text, expected = {bool: ('True', True), int: ('7', 7), str: ('x y', 'x y')}[kind]
+    text, expected = {bool: ('True', True), int: ('7', 7), float: ('0.5', 0.5), str: ('x y', 'x y')}[kind]
     if choices:
         text = expected = list(choices)[-1]
         with pytest.raises(UsageError, match=f'--{name}'):
@@ -65,7 +68,7 @@ def test_choices():
     choices = {action.dest: list(action.choices) for action in build_parser()._actions if action.choices}
     assert choices == {
         'task': ['classification', 'regression', 'multilabel', 'sequence_labeling', 'mrc'],
-        'format': ['tsv', 'jsonl'],
+        'format': ['tsv', 'jsonl', 'csv', 'parquet', 'text'],
         'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'squad'],
         'engine': ['executor', 'predictor', 'onnxruntime', 'openvino'],
         'precision': ['fp32', 'bf16'],

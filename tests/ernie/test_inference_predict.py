@@ -1,5 +1,6 @@
 """Batches of like length, results in the order of the records, memory of two windows: with an engine of numpy."""
 
+import io
 import itertools
 import json
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
-from ernie.inference.predict import Prediction, result_line
+from ernie.inference.predict import Prediction
+from ernie.inference.results import Layout, open_writer
 from ernie.inference.stream import Row
 from ernie.reader.rows import BadRow
 from ernie.tasks.classification.codec import ClassificationCodec
@@ -64,9 +66,21 @@ def expected(record):
     return {'name': record['name'], 'sums': sums, 'ids': record['ids']}
 
 
+def one_codec(config=CONFIG):
+    return Pieces(ErnieConfig(config), None, {'task_id': 2})
+
+
+def line_of(form, codec, row, result):
+    """What a form of output writes for a row."""
+    file = io.StringIO()
+    writer = open_writer(form, file, Layout(codec))
+    writer.write(row, result)
+    writer.finish()
+    return file.getvalue()
+
+
 def prediction(engine, batch_size, window, config=CONFIG):
-    task = Pieces(ErnieConfig(config), None, {'task_id': 2})
-    return Prediction(task, engine, [(-1, 1), (-1, -1)], batch_size, window)
+    return Prediction(one_codec(config), engine, [(-1, 1), (-1, -1)], batch_size, window)
 
 
 @pytest.mark.parametrize('count', range(1, 14))
@@ -126,8 +140,8 @@ def test_bad_rows_keep_their_place():
     assert [row.line for row, _ in found] == list(range(10))
     assert [i for i, (_, result) in enumerate(found) if result is None] == [1, 2, 4, 7]
     assert found[1][0].bad.as_error('f.tsv').args == ('f.tsv:1: found a bad record, expected a good one.',)
-    assert result_line(Pieces, *found[1], True) == '{"error": "found a bad record, expected a good one"}'
-    assert result_line(Pieces, *found[2], False) == ''
+    assert line_of('jsonl', None, *found[1]) == '{"error": "found a bad record, expected a good one"}\n'
+    assert line_of('tsv', one_codec(), *found[2]).splitlines()[1] == ''
     with pytest.raises(BadRecord):
         prediction(Sums(), 2, 2).predict([{'bad': True}])
 
@@ -167,7 +181,7 @@ def test_results_of_classes(tokenizer):
     result = one.decode({}, None, [[values]])
     assert result == {'label': 'so so', 'probabilities': {'坏': 0.1, 'so so': 0.7, '好': 0.2}}
     assert one.cells(result) == ['0.1', '0.7', '0.2']
-    assert json.loads(result_line(one, None, result, True)) == result
+    assert json.loads(line_of('jsonl', one, Row(1, {}), result)) == result
 
 
 def test_results_of_several_classes_and_of_a_value(tokenizer):

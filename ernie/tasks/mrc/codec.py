@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-from ernie.decoding.answers import DecodingRules, cutter, find_answers
+from ernie.decoding.answers import Answer, DecodingRules, cutter, find_answers
 from ernie.decoding.cells import escape
 from ernie.reader.columns import Columns
 from ernie.reader.mrc import Limits, build_rows
 from ernie.reader.sentence_types import check_two_types
 from ernie.reader.simplify import Simplifier
-from ernie.tasks.codec import BadRecord, Codec, Windows
+from ernie.tasks.codec import EVERYTHING, BadRecord, Codec, Windows
+from propeller.errors import UsageError
 
 _COUNT = (lambda value: type(value) is int and 1 <= value < 1 << 31, 'a whole number from 1')
 _FLAG = (lambda value: isinstance(value, bool), 'true or false')
@@ -37,6 +38,16 @@ class MrcCodec(Codec):
     """
 
     columns = Columns(('question', 'context'), ('id',))
+    unselectable = {}
+    echo = ('id',)
+    fields = {
+        'id': str,
+        'answer': str,
+        'start': int,
+        'end': int,
+        'probability': float,
+        'n_best': [dict(zip(Answer._fields, (str, int, int, float, float, float), strict=True))],
+    }
 
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
@@ -73,6 +84,27 @@ class MrcCodec(Codec):
         result |= {'probability': best.probability if best.start is not None or self.rules.unanswerable else 0.0}
         result['n_best'] = [answer._asdict() for answer in n_best if answer.start is not None or not answer.text]
         return result
+
+    def check_selection(self, selection):
+        super().check_selection(selection)
+        if selection.top_k is not None and selection.top_k > self.rules.n_best_size:
+            what = f'--top_k {selection.top_k}: this model keeps {self.rules.n_best_size} answers (n_best_size).'
+            raise UsageError(f'{what} Ask for at most so many.')
+
+    def select(self, result, selection):
+        """`answer`, `start` and `end` are None where it is less probable than `min_confidence`; `n_best` has the
+        `top_k` best answers.
+        """
+        if selection.min_confidence is not None and result['probability'] < selection.min_confidence:
+            result = result | dict.fromkeys(('answer', 'start', 'end'))
+        if selection.top_k is not None:
+            result = result | {'n_best': result['n_best'][: selection.top_k]}
+        return result
+
+    def answers(self, result, selection=EVERYTHING):
+        if selection.top_k and result['answer'] is not None:
+            return [(answer['text'], answer['probability']) for answer in result['n_best']]
+        return [(result['answer'], result['probability'])]
 
     def header(self):
         return list(COLUMNS)

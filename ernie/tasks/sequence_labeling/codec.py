@@ -15,7 +15,7 @@ from ernie.reader.columns import Columns
 from ernie.reader.sentences import SEPARATOR
 from ernie.reader.sequence_label import tag_map_fault
 from ernie.reader.windows import best_windows, cut_windows
-from ernie.tasks.codec import BadRecord, Codec, Windows
+from ernie.tasks.codec import EVERYTHING, BadRecord, Codec, Windows
 from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut, slices
 from propeller.errors import UserError
 
@@ -77,6 +77,12 @@ class SequenceLabelingCodec(Codec):
     """
 
     columns = Columns(('text_a',), ('label',))
+    unselectable = {'top_k': 'a model that tags gives each entity one type'}
+    echo = ('text',)
+    fields = {
+        'text': str,
+        'entities': [{'type': str, 'text': str, 'start': int, 'end': int, 'confidence': float}],
+    }
 
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
@@ -160,6 +166,15 @@ class SequenceLabelingCodec(Codec):
                 'end': place.stop,
                 'confidence': float(f'{sure[begin:stop].mean():.8g}'),
             }
+
+    def select(self, result, selection):
+        """Entities with less than `min_confidence` are left out."""
+        if selection.min_confidence is None:
+            return result
+        return result | {'entities': [e for e in result['entities'] if e['confidence'] >= selection.min_confidence]}
+
+    def answers(self, result, selection=EVERYTHING):
+        return [(f'{e["type"]} {e["text"]}', e['confidence']) for e in result['entities']]
 
     def remarks(self):
         unsaid = 'the model does not say how its tokens were cut: text is cut as the tokenizer cuts'

@@ -1,0 +1,32 @@
+"""Input and result in one object: what stood in the row comes first, by its own names, then what the model says."""
+
+PREFIX = 'input_'
+ERROR = 'error'
+
+
+def joined(row, result, codec):
+    """The columns of a row and its result.
+
+    A column of the input whose name a result of the task has is called `input_NAME`, so that neither is lost. What the
+    result only repeats of the input (`Codec.echo`) is left out.
+
+    Args:
+        row: `Row`.
+        result: dict.
+        codec: `Codec`.
+    Returns:
+        dict name -> value, the columns of the input in its order and then those of the result in theirs.
+    """
+    own = {name: value for name, value in result.items() if name not in codec.echo}
+    taken = {ERROR, *own, *(name for name in codec.fields if name not in codec.echo)}
+    return {free_name(name, taken, row.cells): value for name, value in row.cells.items()} | own
+
+
+def free_name(name, taken, others):
+    """`name`, or `input_NAME` where it is taken. others: names of the input, which stay theirs."""
+    if name not in taken:
+        return name
+    free = PREFIX + name
+    while free in taken or free in others:
+        free = PREFIX + free
+    return free
