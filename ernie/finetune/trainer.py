@@ -236,6 +236,7 @@ class FineTuning:
             ended_early=self.evaluator.name_last,
             keep_best=True,
             patience=self.args.early_stop,
+            tie=self.evaluator.main_loss,
         )
 
     def _finish(self, points):

@@ -104,6 +104,11 @@ class Evaluator:
             self.written.append((path, f'{save}.{epoch}', target))
         return main
 
+    def main_loss(self):
+        """The loss on the first dev set in the newest evaluation; None where there is none."""
+        loss = self.main[0].get('loss') if self.main else None
+        return loss if loss is not None and math.isfinite(loss) else None
+
     def _write(self, rows, path):
         predicted = self.task.predict(self.predictor, rows)
         if self.writes:

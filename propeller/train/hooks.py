@@ -152,6 +152,8 @@ class EvaluationHook(RunHook):
         larger: whether the larger of two values is the better one.
         patience: evaluations without a better value before training stops; -1 never stops.
         measure: what the values are; a checkpoint's best by another measure is forgotten. None: not recorded.
+        tie: function () -> the number, smaller is better, that decides between equal values of two evaluations, such as
+            the loss: small dev sets often give equal scores. None of it: the first one stays.
     """
 
     state_name = 'evaluation'
@@ -169,7 +171,10 @@ class EvaluationHook(RunHook):
         larger: bool = True,
         patience: int = -1,
         measure: str | None = None,
+        tie: Callable[[], float | None] = lambda: None,
     ) -> None:
+        self.tie = tie
+        self.best_tie: float | None = None
         self.evaluate, self.per_step, self.skip_step, self.also_after = evaluate, per_step, skip_step, also_after
         self.last_step, self.ended_early, self.last_is_named = last_step, ended_early, False
         self.keep_best, self.larger, self.patience, self.measure = keep_best, larger, patience, measure
@@ -200,11 +205,21 @@ class EvaluationHook(RunHook):
             log.warning('step %d: the score is %s: no number to choose the best checkpoint by', state.gstep, value)
             self.worse += 1
         elif self.best is None or (value > self.best if self.larger else value < self.best):
-            self.best, self.best_step, self.worse = value, state.gstep, 0
-            if self.keep_best:
-                self.save_best(state, value)
+            self._keep(value)
+            self.worse = 0
         else:
             self.worse += 1
+            if value == self.best and self._wins_tie():
+                self._keep(value)
+
+    def _wins_tie(self):
+        tie = self.tie()
+        return tie is not None and self.best_tie is not None and tie < self.best_tie
+
+    def _keep(self, value):
+        self.best, self.best_step, self.best_tie = value, self.last.gstep, self.tie()
+        if self.keep_best:
+            self.save_best(self.last, value)
 
     @property
     def out_of_patience(self) -> bool:
@@ -229,16 +244,19 @@ class EvaluationHook(RunHook):
         if not self._chooses:
             return {}
         state: dict[str, Any] = {'best': self.best, 'best_step': self.best_step, 'worse': self.worse}
+        if self.best_tie is not None:
+            state['best_tie'] = self.best_tie
         return state if self.measure is None else {**state, 'measure': self.measure}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         fields = {'best': NUMBER_OR_NONE, 'best_step': COUNT_OR_NONE, 'worse': COUNT}
-        checked(state, fields, place='hooks.evaluation.')
+        checked(state, {**fields, 'best_tie': NUMBER_OR_NONE}, needed=fields, place='hooks.evaluation.')
         if state.get('measure') != self.measure:
             found = state.get('measure')
             log.warning('the best result by %s is forgotten: now it is the one by %s', quoted(found), self.measure)
             return
         self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']
+        self.best_tie = state.get('best_tie')
         if self.best is not None and not np.isfinite(self.best):  # nothing would ever be better
             self.best = self.best_step = None
 

@@ -57,3 +57,28 @@ def test_a_best_by_another_measure_is_forgotten():
     again.load_state_dict(state)
     other.load_state_dict(state)
     assert (again.best, other.best) == (0.5, None)
+
+
+def test_of_equal_values_the_one_with_the_smaller_loss_is_the_best():
+    """Also after a break. It is no progress for early stop, and without losses the first one stays."""
+    losses = iter([0.9, 0.7, 0.8, 0.4])
+    now = [None]
+
+    def tie():
+        return now[0]
+
+    hook, _ = evaluated([], tie=tie, patience=3)
+    saved, scores = [], iter([0.5, 0.5, 0.5])
+    hook.save_best = lambda state, value: saved.append(state.gstep)
+    hook.evaluate = lambda *_: next(scores)
+    for step in (1, 2, 3):
+        now[0] = next(losses)
+        hook.after_run([], loop(step))
+    assert saved == [1, 2] and hook.should_stop(None) is False and hook.worse == 2
+    again, _ = evaluated([], tie=tie)
+    again.load_state_dict(hook.state_dict())
+    again.save_best, again.evaluate = hook.save_best, lambda *_: 0.5
+    now[0] = next(losses)
+    again.after_run([], loop(4))
+    assert saved == [1, 2, 4] and again.best_step == 4
+    assert evaluated([0.5, 0.5])[1] == [(1, 0.5)]
