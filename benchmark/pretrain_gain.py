@@ -20,7 +20,6 @@ import sys
 
 from benchmark import pretraining
 from ernie.config import ErnieConfig
-from ernie.metrics.curves import draw_curves
 from ernie.pretrain.entropy import count_tokens, unigram_entropy
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.masking import VocabularyIds
@@ -28,6 +27,7 @@ from ernie.pretrain.reader import PretrainStream
 from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.sample_set import Limits, read_sets
 from ernie.pretrain.tasks import make_tasks
+from ernie.report.curves import draw_curves
 from ernie.tokenization import load_vocab
 from propeller.errors import one_line_errors
 

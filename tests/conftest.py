@@ -10,7 +10,7 @@ import traceback
 import pytest
 from hypothesis import settings
 
-from ernie.metrics import curves
+from ernie.report import drawing
 from propeller.log import VARIABLE, get_logger
 from tests.ernie.tiny_model import run, write_model
 
@@ -32,19 +32,12 @@ def _nearest_frames(extract_stack, f=None, limit=None):
     return extract_stack(f or sys._getframe(1), limit or 1)
 
 
-class _Picture:
-    """In place of a figure of matplotlib."""
-
-    def savefig(self, file, format):
-        file.write(b'\x89PNG')
-
-
 @pytest.fixture(scope='module', autouse=True)
 def pictures(request):
-    """Learning curves are drawn, which takes half the time of a small training, in modules marked `curves` only."""
+    """Pictures are drawn, which takes half the time of a small training, in modules marked `curves` only."""
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker('curves'):
-            patch.setattr(curves, '_figure', lambda *_: _Picture())
+            patch.setattr(drawing, 'render', lambda *_: b'\x89PNG')
         yield
 
 
