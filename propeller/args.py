@@ -61,12 +61,13 @@ class ArgumentGroup:
     def __init__(self, parser, title, description=''):
         self._parser, self._group = parser, parser.add_argument_group(title, description)
 
-    def add_arg(self, name, type, default, help, **kwargs):  # noqa: A002
-        """Add `--name`. A `bool` takes a value (true/false)."""
+    def add_arg(self, name, type, default, help, also=None, **kwargs):  # noqa: A002
+        """Add `--name`. A `bool` takes a value (true/false). also: a further name."""
         convert = boolean if type is bool else type
         text = help if default in (None, '') else f'{help} Default: {default}.'
         kwargs.setdefault('metavar', 'BOOL' if type is bool else type.__name__.upper())
-        self._group.add_argument(f'--{name}', type=convert, default=default, help=text, **kwargs)
+        names = [f'--{word}' for word in (also, name) if word]
+        self._group.add_argument(*names, dest=name, type=convert, default=default, help=text, **kwargs)
 
     def add_positional(self, name, help, nargs, default):  # noqa: A002
         """Add an argument without a name; it may be left out."""

@@ -5,6 +5,7 @@ import os
 import re
 
 from ernie.finetune.trainer import fine_tune
+from ernie.finetune.try_files import TryFiles
 from ernie.run.device import with_device
 from ernie.settings import run_yaml
 from ernie.settings.finetune import FinetuneSettings
@@ -65,7 +66,8 @@ def _with_folder(args):
         stem = os.path.splitext(os.path.basename(os.path.normpath(args.train_set or args.init_checkpoint)))[0]
         folder = os.path.join(RUNS, re.sub(r'[\s,:]+', '_', stem))
         # One of several processes chooses: another might see what it has made by then.
-        folder = join(args.use_cuda).broadcast_object(_last(folder) if args.resume else _free(folder))
+        goes_on = args.resume or (args.tries and TryFiles(_last(folder)).exists())
+        folder = join(args.use_cuda).broadcast_object(_last(folder) if goes_on else _free(folder))
     return args.replace(checkpoints=folder, test_save=args.test_save or os.path.join(folder, 'test_result'))
 
 

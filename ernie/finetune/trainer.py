@@ -10,6 +10,8 @@ from ernie.finetune.numbers import memory_of, open_numbers, percentiles, recorde
 from ernie.finetune.recipe import Facts
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.report.curves import draw_curves
+from ernie.finetune.tries import search
+from ernie.metrics.curves import draw_curves
 from ernie.report.sets import WRITTEN
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE
@@ -44,7 +46,7 @@ class Finetuned(NamedTuple):
 
     Attributes:
         best: folder of the checkpoint that was best on the first dev set; None without a dev set.
-        last: folder of the newest checkpoint; None for a mere evaluation.
+        last: folder of the newest checkpoint; None for a mere evaluation, and after several tries.
         scores: dict, what the first dev set gave: of `best`, or of the model that was evaluated; {} without one.
         metrics: path of the records of all numbers that were logged.
     """
@@ -74,6 +76,9 @@ def fine_tune(args, task_class):
     print_arguments(given, log)
     args = with_device(args).checked()
     world = join(args.use_cuda)
+    if args.tries:
+        best, scores, metrics = search(args, task_class.spec, world)
+        return Finetuned(best, None, scores, metrics)
     if not args.do_train:
         return FineTuning(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)

@@ -26,6 +26,7 @@ class Description:
         switch: the flag takes no value: 'always', or 'perhaps'.
         auto: whether it may be `AUTO`: the number is found out before the model is built.
         positional: whether it is given without its name, in the place that the fields have; a tuple takes what is left.
+        short: a further name of its flag; ''.
         of_start: whether it says how a run is started, not what the run is: run.yaml does not have it.
     """
 
@@ -40,6 +41,7 @@ class Description:
     switch: str | None = None
     auto: bool = False
     positional: bool = False
+    short: str = ''
     of_start: bool = False
 
     def allowed(self) -> tuple[str, ...]:

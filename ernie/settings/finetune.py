@@ -97,7 +97,23 @@ class HeadSettings(Settings, title='fine-tuning'):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingSettings, DataSettings, TaskSettings, MrcSettings, HeadSettings, WorkSettings):
+class SearchSettings(Settings, title='search'):
+    """Several trainings, of which the best is kept."""
+
+    tries: int = setting(
+        0,
+        'Train so many times, with other rates, batches, epochs and lengths where these were not given; keep the best.',
+        least=0,
+        short='try',
+        of_start=True,
+    )
+    try_minutes: float = setting(0.0, 'Of all tries together, at most; 0: no limit.', least=0, of_start=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(
+    TrainingSettings, DataSettings, TaskSettings, MrcSettings, HeadSettings, SearchSettings, WorkSettings
+):
     """Fine-tuning: training, evaluation, prediction."""
 
     epoch: int = changed(OptimizationSettings, 'epoch', 3, auto=True)
@@ -167,7 +183,7 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
 
     first_flags = (
         *('model', 'dev_set', 'dev_share', 'test_set', 'text_column', 'label_column', 'checkpoints', 'epoch'),
-        *('learning_rate', 'max_seq_len', 'batch_size', 'resume'),
+        *('learning_rate', 'max_seq_len', 'batch_size', 'tries', 'resume'),
     )
     file_flag = 'train_set'
 

@@ -48,6 +48,8 @@ def _add(group: ArgumentGroup, setting: Setting) -> None:
     if description.switch == 'always':
         group.add_switch(name, text)
     else:
+        if description.short:
+            options['also'] = description.short
         if description.auto:
             options['metavar'] = kind.__name__.upper()
         group.add_arg(

@@ -76,6 +76,8 @@ SINCE_2019 = {
     'precision': (str, 'auto'),
     'fused_ops': (str, 'auto'),
     'max_steps': (int, 0),
+    'tries': (int, 0),
+    'try_minutes': (float, 0.0),
     'head_learning_rate': (float, None),
     'freeze_encoder': (bool, False),
     'recompute': (bool, False),

@@ -112,7 +112,7 @@ def test_run_yaml_there_and_back(tmp_path_factory, data):
         **before.recorded(),
         **{n: str(v) for n, v in infinite.items()},
     }
-    assert known.keys() - back.keys() == {'resume', 'overwrite_checkpoints'}
+    assert known.keys() - back.keys() == {'resume', 'overwrite_checkpoints', 'tries', 'try_minutes'}
 
 
 def parse(path, *argv, kind=FinetuneSettings, program='finetune classification'):
