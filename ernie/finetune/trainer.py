@@ -9,9 +9,8 @@ from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.numbers import memory_of, open_numbers, percentiles, recorded_numbers, with_numbers
 from ernie.finetune.recipe import Facts
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
-from ernie.report.curves import draw_curves
 from ernie.finetune.tries import search
-from ernie.metrics.curves import draw_curves
+from ernie.report.curves import draw_curves
 from ernie.report.sets import WRITTEN
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE

@@ -6,13 +6,11 @@ they are, so the search never ends below them. The best checkpoint so far is alw
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from statistics import median
 
-from ernie.finetune.try_files import DONE, FAILED, STOPPED, Outcome, TryFiles, best_of, table_lines
+from ernie.finetune.try_files import DONE, FAILED, OUTCOME, STOPPED, Outcome, TryFiles, best_of, table_lines
+from ernie.finetune.try_process import WORDS, run_try
 from ernie.finetune.try_space import SEARCHED, next_settings
 from ernie.reader.columns import ColumnNames
 from ernie.reader.naming import Naming
@@ -24,9 +22,9 @@ from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
 from ernie.settings.finetune import FinetuneSettings
 from propeller.args import split_list
-from propeller.errors import Interrupted, UsageError, UserError
+from propeller.errors import UsageError, UserError
 from propeller.inputs import read_json_object
-from propeller.log import RUN_LOG, VARIABLE, get_logger, keep_log
+from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.storage.folders import remove_folder, whole_folder
 from propeller.train.checkpoint import BEST, MODEL, Checkpoints, refuse_foreign, run_of
 from propeller.train.record import METRICS_FILE, read_metrics
@@ -34,7 +32,6 @@ from propeller.train.run_folder import FILE as RUN_FILE
 
 log = get_logger(__name__)
 
-_GRACE = 600.0  # seconds for the update under way and the checkpoint, when a try is to end
 _SEEDS = 2**31
 
 
@@ -68,7 +65,7 @@ class Search:
     def __init__(self, args, spec, world, train=None):
         self.spec, self.world, self.files = spec, world, TryFiles(args.checkpoints)
         self.program = f'finetune {spec.name}'
-        self.train = train or self._train_in_process
+        self.train = train or self._train
         self.asked = args
         self.args = args.replace(do_test=False, test_set=None, diagnostic=None, diagnostic_save=None)
 
@@ -144,6 +141,10 @@ class Search:
         self.files.keep(outcome)
         return outcome
 
+    def _train(self, number, flags, seconds):
+        place = self.files.place(number) if number else self.files.folder
+        return run_try(place, self.spec.verb, flags, seconds, quiet=number > 1)
+
     def _settings(self, number):
         """Numbers for a try after the first: others than those before. dict; None: there are none."""
         centre = self._numbers(self.files.place(1))
@@ -180,32 +181,6 @@ class Search:
         if o.status == FAILED:
             log.warning('try %d failed: %s', o.number, o.error)
 
-    # ------------------------------------------------------------ a process
-
-    def _train_in_process(self, number, flags, seconds):
-        """Train in a process -> (exit code, None where the time was over; its last words)."""
-        words = os.path.join(self.files.place(number), 'error.txt')
-        if os.path.exists(words):
-            os.unlink(words)
-        command = [sys.executable, '-m', 'ernie.finetune.one_try', words, self.spec.verb, *flags]
-        # In a group of its own: Ctrl-C reaches this process alone, which passes it on once.
-        process = subprocess.Popen(command, process_group=0, env=_environment(quiet=number > 1))
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            _end(process)
-            code = None
-        except BaseException:
-            _end(process)
-            raise Interrupted from None
-        if code == 130:  # somebody else ended it
-            raise Interrupted
-        error = ''
-        if code and os.path.isfile(words):
-            with open(words, encoding='utf-8', errors='replace') as f:
-                error = f.read(2000)
-        return code, error or (_died(code) if code else '')
-
     # ------------------------------------------------------------ the best
 
     def _settle(self):
@@ -234,7 +209,7 @@ class Search:
         run_yaml.write_settings(root, settings.replace(checkpoints=root), self.program)
         for folder in ('', REPORTS):
             for name in _files(os.path.join(place, folder)):
-                if name not in (run_yaml.FILE, RUN_FILE, 'try.json', 'error.txt', RUN_LOG):
+                if name not in (run_yaml.FILE, RUN_FILE, OUTCOME, WORDS, RUN_LOG):
                     os.makedirs(os.path.join(root, folder), exist_ok=True)
                     _put(os.path.join(place, folder, name), os.path.join(root, folder, name))
 
@@ -284,34 +259,6 @@ def _is_labelled(path, args):
         return 'label' in next(rows).cells
     except (UserError, StopIteration):
         return False
-
-
-def _end(process):
-    """Have a process save and end; kill it if it does not, or if Ctrl-C comes once more."""
-    try:
-        process.send_signal(signal.SIGTERM)
-        process.wait(_GRACE)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-
-
-def _died(code):
-    if code == -signal.SIGKILL:
-        return 'killed by the system, most likely for want of memory'
-    return f'ended by signal {-code}' if code < 0 else f'exit code {code}'
-
-
-def _environment(quiet):
-    """That of this process, with the place of this package: the working folder may be any.
-
-    quiet: print warnings alone, where the user asks for no level; the run.log of the try has all lines.
-    """
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
-    level = {VARIABLE: os.environ.get(VARIABLE, 'warning')} if quiet else {}
-    return {**os.environ, **level, 'PYTHONPATH': os.pathsep.join(paths)}
 
 
 def _files(folder):

@@ -11,7 +11,7 @@ from propeller.inputs import content_digest, read_json_object
 from propeller.storage.atomic import output_file
 
 TRIES, TABLE = 'tries', 'tries.tsv'
-_PLAN, _OUTCOME = 'search.json', 'try.json'
+_PLAN, OUTCOME = 'search.json', 'try.json'
 _VERSION = 1
 DONE, STOPPED, FAILED = 'done', 'stopped', 'failed'
 # Settings that may change between two starts of one search: what is shown, and what is done with its winner.
@@ -102,7 +102,7 @@ class TryFiles:
 
     def outcome(self, number):
         """The `Outcome` of a try; None where it has none yet."""
-        path = os.path.join(self.place(number), _OUTCOME)
+        path = os.path.join(self.place(number), OUTCOME)
         if not os.path.isfile(path):
             return None
         found = read_json_object(path, 'the outcome of a try')
@@ -120,7 +120,7 @@ class TryFiles:
     def keep(self, outcome):
         """Record how a try ended; it is not done again."""
         os.makedirs(self.place(outcome.number), exist_ok=True)
-        self._write(os.path.join(self.place(outcome.number), _OUTCOME), outcome._asdict())
+        self._write(os.path.join(self.place(outcome.number), OUTCOME), outcome._asdict())
 
     def write_table(self, outcomes):
         """`tries.tsv`: a line for each try."""

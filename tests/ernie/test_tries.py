@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ernie.finetune.tries import Search, search
+from ernie.finetune.tries import Search, _is_labelled, search
 from ernie.finetune.try_files import TryFiles, table_lines
+from ernie.finetune.try_process import run_try
 from ernie.finetune.try_space import SEARCHED, next_settings, point, settings_of
 from ernie.settings import run_yaml
 from ernie.settings.finetune import FinetuneSettings
@@ -269,3 +270,43 @@ def test_outcomes_that_somebody_changed_are_named(asked):
     path.write_text(json.dumps({**read_json_object(str(path)), 'more': 1}))
     with pytest.raises(UserError, match='02/try.json'):
         do(asked, Fake())
+
+
+def test_which_test_sets_can_be_scored(asked, tmp_path):
+    contents = {
+        'a.tsv': 'label\ttext_a\n0\t差\n',
+        'b.csv': 'review,sentiment\n差,0\n',
+        'c.tsv': 'text_a\n差\n',
+        'd.jsonl': '{"text": "差", "label": 1}\n',
+        'e.bin': '\x00\x01',
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content, encoding='utf-8')
+    assert [_is_labelled(str(tmp_path / name), asked) for name in contents] == [True, True, False, True, False]
+
+
+# ------------------------------------------------------------------------------------------ the process of a try
+
+
+def test_the_process_of_a_try_says_why_it_failed(tmp_path, capfd):
+    code, error = run_try(str(tmp_path), 'classify', ['--train_set', str(tmp_path / 'nothing.tsv')])
+    assert code == 1 and error == f'--train_set: {tmp_path}/nothing.tsv: no such file.'
+    assert capfd.readouterr().err.splitlines()[-1] == f'error: {error}'
+    code, error = run_try(str(tmp_path), 'classify', ['--epochs', '3'])
+    assert code == 2 and 'Did you mean --epoch?' in error
+
+
+def test_a_try_that_is_killed_or_takes_too_long(tmp_path, monkeypatch):
+    def command(script):
+        monkeypatch.setattr('ernie.finetune.try_process.sys.executable', str(tmp_path / 'python'))
+        (tmp_path / 'python').write_text(f'#!/bin/sh\n{script}\n')
+        (tmp_path / 'python').chmod(0o755)
+
+    command('kill -9 $$')
+    assert run_try(str(tmp_path), 'tag', [])[1] == 'killed by the system, most likely for want of memory'
+    command('trap "touch saved; exit 130" TERM; sleep 60 & wait')
+    monkeypatch.chdir(tmp_path)
+    assert run_try(str(tmp_path), 'tag', [], 0.5) == (None, '') and (tmp_path / 'saved').exists()
+    command('exit 130')
+    with pytest.raises(Interrupted):
+        run_try(str(tmp_path), 'tag', [])
