@@ -5,10 +5,11 @@ import os
 
 import numpy as np
 
-from ernie.finetune.recipe import NUMBERS, choose
+from ernie.finetune.recipe import NUMBERS, Facts, choose
 from ernie.run.memory import available_memory, training_memory
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
+from ernie.settings.finetune import FinetuneSettings
 from propeller import ops
 from propeller.log import get_logger
 
@@ -26,6 +27,27 @@ def percentiles(lengths):
     """dict percentile -> tokens, as `Facts` has it. lengths: of rows, at least one."""
     values = np.percentile(lengths, PERCENTILES, method='higher')
     return dict(zip(PERCENTILES, map(int, values), strict=True))
+
+
+def facts_of(args, survey, coverage, source):
+    """The `Facts` of a training.
+
+    Args:
+        args: `FinetuneSettings`.
+        survey: `Survey` of the training file.
+        coverage: `Coverage` of its sample.
+        source: `Source` of the model.
+    """
+    config = source.config
+    rows = max(round(survey.rows * (1 - held_share(args))), 1)
+    lengths, memory = percentiles(coverage.lengths), memory_of(args, source)
+    classes, positions = survey.num_labels, config.max_position_embeddings
+    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, config.hidden_size)
+
+
+def held_share(args):
+    """Share of the training rows that are held out; 0 where there is a dev set, or nothing is evaluated."""
+    return args.dev_share if args.do_val and not args.dev_set else 0.0
 
 
 def with_numbers(args, facts, world):
@@ -54,6 +76,17 @@ def recorded_numbers(args):
         return args
     found = run_yaml.read_settings(path, type(args))
     return args.replace(**{name: found[name] for name in missing if name in found})
+
+
+def plain_numbers(args, positions):
+    """The settings with 2019's numbers in the place of `auto`: nothing is trained, or nothing is known of the data.
+
+    positions: tokens that the model can read at most.
+    """
+    values = {name: FinetuneSettings.__dataclass_fields__[name].default for name in open_numbers(args)}
+    if 'max_seq_len' in values:
+        values['max_seq_len'] = min(values['max_seq_len'], positions)
+    return args.replace(**values)
 
 
 def memory_of(args, source):

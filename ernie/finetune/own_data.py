@@ -4,13 +4,18 @@ import dataclasses
 import os
 import re
 
+from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.finetune.trainer import fine_tune
 from ernie.finetune.try_files import TryFiles
+from ernie.reader.columns import ColumnNames
 from ernie.run.device import with_device
 from ernie.settings import run_yaml
 from ernie.settings.finetune import FinetuneSettings
+from ernie.survey.form import task_of
 from ernie.tasks import table
-from propeller.distribution import join
+from ernie.zoo.resolver import resolve
+from ernie.zoo.writing import default_encoder, writing_of
+from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import UsageError
 from propeller.storage.locks import FileLock
 from propeller.train.checkpoint import Checkpoints
@@ -31,32 +36,40 @@ def fine_tune_file(args, task=None):
     Raises:
         UserError: anything the user can mend.
     """
-    args = with_device(args.checked())
-    spec = table.find(task or task_of(args.train_set))
-    args = _with_folder(_with_model(_with_sets(args)))
+    args = args.checked()
+    log_in_main_process_only(process_info(os.environ))
+    survey, spec = None, None
+    if args.do_train:
+        spec = table.find(task or task_of(args.train_set, ColumnNames.of(args)))
+        if spec.survey and _can_be_read_twice(args.train_set):
+            survey = spec.load('survey')(args.train_set, args)
+    spec = spec or table.find(task or _task_of_checkpoint(args.init_checkpoint))
+    args = _with_folder(with_device(_with_model(args, survey)))
+    args = args.replace(do_test=args.do_test and bool(args.test_set))
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in vars(args).items() if name in names})
-    return fine_tune(settings, spec.load('training'))
+    return fine_tune(settings, spec.load('training'), survey)
 
 
-def task_of(path):
-    """The name of the task that a file is for."""
-    return 'classification'
+def _can_be_read_twice(path):
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
-def _with_sets(args):
-    """What is evaluated and predicted: what there is."""
-    share = 0.0 if args.dev_set or not args.do_val else args.dev_share
-    early_stop = args.early_stop if args.dev_set or share else -1
-    return args.replace(dev_share=share, early_stop=early_stop, do_test=args.do_test and bool(args.test_set))
+def _task_of_checkpoint(folder):
+    """The task in the labels.json of a checkpoint."""
+    name = read_saved_labels(folder).get('task')
+    if name not in table.TASKS:
+        raise UsageError(f'{folder} does not say its task: ernie finetune classify, tag or read.')
+    return name
 
 
-def _with_model(args):
-    if args.model:
-        return args.replace(init_pretraining_params=args.model)
-    if args.resume or any(getattr(args, name) for name in _SOURCES):
+def _with_model(args, survey):
+    """The settings with the model to start from, where a name says it, or nothing does."""
+    if not args.model and any(getattr(args, name) for name in _SOURCES):
         return args
-    raise UsageError('--model is missing: the folder of a pre-trained model.')
+    texts = survey.texts() if survey else ()
+    name = args.model or default_encoder(writing_of(texts))
+    return args.replace(init_pretraining_params=resolve(name, survey.texts() if survey else ()))
 
 
 def _with_folder(args):

@@ -5,26 +5,27 @@ from typing import NamedTuple
 
 from ernie.finetune import overview
 from ernie.finetune.check import take_saved_settings
+from ernie.finetune.data_check import check_data
 from ernie.finetune.log import TrainingLogHook
-from ernie.finetune.numbers import memory_of, open_numbers, percentiles, recorded_numbers, with_numbers
-from ernie.finetune.recipe import Facts
+from ernie.finetune.numbers import facts_of, held_share, open_numbers, plain_numbers, recorded_numbers, with_numbers
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.finetune.tries import search
 from ernie.report.curves import draw_curves
 from ernie.report.sets import WRITTEN
 from ernie.run.device import with_device
-from ernie.run.evaluation import SCORES_FILE
+from ernie.run.evaluation import SCORES_FILE, held_name
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
 from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, REPORTS, check_outputs
 from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
-from ernie.run.start import check_same_file, folder_of, start_of
+from ernie.run.start import check_same_file, check_same_share, folder_of, start_of
 from ernie.settings import run_yaml
+from ernie.survey.coverage import coverage_of
 from propeller.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
-from propeller.errors import Interrupted
+from propeller.errors import Interrupted, UsageError
 from propeller.inputs import content_digest, read_json_object
 from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.train.checkpoint import STATE, read_state
@@ -37,7 +38,6 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 PREFETCHED_BATCHES = 70
-LONGEST = 512  # tokens of a row that is looked at to find out how long rows are
 
 
 class Finetuned(NamedTuple):
@@ -56,12 +56,13 @@ class Finetuned(NamedTuple):
     metrics: str
 
 
-def fine_tune(args, task_class):
+def fine_tune(args, task_class, survey=None):
     """Do what the flags of a fine-tuning program ask for.
 
     Args:
         args: `FinetuneSettings`.
         task_class: subclass of `Task`.
+        survey: `Survey` of the training file; None: one is made where something must be found out.
     Returns:
         `Finetuned`; None in the other processes of a job, which write no files.
     Raises:
@@ -82,7 +83,7 @@ def fine_tune(args, task_class):
         return FineTuning(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)
     with folder_of(args, world).held() as folder:
-        return FineTuning(args, task_class, world, folder).train()
+        return FineTuning(args, task_class, world, folder, survey).train()
 
 
 class FineTuning:
@@ -91,7 +92,7 @@ class FineTuning:
     In a job of several processes each of them holds all of it; the main process alone writes logs and files.
     """
 
-    def __init__(self, args, task_class, world, folder=None):
+    def __init__(self, args, task_class, world, folder=None, survey=None):
         self.world = world
         folder = folder or folder_of(args, world)
         start = start_of(args, folder) if args.do_train else args.init_checkpoint
@@ -107,9 +108,14 @@ class FineTuning:
             check_same_vocabulary(self.source)
         tokenizer, args = build_tokenizer(args, self.source)
         saved = self.source.saved if start else {}
-        make_task = lambda args: task_class(args, self.source.config, tokenizer, saved)  # noqa: E731
-        args = self._with_numbers(args, make_task)
-        self.task = make_task(args)
+        self.survey, self.coverage, self.chosen = survey, None, {}
+        if args.do_train and task_class.spec.survey:
+            args = recorded_numbers(args) if self.run.resumes else args
+            self.survey = survey or self._survey(args, task_class.spec, saved)
+            args = self._with_numbers(args, tokenizer)
+        args = plain_numbers(args, self.source.config.max_position_embeddings)
+        found = [self.survey.labels_found()] if self.survey else []
+        self.task = task_class(args, self.source.config, tokenizer, saved, *found)
         args = self.task.args
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)
@@ -123,26 +129,22 @@ class FineTuning:
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self.run.record, reports)
         self.evaluator.identity = folder.checkpoints.run
 
-    def _with_numbers(self, args, make_task):
-        """The settings with numbers in the place of `auto`. make_task: settings -> `Task`."""
-        if self.run.resumes:
-            args = recorded_numbers(args)
+    def _survey(self, args, spec, saved):
+        """The `Survey` of the training file where something of it must be known, else None."""
+        numbers = open_numbers(args)
+        if args.train_set and not (os.path.isfile(args.train_set) or os.path.isdir(args.train_set)):
+            if numbers:  # what can be read once only is not looked at before
+                raise UsageError(f'--{numbers[0]} auto: {args.train_set} is no regular file; give a number.')
+            return None
+        known = args.label_map_config or saved.get('labels') or not spec.has_classes
+        return spec.load('survey')(args.train_set, args) if numbers or not known else None
+
+    def _with_numbers(self, args, tokenizer):
+        """The settings with numbers in the place of `auto`."""
+        if self.survey:
+            self.coverage = coverage_of(self.survey, tokenizer, args.for_cn)
         if open_numbers(args):
-            positions = self.source.config.max_position_embeddings
-            task = make_task(args.replace(max_seq_len=min(LONGEST, positions)))
-            rows = task.read(args.train_set, labelled=True)
-            facts = Facts(
-                task.spec.name,
-                getattr(task, 'kind', None),
-                len(rows),
-                percentiles(rows.lengths),
-                getattr(task, 'num_labels', 0),
-                positions,
-                *memory_of(args, self.source),
-                self.source.config.hidden_size,
-            )
-            args, _ = with_numbers(args, facts, self.world)
-        self.source.check_lengths(args.max_seq_len, args.task_id)
+            args, self.chosen = with_numbers(args, facts_of(args, self.survey, self.coverage, self.source), self.world)
         return args
 
     def load(self, program):
@@ -155,9 +157,11 @@ class FineTuning:
         """Train, evaluate, save; at the end the best checkpoint, curves and predictions are on disk."""
         args, task, run = self.args, self.task, self.run
         with self.world.local_main_process_first():
-            rows = task.read(args.train_set, labelled=True)
+            rows = self._training_rows()
             task.prepare_training(rows)
             self.evaluator.read_sets()
+            model = args.init_checkpoint or args.init_pretraining_params
+            check_data(self.survey, self.coverage, model, rows, self.evaluator.scored_sets())
         train_file = content_digest(args.train_set)
         run.checkpoints.files = task.checkpoint_files()
         stream = self.stream(rows)
@@ -170,6 +174,7 @@ class FineTuning:
         if run.resumes:
             run.seek(stream)
             check_same_file(args.train_set, train_file, run.state, run.start)
+            check_same_share(held_share(args), run.state, run.start)
             log_schedule_change(run.start, run.state.get('schedule'), length)
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
@@ -185,7 +190,7 @@ class FineTuning:
         run.train(
             stream,
             [training_log, *(program.outputs.train_hooks or ())],
-            facts={'train_file': train_file, 'schedule': length._asdict()},
+            facts={'train_file': train_file, 'schedule': length._asdict(), 'dev_share': held_share(args)},
             save_steps=args.save_steps,
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,
@@ -196,6 +201,15 @@ class FineTuning:
             prefetched=PREFETCHED_BATCHES,
         )
         return self._finish(training_log.points)
+
+    def _training_rows(self):
+        """The rows to train on; those that are held out become the evaluator's."""
+        args, share = self.args, held_share(self.args)
+        if not share:
+            return self.task.read(args.train_set, labelled=True)
+        rows, held = self.task.read_divided(args.train_set, share)
+        self.evaluator.held_out = held_name(args.train_set), held
+        return rows
 
     def stream(self, rows):
         """The `BatchStream` of training rows."""
@@ -269,6 +283,8 @@ class FineTuning:
     def evaluate_only(self):
         """Score the dev sets and predict the test sets with --init_checkpoint."""
         with self.world.local_main_process_first():
+            if held_share(self.args) and self.args.train_set:
+                self._training_rows()
             self.evaluator.read_sets()
         self.load(self.evaluator.any_program())
         folder = self.run.start

@@ -14,7 +14,7 @@ from ernie.reader.rows import BadRow
 from ernie.reader.set_reader import SetReader
 from ernie.reader.text_keys import text_key
 from ernie.tokenizers.text import remove_spaces
-from propeller.errors import UsageError, bad_input, quoted
+from propeller.errors import UsageError, bad_input, did_you_mean, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
@@ -173,11 +173,11 @@ class RowEncoder:
             if text not in self.label_map:
                 known = ', '.join(map(quoted, list(self.label_map)[:10]))
                 known += ', …' if len(self.label_map) > 10 else ''
-                advice = alike_advice(text, self.label_map)
+                advice = alike_advice(text, self.label_map) or did_you_mean(text, self.label_map).strip()
                 raise _BadCell(f'the label {quoted(text)}', f'one of the label map: {known}', advice)
             return self.label_map[text]
         expected = f'an id in 0 .. {self.num_labels - 1}'
-        label = _parse_int(text)
+        label = parse_integer(text)
         if label is None:
             raise _BadCell(
                 f'the label {quoted(text)}', expected, '--label_map_config names a JSON file of label -> id.'
@@ -206,7 +206,7 @@ def _parse_float(text):
     return value
 
 
-def _parse_int(text):
+def parse_integer(text):
     """The integer, if it is one and fits int64, else None."""
     text = text.strip()
     value = int(text) if len(text) <= _MOST_DIGITS and _INTEGER.fullmatch(text) else None
@@ -215,7 +215,7 @@ def _parse_int(text):
 
 def parse_qid(text):
     """A cell of the column `qid`: int."""
-    qid = _parse_int(text)
+    qid = parse_integer(text)
     if qid is None:
         raise _BadCell(f'the qid {quoted(text)}', 'an integer')
     return qid

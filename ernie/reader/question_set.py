@@ -9,7 +9,9 @@ from ernie.reader.mrc import QuestionEncoder, locate_answer
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.rows import BadRows
 from ernie.reader.squad_json import LineNumbers, read_squad, refuse
+from ernie.reader.text_keys import text_key
 from ernie.reader.tokenized_set import TokenizedSet
+from ernie.survey.dev_share import held_out, one_text_only
 from propeller.errors import bad_input, quoted
 from propeller.inputs import MAX_DATA_BYTES, read_text
 from propeller.log import get_logger
@@ -29,6 +31,7 @@ class QuestionSet:
         first_row: [Q + 1] int64, question q has the rows `first_row[q]` to `first_row[q + 1]`.
         starts, ends: [total] int32, the slice of its context for each token of the documents; None for training.
         first_token: [Q + 1] int64, the document of question q is `first_token[q]` to `first_token[q + 1]` of them.
+        path: the file.
         bad_rows: None, or the `BadRows` of the file.
     """
 
@@ -64,6 +67,11 @@ class QuestionSet:
     def unscorable(self):
         """The first question that has no answer to compare with, and is not marked as unanswerable; or None."""
         return next((q for q in self.questions if not q.answers and not q.is_impossible), None)
+
+    @property
+    def keys(self):
+        """[Q] int64, the `text_key` of each question and its context."""
+        return np.array([text_key(question.question, question.context) for question in self.questions], np.int64)
 
     def padded(self, indices, pad_id=0):
         """`TokenizedSet.padded`."""
@@ -126,6 +134,29 @@ class MrcReader:
         questions = read_squad(path, bad_rows, scored=not training)
         if training:
             questions = self._located(questions, path, bad_rows)
+        return self._encoded(questions, path, bad_rows, training)
+
+    def read_divided(self, path, share):
+        """One file as two, (questions to train on, questions that are held out to evaluate with).
+
+        The questions about a text stay together. Arguments and errors as for `held_out` and `read`.
+        """
+        path = os.fspath(path)
+        bad_rows = BadRows(path) if self.skip_bad_rows else None
+        questions = read_squad(path, bad_rows)
+        as_read = {question.id: question for question in questions}
+        questions = self._located(questions, path, bad_rows)
+        keys = {question.context: text_key(question.context) for question in questions}
+        none = np.zeros(0, np.int64)
+        held = held_out(np.array([keys[question.context] for question in questions], np.int64), none, none, share)
+        if not held.any():
+            raise one_text_only(path, share)
+        pairs = list(zip(questions, held, strict=True))
+        rest = [question for question, out in pairs if not out]
+        out = [as_read[question.id] for question, out in pairs if out]
+        return self._encoded(rest, path, bad_rows, True), self._encoded(out, path, None, False)
+
+    def _encoded(self, questions, path, bad_rows, training):
         encoder = QuestionEncoder(self.tokenizer, self.limits, training, self.simplify)
         chunks = []
         sized = chunked(questions, lambda q: len(q.context) + len(q.question))

@@ -26,7 +26,7 @@ from ernie.reader.text_keys import text_key
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
 from ernie.tokenizers import token_cut
 from ernie.tokenizers.token_cut import AS_TOKENIZER
-from propeller.errors import UsageError, bad_input
+from propeller.errors import UsageError, bad_input, did_you_mean
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -113,7 +113,7 @@ class SentenceEncoder:
             if label not in self.label_map:
                 known = ', '.join(itertools.islice(self.label_map, 10)) + (', ...' if len(self.label_map) > 10 else '')
                 found = f'the label {label!r} of token {i + 1} ({_short(tokens[i])!r})'
-                advice = alike_advice(label, self.label_map)
+                advice = alike_advice(label, self.label_map) or did_you_mean(label, self.label_map).strip()
                 return BadRow(row.line_of(i), found, f'one of the label map: {known}', advice)
         # IO and IOB know no broken sequence: the older IOB1 begins chunks with I-, and files of 2019 do so too.
         broken = first_broken(labels, self.scheme) if self.scheme in ('IOE', 'IOBES') else None

@@ -49,24 +49,30 @@ class Evaluator:
         self.predictor = Predictor(session, task, args.predict_batch_size or args.batch_size, args.in_tokens)
         self.dev_sets, self.test_sets, self.names = [], [], {}
         self.diagnostic = self.main = self.identity = None
+        self.held_out = None  # (name, rows) of the training file that are evaluated: `--dev_share`
         self.found = {}  # name of each set -> what `write_set` takes, of the newest evaluation
         self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
 
     def read_sets(self):
         """Read every file that will be needed, so that a bad one is found before the training."""
         args = self.args
-        if args.do_val and not args.dev_set:
+        if args.do_val and not args.dev_set and not self.held_out:
             log.warning('--do_val true without --dev_set: nothing to evaluate')
         if args.do_test and not args.test_set:
             log.warning('--do_test true without --test_set: nothing to predict')
         if args.do_val:
             self.dev_sets = [(path, self.task.read(path, labelled=True)) for path in split_list(args.dev_set)]
+            self.dev_sets = [self.held_out] if self.held_out else self.dev_sets
             self.names = short_names([path for path, _ in self.dev_sets])
         if args.do_test:
             names = zip(split_list(args.test_set), split_list(args.test_save), strict=False)
             self.test_sets = [(path, save, self.task.read(path, labelled=False)) for path, save in names]
         if args.diagnostic:
             self.diagnostic = self.task.read(args.diagnostic, labelled=False)
+
+    def scored_sets(self):
+        """list of (path, rows) of the sets that are scored."""
+        return self.dev_sets
 
     def any_program(self):
         """A program of the task without optimizer, for loading parameters."""
@@ -164,6 +170,11 @@ class Evaluator:
         log.info('Final diagnostic')
         self._write(self.diagnostic, self.args.diagnostic_save)
         log.info('Done final diagnostic, saving to %s', self.args.diagnostic_save)
+
+
+def held_name(path):
+    """What the rows of a training file that are held out are called, in the place of a path."""
+    return f'{os.path.splitext(os.path.basename(os.path.normpath(path)))[0]}_dev'
 
 
 def short_names(paths):

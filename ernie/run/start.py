@@ -2,7 +2,7 @@
 
 import os
 
-from propeller.errors import bad_input
+from propeller.errors import UsageError, bad_input, quoted
 from propeller.log import get_logger
 from propeller.train.checkpoint import BEST, STATE, Checkpoints
 from propeller.train.run_folder import RunFolder
@@ -49,3 +49,12 @@ def check_same_file(path, digest, state, checkpoint):
         raise bad_input(
             path, 'another content', f'the training file of {checkpoint}', advice=advice_to_start_over(checkpoint)
         )
+
+
+def check_same_share(share, state, checkpoint):
+    """Where training continues. Raises: UsageError: it held out another share of the training rows."""
+    before = state.get('dev_share', 0.0)
+    if before != share:
+        shown = f'{before:g}' if isinstance(before, int | float) else quoted(before)
+        raise UsageError(f'--dev_share {share:g}: {checkpoint} was trained with {shown}, and would be scored on rows '
+                         'that it has learnt.')  # fmt: skip

@@ -141,7 +141,15 @@ class FinetuneSettings(
             raise UsageError('--do_train, --do_val, --do_test are all false: at least one must be true.')
         if self.do_train and not self.train_set:
             raise UsageError('--do_train true needs --train_set.')
-        work = self.do_train or (self.do_val and self.dev_set) or (self.do_test and self.test_set) or self.diagnostic
+        if self.dev_set and self.dev_share:
+            raise UsageError('--dev_set and --dev_share: give one.')
+        held = self.dev_share and self.train_set
+        work = (
+            self.do_train
+            or (self.do_val and (self.dev_set or held))
+            or (self.do_test and self.test_set)
+            or self.diagnostic
+        )
         if not work:
             raise UsageError(
                 '--do_train false, and nothing else to do: give --dev_set with --do_val true to evaluate, '
@@ -213,11 +221,9 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
             raise UserError(f'{self.train_set}: no such file.{_verb_meant(self.train_set)}')
         if self.model and self.init_pretraining_params:
             raise UsageError('--model and --init_pretraining_params mean the same: give one.')
-        if self.gave('dev_set') and self.gave('dev_share') and self.dev_set and self.dev_share:
-            raise UsageError('--dev_set and --dev_share: give one.')
-        early_stop = self.early_stop if self.do_val and (self.dev_set or self.dev_share) else -1
-        settings = self if self.gave('early_stop') else self.replace(early_stop=early_stop)
-        return super(OwnDataSettings, settings).checked()
+        share = self.dev_share if self.gave('dev_share') or not self.dev_set else 0.0
+        early_stop = self.early_stop if self.gave('early_stop') or (self.do_val and (self.dev_set or share)) else -1
+        return super(OwnDataSettings, self.replace(dev_share=share, early_stop=early_stop)).checked()
 
 
 def _verb_meant(word: str) -> str:

@@ -7,6 +7,8 @@ from and evaluated.
 
 import numpy as np
 
+from propeller.errors import bad_input
+
 _NO_CLASS = -1
 
 
@@ -28,6 +30,12 @@ def held_out(keys, rows, classes, share):
     if len(pairs):
         _even_out(held, pairs)
     return held[text_of]
+
+
+def one_text_only(path, share):
+    """The `UserError` for a file of which nothing can be held out."""
+    expected = f'several, of which --dev_share {share:g} are held out'
+    return bad_input(path, 'one text only', expected, advice='Add rows, give --dev_set, or --dev_share 0.')
 
 
 def _strata(count, pairs):

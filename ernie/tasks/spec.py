@@ -28,6 +28,8 @@ class TaskSpec:
         fields: what may stand in its fields of `labels.json`: dict name -> (test of a value, what is expected), or
             'module:name' of one. Those that all tasks share are checked anyway.
         needs_labels: whether a folder without `labels.json` cannot be of this task.
+        survey: function of (path, settings) -> `ernie.survey.survey.Survey` of a training file; '': there is none, and
+            labels and numbers must be given.
         forms: further forms of input: dict `--input_format` -> 'module:name' of an `InputForm`.
     """
 
@@ -45,9 +47,10 @@ class TaskSpec:
     columns: tuple[list[str], ...] = (['text_a'], ['text_a', 'text_b'])
     fields: Mapping[str, tuple[Callable[[object], bool], str]] | str = dataclasses.field(default_factory=dict)
     needs_labels: bool = True
+    survey: str = ''
     forms: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def load(self, part):
-        """The object that `graph`, `training`, `codec` or `fields` stands for."""
+        """The object that `graph`, `training`, `codec`, `survey` or `fields` stands for."""
         value = getattr(self, part)
         return pkgutil.resolve_name(value) if isinstance(value, str) else value

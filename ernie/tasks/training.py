@@ -9,6 +9,7 @@ from ernie.model.task_model import encoder_feeds
 from ernie.reader.columns import ColumnNames
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import Evaluator
+from ernie.survey.dev_share import held_out, one_text_only
 from propeller.errors import UserError
 from propeller.types import HParams
 
@@ -21,6 +22,7 @@ class Task(abc.ABC):
         config: `ErnieConfig`.
         tokenizer: what turns text into ids.
         saved: dict, the `labels.json` of the checkpoint that is loaded, {} if there is none.
+        found: None, or what the training file shows (`Survey.labels_found`), which holds where nothing else says it.
     """
 
     spec = None  # its `TaskSpec`
@@ -29,9 +31,9 @@ class Task(abc.ABC):
     columns = None  # names of the columns that the model learns from; None while that is not known
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
 
-    def __init__(self, args, config, tokenizer, saved):
+    def __init__(self, args, config, tokenizer, saved, found=None):
         self.args, self.config, self.tokenizer = args, config, tokenizer
-        self.saved, self.training_rows = saved, None
+        self.saved, self.found, self.training_rows = saved, found or {}, None
         self.column_names = saved.get('column_names')  # dict role -> column that the model learns from; None: not known
         name = self.spec.name
         if saved.get('task', name) != name:
@@ -89,6 +91,19 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def read(self, path, labelled):
         """-> rows of a file: an object with `len()` and `lengths` [N] int."""
+
+    def read_divided(self, path, share):
+        """-> (rows to train on, rows that are held out to evaluate with), `TokenizedSet`s of one file."""
+        rows = self.read(path, labelled=True)
+        held = held_out(*self.groups(rows), share)
+        if not held.any():
+            raise one_text_only(path, share)
+        return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
+
+    def groups(self, rows):
+        """-> the first three arguments of `held_out`: keys, and the pairs of a row and a class."""
+        none = np.zeros(0, np.int64)
+        return np.asarray(rows.keys), none, none
 
     def arrays(self, rows, indices, labelled):
         """-> list of arrays for `feeds`."""

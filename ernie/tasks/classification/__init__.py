@@ -12,6 +12,7 @@ SPEC = TaskSpec(
     graph='ernie.tasks.classification.graph:ErnieClassifier',
     training='ernie.tasks.classification.training:ClassificationTask',
     codec='ernie.tasks.classification.codec:ClassificationCodec',
+    survey='ernie.survey.tables:survey_table',
     head=('_cls_out_w', '_cls_out_b'),
     huggingface=('ForSequenceClassification', 'classifier'),
     has_classes=True,

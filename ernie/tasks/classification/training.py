@@ -13,6 +13,7 @@ from ernie.reader.again import rows_again
 from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.columns import TEXTS, text_columns
 from ernie.reader.sentence_types import check_sentence_types
+from ernie.reader.text_keys import text_key
 from ernie.run.evaluation import Evaluated
 from ernie.tasks.classification import KINDS, SPEC
 from ernie.tasks.classification.codec import MULTILABEL_THRESHOLD
@@ -33,9 +34,9 @@ class ClassificationTask(Task):
 
     spec = SPEC
 
-    def __init__(self, args, config, tokenizer, saved):
-        super().__init__(args, config, tokenizer, saved)
-        self.kind = kind = _kind(args, saved.get('kind'))
+    def __init__(self, args, config, tokenizer, saved, found=None):
+        super().__init__(args, config, tokenizer, saved, found)
+        self.kind = kind = _kind(args, saved.get('kind') or self.found.get('kind'))
         heads = {'is_classify': kind != 'regression', 'is_regression': kind == 'regression'}
         self.args = args = args.replace(**heads, is_multilabel=kind == 'multilabel')
         if self.kind == 'regression':
@@ -60,15 +61,16 @@ class ClassificationTask(Task):
             return None
         if self.args.label_map_config:
             return load_label_map(self.args.label_map_config)
-        return self.saved.get('label_map')
+        return (self.saved or self.found).get('label_map')
 
     def _num_labels(self):
         if self.kind == 'regression':
             if self.args.num_labels not in (None, 1):
                 raise UsageError(f'--num_labels {self.args.num_labels}: regression has 1 output.')
             return 1
-        where = self.args.label_map_config or 'the checkpoint'
-        return count_labels(self.args.num_labels, self.label_map, where, self.saved.get('num_labels'))
+        where = self.args.label_map_config or ('the checkpoint' if self.saved else 'the training set')
+        found = None if self.saved or self.label_map or self.args.num_labels else self.found.get('num_labels')
+        return count_labels(self.args.num_labels, self.label_map, where, self.saved.get('num_labels') or found)
 
     def _class_weights(self):
         weights = self.args.class_weights
@@ -100,6 +102,17 @@ class ClassificationTask(Task):
         if self.kind == 'classify':
             return np.bincount(rows.labels, minlength=self.num_labels)
         return np.asarray(rows.labels).sum(axis=0) if self.kind == 'multilabel' else [len(rows)]
+
+    def groups(self, rows):
+        # The texts that one query was asked for stay together.
+        keys, labels = np.asarray(rows.keys), np.asarray(rows.labels)
+        if rows.qids is not None:
+            queries, places = np.unique(rows.qids, return_inverse=True)
+            keys = np.array([text_key(str(query)) for query in queries], np.int64)[places]
+        if self.kind == 'regression':
+            return keys, *np.zeros((2, 0), np.int64)
+        pairs = labels.nonzero() if self.kind == 'multilabel' else (np.arange(len(rows)), labels)
+        return keys, *pairs
 
     def head_hparams(self):
         return super().head_hparams() | {'class_weights': self.class_weights}
@@ -207,7 +220,8 @@ def _kind(args, saved):
     """The kind of task that the flags say; without them that of the checkpoint, if there is one."""
     if saved in KINDS and not args.given & {'is_classify', 'is_regression', 'is_multilabel'}:
         return saved
-    if args.is_classify == args.is_regression:
+    is_classify = args.is_classify if args.gave('is_classify') else not args.is_regression
+    if is_classify == args.is_regression:
         raise UsageError(
             f'--is_classify {args.is_classify} and --is_regression {args.is_regression}: exactly one must be true.'
         )

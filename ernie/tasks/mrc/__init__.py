@@ -10,6 +10,7 @@ SPEC = TaskSpec(
     graph='ernie.tasks.mrc.graph:ErnieMrc',
     training='ernie.tasks.mrc.training:MrcTask',
     codec='ernie.tasks.mrc.codec:MrcCodec',
+    survey='ernie.survey.reading:survey_questions',
     head=('cls_mrc_out_w', 'cls_mrc_out_b'),
     huggingface=('ForQuestionAnswering', 'qa_outputs'),
     columns=(['question', 'context'],),

@@ -30,6 +30,9 @@ class MrcEvaluator(Evaluator):
             ('test', 'do_test', args.do_test, args.test_set, 'predict'),
         )
         for name, flag, wish, paths, verb in wanted:
+            if wish and name == 'dev' and self.held_out:
+                self.sets.append((name, *self.held_out, True))
+                continue
             if wish and not paths:
                 log.warning('--%s true without --%s_set: nothing to %s', flag, name, verb)
             for path in split_list(paths) if wish else ():
@@ -42,6 +45,9 @@ class MrcEvaluator(Evaluator):
         self.names = short_names([path for _, path, _, _ in self.sets])
         if not args.do_train:
             self.task.prepare_evaluation(rows for _, _, rows, _ in self.sets)
+
+    def scored_sets(self):
+        return [(path, rows) for _, path, rows, scored in self.sets if scored]
 
     def any_program(self):
         return self.predictor.program(labelled=False)

@@ -57,8 +57,8 @@ class MrcTask(Task):
         # All predictions go to --checkpoints; --test_save is the classifier's.
         return args.replace(test_save=os.path.join(args.checkpoints, 'test'))
 
-    def __init__(self, args, config, tokenizer, saved):
-        super().__init__(args, config, tokenizer, saved)
+    def __init__(self, args, config, tokenizer, saved, found=None):
+        super().__init__(args, config, tokenizer, saved, found)
         self.metric = DEFAULT_METRIC if args.metric == 'simple_accuracy' else args.metric
         if self.metric not in METRICS:
             raise UsageError(f'--metric {args.metric}: expected one of {", ".join(METRICS)}.')
@@ -74,6 +74,10 @@ class MrcTask(Task):
     def read(self, path, labelled):
         """The windows of a file, with labels if they are to be learnt."""
         return self.reader.read(path, training=labelled)
+
+    def read_divided(self, path, share):
+        """As the base class has it; the questions about a text stay together."""
+        return self.reader.read_divided(path, share)
 
     def prepare_training(self, rows):
         super().prepare_training(rows)

@@ -10,6 +10,7 @@ SPEC = TaskSpec(
     graph='ernie.tasks.sequence_labeling.graph:ErnieSequenceLabeler',
     training='ernie.tasks.sequence_labeling.training:SequenceLabelingTask',
     codec='ernie.tasks.sequence_labeling.codec:SequenceLabelingCodec',
+    survey='ernie.survey.tagging:survey_sentences',
     head=('cls_seq_label_out_w', 'cls_seq_label_out_b', 'crfw'),  # with a CRF: `ernie.decoding.crf.WEIGHTS`
     huggingface=('ForTokenClassification', 'classifier'),
     has_classes=True,

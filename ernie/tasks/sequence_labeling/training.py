@@ -12,7 +12,7 @@ from ernie.metrics.chunk import ChunkScores
 from ernie.metrics.chunk_errors import ChunkOutcomes
 from ernie.reader.again import rows_again
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
-from ernie.reader.token_labels import IGNORED, label_ids, token_starts
+from ernie.reader.token_labels import IGNORED, label_ids, labels_of_tokens, token_starts
 from ernie.run.evaluation import Evaluated
 from ernie.tasks.sequence_labeling import SPEC
 from ernie.tasks.training import Task
@@ -32,8 +32,8 @@ class SequenceLabelingTask(Task):
     last_step_name = 'final'
     columns = ('text_a',)
 
-    def __init__(self, args, config, tokenizer, saved):
-        super().__init__(args, config, tokenizer, saved)
+    def __init__(self, args, config, tokenizer, saved, found=None):
+        super().__init__(args, config, tokenizer, saved, found)
         if args.metric != 'simple_accuracy':
             log.warning('--metric %s has no effect: sequence labelling is scored by the F1 of chunks', args.metric)
         self.scheme = self._scheme()
@@ -52,12 +52,16 @@ class SequenceLabelingTask(Task):
     def _scheme(self):
         given = self.args.chunk_scheme
         saved = self.saved.get('chunk_scheme', given)
+        if not self.saved and self.found.get('scheme') and not self.args.gave('chunk_scheme'):
+            return self.found['scheme']
         if saved != given:
             raise UsageError(f'--chunk_scheme {given}: found a checkpoint with {saved}; leave it out.')
         return given
 
     def _label_map(self):
         path, saved = self.args.label_map_config, self.saved.get('label_map')
+        if not path and not saved and self.found.get('label_map'):
+            return self.found['label_map']
         if not path and not saved:
             raise UsageError(
                 '--label_map_config is missing: a JSON file of label -> id, e.g. {"B-PER": 0, "I-PER": 1, "O": 2}.'
@@ -89,6 +93,12 @@ class SequenceLabelingTask(Task):
         if not labelled and os.path.exists(path) and not os.path.isfile(path):
             raise bad_input(path, 'no regular file', 'one: it is read a second time for its tokens')
         return self.reader(labelled).read(path)
+
+    def groups(self, rows):
+        labels, owners = labels_of_tokens(rows, self.num_labels)
+        types = {kind: i for i, kind in enumerate(self.types)}
+        kinds = np.array([types.get(split_label(name)[1], -1) for name in self.label_names])[labels]
+        return np.asarray(rows.keys), owners[kinds >= 0], kinds[kinds >= 0]
 
     def label_array(self, rows, indices):
         """[B, T] int64, the label of each piece, `IGNORED` where it does not count in the loss."""

@@ -1,0 +1,84 @@
+"""Which task a file is for, by its first lines."""
+
+import itertools
+import os
+import re
+
+from ernie.reader.columns import ColumnNames
+from ernie.reader.conll import DOCUMENT_MARK, columns_of, width_of
+from ernie.reader.json_records import JSON_ENDINGS, first_look
+from ernie.reader.records import open_rows
+from ernie.reader.sentences import SEPARATOR, decoded
+
+CLASSES, TAGS, QUESTIONS = 'classification', 'sequence_labeling', 'mrc'
+_FIRST_LINES = 200
+_TAG = re.compile(r'O|[BIESMUL](-\S+)?')
+_TAGGED = 0.9  # of the lines, or of the labels of a cell
+_KEY = re.compile(r'"((?:[^"\\]|\\.){1,60})"\s*:\s*(\[\s*"|\[|\{|")?')
+_TAG_LISTS = {'tags', 'ner_tags', 'labels', 'label', 'ner', 'pos_tags', 'tag', 'bio', 'ner_labels'}
+_TOKEN_LISTS = {'tokens', 'words', 'text_a', 'text', 'chars', 'sentence'}
+_ANSWERS = {'answer', 'answers', 'answer_text', 'is_impossible', 'answer_start'}
+
+
+def task_of(path, columns=ColumnNames()):  # noqa: B008 (a tuple of None)
+    """The name of the task that a training file is for.
+
+    Args:
+        path: the file; anything but a regular file is taken for a table.
+        columns: `ColumnNames` that the user gave.
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        return CLASSES
+    with open_rows(path) as file:
+        if path.lower().endswith(JSON_ENDINGS):
+            head = first_look(file) + file.read(1 << 16)
+            return _of_json(head.decode('utf-8', errors='replace'))
+        head = list(itertools.islice(file, _FIRST_LINES))
+    lines = decoded(path, head)
+    if path.lower().endswith('.csv') or not lines or columns.label:
+        return TAGS if _joined_tags(lines) else CLASSES
+    if _joined_tags(lines):
+        return TAGS
+    return TAGS if _is_conll(lines) else CLASSES
+
+
+def _of_json(text):
+    keys = {}
+    for name, opened in _KEY.findall(text):
+        keys.setdefault(name, opened)
+    if {'paragraphs', 'qas'} <= keys.keys():
+        return QUESTIONS
+    if 'question' in keys and 'context' in keys and _ANSWERS & keys.keys():
+        return QUESTIONS
+    lists = {name for name, opened in keys.items() if opened.startswith('[')}
+    return TAGS if lists & _TOKEN_LISTS and lists & _TAG_LISTS else CLASSES
+
+
+def _joined_tags(lines):
+    """Whether a table has cells of labels such as `O O B-PER`."""
+    rows = lines[1:]
+    if any(SEPARATOR in line for line in rows):
+        return True
+    cells = [cell.split() for line in rows for cell in re.split(r'[\t,]', line)]
+    tagged = [cell for cell in cells if len(cell) > 1 and _share(cell) == 1]
+    return len(tagged) > 0 and len(tagged) >= 0.5 * len([line for line in rows if line.strip()])
+
+
+def _is_conll(lines):
+    """Whether each line is a token and its label."""
+    width = width_of(lines)
+    if width < 2:
+        return False
+    rows = [columns for line in lines if (columns := columns_of(line, width)) and columns[0] != DOCUMENT_MARK]
+    if sum(len(columns) == width for columns in rows) < _TAGGED * len(rows):
+        return False
+    labels = [columns[-1] for columns in rows if len(columns) == width]
+    return len(labels) > 1 and _share(labels) >= _TAGGED
+
+
+def _share(labels):
+    """Share of the labels that look like those of tokens."""
+    return sum(bool(_TAG.fullmatch(label)) for label in labels) / len(labels)

@@ -1,0 +1,18 @@
+"""The survey of a file of questions about texts."""
+
+import os
+
+from ernie.reader.rows import BadRows
+from ernie.reader.squad_json import read_squad
+from ernie.survey.survey import Sample, Survey
+
+
+def survey_questions(path, args):
+    """The `Survey` of a file for reading comprehension. Arguments and errors as for `survey_table`."""
+    path = os.fspath(path)
+    sample = Sample()
+    bad_rows = BadRows(path) if args.skip_bad_rows else None
+    for question in read_squad(path, bad_rows):
+        answer = question.answers[0][0] if question.answers else ''
+        sample.add((question.question, question.context), answer)
+    return Survey(path, 'mrc', None, sample.count, first=sample.first, sample=sample.kept)
