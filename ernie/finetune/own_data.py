@@ -104,7 +104,9 @@ def _last(folder):
 
 def is_taken(folder):
     """Whether a run has left something in a folder, or is at work there."""
-    if os.path.exists(os.path.join(folder, run_yaml.FILE)) or Checkpoints(folder).folders():
+    if os.path.exists(os.path.join(folder, run_yaml.FILE)) or TryFiles(folder).exists():
+        return True
+    if Checkpoints(folder).folders():
         return True
     path = os.path.join(folder, RUN_FILE)
     if not os.path.exists(path):
