@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ernie
 from ernie.finetune.tries import Search, _is_labelled, search
 from ernie.finetune.try_files import TryFiles, table_lines
 from ernie.finetune.try_process import run_try
@@ -17,6 +18,7 @@ from ernie.tasks import table
 from propeller.distribution import ProcessInfo, World
 from propeller.errors import Interrupted, UsageError, UserError
 from propeller.inputs import read_json_object
+from tests.ernie.tiny_model import sentences, write_model, write_table
 
 CENTRE = {'learning_rate': 2e-4, 'batch_size': 32, 'epoch': 5, 'max_seq_len': 40}
 SPEC, ALONE = table.find('classification'), World(ProcessInfo())
@@ -310,3 +312,26 @@ def test_a_try_that_is_killed_or_takes_too_long(tmp_path, monkeypatch):
     command('exit 130')
     with pytest.raises(Interrupted):
         run_try(str(tmp_path), 'tag', [])
+
+
+@pytest.mark.slow
+def test_two_real_tries_and_a_third_later(tmp_path):
+    model = write_model(tmp_path / 'm')
+    files = [
+        write_table(tmp_path / f'{name}.tsv', ['label', 'text_a'], [(label, text) for text, label in sentences(n, n)])
+        for name, n in (('train', 90), ('dev', 31), ('test', 30))
+    ]
+    names = ('train_set', 'dev_set', 'test_set')
+    values = dict(zip(names, files, strict=True)) | {'init_pretraining_params': str(model), 'use_cuda': False}
+    values |= {'checkpoints': str(tmp_path / 'c'), 'test_save': str(tmp_path / 'c' / 'predicted'), 'cpu_threads': 1}
+    numbers = {'epoch': 2, 'max_seq_len': 12, 'batch_size': 8, 'learning_rate': 1e-3, 'random_seed': 3}
+    run = ernie.finetune('classification', FinetuneSettings(**numbers, given=frozenset()), tries=2, **values)
+    found = TryFiles(str(tmp_path / 'c')).outcomes()
+    assert [o.status for o in found] == ['done', 'done'] and found[0].steps == 24
+    assert run.best == str(tmp_path / 'c' / 'best') and run.last is None
+    assert run.scores['main_value'] == max(o.score for o in found)
+    lines = [json.loads(line) for line in (tmp_path / 'c' / 'evaluation.jsonl').read_text().splitlines()]
+    assert [os.path.basename(line['file']) for line in lines if line['phase'] == 'dev'] == ['test.tsv']
+    (predicted,) = (tmp_path / 'c').glob('predicted.*')
+    assert len(predicted.read_text().splitlines()) == 30
+    assert ernie.load(run.best, engine='executor')('好美')['label'] in ('0', '1')
