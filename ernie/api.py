@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping, Sized
 import numpy as np
 
 from ernie.inference.embedding import Embedder, reading_of
-from ernie.inference.engines import ENGINES, ExecutorEngine, check_engine, check_format, open_engine
+from ernie.inference.engines import ENGINES, MODEL_ENGINES, ExecutorEngine, check_engine, check_format, open_engine
 from ernie.inference.export import Graph, export
+from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.pooling import unit_length
 from ernie.inference.predict import Prediction, output_shapes
@@ -32,7 +33,7 @@ from ernie.settings.finetune import FinetuneSettings
 from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
-from ernie.tasks.codec import BadRecord, TextCodec
+from ernie.tasks.codec import EVERYTHING, BadRecord, Selection, TextCodec
 from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
 from propeller.session import Session
 
@@ -58,12 +59,14 @@ def load(
     pooling=None,
     layer=None,
     normalize=None,
+    top_k=None,
+    min_confidence=None,
     **settings,
 ):
     """Open a model: a checkpoint, an exported folder, or for vectors a pre-trained model.
 
     Args:
-        folder: its path.
+        folder: its path, or that of a training's folder: its best checkpoint, else the newest.
         task: the task that it must be of, as `infer_classifyer.py --task` has them; None: whatever it is. 'embedding':
             vectors of texts, with any model that is not exported.
         engine: 'predictor', 'executor', 'onnxruntime' or 'openvino'; None: what an exported folder is for, else
@@ -76,6 +79,9 @@ def load(
         batch_size: texts, or windows of long ones, that are computed at once.
         length_window: texts of like length share a batch, inside windows of so many batches.
         pooling, layer, normalize: for vectors, as `ernie_encoder.py` has them.
+        top_k: `probabilities` has the most probable classes, so many, in order; for reading `n_best` the best answers.
+        min_confidence: what is less sure is held back: `label` and `answer` are None, `labels` and `entities` are
+            without it; results of one class also have `confidence`.
         settings: `ernie_config_path`, `vocab_path`, `label_map_config`, `num_labels`, `max_seq_len`, `do_lower_case`,
             `tokenizer`, `for_cn`: what infer_classifyer.py takes for models whose folder does not say it.
 
@@ -87,7 +93,8 @@ def load(
         UsageError: an argument that cannot be.
     """
     running = {'engine': engine, 'precision': precision, 'batch_size': batch_size, 'length_window': length_window}
-    _check_arguments(task, settings, {**running, 'cpu_threads': threads})
+    selection = Selection(top_k, min_confidence)
+    _check_arguments(task, settings, {**running, 'cpu_threads': threads, **selection._asdict()})
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
@@ -95,13 +102,15 @@ def load(
             raise UsageError('vectors: they come from the executor in fp32; leave engine and precision out.')
         vectors = {'pooling': pooling or 'pooled', 'layer': layer, 'normalize': bool(normalize)}
         codec, runner = _vectors(folder, device, settings, **vectors)
+        codec.check_selection(selection)
         return LoadedModel(Prediction(codec, runner, [(-1, codec.config.hidden_size)], batch_size, length_window))
     if (pooling, layer, normalize) != (None, None, None):
         raise UsageError("pooling, layer, normalize: they are for task='embedding'.")
-    source = ModelFolder(folder, task, **settings)
+    source = ModelFolder(find_model(folder), task, **settings)
+    source.codec.check_selection(selection)
     with _EXECUTOR:
         runner, outputs = _open(source, engine, precision, device, threads)
-    return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window))
+    return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window), selection)
 
 
 def _check_arguments(task, settings, running):
@@ -158,15 +167,16 @@ class LoadedModel:
     Several threads may call it: they prepare texts and read results at the same time, and compute one after the other.
     """
 
-    def __init__(self, prediction):
-        self._prediction = prediction
+    def __init__(self, prediction, selection=EVERYTHING):
+        self._prediction, self._selection = prediction, selection
 
-    def __call__(self, inputs):
+    def __call__(self, inputs, *, top_k=None, min_confidence=None):
         """The results of texts.
 
         Args:
             inputs: a text, a pair (tuple) or a record (dict with `text_a` and `text_b`, or `question` and `context`);
                 a list or any other sized collection of them; an iterator of them.
+            top_k, min_confidence: instead of those of `load`, where they are given.
 
         Returns:
             the result: a dict, for vectors float32 [H]; of a collection a list of results in its order, for vectors
@@ -179,9 +189,10 @@ class LoadedModel:
         prediction = self._prediction
         if prediction is None:
             raise UserError('this model is closed.')
+        selection = _selected(prediction.codec, self._selection, top_k, min_confidence)
         if isinstance(inputs, str | bytes | tuple | Mapping) or not isinstance(inputs, Iterable):
-            return _result(prediction, inputs)
-        results = _results(prediction, inputs)
+            return _result(prediction, inputs, selection)
+        results = _results(prediction, inputs, selection)
         if not isinstance(inputs, Sized):
             return results
         results, empty = list(results), prediction.codec.empty
@@ -198,21 +209,32 @@ class LoadedModel:
         self.close()
 
 
-def _result(prediction, value):
+def _selected(codec, selection, top_k, min_confidence):
+    """`Selection` of one call. selection: that of the model, for what is None."""
+    given = {'top_k': top_k, 'min_confidence': min_confidence}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        selection = selection._replace(**given)
+        Settings.checked(PredictSettings(**selection._asdict()))
+        codec.check_selection(selection)
+    return selection
+
+
+def _result(prediction, value, selection):
     """Of one input, without the thread that takes others ahead."""
     row = _row(prediction.codec.columns, value)
     if row.bad:
         raise row.bad.as_error('input')
     try:
-        return prediction.predict([row.record])[0]
+        return prediction.predict([row.record], selection)[0]
     except BadRecord as e:
         raise bad_input('input', e.found, e.expected) from None
 
 
-def _results(prediction, inputs):
+def _results(prediction, inputs, selection):
     columns = prediction.codec.columns
     rows = (_row(columns, value, number) for number, value in enumerate(inputs, start=1))
-    for row, result in prediction.stream(rows):
+    for row, result in prediction.stream(rows, selection):
         if result is None:
             raise row.bad.as_error('input')
         yield result
@@ -246,7 +268,7 @@ class _InTurn:
 def _open(source, engine, precision, device, threads):
     """(engine, shapes of its outputs) for a `ModelFolder`."""
     model_format = source.exported['format'] if source.exported else 'paddle'
-    engine = engine or {'paddle': 'predictor', 'onnx': 'onnxruntime'}[model_format]
+    engine = engine or MODEL_ENGINES[model_format]
     number = _device(device, engine, precision)
     lock = _EXECUTOR if engine == 'executor' else None
     if source.exported:

@@ -69,10 +69,10 @@ class ArgumentGroup:
         names = [f'--{word}' for word in (also, name) if word]
         self._group.add_argument(*names, dest=name, type=convert, default=default, help=text, **kwargs)
 
-    def add_positional(self, name, help, nargs, default):  # noqa: A002
+    def add_positional(self, name, help, nargs, default, metavar):  # noqa: A002
         """Add an argument without a name; it may be left out."""
         self._parser.mixed = True
-        self._group.add_argument(name, nargs=nargs, default=default, metavar=name.upper(), help=help)
+        self._group.add_argument(name, nargs=nargs, default=default, metavar=metavar, help=help)
 
     def add_switch(self, name, help):  # noqa: A002
         """Add `--name`, which takes no value."""

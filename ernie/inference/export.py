@@ -98,9 +98,9 @@ class Graph:
         names = progress(match.load, 'loading parameters', len(match.load), 'tensors')
         load_values(self.session, names, folder.tensors)
         unused = [n for n in (*match.unused, *folder.tensors.unmapped) if not is_training_state(n)]
-        log.info('%s: %d parameters loaded', folder.path, len(match.load))
+        log.debug('%s: %d parameters loaded', folder.path, len(match.load))
         if unused:
-            log.info('not used: %s', ', '.join(unused))
+            log.debug('not used: %s', ', '.join(unused))
 
     def run(self, arrays):
         """Outputs for one batch."""

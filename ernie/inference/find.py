@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from importlib import import_module
+from pkgutil import resolve_name
 
 from ernie.checkpoint.model_folder import PARAMETERS
 from ernie.run.source import INFERENCE
@@ -30,11 +30,11 @@ def find_model(path):
     path = os.fspath(path)
     if os.path.isdir(path) and not holds_model(path):
         return _of_run(path)
-    if os.path.exists(path):
-        return path
-    if _is_name(path):
-        return import_module('ernie.zoo').resolve(path)
-    raise bad_input(path, 'no such folder', EXPECTED, advice=_nearest(path).strip())
+    near = '' if os.path.exists(path) else _nearest(path)
+    found = path if near or os.path.exists(path) else resolve_name('ernie.zoo:resolve')(path)
+    if not os.path.exists(found):
+        raise bad_input(path, 'no such folder', EXPECTED, advice=near.strip())
+    return found
 
 
 def holds_model(folder):
@@ -57,8 +57,10 @@ def _of_run(folder):
         log.info('model: %s', found)
         return found
     models = list(itertools.islice(models_below(folder), _SHOWN + 1))
-    if not models:
+    if not models and any(os.path.isfile(os.path.join(folder, name)) for name in _names(folder)):
         return folder  # who opens it says what is wrong
+    if not models:
+        raise bad_input(folder, 'a folder without a model', EXPECTED)
     more = ' ...' if len(models) > _SHOWN else ''
     what = 'a folder without a model' + (', with others below it' if len(models) > 1 else '')
     advice = f'Models below it: {", ".join(models[:_SHOWN])}{more}'
@@ -86,11 +88,6 @@ def _names(folder):
         return set(os.listdir(folder))
     except OSError:
         return set()
-
-
-def _is_name(path):
-    """Whether `ernie.zoo` may know it: no path, and it knows names at all."""
-    return not path.startswith(('.', '/', '~')) and hasattr(import_module('ernie.zoo'), 'resolve')
 
 
 def _nearest(path):

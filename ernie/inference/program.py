@@ -41,7 +41,7 @@ def infer(args):
     device = choose_device(args)
     _check_places(args)
     folder = open_folder(args)
-    log.info('disable gpu' if device is None else 'using gpu')
+    log.debug('disable gpu' if device is None else 'using gpu')
     with contextlib.ExitStack() as stack:
         if folder.exported:
             check_exported(args, folder)
@@ -58,7 +58,7 @@ def open_folder(args):
     folder = ModelFolder(args.init_checkpoint, args.task, **given)
     folder.codec.check_selection(Selection(args.top_k, args.min_confidence))
     for line in settings_lines('Model Configuration', folder.config.to_dict())[1:]:
-        log.info(line)
+        log.debug(line)
     return folder
 
 
@@ -132,8 +132,8 @@ def rows_of_file(args, folder, path):
 def predict(args, folder, prediction):
     """Predict `--predict_set` and write the results."""
     for remark in folder.codec.remarks():
-        log.info('%s', remark)
-    log.info('-------------- prediction results --------------')
+        log.debug('%s', remark)
+    log.debug('-------------- prediction results --------------')
     started, path = time.monotonic(), args.predict_set
     selection = Selection(args.top_k, args.min_confidence)
     layout = Layout(folder.codec, selection, args.carry, args.skip_bad_rows)

@@ -233,7 +233,7 @@ def _noted(name, columns, rows, naming):
             notices.say(last)
             if not told and 'label' in last:
                 told = True
-                log.info('%s: prediction file with labels: they are ignored', name)
+                log.debug('%s: prediction file with labels: they are ignored', name)
         if row.record is not None:
             row = row._replace(cells=row.cells or {naming.found.get(k, k): cell for k, cell in row.record.items()})
         yield row

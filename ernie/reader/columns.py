@@ -123,7 +123,7 @@ class Notices:
             else:
                 plain.append(name)
         if plain:
-            log.info('%s: columns that are not read: %s', self.path, listed(plain[:20]))
+            log.debug('%s: columns that are not read: %s', self.path, listed(plain[:20]))
 
 
 def text_columns(learnt):

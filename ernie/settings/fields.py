@@ -27,6 +27,7 @@ class Description:
         auto: whether it may be `AUTO`: the number is found out before the model is built.
         positional: whether it is given without its name, in the place that the fields have; a tuple takes what is left.
         short: a further name of its flag; ''.
+        metavar: what stands for it in --help, where it is positional.
         of_start: whether it says how a run is started, not what the run is: run.yaml does not have it.
     """
 
@@ -42,6 +43,7 @@ class Description:
     auto: bool = False
     positional: bool = False
     short: str = ''
+    metavar: str | None = None
     of_start: bool = False
 
     def allowed(self) -> tuple[str, ...]:

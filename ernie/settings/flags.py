@@ -33,7 +33,8 @@ def _or_auto(kind: type) -> Callable[[str], Any]:
 def _add(group: ArgumentGroup, setting: Setting) -> None:
     name, default, kind, _, is_tuple, description = setting
     if description.positional:
-        group.add_positional(name, description.help, '*' if is_tuple else '?', _ABSENT)
+        metavar = description.metavar or name.upper()
+        group.add_positional(name, description.help, '*' if is_tuple else '?', _ABSENT, metavar)
         return
     options: dict[str, Any] = {'nargs': '+'} if is_tuple and not description.joined else {}
     if is_tuple and default is not MISSING:
@@ -86,7 +87,8 @@ class SettingsParser(Parser, Generic[S]):
     def short_help(self) -> str:
         """The help of the first flags."""
         formatter = self._get_formatter()
-        formatter.add_text(f'usage: {self.prog} [FILE] [flags]')
+        places = ' '.join(f'[{action.metavar}]' for action in self._actions if not action.option_strings)
+        formatter.add_text(f'usage: {self.prog} {places} [flags]')
         formatter.add_text(self.description)
         formatter.start_section('flags')
         flags = {action.dest: action for action in self._actions}

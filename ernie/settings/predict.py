@@ -87,10 +87,17 @@ class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettin
 class PredictVerbSettings(PredictSettings, title='what to predict'):
     """Answers of a fine-tuned model to texts, to questions, to the rows of files or of standard input."""
 
+    first_flags = (
+        *('model', 'inputs', 'text', 'text_b', 'question', 'context', 'output', 'format', 'top_k', 'min_confidence'),
+        *('carry', 'skip_bad_rows', 'text_column', 'engine'),
+    )
+
     model: str | None = setting(
         None, 'A checkpoint, an exported model, or the folder of a training: its best checkpoint.', positional=True
     )
-    inputs: tuple[str, ...] = setting((), 'Texts, or files. None: standard input, as is "-".', positional=True)
+    inputs: tuple[str, ...] = setting(
+        (), 'Texts, or files. None: standard input, as is "-".', positional=True, metavar='TEXT or FILE ...'
+    )
     text: tuple[str, ...] = setting((), 'Texts, also such as look like a path.')
     text_b: tuple[str, ...] = setting((), 'Second texts of pairs, as many as there are first ones.')
     question: tuple[str, ...] = setting((), 'Questions for a model of reading comprehension.')
