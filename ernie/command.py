@@ -40,6 +40,7 @@ VERBS = {
     'download': Verb('fetch and unpack one of them', 'ernie.zoo:main', ('download',)),
     'inspect': Verb('what is in a model, whatever its format', 'ernie.checkpoint.__main__:main', ('inspect',)),
     'convert': Verb('a model in another format, e.g. Hugging Face', 'ernie.checkpoint.__main__:main', ('convert',)),
+    'completion': Verb('completion of verbs and flags for bash, zsh or fish', 'ernie.completion:main'),
     'ops': Verb('the fused operators of this machine: status, build, check', 'propeller.ops.__main__:main'),
 }
 
@@ -92,9 +93,9 @@ def main(argv):
         print(help_text())
         return 0
     if argv[:1] == ['--version']:
-        from propeller import __version__
+        from propeller.versions import versions
 
-        print(f'ernie {__version__}')
+        print(versions())
         return 0
     name = find_verb(argv)
     verb = VERBS[name]

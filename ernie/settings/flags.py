@@ -69,7 +69,7 @@ class SettingsParser(Parser, Generic[S]):
     def __init__(self, settings: type[S], program: str | None = None, **options: Any) -> None:
         about = (settings.__doc__ or '').splitlines()[0]
         super().__init__(**{'description': about, 'add_help': not settings.first_flags, **options})
-        self._settings, self._program = settings, program
+        self.settings, self._program = settings, program
         if settings.first_flags:
             words = 'The first flags to know; "all": every one.'
             self.add_argument('-h', '--help', action=_Help, nargs='?', metavar=_ALL.upper(), help=words)
@@ -92,30 +92,30 @@ class SettingsParser(Parser, Generic[S]):
         formatter.add_text(self.description)
         formatter.start_section('flags')
         flags = {action.dest: action for action in self._actions}
-        formatter.add_arguments([flags[name] for name in self._settings.first_flags if name in flags])
+        formatter.add_arguments([flags[name] for name in self.settings.first_flags if name in flags])
         formatter.end_section()
         formatter.add_text(f'{self.prog} --help {_ALL} lists all flags.')
         return formatter.format_help()
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> S:  # type: ignore[override]
         """The settings. Raises `UsageError`; `UserError` for a fault of the file of --config."""
-        names = described(self._settings)
+        names = described(self.settings)
         absent = argparse.Namespace(**dict.fromkeys(names, _ABSENT))
         found = vars(super().parse_args(args, absent))
         values = {name: found[name] for name in names if found[name] is not _ABSENT}
         if found.get(_FILE) is not None:
-            if self._settings.file_flag in values:
-                self.error(f'found a file, {quoted(found[_FILE])}, and --{self._settings.file_flag}: give one')
-            values[self._settings.file_flag] = found[_FILE]
+            if self.settings.file_flag in values:
+                self.error(f'found a file, {quoted(found[_FILE])}, and --{self.settings.file_flag}: give one')
+            values[self.settings.file_flag] = found[_FILE]
         values |= {name: one.fitting(values[name]) for name, one in names.items() if one.is_tuple and name in values}
         if found['config']:
-            values = read_settings(found['config'], self._settings, self._program) | values
+            values = read_settings(found['config'], self.settings, self._program) | values
         missing = [f'--{name}' for name, one in names.items() if one.default is MISSING and name not in values]
         if missing:
             self.error(f'the following arguments are required: {", ".join(missing)}')
-        if issubclass(self._settings, GivenSettings):
-            return self._settings(**values, given=frozenset(values))
-        return self._settings(**values)
+        if issubclass(self.settings, GivenSettings):
+            return self.settings(**values, given=frozenset(values))
+        return self.settings(**values)
 
 
 class _Help(argparse.Action):
