@@ -1,6 +1,7 @@
 """Command lines made from settings classes, with `--config FILE` for settings from a file; flags win over it."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from typing import Any, Generic, TypeVar
@@ -10,11 +11,13 @@ from ernie.settings.fields import AUTO, Setting, described
 from ernie.settings.run_yaml import read_settings
 from propeller.args import ArgumentGroup, Parser
 from propeller.errors import quoted
+from propeller.versions import versions
 
 S = TypeVar('S', bound=Settings)
 _ABSENT = object()
 _FILE = 'file of the command line'
 _ALL = 'all'
+_EPILOG = '--version, alone, prints the versions of ernie, Paddle and Python.'
 
 
 def _or_auto(kind: type) -> Callable[[str], Any]:
@@ -68,7 +71,8 @@ class SettingsParser(Parser, Generic[S]):
 
     def __init__(self, settings: type[S], program: str | None = None, **options: Any) -> None:
         about = (settings.__doc__ or '').splitlines()[0]
-        super().__init__(**{'description': about, 'add_help': not settings.first_flags, **options})
+        options = {'description': about, 'epilog': _EPILOG, 'add_help': not settings.first_flags, **options}
+        super().__init__(**options)
         self.settings, self._program = settings, program
         if settings.first_flags:
             words = 'The first flags to know; "all": every one.'
@@ -99,6 +103,10 @@ class SettingsParser(Parser, Generic[S]):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> S:  # type: ignore[override]
         """The settings. Raises `UsageError`; `UserError` for a fault of the file of --config."""
+        args = sys.argv[1:] if args is None else args
+        if list(args) == ['--version']:  # no flag among the others, whose abbreviations stay what they are
+            print(versions())
+            self.exit()
         names = described(self.settings)
         absent = argparse.Namespace(**dict.fromkeys(names, _ABSENT))
         found = vars(super().parse_args(args, absent))
