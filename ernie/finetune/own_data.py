@@ -8,6 +8,7 @@ from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.finetune.trainer import fine_tune
 from ernie.finetune.try_files import TryFiles
 from ernie.reader.columns import ColumnNames
+from ernie.reader.dataset_folder import is_regular
 from ernie.run.device import with_device
 from ernie.settings import run_yaml
 from ernie.settings.finetune import FinetuneSettings
@@ -41,7 +42,7 @@ def fine_tune_file(args, task=None):
     survey, spec = None, None
     if args.do_train:
         spec = table.find(task or task_of(args.train_set, ColumnNames.of(args)))
-        if spec.survey and _can_be_read_twice(args.train_set):
+        if spec.survey and is_regular(args.train_set):
             survey = spec.load('survey')(args.train_set, args)
     spec = spec or table.find(task or _task_of_checkpoint(args.init_checkpoint))
     args = _with_folder(with_device(_with_model(args, survey)))
@@ -49,10 +50,6 @@ def fine_tune_file(args, task=None):
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in vars(args).items() if name in names})
     return fine_tune(settings, spec.load('training'), survey)
-
-
-def _can_be_read_twice(path):
-    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def _task_of_checkpoint(folder):

@@ -10,6 +10,7 @@ from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.numbers import facts_of, held_share, open_numbers, plain_numbers, recorded_numbers, with_numbers
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.finetune.tries import search
+from ernie.reader.dataset_folder import data_digest, is_regular
 from ernie.report.curves import draw_curves
 from ernie.report.sets import WRITTEN
 from ernie.run.device import with_device
@@ -26,7 +27,7 @@ from propeller.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted, UsageError
-from propeller.inputs import content_digest, read_json_object
+from propeller.inputs import read_json_object
 from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.train.checkpoint import STATE, read_state
 from propeller.train.hooks import EvaluationHook
@@ -132,7 +133,7 @@ class FineTuning:
     def _survey(self, args, spec, saved):
         """The `Survey` of the training file where something of it must be known, else None."""
         numbers = open_numbers(args)
-        if args.train_set and not (os.path.isfile(args.train_set) or os.path.isdir(args.train_set)):
+        if args.train_set and not is_regular(args.train_set):
             if numbers:  # what can be read once only is not looked at before
                 raise UsageError(f'--{numbers[0]} auto: {args.train_set} is no regular file; give a number.')
             return None
@@ -162,7 +163,7 @@ class FineTuning:
             self.evaluator.read_sets()
             model = args.init_checkpoint or args.init_pretraining_params
             check_data(self.survey, self.coverage, model, rows, self.evaluator.scored_sets())
-        train_file = content_digest(args.train_set)
+        train_file = data_digest(args.train_set)
         run.checkpoints.files = task.checkpoint_files()
         stream = self.stream(rows)
         length = run_length(args, stream)

@@ -5,9 +5,10 @@ import os
 from typing import NamedTuple
 
 from ernie.finetune.try_space import SEARCHED
+from ernie.reader.dataset_folder import data_digest, is_regular
 from ernie.settings.fields import AUTO
 from propeller.errors import UsageError, bad_input, one_line, quoted
-from propeller.inputs import content_digest, read_json_object
+from propeller.inputs import read_json_object
 from propeller.storage.atomic import output_file
 
 TRIES, TABLE = 'tries', 'tries.tsv'
@@ -161,7 +162,7 @@ def _plan_of(args, task):
 
 
 def _digest(paths):
-    return [content_digest(path) if os.path.isfile(path) else path for path in paths.split(',')] if paths else None
+    return [data_digest(path) if is_regular(path) else path for path in paths.split(',')] if paths else None
 
 
 def _shown(value):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ernie.inference.stream import STDIN, TEXT, Row
 from ernie.reader.columns import TEXTS
+from ernie.reader.dataset_folder import is_there
 from propeller.errors import UsageError, bad_input, did_you_mean, quoted
 from propeller.inputs import read_text
 
@@ -52,7 +53,7 @@ def read_given(args):
     if texts:
         return Given(texts=tuple(texts), seconds=args.text_b)
     for path in files:
-        if path != STDIN and not os.path.exists(path):
+        if path != STDIN and not is_there(path):
             raise missing(path)
     return Given(files=tuple(files or [STDIN]))
 
@@ -77,7 +78,7 @@ def _sorted(inputs):
     """
     files, texts = [], []
     for value in inputs:
-        if value == STDIN or (value and os.path.exists(value)):
+        if value == STDIN or (value and is_there(value)):
             files.append(value)
         elif looks_like_path(value):
             raise missing(value)

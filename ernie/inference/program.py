@@ -12,6 +12,7 @@ from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.results import Layout, open_writer, output_of, write_results
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.reader.columns import ColumnNames
+from ernie.reader.dataset_folder import is_there, named_split
 from ernie.run.outputs import read_files
 from ernie.tasks.codec import Selection
 from propeller.args import print_arguments, settings_lines
@@ -94,7 +95,7 @@ def choose_device(args):
 def _check_places(args):
     """What would be found out only after the export otherwise."""
     if args.predicts:
-        if args.predict_set != STDIN and not os.path.exists(args.predict_set):
+        if args.predict_set != STDIN and not is_there(args.predict_set):
             raise bad_input(args.predict_set, 'no such file', 'a file to predict (--predict_set)')
         check_output(args.output, '--output', read_files(args))
     if args.overwrite and args.save_inference_model_path:
@@ -126,6 +127,8 @@ def _export(args, folder, stack):
 def rows_of_file(args, folder, path):
     """The rows of a file or of standard input, as `Row`, for the model of a `ModelFolder`."""
     columns, learnt = folder.codec.columns, folder.settings.get('column_names')
+    if os.path.isdir(path):
+        path = named_split(path, 'test')
     return read_rows(path, columns, args.input_format, folder.spec.forms, ColumnNames.of(args), learnt)
 
 

@@ -1,19 +1,22 @@
 """Records to predict, from a file or standard input, row by row: memory does not grow with the file."""
 
 import contextlib
-import csv
-import itertools
 import os
 import pkgutil
 import re
 import sys
 from typing import NamedTuple
 
+from ernie.reader import columnar
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
-from ernie.reader.json_records import ACCEPTED, ARRAY, LINE_ENDINGS, LINES, first_look, form_of, json_rows
-from ernie.reader.naming import MissingColumn, Naming
-from ernie.reader.records import open_rows, parse_records
-from ernie.reader.rows import BOM, BadRow, DecodedLines
+from ernie.reader.dataset_folder import data_files
+from ernie.reader.delimited import SEPARATORS, cells_of, parse_records, share_of_rows
+from ernie.reader.forms import JSON, PARQUET, TABLE, Form, Look, form_of_look, is_csv_name, kind_of_ending, separator_of
+from ernie.reader.json_records import ACCEPTED, ARRAY, LINE_ENDINGS, LINES, form_of, json_rows
+from ernie.reader.naming import NAMINGS, MissingColumn
+from ernie.reader.records import open_rows
+from ernie.reader.rows import BadRow, DecodedLines
+from ernie.reader.sentences import SEPARATOR
 from ernie.reader.warnings import Notes
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError, bad_input, quoted
@@ -23,8 +26,7 @@ log = get_logger(__name__)
 
 STDIN = '-'
 TEXT = 'text'  # what a text is called in the results that stood in no column
-FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'json', 'text')
-_ENDINGS = {'.tsv': 'tsv', '.csv': 'csv', '.json': 'json', **dict.fromkeys(LINE_ENDINGS, 'jsonl')}
+FORMATS = ('auto', 'tsv', 'csv', 'jsonl', 'json', 'text', PARQUET)
 # A line of text hardly begins like this.
 _ARRAY_OF_OBJECTS = re.compile(r'\[\s*(\{\s*"|$)')
 
@@ -52,11 +54,10 @@ def formats():
 def read_rows(path, columns=('text_a',), input_format='auto', forms=None, names=None, learnt=None):
     """Iterates over the rows of a file or of standard input, in order, also over those that cannot be used.
 
-    A table (TSV, CSV) has a header line that names the columns. JSON lines: an object a line, blank lines are none.
-    JSON: an array of objects, an object with such an array as `data`, or JSON lines after all. Text: a line is the only
-    column of the task. `auto` goes by the name's ending; for other names and for standard input by the first line: `{`
-    or `[{` begins JSON, a TAB or the name of a column makes a header, anything else is text. Forms that the task has
-    beside these come first.
+    The formats are those of `ernie.reader.records.read_records`, and text: a line is the only column of the task.
+    `auto` goes by the content, and by the name's ending where the content leaves it open; for other names and for
+    standard input by the first line: `{` or `[{` begins JSON, a TAB or names of columns make a header, anything else is
+    text. Forms that the task has beside these come first.
 
     Args:
         path: a file, or `-` for standard input.
@@ -85,34 +86,46 @@ def read_rows(path, columns=('text_a',), input_format='auto', forms=None, names=
         for record in own[input_format].records('/dev/stdin' if path == STDIN else path):
             yield Row(None, record, None, record)
         return
-    name = 'standard input' if path == STDIN else path
     optional = [role for role in (*TEXTS, 'label') if role in known.names]
-    naming = Naming(columns, names, learnt, optional, labelled=False)
-    with _open(path) as file:
-        yield from _noted(name, known, _rows(name, file, known, naming, input_format, is_named=path != STDIN), naming)
+    naming = NAMINGS[known.words](columns, names, learnt, optional, labelled=False)
+    for file in [path] if path == STDIN else data_files(path):
+        name = 'standard input' if path == STDIN else file
+        with _open(path if path == STDIN else file) as opened:
+            rows = _rows(Look(name, opened), known, naming, input_format, is_named=path != STDIN)
+            yield from _noted(name, known, rows, naming)
 
 
-def _rows(name, file, known, naming, input_format, is_named):
-    kind = input_format
-    if kind == 'auto' and is_named:
-        kind = _ENDINGS.get(os.path.splitext(name.lower())[1], 'auto')
-    is_sure = kind != 'auto'
-    first = first_look(file) if kind in ('json', 'jsonl') else file.readline()
-    if not first:
+def _rows(look, known, naming, input_format, is_named):
+    name, kind = look.path, input_format
+    if kind == PARQUET or (kind == 'auto' and look.magic):
+        form = look.magic or PARQUET
+        return _object_rows(columnar.read_rows(name, form), name, known, naming, 'a row')
+    ending = kind_of_ending(name) if kind == 'auto' and is_named else None
+    if not look.head and not look.magic:
         raise bad_input(name, 'an empty file', 'at least one row')
-    if not is_sure:
-        kind = _kind(first, known.required)
+    form = None
+    if kind == 'auto':
+        form = form_of_look(look, naming) if ending else _form_of_text(look, known.required, naming)
+        if form.note:
+            Notes(name).tell(form.note)
+        kind = _json_kind(look) if form.kind == JSON else form.kind
+    is_sure = input_format != 'auto' or ending is not None
     if kind in ('json', 'jsonl'):
-        return _json_rows(name, first, file, known, naming, kind, is_sure)
-    lines = itertools.chain([first], file)
-    return _text_rows(name, lines, known) if kind == 'text' else _table_rows(name, lines, known, naming, kind == 'csv')
+        return _json_rows(look, known, naming, kind, is_sure)
+    if kind == 'text':
+        return _text_rows(name, look.lines(), known)
+    is_csv = input_format == 'csv' or is_csv_name(name)
+    separator = form.separator if form else None if input_format == 'tsv' else separator_of(look, naming, True)[0]
+    return _table_rows(name, look.lines(), known, naming, separator, is_csv)
 
 
 def count_lines(path):
-    """Lines of a regular file, for a progress bar; None for anything else."""
+    """Rows of a Parquet file, lines of another regular file, for a progress bar; None for anything else."""
     if path == STDIN or not os.path.isfile(path):
         return None
     with open(path, 'rb') as f:
+        if f.peek(4).startswith(b'PAR1'):
+            return columnar.count_rows(path)
         return sum(block.count(b'\n') for block in iter(lambda: f.read(1 << 20), b''))
 
 
@@ -120,24 +133,33 @@ def _open(path):
     return contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else open_rows(path, 'a file to predict')
 
 
-def _kind(first, columns):
-    """The format of an input by its first line."""
-    text = first.removeprefix(BOM).decode('utf-8', errors='replace').rstrip('\r\n')
+def _json_kind(look):
+    """'jsonl' for lines by the name's ending, where the content is not certainly an array."""
+    is_lines = look.path.lower().endswith(LINE_ENDINGS) and not _ARRAY_OF_OBJECTS.match(look.first_line.strip())
+    return 'jsonl' if is_lines else 'json'
+
+
+def _form_of_text(look, columns, naming):
+    """The `Form` of an input whose name does not tell it, by its first line; its kind may be 'text'."""
+    text = look.first_line
     if text.lstrip().startswith('{') or _ARRAY_OF_OBJECTS.match(text.strip()):
-        return 'json'
+        return Form(JSON)
     cells = [cell.strip() for cell in text.split('\t')]
-    if len(cells) > 1 or len(columns) > 1 or columns[0] in cells:
-        return 'tsv'
-    if set(columns) <= set(_csv_cells(text)):
-        return 'csv'
-    return 'text'
+    own = '\t' if look.is_utf16 else None
+    names = {columns[0], naming.asked.get(columns[0]), naming.learnt.get(columns[0])}
+    if len(cells) > 1 or len(columns) > 1 or names & set(cells):
+        return Form(TABLE, own)
+    for separator in SEPARATORS:
+        cells = cells_of(text, separator)
+        # Commas stand in any text: names that are merely known count where the rows after them have as many cells.
+        sure = set(columns) <= set(cells)
+        if sure or (len(cells) > 1 and naming.knows(cells) and _fits(look, separator)):
+            return Form(TABLE, separator)
+    return Form('text')
 
 
-def _csv_cells(text):
-    try:
-        return [cell.strip() for cell in next(csv.reader([text]), [])]
-    except csv.Error:
-        return []
+def _fits(look, separator):
+    return len(rows := [look.first_line, *look.more()]) > 1 and share_of_rows(rows, separator) == 1
 
 
 class _InPlace:
@@ -158,9 +180,9 @@ class _InPlace:
         return [Row(row.line, None, row) for row in rows]
 
 
-def _table_rows(name, lines, columns, naming, is_csv):
+def _table_rows(name, lines, columns, naming, separator, is_csv):
     bad = _InPlace()
-    records = parse_records(name, lines, is_csv, naming, bad, Notes(name))
+    records = parse_records(name, lines, separator, naming, bad, Notes(name), is_csv)
     try:
         for number, record in enumerate(records):
             fault = columns.fault(list(record.cells)) if number == 0 else None
@@ -175,9 +197,9 @@ def _table_rows(name, lines, columns, naming, is_csv):
     yield from bad.take()
 
 
-def _json_rows(name, head, file, columns, naming, kind, is_sure):
+def _json_rows(look, columns, naming, kind, is_sure):
     """is_sure: whether the name or the user says that it is JSON; else its first character alone does."""
-    expected = f'a JSON object with {" and ".join(map(repr, columns.required))}'
+    name, head = look.path, look.head
     form = LINES if kind == 'jsonl' else form_of(head)
     hint = 'If its lines are text, give --input_format text.' if len(columns.required) == 1 else ''
     if form is None:
@@ -185,19 +207,37 @@ def _json_rows(name, head, file, columns, naming, kind, is_sure):
     if is_sure:
         is_array = kind == 'jsonl' and form_of(head) == ARRAY
         hint = 'For a JSON array give --input_format json, or a name that ends in .json.' if is_array else ''
-    called = None
     try:
-        for number, record, bad in json_rows(name, head, file, form, expected):
-            if bad is None and isinstance(record, dict):
-                called = called or _called(naming, record, name, number)
-                record = {called.get(key, key): value for key, value in record.items()}
-            if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
-                bad = _unfit(number, record, columns.required, expected, hint)
-            elif bad is not None and hint:
-                bad = bad._replace(advice=hint)
-            yield Row(number, None if bad else record, bad)
+        rows = json_rows(name, head, look.file, form, _expected('a JSON object', columns))
+        yield from _object_rows(rows, name, columns, naming, 'a JSON object', hint)
     except UserError as e:
         raise UserError(f'{e} {hint}') if hint else e from None
+
+
+def _expected(kind, columns):
+    return f'{kind} with {" and ".join(map(repr, columns.required))}'
+
+
+def _object_rows(rows, name, columns, naming, kind, hint=''):
+    """`Row`s of records with names. rows: as `json_rows` gives them. kind: what each is, for messages."""
+    called, expected = None, _expected(kind, columns)
+    for number, record, bad in rows:
+        if bad is None and isinstance(record, dict):
+            called = called or _called(naming, record, name, number)
+            record = {called.get(key, key): value for key, value in record.items()}
+            _join_tokens(record, columns)
+        if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
+            bad = _unfit(number, record, columns.required, expected, hint)
+        elif bad is not None and hint:
+            bad = bad._replace(advice=hint)
+        yield Row(number, None if bad else record, bad)
+
+
+def _join_tokens(record, columns):
+    """A list of tokens as a text, where a model tags them."""
+    tokens = record.get('text_a')
+    if columns.words == 'tokens' and isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
+        record['text_a'] = SEPARATOR.join(tokens)
 
 
 def _called(naming, record, name, number):

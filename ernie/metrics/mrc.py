@@ -17,7 +17,8 @@ import sys
 
 import numpy as np
 
-from ernie.reader.squad_json import load_json, read_squad
+from ernie.reader.questions import read_questions
+from ernie.reader.squad_json import load_json
 from propeller.args import Parser
 from propeller.errors import UserError, bad_input, one_line_errors, quoted
 from propeller.progress import progress
@@ -199,12 +200,12 @@ def load_predictions(path):
 
 
 def load_truth(path):
-    """The answers of a SQuAD-form file, see `answers_of`.
+    """The answers of a file of questions, see `answers_of`.
 
     Raises:
         UserError: the file, or a question without answers that is not marked as unanswerable.
     """
-    questions = read_squad(path, scored=True)
+    questions = read_questions(path, scored=True).questions
     for question in questions:
         if not question.answers and not question.is_impossible:
             found = f'question {quoted(question.id)}: no answers'

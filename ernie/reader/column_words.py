@@ -26,6 +26,13 @@ question/context query/passage query/answer query/document query/doc query/title
 context/response prompt/response utterance/response message/response claim/evidence
 文本1/文本2 句子1/句子2 问题1/问题2 问题/答案 问题/回答 前提/假设 문장1/문장2 질문/답변 質問/回答
 """
+_TOKENS = 'tokens words token word tokenlist wordlist chars characters 词 词语 字 토큰 単語'
+_TAGS = 'nertags tags labels label ner nerlabels taglabels bio biotags iob iobtags tagnames 标签 标注 태그'
+_QUESTIONS = 'question questions query q questiontext 问题 问句 질문 質問'
+_CONTEXTS = 'context contexts passage paragraph document doc text article story 文章 上下文 原文 段落 문맥 지문 文脈'
+_ANSWERS = 'answers answer answertext goldanswer shortanswer 答案 回答 답변 정답 答え'
 TEXTS = frozenset(_TEXTS.split())
 LABELS = frozenset(_LABELS.split())
+TOKENS, TAGS = frozenset(_TOKENS.split()), frozenset(_TAGS.split())
+QUESTIONS, CONTEXTS, ANSWERS = (frozenset(words.split()) for words in (_QUESTIONS, _CONTEXTS, _ANSWERS))
 PAIRS = frozenset(tuple(pair.split('/')) for pair in _PAIRS.split())

@@ -68,11 +68,13 @@ class Columns(NamedTuple):
     required: names that must be there.
     known: further names that are read, or that are passed over for a good reason.
     refused: names that must not be there, because the model did not learn from them.
+    words: what other names are known of them, see `ernie.reader.naming.NAMINGS`.
     """
 
     required: tuple = ('text_a',)
     known: tuple = ()
     refused: tuple = ()
+    words: str = 'text'
 
     @property
     def names(self):

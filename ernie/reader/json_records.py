@@ -4,9 +4,8 @@ import itertools
 import json
 import re
 
-from ernie.reader.columns import TEXTS, listed, misspelt
-from ernie.reader.rows import BOM, BadRow, DecodedLines, Record
-from propeller.errors import UserError, bad_input, quoted
+from ernie.reader.rows import BOM, BadRow, DecodedLines
+from propeller.errors import UserError, bad_input
 from propeller.inputs import parse_json
 from propeller.json_stream import CHUNK, json_items
 
@@ -16,7 +15,6 @@ JSON_ENDINGS = (*LINE_ENDINGS, '.json')
 ACCEPTED = 'a JSON array of objects, an object with such an array as "data", or an object a line'
 _LONGEST_LOOK = 1 << 20
 _KEY = 'data'
-_READ = (*TEXTS, 'label', 'qid')
 _LONG_OBJECT = re.compile(r'\{\s*"(data|version)"\s*:')
 
 
@@ -67,65 +65,6 @@ def json_rows(name, head, file, form, expected):
         yield row
     if row is None:
         raise bad_input(name, 'no record', 'at least one')
-
-
-def cells_of_json(path, file, naming, bad_rows=None, notes=None):
-    """The records of a JSON file as rows of a table.
-
-    Args:
-        path: its name.
-        file: open for reading bytes.
-        naming: the `Naming` of its keys, which the first object decides.
-        bad_rows, notes: as in `ernie.reader.records.read_records`.
-    Yields:
-        `Record`.
-    Raises:
-        UserError: file and line named.
-    """
-    required = naming.required
-    expected = f'a JSON object with {" and ".join(map(repr, required))}, all of them text or numbers'
-    head = first_look(file)
-    form = LINES if path.lower().endswith(LINE_ENDINGS) else form_of(head)
-    if form is None:
-        raise bad_input(path, 'text that is no JSON' if head.strip() else 'an empty file', ACCEPTED)
-    columns = called = None
-    for line, value, bad in json_rows(path, head, file, form, expected):
-        if not bad and called is None and isinstance(value, dict) and value:
-            called = naming.of(value, path, line, notes)
-        cells = None if bad else _cells(value, required, called)
-        if isinstance(cells, dict):
-            own = [key for key in dict.fromkeys((*required, *_READ)) if key in cells]
-            columns = columns or own
-            if own == columns:
-                yield Record(line, cells)
-                continue
-            # A table has the same columns in each row, and what a model reads is decided by them.
-            bad = BadRow(line, f'the keys {listed(own)}', f'{listed(columns)} as in the first record')
-        bad = bad or BadRow(line, cells, expected, misspelt(required, value) if isinstance(value, dict) else '')
-        if bad_rows is None:
-            raise bad.as_error(path)
-        bad_rows.add(bad)
-    if not columns:
-        raise bad_input(path, 'no usable record', 'at least one')
-
-
-def _cells(value, required, called):
-    """A dict of cells; or in words what stands there instead."""
-    if not isinstance(value, dict):
-        return quoted(value, 42)
-    cells = {}
-    for key, cell in value.items():
-        key = (called or {}).get(key, key)
-        if isinstance(cell, str):
-            cells[key] = cell
-        elif isinstance(cell, int | float) and not isinstance(cell, bool):
-            cells[key] = str(cell)
-        elif cell is not None and key in (*required, *_READ):
-            return f'{quoted(cell, 42)} as {quoted(key, 42)}'
-    missing = [key for key in required if key not in cells]
-    if missing:
-        return f'only {listed(cells)}' if cells else 'nothing in it'
-    return cells
 
 
 def _lines(name, head, file, expected):

@@ -1,16 +1,20 @@
 """Which column of a file is the text, which the label: by what the user says, what the model learnt from, its name."""
 
-from ernie.reader.column_words import LABELS, PAIRS, TEXTS
+from ernie.reader.column_words import ANSWERS, CONTEXTS, LABELS, PAIRS, QUESTIONS, TAGS, TEXTS, TOKENS
 from ernie.reader.columns import ColumnNames, bare, listed, misspelt, nearest
 from propeller.errors import UsageError, UserError, bad_input, quoted
 
 CSV_TEXT = 'text'  # in a .csv file this column has always been text_a
-_FLAGS = dict(zip(ColumnNames._fields, ('--text_column', '--text_b_column', '--label_column'), strict=True))
+_FLAGS = ('--text_column', '--text_b_column', '--label_column')
 _MOST = 1000  # columns that are looked through
 
 
 class MissingColumn(UserError):
     """A required column that is not there."""
+
+
+class SeveralColumns(UserError):
+    """Columns of which each could be the one that is looked for."""
 
 
 class Naming:
@@ -30,21 +34,24 @@ class Naming:
         found: dict role -> column of the newest file; {} before one is read.
     """
 
+    roles = ColumnNames._fields  # what the three names that can be asked for are about
+
     def __init__(
         self, required=('text_a',), asked=None, learnt=None, optional=('text_b', 'label', 'qid'), labelled=None
     ):
-        asked = asked or ColumnNames()
+        names = asked or ColumnNames()
         self.required, self.learnt = tuple(required), learnt or {}
         self.wanted = tuple(dict.fromkeys((*required, *optional)))
-        self.asked = {role: name for role, name in asked._asdict().items() if name is not None}
+        self.asked = {role: name for role, name in zip(self.roles, names, strict=True) if name is not None}
+        self._flags = dict(zip(self.roles, _FLAGS, strict=True))
         names = list(self.asked.values())
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UsageError(f'the column {quoted(twice)} is named for two things: each has one of its own.')
-        self.labelled = 'label' in required if labelled is None else labelled
+        self.labelled = self.roles[2] in required if labelled is None else labelled
         self.found = {}
 
-    def of(self, names, path, line=None, notes=None, is_csv=False, advice=''):
+    def of(self, names, path, line=None, notes=None, is_csv=False, is_header=False):
         """dict column -> what its cells are called, without columns that nobody can reach by a name.
 
         Args:
@@ -52,11 +59,33 @@ class Naming:
             path, line: for messages.
             notes: the `Notes` that take what was recognised; None: nothing is said.
             is_csv: whether `text` is `text_a`, as in the CSV files of 2019.
-            advice: what to do where a column is missing, if more than its name can be wrong.
+            is_header: whether they stand in the first line of a file, which may as well be no names.
         Raises:
             UserError: a column that is asked for or required is not there; or two could be the same thing.
         """
         names = list(names)
+        found, told = self._find(names, path, line, is_csv, is_header)
+        self.found = {role: found[role] for role in self.wanted if role in found}
+        shown = [
+            name if name in (role, _word(role)) else f'{name} -> {_word(role)}' for role, name in self.found.items()
+        ]
+        if told and notes and any('->' in part for part in shown):
+            notes.tell(f'columns: {", ".join(shown)}')
+        roles = {name: role for role, name in found.items()}
+        return {name: roles.get(name, name) for name in names if name in roles or name not in found}
+
+    def knows(self, names, is_csv=False):
+        """Whether the columns that must be there are among `names`, be it that two could be one of them."""
+        try:
+            self._find(names, '', None, is_csv, False)
+        except SeveralColumns:
+            return True
+        except UserError:
+            return False
+        return True
+
+    def _find(self, names, path, line, is_csv, is_header):
+        """(dict role -> column, whether one was asked for or recognised)."""
         found = self._asked(names, path, line)
         told = bool(found)
         for role in self.wanted:
@@ -68,23 +97,18 @@ class Naming:
             told |= self._recognise(names, found, path, line)
         missing = [role for role in self.required if role not in found]
         if missing:
-            raise self._missing(names, missing, path, line, advice)
-        self.found = {role: found[role] for role in self.wanted if role in found}
-        if told and notes:
-            shown = ', '.join(name if name == role else f'{name} -> {_word(role)}' for role, name in self.found.items())
-            notes.tell(f'columns: {shown}')
-        roles = {name: role for role, name in found.items()}
-        return {name: roles.get(name, name) for name in names if name in roles or name not in found}
+            raise self._missing(names, missing, path, line, is_header)
+        return found, told
 
     def _asked(self, names, path, line):
         found = {}
         for role, name in self.asked.items():
-            if role not in self.wanted or (role == 'label' and not self.labelled and name not in names):
+            if role not in self.wanted or (role == self.roles[2] and not self.labelled and name not in names):
                 continue
             if name not in names:
                 near = nearest(name, names[:_MOST])
                 advice = f'Did you mean {quoted(near)}?' if near else ''
-                flag = f'a column {quoted(name)} ({_FLAGS[role]})'
+                flag = f'a column {quoted(name)} ({self._flags[role]})'
                 raise bad_input(path, f'the columns {listed(names)}', flag, line, advice)
             found[role] = name
         return found
@@ -95,14 +119,19 @@ class Naming:
         free = [name for name in names if name not in found.values() and name not in self.wanted]
         if 'text_a' in self.wanted:
             self._add_texts({name: bare(name) for name in free}, found, path, line)
-        free = [name for name in free if name not in found.values()]
-        if self.labelled and 'label' not in found and 'label' in self.wanted:
-            labels = [name for name in free if bare(name) in LABELS]
-            if len(labels) > 1:
-                raise _several(labels, 'label', path, line)
-            if labels:
-                found['label'] = labels[0]
+        if self.labelled:
+            self._add('label', LABELS, names, found, path, line)
         return len(found) > before
+
+    def _add(self, role, words, names, found, path, line):
+        """Adds the column whose name is one of some words, where the role is looked for and still open."""
+        if role in found or role not in self.wanted:
+            return
+        names = [name for name in names if name not in found.values() and bare(name) in words]
+        if len(names) > 1:
+            raise self._several(names, role, path, line)
+        if names:
+            found[role] = names[0]
 
     def _add_texts(self, forms, found, path, line):
         pairs = self._pairs(forms, found)
@@ -115,7 +144,7 @@ class Naming:
         if len(pairs) == 1 and not others:
             found['text_a'], found['text_b'] = pairs[0]
         elif len(texts) > 1:
-            raise _several(texts, 'text_a', path, line)
+            raise self._several(texts, 'text_a', path, line)
         elif texts:
             found['text_a'] = texts[0]
 
@@ -126,11 +155,15 @@ class Naming:
         first = {found['text_a']: bare(found['text_a'])} if 'text_a' in found else forms
         return [(a, b) for a in first for b in forms if (first[a], forms[b]) in PAIRS]
 
-    def _missing(self, names, missing, path, line, advice):
-        advice = advice or misspelt(self.required, names)
-        flags = ' '.join(f'{_FLAGS[role]} NAME' for role in missing if role in _FLAGS)
-        if not advice and len(missing) == len(self.required):
-            advice = 'The first line must name the columns.' if line == 1 else ''
+    def _several(self, names, role, path, line):
+        found = f'{len(names)} columns that could be the {_word(role)}: {listed(names)}'
+        return SeveralColumns(bad_input(path, found, 'one', line, f'Say which: {self._flags[role]} {names[0]}'))
+
+    def _missing(self, names, missing, path, line, is_header):
+        advice = misspelt(self.required, names)
+        flags = ' '.join(f'{self._flags[role]} NAME' for role in missing if role in self._flags)
+        if not advice and is_header and len(missing) == len(self.required):
+            advice = 'The first line must name the columns.'
         if not advice and len(names) > 1 and flags:
             advice = f'{flags} says which it is.'
         error = bad_input(path, f'the columns {listed(names)}', f'also a column {listed(missing)}', line, advice)
@@ -141,7 +174,28 @@ def _word(role):
     return 'text' if role == 'text_a' else role
 
 
-def _several(names, role, path, line):
-    what = {'text_a': 'the text', 'label': 'the label'}[role]
-    found = f'{len(names)} columns that could be {what}: {listed(names)}'
-    return bad_input(path, found, 'one', line, f'Say which: {_FLAGS[role]} {names[0]}')
+class TokenNaming(Naming):
+    """The columns of tagged text: lists of tokens and of their labels, or both in cells of 2019's form."""
+
+    def _recognise(self, names, found, path, line):
+        before = len(found)
+        for words in (TOKENS, TEXTS):
+            self._add('text_a', words, names, found, path, line)
+        if self.labelled:
+            self._add('label', TAGS, names, found, path, line)
+        return len(found) > before
+
+
+class QuestionNaming(Naming):
+    """The columns of questions: a question, its context, its answers."""
+
+    roles = ('question', 'context', 'answers')
+
+    def _recognise(self, names, found, path, line):
+        before = len(found)
+        for role, words in zip(self.roles, (QUESTIONS, CONTEXTS, ANSWERS), strict=True):
+            self._add(role, words, names, found, path, line)
+        return len(found) > before
+
+
+NAMINGS = {'text': Naming, 'tokens': TokenNaming, 'questions': QuestionNaming}

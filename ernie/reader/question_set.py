@@ -7,8 +7,9 @@ import numpy as np
 from ernie.reader.confusable import appearance, difference, find_alike
 from ernie.reader.mrc import QuestionEncoder, locate_answer
 from ernie.reader.parallel import chunked, map_ordered
+from ernie.reader.questions import read_questions
 from ernie.reader.rows import BadRows
-from ernie.reader.squad_json import LineNumbers, read_squad, refuse
+from ernie.reader.squad_json import LineNumbers, refuse
 from ernie.reader.text_keys import text_key
 from ernie.reader.tokenized_set import TokenizedSet
 from ernie.survey.dev_share import held_out, one_text_only
@@ -33,9 +34,11 @@ class QuestionSet:
         first_token: [Q + 1] int64, the document of question q is `first_token[q]` to `first_token[q + 1]` of them.
         path: the file.
         bad_rows: None, or the `BadRows` of the file.
+        about: dict, what is known of the file: `column_names`, dict role -> column, for records.
     """
 
-    def __init__(self, questions, chunks, path='', bad_rows=None):
+    def __init__(self, questions, chunks, path='', bad_rows=None, about=None):
+        self.about = about or {}
         self.questions, self.path, self.bad_rows = questions, path, bad_rows
         labels = _joined(chunks, 'labels', np.int64, 2)
         self.tokens = TokenizedSet(
@@ -103,7 +106,7 @@ def _offsets(counts):
 
 
 class MrcReader:
-    """Reads SQuAD-form JSON.
+    """Reads files of questions, see `ernie.reader.questions`.
 
     Args:
         tokenizer, limits, simplify: see `QuestionEncoder`.
@@ -119,33 +122,34 @@ class MrcReader:
         self.tokenizer, self.limits, self.simplify = tokenizer, limits, simplify
         self.skip_bad_rows, self.processes = skip_bad_rows, processes
 
-    def read(self, path, training=False):
+    def read(self, path, training=False, columns=None, learnt=None):
         """The file as a `QuestionSet`.
 
         Args:
             path: the file.
             training: whether the windows get labels; each question must have an answer then, or be `is_impossible`.
+            columns, learnt: see `ernie.reader.naming.Naming`.
 
         Raises:
-            UserError: see `read_squad`; for training also an answer that its context does not hold.
+            UserError: see `read_questions`; for training also an answer that its context does not hold.
         """
         path = os.fspath(path)
         bad_rows = BadRows(path) if self.skip_bad_rows else None
-        questions = read_squad(path, bad_rows, scored=not training)
+        questions, lines, names = read_questions(path, bad_rows, not training, columns, learnt)
         if training:
-            questions = self._located(questions, path, bad_rows)
-        return self._encoded(questions, path, bad_rows, training)
+            questions = self._located(questions, path, bad_rows, lines)
+        return self._encoded(questions, path, bad_rows, training, names)
 
-    def read_divided(self, path, share):
+    def read_divided(self, path, share, columns=None, learnt=None):
         """One file as two, (questions to train on, questions that are held out to evaluate with).
 
         The questions about a text stay together. Arguments and errors as for `held_out` and `read`.
         """
         path = os.fspath(path)
         bad_rows = BadRows(path) if self.skip_bad_rows else None
-        questions = read_squad(path, bad_rows)
+        questions, lines, names = read_questions(path, bad_rows, False, columns, learnt)
         as_read = {question.id: question for question in questions}
-        questions = self._located(questions, path, bad_rows)
+        questions = self._located(questions, path, bad_rows, lines)
         keys = {question.context: text_key(question.context) for question in questions}
         none = np.zeros(0, np.int64)
         held = held_out(np.array([keys[question.context] for question in questions], np.int64), none, none, share)
@@ -154,9 +158,9 @@ class MrcReader:
         pairs = list(zip(questions, held, strict=True))
         rest = [question for question, out in pairs if not out]
         out = [as_read[question.id] for question, out in pairs if out]
-        return self._encoded(rest, path, bad_rows, True), self._encoded(out, path, None, False)
+        return self._encoded(rest, path, bad_rows, True, names), self._encoded(out, path, None, False, names)
 
-    def _encoded(self, questions, path, bad_rows, training):
+    def _encoded(self, questions, path, bad_rows, training, names):
         encoder = QuestionEncoder(self.tokenizer, self.limits, training, self.simplify)
         chunks = []
         sized = chunked(questions, lambda q: len(q.context) + len(q.question))
@@ -165,15 +169,15 @@ class MrcReader:
             encoded, f'reading {os.path.basename(path)}', len(questions), 'questions', lambda c: len(c['counts'])
         ):
             chunks.append(chunk)
-        result = QuestionSet(questions, chunks, path, bad_rows)
+        result = QuestionSet(questions, chunks, path, bad_rows, {'column_names': names} if names else {})
         self._report(result, chunks, training)
         if not len(result):
             raise bad_input(path, 'no question that can be used', 'at least one')
         return result
 
-    def _located(self, questions, path, bad_rows):
+    def _located(self, questions, path, bad_rows, lines=None):
         """The questions with their first answer at its right place; those without an answer are refused."""
-        kept, moved, alike, lines = [], 0, 0, None
+        kept, moved, alike = [], 0, 0
         several = sum(len(question.answers) > 1 for question in questions)
         for question in questions:
             if question.is_impossible:

@@ -4,6 +4,7 @@ import bisect
 import os
 from typing import NamedTuple
 
+from ernie.reader.encoding import save_as_utf8
 from propeller.errors import QUOTED, bad_input, one_line
 
 BOM = b'\xef\xbb\xbf'
@@ -68,6 +69,7 @@ class DecodedLines:
         self.number = 0
         self._file = file
         self._bad = None  # (line, found), until asked for
+        self._advice = None  # what to do about it, which is the same for all lines
 
     def __iter__(self):
         for number, raw in enumerate(self._file, 1):
@@ -77,6 +79,7 @@ class DecodedLines:
             try:
                 yield raw.decode('utf-8')
             except UnicodeDecodeError as e:
+                self._advice = self._advice or save_as_utf8(self.path, raw)
                 self._bad = self._bad or (number, f'byte 0x{raw[e.start]:02x} at byte {e.start + 1} of the line')
                 yield raw.decode('utf-8', errors='replace')
 
@@ -85,4 +88,4 @@ class DecodedLines:
         bad, self._bad = self._bad, None
         if bad is None or bad[0] < first_line:
             return None
-        return BadRow(bad[0], bad[1], 'UTF-8 text', 'Save the file in the encoding UTF-8.')
+        return BadRow(bad[0], bad[1], 'UTF-8 text', self._advice)

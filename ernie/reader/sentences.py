@@ -3,12 +3,14 @@
 import itertools
 import os
 
+from ernie.reader import columnar
 from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
-from ernie.reader.json_records import JSON_ENDINGS
-from ernie.reader.naming import MissingColumn, Naming
-from ernie.reader.records import open_rows, parse_records
-from ernie.reader.rows import DecodedLines
-from propeller.errors import UserError, bad_input
+from ernie.reader.delimited import parse_records
+from ernie.reader.forms import COLUMNAR, JSON, Look, is_csv_name, is_json, kind_of_ending, separator_of
+from ernie.reader.naming import MissingColumn, TokenNaming
+from ernie.reader.records import look_json, of_all_files, open_rows
+from ernie.reader.rows import BadRow, DecodedLines, Record
+from propeller.errors import UserError, bad_input, quoted
 
 SEPARATOR = '\x02'
 _SHOWN = 40  # characters of a line in a message
@@ -41,20 +43,75 @@ class Sentences:
             UserError: file and line named.
         """
         path = os.fspath(path)
-        if path.lower().endswith(JSON_ENDINGS):
-            raise bad_input(path, 'a JSON file', 'a table with the columns text_a and label, or CoNLL')
+        yield from of_all_files(path, bad_rows, lambda file, bad: self._of_file(file, bad, notes, noting))
+
+    def _of_file(self, path, bad_rows, notes, noting):
         with open_rows(path, 'a file of tokens and labels') as file:
-            head = list(itertools.islice(file, _FIRST_LINES))
-            lines = itertools.chain(head, file)
+            look = Look(path, file)
+            if look.magic or is_json(look.head) or kind_of_ending(path) in (JSON, *COLUMNAR):
+                yield from self._list_rows(look, bad_rows, notes, noting)
+                return
+            separator = separator_of(look, self._naming())[0] if look.is_utf16 or is_csv_name(path) else None
+            lines = look.lines()
+            head = list(itertools.islice(lines, _FIRST_LINES))
+            lines = itertools.chain(head, lines)
             if self._has_header(path, head, notes):
-                yield from self._table_rows(path, lines, bad_rows, notes, noting)
+                yield from self._table_rows(path, lines, separator, bad_rows, notes, noting)
             else:
                 what = width_of(decoded(path, head)), self.label_map or {}, self.labelled
                 yield from read_sentences(path, lines, *what, bad_rows, notes)
 
     def _naming(self):
         required = ('text_a', 'label') if self.labelled else ('text_a',)
-        return Naming(required, self.columns, self.learnt, optional=('label',))
+        return TokenNaming(required, self.columns, self.learnt, optional=('label',))
+
+    def _list_rows(self, look, bad_rows, notes, noting):
+        """Sentences of records that hold a list of tokens and one of labels, or texts as in the cells of a table."""
+        naming, path = self._naming(), look.path
+        kind = 'a row' if look.magic else 'a JSON object'
+        expected = f'{kind} with {" and ".join(map(repr, naming.required))}, lists of tokens and of labels'
+        rows = columnar.read_rows(path, look.magic) if look.magic else look_json(look, expected)
+        called, any_row = None, False
+        for line, value, bad in rows:
+            if not bad and called is None and isinstance(value, dict) and value:
+                called = naming.of(value, path, line, notes)
+            if not bad and isinstance(value, dict):
+                record = Record(line, {called.get(key, key): cell for key, cell in value.items()} if called else {})
+                (record,) = noting([record], naming)
+                tokens, labels, found = self._lists(record.cells)
+                bad = BadRow(line, found, expected) if found else None
+            elif not bad:
+                bad = BadRow(line, quoted(value, 42), expected)
+            if bad is None:
+                any_row = True
+                yield Sentence(line, tokens, labels if self.labelled else None)
+            elif bad_rows is None:
+                raise bad.as_error(path)
+            else:
+                bad_rows.add(bad)
+        if not any_row:
+            raise bad_input(path, 'no usable record', 'at least one')
+
+    def _lists(self, cells):
+        """(tokens, labels, what is wrong with them or None) of a record."""
+        text, labels = cells.get('text_a'), cells.get('label')
+        if isinstance(labels, str):
+            labels = labels.split(SEPARATOR) if SEPARATOR in labels else labels.split()
+        if isinstance(text, str):
+            length = len(labels) if isinstance(labels, list) else 0
+            text = text.split(SEPARATOR) if SEPARATOR in text else spaced(text, length) if length else self.words(text)
+        if not isinstance(text, list) or any(not isinstance(token, str | int | float) for token in text):
+            return None, None, f'{quoted(cells.get("text_a"), 42)} as tokens'
+        tokens = [str(token) for token in text]
+        if not self.labelled:
+            return tokens, None, None
+        if not isinstance(labels, list) or any(not isinstance(label, str | int) for label in labels):
+            return None, None, f'{quoted(cells.get("label"), 42)} as labels'
+        unnamed = next((label for label in labels if not isinstance(label, str)), None)
+        labels = [str(label) for label in labels]
+        if unnamed is not None and str(unnamed) not in (self.label_map or {}):
+            return None, None, f'the number {unnamed} as a label, which nothing names (no ClassLabel)'
+        return tokens, labels, None
 
     def _has_header(self, path, head, notes):
         """Whether a file is a table with a header line; else it is CoNLL.
@@ -97,9 +154,9 @@ class Sentences:
         notes.tell('one column: each line is a token, an empty line parts sentences')
         return True
 
-    def _table_rows(self, path, lines, bad_rows, notes, noting):
+    def _table_rows(self, path, lines, separator, bad_rows, notes, noting):
         naming, joined = self._naming(), False
-        records = parse_records(path, lines, path.lower().endswith('.csv'), naming, bad_rows, notes)
+        records = parse_records(path, lines, separator, naming, bad_rows, notes, is_csv_name(path))
         for line, cells in noting(records, naming):
             text, labels = cells['text_a'], cells.get('label', '')
             # A row of one token shows no separator: it is read as the rows before it.

@@ -7,8 +7,22 @@ import os
 import stat
 import sys
 
-from ernie.reader import column_words, columns, json_records, naming, records, text_keys
+from ernie.reader import (
+    column_words,
+    columnar,
+    columns,
+    dataset_folder,
+    delimited,
+    encoding,
+    forms,
+    json_records,
+    naming,
+    objects,
+    records,
+    text_keys,
+)
 from ernie.reader.columns import ColumnNames, Notices
+from ernie.reader.dataset_folder import source_files
 from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.rows import BadRows
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
@@ -18,6 +32,15 @@ from propeller.log import get_logger
 from propeller.progress import progress
 
 log = get_logger(__name__)
+
+# Modules that decide what a row becomes, whatever the task.
+_RULES = tuple(
+    module.__name__
+    for module in (
+        *(records, forms, encoding, delimited, json_records, columnar, dataset_folder, objects),
+        *(naming, columns, column_words, text_keys),
+    )
+)
 
 
 class SetReader(abc.ABC):
@@ -138,7 +161,7 @@ class SetReader(abc.ABC):
             return None
         settings = {
             'format': FORMAT_VERSION,
-            'ending': os.path.splitext(path.lower())[1],
+            'endings': [os.path.splitext(file.lower())[1] for file in source_files(path)],
             'skip_bad_rows': self.skip_bad_rows,
             'columns': [self.columns, self.learnt],
             'encoder': type(encoder).__qualname__,
@@ -147,10 +170,8 @@ class SetReader(abc.ABC):
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         # The rules are part of the key too: a new version of the program must not find the ids of an old one.
-        modules = (records, json_records, naming, columns, column_words, text_keys)
-        code = (__name__, type(self).__module__, BadRows.__module__, *(module.__name__ for module in modules))
-        code += self.rule_modules
-        for file in (path, *(sys.modules[name].__file__ for name in code)):
+        code = (__name__, type(self).__module__, BadRows.__module__, *_RULES, *self.rule_modules)
+        for file in (*source_files(path), *(sys.modules[name].__file__ for name in code)):
             try:
                 with open(file, 'rb') as f:
                     digest.update(hashlib.file_digest(f, 'sha256').digest())
@@ -161,8 +182,13 @@ class SetReader(abc.ABC):
 
 def _file_state(path):
     """What changes when a file is written; None for what is not a regular file (a pipe, say), or not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    states = []
+    for file in source_files(path):
+        try:
+            found = os.stat(file)
+        except OSError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        states.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return states

@@ -55,7 +55,7 @@ def read_squad(path, bad_rows=None, scored=False):
     document, text = load_json(path, FORM)
     questions, seen, lines = [], set(), LineNumbers(text)
     for row in _Walk(path, document).questions():
-        fault = _fault(row, seen, scored)
+        fault = question_fault(row, seen, scored)
         seen.add(row.id)
         if fault:
             refuse(fault, row, path, lines, bad_rows)
@@ -101,7 +101,8 @@ class LineNumbers:
 _ID = re.compile(r'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)')
 
 
-def _fault(row, seen, scored):
+def question_fault(row, seen, scored):
+    """The `BadRow` of what is wrong with a question, or None. seen: ids of those before. scored: of `read_squad`."""
     if row.id in seen:
         return row.bad_row('this id a second time', 'each question id once')
     if not row.question.strip() and not scored:

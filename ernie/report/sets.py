@@ -5,9 +5,10 @@ import os
 
 import numpy as np
 
+from ernie.reader.dataset_folder import data_digest, is_regular
 from ernie.report.wrong_rows import ENDS, write_wrong_rows
 from propeller.errors import UserError, bad_input
-from propeller.inputs import content_digest, read_json_object
+from propeller.inputs import read_json_object
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.atomic import output_file
 from propeller.storage.folders import make_folder
@@ -52,7 +53,7 @@ def write_set(folder, name, rows, texts, outcomes, facts):
 
 def _digest(path):
     """What tells the content of a file from others; None where it cannot be read twice."""
-    return content_digest(path) if os.path.isfile(path) else None
+    return data_digest(path) if is_regular(path) else None
 
 
 def read_summaries(folder):

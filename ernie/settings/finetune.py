@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ernie.decoding.scheme import SCHEMES
+from ernie.reader.dataset_folder import is_there, named_split
 from ernie.settings.fields import AUTO, changed, setting
 from ernie.settings.groups import BatchSettings, EvaluationSettings, OptimizationSettings, Settings, TrainingSettings
 from ernie.tasks import table
@@ -123,9 +124,10 @@ class FinetuneSettings(
 
     def checked(self) -> Self:
         settings = super().checked()
-        self._check_work()
-        self._check_outputs()
-        self._check_files()
+        settings._check_work()
+        settings._check_outputs()
+        settings._check_files()
+        settings = settings._with_splits()
         known = AUTO not in (self.batch_size, self.max_seq_len)
         if known and self.in_tokens and self.do_train and self.batch_size < self.max_seq_len:
             raise UsageError(
@@ -135,6 +137,17 @@ class FinetuneSettings(
         if self.early_stop > 0 and not (self.do_val and (self.dev_set or self.dev_share)):
             raise UsageError('--early_stop needs --do_val true, and a --dev_set or a --dev_share.')
         return settings
+
+    def _with_splits(self) -> Self:
+        """The settings with `FOLDER:SPLIT` where a set is a folder of several splits, each flag with its own."""
+        splits = {'train_set': 'train', 'dev_set': 'validation', 'test_set': 'test', 'diagnostic': 'test'}
+        used = {'train_set': self.do_train, 'dev_set': self.do_val, 'test_set': self.do_test, 'diagnostic': True}
+        named = {}
+        for flag, split in splits.items():
+            paths = split_list(getattr(self, flag)) if used[flag] else []
+            if any(os.path.isdir(path) for path in paths):
+                named[flag] = ','.join(named_split(path, split) for path in paths)
+        return self.replace(**named)
 
     def _check_work(self) -> None:
         if not (self.do_train or self.do_val or self.do_test):
@@ -181,7 +194,7 @@ class FinetuneSettings(
         for flag in (flag for flag, used in wanted.items() if used):
             value = getattr(self, flag)
             for path in split_list(value) if flag.endswith('_set') else [value] if value else []:
-                if not os.path.exists(path):
+                if not is_there(path):
                     raise UserError(f'--{flag}: {path}: no such file.')
 
 
@@ -217,7 +230,7 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
     def checked(self) -> Self:
         if self.do_train and not self.train_set:
             raise UsageError('no training file is given: ernie finetune FILE. --help lists the first flags.')
-        if self.do_train and self.train_set and not os.path.exists(self.train_set):
+        if self.do_train and self.train_set and not is_there(self.train_set):
             raise UserError(f'{self.train_set}: no such file.{_verb_meant(self.train_set)}')
         if self.model and self.init_pretraining_params:
             raise UsageError('--model and --init_pretraining_params mean the same: give one.')

@@ -2,8 +2,9 @@
 
 import os
 
+from ernie.reader.columns import ColumnNames
+from ernie.reader.questions import read_questions
 from ernie.reader.rows import BadRows
-from ernie.reader.squad_json import read_squad
 from ernie.survey.survey import Sample, Survey
 
 
@@ -12,7 +13,8 @@ def survey_questions(path, args):
     path = os.fspath(path)
     sample = Sample()
     bad_rows = BadRows(path) if args.skip_bad_rows else None
-    for question in read_squad(path, bad_rows):
+    found = read_questions(path, bad_rows, columns=ColumnNames.of(args))
+    for question in found.questions:
         answer = question.answers[0][0] if question.answers else ''
         sample.add((question.question, question.context), answer)
-    return Survey(path, 'mrc', None, sample.count, first=sample.first, sample=sample.kept)
+    return Survey(path, 'mrc', None, sample.count, columns=found.names or {}, first=sample.first, sample=sample.kept)

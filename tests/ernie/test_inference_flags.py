@@ -69,7 +69,7 @@ def test_choices():
     assert choices == {
         'task': ['classification', 'regression', 'multilabel', 'sequence_labeling', 'mrc'],
         'format': ['tsv', 'jsonl', 'csv', 'parquet', 'text'],
-        'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'squad'],
+        'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'parquet', 'squad'],
         'engine': ['executor', 'predictor', 'onnxruntime', 'openvino'],
         'precision': ['fp32', 'bf16'],
         'export_format': ['paddle', 'onnx'],

@@ -218,7 +218,8 @@ def test_text_that_begins_like_json(tmp_path, monkeypatch):
         list(read_rows(written(tmp_path / 'a.txt', '{x,\ny')))
     path = written(tmp_path / 'a.txt', '[公告] 今天\n[]\n[1]\n')
     assert [row.record['text_a'] for row in read_rows(path)] == ['[公告] 今天', '[]', '[1]']
-    (row,) = read_rows(written(tmp_path / 'a.jsonl', '[{"text_a": "x"}]'))
+    assert good(read_rows(written(tmp_path / 'a.jsonl', '[{"text_a": "x"}]'))) == [{'text_a': 'x'}]
+    (row,) = read_rows(str(tmp_path / 'a.jsonl'), input_format='jsonl')
     assert row.bad.found.startswith('[{') and '--input_format json' in row.bad.advice
 
 

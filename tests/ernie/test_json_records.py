@@ -58,8 +58,10 @@ def test_the_ending_is_part_of_the_cache_key(tmp_path, tokenizer, monkeypatch):
             "a.json:3: found only 'text_a', expected a JSON object with 'text_a'",
         ),
         ([{'text_a': '好', 'label': 1}, {'text_a': '坏', 'lable': 0}], "Is 'lable' meant to be 'label'"),
-        ([{'text_a': '好', 'label': [1]}], r"a.json:2: found \[1\] as 'label'"),
-        ([{'text_a': '好', 'label': True}], "a.json:2: found True as 'label'"),
+        ([{'text_a': '好', 'label': [[1]]}], r"a.json:2: found \[\[1\]\] as 'label'"),
+        ([{'text_a': '好', 'label': ['a,b']}], r"a.json:2: found \['a,b'\] as 'label'"),
+        ([{'text_a': ['好'], 'label': 1}], r"a.json:2: found \['好'\] as 'text_a'"),
+        ([{'text_a': True, 'label': 1}], "a.json:2: found True as 'text_a'"),
         ([{'text_a': None, 'label': 1}], "a.json:2: found only 'label'"),
         (
             [{'text_a': '好', 'label': 1, 'text_b': '坏'}, {'text_a': '坏', 'label': 0}],
@@ -83,9 +85,9 @@ def test_bad_records_can_be_left_out(tmp_path):
     assert [line for line, _ in bad.rows] == [2, 4]
 
 
-def test_json_by_another_name_is_told_what_to_do(tmp_path, tokenizer):
-    for content in ('{"text_a": "x", "label": 1}\n', '[{"text_a": "x"}]'):
-        with pytest.raises(UserError, match='JSON is read from files whose name ends in .json or .jsonl'):
-            list(read_records(write(tmp_path / 'a.txt', content + '\n')))
-    with pytest.raises(UserError, match='a.json: found a JSON file, expected a table .* or CoNLL'):
+def test_json_is_known_by_its_content_whatever_the_name(tmp_path, tokenizer):
+    for name, content in forms(ROWS):
+        path = write(tmp_path / f'{name}.txt', content)
+        assert [record.cells['label'] for record in read_records(path)] == [str(row['label']) for row in ROWS]
+    with pytest.raises(UserError, match='a.json: found no record, expected at least one'):
         SequenceLabelReader(tokenizer, 9, {'O': 0, 'B-X': 1, 'I-X': 2}, 'IOB').read(write(tmp_path / 'a.json', '[]'))

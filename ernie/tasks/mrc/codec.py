@@ -37,7 +37,7 @@ class MrcCodec(Codec):
     `to_simplified`, `unanswerable`, `null_score_diff_threshold`; what is not there is as in run_mrc.py by default.
     """
 
-    columns = Columns(('question', 'context'), ('id',))
+    columns = Columns(('question', 'context'), ('id',), words='questions')
     unselectable = {}
     echo = ('id',)
     fields = {

@@ -73,11 +73,11 @@ class MrcTask(Task):
 
     def read(self, path, labelled):
         """The windows of a file, with labels if they are to be learnt."""
-        return self.reader.read(path, training=labelled)
+        return self.reader.read(path, training=labelled, **self.reading())
 
     def read_divided(self, path, share):
         """As the base class has it; the questions about a text stay together."""
-        return self.reader.read_divided(path, share)
+        return self.reader.read_divided(path, share, **self.reading())
 
     def prepare_training(self, rows):
         super().prepare_training(rows)

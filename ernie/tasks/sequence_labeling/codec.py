@@ -76,7 +76,7 @@ class SequenceLabelingCodec(Codec):
     `settings` also has `label_map`, `num_labels`, `chunk_scheme`, `use_crf`; `token_cut` may be missing.
     """
 
-    columns = Columns(('text_a',), ('label',))
+    columns = Columns(('text_a',), ('label',), words='tokens')
     unselectable = {'top_k': 'a model that tags gives each entity one type'}
     echo = ('text',)
     fields = {

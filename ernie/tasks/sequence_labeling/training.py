@@ -11,6 +11,7 @@ from ernie.decoding.scheme import OUTSIDE, split_label
 from ernie.metrics.chunk import ChunkScores
 from ernie.metrics.chunk_errors import ChunkOutcomes
 from ernie.reader.again import rows_again
+from ernie.reader.dataset_folder import is_regular, is_there
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import IGNORED, label_ids, labels_of_tokens, token_starts
 from ernie.run.evaluation import Evaluated
@@ -90,7 +91,7 @@ class SequenceLabelingTask(Task):
         )
 
     def read(self, path, labelled):
-        if not labelled and os.path.exists(path) and not os.path.isfile(path):
+        if not labelled and is_there(path) and not is_regular(path):
             raise bad_input(path, 'no regular file', 'one: it is read a second time for its tokens')
         return self.reader(labelled).read(path)
 
