@@ -3,7 +3,11 @@
 `ernie.load` opens a trained model, `ernie.finetune` trains one, see `ernie.api`; they are imported when asked for.
 """
 
-_PUBLIC = {'load': 'ernie.api', 'FinetuneSettings': 'ernie.settings.finetune'}
+_PUBLIC = {
+    'load': 'ernie.api',
+    'FinetuneSettings': 'ernie.settings.finetune',
+    'OwnDataSettings': 'ernie.settings.finetune',
+}
 
 
 def __getattr__(name):

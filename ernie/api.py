@@ -23,13 +23,13 @@ from ernie.inference.folder import ModelFolder
 from ernie.inference.pooling import unit_length
 from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.stream import Row
-from ernie.programs import fine_tuning
+from ernie.programs import fine_tuning, own_data
 from ernie.reader.columns import TEXTS
 from ernie.reader.rows import BadRow
 from ernie.run.source import Source
 from ernie.settings.base import Settings
 from ernie.settings.fields import described
-from ernie.settings.finetune import FinetuneSettings
+from ernie.settings.finetune import FinetuneSettings, OwnDataSettings
 from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
@@ -124,16 +124,18 @@ def _check_arguments(task, settings, running):
 
 
 def finetune(task, settings=None, /, *, config=None, **values):
-    """Fine-tune a model, as `run_classifier.py` and its sisters do, with the same files, log and errors.
+    """Fine-tune a model, as `ernie finetune FILE` does, or as `run_classifier.py` and its sisters do.
 
+        run = ernie.finetune('messages.csv')
         run = ernie.finetune('classification', train_set='train.tsv', dev_set='dev.tsv',
                              init_pretraining_params='model', checkpoints='out')
         model = ernie.load(run.best)
 
     Args:
-        task: 'classification' (regression and several classes too, by `is_regression`, `is_multilabel`),
-            'sequence_labeling' or 'mrc'.
-        settings: `ernie.FinetuneSettings`; None: those of `config` and `values` alone.
+        task: a training file: what is not given is found out from it. Or 'classification' (regression and several
+            classes too, by `is_regression`, `is_multilabel`), 'sequence_labeling' or 'mrc', with 2019's defaults.
+        settings: `ernie.FinetuneSettings`, or `ernie.OwnDataSettings`, whose defaults are for one's own data; None:
+            those of `config` and `values` alone.
         config: path of a file like the run.yaml of a run.
         values: settings by the names of the flags, which hold over `settings` and `config`. Lists of files are lists.
 
@@ -145,19 +147,29 @@ def finetune(task, settings=None, /, *, config=None, **values):
         UsageError: a setting that cannot be, or an unknown one.
         KeyboardInterrupt: Ctrl-C; the last update is saved, and the same call with `resume=True` goes on from it.
     """
-    if task not in table.TASKS:
-        raise UsageError(f'task {quoted(task)}: expected one of {", ".join(table.TASKS)}.')
-    known = described(FinetuneSettings)
+    is_file = task not in table.TASKS
+    if is_file and not (isinstance(task, str | os.PathLike) and os.path.exists(task)):
+        raise UsageError(f'task {quoted(task)}: expected one of {", ".join(table.TASKS)}, or a file that is there.')
+    if settings is not None and not isinstance(settings, FinetuneSettings):
+        raise UsageError(f'settings {quoted(settings)}: expected ernie.FinetuneSettings; single values go by name.')
+    kind = OwnDataSettings if is_file or isinstance(settings, OwnDataSettings) else FinetuneSettings
+    if is_file:
+        if type(settings) is FinetuneSettings:
+            raise UsageError('settings: a file goes with ernie.OwnDataSettings; ernie.FinetuneSettings with a task.')
+        if 'train_set' in values:
+            raise UsageError(f'train_set: {quoted(os.fspath(task))} is the training file already.')
+        values['train_set'] = os.fspath(task)
+    known = described(kind)
     for name in values:
         if name not in known:
             raise UsageError(f'{name}: unknown setting.{did_you_mean(name, known)}')
     if config is not None:
-        values = read_settings(config, FinetuneSettings, f'finetune {task}') | values
-    settings = FinetuneSettings(given=frozenset()) if settings is None else settings
-    if not isinstance(settings, FinetuneSettings):
-        raise UsageError(f'settings {quoted(settings)}: expected ernie.FinetuneSettings; single values go by name.')
+        values = read_settings(config, kind, None if is_file else f'finetune {task}') | values
+    settings = kind(given=frozenset()) if settings is None else settings
     settings = settings.replace(**values, given=settings.given | frozenset(values))
     Settings.checked(settings)  # types and ranges, before anything is made of them
+    if kind is OwnDataSettings:
+        return own_data(None if is_file else task).start(settings)
     return fine_tuning(table.find(task)).start(settings)
 
 

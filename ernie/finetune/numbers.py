@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from ernie.finetune.recipe import NUMBERS, Facts, choose
+from ernie.finetune.recipe import NUMBERS, READING, Facts, choose
 from ernie.run.memory import available_memory, training_memory
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
@@ -16,6 +16,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 PERCENTILES = (50, 90, 95, 99, 100)
+_LEAST_PART = 35  # tokens of a window beside the question, special ones included
 
 
 def open_numbers(args):
@@ -40,7 +41,9 @@ def facts_of(args, survey, coverage, source):
     """
     config = source.config
     rows = max(round(survey.rows * (1 - held_share(args))), 1)
-    lengths, memory = percentiles(coverage.lengths), memory_of(args, source)
+    # The question has its room whether it needs it or not.
+    least = args.max_query_length + _LEAST_PART if survey.task == READING else 0
+    lengths, memory = percentiles(np.maximum(coverage.lengths, least)), memory_of(args, source)
     classes, positions = survey.num_labels, config.max_position_embeddings
     return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, config.hidden_size)
 

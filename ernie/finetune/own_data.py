@@ -8,7 +8,7 @@ from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.finetune.trainer import fine_tune
 from ernie.finetune.try_files import TryFiles
 from ernie.reader.columns import ColumnNames
-from ernie.reader.dataset_folder import is_regular
+from ernie.reader.dataset_folder import is_regular, splits_of
 from ernie.run.device import with_device
 from ernie.settings import run_yaml
 from ernie.settings.finetune import FinetuneSettings
@@ -37,7 +37,7 @@ def fine_tune_file(args, task=None):
     Raises:
         UserError: anything the user can mend.
     """
-    args = args.checked()
+    args = _with_split(args).checked()
     log_in_main_process_only(process_info(os.environ))
     survey, spec = None, None
     if args.do_train:
@@ -50,6 +50,14 @@ def fine_tune_file(args, task=None):
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in vars(args).items() if name in names})
     return fine_tune(settings, spec.load('training'), survey)
+
+
+def _with_split(args):
+    """A folder of a data set may have the dev set, too."""
+    splits = splits_of(args.train_set) if args.train_set else {}
+    if 'validation' not in splits or args.dev_set or not args.do_val or args.gave('dev_share'):
+        return args
+    return args.replace(dev_set=splits['validation'])
 
 
 def _task_of_checkpoint(folder):

@@ -12,7 +12,7 @@ from ernie.reader.rows import BadRows
 from ernie.reader.squad_json import LineNumbers, refuse
 from ernie.reader.text_keys import text_key
 from ernie.reader.tokenized_set import TokenizedSet
-from ernie.survey.dev_share import held_out, one_text_only
+from ernie.survey.dev_share import held_out, too_few_texts
 from propeller.errors import bad_input, quoted
 from propeller.inputs import MAX_DATA_BYTES, read_text
 from propeller.log import get_logger
@@ -154,7 +154,7 @@ class MrcReader:
         none = np.zeros(0, np.int64)
         held = held_out(np.array([keys[question.context] for question in questions], np.int64), none, none, share)
         if not held.any():
-            raise one_text_only(path, share)
+            raise too_few_texts(path, share)
         pairs = list(zip(questions, held, strict=True))
         rest = [question for question, out in pairs if not out]
         out = [as_read[question.id] for question, out in pairs if out]

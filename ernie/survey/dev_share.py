@@ -22,7 +22,7 @@ def held_out(keys, rows, classes, share):
         rows, classes: [M] int each, pairs of a row and a class that it belongs to; a row may have none or several.
         share: of the rows, above 0 and below 1.
     Returns:
-        [N] bool; none are where there is one text only.
+        [N] bool; no row is, where no class has two different texts.
     """
     texts, text_of = np.unique(keys, return_inverse=True)
     pairs = np.unique(np.stack([text_of[rows], classes], axis=1), axis=0) if len(rows) else np.zeros((0, 2), np.int64)
@@ -32,10 +32,11 @@ def held_out(keys, rows, classes, share):
     return held[text_of]
 
 
-def one_text_only(path, share):
+def too_few_texts(path, share):
     """The `UserError` for a file of which nothing can be held out."""
-    expected = f'several, of which --dev_share {share:g} are held out'
-    return bad_input(path, 'one text only', expected, advice='Add rows, give --dev_set, or --dev_share 0.')
+    expected = f'one at least, to hold out rows by --dev_share {share:g}'
+    advice = 'Add rows, give --dev_set, or --dev_share 0.'
+    return bad_input(path, 'no class with two different texts', expected, advice=advice)
 
 
 def _strata(count, pairs):

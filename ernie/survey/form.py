@@ -4,14 +4,17 @@ import itertools
 import os
 import re
 
+from ernie.reader.columnar import read_rows
 from ernie.reader.columns import ColumnNames
 from ernie.reader.conll import DOCUMENT_MARK, columns_of, width_of
-from ernie.reader.json_records import JSON_ENDINGS, first_look
+from ernie.reader.dataset_folder import data_files, is_regular
+from ernie.reader.forms import Look, is_json
 from ernie.reader.records import open_rows
 from ernie.reader.sentences import SEPARATOR, decoded
 
 CLASSES, TAGS, QUESTIONS = 'classification', 'sequence_labeling', 'mrc'
 _FIRST_LINES = 200
+_LOOKED_AT = 1 << 16  # bytes of JSON beyond its first line
 _TAG = re.compile(r'O|[BIESMUL](-\S+)?')
 _TAGGED = 0.9  # of the lines, or of the labels of a cell
 _KEY = re.compile(r'"((?:[^"\\]|\\.){1,60})"\s*:\s*(\[\s*"|\[|\{|")?')
@@ -30,31 +33,49 @@ def task_of(path, columns=ColumnNames()):  # noqa: B008 (a tuple of None)
         UserError: it cannot be read.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
+    if not is_regular(path):
         return CLASSES
+    path = data_files(path)[0]
     with open_rows(path) as file:
-        if path.lower().endswith(JSON_ENDINGS):
-            head = first_look(file) + file.read(1 << 16)
+        look = Look(path, file)
+        if look.magic:
+            return _of_keys(_lists_and_texts(next(read_rows(path, look.magic), (0, {}, None))[1] or {}))
+        if is_json(look.head):
+            head = look.head + look.file.read(_LOOKED_AT)
             return _of_json(head.decode('utf-8', errors='replace'))
-        head = list(itertools.islice(file, _FIRST_LINES))
+        head = list(itertools.islice(look.lines(), _FIRST_LINES))
     lines = decoded(path, head)
-    if path.lower().endswith('.csv') or not lines or columns.label:
-        return TAGS if _joined_tags(lines) else CLASSES
     if _joined_tags(lines):
         return TAGS
-    return TAGS if _is_conll(lines) else CLASSES
+    if path.lower().endswith('.csv') or not lines or columns.label:
+        return _of_header(lines)
+    return TAGS if _is_conll(lines) else _of_header(lines)
+
+
+def _of_header(lines):
+    """Of a table: questions, where the columns are called so."""
+    cells = re.split(r'[\t,;|]', lines[0].lower()) if lines else []
+    return _of_keys(dict.fromkeys(cell.strip(' "\'') for cell in cells))
+
+
+def _lists_and_texts(row):
+    """dict name -> whether its value is a list."""
+    return {name: isinstance(value, list) for name, value in row.items()}
+
+
+def _of_keys(keys):
+    """keys: dict name -> whether the value is a list."""
+    if 'question' in keys and 'context' in keys and _ANSWERS & keys.keys():
+        return QUESTIONS
+    lists = {name for name, is_list in keys.items() if is_list}
+    return TAGS if lists & _TOKEN_LISTS and lists & _TAG_LISTS else CLASSES
 
 
 def _of_json(text):
     keys = {}
     for name, opened in _KEY.findall(text):
-        keys.setdefault(name, opened)
-    if {'paragraphs', 'qas'} <= keys.keys():
-        return QUESTIONS
-    if 'question' in keys and 'context' in keys and _ANSWERS & keys.keys():
-        return QUESTIONS
-    lists = {name for name, opened in keys.items() if opened.startswith('[')}
-    return TAGS if lists & _TOKEN_LISTS and lists & _TAG_LISTS else CLASSES
+        keys.setdefault(name, opened.startswith('['))
+    return QUESTIONS if {'paragraphs', 'qas'} <= keys.keys() else _of_keys(keys)
 
 
 def _joined_tags(lines):

@@ -10,7 +10,6 @@ from ernie.reader.rows import BadRows
 from ernie.reader.warnings import Notes
 from ernie.survey.labels import check_classes, in_order, kind_of, label_map_of, parts_of
 from ernie.survey.survey import Sample, Survey
-from propeller.errors import bad_input
 
 _KINDS = {'is_regression': 'regression', 'is_multilabel': 'multilabel', 'is_classify': 'classify'}
 
@@ -35,7 +34,6 @@ def survey_table(path, args):
             blank[role] += not cell.strip()
         sample.add(texts, cells['label'])
     rows, columns = sample.count, naming.found
-    _refuse_empty(path, rows, columns, blank, counts)
     labels = {text: count for text, count in counts.items() if text.strip()}
     kind, remark = asked_kind(args), ''
     if kind is None:
@@ -77,12 +75,3 @@ def _classes(path, kind, counts, rows, asked):
         check_classes(path, counts, rows)
     label_map, number = label_map_of(counts, asked)
     return in_order(counts, label_map, number), label_map, number
-
-
-def _refuse_empty(path, rows, columns, blank, counts):
-    empty = {'label': sum(count for text, count in counts.items() if not text.strip()), **blank}
-    for role, flag in (('text_a', '--text_column'), ('text_b', '--text_b_column'), ('label', '--label_column')):
-        if empty.get(role) == rows:
-            found = f'the column {columns[role]!r} empty in all {rows} rows'
-            advice = f'{flag} NAME says which column it is' + ('.' if role != 'text_b' else ', or leave it out.')
-            raise bad_input(path, found, 'some text' if role != 'label' else 'labels', advice=advice)

@@ -9,7 +9,7 @@ from ernie.model.task_model import encoder_feeds
 from ernie.reader.columns import ColumnNames
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import Evaluator
-from ernie.survey.dev_share import held_out, one_text_only
+from ernie.survey.dev_share import held_out, too_few_texts
 from propeller.errors import UserError
 from propeller.types import HParams
 
@@ -97,7 +97,7 @@ class Task(abc.ABC):
         rows = self.read(path, labelled=True)
         held = held_out(*self.groups(rows), share)
         if not held.any():
-            raise one_text_only(path, share)
+            raise too_few_texts(path, share)
         return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
 
     def groups(self, rows):

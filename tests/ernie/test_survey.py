@@ -1,0 +1,205 @@
+"""What is found out of a training file: its task, the kind of its labels, classes and their ids; what is refused."""
+
+import json
+import random
+
+import pytest
+
+from ernie.reader.columns import ColumnNames
+from ernie.settings.finetune import FinetuneSettings
+from ernie.survey.coverage import coverage_of, unread
+from ernie.survey.form import task_of
+from ernie.survey.labels import doubtful, kind_of, label_map_of
+from ernie.survey.survey import Sample
+from ernie.survey.tables import survey_table
+from ernie.survey.tagging import scheme_of, survey_sentences
+from ernie.tokenization import FullTokenizer
+from propeller.errors import UserError
+from tests.ernie import tiny_reading, tiny_tagging
+from tests.ernie.tiny_model import sentences, table, write_table
+
+NAMES = ['快递', '退货', '发票']
+
+
+def counts(*labels, each=9):
+    return dict.fromkeys(labels, each)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'expected'),
+    [
+        (['0', '1'], (None, 2)),
+        (['1'], (None, 2)),
+        (['2', '0', '1'], (None, 3)),
+        (['1', '2', '3', '4', '5'], ({'1': 0, '2': 1, '3': 2, '4': 3, '5': 4}, 5)),
+        (['10', '9', '-1'], ({'-1': 0, '9': 1, '10': 2}, 3)),
+        (['0.0', '1.0'], ({'0.0': 0, '1.0': 1}, 2)),
+        (['退货', '快递', '0'], ({'0': 0, '快递': 1, '退货': 2}, 3)),
+        (['긍정', 'neg', 'Neg'], ({'Neg': 0, 'neg': 1, '긍정': 2}, 3)),
+    ],
+)
+def test_ids_of_classes_are_the_same_in_any_order_of_the_rows(labels, expected):
+    for seed in range(5):
+        shuffled = random.Random(seed).sample(labels, len(labels))
+        assert label_map_of(counts(*shuffled)) == expected
+
+
+def test_whole_numbers_are_ids_where_the_number_of_classes_is_given():
+    assert label_map_of(counts('1', '3'), 5) == (None, 5)
+    assert label_map_of(counts('1', 'x'), 2) == ({'1': 0, 'x': 1}, 2)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'rows', 'kind', 'words'),
+    [
+        (['0', '1'], 20, 'classify', ''),
+        (['0', '1', '2'], 30, 'classify', ''),
+        (['1', '2', '3', '4', '5'], 50, 'classify', '5 different numbers from 1 to 5, taken as classes (--is_regr'),
+        (['0.5', '1.0', '1.5'], 30, 'classify', 'taken as classes'),
+        ([f'{i / 7:.3f}' for i in range(20)], 100, 'regression', 'regression (--is_regression false: classes)'),
+        ([str(i) for i in range(18, 80)], 400, 'regression', 'from 18 to 79: regression'),
+        ([str(i) for i in range(60)], 6000, 'classify', ''),
+        (['体育,财经', '体育', '财经,娱乐', '娱乐,体育'], 40, 'multilabel', '(--is_multilabel false: one class)'),
+        (['Health, Beauty', 'Sports', 'Home, Garden'], 40, 'classify', "'Health, Beauty', are taken as one class each"),
+        (['好评', '差评'], 20, 'classify', ''),
+        (['1', '2', 'x'], 20, 'classify', ''),
+    ],
+)
+def test_the_kind_of_labels_and_what_is_said_of_it(labels, rows, kind, words):
+    found, remark = kind_of(dict.fromkeys(labels, rows // len(labels)), rows)
+    assert found == kind and words in remark and bool(remark) == bool(words)
+
+
+def settings(path, **values):
+    return FinetuneSettings(train_set=str(path), **values)
+
+
+def test_a_table_of_reviews(tmp_path):
+    rows = [(f'第{i}件 很好', NAMES[i % 3], i) for i in range(31)]
+    path = write_table(tmp_path / 'm.tsv', ['评论', '类别', 'id'], rows)
+    found = survey_table(path, settings(path))
+    assert (found.task, found.kind, found.rows, found.num_labels) == ('classification', 'classify', 31, 3)
+    assert found.label_map == {'发票': 0, '快递': 1, '退货': 2} and found.labels == {'发票': 10, '快递': 11, '退货': 10}
+    assert found.columns == {'text_a': '评论', 'label': '类别'} and found.first[1] == ('第1件 很好', '退货')
+    assert list(found.texts()) == [row[0] for row in rows] and not found.remark
+
+
+def test_what_the_user_says_of_the_kind_holds(tmp_path):
+    path = write_table(tmp_path / 's.tsv', ['text_a', 'label'], [('好', str(1 + i % 5)) for i in range(25)])
+    assert survey_table(path, settings(path)).kind == 'classify'
+    found = survey_table(path, settings(path, is_regression=True))
+    assert (found.kind, found.num_labels, found.labels, found.remark) == ('regression', 1, {}, '')
+    path = write_table(tmp_path / 'c.tsv', ['text_a', 'label'], [('好', ('a,b', 'b', 'a')[i % 3]) for i in range(30)])
+    assert survey_table(path, settings(path)).labels == {'a': 20, 'b': 20}
+    assert survey_table(path, settings(path, is_multilabel=False)).labels == {'a': 10, 'a,b': 10, 'b': 10}
+
+
+@pytest.mark.parametrize(
+    ('rows', 'words'),
+    [
+        ([(' ', '0'), ('', '1')], "found the column 'text_a' empty in all rows"),
+        ([('好', ''), ('差', ' ')], "found the column 'label' empty in all rows"),
+        ([('好', 'x'), ('差', 'x')], "found the label 'x' in all rows, expected two classes at least"),
+        (
+            [(f'好{i}', f'行{i}') for i in range(30)],
+            'found 30 different labels in 30 rows, expected classes that recur',
+        ),
+    ],
+)
+def test_labels_and_columns_that_cannot_be_used(tmp_path, rows, words):
+    path = write_table(tmp_path / 'x.tsv', ['text_a', 'label'], rows)
+    with pytest.raises(UserError, match='^' + path) as error:
+        survey_table(path, settings(path))
+    assert words in str(error.value)
+
+
+def test_classes_that_may_be_mistakes_are_named():
+    said = list(doubtful({'快递': 7, '快遞': 1, 'Pos': 3, 'pos ': 1, 'ＰＯＳ': 5}))
+    assert said[0].startswith("one row only for class '快遞', 'pos '")
+    assert [line for line in said if 'nearly the same' in line] == [
+        "class 'Pos' and 'pos ' are nearly the same. One of them by mistake?",
+        "class 'Pos' and 'ＰＯＳ' are nearly the same. One of them by mistake?",
+    ]
+
+
+def test_tags_have_o_last_and_their_scheme(tmp_path):
+    rows = tiny_tagging.sentences(20, 1, 'IOBES')
+    path = tiny_tagging.write_conll(tmp_path / 'e.conll', rows)
+    found = survey_sentences(path, settings(path))
+    names = sorted({label for _, labels in rows for label in labels} - {'O'})
+    assert list(found.label_map) == [*names, 'O'] and list(found.label_map.values()) == list(range(len(names) + 1))
+    assert (found.scheme, found.rows, found.num_labels) == ('IOBES', 20, len(names) + 1)
+    assert sum(found.labels.values()) == sum(len(tokens) for tokens, _ in rows)
+    assert [scheme_of(names) for names in (['B-A', 'I-A'], ['I-A', 'E-A'], ['B', 'E', 'S', 'I'], ['I-A'])] == [
+        *('IOB', 'IOE', 'IOBES', 'IOB')
+    ]
+
+
+def write(path, text):
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+def test_the_task_of_a_file_by_what_stands_in_it(tmp_path):
+    rows = tiny_tagging.sentences(9, 2)
+    reading = tiny_reading.write_puzzles(tmp_path / 'q.json', 3, 1)
+    records = [
+        {'question': '谁', 'context': '我在这', 'answer': '我'},
+        {'question': '哪', 'context': 'x', 'answer': 'x'},
+    ]
+    tagged = [{'tokens': tokens, 'ner_tags': labels} for tokens, labels in rows]
+    lines = lambda values: ''.join(json.dumps(value, ensure_ascii=False) + '\n' for value in values)  # noqa: E731
+    files = {
+        'classification': [
+            table(tmp_path / 'a.tsv', sentences(9, 1)),
+            write(tmp_path / 'b.csv', 'review,stars\n"O, a b",1\nB,2\n'),
+            write(tmp_path / 'c.jsonl', lines([{'text': '好', 'label': ['a', 'b']}, {'text': 'x', 'label': []}])),
+            write(tmp_path / 'd.txt', 'id\tdocument\tlabel\n1\t좋다\t1\n2\t싫다\t0\n'),
+            write(tmp_path / 'e.jsonl', lines([{'question': '谁', 'context': '我', 'label': 1}])),
+            write(tmp_path / 'empty.tsv', ''),
+        ],
+        'sequence_labeling': [
+            tiny_tagging.write_conll(tmp_path / 'a.conll', rows),
+            tiny_tagging.write_rows(tmp_path / 't.tsv', rows),
+            tiny_tagging.write_rows(tmp_path / 'u.tsv', rows, ' '),
+            write(tmp_path / 'v.json', json.dumps(tagged)),
+            write(
+                tmp_path / 'w.txt',
+                '-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n',
+            ),
+        ],
+        'mrc': [
+            reading,
+            write(tmp_path / 'r.jsonl', lines(records)),
+            write(tmp_path / 's.json', json.dumps({'data': records}, indent=1)),
+        ],
+    }
+    assert {str(path): task_of(path, ColumnNames()) for paths in files.values() for path in paths} == {
+        str(path): task for task, paths in files.items() for path in paths
+    }
+
+
+def test_a_sample_is_spread_over_the_file_and_bounded():
+    sample = Sample(most=10)
+    for i in range(1000):
+        sample.add((str(i),), 'x')
+    kept = [int(text) for (text,) in sample.kept]
+    assert 10 <= len(kept) <= 20 and kept[0] == 0 and kept[-1] >= 900
+    assert len({b - a for a, b in zip(kept, kept[1:], strict=False)}) == 1
+    assert sample.first == [('0', 'x'), ('1', 'x'), ('2', 'x')] and sample.count == 1000
+
+
+def test_what_a_vocabulary_does_not_know(tmp_path):
+    vocabulary = tmp_path / 'vocab.txt'
+    vocabulary.write_text('\n'.join(['[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]', '好', '差', '的']), encoding='utf-8')
+    rows = [('好的', 'a'), ('差的', 'b'), ('재미 있다', 'a'), ('好的好的', 'b')] * 5
+    path = table(tmp_path / 'x.tsv', rows)
+    survey = survey_table(path, settings(path))
+    coverage = coverage_of(survey, FullTokenizer(str(vocabulary)))
+    assert coverage.lengths.tolist() == [4, 4, 4, 6] * 5
+    assert (coverage.pieces, coverage.unknown, coverage.examples) == (50, 10, ('재미', '있다'))
+    assert '20 % of the pieces of the texts are unknown to the vocabulary of small' in unread(
+        coverage, 'small', 'large'
+    )
+    assert '--model large' in unread(coverage, 'small', 'large') and '--model' not in unread(coverage, 'small', 'small')
+    assert unread(coverage._replace(unknown=2), 'small', 'large') == ''
