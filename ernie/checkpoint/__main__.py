@@ -10,6 +10,7 @@ from ernie.checkpoint.tokenizer_settings import folder_tokenizer, shown
 from ernie.config import ErnieConfig
 from ernie.inference.huggingface_check import output_check
 from ernie.tokenization import load_vocab
+from ernie.zoo.resolver import resolve
 from propeller.args import Parser
 from propeller.errors import QUOTED, UserError, one_line, one_line_errors
 
@@ -97,7 +98,7 @@ def _print_conversion(arguments):
     unused = [name.strip() for name in arguments.allow_unused.split(',')]
     places = arguments.config, arguments.vocab
     check = output_check() if arguments.to == 'huggingface' else None
-    done = convert(arguments.source, arguments.target, arguments.to, *places, unused, check)
+    done = convert(resolve(arguments.source), arguments.target, arguments.to, *places, unused, check)
     print(f'{arguments.target}: {len(done.written)} tensors written as {arguments.to} and read back bit by bit.')
     if done.checked:
         print(f'checked: {"; ".join(done.checked)}')
@@ -112,7 +113,7 @@ def main(argv=None, prog=None):
     """Run one command."""
     arguments = make_parser(prog).parse_args(argv)
     if arguments.command == 'inspect':
-        for line in inspect_lines(arguments.path):
+        for line in inspect_lines(resolve(arguments.path)):
             print(line)
     else:
         _print_conversion(arguments)

@@ -22,6 +22,8 @@ log = get_logger(__name__)
 
 CHUNK = 1 << 20
 ATTEMPTS = 5
+# Where no server was ever reached.
+FIRST_ATTEMPTS = 2
 MAX_BYTES = 20 * 10**9
 # What a file of unknown length leaves free on the disk, looked at after every so many bytes.
 RESERVE = 500 * 10**6
@@ -42,7 +44,9 @@ class TooLarge(UserError):
 
 
 class _Broken(Exception):
-    """The connection failed in a way that another attempt may mend."""
+    """The connection failed in a way that another attempt may mend. unreached: there was no connection."""
+
+    unreached = False
 
 
 @contextlib.contextmanager
@@ -102,7 +106,9 @@ class _Download:
             with e:
                 self._refused(e)
         except urllib.error.URLError as e:
-            raise _Broken(_said(e.reason)) from e
+            broken = _Broken(_said(e.reason))
+            broken.unreached = True
+            raise broken from e
         except (http.client.HTTPException, OSError) as e:
             raise _Broken(_said(e)) from e
         except UserError:
@@ -246,13 +252,16 @@ def fetch(url, path, sha256=None, attempts=ATTEMPTS, pause=1.0, max_bytes=MAX_BY
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     download = _Download(url, path.with_name(path.name + '.part'), max_bytes)
+    reached = download.part.is_file()
     for attempt in range(1, attempts + 1):
         try:
             download.attempt()
             break
         except _Broken as e:
+            reached = reached or not e.unreached
+            attempts = attempts if reached else min(attempts, FIRST_ATTEMPTS)
             log.warning('%s: %s (attempt %d of %d)', url, e, attempt, attempts)
-            if attempt == attempts:
+            if attempt >= attempts:
                 raise UserError(
                     f'{url}: {e}. Check the network (a proxy is taken from https_proxy) and run again, which continues '
                     f'the download; or fetch the file in another way and lay it at {path}.'

@@ -8,6 +8,8 @@ import urllib.request
 from propeller.errors import UserError, quoted
 
 TIMEOUT_SECONDS = 60
+# Until there is a connection: without a network nobody waits for minutes.
+CONNECT_SECONDS = 15
 # Of the time that is spent waiting for the server. An answer that comes more slowly is broken off.
 WINDOW_SECONDS = 60
 BYTES_PER_SECOND = 1000
@@ -81,14 +83,20 @@ class _Https(urllib.request.HTTPSHandler):
 
 class _HttpConnection(http.client.HTTPConnection):
     def connect(self):
-        super().connect()
-        self.sock = _MeteredSocket(self.sock)
+        _connect(self, super().connect)
 
 
 class _HttpsConnection(http.client.HTTPSConnection):
     def connect(self):
-        super().connect()
-        self.sock = _MeteredSocket(self.sock)
+        _connect(self, super().connect)
+
+
+def _connect(connection, connect):
+    patience = connection.timeout
+    connection.timeout = min(patience, CONNECT_SECONDS)
+    connect()
+    connection.sock.settimeout(patience)
+    connection.sock = _MeteredSocket(connection.sock)
 
 
 class _MeteredSocket:

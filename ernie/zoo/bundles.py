@@ -174,3 +174,9 @@ def download(name, folder=None, url_base=None, max_unpacked_gb=MAX_UNPACKED_GB, 
         if not target.is_dir():
             _fetch_and_unpack(bundle, target, url, int(max_unpacked_gb * 1e9), pause)
     return content_folder(target, bundle.holds)
+
+
+def digest_of(bundle):
+    """What is recorded of the archive of a `Bundle` in the cache: dict with `sha256`; {} where nothing is."""
+    record = read_record(cache_folder() / 'archives' / f'{bundle.file}.json')
+    return {'sha256': record['sha256']} if record else {}

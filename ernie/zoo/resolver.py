@@ -1,16 +1,16 @@
 """From a name that a user gives to a folder: one for all programs."""
 
 import os
-import re
 from typing import NamedTuple
 
-from ernie.zoo.bundles import BUNDLES, download
+from ernie.zoo.bundles import BUNDLES, digest_of, download
 from ernie.zoo.encoders import ENCODERS, ORIGIN, encoder_folder
-from propeller.errors import UserError, did_you_mean, quoted
+from ernie.zoo.hub import NAME, hub_folder, snapshot_of
+from propeller.errors import UserError
 from propeller.inputs import read_json_object
 
-# `bert-base-chinese`, `organisation/name`: what the hub takes.
-_HUB_NAME = re.compile(r'[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?', re.ASCII)
+HUB = 'Hugging Face hub'
+_FILES = ('.safetensors', '.pdparams', '.bin', '.ckpt')
 
 
 class Found(NamedTuple):
@@ -55,34 +55,34 @@ def find(name, texts=()):
     if name in BUNDLES:
         if not BUNDLES[name].is_model:
             raise UserError(f'{name}: found {BUNDLES[name].about}, expected a model: {_ours()}.')
-        return Found(os.fspath(download(name)), {'name': name, 'source': BUNDLES[name].url})
+        folder = os.fspath(download(name))
+        return Found(folder, {'name': name, 'source': BUNDLES[name].url, **digest_of(BUNDLES[name])})
     if name in ENCODERS:
         encoder = ENCODERS[name]
         folder = encoder_folder(encoder, texts)
-        origin = {'name': name, 'source': encoder.package.title, 'weights': encoder.weights}
+        digests = [sha256 for file, (_, sha256) in encoder.package.files.items() if file.endswith(_FILES)]
+        origin = {'name': name, 'source': encoder.package.title, 'weights': encoder.weights, 'sha256': digests[0]}
         return Found(folder, {**origin, **read_origin(folder)})
-    raise UserError(
-        f'{quoted(name)}: no file or folder of that name, and no model: {_ours()}.{did_you_mean(name, _names())}'
-    )
+    folder, revision = hub_folder(name)
+    return Found(folder, {'name': name.partition('@')[0], 'source': HUB, 'revision': revision})
 
 
 def _is_path(name):
     """Whether a name that is nowhere must be meant as a path; what opens it says that it is not there."""
-    if not _HUB_NAME.fullmatch(name) or '..' in name:
+    if not NAME.fullmatch(name) or '..' in name or name.endswith(_FILES):
         return True
     folder = os.path.dirname(name)
     return bool(folder) and os.path.isdir(folder)
 
 
-def _names():
-    return [*ENCODERS, *(name for name, bundle in BUNDLES.items() if bundle.is_model)]
-
-
 def _ours():
-    return ', '.join(_names())
+    return ', '.join([*ENCODERS, *(name for name, bundle in BUNDLES.items() if bundle.is_model)])
 
 
 def read_origin(folder):
     """What a model folder says of where it comes from, a dict; {} if nothing."""
     path = os.path.join(folder, ORIGIN)
-    return read_json_object(path, 'where a model comes from: a JSON object') if os.path.isfile(path) else {}
+    if os.path.isfile(path):
+        return read_json_object(path, 'where a model comes from: a JSON object')
+    snapshot = snapshot_of(folder)
+    return {'name': snapshot[0], 'source': HUB, 'revision': snapshot[1]} if snapshot else {}
