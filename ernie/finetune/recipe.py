@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-NUMBERS = ('max_seq_len', 'batch_size', 'epoch', 'learning_rate')
+NUMBERS = ('max_seq_len', 'batch_size', 'epoch', 'learning_rate', 'early_stop')
 READING, TAGGING = 'mrc', 'sequence_labeling'
 # Of the lengths, the percent that are to fit. A tag that is cut off is a wrong one, so tagging takes all.
 _COVERED = {READING: 95, TAGGING: 100}
@@ -21,6 +21,7 @@ _EPOCHS = (2, 30)
 _UPDATES = {READING: 600, TAGGING: 1000}
 _UPDATES_OF_CLASSES = 750
 _RATES = (1e-5, 3e-4)
+_LEAST_PATIENCE = 3  # a hard task shows no score at all at first
 _MEGABYTE = 2**20
 
 
@@ -75,6 +76,8 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> dict[str, Choice]:
         found['epoch'] = epochs_of(facts, batch)
     if 'learning_rate' not in given:
         found['learning_rate'] = rate_of(facts)
+    if 'early_stop' not in given:
+        found['early_stop'] = patience_of(given.get('epoch') or found['epoch'].value)
     return found
 
 
@@ -130,3 +133,21 @@ def rate_of(facts: Facts) -> Choice:
     rate = 5e-5 * 768 / facts.hidden * (2 if facts.task == TAGGING else 1)
     reason = f'the model has a hidden size of {facts.hidden}'
     return Choice(float(f'{min(max(rate, least), most):.1g}'), reason + (', tags' if facts.task == TAGGING else ''))
+
+
+def patience_of(epochs: int) -> Choice:
+    """Evaluations without a better score, one an epoch. Many: the rate falls to 0, and late epochs are often best."""
+    return Choice(max(_LEAST_PATIENCE, math.ceil(epochs / 3)), f'a third of {epochs} epochs')
+
+
+_SHORT = {'max_seq_len': 'length', 'batch_size': 'batch', 'epoch': 'epochs', 'learning_rate': 'rate'}
+
+
+def chosen_pairs(chosen: Mapping[str, Choice]) -> list[tuple[str, str]]:
+    """What was chosen and why, for the start of a run: (key, text), two lines at most.
+
+    chosen: of `choose`.
+    """
+    words = [f'{_SHORT[n]} {chosen[n].value:g} ({chosen[n].reason})' for n in _SHORT if n in chosen]
+    lines = [', '.join(words[i : i + 2]) for i in range(0, len(words), 2)]
+    return [('' if i else 'chosen', line) for i, line in enumerate(lines)]

@@ -121,6 +121,7 @@ class FinetuneSettings(
     learning_rate: float = changed(OptimizationSettings, 'learning_rate', 5e-5, auto=True)
     max_seq_len: int = changed(BatchSettings, 'max_seq_len', 512, auto=True)
     batch_size: int = changed(BatchSettings, 'batch_size', 32, auto=True)
+    early_stop: int = changed(EvaluationSettings, 'early_stop', -1, auto=True)
 
     def checked(self) -> Self:
         settings = super().checked()
@@ -134,7 +135,7 @@ class FinetuneSettings(
                 f'--in_tokens true: --batch_size {self.batch_size} counts tokens and must be at least '
                 f'--max_seq_len {self.max_seq_len}.'
             )
-        if self.early_stop > 0 and not (self.do_val and (self.dev_set or self.dev_share)):
+        if self.early_stop != -1 and not (self.do_val and (self.dev_set or self.dev_share)):
             raise UsageError('--early_stop needs --do_val true, and a --dev_set or a --dev_share.')
         return settings
 
@@ -223,7 +224,7 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
     validation_steps: int = changed(
         EvaluationSettings, 'validation_steps', NEVER, 'Evaluation interval beside the end of each epoch.'
     )
-    early_stop: int = changed(EvaluationSettings, 'early_stop', 2)
+    early_stop: int = changed(FinetuneSettings, 'early_stop', AUTO)
     random_seed: int | None = changed(OptimizationSettings, 'random_seed', 1)
     do_test: bool = changed(WorkSettings, 'do_test', True, 'Predict --test_set, where there is one.')
 

@@ -6,7 +6,7 @@ import pytest
 
 from ernie.checkpoint import backbone_shapes
 from ernie.config import ErnieConfig
-from ernie.finetune.recipe import NUMBERS, Facts, choose, fits, rate_of
+from ernie.finetune.recipe import NUMBERS, Facts, choose, chosen_pairs, fits, patience_of, rate_of
 from ernie.run.memory import training_memory
 
 GIB = 2**30
@@ -50,7 +50,8 @@ def test_numbers_are_possible_whatever_the_data(task, rows):
             found = choose(facts(rows, lengths, task, memory), {})
             assert list(found) == list(NUMBERS) and all(choice.reason for choice in found.values())
             v = values(found)
-            assert all(type(v[name]) is int for name in NUMBERS[:3]) and 1e-5 <= v['learning_rate'] <= 3e-4
+            assert all(type(v[name]) is int for name in NUMBERS if name != 'learning_rate')
+            assert 1e-5 <= v['learning_rate'] <= 3e-4 and 3 <= v['early_stop'] <= 10
             assert 16 <= v['max_seq_len'] <= 512 and 1 <= v['batch_size'] <= 64 and 2 <= v['epoch'] <= 30
 
 
@@ -107,8 +108,24 @@ def test_fewer_rows_take_more_epochs_and_smaller_batches():
 
 def test_what_the_user_settled_is_kept_and_the_rest_follows():
     found = choose(facts(8000), {'batch_size': 128, 'max_seq_len': 64})
-    assert list(found) == ['epoch', 'learning_rate']
+    assert list(found) == ['epoch', 'learning_rate', 'early_stop']
     assert found['epoch'].value > choose(facts(8000), {})['epoch'].value
     long = choose(facts(5000, LONG, memory=4 * GIB), {'max_seq_len': 64})
     assert long['batch_size'].value == 32 > choose(facts(5000, LONG, memory=4 * GIB), {})['batch_size'].value
     assert choose(facts(8000), dict.fromkeys(NUMBERS, 16)) == {}
+
+
+def test_patience_is_a_third_of_the_epochs():
+    assert [patience_of(epochs).value for epochs in (1, 3, 9, 10, 30)] == [3, 3, 3, 4, 10]
+    assert choose(facts(8000), {'epoch': 21})['early_stop'].value == 7
+
+
+def test_what_was_chosen_is_shown_in_two_lines():
+    assert chosen_pairs(choose(facts(), {})) == [
+        ('chosen', 'length 40 (all rows have at most 33 tokens), batch 32 (8,000 rows)'),
+        ('', 'epochs 3 (750 updates of 32 rows), rate 0.0001 (the model has a hidden size of 384)'),
+    ]
+    assert chosen_pairs(choose(facts(), dict.fromkeys(NUMBERS[:3], 16))) == [
+        ('chosen', 'rate 0.0001 (the model has a hidden size of 384)')
+    ]
+    assert chosen_pairs({}) == []
