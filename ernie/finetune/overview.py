@@ -4,6 +4,7 @@ import shutil
 import sys
 import unicodedata
 
+from ernie.finetune.recipe import chosen_pairs
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -65,7 +66,7 @@ def start_pairs(run):
     Returns:
         list of (key, text).
     """
-    return []
+    return chosen_pairs(run.chosen)
 
 
 def end_pairs(run):
