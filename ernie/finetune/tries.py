@@ -13,6 +13,7 @@ from ernie.finetune.try_files import DONE, FAILED, OUTCOME, STOPPED, Outcome, Tr
 from ernie.finetune.try_process import WORDS, run_try
 from ernie.finetune.try_space import SEARCHED, next_settings
 from ernie.reader.columns import ColumnNames
+from ernie.reader.dataset_folder import is_regular
 from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
 from ernie.run.evaluation import SCORES_FILE
@@ -56,6 +57,9 @@ def search(args, spec, world, train=None):
         raise UsageError('--try trains from pre-trained parameters: leave out --init_checkpoint and --do_train false.')
     if not (args.do_val and (args.dev_set or args.dev_share)):
         raise UsageError('--try compares scores on a dev set: give --dev_set or --dev_share, and not --do_val false.')
+    once = [path for path in (args.train_set, *split_list(args.dev_set)) if not is_regular(path)]
+    if once:
+        raise UsageError(f'--try: {once[0]} can be read once only, and every try reads it; give a file.')
     return Search(args, spec, world, train).run()
 
 

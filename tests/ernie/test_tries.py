@@ -253,6 +253,12 @@ def test_what_cannot_be_searched(asked, change, message):
         do(asked.replace(**change), Fake())
 
 
+def test_a_pipe_cannot_be_read_by_every_try(asked, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(UsageError, match='pipe can be read once only'):
+        do(asked.replace(train_set=str(tmp_path / 'pipe')), Fake())
+
+
 def test_a_seed_that_is_not_given_is_drawn_once(asked):
     asked = asked.replace(random_seed=None)
     do(asked, Fake())
