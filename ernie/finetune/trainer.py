@@ -157,6 +157,8 @@ class FineTuning:
     def train(self):
         """Train, evaluate, save; at the end the best checkpoint, curves and predictions are on disk."""
         args, task, run = self.args, self.task, self.run
+        if run.resumes:
+            check_same_share(held_share(args), run.state, run.start)
         with self.world.local_main_process_first():
             rows = self._training_rows()
             task.prepare_training(rows)
@@ -175,7 +177,6 @@ class FineTuning:
         if run.resumes:
             run.seek(stream)
             check_same_file(args.train_set, train_file, run.state, run.start)
-            check_same_share(held_share(args), run.state, run.start)
             log_schedule_change(run.start, run.state.get('schedule'), length)
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
