@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,9 +187,9 @@ def test_reports(whole):
     true = [y for _, y in whole.dev_rows]
     classes, _ = whole.predictions(whole.root / 'out/dev.4.95')
     folder = whole.checkpoints / 'reports'
-    assert sorted(p.name for p in folder.iterdir()) == [
-        f'{name}_dev.{end}' for name in ('m', 'mm') for end in ('confusion.tsv', 'json', 'txt')
-    ]
+    ends = ['calibration.png', 'confusion.png', 'confusion.tsv', 'errors.jsonl', 'errors.tsv', 'json']
+    ends += ['precision_recall.png', 'rows.safetensors', 'summary.json', 'txt']
+    assert sorted(p.name for p in folder.iterdir()) == [f'{name}_dev.{end}' for name in ('m', 'mm') for end in ends]
     report = json.loads((folder / 'm_dev.json').read_text(encoding='utf-8'))
     matrix = confusion_matrix(true, classes)
     assert report['confusion_matrix'] == matrix.tolist()
@@ -207,7 +208,9 @@ def test_checkpoints(whole):
     assert names == [
         'best',
         'curves.png',
+        'facts.json',
         'metrics.jsonl',
+        'report.html',
         'reports',
         'run.log',
         'run.yaml',
@@ -216,7 +219,7 @@ def test_checkpoints(whole):
     ]  # the newest two
     always = ['ernie_config.json', 'labels.json', 'metrics.json', 'model.safetensors', 'report.json', 'report.txt']
     always += ['tokenizer_config.json', 'training_state.json', 'vocab.txt']
-    assert sorted(p.name for p in (whole.checkpoints / 'best').iterdir()) == always
+    assert sorted(p.name for p in (whole.checkpoints / 'best').iterdir()) == ['README.md', *always]
     assert sorted(p.name for p in (whole.checkpoints / 'step_95').iterdir()) == sorted(
         [*always, 'optimizer.safetensors']
     )
@@ -246,6 +249,24 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(whole):
     assert f'acc:{acc:f}, data_num: 43, ' in ran.log and f'epoch: {(-step - 1) // 19}, steps: {-step}' in ran.log
     again = (whole.root / f'again/best.{(-step - 1) // 19}.{-step}').read_text()
     assert again == (whole.root / f'out/test.{(-step - 1) // 19}.{-step}').read_text()
+
+
+def test_wrong_rows_are_those_of_the_best_checkpoint(whole):
+    best = json.loads((whole.checkpoints / 'best/metrics.json').read_text())
+    for name, path in (('m_dev', whole.dev), ('mm_dev', whole.other)):
+        summary = json.loads((whole.checkpoints / f'reports/{name}.summary.json').read_text())
+        (record,) = [r for r in whole.records if (r['phase'], r['step'], r.get('file')) == ('dev', best['step'], path)]
+        assert (summary['step'], summary['values']['acc']) == (best['step'], record['acc'])
+        lines = (whole.checkpoints / f'reports/{name}.errors.jsonl').read_text(encoding='utf-8').splitlines()
+        wrong = [json.loads(line) for line in lines]
+        assert len(wrong) == summary['wrong'] == round((1 - record['acc']) * summary['count'])
+        rows = [line.split('\t') for line in Path(path).read_text(encoding='utf-8').splitlines()]
+        for entry in wrong:
+            assert [entry['text_a'], entry['true']] == rows[entry['line'] - 1] and entry['predicted'] != entry['true']
+    page = (whole.checkpoints / 'report.html').read_text(encoding='utf-8')
+    assert 'Dev set m_dev' in page and 'Dev set mm_dev' in page and f'{best["acc"]:.4f}' in page
+    card = (whole.checkpoints / 'best/README.md').read_text(encoding='utf-8')
+    assert 'pipeline_tag: text-classification' in card and f'| acc | {best["acc"]:.4f} |' in card
 
 
 def test_records_have_no_gap(whole):

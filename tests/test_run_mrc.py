@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from ernie.metrics.mrc import evaluate, load_predictions, load_truth
+from ernie.metrics.mrc import cmrc_scores, evaluate, load_predictions, load_truth
 from ernie.reader.squad_json import read_squad
 from propeller.errors import UsageError, UserError
 from propeller.graph import Feed
@@ -148,7 +148,19 @@ def test_evaluation_alone_gives_the_same(whole, tmp_path):
         'dev_nbest_predictions.json',
         'dev_predictions.json',
         'evaluation.jsonl',
+        'report.html',
+        'reports',
     ]
+    answers = json.loads((tmp_path / 'dev_predictions.json').read_text(encoding='utf-8'))
+    truth = load_truth(whole.dev)
+    lines = (tmp_path / 'reports/dev.errors.jsonl').read_text(encoding='utf-8').splitlines()
+    wrong = {entry['id']: entry for entry in map(json.loads, lines)}
+    assert wrong.keys() == {key for key, texts in truth.items() if cmrc_scores(texts, answers[key])[0] < 1}
+    for key, entry in wrong.items():
+        assert (entry['true'], entry['predicted']) == (truth[key], answers[key])
+        assert entry['f1'] == pytest.approx(100 * cmrc_scores(truth[key], answers[key])[1], abs=1e-3)
+    # What a run found on the way is what the best checkpoint gives alone.
+    assert (whole.checkpoints / 'reports/dev.errors.jsonl').read_text(encoding='utf-8').splitlines() == lines
 
 
 def test_resumed_runs_give_the_same_numbers(whole, tmp_path):

@@ -139,11 +139,23 @@ def test_checkpoints_hold_everything(whole):
     scored = [r for r in records(whole.checkpoints, 'dev') if r['file'] == whole.dev]
     saved = json.loads((best / 'metrics.json').read_text())
     assert saved['f1'] == saved['main_value'] == max(r['f1'] for r in scored)
-    assert saved['step'] == next(r['step'] for r in scored if r['f1'] == saved['f1'])
+    equals = [r for r in scored if r['f1'] == saved['f1']]
+    assert saved['step'] == min(equals, key=lambda r: r['loss'])['step']
     report = json.loads((whole.checkpoints / 'reports/dev.json').read_text(encoding='utf-8'))
     assert {row['name'] for row in report['classes']} == {'PER', 'LOC'}
     assert report['micro_avg']['f1'] == pytest.approx(scored[-1]['f1'])
     assert (whole.checkpoints / 'curves.png').read_bytes().startswith(b'\x89PNG')
+    lines = (whole.checkpoints / 'reports/dev.errors.jsonl').read_text(encoding='utf-8').splitlines()
+    summary = json.loads((whole.checkpoints / 'reports/dev.summary.json').read_text(encoding='utf-8'))
+    errors = [json.loads(line) for line in lines]
+    totals = {what: sum(e['error'] == what for e in errors) for what in ('missed', 'spurious')}
+    paired = len(errors) - sum(totals.values())
+    chunks = summary['report']['micro_avg']
+    # By precision, recall and support: what is missed or paired is labelled and not right.
+    assert totals['missed'] + paired == round(chunks['support'] * (1 - chunks['recall']))
+    sentences_of = {line: ''.join(tokens) for line, (tokens, _) in enumerate(whole.dev_rows, start=2)}
+    assert all(error['sentence'] == sentences_of[error['line']] for error in errors)
+    assert len({error['line'] for error in errors}) == summary['wrong']
 
 
 def test_evaluation_alone_gives_the_same(whole, tmp_path):

@@ -5,6 +5,7 @@ import sys
 import unicodedata
 
 from ernie.finetune.recipe import chosen_pairs
+from ernie.report.writing import end_pairs as report_pairs
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -85,4 +86,5 @@ def end_pairs(run):
         pairs.append(('best checkpoint', text))
     if newest:
         pairs.append(('last checkpoint', newest))
+    pairs += report_pairs(run.args.checkpoints, run.page)
     return pairs

@@ -1,6 +1,7 @@
 """One fine-tuning run: training with evaluation and checkpoints, or evaluation alone."""
 
 import os
+import time
 from typing import NamedTuple
 
 from ernie.finetune import overview
@@ -11,13 +12,14 @@ from ernie.finetune.numbers import facts_of, held_share, open_numbers, plain_num
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.finetune.tries import search
 from ernie.reader.dataset_folder import data_digest, is_regular
-from ernie.report.curves import draw_curves
-from ernie.report.sets import WRITTEN
+from ernie.report.facts import run_facts
+from ernie.report.names import CURVES, FILES, REPORTS, names_of_set
+from ernie.report.writing import card_of_best, earlier_seconds, write_evaluation_report, write_training_report
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE, held_name
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
-from ernie.run.outputs import CURVES_FILE, EVALUATION_FILE, REPORTS, check_outputs
+from ernie.run.outputs import EVALUATION_FILE, check_outputs
 from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
 from ernie.run.start import check_same_file, check_same_share, folder_of, start_of
@@ -32,7 +34,7 @@ from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.train.checkpoint import STATE, read_state
 from propeller.train.hooks import EvaluationHook
 from propeller.train.model import build_model_spec
-from propeller.train.record import METRICS_FILE, read_metrics
+from propeller.train.record import METRICS_FILE
 from propeller.train.run import TrainingRun
 from propeller.types import RunMode
 
@@ -49,12 +51,14 @@ class Finetuned(NamedTuple):
         last: folder of the newest checkpoint; None for a mere evaluation, and after several tries.
         scores: dict, what the first dev set gave: of `best`, or of the model that was evaluated; {} without one.
         metrics: path of the records of all numbers that were logged.
+        report: path of the page with all of it, report.html; None where nothing was trained or scored.
     """
 
     best: str | None
     last: str | None
     scores: dict
     metrics: str
+    report: str | None = None
 
 
 def fine_tune(args, task_class, survey=None):
@@ -96,6 +100,7 @@ class FineTuning:
     def __init__(self, args, task_class, world, folder=None, survey=None):
         self.world = world
         folder = folder or folder_of(args, world)
+        self.page = None
         start = start_of(args, folder) if args.do_train else args.init_checkpoint
         self.run = TrainingRun(folder, start, resume=args.do_train)
         if args.init_checkpoint and args.init_pretraining_params:
@@ -180,9 +185,10 @@ class FineTuning:
             log_schedule_change(run.start, run.state.get('schedule'), length)
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
-        ends = ('.json', '.txt', '.confusion.tsv', *WRITTEN)
-        reports = [f'{REPORTS}/{name}{end}' for name in self.evaluator.names.values() for end in ends]
-        run.begin(self.session, program, step, [METRICS_FILE, CURVES_FILE, run_yaml.FILE, RUN_LOG, *reports])
+        reports = [file for name in self.evaluator.names.values() for file in names_of_set(name)]
+        self.started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
+        run.begin(self.session, program, step, [METRICS_FILE, run_yaml.FILE, RUN_LOG, *FILES, *reports])
+        self.facts = run_facts(args, task, self.source, rows, self.evaluator.scored_sets())
         if self.world.is_main_process:
             keep_log(os.path.join(args.checkpoints, RUN_LOG))
             run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
@@ -196,6 +202,7 @@ class FineTuning:
             save_steps=args.save_steps,
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,
+            best_files=lambda: card_of_best(args.checkpoints, self.facts, args.recorded(), self.evaluator),
             after_best=self.evaluator.keep,
             last_step=length.steps,
             title='training',
@@ -262,13 +269,14 @@ class FineTuning:
     def _finish(self, points):
         """What follows the last update; returns what `fine_tune` does. points: of the `TrainingLogHook`."""
         interrupted, folder = self.run.loop.interrupted, self.args.checkpoints
-        metrics, curves = os.path.join(folder, METRICS_FILE), os.path.join(folder, CURVES_FILE)
+        metrics = os.path.join(folder, METRICS_FILE)
         if self.world.is_main_process:
-            draw_curves(read_metrics(metrics), curves, loss_unit=self.task.loss_unit)
+            facts = {**self.facts, 'seconds': round(time.monotonic() - self.started, 1)}
+            self.page = write_training_report(folder, facts, self.task.loss_unit)
         if not interrupted:
             self.evaluator.diagnose()
         self.run.log_checkpoints()
-        log.debug('metrics: %s, curves: %s', metrics, curves)
+        log.debug('metrics: %s, curves: %s', metrics, os.path.join(folder, CURVES))
         overview.show(overview.end_pairs(self))
         if interrupted:
             raise Interrupted
@@ -278,7 +286,7 @@ class FineTuning:
             print_kpis(points)
         best = self.run.best
         scores = read_json_object(os.path.join(best, SCORES_FILE), finite=False) if best else {}
-        return Finetuned(best, self.run.checkpoints.newest(), scores, metrics)
+        return Finetuned(best, self.run.checkpoints.newest(), scores, metrics, self.page)
 
     # ------------------------------------------------------------ evaluation alone
 
@@ -294,10 +302,15 @@ class FineTuning:
         self.run.open_records(EVALUATION_FILE)
         self.evaluator.run(state.get('epoch', 0), state.get('global_step', 0), last=True)
         self.evaluator.keep()
+        page = None
+        if self.world.is_main_process:
+            facts = run_facts(self.args, self.task, self.source, None, self.evaluator.scored_sets())
+            names = list(self.evaluator.found)
+            page = write_evaluation_report(self.args.checkpoints, facts, self.args.recorded(), folder, names)
         self.evaluator.diagnose()
         self.run.records.close()
         scores = self.evaluator.main[0] if self.evaluator.main else {}
-        return Finetuned(None, None, scores, os.path.join(self.args.checkpoints, EVALUATION_FILE))
+        return Finetuned(None, None, scores, os.path.join(self.args.checkpoints, EVALUATION_FILE), page)
 
 
 def parts_of(batch):

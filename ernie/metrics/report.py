@@ -124,7 +124,7 @@ def format_report(report, digits=4):
         [[row['name'], *(f'{row[key]:.{digits}f}' for key in _COLUMNS), str(row['support'])] for row in rows]
         for rows in (report['classes'], averages)
     )
-    head, *lines = _table([['', *_COLUMNS, 'support'], *classes, accuracy, *averages]).splitlines()
+    head, *lines = aligned([['', *_COLUMNS, 'support'], *classes, accuracy, *averages]).splitlines()
     lines = [head, '', *lines[: len(classes)], '', *lines[len(classes) :]]
     return '\n'.join(lines) + '\n\n' + _confusion_text(report)
 
@@ -139,15 +139,15 @@ def _confusion_text(report):
     if matrix.ndim == 3:
         head = ['label', 'true negative', 'false positive', 'false negative', 'true positive']
         rows = [[name, *map(str, counts.reshape(-1))] for name, counts in zip(names, matrix, strict=True)]
-        return 'confusion by label\n\n' + _table([head, *rows])
+        return 'confusion by label\n\n' + aligned([head, *rows])
     if len(names) <= _MAX_TEXT_CLASSES:
         rows = [[name, *map(str, counts)] for name, counts in zip(names, matrix, strict=True)]
-        return 'confusion matrix (rows: true, columns: predicted)\n\n' + _table([['', *names], *rows])
+        return 'confusion matrix (rows: true, columns: predicted)\n\n' + aligned([['', *names], *rows])
     wrong = matrix * (1 - np.eye(len(names), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind='stable')[:_MAX_TEXT_CLASSES]
     pairs = [divmod(int(i), len(names)) for i in order if wrong.flat[i]]
     rows = [[names[true], names[predicted], str(wrong[true, predicted])] for true, predicted in pairs]
-    return 'most frequent confusions\n\n' + _table([['true', 'predicted', 'rows'], *rows])
+    return 'most frequent confusions\n\n' + aligned([['true', 'predicted', 'rows'], *rows])
 
 
 def display_width(text):
@@ -157,7 +157,7 @@ def display_width(text):
     return len(text) + wide - marks
 
 
-def _table(rows):
+def aligned(rows):
     """Rows of cells as aligned lines: the first column to the left, all others to the right."""
     rows = [[' '.join(cell.split()) for cell in row] for row in rows]
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]

@@ -16,6 +16,9 @@ from ernie.pretrain.run_length import rate_settings, schedule_record, settle_sch
 from ernie.pretrain.sample_set import Limits
 from ernie.pretrain.schedule import ONLY, schedule_of, tasks_of
 from ernie.pretrain.updates import Updates, parts_of
+from ernie.report.facts import pretraining_facts
+from ernie.report.names import FILES
+from ernie.report.writing import earlier_seconds, write_training_report
 from ernie.run.device import with_device
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
@@ -54,7 +57,8 @@ def pretrain(args):
     args = args.checked()
     check_writable(args.checkpoints, '--checkpoints')
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
-    refuse_inputs(os.path.join(args.checkpoints, METRICS_FILE), '--checkpoints', lists)
+    for name in (METRICS_FILE, *FILES):
+        refuse_inputs(os.path.join(args.checkpoints, name), '--checkpoints', lists)
     args = with_device(args).checked()
     world = join(args.use_cuda)
     folder = folder_of(args, world, args.keep_best)
@@ -172,7 +176,8 @@ class PreTraining:
         need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
         log.info('theoretical memory usage:')
         log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
-        run.begin(self.session, program, self._load(program), [METRICS_FILE, run_yaml.FILE])
+        started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
+        run.begin(self.session, program, self._load(program), [METRICS_FILE, *FILES, run_yaml.FILE])
         if self.world.is_main_process:
             run_yaml.write_settings(args.checkpoints, args, 'pretrain')
         run.open_records(log_dir=args.log_dir)
@@ -191,6 +196,10 @@ class PreTraining:
         )
         if not run.loop.interrupted and not run.stopped_early:
             warn_of_early_end(args, self.schedule, run.loop.gstep)
+        if self.world.is_main_process:
+            facts = pretraining_facts(args, self.source) | {'seconds': round(time.monotonic() - started, 1)}
+            page = write_training_report(args.checkpoints, facts)
+            log.info('report: %s', page)
         run.log_checkpoints()
         if run.loop.interrupted:
             raise Interrupted

@@ -1,9 +1,8 @@
 """Rows of a file read once more, by line, to show their texts."""
 
-import os
-
 import numpy as np
 
+from ernie.reader.dataset_folder import is_regular
 from ernie.reader.rows import BadRows
 from propeller.errors import UserError
 from propeller.log import get_logger
@@ -23,7 +22,7 @@ def rows_again(reader, path, lines, wanted):
         (row number, what the reader's `rows` gives for it), by line. Rows that share a line with others of the file,
         not all of which are of the set, cannot be told apart, and are left out.
     """
-    if not os.path.isfile(path):
+    if not is_regular(path):
         log.debug('%s: cannot be read twice: its rows are shown without texts', path)
         return
     lines, wanted = np.asarray(lines), np.asarray(wanted, np.int64)

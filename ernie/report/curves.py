@@ -124,28 +124,77 @@ def panels_of(records, metrics=None):
     scores = [k for k in scores if k in evaluated or k in _NAMES or k.endswith('_acc')]
     losses = [k for k in keys if k.endswith('_loss')]
     found = [*(losses if len(losses) > 1 else ()), *scores]
+    found = _without_twins(records, found)
     if metrics is not None:
         found = [key for key in keys if key in metrics]
     return ['loss', *found[:_MOST_PANELS], RATE]
 
 
-def figure_of(records, metrics, loss_unit, best_step, lettering):
-    """The figure of `curves_picture`. lettering: `ernie.report.fonts.Lettering`."""
-    keys, evaluations = panels_of(records, metrics), by_set(records)
+def _without_twins(records, keys):
+    """Without scores that another one equals everywhere, as micro F1 the accuracy of a classifier."""
+    evaluated, kept = [r for r in records if r['phase'] != 'train'], {}
+    for key in keys:
+        kept.setdefault(tuple(r.get(key) for r in evaluated) if evaluated else key, key)
+    return [key for key in keys if key in kept.values()]
+
+
+def comparison_picture(records, names):
+    """Curves of several runs in the same panels, as PNG; None without matplotlib or records.
+
+    Args:
+        records: a list of records for each run.
+        names: their names.
+    """
+    keys = list(dict.fromkeys(key for of_run in records for key in panels_of(of_run) if of_run))
+    if not keys:
+        return None
+    keys = [key for key in keys if key != RATE][: _MOST_PANELS + 1] + [RATE]
+    return png(lambda lettering: _comparison(records, names, keys, lettering), names)
+
+
+def _comparison(records, names, keys, lettering):
+    figure, panels = _panels(keys, '')
+    for i, (of_run, name) in enumerate(zip(records, names, strict=True)):
+        first = next(iter(by_set(of_run).items()), (None, []))
+        for panel, key in zip(panels, keys, strict=False):
+            color, label = f'C{i}', lettering.plain(name)
+            steps, values = series(of_run, 'train', key)
+            scores = series(first[1], first[0], key)
+            is_score = len(scores[0]) > 0 and key != 'loss'
+            if not is_score:
+                _plot(panel, steps, values if key == RATE else smooth(values), color=color, label=label)
+            line = {'linestyle': '-' if is_score else '--', 'marker': 'o', 'markersize': 4}
+            _plot(panel, *scores, color=color, label=label if is_score else '_dev', **line)
+    for panel in panels[: len(keys)]:
+        tidy(panel)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(loc='best', fontsize='small')
+    return figure
+
+
+def _panels(keys, loss_unit):
+    """(figure, its panels), one for each key and perhaps empty ones, with the names of their axes."""
     columns = 1 if len(keys) < 3 else 2
     rows = math.ceil(len(keys) / columns)
     figure = new_figure(5.6 * columns, 2.9 * rows + 0.2)
     grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
     panels = grid.T.reshape(-1) if rows > 1 else grid.reshape(-1)
     for panel, key in zip(panels, keys, strict=False):
-        unit = f' ({loss_unit})' if key == 'loss' or key.endswith('_loss') else ''
-        _draw(panel, key, records, evaluations, best_step, lettering)
+        unit = f' ({loss_unit})' if loss_unit and (key == 'loss' or key.endswith('_loss')) else ''
         panel.set_ylabel(_NAMES.get(key, key.replace('_', ' ')) + unit)
-    for panel in panels[len(keys) :]:
-        panel.set_axis_off()
-    for panel in panels[: len(keys)]:
         panel.tick_params(labelbottom=True)
         panel.set_xlabel('step (updates)')
+    for panel in panels[len(keys) :]:
+        panel.set_axis_off()
+    return figure, panels
+
+
+def figure_of(records, metrics, loss_unit, best_step, lettering):
+    """The figure of `curves_picture`. lettering: `ernie.report.fonts.Lettering`."""
+    keys, evaluations = panels_of(records, metrics), by_set(records)
+    figure, panels = _panels(keys, loss_unit)
+    for panel, key in zip(panels, keys, strict=False):
+        _draw(panel, key, records, evaluations, best_step, lettering)
     return figure
 
 

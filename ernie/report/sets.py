@@ -6,15 +6,13 @@ import os
 import numpy as np
 
 from ernie.reader.dataset_folder import data_digest, is_regular
-from ernie.report.wrong_rows import ENDS, write_wrong_rows
+from ernie.report.names import ERRORS, ROWS, SUMMARY
+from ernie.report.wrong_rows import write_wrong_rows
 from propeller.errors import UserError, bad_input
 from propeller.inputs import read_json_object
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.atomic import output_file
 from propeller.storage.folders import make_folder
-
-SUMMARY, ROWS = '.summary.json', '.rows.safetensors'
-WRITTEN = (*ENDS, SUMMARY, ROWS)
 
 
 def write_set(folder, name, rows, texts, outcomes, facts):
@@ -33,7 +31,7 @@ def write_set(folder, name, rows, texts, outcomes, facts):
     make_folder(folder)
     stem = os.path.join(folder, name)
     lines = getattr(rows, 'lines', None)
-    summary = {**facts, 'content': _digest(facts['file'])}
+    summary = {**facts, 'content': _digest(getattr(rows, 'path', None) or facts['file'])}
     if outcomes:
         write_wrong_rows(stem, outcomes, lines, texts)
         of_rows = {key: np.asarray(values) for key, values in outcomes.by_row.items()}
@@ -86,7 +84,7 @@ def wrong_rows_text(folder, name, summary):
     """`reports/dev.errors.tsv (39 of 400)`, for the end of a run; None where nothing is listed."""
     if 'entries' not in summary:
         return None
-    path, count = os.path.join(folder, name + ENDS[0]), summary['count']
+    path, count = os.path.join(folder, name + ERRORS[0]), summary['count']
     unit = '' if summary['unit'] == 'rows' else f' {summary["unit"]}'
     if summary['wrong'] is None:
         return f'{path} (the {summary["entries"]:,} largest differences of {count:,}{unit})'

@@ -7,9 +7,9 @@ import tempfile
 
 import numpy as np
 
+from ernie.report.names import ERRORS
 from propeller.storage.atomic import output_file
 
-ENDS = ('.errors.tsv', '.errors.jsonl')
 # A spreadsheet takes a cell that begins like this for a formula (OWASP, CSV Injection).
 _FORMULA = ('=', '+', '-', '@', '\t', '\r', '\n')
 
@@ -31,7 +31,7 @@ def write_wrong_rows(stem, outcomes, lines, texts):
         UserError: a file cannot be written.
     """
     places = np.asarray(outcomes.places)
-    paths = [stem + end for end in ENDS]
+    paths = [stem + end for end in ERRORS]
     with _Waiting(texts(np.unique(places))) as waiting, contextlib.ExitStack() as stack:
         table, records = (stack.enter_context(output_file(path)) for path in paths)
         table.write('\ufeff')  # else Excel takes UTF-8 for the encoding of the country

@@ -10,14 +10,14 @@ from ernie.checkpoint.model_folder import (
     PARAMETERS,
     VOCABULARY,
 )
+from ernie.report.names import OUTPUTS, REPORTS
 from propeller.args import split_list
 from propeller.log import RUN_LOG
 from propeller.storage.atomic import check_output, check_writable, is_stream, refuse_inputs
 from propeller.train.checkpoint import STATE
 from propeller.train.record import METRICS_FILE
 
-EVALUATION_FILE, CURVES_FILE = 'evaluation.jsonl', 'curves.png'
-REPORTS = 'reports'
+EVALUATION_FILE = 'evaluation.jsonl'
 _TENSORS = ('.safetensors', '.safetensors.index.json', '.pdparams', '.pdiparams', '.onnx')
 _COMPANIONS = (ERNIE_CONFIG, *FOREIGN_CONFIGS, VOCABULARY, LABELS, STATE, 'inference.json', 'model.json')
 # What comes behind --test_save, and the answers of run_mrc.py in --checkpoints.
@@ -36,7 +36,7 @@ def check_outputs(args):
     read = read_files(args)
     check_writable(args.checkpoints, '--checkpoints')
     answers = filter(_ANSWERS.fullmatch, _names(args.checkpoints))
-    for name in (METRICS_FILE, EVALUATION_FILE, CURVES_FILE, RUN_LOG, *answers):
+    for name in (METRICS_FILE, EVALUATION_FILE, RUN_LOG, *OUTPUTS, *answers):
         refuse_inputs(os.path.join(args.checkpoints, name), '--checkpoints', read)
     for name in _names(os.path.join(args.checkpoints, REPORTS)):
         refuse_inputs(os.path.join(args.checkpoints, REPORTS, name), '--checkpoints', read)

@@ -156,6 +156,10 @@ class Task(abc.ABC):
     def evaluate(self, predictor, rows, path):
         """Score a labelled set. -> `Evaluated`, or a plain tuple of its values."""
 
+    def class_counts(self, rows):
+        """-> dict name -> how often each class is in labelled rows; {} where there are no classes."""
+        return {}
+
     def texts(self, rows, wanted):
         """The texts of some rows, for the files of wrong rows.
 

@@ -7,7 +7,8 @@ import pytest
 from ernie.metrics.outcomes import class_outcomes
 from ernie.reader.again import rows_again
 from ernie.reader.classify import ClassifyReader
-from ernie.report.sets import WRITTEN, read_rows, read_summaries, write_set, wrong_rows_text
+from ernie.report.names import OF_SET
+from ernie.report.sets import read_rows, read_summaries, write_set, wrong_rows_text
 from ernie.report.wrong_rows import cell
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError
@@ -47,8 +48,8 @@ def test_files_of_wrong_rows(reader, tmp_path):
     facts = {'file': rows.path, 'step': 7, 'values': {'acc': 0.5}, 'report': None}
     for folder in ('a', 'b'):
         write_set(tmp_path / folder, 'dev', rows, lambda wanted: texts_of(reader, rows), outcomes, facts)
-    assert sorted(p.name for p in (tmp_path / 'a').iterdir()) == sorted(f'dev{end}' for end in WRITTEN)
-    for end in WRITTEN:
+    assert sorted(p.name for p in (tmp_path / 'a').iterdir()) == sorted(f'dev{end}' for end in OF_SET)
+    for end in OF_SET:
         assert (tmp_path / f'a/dev{end}').read_bytes() == (tmp_path / f'b/dev{end}').read_bytes()
     lines = (tmp_path / 'a/dev.errors.jsonl').read_text(encoding='utf-8').splitlines()
     entries = [json.loads(line) for line in lines]

@@ -193,6 +193,11 @@ class ClassificationTask(Task):
         report = class_report(labels, outputs.argmax(-1), self.num_labels, names)
         return report, class_outcomes(labels, outputs, names)
 
+    def class_counts(self, rows):
+        if self.kind == 'regression':
+            return {}
+        return dict(zip(self.label_names, self._counts(rows), strict=True))
+
     def texts(self, rows, wanted):
         for row, record in rows_again(self.reader(labelled=True), rows.path, rows.lines, wanted):
             yield row, {name: record.cells[name] for name in TEXTS if name in record.cells}

@@ -124,8 +124,7 @@ class SequenceLabelingTask(Task):
     def prepare_training(self, rows):
         super().prepare_training(rows)
         self._learn_cut(rows)
-        entries = np.asarray(rows.token_labels)
-        counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
+        counts = np.array([*self.class_counts(rows).values()])
         warn_of_missing(rows.path, self.label_names, counts)
         self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
 
@@ -199,6 +198,12 @@ class SequenceLabelingTask(Task):
         values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
         line = '[dev evaluation] f1: {f1:f}, precision: {precision:f}, recall: {recall:f}, elapsed time: {elapsed:f} s'
         return Evaluated(values, line.format(**values), scores.report(), outcomes.outcomes())
+
+    def class_counts(self, rows):
+        """Of tokens, by label."""
+        entries = np.asarray(rows.token_labels)
+        counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
+        return dict(zip(self.label_names, counts, strict=True))
 
     def texts(self, rows, wanted):
         for row, sentence in rows_again(self.reader(labelled=True), rows.path, rows.lines, wanted):

@@ -1,0 +1,193 @@
+"""report.html: one page of a run, with all that it needs inside."""
+
+import itertools
+import json
+import os
+
+from ernie.report import markup
+from ernie.report.curves import curves_picture
+from ernie.report.loading import loading_code
+from ernie.report.markup import Raw, cards, folded, heading, joined, note, table, tag
+from ernie.report.names import ERRORS, PICTURES
+from ernie.report.pictures import calibration_picture, confusion_picture, precision_recall_picture
+from ernie.report.run_files import seconds_of
+from ernie.report.words import duration
+from propeller.inputs import open_regular
+from propeller.storage.atomic import output_file
+
+SHOWN_ROWS = 200
+_LONGEST_TEXT = 400
+_LONGEST_LINE = 1 << 22
+_FEW_POINTS = 2
+_AVERAGES = {'micro_avg': 'micro average', 'macro_avg': 'macro average', 'weighted_avg': 'weighted average'}
+
+
+def write_page(run, path, curves=None):
+    """Write the page of a run, and the pictures of its dev sets beside their other files.
+
+    Args:
+        run: `RunFiles`.
+        path: the HTML file.
+        curves: PNG of the learning curves, where it is drawn already.
+    Raises:
+        UserError: a file cannot be written.
+    """
+    name = os.path.basename(os.path.abspath(run.folder))
+    parts = [heading(f'Report of {name}', 1), _subtitle(run), _headline(run), _data(run)]
+    if curves or run.records:
+        content = curves or curves_picture(run.records, best_step=run.scores.get('step'))
+        about = 'Learning curves. Faint: each recorded value; bold: smoothed without lag; dotted: the best checkpoint.'
+        parts.append(joined(heading('Learning curves'), note(about), markup.picture(content, 'Learning curves')))
+    parts += [_set(run, key, summary) for key, summary in run.summaries.items()]
+    parts += [_loading(run), _settings(run)]
+    with output_file(path) as f:
+        f.write(markup.page(f'{name}: report', parts))
+
+
+def _subtitle(run):
+    version = run.facts.get('version')
+    words = [run.program or 'evaluation', run.facts.get('kind') or '', f'ernie {version}' if version else '']
+    return note(', '.join(filter(None, words)))
+
+
+def _headline(run):
+    step, last = run.scores.get('step'), run.step
+    found = []
+    if run.main:
+        found.append((f'{run.main[0]} of the best checkpoint', f'{run.main[1]:.4f}'))
+    if step is not None:
+        found.append(('best at step', f'{step:,} of {last:,}' if last else f'{step:,}'))
+    elif last:
+        found.append(('steps', f'{last:,}'))
+    train = run.facts.get('train', {})
+    found.append(('training rows', f'{train["rows"]:,}' if 'rows' in train else ''))
+    seconds = seconds_of(run)
+    found.append(('time', duration(seconds) if seconds else ''))
+    return cards(found)
+
+
+def _data(run):
+    facts, model = run.facts, run.facts.get('model', {})
+    train = facts.get('train', {})
+    rows = [('training file', train.get('file')), ('rows', train.get('rows'))]
+    if 'tokens_mean' in train:
+        cut = f'; {train["cut"]:,} rows are longer than {train["max_seq_len"]}' if train.get('cut') else ''
+        rows.append(('tokens a row', f'{train["tokens_mean"]:g} on average, at most {train["tokens_most"]:,}{cut}'))
+    rows += [('dev set', f'{dev["file"]} ({dev["rows"]:,} rows)') for dev in facts.get('dev', ())]
+    origin = model.get('origin', {})
+    rows.append(('starts from', ', '.join(filter(None, [model.get('path'), origin.get('name'), origin.get('source')]))))
+    if model.get('parameters'):
+        sizes = f'{model.get("layers")} layers of width {model.get("hidden")}, vocabulary {model.get("vocabulary"):,}'
+        rows.append(('encoder', f'{model["parameters"] / 1e6:.1f} million parameters: {sizes}'))
+    rows = [row for row in rows if row[1] not in (None, '')]
+    if not rows:
+        return Raw('')
+    classes, parts = train.get('classes', ()), [heading('Data and model'), table(rows)]
+    if classes:
+        total = sum(count for _, count in classes) or 1
+        counted = table(
+            [(name, count, f'{count / total:.1%}') for name, count in classes],
+            ('class', 'in training rows', 'share'),
+            sortable=True,
+        )
+        parts.append(folded(f'{len(classes)} classes and how often they are in the training rows', counted))
+    return joined(*parts)
+
+
+def _set(run, name, summary):
+    """What was found in a dev set."""
+    values = {k: v for k, v in summary['values'].items() if isinstance(v, int | float) and k != 'elapsed'}
+    step = f' at step {summary["step"]:,}' if isinstance(summary.get('step'), int) else ''
+    parts = [heading(f'Dev set {name}'), note(f'{summary["file"]}{step}'), table([values.values()], tuple(values))]
+    report = summary.get('report')
+    if report:
+        parts += [_classes(report), _pictured(run, name, 0, 'Confusion', confusion_picture, report)]
+    curves, trust = summary.get('curves'), summary.get('calibration')
+    if curves:
+        parts.append(_pictured(run, name, 1, 'Precision and recall', precision_recall_picture, curves))
+    if trust and sum(trust['count']):
+        parts.append(_pictured(run, name, 2, 'Calibration', calibration_picture, trust))
+    if 'entries' in summary:
+        parts.append(_wrong_rows(run, name, summary))
+    return joined(*parts)
+
+
+def _classes(report):
+    names = ('precision', 'recall', 'f1', 'support')
+    rows = [(row['name'], *(row[key] for key in names)) for row in report['classes']]
+    averages = [(text, *(report[key][k] for k in names)) for key, text in _AVERAGES.items() if key in report]
+    return joined(
+        heading('By class', 3),
+        table(rows, ('class', 'precision', 'recall', 'F1', 'rows'), sortable=True),
+        table(averages, ('average', 'precision', 'recall', 'F1', 'rows')),
+        note(f'Right: {report["accuracy"]:.2%}.'),
+    )
+
+
+def _pictured(run, name, number, title, draw, found):
+    content = draw(found)
+    if content is None:
+        return Raw('')
+    with output_file(os.path.join(run.reports, name + PICTURES[number]), binary=True) as f:
+        f.write(content)
+    return joined(heading(title, 3), markup.picture(content, f'{title} of {name}'))
+
+
+def _wrong_rows(run, name, summary):
+    wrong, count, unit = summary['wrong'], summary['count'], summary['unit']
+    rows, path = read_entries(os.path.join(run.reports, name + ERRORS[1])), os.path.join('reports', name + ERRORS[0])
+    if wrong is None:
+        title, about = 'Largest differences', f'{len(rows):,} of {count:,} {unit}, the largest first.'
+    else:
+        title, about = (
+            'Wrong rows',
+            f'{wrong:,} of {count:,} {unit} are wrong. Those the model was surest of come first.',
+        )
+    if summary['entries'] > len(rows):
+        about += f' The first {len(rows):,} of {summary["entries"]:,} are here.'
+    parts = [heading(title, 3), note(f'{about} All of them: {path} (for a spreadsheet) and {name}{ERRORS[1]}.')]
+    if rows:
+        head = list(dict.fromkeys(key for row in rows for key in row))
+        long = [c for c, key in enumerate(head) if key in ('text_a', 'text_b', 'sentence', 'question')]
+        cells = [[_cell(row.get(key, '')) for key in head] for row in rows]
+        parts.append(table(cells, tuple(key.replace('_', ' ') for key in head), sortable=True, texts=long))
+    return joined(*parts)
+
+
+def _cell(value):
+    if isinstance(value, list):
+        value = ', '.join(map(str, value))
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return value[:_LONGEST_TEXT] + '…'
+    return value
+
+
+def read_entries(path, most=SHOWN_ROWS):
+    """The first entries of a file of wrong rows; [] where there is none."""
+    if not os.path.isfile(path):
+        return []
+    with open_regular(path) as f:
+        lines = itertools.islice(iter(lambda: f.readline(_LONGEST_LINE), b''), most)
+        return [entry for line in lines if isinstance(entry := _entry(line), dict)]
+
+
+def _entry(line):
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _loading(run):
+    labels = run.best and os.path.join(run.best, 'labels.json')
+    if not labels or not os.path.isfile(labels):
+        return Raw('')
+    blocks = [joined(tag('p', text), markup.code(code)) for text, _, code in loading_code(run.best, run.facts)]
+    return joined(heading('How to use the model'), *blocks)
+
+
+def _settings(run):
+    rows = [(name, json.dumps(value, ensure_ascii=False)) for name, value in run.settings.items() if value is not None]
+    if not rows:
+        return Raw('')
+    return joined(heading('Settings'), folded('All settings of the run (run.yaml)', table(rows, ('setting', 'value'))))
