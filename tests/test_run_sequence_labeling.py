@@ -352,7 +352,7 @@ def test_a_label_without_a_token_is_told(whole, tmp_path):
 
 
 BAD = [
-    ({'label_map_config': None}, UsageError, '--label_map_config is missing'),
+    ({'label_map_config': None, 'num_labels': 7}, UsageError, '--num_labels 7: .* training set has 5 classes'),
     ({'chunk_scheme': 'BMES'}, UsageError, '--chunk_scheme BMES: expected one of IO, IOB, IOE, IOBES'),
     ({'chunk_scheme': 'IO'}, UserError, "the label 'B-PER'"),
     ({'num_labels': 7}, UsageError, '--num_labels 7: the label map of .* has 5 classes'),

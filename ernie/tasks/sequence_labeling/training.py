@@ -43,7 +43,7 @@ class SequenceLabelingTask(Task):
             kind = 'without' if self.use_crf else 'with'
             raise UsageError(f'--use_crf {self.use_crf}: found a checkpoint {kind} a CRF; leave it out.')
         self.label_map = self._label_map()
-        where = args.label_map_config or 'the checkpoint'
+        where = args.label_map_config or ('the checkpoint' if saved.get('label_map') else 'the training set')
         self.num_labels = count_labels(args.num_labels, self.label_map, where, saved.get('num_labels'))
         self.label_names = label_names(self.label_map, self.num_labels)
         self.types = list(dict.fromkeys(split_label(name)[1] for name in self.label_names if name != OUTSIDE))
