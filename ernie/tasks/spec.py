@@ -28,8 +28,8 @@ class TaskSpec:
         fields: what may stand in its fields of `labels.json`: dict name -> (test of a value, what is expected), or
             'module:name' of one. Those that all tasks share are checked anyway.
         needs_labels: whether a folder without `labels.json` cannot be of this task.
-        survey: function of (path, settings) -> `ernie.survey.survey.Survey` of a training file; '': there is none, and
-            labels and numbers must be given.
+        survey: 'module:name' of a function of (path, settings) -> `ernie.survey.survey.Survey` of a training file; '':
+            there is none, and labels must be given.
         forms: further forms of input: dict `--input_format` -> 'module:name' of an `InputForm`.
     """
 
