@@ -108,5 +108,5 @@ def optimization(
         optimizer: name of `propeller.optimizers.OPTIMIZERS`.
     """
     settings = (scheduler, learning_rate, warmup_steps, num_train_steps, decay_without_warmup)
-    log.info(describe_schedule(*settings))
+    log.debug(describe_schedule(*settings))
     minimize(loss, learning_rate_schedule(*settings), weight_decay, decays, clip_norm or None, optimizer)

@@ -118,7 +118,7 @@ def test_training_lines(whole):
     number = r'\d+\.\d{6}'
     form = re.compile(
         rf'epoch: (\d+), progress: (\d+)/150, step: (\d+), ave loss: ({number}), ave acc: ({number}), '
-        rf'speed: {number} steps/s'
+        rf'speed: {number} steps/s, time left: \d+:\d\d:\d\d'
     )
     found = [(i, m) for i, line in enumerate(whole.lines) if (m := form.fullmatch(line))]
     assert [int(m[3]) for _, m in found] == list(range(10, 91, 10))

@@ -58,7 +58,9 @@ def test_it_learns(whole):
 def test_training_lines(whole):
     windows = int(next(m[1] for line in whole.lines if (m := re.fullmatch(r'Num train examples: (\d+)', line))))
     assert windows > 1.5 * QUESTIONS
-    form = re.compile(rf'epoch: \d+, progress: \d+/{windows}, step: (\d+), ave loss: {NUMBER}, speed: {NUMBER} steps/s')
+    form = re.compile(
+        rf'epoch: \d+, progress: \d+/{windows}, step: (\d+), ave loss: {NUMBER}, speed: {NUMBER} steps/s.*'
+    )
     steps = [int(m[1]) for line in whole.lines if (m := form.fullmatch(line))]
     assert steps == list(range(10, EPOCHS * -(-windows // BATCH) + 1, 10))
     assert (

@@ -77,7 +77,7 @@ def test_it_learns(whole):
 def test_training_lines(whole):
     form = re.compile(
         rf'epoch: (\d+), progress: (\d+)/{ROWS}, step: (\d+), loss: ({NUMBER}), f1: ({NUMBER}), precision: ({NUMBER}), '
-        rf'recall: ({NUMBER}), speed: {NUMBER} steps/s'
+        rf'recall: ({NUMBER}), speed: {NUMBER} steps/s, time left: \d+:\d\d:\d\d'
     )
     found = [(i, m) for i, line in enumerate(whole.lines) if (m := form.fullmatch(line))]
     assert [int(m[3]) for _, m in found] == [10, 20, 30, 40]

@@ -1,16 +1,27 @@
 """`TrainingLogHook`: the log lines and records of a fine-tuning run."""
 
+import logging
+import math
+import time
+
 import numpy as np
 
+from ernie.run.blocks import clock
 from propeller.log import get_logger
-from propeller.train.state import COUNT, checked
+from propeller.train.state import COUNT, NUMBER, checked, is_number
 from propeller.train.throughput import ThroughputHook
 
 log = get_logger(__name__)
 
+_MEASURED = 5  # updates after which the time of all is known well enough; the first, which is slow, does not count
+_LONG = 20  # seconds until the first line that are worth one of their own
+_NUMBERS = (lambda value: isinstance(value, list) and all(map(is_number, value)), 'a list of numbers')
+
 
 class TrainingLogHook(ThroughputHook):
     """The training lines of 2019 every `per_step` steps, and the same numbers as records.
+
+    Loss and scores are means over all rows of all processes since the line before, in a run before this one too.
 
     Attributes:
         points: list of dicts, the logged values and `seconds`, the time since the log point before.
@@ -18,56 +29,101 @@ class TrainingLogHook(ThroughputHook):
     Args:
         task: `Task`.
         rows: number of training rows.
-        verbose: also log queue size and learning rate.
+        last_step: global step at which training ends.
+        is_shown: whether the console shows the lines; a progress bar stands for them elsewhere.
         session, program, per_step, queue_size, record: see `ThroughputHook`.
     """
 
     state_name = 'training_log'
 
-    def __init__(self, session, program, task, rows, per_step, verbose, queue_size, record):
+    def __init__(self, session, program, task, rows, per_step, queue_size, record, last_step, is_shown=True):
         spec = program.outputs
         super().__init__(session, program, [spec.loss, *spec.predictions], per_step, queue_size, record)
-        self.task, self.rows, self.verbose = task, rows, verbose
-        self.epoch, self.rows_done, self.points, self.results = 0, 0, [], []
+        self.task, self.rows, self.last_step = task, rows, last_step
+        self.level = logging.INFO if is_shown else logging.DEBUG
+        self.epoch, self.rows_done, self.points, self.first_done = 0, 0, [], None
+        self._begin_interval()
+
+    def _begin_interval(self, rows=0, loss=0.0, sums=()):
+        """rows: of all processes; loss: their sum. sums: of `Task.training_sums`, of this process."""
+        self.interval_rows, self.interval_loss, self.sums = rows, loss, np.array(sums, np.float64)
 
     def after_part(self, fetched, number, state):
         part = state.batch.parts[number]
-        if part.counted and state.gstep % self.per_step == 0:
-            self.results.append((part.rows, fetched[1:]))
+        if part.counted:
+            sums = self.task.training_sums(part.rows, fetched[1:])
+            self.sums = np.add(sums, self.sums) if self.sums.size else np.array(sums, np.float64)
 
     def after_run(self, fetched, state):
-        batch = state.batch
+        batch, loss = state.batch, float(fetched[0])
         if batch.epoch != self.epoch:
             self.epoch, self.rows_done = batch.epoch, 0
         self.rows_done += batch.step_rows
+        if math.isfinite(loss):  # of half precision: an update that is left out
+            self.interval_rows += batch.step_rows
+            self.interval_loss += loss * batch.step_rows
         super().after_run(fetched, state)
+        if state.step == 1:
+            self.first_done = time.monotonic()
+        elif state.step == _MEASURED:
+            self._tell_time(state)
 
     def log_point(self, fetched, state, seconds):
-        results, tokens, fed = self._everywhere()
-        values = {'loss': float(fetched[0]), **self.task.training_values(results)}
+        sums, tokens, fed = self._everywhere()
+        values = {'loss': self._mean_loss(), **(self.task.training_values(sums) if len(sums) else {})}
         speeds = self.speeds(seconds, tokens, fed)
-        if self.verbose:
-            log.info('train pyreader queue size: %d, learning rate: %f', self.queue_size(), self.rate)
+        log.debug('train pyreader queue size: %d, learning rate: %f', self.queue_size(), self.rate)
         line = self.task.training_line(values, speeds['steps_per_second'])
-        log.info('epoch: %d, progress: %d/%d, step: %d, %s', self.epoch, self.rows_done, self.rows, state.gstep, line)
+        left = self._seconds_left(state)
+        line += f', time left: {clock(left)}' if left is not None else ''
+        text = 'epoch: %d, progress: %d/%d, step: %d, %s'
+        log.log(self.level, text, self.epoch, self.rows_done, self.rows, state.gstep, line)
         self.points.append({**values, 'seconds': seconds})
         self.record('train', state.gstep, self.epoch, {**values, **speeds})
-        self.results = []
+        self._begin_interval()
+
+    def status(self):
+        """What a progress bar shows of the training."""
+        return f'loss {self._mean_loss() if self.interval_rows or not self.points else self.points[-1]["loss"]:.4f}'
+
+    def _mean_loss(self):
+        return self.interval_loss / self.interval_rows if self.interval_rows else math.nan
 
     def _everywhere(self):
-        """Results of this update, and tokens since the last line, of all processes."""
-        arrays = [np.array([self.tokens, self.fed])]
-        for rows, outputs in self.results:
-            arrays += [rows, *outputs]
-        width, results, counts = len(self.values), [], np.zeros(2, np.int64)
-        for tokens, *others in self.session.world.all_gather(arrays):
-            counts += tokens
-            results += [(others[i], others[i + 1 : i + width]) for i in range(0, len(others), width)]
-        return results, int(counts[0]), int(counts[1])
+        """Sums since the last line, and tokens since it in this run, of all processes."""
+        gathered = self.session.world.all_gather([np.array([self.tokens, self.fed]), self.sums])
+        sums = [found for _, found in gathered if len(found)]
+        tokens, fed = (int(count) for count in sum(counts for counts, _ in gathered))
+        return (sum(sums) if sums else np.zeros(0)), tokens, fed
+
+    # ------------------------------------------------------------ time
+
+    def _seconds_left(self, state):
+        """By the time of all updates but the first and of what came between them; None after one update."""
+        if self.first_done is None or state.step < 2:
+            return None
+        return (self.last_step - state.gstep) * (time.monotonic() - self.first_done) / (state.step - 1)
+
+    def _tell_time(self, state):
+        """Where the first line, which says it too, is still far."""
+        left = self._seconds_left(state)
+        wait = min(-state.gstep % self.per_step, self.last_step - state.gstep)
+        if left and left * wait / (self.last_step - state.gstep) > _LONG:
+            log.log(self.level, 'time left: about %s (by the first %d steps)', clock(left), state.step)
+
+    # ------------------------------------------------------------ state
 
     def state_dict(self):
-        return {'epoch': self.epoch, 'rows_done': self.rows_done}
+        state = {'epoch': self.epoch, 'rows_done': self.rows_done}
+        if self.interval_rows:
+            sums, *_ = self._everywhere()
+            state |= {'rows': int(self.interval_rows), 'loss': self.interval_loss, 'sums': sums.tolist()}
+        return state
 
     def load_state_dict(self, state):
-        checked(state, {'epoch': COUNT, 'rows_done': COUNT}, place='hooks.training_log.')
+        fields = {'epoch': COUNT, 'rows_done': COUNT, 'rows': COUNT, 'loss': NUMBER, 'sums': _NUMBERS}
+        checked(state, fields, needed=('epoch', 'rows_done'), place='hooks.training_log.')
         self.epoch, self.rows_done = state['epoch'], state['rows_done']
+        if 'rows' in state:  # checkpoints of earlier releases have no such sums
+            mine = state.get('sums', []) if self.session.world.is_main_process else []
+            self._begin_interval(state['rows'], state.get('loss', 0.0), mine)

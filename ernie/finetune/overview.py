@@ -1,90 +1,70 @@
-"""The blocks at the start and at the end of a run: `(key, text)` pairs, a line each, aligned."""
+"""What the blocks at the start and at the end of a fine-tuning say: `(key, text)` pairs, see `ernie.run.blocks`."""
 
-import shutil
-import sys
-import unicodedata
-
+from ernie.finetune import next_step
+from ernie.finetune.data_facts import data_pairs
 from ernie.finetune.recipe import chosen_pairs
+from ernie.finetune.setting_facts import changed_settings, length_pairs
 from ernie.report.writing import end_pairs as report_pairs
-from propeller.log import get_logger
+from ernie.run.blocks import clock, columns
+from ernie.run.machine import device_text, model_text, size_text
+from ernie.run.resume import resume_command
+from propeller.log import RUN_LOG
 
-log = get_logger(__name__)
-
-_WIDEST = 100
-
-
-def show(pairs):
-    """Log pairs (key, text) a line each, the texts below each other. A key that is '' belongs to the one before."""
-    pairs = [(key, text) for key, text in pairs if text]
-    column = max((width_of(key) for key, _ in pairs), default=0) + 2
-    for key, text in pairs:
-        log.info('%s%s', padded(key, column), text)
+_LINES = 8  # of the end
 
 
-def columns():
-    """Columns that a line may have: those of the terminal, or 100."""
-    return shutil.get_terminal_size((_WIDEST, 24)).columns if sys.stderr.isatty() else _WIDEST
-
-
-def width_of(text):
-    """Columns that a text takes on a terminal: wide characters two, combining ones none."""
-    return sum(map(_width, text))
-
-
-def _width(char):
-    if unicodedata.combining(char) or unicodedata.category(char) in ('Cf', 'Mn', 'Me'):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in 'WF' else 1
-
-
-def padded(text, width):
-    """`text` with spaces behind it up to `width` columns."""
-    return text + ' ' * max(width - width_of(text), 0)
-
-
-def shortened(text, width):
-    """`text` on one line in at most `width` columns; where it is longer, `...` stands for its end."""
-    text = ' '.join(text.split())
-    if width_of(text) <= width:
-        return text
-    kept, left = [], width - 3
-    for char in text:
-        left -= _width(char)
-        if left < 0:
-            break
-        kept.append(char)
-    return f'{"".join(kept)}...'
-
-
-# ---------------------------------------------------------------- the two blocks
-
-
-def start_pairs(run):
+def start_pairs(run, rows, program, length, step):
     """What is shown before the first update, at most 12 lines. Each part of the suite adds its pairs here.
 
     Args:
-        run: the `FineTuning`, whose program is built and has its first values.
+        run: the `FineTuning`.
+        rows: of the training set.
+        program: the training program, with its first values.
+        length: `RunLength`.
+        step: updates done in earlier runs.
     Returns:
         list of (key, text).
     """
-    return chosen_pairs(run.chosen)
+    return [
+        *data_pairs(run, rows),
+        ('model', model_text(run.source, program)),
+        *chosen_pairs(run.chosen),
+        ('settings', changed_settings(run.args, run.chosen)),
+        ('device', device_text(run.args, run.world)),
+        *length_pairs(run, rows, length, step),
+    ]
 
 
-def end_pairs(run):
+def end_pairs(run, seconds):
     """What is shown after the last update, at most 8 lines. Each part of the suite adds its pairs here.
 
     Args:
         run: the `FineTuning`, after its last update.
+        seconds: that the run took.
     Returns:
         list of (key, text).
     """
-    best, newest = run.run.best, run.run.checkpoints.newest()
-    evaluation = run.run.evaluation
-    pairs = []
-    if best:
-        text = f'{best} (step {evaluation.best_step} of {run.run.loop.gstep}: {evaluation.best:.4f})'
-        pairs.append(('best checkpoint', text))
-    if newest:
-        pairs.append(('last checkpoint', newest))
-    pairs += report_pairs(run.args.checkpoints, run.page)
+    training, folder = run.run, run.args.checkpoints
+    newest, steps = training.checkpoints.newest(), training.loop.gstep
+    if training.loop.interrupted:
+        return [
+            ('interrupted', f'at step {steps} of {run.length.steps}, after {clock(seconds)}'),
+            ('saved', f'{newest} ({size_text(newest)})' if newest else 'nothing yet'),
+            ('to resume', (resume_command(run.args, run.world),)),
+        ]
+    pairs = [('done', f'{steps:,} steps in {clock(seconds)}')]
+    if training.best:
+        best = training.evaluation
+        text = f'{run.task.measure} {best.best:.4f} at step {best.best_step:,} of {steps:,}, in {clock(seconds)}'
+        pairs = [('best', text)]
+    checkpoints = {'best': training.best, 'newest': newest}
+    found = [f'{path} ({name}, {size_text(path)})' for name, path in checkpoints.items() if path]
+    pairs.append(('checkpoints', ', '.join(found)))
+    pairs += report_pairs(folder, run.page)
+    pairs.append(('files', f'{folder}: curves.png, metrics.jsonl, {RUN_LOG}'))
+    if run.evaluator.written:
+        pairs.append(('predictions', ', '.join(target for *_, target in run.evaluator.written)))
+    if training.best or newest:
+        pairs += next_step.answer_pairs(run.evaluator, min(_LINES - len(pairs) - 1, 3), columns())
+        pairs.append(('next', (next_step.predict_command(run, training.best or newest),)))
     return pairs

@@ -49,7 +49,7 @@ def fine_tune_file(args, task=None):
     args = args.replace(do_test=args.do_test and bool(args.test_set))
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in vars(args).items() if name in names})
-    return fine_tune(settings, spec.load('training'), survey)
+    return fine_tune(settings, spec.load('training'), survey, own_data=True)
 
 
 def _with_split(args):

@@ -26,13 +26,13 @@ def run_length(args, stream):
 
 def log_length(args, length, examples):
     """The lines of 2019, and what may surprise. examples: number of training rows."""
-    log.info('Num train examples: %d', examples)
-    log.info('Max train steps: %d', length.steps)
-    log.info('Num warmup steps: %d', length.warmup_steps)
+    log.debug('Num train examples: %d', examples)
+    log.debug('Max train steps: %d', length.steps)
+    log.debug('Num warmup steps: %d', length.warmup_steps)
     if args.max_steps > length.steps:
         log.info('--max_steps %d: the data of --epoch %d end after step %d', args.max_steps, args.epoch, length.steps)
     if args.warmup_proportion and not length.warmup_steps:
-        log.info('--warmup_proportion %g of %d steps is less than one step', args.warmup_proportion, length.steps)
+        log.debug('--warmup_proportion %g of %d steps is less than one step', args.warmup_proportion, length.steps)
 
 
 def log_schedule_change(checkpoint, saved, length):

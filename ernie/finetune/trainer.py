@@ -15,6 +15,7 @@ from ernie.reader.dataset_folder import data_digest, is_regular
 from ernie.report.facts import run_facts
 from ernie.report.names import CURVES, FILES, REPORTS, names_of_set
 from ernie.report.writing import card_of_best, earlier_seconds, write_evaluation_report, write_training_report
+from ernie.run.blocks import show
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE, held_name
 from ernie.run.initial_values import InitialValues
@@ -41,6 +42,7 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 PREFETCHED_BATCHES = 70
+_LINES = 10  # that say how a run goes, by `ernie finetune`
 
 
 class Finetuned(NamedTuple):
@@ -61,13 +63,14 @@ class Finetuned(NamedTuple):
     report: str | None = None
 
 
-def fine_tune(args, task_class, survey=None):
+def fine_tune(args, task_class, survey=None, own_data=False):
     """Do what the flags of a fine-tuning program ask for.
 
     Args:
         args: `FinetuneSettings`.
         task_class: subclass of `Task`.
         survey: `Survey` of the training file; None: one is made where something must be found out.
+        own_data: whether `ernie finetune` is meant, which says less often how it goes, not a program of 2019.
     Returns:
         `Finetuned`; None in the other processes of a job, which write no files.
     Raises:
@@ -88,7 +91,7 @@ def fine_tune(args, task_class, survey=None):
         return FineTuning(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)
     with folder_of(args, world).held() as folder:
-        return FineTuning(args, task_class, world, folder, survey).train()
+        return FineTuning(args, task_class, world, folder, survey, own_data).train()
 
 
 class FineTuning:
@@ -97,10 +100,9 @@ class FineTuning:
     In a job of several processes each of them holds all of it; the main process alone writes logs and files.
     """
 
-    def __init__(self, args, task_class, world, folder=None, survey=None):
-        self.world = world
+    def __init__(self, args, task_class, world, folder=None, survey=None, own_data=False):
+        self.world, self.own_data, self.length, self.page = world, own_data, None, None
         folder = folder or folder_of(args, world)
-        self.page = None
         start = start_of(args, folder) if args.do_train else args.init_checkpoint
         self.run = TrainingRun(folder, start, resume=args.do_train)
         if args.init_checkpoint and args.init_pretraining_params:
@@ -126,11 +128,11 @@ class FineTuning:
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)
         self.args = args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
-        log.info('Device count: %d', 1)
+        log.debug('Device count: %d', 1)
         if world.size > 1:
-            log.info('process %d of %d, %d of them on this machine', world.rank, world.size, world.local_size)
+            log.debug('process %d of %d, %d of them on this machine', world.rank, world.size, world.local_size)
         if args.do_train:
-            log.info('random seed: %d', self.session.seed)
+            log.debug('random seed: %d', self.session.seed)
         reports = os.path.join(args.checkpoints, REPORTS)
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self.run.record, reports)
         self.evaluator.identity = folder.checkpoints.run
@@ -173,7 +175,7 @@ class FineTuning:
         train_file = data_digest(args.train_set)
         run.checkpoints.files = task.checkpoint_files()
         stream = self.stream(rows)
-        length = run_length(args, stream)
+        self.length = length = run_length(args, stream)
         log_length(args, length, len(rows))
         program = self.build(length, args.loss_scale())
         rows_of_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
@@ -193,7 +195,8 @@ class FineTuning:
             keep_log(os.path.join(args.checkpoints, RUN_LOG))
             run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
         run.open_records(log_dir=args.log_dir)
-        overview.show(overview.start_pairs(self))
+        if self.world.is_main_process:
+            show(overview.start_pairs(self, rows, program, length, step))
         training_log = self.log_hook(program, rows)
         run.train(
             stream,
@@ -249,9 +252,13 @@ class FineTuning:
 
     def log_hook(self, program, rows):
         """The `TrainingLogHook` of the flags."""
-        args, run = self.args, self.run
+        run, steps = self.run, self.length.steps
+        interval = self.args.skip_steps
+        if self.own_data and not self.args.gave('skip_steps'):
+            interval = max(interval, -(-steps // _LINES))
         return TrainingLogHook(
-            self.session, program, self.task, len(rows), args.skip_steps, args.verbose, run.queue_size, run.record
+            *(self.session, program, self.task, len(rows), interval, run.queue_size, run.record, steps),
+            is_shown=not run.shows_bar(),
         )
 
     def _evaluation(self, last_step):
@@ -277,7 +284,8 @@ class FineTuning:
             self.evaluator.diagnose()
         self.run.log_checkpoints()
         log.debug('metrics: %s, curves: %s', metrics, os.path.join(folder, CURVES))
-        overview.show(overview.end_pairs(self))
+        if self.world.is_main_process:
+            show(overview.end_pairs(self, time.monotonic() - self.started))
         if interrupted:
             raise Interrupted
         if not self.world.is_main_process:

@@ -93,10 +93,10 @@ class Embedder:
         match = match_parameters(self._program.parameters(), tensors, allow_unused=[*known, *allow_unused])
         self.session.initialize(self._program)
         load_values(self.session, match.load, tensors)
-        log.info('%s: %d parameters loaded', tensors.path, len(match.load))
+        log.debug('%s: %d parameters loaded', tensors.path, len(match.load))
         unused = [n for n in (*match.unused, *tensors.unmapped) if not is_training_state(n) and n not in known]
         if unused:
-            log.info('not used: %s', ', '.join(unused))
+            log.debug('not used: %s', ', '.join(unused))
 
     def describe(self):
         """dict file name -> what stands in it."""
@@ -179,7 +179,7 @@ def check_room(folder, embedder, rows):
     """
     vectors = len(rows) + (int(rows.offsets[-1]) if embedder.token_vectors else 0)
     needed, free = 4 * vectors * embedder.hidden_size, shutil.disk_usage(folder).free
-    log.info('%d texts, %d tokens: %.1f MB to write', len(rows), rows.offsets[-1], needed / 1e6)
+    log.debug('%d texts, %d tokens: %.1f MB to write', len(rows), rows.offsets[-1], needed / 1e6)
     if needed > free:
         advice = '--top_layer false leaves out the vectors of tokens.' if embedder.token_vectors else ''
         raise bad_input(folder, f'{free / 1e6:.1f} MB free', f'{needed / 1e6:.1f} MB', advice=advice)
@@ -197,9 +197,9 @@ def encode_file(args):
     _check_output(args.output_dir)
     source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
     for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:
-        log.info(line)
+        log.debug(line)
     tokenizer, settings = reading_of(source, **{name: getattr(args, name, None) for name in SETTINGS})
-    log.info(', '.join(f'{name}: {value}' for name, value in settings.items()))
+    log.debug(', '.join(f'{name}: {value}' for name, value in settings.items()))
     source.check_lengths(settings['max_seq_len'], settings['task_id'])
     embedder = Embedder(
         Session(args.use_cuda, device=_selected_device()),
@@ -237,7 +237,7 @@ def _write_folder(args, embedder, rows):
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
     for name, content in embedder.describe().items():
-        log.info('%s: %s', os.path.join(target, name), content)
+        log.debug('%s: %s', os.path.join(target, name), content)
 
 
 def _check_output(target):

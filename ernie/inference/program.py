@@ -147,7 +147,7 @@ def predict(args, folder, prediction):
         name = 'standard input' if path == STDIN else path
         examples = write_results(prediction, rows, writer, name, args.skip_bad_rows, bar)
     seconds = time.monotonic() - started
-    log.info(
+    log.debug(
         'qps:%s\ttotal_time:%s\ttotal_example:%d\tbatch_size:%d',
         examples / seconds,
         seconds,

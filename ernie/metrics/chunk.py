@@ -32,9 +32,13 @@ class ChunkScores:
             self.right_tokens += label == prediction
         self.tokens += len(labels)
 
+    def counts(self):
+        """[right, predicted, labelled] chunks of all types, what `micro` is made of."""
+        return [sum(counter.values()) for counter in (self.hits, self.predicted, self.labelled)]
+
     def micro(self):
         """dict `precision`, `recall`, `f1` (floats, 0.0 where not defined) and `support` over all types."""
-        return score_row(*(sum(counter.values()) for counter in (self.hits, self.predicted, self.labelled)))
+        return score_row(*self.counts())
 
     def report(self):
         """dict ready for JSON, as `ernie.metrics.report.class_report`, with `micro_avg`.

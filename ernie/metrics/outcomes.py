@@ -29,6 +29,7 @@ class Outcomes(NamedTuple):
         by_row: dict name -> [count] array: what the row says in a comparison of two runs.
         calibration: of `ernie.metrics.probabilities.calibration`, or None.
         curves: dict class name -> `precision_recall` of it; {} without.
+        answer: function (number of a row) -> what was predicted for it, as a person reads it; None without.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Outcomes(NamedTuple):
     by_row: dict
     calibration: dict | None = None
     curves: dict = {}
+    answer: Callable | None = None
 
 
 def surest_first(rows, confidence):
@@ -75,7 +77,8 @@ def class_outcomes(labels, probabilities, names):
     curves = _curves(probabilities, labels[:, None] == np.arange(len(names)), names)
     by_row = {'true': labels.astype(np.int32), 'predicted': found.astype(np.int32), 'right': right}
     trust = calibration(confidence, right)
-    return Outcomes('classify', 'rows', len(labels), len(wrong), places, entry, by_row, trust, curves)
+    answer = lambda i: f'{names[found[i]]} {confidence[i]:.2f}'  # noqa: E731
+    return Outcomes('classify', 'rows', len(labels), len(wrong), places, entry, by_row, trust, curves, answer)
 
 
 def multilabel_outcomes(labels, probabilities, names, threshold):
@@ -106,6 +109,7 @@ def multilabel_outcomes(labels, probabilities, names, threshold):
     return Outcomes(
         'multilabel', 'rows', len(labels), len(wrong), places, entry, by_row,
         calibration(confidence, found == labels), _curves(probabilities, labels, names),
+        lambda i: ', '.join(f'{names[c]} {probabilities[i, c]:.2f}' for c in np.flatnonzero(found[i])) or '(none)',
     )  # fmt: skip
 
 
@@ -129,7 +133,8 @@ def regression_outcomes(labels, values):
             'difference': number(float(values[i]) - float(labels[i])),
         }
 
-    return Outcomes('regression', 'rows', len(labels), None, places, entry, {'true': labels, 'predicted': values})
+    by_row, answer = {'true': labels, 'predicted': values}, lambda i: f'{values[i]:.4g}'
+    return Outcomes('regression', 'rows', len(labels), None, places, entry, by_row, answer=answer)
 
 
 def reading_outcomes(questions, predictions, probabilities, scores):
@@ -161,7 +166,8 @@ def reading_outcomes(questions, predictions, probabilities, scores):
 
     by_row = {'em': scores[:, 0].astype(np.float32), 'f1': scores[:, 1].astype(np.float32)}
     trust = calibration(probabilities, scores[:, 0] == 1)
-    return Outcomes('reading', 'questions', len(questions), len(wrong), places, entry, by_row, trust)
+    answer = lambda i: f'{predictions[questions[i].id] or "(no answer)"} {probabilities[i]:.2f}'  # noqa: E731
+    return Outcomes('reading', 'questions', len(questions), len(wrong), places, entry, by_row, trust, answer=answer)
 
 
 def _curves(probabilities, true, names):

@@ -111,13 +111,13 @@ class PretrainLogHook(ThroughputHook):
         scores, batch = Scores(self.tasks), state.batch
         scores.sums = sum(sums for sums, _ in gathered)
         speeds = self.speeds(seconds, *(int(x) for x in sum(counts for _, counts in gathered)))
-        log.info('feed_queue size %d', self.queue_size())
-        log.info('current learning_rate:%f', self.rate)
+        log.debug('feed_queue size %d', self.queue_size())
+        log.debug('current learning_rate:%f', self.rate)
         log.info(
             'epoch: %d, progress: %d/%d, step: %d, loss: %f, ppl: %f, next_sent_acc: %f, speed: %f steps/s, file: %s, '
             'mask_type: %s',
             *(batch.epoch, *batch.progress, state.gstep, scores.loss, scores.perplexity),
             *(scores.accuracy_of(NEXT_SENTENCE), speeds['steps_per_second'], batch.file, batch.mask_type),
         )
-        log.info('stage %d, tasks: %s', batch.stage + 1, scores.task_line())
+        log.debug('stage %d, tasks: %s', batch.stage + 1, scores.task_line())
         self.record('train', state.gstep, batch.epoch, {**scores.values(), **speeds, 'stage': batch.stage})

@@ -264,7 +264,7 @@ class PretrainStream:
         """The line of 2019."""
         if self.settings.generate_neg_sample:
             ideal = 2 * positives
-            log.info('miss_num:%d\tideal_total_sample_num:%d\tmiss_rate:%f', misses, ideal, misses / max(ideal, 1))
+            log.debug('miss_num:%d\tideal_total_sample_num:%d\tmiss_rate:%f', misses, ideal, misses / max(ideal, 1))
 
     # ---------------------------------------------------------------------------------------------------- batches
 

@@ -27,9 +27,9 @@ def settle_schedule(args, updates, world, checkpoint=None):
         updates.schedule = updates.schedule._replace(end=max(counted, 1))
         log.warning('the data of --epoch %d end before the schedule, after %d updates', args.epoch, counted)
     schedule = updates.schedule
-    log.info('schedule: %d updates, stages: %d', schedule.total, len(schedule.stages))
+    log.debug('schedule: %d updates, stages: %d', schedule.total, len(schedule.stages))
     for line in schedule.lines(*rate_settings(args)):
-        log.info(line)
+        log.debug(line)
     if counted is None:
         told = 'the data are too large to be counted: whether they last for %d updates (--epoch %d) is not known'
         log.info(told, schedule.total, args.epoch)

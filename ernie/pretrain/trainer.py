@@ -94,9 +94,9 @@ class PreTraining:
         settings = tokenizer_of_samples(args.train_filelist, self.source)
         files = companion_files(self.source.config, settings.make(self.source.vocab_path))
         folder.checkpoints.files = files
-        log.info('Device count %d', world.size)
-        log.info('args.is_distributed: %s', args.is_distributed)
-        log.info('tasks: %s', ', '.join(task.name for task in self.tasks))
+        log.debug('Device count %d', world.size)
+        log.debug('args.is_distributed: %s', args.is_distributed)
+        log.debug('tasks: %s', ', '.join(task.name for task in self.tasks))
 
     def _vocabulary(self):
         vocab = load_vocab(self.source.vocab_path)
@@ -169,13 +169,13 @@ class PreTraining:
     def train(self):
         """Train, validate and save; the last update is always saved."""
         args, run = self.args, self.run
-        log.info('pretraining start')
+        log.debug('pretraining start')
         source = self._updates()
         self.schedule = settle_schedule(args, source, self.world, run.start if run.resumes else None)
         program, evaluation = self._build(RunMode.TRAIN), self._evaluation()
         need = report_training(args, self.source.config, program, max(args.batch_size // args.max_seq_len, 1))
-        log.info('theoretical memory usage:')
-        log.info('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
+        log.debug('theoretical memory usage:')
+        log.debug('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
         started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
         run.begin(self.session, program, self._load(program), [METRICS_FILE, *FILES, run_yaml.FILE])
         if self.world.is_main_process:
@@ -259,11 +259,11 @@ class PreTraining:
         """Score --test_filelist with --init_checkpoint."""
         args, program = self.args, self._build(RunMode.EVAL)
         self._load(program)
-        log.info('test begin')
+        log.debug('test begin')
 
         def log_progress(batches):
             if batches % args.skip_steps == 0:
-                log.info('[test_set] steps: %d', batches)
+                log.debug('[test_set] steps: %d', batches)
 
         scores, speed = self._score(program, self._stream(args.test_filelist, training=False), log_progress)
         log.info(

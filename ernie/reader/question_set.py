@@ -197,10 +197,10 @@ class MrcReader:
             refuse(_answer_fault(question, answer, start), question, path, lines, bad_rows)
         if alike:
             what = '%s: %d answers are composed otherwise in their context (NFC, kinds of spaces): taken from there'
-            log.info(what, path, alike)
+            log.debug(what, path, alike)
         if several:
-            log.info('%s: %d questions have several answers: training takes the first one of each', path, several)
-        log.info(
+            log.debug('%s: %d questions have several answers: training takes the first one of each', path, several)
+        log.debug(
             '%s: %d answers located, %d of them not at their answer_start; %d could not be located',
             path,
             sum(bool(question.answers) for question in kept),
@@ -211,7 +211,7 @@ class MrcReader:
 
     def _report(self, result, chunks, training):
         path, limits = result.path, self.limits
-        log.info('%s: %d questions, %d windows', path, len(result.questions), len(result))
+        log.debug('%s: %d questions, %d windows', path, len(result.questions), len(result))
         for message in result.bad_rows.messages() if result.bad_rows else ():
             log.warning('skipped %s', message)
         long, no_tokens, no_window = (

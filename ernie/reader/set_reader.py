@@ -125,7 +125,7 @@ class SetReader(abc.ABC):
                 tokenized = self.cache.store(key, chunks, path, bad_rows, self.about)
             else:
                 tokenized = collect(self._chunks(path, bad_rows, state), path, bad_rows, self.about)
-        log.info('%s: %d rows, %d tokens, %s', path, len(tokenized), len(tokenized.ids), source)
+        log.debug('%s: %d rows, %d tokens, %s', path, len(tokenized), len(tokenized.ids), source)
         for message in bad_rows.messages() if bad_rows else ():
             log.warning('skipped %s', message)
         say(path, tokenized.about.get('notes', ()))

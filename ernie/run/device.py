@@ -12,5 +12,5 @@ def with_device(args):
         return args
     found = cuda_devices() > 0
     if not found:
-        log.info('no GPU that Paddle can use: computing on the processor (--use_cuda true would insist on a GPU)')
+        log.debug('no GPU that Paddle can use: computing on the processor (--use_cuda true would insist on a GPU)')
     return args.replace(use_cuda=found)

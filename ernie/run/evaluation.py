@@ -51,6 +51,7 @@ class Evaluator:
         self.diagnostic = self.main = self.identity = None
         self.held_out = None  # (name, rows) of the training file that are evaluated: `--dev_share`
         self.found = {}  # name of each set -> what `write_set` takes, of the newest evaluation
+        self.kept_answer = None  # `Outcomes.answer` of the evaluation that is kept, of the first dev set
         self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
 
     def read_sets(self):
@@ -87,7 +88,7 @@ class Evaluator:
         self.found = {}
         main, name = None, self.task.last_step_name if last and self.task.last_step_name else step
         for path, rows in self.dev_sets:
-            log.info('validation result of dataset %s:', path)
+            log.debug('validation result of dataset %s:', path)
             self.predictor.lost = False
             evaluated = Evaluated(*self.task.evaluate(self.predictor, rows, path))
             values, line, report, _ = evaluated
@@ -105,7 +106,7 @@ class Evaluator:
         self.written = []
         for path, save, rows in self.test_sets:
             target = save if is_stream(save) else f'{save}.{epoch}.{name}'
-            log.info('testing %s, save to %s', path, target)
+            log.debug('testing %s, save to %s', path, target)
             self._write(rows, target)
             self.written.append((path, f'{save}.{epoch}', target))
         return main
@@ -128,7 +129,7 @@ class Evaluator:
             final = f'{beginning}.{self.task.last_step_name}'
             if self.writes:
                 move_file(target, final)
-            log.info('testing %s, saved to %s', path, final)
+            log.debug('testing %s, saved to %s', path, final)
 
     def files(self):
         """dict file name -> bytes for a checkpoint: the newest scores and report of the first dev set."""
@@ -160,16 +161,18 @@ class Evaluator:
 
     def keep(self):
         """The newest evaluation is the one to keep: write its wrong rows and summaries."""
-        for name, found in self.found.items():
+        for number, (name, found) in enumerate(self.found.items()):
             write_set(self.report_folder, name, *found)
+            if number == 0:
+                self.kept_answer = getattr(found[2], 'answer', None)
 
     def diagnose(self):
         """Predict the --diagnostic file, if there is one, with the parameters as they are."""
         if self.diagnostic is None:
             return
-        log.info('Final diagnostic')
+        log.debug('Final diagnostic')
         self._write(self.diagnostic, self.args.diagnostic_save)
-        log.info('Done final diagnostic, saving to %s', self.args.diagnostic_save)
+        log.debug('Done final diagnostic, saving to %s', self.args.diagnostic_save)
 
 
 def held_name(path):

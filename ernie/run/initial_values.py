@@ -43,12 +43,12 @@ class InitialValues:
         new_head = (lambda name: False) if self.run.start else self.is_new
         match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
         load_values(session, match.load, tensors)
-        log.info('%s: %d parameters loaded', self.source.path, len(match.load))
+        log.debug('%s: %d parameters loaded', self.source.path, len(match.load))
         if match.new:
-            log.info('new, with random values: %s', ', '.join(match.new))
+            log.debug('new, with random values: %s', ', '.join(match.new))
         unused = [*match.unused, *tensors.unmapped]
         if any(not is_training_state(name) for name in unused):
-            log.info('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
+            log.debug('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
         return self._load_old_optimizer(session, program) if self.run.start and program.training else 0
 
     def _load_old_optimizer(self, session, program):

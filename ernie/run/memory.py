@@ -126,19 +126,17 @@ def _lines(path):
         return []
 
 
-def report_memory(need, available, verbose=False):
+def report_memory(need, available):
     """Log what a training run needs, and warn when there is less.
 
     Args:
         need: `TrainingMemory`.
         available: bytes, None where it is not known.
-        verbose: also log the bounds of 2019: parameters alone, and all.
     """
     megabytes = [part / MEGABYTE for part in need]
-    if verbose:
-        fixed = megabytes[0] + megabytes[1]
-        log.info('Theoretical memory usage in training: %.3f - %.3f %s', fixed, sum(megabytes), 'MB')
-    log.info(
+    fixed = megabytes[0] + megabytes[1]
+    log.debug('Theoretical memory usage in training: %.3f - %.3f %s', fixed, sum(megabytes), 'MB')
+    log.debug(
         'memory in training: about %.0f MB (program %.0f, parameters and optimizer %.0f, activations %.0f)',
         sum(megabytes),
         *megabytes,
@@ -151,7 +149,7 @@ def report_training(args, config, program, rows, freeze_encoder=False):
     """`report_memory` for a training by its flags.
 
     Args:
-        args: flags with `max_seq_len`, `precision`, `recompute`, `gradient_accumulation_steps`, `use_cuda`, `verbose`,
+        args: flags with `max_seq_len`, `precision`, `recompute`, `gradient_accumulation_steps`, `use_cuda`,
             `fused_ops`.
         config: `ErnieConfig`.
         program: the training program.
@@ -174,5 +172,5 @@ def report_training(args, config, program, rows, freeze_encoder=False):
         use_cuda=args.use_cuda,
         fused=not args.use_cuda and ops.available(args.fused_ops),
     )
-    report_memory(need, None if args.use_cuda else available_memory(), args.verbose)
+    report_memory(need, None if args.use_cuda else available_memory())
     return need

@@ -19,7 +19,7 @@ def session_of(args, seed, world):
         UsageError: the operators or the precision that the flags ask for cannot be had.
     """
     session = Session(args.use_cuda, seed, precision=args.precision, world=world, fused_ops=args.fused_ops)
-    log.info('precision: %s', session.precision)
+    log.debug('precision: %s', session.precision)
     if session.precision == 'bf16' and not args.use_cuda and not ops.available(args.fused_ops):
         log.warning('--precision bf16 without fused operators is slower than fp32 on a processor')
     return session

@@ -183,6 +183,6 @@ def build_tokenizer(args, source):
     made = dict(zip(names, (type(tokenizer).__name__, tokenizer.do_lower_case), strict=True))
     for name, value in made.items():
         if getattr(args, name) != value:
-            log.info('from %s: %s %s', source.folder_tokenizer.said_by[name], name, value)
+            log.debug('from %s: %s %s', source.folder_tokenizer.said_by[name], name, value)
     source.check_lengths(args.max_seq_len, args.task_id)
     return tokenizer, args.replace(**made)

@@ -141,12 +141,42 @@ class Task(abc.ABC):
         asked = ColumnNames() if self.training_rows is not None else ColumnNames.of(self.args)
         return {'columns': asked, 'learnt': learnt}
 
-    def training_values(self, results):
-        """-> dict of numbers for the log line of an update.
+    def training_sums(self, rows, outputs):
+        """-> list of numbers that can be added up over batches, for `training_values`. Called for each batch: cheap.
 
-        results: list of (row indices of the training set, what the graph predicted for them, a list of arrays).
+        rows: indices of the training set. outputs: list of arrays, what the graph predicted for them.
         """
+        return []
+
+    def training_values(self, sums):
+        """-> dict of numbers for a log line. sums: array, `training_sums` added up since the line before."""
         return {}
+
+    # ------------------------------------------------------------ what the start and the end of a run say
+
+    @property
+    def measure(self):
+        """Name of what `main_value` is, for people."""
+        return 'score'
+
+    def column_texts(self):
+        """-> list of str, the columns that the model learns from and the label's, as the files call them."""
+        names = self.column_names or {name: name for name in self.columns or ()}
+        return list(names.values())
+
+    def count_text(self, rows):
+        """-> `3,600 rows`."""
+        return f'{len(rows):,} rows'
+
+    def classes_text(self, rows):
+        """-> the classes with how many rows each has, on a line; '' where there are none. rows: of the training."""
+        return ''
+
+    def first_rows(self, path, count):
+        """-> list of the first rows of a file as a person reads them, on a line each. path: not a FIFO."""
+        return []
+
+    # ------------------------------------------------------------ training and evaluation
 
     def training_line(self, values, speed):
         """-> the part of the log line after `step: N, `. speed: steps a second."""

@@ -136,4 +136,4 @@ def load(path, place=None):
 
 @functools.cache
 def _say(text):
-    log.info(text)
+    log.debug(text)

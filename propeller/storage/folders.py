@@ -229,7 +229,7 @@ def _recover_place(parent, place, only):
                 os.unlink(path)
                 os.rmdir(place)
         elif _is_ours(owner, only) and _is_dead(owner, lock.granted, place, os.path.join(parent, owner['target'])):
-            log.info('%s: what a process that is gone left of %s is cleared away', place, owner['target'])
+            log.debug('%s: what a process that is gone left of %s is cleared away', place, owner['target'])
             _settle(place, os.path.join(parent, owner['target']))
     finally:
         lock.close()

@@ -66,7 +66,7 @@ class StopAtStepHook(RunHook):
         over_global = self.stop_global_step is not None and state.gstep >= self.stop_global_step
         over_run = self.stop_step is not None and state.step >= self.stop_step
         if over_global or over_run:
-            log.info('StopAtStepHook called stop')
+            log.debug('StopAtStepHook called stop')
         return over_global or over_run
 
 
@@ -268,10 +268,17 @@ class TqdmProgressBarHook(RunHook):
         max_steps: number of global steps at 100 %; None if unknown.
         desc: text before the bar.
         loggers: names of further loggers whose lines go above the bar, beside those of `propeller.log`.
+        status: function () -> text behind the bar.
     """
 
-    def __init__(self, max_steps: int | None = None, desc: str = '', loggers: Sequence[str] = ()) -> None:
-        self.max_steps, self.desc, self.loggers = max_steps, desc, loggers
+    def __init__(
+        self,
+        max_steps: int | None = None,
+        desc: str = '',
+        loggers: Sequence[str] = (),
+        status: Callable[[], str] = lambda: '',
+    ) -> None:
+        self.max_steps, self.desc, self.loggers, self.status = max_steps, desc, loggers, status
         self.bar: Any = None
         self.redirect: Any = None
 
@@ -290,6 +297,7 @@ class TqdmProgressBarHook(RunHook):
         self.bar = self._bar_class()(total=self.max_steps, desc=self.desc, unit='step', dynamic_ncols=True)
 
     def after_run(self, fetched: Arrays, state: Any) -> None:
+        self.bar.set_postfix_str(self.status(), refresh=False)
         self.bar.update(state.gstep - self.bar.n)
 
     def after_train(self) -> Any:

@@ -82,7 +82,7 @@ class TrainingRun:
         Raises:
             UserError: the checkpoint does not fit the program, or its state lacks something.
         """
-        log.info('continuing from %s', self.start)
+        log.debug('continuing from %s', self.start)
         restore_training(self.start, session, program)
         absent = [key for key in needed if key not in self.state]
         if absent:
@@ -172,14 +172,25 @@ class TrainingRun:
         self.hooks.append(CheckpointSaverHook(untimed(self._save), save_steps))
         if last_step is not None:
             self.hooks.append(StopAtStepHook(last_step))
-        if title and sys.stderr.isatty() and self.is_main_process:
-            self.hooks.append(TqdmProgressBarHook(last_step, title))
+        if title and self.shows_bar():
+            self.hooks.append(TqdmProgressBarHook(last_step, title, status=self._status))
         if self.resumes:
             restore_states(self.hooks, self.state.get('hooks', {}), os.path.join(self.start, STATE))
         with prefetch(batches, prefetched) as self._waiting:
             results = train_loop(self.session, self.program, self._waiting, self.hooks, self.loop, parts_of)
         self.records.close()
         return results
+
+    def shows_bar(self):
+        """Whether this process shows a progress bar while it trains: on a terminal."""
+        return self.is_main_process and sys.stderr.isatty()
+
+    def _status(self):
+        """What the progress bar shows beside the progress: of the training and of the evaluations."""
+        found = [hook.status() for hook in self.hooks if isinstance(hook, ThroughputHook)]
+        if self.evaluation and self.evaluation.best is not None:
+            found.append(f'best {self.evaluation.best:.4f}')
+        return ', '.join(filter(None, found))
 
     def _save(self, loop):
         state = {
@@ -200,7 +211,7 @@ class TrainingRun:
         files = {**self.checkpoints.files, **self._files(), **self._best_files()}
         folder = os.path.join(self.checkpoints.root, BEST)
         save_checkpoint(folder, self.session, self.program, state, files, weights_only=True)
-        log.info('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
+        log.debug('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
         self._after_best()
 
     @property

@@ -220,7 +220,7 @@ class RunFolder:
             self._lock.write({**facts, **this_process(), 'started': _now()})
         except OSError as e:
             raise UserError(f'{e.filename or root}: {e.strerror or e}.') from e
-        log.info('run: %s', run)
+        log.debug('run: %s', run)
 
     def _delete(self, folder):
         # Of a link to `best` the content goes and the link stays, for the run will follow it.

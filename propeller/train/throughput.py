@@ -43,6 +43,10 @@ class ThroughputHook(RunHook):
     def log_point(self, fetched, state, seconds):
         """Write the lines and the record. seconds: since the line before, without the time of what was `outside`."""
 
+    def status(self):
+        """What a progress bar shows of the training, a few words."""
+        return ''
+
     def speeds(self, seconds, tokens, fed):
         """dict for the record; tokens, fed: those of all processes since the line before, with and without padding."""
         return {

@@ -150,7 +150,7 @@ def bars(monkeypatch):
     found = []
 
     class Bar(run.StopAtStepHook):
-        def __init__(self, size, text):
+        def __init__(self, size, text, status):
             super().__init__()
             found.append(size)
 

@@ -18,6 +18,7 @@ MASKS = [
     (r'"(boot|started|host)": "[^"]*"', r'"\1": <machine>'),
     (r'^ +\d{19}(,?)$', r'<nanoseconds>\1'),
     (rf'(speed|elapsed time|steps/sec|train_duration_card\d+|qps|total_time)([:=\s]\s*){NUMBER}', r'\1\2<time>'),
+    (r'time left: (about )?[\d:]+', 'time left: <time>'),
     (rf'{NUMBER}( (?:steps/s|steps/sec|tokens/s|MB/s|s\b))', r'<time>\1'),
     (r'\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?', '<time>'),
     (r'127\.0\.0\.1:\d+', '127.0.0.1:<port>'),

@@ -1,5 +1,6 @@
 """Classification, regression and multi-label classification: reading, scores, prediction file."""
 
+import itertools
 import os
 import time
 
@@ -10,8 +11,10 @@ from ernie.metrics.classification import check_metric, evaluate, format_dev_line
 from ernie.metrics.outcomes import class_outcomes, multilabel_outcomes, regression_outcomes
 from ernie.metrics.report import class_report, multilabel_report
 from ernie.reader.again import rows_again
+from ernie.reader.class_counts import counts_text
 from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.columns import TEXTS, text_columns
+from ernie.reader.rows import BadRows
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.text_keys import text_key
 from ernie.run.evaluation import Evaluated
@@ -83,7 +86,7 @@ class ClassificationTask(Task):
         if not self.columns:
             self.columns = [name for name in TEXTS if name in rows.about['columns']]
             self._columns_of = f'the training set {rows.path} has'
-        log.info('columns that the model learns from: %s', ', '.join(self.columns))
+        log.debug('columns that the model learns from: %s', ', '.join(self.columns))
         counts = self._counts(rows)
         warn_of_missing(rows.path, self.label_names, counts)
         if not self.args.class_weights:
@@ -92,7 +95,7 @@ class ClassificationTask(Task):
             # A class that never occurs has no frequency; among several labels a huge weight would drown the others.
             balanced = len(rows) / (self.num_labels * np.maximum(counts, 1))
             self.class_weights = [float(w) for w in np.where(counts > 0, balanced, 1.0)]
-        log.info(
+        log.debug(
             'class weights: %s',
             ', '.join(f'{n} {w:.4g}' for n, w in zip(self.label_names, self.class_weights, strict=True)),
         )
@@ -113,6 +116,21 @@ class ClassificationTask(Task):
             return keys, *np.zeros((2, 0), np.int64)
         pairs = labels.nonzero() if self.kind == 'multilabel' else (np.arange(len(rows)), labels)
         return keys, *pairs
+
+    @property
+    def measure(self):
+        return self.metric.removeprefix('simple_')
+
+    def classes_text(self, rows):
+        if self.kind == 'regression':
+            labels = np.asarray(rows.labels)
+            return f'numbers from {labels.min():g} to {labels.max():g}, mean {labels.mean():.3g}'
+        return counts_text(self.label_names, self._counts(rows))
+
+    def first_rows(self, path, count):
+        found = itertools.islice(self.reader(labelled=True).rows(path, BadRows(path)), count)
+        texts = ([record.cells[name] for name in ('label', *TEXTS) if name in record.cells] for record in found)
+        return [' | '.join(cells) for cells in texts]
 
     def head_hparams(self):
         return super().head_hparams() | {'class_weights': self.class_weights}
@@ -153,12 +171,14 @@ class ClassificationTask(Task):
             'for_cn': self.args.for_cn,
         }
 
-    def training_values(self, results):
+    def training_sums(self, rows, outputs):
         if self.kind != 'classify' or not self.args.metrics:
-            return {}
-        labels = np.asarray(self.training_rows.labels)
-        right = sum(int((outputs[0].argmax(-1) == labels[rows]).sum()) for rows, outputs in results)
-        return {'acc': right / sum(len(rows) for rows, _ in results)}
+            return []
+        right = outputs[0].argmax(-1) == np.asarray(self.training_rows.labels)[rows]
+        return [int(right.sum()), len(rows)]
+
+    def training_values(self, sums):
+        return {'acc': float(sums[0] / sums[1])}
 
     def training_line(self, values, speed):
         if 'acc' in values:

@@ -77,7 +77,7 @@ class MrcEvaluator(Evaluator):
     def _report(self, prefix):
         for name, answered, line, rows in self.newest:
             if not prefix:
-                log.info(FINAL_LINES[name])
+                log.debug(FINAL_LINES[name])
             phase = prefix + name
             if self.writes:
                 self.task.write_predictions(answered, rows, os.path.join(self.args.checkpoints, phase))

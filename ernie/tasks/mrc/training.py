@@ -98,6 +98,22 @@ class MrcTask(Task):
             'metric': self.metric,
         }
 
+    @property
+    def measure(self):
+        return 'mean of EM and F1'
+
+    def column_texts(self):
+        return []
+
+    def count_text(self, rows):
+        none = sum(question.is_impossible for question in rows.questions)
+        without = f', {none:,} without an answer' if none else ''
+        return f'{len(rows.questions):,} questions{without} ({len(rows):,} windows)'
+
+    def first_rows(self, path, count):
+        questions = self.training_rows.questions[:count] if path == self.training_rows.path else ()
+        return [' | '.join([question.question, *(text for text, _ in question.answers[:1])]) for question in questions]
+
     def main_value(self, values):
         return values['avg']
 
@@ -140,7 +156,7 @@ class MrcTask(Task):
                 logits[row] = np.stack([start[i, : lengths[row]], end[i, : lengths[row]]])
                 done += 1
                 if done % RESULTS_PER_LINE == 0:
-                    log.info('Processing example: %d', done)
+                    log.debug('Processing example: %d', done)
         return logits
 
     def scored(self, rows, answered):
@@ -168,6 +184,6 @@ class MrcTask(Task):
             ('nbest', 'nbest_predictions', answered.n_best),
         ):
             target = f'{path}_{name}.json'
-            log.info('Writing %s to: %s', what, target)
+            log.debug('Writing %s to: %s', what, target)
             with output_file(target) as f:
                 f.write(json.dumps(content, indent=4) + '\n')

@@ -1,5 +1,6 @@
 """Sequence labelling: reading, scores, prediction file."""
 
+import itertools
 import os
 import time
 
@@ -10,8 +11,11 @@ from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import OUTSIDE, split_label
 from ernie.metrics.chunk import ChunkScores
 from ernie.metrics.chunk_errors import ChunkOutcomes
+from ernie.metrics.report import score_row
 from ernie.reader.again import rows_again
+from ernie.reader.class_counts import counts_text
 from ernie.reader.dataset_folder import is_regular, is_there
+from ernie.reader.rows import BadRows
 from ernie.reader.sequence_label import SequenceLabelReader, load_tag_map
 from ernie.reader.token_labels import IGNORED, label_ids, labels_of_tokens, token_starts
 from ernie.run.evaluation import Evaluated
@@ -128,11 +132,29 @@ class SequenceLabelingTask(Task):
         warn_of_missing(rows.path, self.label_names, counts)
         self.label_shares = ((counts + 1) / (counts.sum() + self.num_labels)).tolist()  # none of them 0
 
+    @property
+    def measure(self):
+        return 'f1'
+
+    def count_text(self, rows):
+        return f'{len(rows):,} sentences'
+
+    def classes_text(self, rows):
+        entries, of_type = np.asarray(rows.token_labels), dict.fromkeys([*self.types, ''], 0)
+        counts = np.bincount(entries[token_starts(entries, self.num_labels)], minlength=self.num_labels)
+        for name, count in zip(self.label_names, counts, strict=True):
+            of_type[split_label(name)[1]] += int(count)
+        return f'{counts_text([kind or OUTSIDE for kind in of_type], of_type.values())} tokens ({self.scheme})'
+
+    def first_rows(self, path, count):
+        found = itertools.islice(self.reader(labelled=True).rows(path, BadRows(path)), count)
+        return [' '.join(map('/'.join, zip(row.tokens, row.labels, strict=True))) for row in found]
+
     def _learn_cut(self, rows):
         """How the tokens of the training set were cut: raw text will be cut the same way."""
         cut, remark = TokenCut.from_json(rows.about['token_cut']), rows.about['token_cut_remark']
         before, self.token_cut = self.token_cut, cut
-        log.info('%s: raw text will be cut as its tokens are: %s%s', rows.path, cut, remark and f' ({remark})')
+        log.debug('%s: raw text will be cut as its tokens are: %s%s', rows.path, cut, remark and f' ({remark})')
         if before and before.rule != cut.rule:
             log.warning('%s: the tokens of the checkpoint were cut differently: %s', rows.path, before)
 
@@ -174,13 +196,15 @@ class SequenceLabelingTask(Task):
 
     # ------------------------------------------------------------ training, evaluation, prediction
 
-    def training_values(self, results):
+    def training_sums(self, rows, outputs):
         if not self.args.metrics:
-            return {}
+            return []
         scores = ChunkScores(self.scheme)
-        for rows, outputs in results:
-            self._score(scores, outputs, self.training_rows, rows)
-        return _chunk_values(scores)
+        self._score(scores, outputs, self.training_rows, rows)
+        return scores.counts()
+
+    def training_values(self, sums):
+        return _without_support(score_row(*map(int, sums)))
 
     def training_line(self, values, speed):
         scores = ''.join(f'{key}: {values[key]:f}, ' for key in ('f1', 'precision', 'recall') if key in values)
@@ -194,7 +218,7 @@ class SequenceLabelingTask(Task):
             self._score(scores, outputs, rows, indices, outcomes)
             counted = int((self.label_array(rows, indices) >= 0).sum())
             total, pieces = total + loss * counted, pieces + counted
-        values = {'loss': total / max(pieces, 1), **_chunk_values(scores)}
+        values = {'loss': total / max(pieces, 1), **_without_support(scores.micro())}
         values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
         line = '[dev evaluation] f1: {f1:f}, precision: {precision:f}, recall: {recall:f}, elapsed time: {elapsed:f} s'
         return Evaluated(values, line.format(**values), scores.report(), outcomes.outcomes())
@@ -247,5 +271,5 @@ class SequenceLabelingTask(Task):
                 yield [''.join(token.split()) or '[UNK]' for token in row.tokens]
 
 
-def _chunk_values(scores):
-    return {key: value for key, value in scores.micro().items() if key != 'support'}
+def _without_support(row):
+    return {key: value for key, value in row.items() if key != 'support'}

@@ -1,0 +1,48 @@
+"""What the start of a run says of its settings and of its length."""
+
+from ernie.settings.fields import AUTO, described
+
+# Said elsewhere, or of no consequence for what is learnt.
+_ELSEWHERE = {
+    *('train_set', 'dev_set', 'test_set', 'test_save', 'checkpoints', 'model', 'ernie_config_path', 'vocab_path'),
+    *('init_checkpoint', 'init_pretraining_params', 'resume', 'overwrite_checkpoints', 'use_cuda', 'precision'),
+    *('fused_ops', 'cpu_threads', 'is_distributed', 'use_fast_executor', 'num_iteration_per_drop_scope'),
+    *('skip_steps', 'save_steps', 'max_checkpoints', 'verbose', 'log_level', 'log_dir', 'enable_ce', 'do_train'),
+    *('do_val', 'do_test', 'label_map_config', 'text_column', 'text_b_column', 'label_column', 'config', 'cache'),
+    *('use_fp16', 'diagnostic', 'diagnostic_save', 'is_classify', 'batch_size', 'epoch', 'random_seed'),
+}
+_ALWAYS = ('learning_rate', 'max_seq_len')
+
+
+def changed_settings(args, chosen=()):
+    """`learning_rate 3e-5, max_seq_len 128, use_crf true`: what is not as the program has it by itself.
+
+    chosen: names of the settings that are shown elsewhere.
+    """
+    found = []
+    for name, one in described(type(args)).items():
+        value = getattr(args, name)
+        if name in chosen:
+            continue
+        if name in _ALWAYS or (name not in _ELSEWHERE and value != one.default and value != AUTO):
+            found.append(f'{name} {value_text(value)}')
+    return ', '.join(sorted(found, key=lambda text: text.split()[0] not in _ALWAYS))
+
+
+def value_text(value):
+    """A value as a flag takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'{value:g}' if isinstance(value, float) else str(value)
+
+
+def length_pairs(run, rows, length, step):
+    """The pair of the steps. run: `FineTuning`. rows: of the training set. length: `RunLength`. step: done before."""
+    args = run.args
+    unit = 'tokens' if args.in_tokens else 'rows'
+    each = args.batch_size * args.gradient_accumulation_steps * run.world.size
+    epochs = f'{args.epoch} epoch{"s" if args.epoch > 1 else ""} of {len(rows):,} rows'
+    text = f'{length.steps:,}: {epochs} in batches of {each:,} {unit}'
+    if args.max_steps and length.steps == args.max_steps:
+        text = f'{length.steps:,} (max_steps), batches of {each:,} {unit}'
+    return [('steps', text + (f'; {step:,} are done' if step else ''))]

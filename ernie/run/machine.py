@@ -1,0 +1,59 @@
+"""What a run computes on and with, in a line each."""
+
+import math
+import os
+
+from propeller.environment import usable_cores
+from propeller.graph import cuda_devices
+from propeller.ops.choice import kernels
+
+# Vector units of x86 processors, the widest first.
+_UNITS = ('amx_bf16', 'avx512_bf16', 'avx512f', 'avx2', 'avx')
+
+
+def device_text(args, world):
+    """A line. args: settings with `use_cuda`, `precision`, `fused_ops`. world: `World`."""
+    several = f'{world.size} processes, each with ' if world.size > 1 else ''
+    if args.use_cuda:
+        return f'{several}GPU, {args.precision}'
+    name, units = processor()
+    threads = os.environ.get('OMP_NUM_THREADS') or usable_cores()
+    vectors = f' ({units})' if units else ''
+    why = '' if cuda_devices() else ', no GPU'
+    fault = 'switched off' if args.fused_ops == 'false' else kernels().why
+    operators = f'plain operators: {fault}' if fault else 'fused operators'
+    return f'{several}{threads} threads of {name}{vectors}{why}; {args.precision}, {operators}'
+
+
+def processor(cpuinfo='/proc/cpuinfo'):
+    """(name of the processor, its widest vector unit or '')."""
+    try:
+        with open(cpuinfo, encoding='utf-8', errors='replace') as f:
+            pairs = [[part.strip() for part in line.split(':', 1)] for line in f if ':' in line]
+    except OSError:
+        return 'the processor', ''
+    found = dict(reversed(pairs))
+    flags = set(found.get('flags', '').split())
+    name = ' '.join(found.get('model name', 'the processor').replace('(R)', '').replace('(TM)', '').split())
+    return name.partition(' @')[0], next((unit for unit in _UNITS if unit in flags), '')
+
+
+def model_text(source, program):
+    """A line. source: `Source`. program: one of the model."""
+    config = source.config
+    count = sum(map(math.prod, program.parameters().values()))
+    size = f'{count / 1e6:.1f} million' if count >= 1e6 else f'{count:,}'
+    name = os.path.basename(os.path.normpath(source.path)) if source.path else 'random values'
+    layers, hidden = config.get('num_hidden_layers', 0), config.hidden_size
+    place = f', from {source.path}' if source.path and name != source.path else ''
+    return f'{name}: {layers} layers of {hidden}, {size} parameters{place}'
+
+
+def size_text(folder):
+    """`131 MB`, what the files in a folder take."""
+    paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    size = sum(os.lstat(path).st_size for path in paths if os.path.lexists(path))
+    for unit, bytes_of in (('GB', 1e9), ('MB', 1e6)):
+        if size >= bytes_of:
+            return f'{size / bytes_of:.3g} {unit}'
+    return f'{size / 1e3:.3g} kB'
