@@ -153,7 +153,7 @@ def test_a_fine_tuning_task(tmp_path):
         ['finetune', 'compare', *flags(**part, max_steps=30)],
         ['finetune', 'compare', *flags(**part, resume=True)],
         ['export', *flags(init_checkpoint=tmp_path / 'a/best', save_inference_model_path=tmp_path / 'e')],
-        ['predict', *flags(init_checkpoint=exported, predict_set=lines, format='jsonl', task='similarity')],
+        ['predict', *flags(init_checkpoint=exported, predict_set=lines, carry=False, task='similarity')],
     ]
     done = run(
         tree, '-c', ALL_THE_WAY, json.dumps([verbs, tmp_path / 'a/best', [pair[:2] for pair in new]], default=str)

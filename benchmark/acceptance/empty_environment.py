@@ -86,10 +86,11 @@ def use(environment, rows):
     print('\n'.join(line for line in said.splitlines() if 'accuracy' in line))
     texts = ''.join(f'{text}\n' for text in SENTENCES)
     flags = ('--init_checkpoint', CHECKPOINT)
-    results = environment.run('ernie', 'predict', *flags, '--predict_set', '-', '--format', 'jsonl', stdin=texts)
+    results = environment.run('ernie', 'predict', *flags, '--predict_set', '-', '--carry', 'false', stdin=texts)
     print(results, end='')
     expect(results.count('\n') == len(SENTENCES), f'{results.count(chr(10))} results for {len(SENTENCES)} sentences')
-    code = f'import ernie, json; print(json.dumps(ernie.load({CHECKPOINT!r})({SENTENCES[0]!r}), ensure_ascii=False))'
+    result = f'ernie.load({CHECKPOINT!r}, min_confidence=0)({SENTENCES[0]!r})'
+    code = f'import ernie, json; print(json.dumps({result}, ensure_ascii=False))'
     loaded = environment.run('python', '-c', code)
     expect(results.startswith(loaded), f'ernie.load says {loaded.strip()}')
     environment.run('ernie', 'export', *flags, '--save_inference_model_path', 'exported')

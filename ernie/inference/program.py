@@ -126,10 +126,14 @@ def _export(args, folder, stack):
 
 def rows_of_file(args, folder, path):
     """The rows of a file or of standard input, as `Row`, for the model of a `ModelFolder`."""
-    columns, learnt = folder.codec.columns, folder.settings.get('column_names')
+    return rows_for(args, folder.codec.columns, folder.spec.forms, folder.settings.get('column_names'), path)
+
+
+def rows_for(args, columns, forms, learnt, path):
+    """The same for parts of a model, which another process can be given: see `read_rows`."""
     if os.path.isdir(path):
         path = named_split(path, 'test')
-    return read_rows(path, columns, args.input_format, folder.spec.forms, ColumnNames.of(args), learnt)
+    return read_rows(path, columns, args.input_format, forms, ColumnNames.of(args), learnt)
 
 
 def predict(args, folder, prediction):

@@ -7,6 +7,7 @@ import time
 from typing import NamedTuple
 
 from ernie.inference import program
+from ernie.inference.cluster import check_cluster, predict_on_cluster
 from ernie.inference.engines import MODEL_ENGINES, ExecutorEngine
 from ernie.inference.find import find_model
 from ernie.inference.given import is_terminal, read_given, rows_of
@@ -59,11 +60,18 @@ def predict(args):
     require_single_process('ernie predict')
     args = args.checked()
     given = read_given(args)
-    places = places_of(args, given)
+    on_cluster = check_cluster(args, given) if args.engine_cluster == 'ray' else None
+    places = [] if on_cluster else places_of(args, given)
     args = args.replace(init_checkpoint=find_model(args.init_checkpoint))
     for place in places:
         check_output(place.path, '--output', [*read_files(args), *given.files])
     folder = program.open_folder(args)
+    if on_cluster:
+        args, selection = args.replace(engine=_engine(args, folder, False)), _selection(args, folder, on_cluster)
+        if folder.exported:
+            program.check_exported(args, folder)
+        predict_on_cluster(args, given, folder, selection, on_cluster)
+        return
     rows = rows_of(given, folder.codec.columns) if given.is_typed else None
     with contextlib.ExitStack() as stack:
         prediction = _open(args, folder, given.is_typed, stack)
@@ -123,11 +131,7 @@ def _form(args):
 
 def _open(args, folder, is_typed, stack):
     """The `Prediction`. For a few texts a checkpoint's own graph is run: an export would take longer than they do."""
-    if args.engine is None and folder.exported:
-        args = args.replace(engine=MODEL_ENGINES[folder.exported['format']])
-    elif args.engine is None:
-        keeps = args.save_inference_model_path or args.export_format or args.precision != 'fp32'
-        args = args.replace(engine='executor' if is_typed and not keeps else 'predictor')
+    args = args.replace(engine=_engine(args, folder, is_typed))
     device = program.choose_device(args)
     if folder.exported:
         program.check_exported(args, folder)
@@ -140,12 +144,25 @@ def _open(args, folder, is_typed, stack):
     return program.open_prediction(args, folder, program.exported_model(args, folder, stack), device)
 
 
-def _predict_one(args, folder, prediction, place, rows):
-    # Each form but that of 2019 says how sure an answer is.
+def _engine(args, folder, is_typed):
+    if args.engine:
+        return args.engine
+    if folder.exported:
+        return MODEL_ENGINES[folder.exported['format']]
+    keeps = args.save_inference_model_path or args.export_format or args.precision != 'fp32'
+    return 'executor' if is_typed and not keeps else 'predictor'
+
+
+def _selection(args, folder, form):
+    """`Selection` of the flags. Each form but that of 2019 says how sure an answer is."""
     least = args.min_confidence
-    if least is None and place.form != 'tsv' and 'min_confidence' not in folder.codec.unselectable:
+    if least is None and form != 'tsv' and 'min_confidence' not in folder.codec.unselectable:
         least = 0.0
-    layout = Layout(folder.codec, Selection(args.top_k, least), args.carry, args.skip_bad_rows)
+    return Selection(args.top_k, least)
+
+
+def _predict_one(args, folder, prediction, place, rows):
+    layout = Layout(folder.codec, _selection(args, folder, place.form), args.carry, args.skip_bad_rows)
     started, name = (
         time.monotonic(),
         {None: 'the command line', STDIN: 'standard input'}.get(place.source, place.source),

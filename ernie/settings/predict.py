@@ -13,6 +13,8 @@ from ernie.tasks.table import choices
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
 
+CLUSTERS = ('local', 'ray')
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(Settings, title='texts'):
@@ -102,6 +104,13 @@ class PredictVerbSettings(PredictSettings, title='what to predict'):
     text_b: tuple[str, ...] = setting((), 'Second texts of pairs, as many as there are first ones.')
     question: tuple[str, ...] = setting((), 'Questions for a model of reading comprehension.')
     context: str | None = setting(None, 'The text that answers --question, or a file that holds it.')
+    engine_cluster: str = setting(
+        'local', 'Where files are predicted: here, or by the workers of Ray Data.', choices=CLUSTERS, listed=True
+    )
+    ray_address: str | None = setting(None, 'Of a cluster of Ray. Left out: $RAY_ADDRESS, else one is started here.')
+    workers: int | None = setting(
+        None, 'Workers of Ray, each with the model in memory. Left out: one for --cpu_threads (1) cores.', least=1
+    )
     output: str = changed(
         PredictSettings, 'output', '-', 'File of the results, or a folder for those of several files; "-": printed.'
     )

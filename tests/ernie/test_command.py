@@ -155,6 +155,7 @@ def test_predict_keeps_no_export_and_export_predicts_nothing():
     predict, export = (resolve_name(VERBS[name].place).__self__.build_parser() for name in ('predict', 'export'))
     whole = vars(INFER.build_parser().parse_args([]))
     own = {'model': None, 'inputs': (), 'text': (), 'text_b': (), 'question': (), 'context': None}
+    own |= {'engine_cluster': 'local', 'ray_address': None, 'workers': None}
     changed = {'save_inference_model_path': '', 'format': None, 'carry': True, 'engine': None}
     assert vars(predict.parse_args([])) == whole | own | changed
     given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
