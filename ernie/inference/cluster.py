@@ -147,15 +147,27 @@ def _read_blocks(args, columns, task, learnt, batch):
         yield made()
 
 
+def _fetched(reference):
+    import ray
+
+    return ray.get(reference)
+
+
 class _Worker:
-    """Has the model in memory and predicts blocks, each into a file of its own."""
+    """Has the model in memory and predicts blocks, each into a file of its own.
+
+    Args:
+        model: dict name -> bytes: an exported model; or a list with Ray's reference to it.
+        args: `PredictVerbSettings`, with its engine.
+        layout: dict of what `Layout` has beside the codec.
+        form: of `FORMS`.
+        place: folder of the parts.
+    """
 
     def __init__(self, model, args, layout, form, place):
-        import ray
-
         self._args, self._form, self._place = args, form, place
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in ray.get(model[0]).items():
+            for name, content in (model if isinstance(model, dict) else _fetched(*model)).items():
                 with open(os.path.join(folder, name), 'wb') as f:
                     f.write(content)
             source = ModelFolder(folder)

@@ -180,7 +180,9 @@ def check_names(row, value, names):
 def _cell(value):
     if value is None:
         return ''
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
 
 
 # Name -> subclass of `Writer`. To add one: its file, and its line here.

@@ -222,6 +222,7 @@ def _object_rows(rows, name, columns, naming, kind, hint=''):
     """`Row`s of records with names. rows: as `json_rows` gives them. kind: what each is, for messages."""
     called, expected = None, _expected(kind, columns)
     for number, record, bad in rows:
+        cells = record if isinstance(record, dict) else {}
         if bad is None and isinstance(record, dict):
             called = called or _called(naming, record, name, number)
             record = {called.get(key, key): value for key, value in record.items()}
@@ -230,7 +231,7 @@ def _object_rows(rows, name, columns, naming, kind, hint=''):
             bad = _unfit(number, record, columns.required, expected, hint)
         elif bad is not None and hint:
             bad = bad._replace(advice=hint)
-        yield Row(number, None if bad else record, bad)
+        yield Row(number, None if bad else record, bad, cells)
 
 
 def _join_tokens(record, columns):

@@ -167,6 +167,9 @@ def _predict_one(args, folder, prediction, place, rows):
         time.monotonic(),
         {None: 'the command line', STDIN: 'standard input'}.get(place.source, place.source),
     )
+    at_once = is_terminal(place.source)
+    if at_once and args.input_format == 'auto' and len(folder.codec.columns.required) == 1:
+        args = args.replace(input_format='text')  # looking for a header would wait for more lines
     if place.source is not None:
         rows = program.rows_of_file(args, folder, place.source)
     folder.codec.cut = 0
@@ -174,7 +177,6 @@ def _predict_one(args, folder, prediction, place, rows):
         shown = place.path == STDOUT and sys.stdout.isatty()
         writer = open_writer(place.form, file, layout)
         bar = None if shown else lambda results: progress(results, 'predicting', _total(place.source))
-        at_once = is_terminal(place.source)
         if at_once:
             log.info('A text a line; Ctrl-D ends.')
         examples = write_results(prediction, rows, writer, name, args.skip_bad_rows, bar, at_once)

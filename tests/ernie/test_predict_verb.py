@@ -104,7 +104,10 @@ def test_typed_lines_are_answered_at_once(made, tmp_path, monkeypatch):
         def buffer(self):
             return self
 
-        def readline(self):
+        def peek(self, size):
+            return b''
+
+        def readline(self, limit=-1):
             return next(self)
 
         def __iter__(self):
@@ -119,7 +122,7 @@ def test_typed_lines_are_answered_at_once(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sys, 'stdout', screen)
     monkeypatch.setattr(sys, 'stdin', Keyboard())
-    main(['predict', made(), '--input_format', 'text'])
+    main(['predict', made()])
     assert screen.getvalue().count('\n') == 2
 
 
