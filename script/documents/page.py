@@ -51,7 +51,7 @@ class Page:
         self.path = Path(path)
         self.text = self.path.read_text(encoding='utf-8') if text is None else text
         self.blocks = [self._block(found) for found in FENCE.finditer(self.text)]
-        head = dict(HEAD.findall(self.text.split('\n## ')[0].split('```')[0]))
+        head = dict(HEAD.findall(re.split(r'^# ', self.text, maxsplit=1, flags=re.M)[0]))
         self.needs = head.get('runs after', '').replace(',', ' ').split()
         self.not_run = head.get('not run')
 
