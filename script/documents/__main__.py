@@ -12,9 +12,12 @@ import argparse
 import sys
 import tempfile
 
+from script.documents.notebook import regenerate_notebook
 from script.documents.page import ROOT, Page, pages
 from script.documents.regenerate import difference, regenerate
 from script.documents.scratch import Scratch
+
+NOTEBOOKS = ('docs/tutorial.ipynb',)
 
 
 def build_parser():
@@ -51,12 +54,15 @@ def main(argv=None):
     """Returns the exit code."""
     args = build_parser().parse_args(argv)
     known = {page.name: page for page in pages()}
-    asked = args.pages or [name for name in known if not is_translation(name)]
+    asked = args.pages or [*(name for name in known if not is_translation(name)), *NOTEBOOKS]
+    notebooks = [name for name in asked if name in NOTEBOOKS]
+    asked = [name for name in asked if name not in NOTEBOOKS]
     with tempfile.TemporaryDirectory(prefix='documents-') as temporary:
         scratch = Scratch(args.folder or temporary, args.fresh)
         if args.folder:
             scratch.update()
         changed = sum(renew(known[name], scratch, args, name in asked) for name in order(asked, known))
+        changed += sum(renew_notebook(ROOT / name, scratch, args) for name in notebooks)
     return 1 if changed else 0
 
 
@@ -77,6 +83,21 @@ def renew(page, scratch, args, asked):
             renewed = Page(path).with_texts(_new_texts(page, text))
             path.write_text(renewed, encoding='utf-8')
     return bool(faults) or (args.check and text != page.text)
+
+
+def renew_notebook(path, scratch, args):
+    """Run a notebook. Returns whether something is wrong, or with --check would change."""
+    import nbformat
+
+    print(path.name, file=sys.stderr, flush=True)
+    notebook, changed, faults = regenerate_notebook(path, scratch, args.timeout)
+    for fault in faults:
+        print(f'{path.name}: {fault.text}', flush=True)
+    if changed:
+        print(f'{path.name}: other outputs', flush=True)
+        if not args.check:
+            nbformat.write(notebook, path)
+    return bool(faults) or (args.check and changed)
 
 
 def translations(page):

@@ -46,7 +46,7 @@ class Scratch:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=self._environment(),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -104,7 +104,8 @@ class Scratch:
     def _python(self):
         return self.folder / '.venv/bin/python'
 
-    def _environment(self):
+    def environment(self):
+        """The variables of what runs here."""
         environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
         environment |= {
             'ERNIE_CACHE': str(self.folder / '.cache/tokens'),
