@@ -5,9 +5,11 @@ was interrupted: an environment that was made here is then made anew, one that t
 """
 
 import fcntl
+import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -110,6 +112,21 @@ def run(what, command, state):
     sys.exit(f'error: {what} failed: {cause}.{advice}')
 
 
+def add_command():
+    """The command `ernie` of this repository in `.venv/bin`, and `import ernie` from any folder, without a copy.
+
+    What pip or the user put there stays.
+    """
+    (site,) = glob.glob(os.path.join(VENV, 'lib', 'python3*', 'site-packages'))
+    command = f'#!/bin/sh\nexec {shlex.quote(PYTHON)} -P -m ernie "$@"\n'
+    files = {os.path.join(site, 'ernie-repository.pth'): ROOT + '\n', os.path.join(VENV, 'bin', 'ernie'): command}
+    for path, text in files.items():
+        if not os.path.lexists(path):
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write(text)
+            os.chmod(path, 0o755)
+
+
 def main(names):
     """Command line: names of dependency groups. Returns the exit code."""
     groups = requirements()
@@ -136,6 +153,7 @@ def main(names):
                 state['installed'][name] = groups[name]
                 state['unfinished'] = False
                 write_state(state)
+        add_command()
     return 0
 
 

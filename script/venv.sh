@@ -2,7 +2,7 @@
 # sh script/venv.sh [--find] [data] [dev] [test-data]
 #
 # Makes the virtual environment .venv of this repository, or completes it, and installs what pyproject.toml says the
-# programs need, and the dependency groups named. Done already: returns at once. Python 3.11 or newer is looked for as $PYTHON,
+# programs need, and the dependency groups named. The command `ernie` of .venv is this repository's. Done already: returns at once. Python 3.11 or newer is looked for as $PYTHON,
 # python3.13, python3.12, python3.11, python3; --find only prints it. Pip's own settings (registry, certificates, cache)
 # are left as they are.
 set -eu

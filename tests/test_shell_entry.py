@@ -94,7 +94,7 @@ def clone(tmp_path):
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     """A clone whose environment is complete for `venv.sh data`. Tests may break it, but must mend it."""
-    result = Clone(tmp_path_factory.mktemp('made'))
+    result = Clone(tmp_path_factory.mktemp('made clone'))
     run = result.run('script/venv.sh', 'data')
     assert run.returncode == 0, run.stderr
     return result
@@ -121,6 +121,20 @@ def test_installs_what_was_asked_for_and_then_returns_at_once(made):
     assert made.state()['unfinished'] is False
     again = made.run('script/venv.sh', 'data', env={'PIP_FIND_LINKS': '/nonexistent'}, cwd='/')
     assert (again.returncode, again.stdout, again.stderr) == (0, '', '')
+
+
+def test_the_command_of_the_environment_is_that_of_the_repository(made, tmp_path):
+    """From any folder, with modules of the same names in it, and where the repository's path has a space."""
+    (made.folder / 'ernie').mkdir(exist_ok=True)
+    (made.folder / 'ernie/__main__.py').write_text('import sys\nprint(sys.argv[1:])\n')
+    (tmp_path / 'ernie.py').write_text('raise SystemExit(3)\n')
+    command = [made.folder / '.venv/bin/ernie', 'finetune', 'a b.csv']
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "['finetune', 'a b.csv']\n")
+    assert made.has('ernie')
+    (made.folder / '.venv/bin/ernie').write_text('of pip')
+    assert made.run('script/venv.sh').returncode == 0
+    assert (made.folder / '.venv/bin/ernie').read_text() == 'of pip'
 
 
 def test_changed_requirements_are_installed(made):

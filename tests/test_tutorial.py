@@ -30,7 +30,7 @@ def test_the_notebook_runs_with_a_small_model(tmp_path):
         for cell in notebook.cells[1:]
         if cell.cell_type == 'code'
     ]
-    assert "'投诉': 50" in printed[0] and 'best checkpoint: runs/tutorial/best' in printed[2]
+    assert "'投诉': 80" in printed[0] and 'best checkpoint: runs/tutorial/best' in printed[2]
     assert '表扬' in printed[3] and printed[4].count('\n') == 3
     assert printed[5] == 'largest difference is below 1e-5: True\n'
 
