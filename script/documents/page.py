@@ -6,7 +6,8 @@ Comments on a line of their own, right before a block, say what a block is:
     <!-- not run: REASON -->        a command that is shown only; the output behind it stays as it is
     <!-- not output -->             a text that no command of the page prints
     <!-- some lines -->             the output is shortened: each of its lines is one of the program's
-    <!-- content of: NAME -->       the text is the content of a file that the command made
+    <!-- content of: NAME -->       the block is the content of a file that the command made
+    <!-- some lines of: NAME -->    it is some of its lines
 
 A comment in the head of a page says what must have run before: `<!-- runs after: README.md -->`; or that none of its
 commands runs here: `<!-- not run: REASON -->` before the first heading.
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ('sh', 'python')
+FILES = ('content of', 'some lines of')
 
 FENCE = re.compile(r'(?:^ *<!-- ([^\n]*) -->\n)?^( *)```(\w*)\n(.*?)^ *```$', re.S | re.M)
 HEAD = re.compile(r'^<!-- (runs after|not run): (.*?) -->$', re.M)
@@ -77,7 +79,7 @@ class Page:
                 runs = None if block.mark in ('file', 'not run') else i
                 if runs is not None:
                     pairs.append((i, None))
-            elif runs is not None and block.language == 'text' and block.mark != 'not output':
+            elif runs is not None and block.mark != 'not output' and (block.language == 'text' or block.mark in FILES):
                 number, output = pairs[-1]
                 pairs[-1:] = [(number, i)] if output is None else [pairs[-1], (number, i)]
         return pairs

@@ -4,6 +4,7 @@ import difflib
 from typing import NamedTuple
 
 from script.documents.compare import chosen_lines, cleaned, with_clocks_of
+from script.documents.page import FILES
 
 
 class Fault(NamedTuple):
@@ -57,9 +58,9 @@ def difference(page, text):
 
 def _today(shown, printed, scratch):
     """The text that a block should have, and its lines that nothing corresponds to."""
-    if shown.mark == 'content of':
+    if shown.mark in FILES:
         printed = (scratch.folder / shown.value).read_text(encoding='utf-8')
-    if shown.mark == 'some lines' or any(line.strip() == '...' for line in shown.text.splitlines()):
+    if shown.mark.startswith('some lines') or any(line.strip() == '...' for line in shown.text.splitlines()):
         return chosen_lines(shown.text, printed)
     return printed, []
 
