@@ -23,6 +23,10 @@ from propeller.train.checkpoint import Checkpoints
 from propeller.train.run_folder import FILE as RUN_FILE
 
 RUNS = 'runs'
+_TAKEN_AS = {
+    'sequence_labeling': 'tokens with a label each: tags (ernie finetune classify: classes of texts)',
+    'mrc': 'questions with their texts: answers are parts of the texts (ernie finetune classify: classes)',
+}
 _SOURCES = ('init_pretraining_params', 'init_checkpoint', 'ernie_config_path')
 
 
@@ -44,6 +48,7 @@ def fine_tune_file(args, task=None):
         spec = table.find(task or task_of(args.train_set, ColumnNames.of(args)))
         if spec.survey and is_regular(args.train_set):
             survey = spec.load('survey')(args.train_set, args)
+            survey.remark = survey.remark or ('' if task else _TAKEN_AS.get(spec.name, ''))
     spec = spec or table.find(task or _task_of_checkpoint(args.init_checkpoint))
     args = _with_folder(with_device(_with_model(args, survey)))
     args = args.replace(do_test=args.do_test and bool(args.test_set))

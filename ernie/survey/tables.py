@@ -10,6 +10,7 @@ from ernie.reader.rows import BadRows
 from ernie.reader.warnings import Notes
 from ernie.survey.labels import check_classes, in_order, kind_of, label_map_of, parts_of
 from ernie.survey.survey import Sample, Survey
+from propeller.errors import quoted
 
 _KINDS = {'is_regression': 'regression', 'is_multilabel': 'multilabel', 'is_classify': 'classify'}
 
@@ -38,6 +39,7 @@ def survey_table(path, args):
     kind, remark = asked_kind(args), ''
     if kind is None:
         kind, remark = kind_of(labels, rows)
+    remark = '. '.join(filter(None, [_about_pairs(columns), remark]))
     found = _classes(path, kind, labels, rows, args.num_labels)
     blank = {role: count for role, count in blank.items() if count}
     return Survey(
@@ -52,6 +54,14 @@ def survey_table(path, args):
         remark=remark,
         blank=blank,
     )
+
+
+def _about_pairs(columns):
+    """A sentence where two columns are taken for a pair because of their names. columns: dict role -> column."""
+    names = [columns.get(role) for role in TEXTS]
+    if None in names or names == list(TEXTS):
+        return ''
+    return f'a row is a pair of texts, {" and ".join(quoted(name, 40) for name in names)}'
 
 
 def asked_kind(args):

@@ -84,6 +84,15 @@ def test_a_table_of_reviews(tmp_path):
     assert list(found.texts()) == [row[0] for row in rows] and not found.remark
 
 
+def test_pairs_are_said(tmp_path):
+    rows = [('几点开门', '几点营业', i % 2) for i in range(9)]
+    found = survey_table(path := write_table(tmp_path / 'p.tsv', ['问题1', '问题2', 'label'], rows), settings(path))
+    assert found.remark == "a row is a pair of texts, '问题1' and '问题2'"
+    assert found.first[0] == ('几点开门', '几点营业', '0') and found.sample[8] == ('几点开门', '几点营业')
+    found = survey_table(path := write_table(tmp_path / 'q.tsv', ['text_a', 'text_b', 'label'], rows), settings(path))
+    assert found.remark == '' and found.columns == {'text_a': 'text_a', 'text_b': 'text_b', 'label': 'label'}
+
+
 def test_what_the_user_says_of_the_kind_holds(tmp_path):
     path = write_table(tmp_path / 's.tsv', ['text_a', 'label'], [('好', str(1 + i % 5)) for i in range(25)])
     assert survey_table(path, settings(path)).kind == 'classify'
