@@ -18,6 +18,7 @@ from ernie.report.writing import card_of_best, earlier_seconds, write_evaluation
 from ernie.run.blocks import show
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE, held_name
+from ernie.run.facts import model_pairs, origin_files
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
 from ernie.run.outputs import EVALUATION_FILE, check_outputs
@@ -90,8 +91,14 @@ def fine_tune(args, task_class, survey=None, own_data=False):
     if not args.do_train:
         return FineTuning(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)
-    with folder_of(args, world).held() as folder:
+    with folder_of(args, world, lean=True).held() as folder:
         return FineTuning(args, task_class, world, folder, survey, own_data).train()
+
+
+def _training_texts(args, spec, survey):
+    """Yields texts of the training file, where somebody asks for them."""
+    if survey or (args.do_train and spec.survey and is_regular(args.train_set)):
+        yield from (survey or spec.load('survey')(args.train_set, args)).texts()
 
 
 class FineTuning:
@@ -102,12 +109,13 @@ class FineTuning:
 
     def __init__(self, args, task_class, world, folder=None, survey=None, own_data=False):
         self.world, self.own_data, self.length, self.page = world, own_data, None, None
-        folder = folder or folder_of(args, world)
+        folder = folder or folder_of(args, world, lean=True)
         start = start_of(args, folder) if args.do_train else args.init_checkpoint
         self.run = TrainingRun(folder, start, resume=args.do_train)
         if args.init_checkpoint and args.init_pretraining_params:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
-        self.source = Source(start or args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
+        texts = _training_texts(args, task_class.spec, survey)
+        self.source = Source(start or args.init_pretraining_params, args.ernie_config_path, args.vocab_path, texts)
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.debug(line)
         if start:
@@ -173,7 +181,7 @@ class FineTuning:
             model = args.init_checkpoint or args.init_pretraining_params
             check_data(self.survey, self.coverage, model, rows, self.evaluator.scored_sets())
         train_file = data_digest(args.train_set)
-        run.checkpoints.files = task.checkpoint_files()
+        run.checkpoints.files = {**task.checkpoint_files(), **origin_files(self.source.origin)}
         stream = self.stream(rows)
         self.length = length = run_length(args, stream)
         log_length(args, length, len(rows))
@@ -193,7 +201,8 @@ class FineTuning:
         self.facts = run_facts(args, task, self.source, rows, self.evaluator.scored_sets())
         if self.world.is_main_process:
             keep_log(os.path.join(args.checkpoints, RUN_LOG))
-            run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}')
+            notes = [f'Model: {text}' for _, text in model_pairs(self.source)]
+            run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}', notes)
         run.open_records(log_dir=args.log_dir)
         if self.world.is_main_process:
             show(overview.start_pairs(self, rows, program, length, step))

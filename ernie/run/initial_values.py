@@ -9,6 +9,7 @@ from propeller.args import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
 from propeller.storage.values import load_values
+from propeller.train.checkpoint import lost_optimizer
 
 log = get_logger(__name__)
 
@@ -59,6 +60,12 @@ class InitialValues:
         state, tensors = program.optimizer_state(), self.source.tensors
         if not all(name in tensors and tensors.shape(name) == shape for name, shape in state.items()):
             log.info('%s holds no optimizer state: moments and schedule start anew', self.source.path)
+            if lost_optimizer(self.source.path):
+                log.warning(
+                    '%s: only the newest checkpoint of its training kept the optimizer state. To go on exactly, give '
+                    'that one; a training with --max_checkpoints 0 keeps all of them whole',
+                    self.source.path,
+                )
             return 0
         load_values(session, state, tensors)
         steps = 0

@@ -27,6 +27,7 @@ class Source:
     Args:
         path: the folder, or a name that `ernie.zoo` knows; None when training starts from random values.
         config_path, vocab_path: files instead of those in the folder.
+        texts: iterable of str, for the vocabulary of a model of many languages: see `ernie.zoo.find`.
 
     Attributes:
         path: the folder.
@@ -46,8 +47,8 @@ class Source:
 
     takes_exported = False
 
-    def __init__(self, path, config_path=None, vocab_path=None):
-        found = find(path) if path else Found(None, {})
+    def __init__(self, path, config_path=None, vocab_path=None, texts=()):
+        found = find(path, texts) if path else Found(None, {})
         self.path, self.origin = found
         self.exported = _read_exported(self.path) if self.path else None
         if self.exported and not self.takes_exported:

@@ -18,11 +18,15 @@ def advice_to_start_over(checkpoint):
     )
 
 
-def folder_of(args, world, keep_best=True):
-    """The `RunFolder` of the settings of a training. keep_best: whether the best checkpoint is kept in it."""
+def folder_of(args, world, keep_best=True, lean=False):
+    """The `RunFolder` of the settings of a training.
+
+    keep_best: whether the best checkpoint is kept in it. lean: where not all checkpoints are kept, the optimizer's
+    state stays in the newest alone.
+    """
     # The best checkpoint of an older run must not stay beside the checkpoints of this one.
     has_best = keep_best or os.path.isfile(os.path.join(args.checkpoints, BEST, STATE))
-    checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints)
+    checkpoints = Checkpoints(args.checkpoints, keep=args.max_checkpoints, lean=lean and args.max_checkpoints > 0)
     return RunFolder(checkpoints, world, beside=(BEST,) if has_best else ())
 
 

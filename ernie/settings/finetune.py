@@ -7,7 +7,14 @@ from typing import Self
 from ernie.decoding.scheme import SCHEMES
 from ernie.reader.dataset_folder import is_there, named_split
 from ernie.settings.fields import AUTO, changed, setting
-from ernie.settings.groups import BatchSettings, EvaluationSettings, OptimizationSettings, Settings, TrainingSettings
+from ernie.settings.groups import (
+    BatchSettings,
+    CheckpointSettings,
+    EvaluationSettings,
+    OptimizationSettings,
+    Settings,
+    TrainingSettings,
+)
 from ernie.tasks import table
 from ernie.tokenizers import TOKENIZERS
 from propeller.args import split_list
@@ -117,6 +124,13 @@ class FinetuneSettings(
 ):
     """Fine-tuning: training, evaluation, prediction."""
 
+    max_checkpoints: int = changed(
+        CheckpointSettings,
+        'max_checkpoints',
+        1,
+        'Keep so many of the newest checkpoints, the optimizer state in the newest alone, and the best; '
+        '0: all, each whole.',
+    )
     epoch: int = changed(OptimizationSettings, 'epoch', 3, auto=True)
     learning_rate: float = changed(OptimizationSettings, 'learning_rate', 5e-5, auto=True)
     max_seq_len: int = changed(BatchSettings, 'max_seq_len', 512, auto=True)

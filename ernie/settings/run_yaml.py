@@ -3,11 +3,12 @@
 import math
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ernie.settings.base import Settings, groups
 from ernie.settings.fields import Misfit, described
-from propeller.errors import bad_input, did_you_mean, quoted
+from propeller.errors import bad_input, did_you_mean, one_line, quoted
 from propeller.inputs import read_yaml_mapping
 from propeller.storage.atomic import output_file
 
@@ -53,9 +54,15 @@ def read_settings(path: str, settings: type[Settings], program: str | None = Non
     return values
 
 
-def write_settings(folder: str, settings: Settings, program: str) -> None:
-    """Write run.yaml: what `read_settings` makes the same settings of. Raises `UserError`."""
-    lines = [_FIRST_LINE, _ADVICE, f'version: {VERSION}', f'program: {program}']
+def write_settings(folder: str, settings: Settings, program: str, notes: Sequence[str] = ()) -> None:
+    """Write run.yaml: what `read_settings` makes the same settings of. notes: further comments. Raises `UserError`."""
+    lines = [
+        _FIRST_LINE,
+        _ADVICE,
+        *(f'# {one_line(note)}' for note in notes),
+        f'version: {VERSION}',
+        f'program: {program}',
+    ]
     known = described(type(settings))
     values = {name: known[name].fitting(value) for name, value in settings.recorded().items()}
     for title, names in groups(type(settings)).items():

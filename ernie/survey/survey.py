@@ -41,9 +41,9 @@ class Survey:
     blank: dict = dataclasses.field(default_factory=dict)
 
     def texts(self):
-        """The texts of the sample, one by one. Tokens come as one text."""
+        """The texts of the sample, one by one. Tokens come as one text, with spaces between."""
         for texts in self.sample:
-            yield from (''.join(texts),) if self.task == 'sequence_labeling' else texts
+            yield from (' '.join(texts),) if self.task == 'sequence_labeling' else texts
 
     def labels_found(self):
         """What a `Task` takes as `found`: dict with `kind`, `label_map`, `num_labels`, `scheme`."""

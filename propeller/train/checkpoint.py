@@ -25,6 +25,7 @@ log = get_logger(__name__)
 MODEL, OPTIMIZER, STATE = 'model.safetensors', 'optimizer.safetensors', 'training_state.json'
 BEST = 'best'  # name of the folder of the best checkpoint, beside the others
 RUN = 'run'  # the key in STATE of the identity of a run
+WEIGHTS_ONLY = 'weights_only'  # the key in STATE that says that the optimizer's state was taken out
 UNNAMED = 'unnamed'  # all checkpoints from before runs had identities count as those of one run
 
 
@@ -38,10 +39,12 @@ class Checkpoints:
         files: dict file name -> bytes, written into each checkpoint as it is.
         list_file: name of a file in `root` that lists the kept folders, oldest first; None for no such file.
         run: identity of the run, a text; None: all checkpoints in `root` count.
+        lean: the optimizer's state, two thirds of a checkpoint, stays in the newest alone.
     """
 
-    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None, run=None):
+    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None, run=None, lean=False):
         self.root, self.prefix, self.keep, self.list_file, self.run = root, prefix, keep, list_file, run
+        self.lean = lean
         self.files = dict(files or {})
 
     def folders(self):
@@ -81,6 +84,8 @@ class Checkpoints:
             for step in steps[: -self.keep]:
                 self._delete(step)
             steps = steps[-self.keep :]
+        for step in steps[:-1] if self.lean else ():
+            drop_optimizer(self.path(step))
         if self.list_file:
             with output_file(os.path.join(self.root, self.list_file)) as f:
                 f.writelines(f'{self.prefix}{s}\n' for s in steps)
@@ -121,6 +126,31 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
                 json.dump(state, f, ensure_ascii=False)
     except OSError as e:
         raise UserError(f'{folder}: the checkpoint could not be written: {e.strerror or e}.') from e
+
+
+def drop_optimizer(folder):
+    """Take the optimizer's state out of a checkpoint, which says so from then on; it serves evaluation and prediction.
+
+    A kill in between leaves a checkpoint from which training still continues exactly.
+    """
+    path = os.path.join(folder, OPTIMIZER)
+    if not os.path.isfile(path):
+        return
+    try:
+        state = {**read_state(folder), WEIGHTS_ONLY: True}
+        with output_file(os.path.join(folder, STATE)) as f:
+            json.dump(state, f, ensure_ascii=False)
+        os.unlink(path)
+    except (OSError, UserError) as e:  # no reason to end a training whose newest checkpoint is whole
+        log.warning('%s: cannot be deleted (%s)', path, getattr(e, 'strerror', None) or e)
+
+
+def lost_optimizer(folder):
+    """Whether `drop_optimizer` took the optimizer's state out of a checkpoint."""
+    try:
+        return not can_continue(folder) and read_state(folder).get(WEIGHTS_ONLY) is True
+    except UserError:
+        return False
 
 
 def refuse_foreign(folder):

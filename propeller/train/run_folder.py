@@ -151,8 +151,10 @@ class RunFolder:
         steps = [step for step, of in self.checkpoints.runs().items() if of == run]
         folder = self.checkpoints.path(steps[-1])
         if not can_continue(folder):
+            before = [self.checkpoints.path(step) for step in steps[:-1]]
+            go_on = 'To go on from the checkpoint before it, delete this one; to start'
             advice = (
-                'To go on from the checkpoint before it, delete this one; to start a new training from its parameters, '
+                f'{go_on if any(map(can_continue, before)) else "To start"} a new training from its parameters, '
                 'give it as --init_pretraining_params, with another folder for checkpoints.'
             )
             raise bad_input(folder, f'no {OPTIMIZER}', 'all that a training needs to go on', advice=advice)

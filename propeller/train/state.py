@@ -46,6 +46,7 @@ FIELDS = {
     'loss_scale': (none_or(is_object), 'an object or null'),
     'schedule': (none_or(is_object), 'an object or null'),
     'value': NUMBER,
+    'weights_only': (lambda value: isinstance(value, bool), 'true or false'),
     'random_state': OBJECT,
     'random_states': (
         lambda value: isinstance(value, list) and bool(value) and all(map(is_object, value)),

@@ -85,7 +85,7 @@ SINCE_2019 = {
     'optimizer': (str, 'adamw'),
     'decay_without_warmup': (bool, False),
     'early_stop': (int, -1),
-    'max_checkpoints': (int, 0),
+    'max_checkpoints': (int, 1),
     'allow_missing': (str, ''),
     'allow_unused': (str, ''),
     'is_multilabel': (bool, False),

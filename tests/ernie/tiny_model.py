@@ -101,6 +101,7 @@ SETTINGS = {
     'batch_size': 8,
     'learning_rate': 0.01,
     'random_seed': 1,
+    'max_checkpoints': 0,
 }
 
 

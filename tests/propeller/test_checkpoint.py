@@ -12,7 +12,15 @@ from propeller.errors import UserError
 from propeller.graph import F
 from propeller.session import Session
 from propeller.storage import open_tensors, write_safetensors
-from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_training, save_checkpoint
+from propeller.train.checkpoint import (
+    Checkpoints,
+    can_continue,
+    lost_optimizer,
+    read_state,
+    restore_parameters,
+    restore_training,
+    save_checkpoint,
+)
 from propeller.update import minimize
 
 
@@ -62,6 +70,44 @@ def test_old_checkpoints_are_deleted_and_listed(trained, tmp_path):
     assert checkpoints.steps() == [20, 100]
     assert (tmp_path / 'ckpt_info').read_text() == 'model_20\nmodel_100\n'
     assert checkpoints.newest() == checkpoints.path(100)
+
+
+def test_lean_checkpoints_keep_the_optimizer_state_in_the_newest_alone(trained, tmp_path):
+    session, program = trained
+    checkpoints = Checkpoints(tmp_path, keep=2, lean=True)
+    for step in (3, 20, 100):
+        checkpoints.save(session, program, {'global_step': step, 'value': float('-inf')})
+    assert checkpoints.steps() == [20, 100]
+    old, new = checkpoints.path(20), checkpoints.path(100)
+    assert sorted(os.listdir(old)) == ['model.safetensors', 'training_state.json']
+    assert read_state(old) == {'global_step': 20, 'value': float('-inf'), 'weights_only': True}
+    assert lost_optimizer(old) and not lost_optimizer(new) and can_continue(new)
+    restore_parameters(old, session, program)
+    with pytest.raises(UserError, match='no optimizer.safetensors.*--init_pretraining_params'):
+        restore_training(old, session, program)
+    assert restore_training(new, session, program)['global_step'] == 100
+
+
+def test_the_optimizer_state_of_an_older_checkpoint_goes_only_when_a_newer_one_is_whole(trained, tmp_path, monkeypatch):
+    session, program = trained
+    checkpoints = Checkpoints(tmp_path, keep=2, lean=True)
+    first = checkpoints.save(session, program, {'global_step': 3})
+
+    def fail(*_):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('propeller.train.checkpoint.write_safetensors', fail)
+        with pytest.raises(UserError, match='No space'):
+            checkpoints.save(session, program, {'global_step': 4})
+    assert can_continue(first)
+    # Killed before the file is gone: it still continues, and the next save takes it out.
+    with monkeypatch.context() as patch:
+        patch.setattr('propeller.train.checkpoint.os.unlink', fail)
+        checkpoints.save(session, program, {'global_step': 5})
+    assert restore_training(first, session, program)['global_step'] == 3
+    checkpoints.save(session, program, {'global_step': 5})
+    assert lost_optimizer(first)
 
 
 def test_a_new_run_in_an_old_folder_keeps_its_own(trained, tmp_path):
