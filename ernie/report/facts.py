@@ -8,10 +8,8 @@ import numpy as np
 
 from ernie.checkpoint.sizes import parameter_count
 from ernie.report.names import FACTS
-from ernie.zoo.resolver import read_origin
 from ernie.zoo.writing import writing_of
 from propeller import __version__
-from propeller.errors import UserError
 from propeller.storage.atomic import output_file
 
 _SAMPLE = 200  # rows whose pieces tell in which script the texts are
@@ -56,15 +54,9 @@ def rows_of(rows):
 def _model_facts(args, source):
     path = args.init_checkpoint or args.init_pretraining_params
     config = source.config
-    origin = {}
-    for folder in (path, os.path.dirname(path)) if path else ():
-        try:
-            origin = origin or read_origin(folder)
-        except UserError:  # a word about the model's origin is not worth a training
-            continue
     return {
         'path': path,
-        'origin': {key: value for key, value in origin.items() if isinstance(value, str)},
+        'origin': {key: value for key, value in source.origin.items() if isinstance(value, str)},
         'parameters': parameter_count(config),
         'layers': config.get('num_hidden_layers'),
         'hidden': config.get('hidden_size'),

@@ -8,6 +8,9 @@ from ernie.zoo.encoders import ENCODERS, ORIGIN, encoder_folder
 from ernie.zoo.hub import NAME, hub_folder, snapshot_of
 from propeller.errors import UserError
 from propeller.inputs import read_json_object
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 HUB = 'Hugging Face hub'
 _FILES = ('.safetensors', '.pdparams', '.bin', '.ckpt')
@@ -79,10 +82,15 @@ def _ours():
     return ', '.join([*ENCODERS, *(name for name, bundle in BUNDLES.items() if bundle.is_model)])
 
 
-def read_origin(folder):
-    """What a model folder says of where it comes from, a dict; {} if nothing."""
-    path = os.path.join(folder, ORIGIN)
-    if os.path.isfile(path):
-        return read_json_object(path, 'where a model comes from: a JSON object')
+def read_origin(path):
+    """What a model says of where it comes from, a dict; {} if nothing. path: its folder, or `params` in that."""
+    path = os.path.normpath(path)
+    folder = os.path.dirname(path) if os.path.basename(path) == 'params' else path
+    file = os.path.join(folder, ORIGIN)
+    if os.path.isfile(file):
+        try:
+            return read_json_object(file, 'where a model comes from: a JSON object')
+        except UserError as e:  # a word about the origin is not worth a training
+            log.warning('%s It is not used.', e)
     snapshot = snapshot_of(folder)
     return {'name': snapshot[0], 'source': HUB, 'revision': snapshot[1]} if snapshot else {}
