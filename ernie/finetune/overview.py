@@ -61,7 +61,7 @@ def end_pairs(run, seconds):
     found = [f'{path} ({name}, {size_text(path)})' for name, path in checkpoints.items() if path]
     pairs.append(('checkpoints', ', '.join(found)))
     pairs += report_pairs(folder, run.page)
-    pairs.append(('files', f'{folder}: curves.png, metrics.jsonl, {RUN_LOG}'))
+    pairs.append(('files', f'{folder} ({size_text(folder)} in all): curves.png, metrics.jsonl, {RUN_LOG}'))
     if run.evaluator.written:
         pairs.append(('predictions', ', '.join(target for *_, target in run.evaluator.written)))
     if training.best or newest:

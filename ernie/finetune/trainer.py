@@ -18,9 +18,9 @@ from ernie.report.writing import card_of_best, earlier_seconds, write_evaluation
 from ernie.run.blocks import show
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE, held_name
-from ernie.run.facts import model_pairs, origin_files
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import report_training
+from ernie.run.origin import origin_files, origin_line
 from ernie.run.outputs import EVALUATION_FILE, check_outputs
 from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
@@ -201,8 +201,7 @@ class FineTuning:
         self.facts = run_facts(args, task, self.source, rows, self.evaluator.scored_sets())
         if self.world.is_main_process:
             keep_log(os.path.join(args.checkpoints, RUN_LOG))
-            notes = [f'Model: {text}' for _, text in model_pairs(self.source)]
-            run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}', notes)
+            run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}', [origin_line(self.source)])
         run.open_records(log_dir=args.log_dir)
         if self.world.is_main_process:
             show(overview.start_pairs(self, rows, program, length, step))

@@ -3,6 +3,7 @@
 import math
 import os
 
+from ernie.run.origin import origin_texts
 from propeller.environment import usable_cores
 from propeller.graph import cuda_devices
 from propeller.ops.choice import kernels
@@ -43,10 +44,9 @@ def model_text(source, program):
     config = source.config
     count = sum(map(math.prod, program.parameters().values()))
     size = f'{count / 1e6:.1f} million' if count >= 1e6 else f'{count:,}'
-    name = os.path.basename(os.path.normpath(source.path)) if source.path else 'random values'
+    name, place = origin_texts(source)
     layers, hidden = config.get('num_hidden_layers', 0), config.hidden_size
-    place = f', from {source.path}' if source.path and name != source.path else ''
-    return f'{name}: {layers} layers of {hidden}, {size} parameters{place}'
+    return f'{name}: {layers} layers of {hidden}, {size} parameters{", from " if place else ""}{place}'
 
 
 def size_text(folder):
