@@ -18,10 +18,10 @@ _FREE_SHARE = 0.7  # of the memory that is free: the estimate errs by a quarter,
 _BATCHES = ((100_000, 64), (2_000, 32), (200, 16), (0, 8))  # from so many rows on
 _TAGGED_BATCH = 8  # a sentence has many labels, and tags want updates: see docs/recipes.md
 _EPOCHS = (2, 30)
-_UPDATES = {READING: 600, TAGGING: 1000}
+_UPDATES = {READING: 600, TAGGING: 2000}  # for some hundreds of them tags are all O
 _UPDATES_OF_CLASSES = 750
 _RATES = (1e-5, 3e-4)
-_LEAST_PATIENCE = 3  # a hard task shows no score at all at first
+_LEAST_PATIENCE = 3
 _MEGABYTE = 2**20
 
 
@@ -77,7 +77,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> dict[str, Choice]:
     if 'learning_rate' not in given:
         found['learning_rate'] = rate_of(facts)
     if 'early_stop' not in given:
-        found['early_stop'] = patience_of(given.get('epoch') or found['epoch'].value)
+        found['early_stop'] = patience_of(given.get('epoch') or found['epoch'].value, facts.task)
     return found
 
 
@@ -135,8 +135,10 @@ def rate_of(facts: Facts) -> Choice:
     return Choice(float(f'{min(max(rate, least), most):.1g}'), reason + (', tags' if facts.task == TAGGING else ''))
 
 
-def patience_of(epochs: int) -> Choice:
+def patience_of(epochs: int, task: str = '') -> Choice:
     """Evaluations without a better score, one an epoch. Many: the rate falls to 0, and late epochs are often best."""
+    if task == TAGGING:
+        return Choice(max(_LEAST_PATIENCE, math.ceil(epochs / 2)), f'half of {epochs} epochs: tags come late')
     return Choice(max(_LEAST_PATIENCE, math.ceil(epochs / 3)), f'a third of {epochs} epochs')
 
 

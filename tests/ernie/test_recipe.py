@@ -51,7 +51,7 @@ def test_numbers_are_possible_whatever_the_data(task, rows):
             assert list(found) == list(NUMBERS) and all(choice.reason for choice in found.values())
             v = values(found)
             assert all(type(v[name]) is int for name in NUMBERS if name != 'learning_rate')
-            assert 1e-5 <= v['learning_rate'] <= 3e-4 and 3 <= v['early_stop'] <= 10
+            assert 1e-5 <= v['learning_rate'] <= 3e-4 and 3 <= v['early_stop'] <= 15
             assert 16 <= v['max_seq_len'] <= 512 and 1 <= v['batch_size'] <= 64 and 2 <= v['epoch'] <= 30
 
 
@@ -118,6 +118,8 @@ def test_what_the_user_settled_is_kept_and_the_rest_follows():
 def test_patience_is_a_third_of_the_epochs():
     assert [patience_of(epochs).value for epochs in (1, 3, 9, 10, 30)] == [3, 3, 3, 4, 10]
     assert choose(facts(8000), {'epoch': 21})['early_stop'].value == 7
+    tags = choose(facts(1350, task='sequence_labeling'), {})
+    assert (tags['batch_size'].value, tags['epoch'].value, tags['early_stop'].value) == (8, 12, 6)
 
 
 def test_what_was_chosen_is_shown_in_two_lines():
