@@ -5,6 +5,7 @@ they are, so the search never ends below them. The best checkpoint so far is alw
 """
 
 import os
+import shlex
 import shutil
 import time
 from statistics import median
@@ -18,12 +19,13 @@ from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
 from ernie.run.evaluation import SCORES_FILE
 from ernie.run.outputs import REPORTS
+from ernie.run.resume import ernie_words, program_style
 from ernie.run.start import folder_of
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
 from ernie.settings.finetune import FinetuneSettings
 from propeller.args import split_list
-from propeller.errors import UsageError, UserError
+from propeller.errors import Interrupted, UsageError, UserError
 from propeller.inputs import read_json_object
 from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.storage.folders import remove_folder, whole_folder
@@ -82,19 +84,28 @@ class Search:
             self._begin(folder)
             keep_log(os.path.join(root, RUN_LOG))
             self._settle()
+            self._do_tries()
+            return self._finish()
+
+    def _do_tries(self):
+        try:
             for number in range(1, self.asked.tries + 1):
                 if self.files.outcome(number):
                     continue
                 if self._is_out_of_time():
                     log.info('--try_minutes %g are over: no further try', self.asked.try_minutes)
                     break
+                place = self.files.place(number)
+                log.info('try %d of %d begins: %s', number, self.asked.tries, os.path.join(place, RUN_LOG))
                 outcome = self._try(number)
                 if outcome is None:
                     log.info('no further settings to try')
                     break
                 self._say(outcome)
                 self._settle()
-            return self._finish()
+        except Interrupted:
+            log.info('interrupted: the same command goes on with the search')
+            raise
 
     def _begin(self, folder):
         """A new search, or the one that is here, whose tries are not done again."""
@@ -147,7 +158,8 @@ class Search:
 
     def _train(self, number, flags, seconds):
         place = self.files.place(number) if number else self.files.folder
-        return run_try(place, self.spec.verb, flags, seconds, quiet=number > 1)
+        # What is odd about the data is said once.
+        return run_try(place, self.spec.verb, flags, seconds, {0: None, 1: 'warning'}.get(number, 'error'))
 
     def _settings(self, number):
         """Numbers for a try after the first: others than those before. dict; None: there are none."""
@@ -228,6 +240,9 @@ class Search:
         log.info('table: %s. best checkpoint: %s (try %d)', self.files.table, os.path.join(root, BEST), best.number)
         log.info('its dev score is the best of %d, so it flatters: judge by data that no try has seen', len(outcomes))
         self._predict()
+        if program_style() != 'call':
+            file = (split_list(self.asked.dev_set) or [self.asked.train_set])[0]
+            log.info('next: %s', shlex.join([*ernie_words(), 'predict', os.path.join(root, BEST), file]))
         scores = read_json_object(os.path.join(root, BEST, SCORES_FILE), finite=False)
         return os.path.join(root, BEST), scores, os.path.join(root, METRICS_FILE)
 

@@ -12,14 +12,14 @@ WORDS = 'error.txt'
 _GRACE = 600.0  # seconds for the update under way and the checkpoint, when a try is to end
 
 
-def run_try(place, verb, flags, seconds=None, quiet=False):
+def run_try(place, verb, flags, seconds=None, level=None):
     """Run `ernie.finetune.one_try`.
 
     Args:
         place: folder of the try.
         verb, flags: of `ernie finetune`.
         seconds: after so many it is asked to save and end; None: never.
-        quiet: print warnings alone, where the user asks for no level; the run.log of the try has all lines.
+        level: what is printed, where the user asks for no level; None: as always. The run.log of a try has all lines.
     Returns:
         (exit code, None where the time was over; its last words where it failed, else '').
     Raises:
@@ -30,7 +30,7 @@ def run_try(place, verb, flags, seconds=None, quiet=False):
         os.unlink(words)
     command = [sys.executable, '-m', 'ernie.finetune.one_try', words, verb, *flags]
     # In a group of its own: Ctrl-C reaches this process alone, which passes it on once.
-    process = subprocess.Popen(command, process_group=0, env=_environment(quiet))
+    process = subprocess.Popen(command, process_group=0, env=_environment(level))
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -64,9 +64,9 @@ def _end(process):
         raise
 
 
-def _environment(quiet):
+def _environment(level):
     """That of this process, with the place of this package: the working folder may be any."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
-    level = {VARIABLE: os.environ.get(VARIABLE, 'warning')} if quiet else {}
-    return {**os.environ, **level, 'PYTHONPATH': os.pathsep.join(paths)}
+    shown = {VARIABLE: level} if level and VARIABLE not in os.environ else {}
+    return {**os.environ, **shown, 'PYTHONPATH': os.pathsep.join(paths)}
