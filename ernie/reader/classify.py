@@ -170,6 +170,7 @@ class RowEncoder:
 
     def _label_id(self, text):
         if self.label_map is not None:
+            text = text if text in self.label_map else text.strip()
             if text not in self.label_map:
                 known = ', '.join(map(quoted, list(self.label_map)[:10]))
                 known += ', …' if len(self.label_map) > 10 else ''

@@ -97,7 +97,8 @@ class Naming:
             told |= self._recognise(names, found, path, line)
         missing = [role for role in self.required if role not in found]
         if missing:
-            raise self._missing(names, missing, path, line, is_header)
+            others = [name for name in names if name not in found.values()]
+            raise self._missing(names, missing, misspelt(missing, others), path, line, is_header)
         return found, told
 
     def _asked(self, names, path, line):
@@ -159,8 +160,7 @@ class Naming:
         found = f'{len(names)} columns that could be the {_word(role)}: {listed(names)}'
         return SeveralColumns(bad_input(path, found, 'one', line, f'Say which: {self._flags[role]} {names[0]}'))
 
-    def _missing(self, names, missing, path, line, is_header):
-        advice = misspelt(self.required, names)
+    def _missing(self, names, missing, advice, path, line, is_header):
         flags = ' '.join(f'{self._flags[role]} NAME' for role in missing if role in self._flags)
         if not advice and is_header and len(missing) == len(self.required):
             advice = 'The first line must name the columns.'

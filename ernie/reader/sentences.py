@@ -13,6 +13,8 @@ from ernie.reader.rows import BadRow, DecodedLines, Record
 from propeller.errors import UserError, bad_input, quoted
 
 SEPARATOR = '\x02'
+_PREFIXES = {'M': 'I', 'U': 'S', 'L': 'E'}
+_OTHER_LABELS = {form for prefix in _PREFIXES for form in (prefix, f'{prefix}-')}
 _SHOWN = 40  # characters of a line in a message
 _FIRST_LINES = 200  # enough to see what a file is
 
@@ -42,8 +44,13 @@ class Sentences:
         Raises:
             UserError: file and line named.
         """
-        path = os.fspath(path)
-        yield from of_all_files(path, bad_rows, lambda file, bad: self._of_file(file, bad, notes, noting))
+        path, told = os.fspath(path), False
+        for row in of_all_files(path, bad_rows, lambda file, bad: self._of_file(file, bad, notes, noting)):
+            if row.labels and any(label[:2] in _OTHER_LABELS for label in row.labels):
+                if not told:
+                    notes.tell('labels M-, U- and L- are read as I-, S- and E- of the scheme IOBES')
+                told, row = True, row._replace(labels=[_in_iobes(label) for label in row.labels])
+            yield row
 
     def _of_file(self, path, bad_rows, notes, noting):
         with open_rows(path, 'a file of tokens and labels') as file:
@@ -167,6 +174,11 @@ class Sentences:
             else:
                 tokens = spaced(text, len(labels)) if 'label' in cells else self.words(text)
             yield Sentence(line, tokens, labels if self.labelled else None)
+
+
+def _in_iobes(label):
+    """A label of BMES or BILOU by its name in IOBES."""
+    return _PREFIXES[label[0]] + label[1:] if label[:2] in _OTHER_LABELS else label
 
 
 def spaced(text, count):

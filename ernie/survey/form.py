@@ -16,6 +16,7 @@ CLASSES, TAGS, QUESTIONS = 'classification', 'sequence_labeling', 'mrc'
 _FIRST_LINES = 200
 _LOOKED_AT = 1 << 16  # bytes of JSON beyond its first line
 _TAG = re.compile(r'O|[BIESMUL](-\S+)?')
+_RECURRING = 3  # times, on the average, that a label of tokens is there in the first lines
 _TAGGED = 0.9  # of the lines, or of the labels of a cell
 _KEY = re.compile(r'"((?:[^"\\]|\\.){1,60})"\s*:\s*(\[\s*"|\[|\{|")?')
 _TAG_LISTS = {'tags', 'ner_tags', 'labels', 'label', 'ner', 'pos_tags', 'tag', 'bio', 'ner_labels'}
@@ -97,7 +98,11 @@ def _is_conll(lines):
     if sum(len(columns) == width for columns in rows) < _TAGGED * len(rows):
         return False
     labels = [columns[-1] for columns in rows if len(columns) == width]
-    return len(labels) > 1 and _share(labels) >= _TAGGED
+    if len(labels) > 1 and _share(labels) >= _TAGGED:
+        return True
+    # Parts of speech, say: sentences parted by empty lines, and few labels that recur.
+    between = any(not line.strip() for line in lines[1 : len(rows)])
+    return between and len(set(labels)) <= len(labels) / _RECURRING
 
 
 def _share(labels):

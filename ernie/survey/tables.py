@@ -30,12 +30,12 @@ def survey_table(path, args):
     bad_rows = BadRows(path) if args.skip_bad_rows else None
     for _, cells in read_records(path, naming.required, bad_rows, Notes(path, []), naming):
         texts = tuple(cells[name] for name in TEXTS if name in cells)
-        counts[cells['label']] += 1
+        counts[cells['label'].strip()] += 1
         for role, cell in zip(TEXTS, texts, strict=False):
             blank[role] += not cell.strip()
         sample.add(texts, cells['label'])
     rows, columns = sample.count, naming.found
-    labels = {text: count for text, count in counts.items() if text.strip()}
+    labels = {text: count for text, count in counts.items() if text}
     kind, remark = asked_kind(args), ''
     if kind is None:
         kind, remark = kind_of(labels, rows)

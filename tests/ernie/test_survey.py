@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from ernie.reader.classify import ClassifyReader
 from ernie.reader.columns import ColumnNames
 from ernie.settings.finetune import FinetuneSettings
 from ernie.survey.coverage import coverage_of, unread
@@ -19,6 +20,14 @@ from tests.ernie import tiny_reading, tiny_tagging
 from tests.ernie.tiny_model import sentences, table, write_table
 
 NAMES = ['快递', '退货', '发票']
+
+
+@pytest.fixture(scope='module')
+def tokenizer(tmp_path_factory):
+    """Of seven tokens."""
+    path = tmp_path_factory.mktemp('v') / 'vocab.txt'
+    path.write_text('\n'.join(['[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]', '好', '差', '的']), encoding='utf-8')
+    return FullTokenizer(str(path))
 
 
 def counts(*labels, each=9):
@@ -93,6 +102,14 @@ def test_pairs_are_said(tmp_path):
     assert found.remark == '' and found.columns == {'text_a': 'text_a', 'text_b': 'text_b', 'label': 'label'}
 
 
+def test_white_space_around_a_label_does_not_count(tmp_path, tokenizer):
+    rows = [(f'好{i}', label) for i, label in enumerate([' 差评', '好评 ', '差评', '好评'] * 3)]
+    found = survey_table(path := write_table(tmp_path / 'x.tsv', ['text_a', 'label'], rows), settings(path))
+    assert found.labels == {'好评': 6, '差评': 6}
+    read = ClassifyReader(tokenizer, 9, found.label_map, cache=False).read(path)
+    assert read.labels.tolist() == [1, 0, 1, 0] * 3
+
+
 def test_what_the_user_says_of_the_kind_holds(tmp_path):
     path = write_table(tmp_path / 's.tsv', ['text_a', 'label'], [('好', str(1 + i % 5)) for i in range(25)])
     assert survey_table(path, settings(path)).kind == 'classify'
@@ -142,6 +159,16 @@ def test_tags_have_o_last_and_their_scheme(tmp_path):
     assert [scheme_of(names) for names in (['B-A', 'I-A'], ['I-A', 'E-A'], ['B', 'E', 'S', 'I'], ['I-A'])] == [
         *('IOB', 'IOE', 'IOBES', 'IOB')
     ]
+
+
+@pytest.mark.parametrize('names', ['BMES', 'BILU'])
+def test_labels_of_bmes_and_bilou_are_those_of_iobes(tmp_path, names):
+    begin, inside, end, single = names if names == 'BMES' else ('B', 'I', 'L', 'U')
+    text = f'我 O\n北 {begin}-LOC\n京 {inside}-LOC\n市 {end}-LOC\n他 {single}-PER\n\n' * 3
+    path = write(tmp_path / 'x.conll', text)
+    assert task_of(path) == 'sequence_labeling'
+    found = survey_sentences(path, settings(path))
+    assert list(found.labels) == ['B-LOC', 'E-LOC', 'I-LOC', 'S-PER', 'O'] and found.scheme == 'IOBES'
 
 
 def write(path, text):
@@ -198,13 +225,11 @@ def test_a_sample_is_spread_over_the_file_and_bounded():
     assert sample.first == [('0', 'x'), ('1', 'x'), ('2', 'x')] and sample.count == 1000
 
 
-def test_what_a_vocabulary_does_not_know(tmp_path):
-    vocabulary = tmp_path / 'vocab.txt'
-    vocabulary.write_text('\n'.join(['[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]', '好', '差', '的']), encoding='utf-8')
+def test_what_a_vocabulary_does_not_know(tmp_path, tokenizer):
     rows = [('好的', 'a'), ('差的', 'b'), ('재미 있다', 'a'), ('好的好的', 'b')] * 5
     path = table(tmp_path / 'x.tsv', rows)
     survey = survey_table(path, settings(path))
-    coverage = coverage_of(survey, FullTokenizer(str(vocabulary)))
+    coverage = coverage_of(survey, tokenizer)
     assert coverage.lengths.tolist() == [4, 4, 4, 6] * 5
     assert (coverage.pieces, coverage.unknown, coverage.examples) == (50, 10, ('재미', '있다'))
     assert '20 % of the pieces of the texts are unknown to the vocabulary of small' in unread(
