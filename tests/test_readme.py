@@ -22,6 +22,7 @@ from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
 from finetune_launch import build_parser as launch_parser
 from finetune_launch import split_arguments
+from script.documents.__main__ import translations
 from script.documents.page import Page, commands, pages
 from tests.ernie.tiny_model import CONFIG, random_parameters, write_model
 
@@ -143,10 +144,19 @@ def code(page):
     return [block[:4] for block in page.blocks]
 
 
-def test_both_readmes_hold_the_same_blocks():
-    assert code(Page(ENGLISH)) == code(Page(CHINESE))
-    headings = [re.findall(r'^#+ ', page.read_text(encoding='utf-8'), re.M) for page in (ENGLISH, CHINESE)]
+TRANSLATED = [(page, Page(path)) for page in PAGES for path in translations(page)]
+
+
+@pytest.mark.parametrize(('page', 'chinese'), TRANSLATED, ids=lambda page: page.name)
+def test_a_page_has_the_same_blocks_and_sections_in_chinese(page, chinese):
+    assert code(page) == code(chinese)
+    headings = [re.findall(r'^#+ ', text.prose, re.M) for text in (page, chinese)]
     assert headings[0] == headings[1]
+
+
+def test_the_main_pages_are_there_in_chinese():
+    main = ('README', 'first_model', 'data', 'inference', 'report', 'models', 'training')
+    assert {Path(page.name).stem for page, _ in TRANSLATED} == set(main)
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
