@@ -59,7 +59,7 @@ def difference(page, text):
 def _today(shown, printed, scratch):
     """The text that a block should have, and its lines that nothing corresponds to."""
     if shown.mark in FILES:
-        printed = (scratch.folder / shown.value).read_text(encoding='utf-8')
+        printed = cleaned((scratch.folder / shown.value).read_text(encoding='utf-8'), scratch.folder)
     if shown.mark.startswith('some lines') or any(line.strip() == '...' for line in shown.text.splitlines()):
         return chosen_lines(shown.text, printed)
     return printed, []
