@@ -69,7 +69,7 @@ def main(argv=None):
 def renew(page, scratch, args, asked):
     """Run one page. Returns whether something is wrong, or with --check would change."""
     if page.not_run or not page.outputs() or (not asked and scratch.was_run(page.name)):
-        return False
+        return asked and translate(page, args.check)
     text, faults = regenerate(page, scratch, args.timeout, lambda line: print(line, file=sys.stderr, flush=True))
     for fault in faults:
         print(f'{page.name}:{fault.line}: {fault.text}', flush=True)
@@ -79,10 +79,21 @@ def renew(page, scratch, args, asked):
         return bool(faults)
     print(difference(page, text), end='', flush=True)
     if not args.check:
-        for path in (page.path, *translations(page)):
-            renewed = Page(path).with_texts(_new_texts(page, text))
-            path.write_text(renewed, encoding='utf-8')
-    return bool(faults) or (args.check and text != page.text)
+        page.path.write_text(text, encoding='utf-8')
+    other = translate(Page(page.path, text), args.check)
+    return bool(faults) or other or (args.check and text != page.text)
+
+
+def translate(page, check):
+    """Give the page in other languages the same blocks. Returns whether that would change a file, with `check`."""
+    changed = False
+    for path in translations(page):
+        old = Page(path)
+        new = old.with_texts({i: block.text for i, block in enumerate(page.blocks)})
+        changed = changed or new != old.text
+        if not check:
+            path.write_text(new, encoding='utf-8')
+    return check and changed
 
 
 def renew_notebook(path, scratch, args):
@@ -110,12 +121,6 @@ def translations(page):
 def is_translation(name):
     """Whether the page has its outputs from another one."""
     return name == 'README.zh.md' or name.startswith('docs/zh/')
-
-
-def _new_texts(page, text):
-    after = Page(page.path, text).blocks
-    pairs = enumerate(zip(page.blocks, after, strict=True))
-    return {i: new.text for i, (old, new) in pairs if old.text != new.text}
 
 
 if __name__ == '__main__':
