@@ -22,9 +22,10 @@ from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.pooling import unit_length
 from ernie.inference.predict import Prediction, output_shapes
-from ernie.inference.stream import Row
+from ernie.inference.stream import Row, join_tokens
 from ernie.programs import fine_tuning, own_data
 from ernie.reader.columns import TEXTS
+from ernie.reader.naming import NAMINGS, SeveralColumns
 from ernie.reader.rows import BadRow
 from ernie.run.source import Source
 from ernie.settings.base import Settings
@@ -234,7 +235,7 @@ def _selected(codec, selection, top_k, min_confidence):
 
 def _result(prediction, value, selection):
     """Of one input, without the thread that takes others ahead."""
-    row = _row(prediction.codec.columns, value)
+    row = _row(prediction.codec, value)
     if row.bad:
         raise row.bad.as_error('input')
     try:
@@ -244,19 +245,19 @@ def _result(prediction, value, selection):
 
 
 def _results(prediction, inputs, selection):
-    columns = prediction.codec.columns
-    rows = (_row(columns, value, number) for number, value in enumerate(inputs, start=1))
+    rows = (_row(prediction.codec, value, number) for number, value in enumerate(inputs, start=1))
     for row, result in prediction.stream(rows, selection):
         if result is None:
             raise row.bad.as_error('input')
         yield result
 
 
-def _row(columns, value, number=None):
-    """An input as a `Row`. columns: `Columns`. number: of the input, None where there is one."""
+def _row(codec, value, number=None):
+    """An input as a `Row`. number: of the input, None where there is one."""
+    columns = codec.columns
     names = [name for name in columns.names if name in (*TEXTS, *columns.required)]
     if isinstance(value, Mapping):
-        return Row(number, dict(value))
+        return _row_of_record(codec, dict(value), number)
     values = value if isinstance(value, tuple) else (value,)
     if len(columns.required) <= len(values) <= len(names) and all(isinstance(text, str) for text in values):
         return Row(number, dict(zip(names, values, strict=False)))
@@ -264,6 +265,23 @@ def _row(columns, value, number=None):
     counts = range(len(columns.required), len(names) + 1)
     expected = ' or '.join([*(what.get(n, f'a tuple of {n} texts') for n in counts), 'a dict'])
     return Row(number, None, BadRow(number, f'{quoted(value, 80)} ({type(value).__name__})', expected))
+
+
+def _row_of_record(codec, record, number):
+    """A record, whose keys are recognised as the columns of files are."""
+    columns = codec.columns
+    if not all(name in record for name in columns.required):
+        optional = [name for name in TEXTS if name in columns.names]
+        naming = NAMINGS[columns.words](columns.required, None, codec.settings.get('column_names'), optional, False)
+        try:
+            called = naming.of([key for key in record if isinstance(key, str)], 'input')
+        except SeveralColumns as e:
+            return Row(number, None, BadRow(number, e.found, 'one of them, or the key text_a'))
+        except UserError:  # the codec says what it needs
+            called = {}
+        record = {called.get(key, key): cell for key, cell in record.items()}
+    join_tokens(record, columns)
+    return Row(number, record)
 
 
 class _InTurn:

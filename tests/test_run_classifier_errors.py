@@ -336,9 +336,9 @@ def test_usage_errors_are_user_errors():
 def test_what_a_user_mixes_up_is_named(case):
     text, code = spoilt(case, init_pretraining_params=None)
     assert code == 2 and 'give --init_pretraining_params' in text
-    commas = case.file('commas.tsv', 'text_a,label\n好,1\n')
-    text, code = spoilt(case, train_set=commas)
-    assert code == 1 and f'{commas}:1' in text and 'name ends in .csv' in text
+    workbook = case.file('workbook.csv', 'PK\x03\x04 and so on')
+    text, code = spoilt(case, train_set=workbook)
+    assert code == 1 and f'{workbook}: found an Excel workbook' in text and 'CSV UTF-8' in text
     (case.root / 'run/best').mkdir(parents=True)
     (case.root / 'run/best/model.safetensors').write_bytes(b'')
     text, code = spoilt(case, init_pretraining_params=case.root / 'run')

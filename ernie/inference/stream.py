@@ -226,7 +226,7 @@ def _object_rows(rows, name, columns, naming, kind, hint=''):
         if bad is None and isinstance(record, dict):
             called = called or _called(naming, record, name, number)
             record = {called.get(key, key): value for key, value in record.items()}
-            _join_tokens(record, columns)
+            join_tokens(record, columns)
         if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
             bad = _unfit(number, record, columns.required, expected, hint)
         elif bad is not None and hint:
@@ -234,7 +234,7 @@ def _object_rows(rows, name, columns, naming, kind, hint=''):
         yield Row(number, None if bad else record, bad, cells)
 
 
-def _join_tokens(record, columns):
+def join_tokens(record, columns):
     """A list of tokens as a text, where a model tags them."""
     tokens = record.get('text_a')
     if columns.words == 'tokens' and isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):

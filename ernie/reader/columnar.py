@@ -4,10 +4,12 @@ import contextlib
 import json
 import os
 
-from ernie.reader.dataset_folder import INFO
+from ernie.reader.dataset_folder import INFO, data_files, is_regular
 from propeller.errors import UserError, bad_input, one_line
 from propeller.inputs import open_regular, read_json_object
 
+PARQUET, ARROW = 'parquet', 'arrow'
+MAGIC = {b'PAR1': PARQUET, b'ARROW1': ARROW, b'\xff\xff\xff\xff': ARROW}
 _BATCH = 512  # rows
 _MOST_CLASSES = 1 << 20
 _LIBRARY = 'pyarrow reads Parquet and Arrow files, and is not installed. Run: pip install pyarrow'
@@ -46,6 +48,24 @@ def count_rows(path):
     with contextlib.suppress(UserError), _readable(path):
         return _pyarrow().parquet.read_metadata(path).num_rows
     return None
+
+
+def classes_of(path, column):
+    """The names of the classes of a column of a data set, in the order of their numbers; () where it does not say them.
+
+    Raises:
+        UserError: see `data_files`; a file is damaged.
+    """
+    if not is_regular(path):
+        return ()
+    path = data_files(path)[0]
+    with open(path, 'rb') as file:
+        begin = file.read(6)
+    kind = next((kind for mark, kind in MAGIC.items() if begin.startswith(mark)), None)
+    if kind is None:
+        return ()
+    with _readable(path), _open(path, kind) as (schema, _):
+        return tuple(class_names(path, schema).get(column, ()))
 
 
 def class_names(path, schema):
@@ -111,7 +131,7 @@ def _columns(schema):
 def _open(path, kind):
     """(schema, function: names of columns -> iterator of record batches)."""
     pyarrow = _pyarrow()
-    if kind == 'parquet':
+    if kind == PARQUET:
         with pyarrow.parquet.ParquetFile(path) as file:
             _check_names(path, file.schema_arrow.names)
             yield file.schema_arrow, lambda names: file.iter_batches(_BATCH, columns=names)

@@ -144,11 +144,12 @@ def _saved_files(folder):
     path = os.path.join(folder, _STATE)
     state = read_json_object(path, 'the state of a data set')
     entries = state.get('_data_files')
-    names = [entry.get('filename') if isinstance(entry, dict) else entry for entry in entries or ()]
+    if isinstance(entries, list):
+        entries = [entry.get('filename') if isinstance(entry, dict) else entry for entry in entries]
     if state.get('_indices_data_files'):
         advice = 'Call flatten_indices() before save_to_disk.'
         raise bad_input(path, 'a data set whose rows are chosen by a list', 'all rows of its files', advice=advice)
-    return [os.path.join(folder, name) for name in _own_names(path, names, '_data_files')]
+    return [os.path.join(folder, name) for name in _own_names(path, entries, '_data_files')]
 
 
 def _hub_splits(folder):
@@ -181,10 +182,10 @@ def _listing(folder):
 
 def _split_folders(folder, folders):
     """The splits of a folder whose folders are splits, or one of whose folders holds them all."""
-    with_data = [name for name in folders if _listing(os.path.join(folder, name))[0]]
+    with_data = [name for name in folders if _has_data(os.path.join(folder, name))]
     if not with_data:
         raise bad_input(folder, 'a folder without a data file', EXPECTED)
-    if all(name.lower() in _SPLIT_OF for name in with_data):
+    if all(name.lower() in _SPLIT_OF and _listing(os.path.join(folder, name))[0] for name in with_data):
         found = {}
         for name in with_data:
             inner = os.path.join(folder, name)
@@ -195,6 +196,11 @@ def _split_folders(folder, folders):
     names = ', '.join(with_data[:10])
     place = os.path.join(folder, with_data[0])
     raise bad_input(folder, f'a folder of several data sets: {names}', 'one of them', advice=f'Say which: {place}')
+
+
+def _has_data(folder, depth=1):
+    files, folders = _listing(folder)
+    return bool(files) or (depth > 0 and any(_has_data(os.path.join(folder, name), depth - 1) for name in folders))
 
 
 def _renamed(splits):

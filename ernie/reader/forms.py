@@ -7,16 +7,16 @@ import os
 import re
 from typing import NamedTuple
 
+from ernie.reader.columnar import ARROW, MAGIC, PARQUET
 from ernie.reader.delimited import SEPARATORS, TAB, cells_of, share_of_rows
 from ernie.reader.encoding import UTF16_MARKS, Utf16, seems_utf16
 from ernie.reader.json_records import ARRAY, LINE_ENDINGS, first_look, form_of
 from ernie.reader.rows import BOM
 from propeller.errors import bad_input
 
-TABLE, JSON, PARQUET, ARROW = 'table', 'json', 'parquet', 'arrow'
+TABLE, JSON = 'table', 'json'
 COLUMNAR = (PARQUET, ARROW)
 _ENDINGS = {'.parquet': PARQUET, '.arrow': ARROW, '.feather': ARROW, '.json': JSON, **dict.fromkeys(LINE_ENDINGS, JSON)}
-_MAGIC = {b'PAR1': PARQUET, b'ARROW1': ARROW, b'\xff\xff\xff\xff': ARROW}
 _OTHERS = {
     b'PK\x03\x04': ('an Excel workbook or another zip file', 'In Excel: save it as "CSV UTF-8".'),
     b'\xd0\xcf\x11\xe0': ('an old Excel workbook', 'In Excel: save it as "CSV UTF-8".'),
@@ -65,7 +65,7 @@ class Look:
         for mark, (what, advice) in _OTHERS.items():
             if begin.startswith(mark):
                 raise bad_input(path, what, _FORMATS, advice=advice)
-        self.magic = next((kind for mark, kind in _MAGIC.items() if begin.startswith(mark)), None)
+        self.magic = next((kind for mark, kind in MAGIC.items() if begin.startswith(mark)), None)
         self.is_utf16 = not self.magic and begin.startswith(UTF16_MARKS)
         if not self.magic and not self.is_utf16 and seems_utf16(begin):
             found = 'zero bytes, as in UTF-16 without a byte order mark or in a file that is no text'

@@ -2,7 +2,7 @@
 
 from ernie.reader.column_words import ANSWERS, CONTEXTS, LABELS, PAIRS, QUESTIONS, TAGS, TEXTS, TOKENS
 from ernie.reader.columns import ColumnNames, bare, listed, misspelt, nearest
-from propeller.errors import UsageError, UserError, bad_input, quoted
+from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
 
 CSV_TEXT = 'text'  # in a .csv file this column has always been text_a
 _FLAGS = ('--text_column', '--text_b_column', '--label_column')
@@ -65,11 +65,11 @@ class Naming:
         """
         names = list(names)
         found, told = self._find(names, path, line, is_csv, is_header)
-        self.found = {role: found[role] for role in self.wanted if role in found}
+        self.found = {role: found[role] for role in dict.fromkeys((*self.roles, *self.wanted)) if role in found}
         shown = [
             name if name in (role, _word(role)) else f'{name} -> {_word(role)}' for role, name in self.found.items()
         ]
-        if told and notes and any('->' in part for part in shown):
+        if told and notes is not None and any('->' in part for part in shown):
             notes.tell(f'columns: {", ".join(shown)}')
         roles = {name: role for role, name in found.items()}
         return {name: roles.get(name, name) for name in names if name in roles or name not in found}
@@ -108,7 +108,7 @@ class Naming:
                 continue
             if name not in names:
                 near = nearest(name, names[:_MOST])
-                advice = f'Did you mean {quoted(near)}?' if near else ''
+                advice = f'Did you mean {near}?' if near else did_you_mean(name, names[:_MOST]).strip()
                 flag = f'a column {quoted(name)} ({self._flags[role]})'
                 raise bad_input(path, f'the columns {listed(names)}', flag, line, advice)
             found[role] = name
@@ -158,7 +158,9 @@ class Naming:
 
     def _several(self, names, role, path, line):
         found = f'{len(names)} columns that could be the {_word(role)}: {listed(names)}'
-        return SeveralColumns(bad_input(path, found, 'one', line, f'Say which: {self._flags[role]} {names[0]}'))
+        error = SeveralColumns(bad_input(path, found, 'one', line, f'Say which: {self._flags[role]} {names[0]}'))
+        error.found = found
+        return error
 
     def _missing(self, names, missing, advice, path, line, is_header):
         flags = ' '.join(f'{self._flags[role]} NAME' for role in missing if role in self._flags)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ernie.decoding.scheme import SCHEMES
-from ernie.reader.dataset_folder import is_there, named_split
+from ernie.reader.dataset_folder import is_there, named_split, splits_of
 from ernie.settings.fields import AUTO, changed, setting
 from ernie.settings.groups import (
     BatchSettings,
@@ -249,9 +249,13 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
             raise UserError(f'{self.train_set}: no such file.{_verb_meant(self.train_set)}')
         if self.model and self.init_pretraining_params:
             raise UsageError('--model and --init_pretraining_params mean the same: give one.')
-        share = self.dev_share if self.gave('dev_share') or not self.dev_set else 0.0
-        early_stop = self.early_stop if self.gave('early_stop') or (self.do_val and (self.dev_set or share)) else -1
-        return super(OwnDataSettings, self.replace(dev_share=share, early_stop=early_stop)).checked()
+        dev_set = self.dev_set
+        if self.do_train and self.train_set and not dev_set and not self.gave('dev_share'):
+            dev_set = splits_of(self.train_set).get('validation')  # of a folder of splits
+        share = self.dev_share if self.gave('dev_share') or not dev_set else 0.0
+        early_stop = self.early_stop if self.gave('early_stop') or (self.do_val and (dev_set or share)) else -1
+        changes = {'dev_set': dev_set, 'dev_share': share, 'early_stop': early_stop}
+        return super(OwnDataSettings, self.replace(**changes)).checked()
 
 
 def _verb_meant(word: str) -> str:

@@ -4,11 +4,13 @@ import itertools
 import os
 import re
 
+from ernie.reader.column_words import LABELS
 from ernie.reader.columnar import read_rows
-from ernie.reader.columns import ColumnNames
+from ernie.reader.columns import ColumnNames, bare
 from ernie.reader.conll import DOCUMENT_MARK, columns_of, width_of
 from ernie.reader.dataset_folder import data_files, is_regular
 from ernie.reader.forms import Look, is_json
+from ernie.reader.naming import QuestionNaming
 from ernie.reader.records import open_rows
 from ernie.reader.sentences import SEPARATOR, decoded
 
@@ -66,10 +68,16 @@ def _lists_and_texts(row):
 
 def _of_keys(keys):
     """keys: dict name -> whether the value is a list."""
-    if 'question' in keys and 'context' in keys and _ANSWERS & keys.keys():
+    if ('question' in keys and 'context' in keys and _ANSWERS & keys.keys()) or _asks(keys):
         return QUESTIONS
     lists = {name for name, is_list in keys.items() if is_list}
     return TAGS if lists & _TOKEN_LISTS and lists & _TAG_LISTS else CLASSES
+
+
+def _asks(names):
+    """Whether columns are those of questions, their contexts and answers by any name, and no label."""
+    naming = QuestionNaming(('question', 'context', 'answers'), labelled=True)
+    return naming.knows(names) and not any(bare(name) in LABELS for name in names)
 
 
 def _of_json(text):

@@ -57,7 +57,7 @@ def parts_of(text):
     return [part.strip() for part in text.split(',')] if text.strip() else []
 
 
-def label_map_of(counts, asked=None):
+def label_map_of(counts, asked=None, known=()):
     """(label map or None, number of classes).
 
     Whole numbers 0 .. n - 1 are the ids themselves, and there are at least two of them; so are all whole numbers where
@@ -66,7 +66,10 @@ def label_map_of(counts, asked=None):
     Args:
         counts: dict class -> its rows, without the empty label.
         asked: the number of classes that the user gave, or None.
+        known: all classes in their order, where the file says them.
     """
+    if known and counts.keys() <= set(known) and asked in (None, len(known)) and len(set(known)) == len(known):
+        return {name: i for i, name in enumerate(known)}, len(known)
     integers = [parse_integer(text) for text in counts]
     if None not in integers:
         if asked or set(integers) <= {0, 1}:
@@ -80,7 +83,7 @@ def label_map_of(counts, asked=None):
 def in_order(counts, label_map, num_labels):
     """dict class -> its rows, in the order of the ids."""
     if label_map:
-        return {name: counts[name] for name in label_map}
+        return {name: counts.get(name, 0) for name in label_map}
     by_id = Counter()
     for text, count in counts.items():
         by_id[parse_integer(text)] += count

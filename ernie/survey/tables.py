@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 
+from ernie.reader.columnar import classes_of
 from ernie.reader.columns import TEXTS, ColumnNames
 from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
@@ -40,7 +41,7 @@ def survey_table(path, args):
     if kind is None:
         kind, remark = kind_of(labels, rows)
     remark = '. '.join(filter(None, [_about_pairs(columns), remark]))
-    found = _classes(path, kind, labels, rows, args.num_labels)
+    found = _classes(path, kind, labels, rows, args.num_labels, classes_of(path, columns.get('label')))
     blank = {role: count for role, count in blank.items() if count}
     return Survey(
         path,
@@ -71,7 +72,7 @@ def asked_kind(args):
     return said[0] if said else 'classify' if args.gave(*_KINDS) else None
 
 
-def _classes(path, kind, counts, rows, asked):
+def _classes(path, kind, counts, rows, asked, known=()):
     """(labels, label map, number of labels) of a `Survey`."""
     if kind == 'regression':
         return {}, None, 1
@@ -83,5 +84,5 @@ def _classes(path, kind, counts, rows, asked):
         counts = parts
     if asked is None:
         check_classes(path, counts, rows)
-    label_map, number = label_map_of(counts, asked)
+    label_map, number = label_map_of(counts, asked, known)
     return in_order(counts, label_map, number), label_map, number

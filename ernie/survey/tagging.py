@@ -4,6 +4,7 @@ import os
 from collections import Counter
 
 from ernie.decoding.scheme import OUTSIDE, SCHEMES, split_label
+from ernie.reader.columnar import classes_of
 from ernie.reader.columns import ColumnNames
 from ernie.reader.rows import BadRows
 from ernie.reader.sentences import Sentences
@@ -33,7 +34,8 @@ def survey_sentences(path, args):
     if not sum(counts.values()):
         raise bad_input(path, 'no label', 'a label for each token')
     # 2019's maps have O last.
-    names = sorted(counts, key=lambda name: (name == OUTSIDE, name))
+    known = classes_of(path, columns.get('label'))
+    names = sorted({*counts, *known}, key=lambda name: (name == OUTSIDE, name))
     scheme = args.chunk_scheme if args.gave('chunk_scheme') else scheme_of(names)
     return Survey(
         path,
