@@ -35,7 +35,7 @@ from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
 from ernie.tasks.codec import EVERYTHING, BadRecord, Selection, TextCodec
-from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
+from propeller.errors import UsageError, UserError, bad_input, did_you_mean, one_of, quoted
 from propeller.session import Session
 
 EMBEDDING = 'embedding'
@@ -150,7 +150,7 @@ def finetune(task, settings=None, /, *, config=None, **values):
     """
     is_file = task not in table.TASKS
     if is_file and not (isinstance(task, str | os.PathLike) and os.path.exists(task)):
-        raise UsageError(f'task {quoted(task)}: expected one of {", ".join(table.TASKS)}, or a file that is there.')
+        raise UsageError(f'task {quoted(task)}: expected a file that is there, or {one_of(task, table.TASKS)}')
     if settings is not None and not isinstance(settings, FinetuneSettings):
         raise UsageError(f'settings {quoted(settings)}: expected ernie.FinetuneSettings; single values go by name.')
     kind = OwnDataSettings if is_file or isinstance(settings, OwnDataSettings) else FinetuneSettings

@@ -5,7 +5,7 @@ The 2019 linear schedule decays from step 0, not from the end of the warm-up, so
 default because all published results were made that way.
 """
 
-from propeller.errors import UsageError
+from propeller.errors import UsageError, one_of
 from propeller.log import get_logger
 from propeller.update import minimize
 
@@ -40,7 +40,7 @@ def learning_rate_schedule(scheduler, base, warmup_steps, total_steps, decay_wit
         UsageError: unknown scheduler, rate not positive.
     """
     if scheduler not in SCHEDULERS:
-        raise UsageError(f'--lr_scheduler {scheduler}: expected one of {", ".join(SCHEDULERS)}.')
+        raise UsageError(f'--lr_scheduler {scheduler}: expected {one_of(scheduler, SCHEDULERS)}')
     if not base > 0:
         raise UsageError(f'--learning_rate {base}: expected a number above 0.')
     warmup, total = int(warmup_steps), max(int(total_steps), 1)

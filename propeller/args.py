@@ -51,6 +51,14 @@ class Parser(argparse.ArgumentParser):
                 setattr(found, action.dest, plain if isinstance(value, list) else plain[0])
         return found, [arg.removeprefix(_NO_FLAG) for arg in unknown]
 
+    def _check_value(self, action, value):
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as e:
+            names = [choice for choice in action.choices or () if isinstance(choice, str)]
+            e.message += f'.{did_you_mean(str(value), names)}'.removesuffix('.')
+            raise
+
     def error(self, message, advice=''):
         raise UsageError(f'{message}.{advice} --help lists all flags.')
 

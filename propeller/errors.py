@@ -96,9 +96,21 @@ def bad_input(path: object, found: str, expected: str, line: int | None = None, 
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean X?` with the one of the `known` names that is nearest to `name`; '' where none is near."""
-    near = difflib.get_close_matches(name, list(known), 1)
+    """` Did you mean X?` with the one of the `known` names that is nearest to `name`; '' where none is near.
+
+    Upper and lower case are the same to it.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    if not near:
+        folded = {other.lower(): other for other in reversed(names)}
+        near = [folded[other] for other in difflib.get_close_matches(name.lower(), folded, 1)]
     return f' Did you mean {near[0]}?' if near else ''
+
+
+def one_of(name: object, known: Iterable[str]) -> str:
+    """`one of A, B. Did you mean B?`, the end of a message about a `name` that is none of them."""
+    return f'one of {", ".join(known)}.{did_you_mean(str(name), known)}'
 
 
 # ---------------------------------------------------------------- how a program ends

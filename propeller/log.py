@@ -11,7 +11,7 @@ import os
 import re
 import sys
 
-from propeller.errors import UsageError, UserError, coloured, quoted
+from propeller.errors import UsageError, UserError, coloured, one_of, quoted
 
 FORMAT = '[%(levelname)s] %(asctime)s [%(filename)12s:%(lineno)5d]:\t%(message)s'
 LEVELS = ('debug', 'info', 'warning', 'error')
@@ -126,7 +126,7 @@ def console(level=None):
     name = level or os.environ.get(VARIABLE) or 'info'
     if level_of(name) is None:
         place = '--log_level' if level else VARIABLE
-        raise UsageError(f'{place} {quoted(name)}: expected one of {", ".join(LEVELS)}.')
+        raise UsageError(f'{place} {quoted(name)}: expected {one_of(name, LEVELS)}')
     before = _output.console, _output.log_file
     log_file = _LogFile()
     _output.console, _output.log_file = level_of(name), log_file

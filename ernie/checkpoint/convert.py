@@ -26,7 +26,7 @@ from ernie.tasks import table
 from ernie.tokenization import FullTokenizer
 from ernie.tokenizers import TOKENIZER_CONFIG
 from ernie.tokenizers.vocabulary import FILLER, as_lines, as_pairs, load_vocab
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError, bad_input, did_you_mean
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable
 from propeller.storage.folders import whole_folder
@@ -83,7 +83,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
             exists, Hugging Face's tokenizer gives other ids, or the disk refuses.
     """
     if to not in FORMATS:
-        raise UserError(f'format {to!r} is unknown. Allowed: {", ".join(FORMATS)}.')
+        raise UserError(f'format {to!r} is unknown. Allowed: {", ".join(FORMATS)}.{did_you_mean(str(to), FORMATS)}')
     if os.path.lexists(target):
         raise UserError(f'{target}: exists already. Give a folder that does not exist; nothing is overwritten.')
     model = open_model(source)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ernie.metrics.ranking import mrr
 from ernie.metrics.report import score_row, scores_by_class
-from propeller.errors import UsageError
+from propeller.errors import UsageError, one_of
 from propeller.scores import flat, ratio
 
 
@@ -175,7 +175,7 @@ def check_metric(metric_name, kind='classify', num_labels=None, has_qid=True):
         UsageError: names what is allowed.
     """
     if metric_name not in _METRICS:
-        raise UsageError(f'--metric {metric_name}: unknown; choose one of {", ".join(_METRICS)}.')
+        raise UsageError(f'--metric {metric_name}: unknown; choose {one_of(metric_name, _METRICS)}')
     metric = _METRICS[metric_name]
     if kind not in metric.kinds:
         fitting = ', '.join(name for name, other in _METRICS.items() if kind in other.kinds)

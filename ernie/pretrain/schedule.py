@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ernie.optimization import describe_schedule, learning_rate_schedule
 from ernie.pretrain.tasks import TASKS, make_tasks
 from propeller.args import split_list
-from propeller.errors import UsageError, bad_input, quoted
+from propeller.errors import UsageError, bad_input, did_you_mean, quoted
 from propeller.inputs import read_json, read_yaml
 from propeller.log import get_logger
 
@@ -150,7 +150,8 @@ def read_schedule(path):
     filelists, classes = {}, {}
     for name, settings in content['tasks'].items():
         if name not in TASKS:
-            raise bad_input(path, f'the task {quoted(name)}', f'one of {", ".join(TASKS)}')
+            near = did_you_mean(str(name), TASKS).strip()
+            raise bad_input(path, f'the task {quoted(name)}', f'one of {", ".join(TASKS)}', advice=near)
         _check_keys(path, f'task {name}', settings, {'filelist': str}, {'classes': int})
         filelists[name] = settings['filelist']
         if 'classes' in settings:
@@ -187,7 +188,12 @@ def _check_keys(path, place, found, needed, optional=None):
     known = {**needed, **(optional or {})}
     for key in found:
         if key not in known:
-            raise bad_input(path, f'{place}: {quoted(key)}', f'one of {", ".join(known)}')
+            raise bad_input(
+                path,
+                f'{place}: {quoted(key)}',
+                f'one of {", ".join(known)}',
+                advice=did_you_mean(str(key), known).strip(),
+            )
     for key in needed:
         if key not in found:
             raise bad_input(path, f'{place} without {quoted(key)}', f'{", ".join(needed)}')

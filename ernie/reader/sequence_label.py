@@ -26,7 +26,7 @@ from ernie.reader.text_keys import text_key
 from ernie.reader.token_labels import CUT, IGNORED, bare_beginnings
 from ernie.tokenizers import token_cut
 from ernie.tokenizers.token_cut import AS_TOKENIZER
-from propeller.errors import UsageError, bad_input, did_you_mean
+from propeller.errors import UsageError, bad_input, did_you_mean, one_of
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -190,7 +190,7 @@ class SequenceLabelReader(SetReader):
         **further,
     ):
         if scheme not in SCHEMES:
-            raise UsageError(f'--chunk_scheme {scheme}: expected one of {", ".join(SCHEMES)}.')
+            raise UsageError(f'--chunk_scheme {scheme}: expected {one_of(scheme, SCHEMES)}')
         fault = tag_map_fault(label_map, scheme)
         if fault:
             raise UsageError(f'label map: found {fault[0]}, expected {fault[1]}.')

@@ -40,7 +40,7 @@ class Settings:
                 if name in values:
                     fitted[name] = one.fitting(values[name])
             except Misfit as e:
-                raise UsageError(f'--{name} {values[name]}: expected {e.expected}.') from None
+                raise UsageError(f'--{name} {values[name]}: expected {e.expected}. {e.advice}'.rstrip()) from None
         return fitted
 
     def replace(self, **values: Any) -> Self:

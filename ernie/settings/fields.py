@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from propeller.args import split_list
+from propeller.errors import did_you_mean
 
 AUTO = 'auto'  # of a number that is found out: see `Description.auto`
 Kind = type[bool] | type[int] | type[float] | type[str]
@@ -87,11 +88,11 @@ def changed(settings: type, name: str, default: Any, help: str | None = None, **
 
 
 class Misfit(ValueError):
-    """A value that a setting cannot have. Attribute `expected`: what it can have, in words."""
+    """A value that a setting cannot have. `expected`: what it can have, in words. advice: a sentence, or ''."""
 
-    def __init__(self, expected: str) -> None:
+    def __init__(self, expected: str, advice: str = '') -> None:
         super().__init__(expected)
-        self.expected = expected
+        self.expected, self.advice = expected, advice
 
 
 class Setting(NamedTuple):
@@ -124,7 +125,8 @@ class Setting(NamedTuple):
             raise Misfit(_WORDS[self.kind] + (f', or {AUTO}' if self.description.auto else ''))
         choices = self.description.allowed()
         if choices and value not in choices:
-            raise Misfit(f'one of {", ".join(choices)}')
+            near = did_you_mean(value, choices) if isinstance(value, str) else ''
+            raise Misfit(f'one of {", ".join(choices)}', near.strip())
         if isinstance(value, int | float) and not self.description.fits(value):
             raise Misfit(self.description.expected())
         return value

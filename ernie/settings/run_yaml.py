@@ -50,7 +50,7 @@ def read_settings(path: str, settings: type[Settings], program: str | None = Non
         try:
             values[name] = known[name].fitting(values[name])
         except Misfit as e:
-            raise bad_input(path, f'{name} {quoted(values[name])}', e.expected, lines[name]) from None
+            raise bad_input(path, f'{name} {quoted(values[name])}', e.expected, lines[name], e.advice) from None
     return values
 
 

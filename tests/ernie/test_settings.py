@@ -257,7 +257,11 @@ def test_a_call_of_python_is_a_run(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'values', 'words'),
     [
-        (['classify'], {}, "task 'classify': expected one of classification, sequence_labeling, mrc"),
+        (
+            ['classify'],
+            {},
+            "task 'classify': expected a file that is there, or one of classification, seq",
+        ),
         (['mrc'], {'epochs': 3}, r'epochs: unknown setting. Did you mean epoch\?'),
         (['mrc'], {'epoch': '3'}, '--epoch 3: expected a whole number'),
         (['mrc'], {'epoch': 3}, '--do_train true needs --train_set'),

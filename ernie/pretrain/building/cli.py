@@ -14,7 +14,7 @@ from ernie.pretrain.tasks.sample_builder import SampleSettings
 from ernie.settings.base import GivenSettings, Settings
 from ernie.settings.fields import setting
 from ernie.settings.flags import SettingsParser
-from propeller.errors import UsageError
+from propeller.errors import UsageError, did_you_mean
 
 _D = SampleSettings._field_defaults
 # What the samples do not depend on.
@@ -94,7 +94,8 @@ class BuildSettings(InputSettings, SampleChoices, CutSettings, OutputSettings, G
             raise UsageError(f'--max_pieces {self.max_pieces}: must be at most 6, and leave room in --max_seq_len.')
         unknown = [name for name in self.tasks if name not in TASKS]
         if unknown or not self.tasks:
-            raise UsageError(f'--tasks {",".join(self.tasks)}: expected some of {", ".join(TASKS)}.')
+            near = did_you_mean(unknown[0], TASKS) if unknown else ''
+            raise UsageError(f'--tasks {",".join(self.tasks)}: expected some of {", ".join(TASKS)}.{near}')
         inputs = {'documents': ('input', self.input), 'dialogues': ('dialogue_input', self.dialogue_input)}
         inputs['queries'] = ('ir_input', self.ir_input)
         tasks = {kind: [name for name in self.tasks if TASKS[name].sample_builder.source == kind] for kind in inputs}

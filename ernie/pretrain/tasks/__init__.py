@@ -12,7 +12,7 @@ from ernie.pretrain.tasks.next_sentence import NextSentence
 from ernie.pretrain.tasks.sentence_distance import SentenceDistance
 from ernie.pretrain.tasks.sentence_reordering import SentenceReordering
 from ernie.pretrain.tasks.token_document import TokenDocument
-from propeller.errors import UsageError
+from propeller.errors import UsageError, one_of
 
 TASKS = {
     task.name: task
@@ -42,7 +42,7 @@ def make_tasks(names, classes=None):
     classes = classes or {}
     for name in (*names, *classes):
         if name not in TASKS:
-            raise UsageError(f'found the pre-training task {name!r}, expected one of {", ".join(TASKS)}.')
+            raise UsageError(f'found the pre-training task {name!r}, expected {one_of(name, TASKS)}')
     for name, count in classes.items():
         if TASKS[name].num_classes is None or isinstance(count, bool) or not isinstance(count, int) or count < 2:
             raise UsageError(f'{name}: found {count!r} classes, expected a whole number from 2 on, or none at all.')

@@ -19,7 +19,7 @@ from ernie.tasks.mrc import SPEC
 from ernie.tasks.mrc.evaluation import MrcEvaluator
 from ernie.tasks.training import Task
 from propeller.args import split_list
-from propeller.errors import UsageError
+from propeller.errors import UsageError, one_of
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.storage.atomic import output_file
@@ -61,7 +61,7 @@ class MrcTask(Task):
         super().__init__(args, config, tokenizer, saved, found)
         self.metric = DEFAULT_METRIC if args.metric == 'simple_accuracy' else args.metric
         if self.metric not in METRICS:
-            raise UsageError(f'--metric {args.metric}: expected one of {", ".join(METRICS)}.')
+            raise UsageError(f'--metric {args.metric}: expected {one_of(args.metric, METRICS)}')
         for flag in ('n_best_size', 'max_answer_length'):
             if getattr(args, flag) < 1:
                 raise UsageError(f'--{flag} {getattr(args, flag)}: expected at least 1.')
