@@ -74,6 +74,8 @@ def test_the_lines_of_2019_and_the_records(tmp_path, data, config):
         assert r['ppl'] == pytest.approx(np.exp(r['knowledge_masking_loss']), rel=1e-6)
         assert r['knowledge_masking_share'] + r['next_sentence_share'] == pytest.approx(1)
     assert [r['step'] for r in records(tmp_path, 'valid')] == [6, 12]
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert 'Learning curves' in page and 'train_filelist' in page and (tmp_path / 'curves.png').is_file()
     assert sorted(path.name for path in (tmp_path / 'step_12').iterdir()) == [
         'ernie_config.json',
         'model.safetensors',

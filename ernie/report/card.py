@@ -139,7 +139,7 @@ def _scores(scores, report):
 
 
 def _settings(settings):
-    rows = [(name, str(settings[name])) for name in _SETTINGS if settings.get(name) not in (None, '')]
+    rows = [(name, str(settings[name])) for name in _SETTINGS if settings.get(name) not in (None, '', 0)]
     return '\n'.join(['## Training', '', *_table(('setting', 'value'), rows), '']) if rows else ''
 
 
@@ -153,7 +153,7 @@ def _loading(facts, folder):
 def _limits(facts):
     model = facts.get('model', {})
     origin = ', '.join(_plain(v) for key, v in model.get('origin', {}).items() if key in _ORIGIN)
-    base = origin or _plain(os.path.basename(os.path.normpath(model.get('path') or '')) or 'random values')
+    base = origin or _plain(_name_of_model(model.get('path')))
     train = facts.get('train', {})
     lines = ['## Base model and limits', '', f'- It started from: {base}']
     if not licence_of(facts):
@@ -170,6 +170,14 @@ def _limits(facts):
         shown = ', '.join(map(_plain, few[:10])) + (', ...' if len(few) > 10 else '')
         lines.append(f'- Classes with fewer than 10 training examples: {shown}')
     return '\n'.join([*lines, ''])
+
+
+def _name_of_model(path):
+    """The folder's name; of a folder of parameters inside a model's, the model's."""
+    if not path:
+        return 'random values'
+    parts = os.path.normpath(path).split(os.sep)
+    return parts[-2] if parts[-1] == 'params' and len(parts) > 1 else parts[-1]
 
 
 def _table(head, rows):

@@ -184,6 +184,8 @@ def _panels(keys, loss_unit):
         panel.set_ylabel(_NAMES.get(key, key.replace('_', ' ')) + unit)
         panel.tick_params(labelbottom=True)
         panel.set_xlabel('step (updates)')
+        if key == 'ppl':
+            panel.set_yscale('log')
     for panel in panels[len(keys) :]:
         panel.set_axis_off()
     return figure, panels

@@ -21,7 +21,7 @@ p { margin: .4rem 0; }
 .card b { display: block; font-size: 1.35rem; color: var(--accent); overflow-wrap: anywhere; }
 .card span { opacity: .75; font-size: .85em; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .92em; }
+table { border-collapse: collapse; font-size: .92em; margin: .3rem 0 .8rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
   overflow-wrap: anywhere; min-width: 3rem; }
 th { background: var(--soft); white-space: nowrap; }
