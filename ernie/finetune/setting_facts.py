@@ -1,6 +1,7 @@
 """What the start of a run says of its settings and of its length."""
 
 from ernie.settings.fields import AUTO, described
+from ernie.settings.finetune import OwnDataSettings
 
 # Said elsewhere, or of no consequence for what is learnt.
 _ELSEWHERE = {
@@ -14,13 +15,17 @@ _ELSEWHERE = {
 _ALWAYS = ('learning_rate', 'max_seq_len')
 
 
-def changed_settings(args, chosen=()):
+def changed_settings(args, chosen=(), own_data=False):
     """`learning_rate 3e-5, max_seq_len 128, use_crf true`: what is not as the program has it by itself.
 
-    chosen: names of the settings that are shown elsewhere.
+    Args:
+        args: `FinetuneSettings`.
+        chosen: names of the settings that are shown elsewhere.
+        own_data: whether the program is `ernie finetune`.
     """
-    found = []
-    for name, one in described(type(args)).items():
+    found, defaults = [], described(OwnDataSettings if own_data else type(args))
+    for name in described(type(args)):
+        one = defaults[name]
         value = getattr(args, name)
         if name in chosen:
             continue

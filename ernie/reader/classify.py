@@ -1,6 +1,7 @@
 """Rows of classification, regression and ranking files -> token ids and labels."""
 
 import collections
+import logging
 import math
 import re
 
@@ -23,6 +24,7 @@ log = get_logger(__name__)
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
 _MOST_DIGITS = 30
+_CUT_WARNED = 0.02  # share of the rows that lose some of their text
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -265,7 +267,8 @@ class ClassifyReader(SetReader):
         tokenized = super().read(path)
         left_out = np.asarray(tokenized.cut)
         if cut := np.count_nonzero(left_out):
-            log.warning(
+            log.log(
+                logging.WARNING if cut > _CUT_WARNED * len(tokenized) else logging.DEBUG,
                 '%s: %d of %d rows do not fit into %d tokens: %d of their tokens were left out (--max_seq_len)',
                 *(path, cut, len(tokenized), self.encoder.max_seq_len, left_out.sum(dtype=np.int64)),
             )
