@@ -8,10 +8,12 @@ import pytest
 
 import ernie
 from ernie.command import main
+from ernie.finetune.own_data import free, last, with_split
 from ernie.settings import run_yaml
-from ernie.settings.finetune import FinetuneSettings
+from ernie.settings.finetune import FinetuneSettings, OwnDataSettings
 from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
+from propeller.storage.locks import FileLock
 from tests.ernie import tiny_reading, tiny_tagging
 from tests.ernie.tiny_model import records, sentences, table
 
@@ -154,7 +156,7 @@ def test_what_is_odd_about_the_data_is_said_before_the_training(tmp_path, model,
         ('a.csv', 'text,label\n好,1\n差,\n', {}, 'a.csv:3: '),
         ('a.csv', 'text,label\n好,b\n差,a\n好好,b\n差差,a\n', {'dev_set': 'd.csv'}, "d.csv:2: found the label 'bb'"),
         ('a.csv', 'text,label\n好,a\n差,b\n', {}, 'found no class with two different texts, expected one at least'),
-        ('a.csv', 'text,label\n好,a\n差,b\n', {'model': 'no-model'}, "'no-model': no file or folder of that name"),
+        ('a.csv', 'text,label\n好,a\n差,b\n', {'model': './no-model'}, 'no-model'),
         ('a.conll', '好 B-X\n差 O\n\n一 Z-X\n', {}, 'a.conll'),
     ],
 )
@@ -165,3 +167,41 @@ def test_bad_files_are_one_line_and_leave_nothing(tmp_path, model, name, content
         finetune(name, **({'model': model} | flags))
     assert words in str(error.value) and '\n' not in str(error.value)
     assert not list(tmp_path.glob('runs/*/step_*'))
+
+
+def test_a_folder_with_splits_has_its_dev_set(tmp_path):
+    for split, rows in (('train', 20), ('validation', 6)):
+        (tmp_path / 'data').mkdir(exist_ok=True)
+        table(tmp_path / f'data/{split}.tsv', sentences(rows, 1))
+    args = with_split(OwnDataSettings(train_set='data')).checked()
+    assert (args.train_set, args.dev_set, args.dev_share) == ('data:train', 'data:validation', 0.0)
+    args = with_split(OwnDataSettings(train_set='data', dev_share=0.2)).checked()
+    assert (args.train_set, args.dev_set, args.dev_share) == ('data:train', None, 0.2)
+
+
+@pytest.mark.parametrize(
+    ('values', 'share', 'early_stop'),
+    [
+        ({}, 0.1, 'auto'),
+        ({'dev_set': 'x.tsv'}, 0.0, 'auto'),
+        ({'dev_share': 0.0}, 0.0, -1),
+        ({'do_val': False}, 0.1, -1),
+        ({'early_stop': 4}, 0.1, 4),
+    ],
+)
+def test_what_is_held_out_and_when_it_stops(tmp_path, values, share, early_stop):
+    path = table(tmp_path / 'x.tsv', sentences(9, 1))
+    args = OwnDataSettings(train_set=path, **values).checked()
+    assert (args.dev_share, args.early_stop) == (share, early_stop)
+
+
+def test_folders_of_runs_are_counted_and_one_that_left_nothing_is_free(tmp_path):
+    assert (free('runs/a'), last('runs/a')) == ('runs/a', 'runs/a')
+    for folder in ('runs/a', 'runs/a-2'):
+        (tmp_path / folder / 'step_3').mkdir(parents=True)
+    (tmp_path / 'runs/a-3').mkdir()
+    (tmp_path / 'runs/a-3/.propeller-run.json').write_text('{}')
+    assert (free('runs/a'), last('runs/a')) == ('runs/a-3', 'runs/a-2')
+    lock = FileLock('runs/a-3/.propeller-run.json')
+    assert free('runs/a') == 'runs/a-4'
+    lock.close()

@@ -41,7 +41,7 @@ def fine_tune_file(args, task=None):
     Raises:
         UserError: anything the user can mend.
     """
-    args = _with_split(args).checked()
+    args = with_split(args).checked()
     log_in_main_process_only(process_info(os.environ))
     survey, spec = None, None
     if args.do_train:
@@ -57,7 +57,7 @@ def fine_tune_file(args, task=None):
     return fine_tune(settings, spec.load('training'), survey, own_data=True)
 
 
-def _with_split(args):
+def with_split(args):
     """A folder of a data set may have the dev set, too."""
     splits = splits_of(args.train_set) if args.train_set else {}
     if 'validation' not in splits or args.dev_set or not args.do_val or args.gave('dev_share'):
@@ -89,12 +89,12 @@ def _with_folder(args):
         stem = os.path.splitext(os.path.basename(os.path.normpath(args.train_set or args.init_checkpoint)))[0]
         folder = os.path.join(RUNS, re.sub(r'[\s,:]+', '_', stem))
         # One of several processes chooses: another might see what it has made by then.
-        goes_on = args.resume or (args.tries and TryFiles(_last(folder)).exists())
-        folder = join(args.use_cuda).broadcast_object(_last(folder) if goes_on else _free(folder))
+        goes_on = args.resume or (args.tries and TryFiles(last(folder)).exists())
+        folder = join(args.use_cuda).broadcast_object(last(folder) if goes_on else free(folder))
     return args.replace(checkpoints=folder, test_save=args.test_save or os.path.join(folder, 'test_result'))
 
 
-def _free(folder):
+def free(folder):
     """The first of FOLDER, FOLDER-2, FOLDER-3 ... in which no run has left anything."""
     number, found = 1, folder
     while is_taken(found):
@@ -103,7 +103,7 @@ def _free(folder):
     return found
 
 
-def _last(folder):
+def last(folder):
     """The last of them in which a run has; FOLDER where none has."""
     number, found = 1, folder
     while is_taken(found if number == 1 else f'{folder}-{number}'):
