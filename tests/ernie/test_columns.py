@@ -59,7 +59,7 @@ def test_names_that_look_alike(name, expected):
 @pytest.mark.parametrize('cache', [True, False])
 def test_a_misspelt_column_is_told_and_others_pass_quietly(model, tmp_path, caplog, monkeypatch, cache):
     monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     path = table(tmp_path / 'a.tsv', 'id', 'text_a', 'text_bb', 'label', 'source')
     reader = ClassifyReader(FullTokenizer(str(model / 'vocab.txt')), 15, cache=cache)
     for _ in range(2):  # the second time from the cache
@@ -68,7 +68,7 @@ def test_a_misspelt_column_is_told_and_others_pass_quietly(model, tmp_path, capl
         told = [record for record in caplog.records if 'not read' in record.message]
         assert [(record.levelname, record.message) for record in told] == [
             ('WARNING', f"{path}: the column 'text_bb' is not read: is it meant to be 'text_b'?"),
-            ('INFO', f"{path}: columns that are not read: 'id', 'source'"),
+            ('DEBUG', f"{path}: columns that are not read: 'id', 'source'"),
         ]
 
 
@@ -115,7 +115,7 @@ def test_a_checkpoint_demands_its_columns_in_training_too(task, tmp_path):
 
 
 def test_a_checkpoint_without_the_record_reads_as_before(task, tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     made = task({'task': 'classification', 'num_labels': 2})
     assert 'does not say which columns it learnt from' in caplog.text
     for names in (('text_a', 'label'), ('text_a', 'text_b', 'label')):
@@ -177,7 +177,7 @@ def rows(tmp_path, content, columns, name='a.jsonl'):
 
 
 def test_keys_of_json_lines(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     pair = Columns(('text_a', 'text_b'), ('label', 'qid'))
     lines = [{'text_a': 'x', 'text_bb': 'y', 'id': i} for i in range(3)]
     made = rows(tmp_path, '\n'.join(map(json.dumps, lines)), pair)

@@ -261,7 +261,7 @@ def test_options_that_cannot_be(reader):
 
 
 def test_a_cached_set_is_the_same(tokenizer, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
     path = tmp_path / 'data.txt'
     path.write_text(CONLL, encoding='utf-8')
