@@ -217,7 +217,7 @@ def test_reading_in_two_processes(tmp_path):
     windows = int(re.search(r'Num train examples: (\d+)', done.stdout)[1])
     assert steps == list(range(1, 2 * math.ceil(windows / 16) + 1))
     assert '[dev evaluation] em: ' in done.stdout and 'questions: 13' in done.stdout
-    assert done.stdout.rstrip().endswith('curves: ./checkpoints/curves.png')
+    assert 'curves: ./checkpoints/curves.png' in done.stdout
     assert sorted(path.name for path in (cwd / 'log').iterdir()) == ['job.log.0', 'job.log.1']
 
 

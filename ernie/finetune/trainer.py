@@ -14,7 +14,13 @@ from ernie.finetune.tries import search
 from ernie.reader.dataset_folder import data_digest, is_regular
 from ernie.report.facts import run_facts
 from ernie.report.names import CURVES, FILES, REPORTS, names_of_set
-from ernie.report.writing import card_of_best, earlier_seconds, write_evaluation_report, write_training_report
+from ernie.report.writing import (
+    card_of_best,
+    earlier_seconds,
+    renew_training_report,
+    write_evaluation_report,
+    write_training_report,
+)
 from ernie.run.blocks import show
 from ernie.run.device import with_device
 from ernie.run.evaluation import SCORES_FILE, held_name
@@ -87,7 +93,7 @@ def fine_tune(args, task_class, survey=None, own_data=False):
     world = join(args.use_cuda)
     if args.tries:
         best, scores, metrics = search(args, task_class.spec, world)
-        return Finetuned(best, None, scores, metrics)
+        return Finetuned(best, None, scores, metrics, renew_training_report(args.checkpoints))
     if not args.do_train:
         return FineTuning(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)

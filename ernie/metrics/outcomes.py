@@ -12,6 +12,7 @@ import numpy as np
 from ernie.metrics.probabilities import calibration, precision_recall
 
 MOST_CURVES = 10  # classes with a precision-recall curve
+_AROUND = 60  # characters of a context that are shown before and after an answer
 MOST_RESIDUALS = 1000  # entries of a regression, where no row is simply wrong
 
 
@@ -159,6 +160,7 @@ def reading_outcomes(questions, predictions, probabilities, scores):
             'question': question.question,
             'true': list(dict.fromkeys(text for text, _ in question.answers)),
             'predicted': predictions[question.id],
+            'context': _excerpt(question),
             'confidence': number(probabilities[i]),
             'em': em,
             'f1': f1,
@@ -168,6 +170,14 @@ def reading_outcomes(questions, predictions, probabilities, scores):
     trust = calibration(probabilities, scores[:, 0] == 1)
     answer = lambda i: f'{predictions[questions[i].id] or "(no answer)"} {probabilities[i]:.2f}'  # noqa: E731
     return Outcomes('reading', 'questions', len(questions), len(wrong), places, entry, by_row, trust, answer=answer)
+
+
+def _excerpt(question):
+    """The part of the context where the first answer is; its beginning where there is none."""
+    context, (answer, start) = question.context, (question.answers or (('', 0),))[0]
+    at = start if start is not None and context.startswith(answer, start) else max(context.find(answer), 0)
+    first, end = max(at - _AROUND, 0), at + len(answer) + _AROUND
+    return ('…' if first else '') + context[first:end] + ('…' if end < len(context) else '')
 
 
 def _curves(probabilities, true, names):

@@ -11,7 +11,7 @@ REPORTS = 'reports'
 ERRORS = ('.errors.tsv', '.errors.jsonl')
 SUMMARY, ROWS = '.summary.json', '.rows.safetensors'
 OF_SET = (*ERRORS, SUMMARY, ROWS)
-PICTURES = ('.confusion.png', '.precision_recall.png', '.calibration.png')
+PICTURES = ('.confusion.png', '.precision_recall.png', '.calibration.png', '.values.png')
 _ALL = ('.json', '.txt', '.confusion.tsv', *OF_SET, *PICTURES)
 
 

@@ -9,8 +9,9 @@ from ernie.report.curves import curves_picture
 from ernie.report.loading import loading_code
 from ernie.report.markup import Raw, cards, folded, heading, joined, note, table, tag
 from ernie.report.names import ERRORS, PICTURES
-from ernie.report.pictures import calibration_picture, confusion_picture, precision_recall_picture
+from ernie.report.pictures import calibration_picture, confusion_picture, precision_recall_picture, values_picture
 from ernie.report.run_files import seconds_of
+from ernie.report.sets import read_rows
 from ernie.report.words import duration
 from propeller.inputs import open_regular
 from propeller.storage.atomic import output_file
@@ -107,6 +108,9 @@ def _set(run, name, summary):
         parts.append(_pictured(run, name, 1, 'Precision and recall', precision_recall_picture, curves))
     if trust and sum(trust['count']):
         parts.append(_pictured(run, name, 2, 'Calibration', calibration_picture, trust))
+    if summary.get('kind') == 'regression' and (kept := read_rows(run.reports, name)):
+        values = kept['true'], kept['predicted']
+        parts.append(_pictured(run, name, 3, 'Values', values_picture, values))
     if 'entries' in summary:
         parts.append(_wrong_rows(run, name, summary))
     return joined(*parts)
@@ -148,7 +152,7 @@ def _wrong_rows(run, name, summary):
     parts = [heading(title, 3), note(f'{about} All of them: {path} (for a spreadsheet) and {name}{ERRORS[1]}.')]
     if rows:
         head = list(dict.fromkeys(key for row in rows for key in row))
-        long = [c for c, key in enumerate(head) if key in ('text_a', 'text_b', 'sentence', 'question')]
+        long = [c for c, key in enumerate(head) if key in ('text_a', 'text_b', 'sentence', 'question', 'context')]
         cells = [[_cell(row.get(key, '')) for key in head] for row in rows]
         parts.append(table(cells, tuple(key.replace('_', ' ') for key in head), sortable=True, texts=long))
     return joined(*parts)

@@ -8,6 +8,7 @@ from ernie.report.fonts import visible
 
 MOST_CLASSES = 40  # of a matrix that can be read
 _SHOWN_OF_MORE = 30
+_MOST_DOTS = 5000
 _WIDTH_OF_NAME = 22  # columns; a Chinese character takes two
 
 
@@ -144,6 +145,25 @@ def precision_recall_picture(curves):
         return figure
 
     return png(draw, names)
+
+
+def values_picture(values):
+    """Predicted over true values of a regression as PNG. values: (true [N], predicted [N])."""
+    true, predicted = (np.asarray(a, np.float64) for a in values)
+    shown = np.linspace(0, len(true) - 1, min(len(true), _MOST_DOTS)).astype(np.int64)
+
+    def draw(lettering):
+        figure = new_figure(6.5, 5.5)
+        panel = figure.subplots()
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        panel.plot(ends, ends, color='gray', linestyle='--', label='predicted as it is')
+        panel.plot(true[shown], predicted[shown], 'o', markersize=4, alpha=0.4, color='C0', label='rows')
+        tidy(panel)
+        panel.set(xlabel='true value', ylabel='predicted value', title='Predicted and true values')
+        panel.legend(fontsize='small')
+        return figure
+
+    return png(draw)
 
 
 def calibration_picture(found):

@@ -64,6 +64,15 @@ def write_training_report(folder, facts, loss_unit='nats'):
     return path
 
 
+def renew_training_report(folder):
+    """The page of a folder to which the files of a run were copied, as a search does. Returns its path."""
+    try:
+        facts = read_json_object(os.path.join(folder, FACTS), 'the facts of a run')
+    except UserError:
+        facts = {}
+    return write_training_report(folder, facts)
+
+
 def write_evaluation_report(folder, facts, settings, model, names):
     """After an evaluation alone: pictures and page. Returns the path of the page; that of a training there stays.
 

@@ -95,7 +95,8 @@ def test_regression_lists_the_largest_differences():
 
 
 def test_reading_lists_what_is_not_exactly_right():
-    questions = [Question(f'q{i}', '谁？', '甲乙丙', (('甲', 0), ('甲乙', 0), ('甲', 0))) for i in range(3)]
+    context = '先' * 70 + '甲乙丙'
+    questions = [Question(f'q{i}', '谁？', context, (('甲', 70), ('甲乙', None), ('甲', 70))) for i in range(3)]
     answers = {'q0': '甲', 'q1': '丙', 'q2': '乙'}
     found = reading_outcomes(questions, answers, [0.9, 0.4, 0.8], [(1, 1), (0, 0), (0, 0.5)])
     assert found.places.tolist() == [2, 1] and (found.unit, found.count, found.wrong) == ('questions', 3, 2)
@@ -104,6 +105,7 @@ def test_reading_lists_what_is_not_exactly_right():
         'question': '谁？',
         'true': ['甲', '甲乙'],
         'predicted': '乙',
+        'context': '…' + '先' * 60 + '甲乙丙',
         'confidence': 0.8,
         'em': 0.0,
         'f1': 50.0,

@@ -100,3 +100,12 @@ def test_pictures_of_probabilities(without_fonts, monkeypatch):
     assert above.get_title().endswith('0.150') and [p.get_height() for p in above.patches] == [0.75]
     assert [p.get_height() for p in below.patches] == [0, 4]
     assert [p.get_width() for p in bars.patches] == [3, 2, 1]
+
+
+def test_values_of_a_regression(without_fonts, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, 'png', lambda draw, texts=(): drawn.append(draw(Lettering(texts))) or b'')
+    pictures.values_picture((np.array([1.0, 2.0, 5.0]), np.array([0.5, 2.5, 4.0])))
+    line, points = drawn[0].axes[0].get_lines()
+    assert list(line.get_xdata()) == list(line.get_ydata()) == [0.5, 5.0]
+    assert list(points.get_xdata()) == [1, 2, 5] and list(points.get_ydata()) == [0.5, 2.5, 4]
