@@ -62,6 +62,11 @@ _build = contextvars.ContextVar('propeller_build', default=None)
 _full_precision = contextvars.ContextVar('propeller_full_precision', default=False)
 
 
+def load_paddle():
+    """Load paddle, quietly, for a package that would load it by itself."""
+    _loaded('paddle')
+
+
 class Feed(NamedTuple):
     """One input of a program: its name, its shape with -1 for sizes that vary, its numpy type name."""
 

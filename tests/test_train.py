@@ -59,7 +59,7 @@ def test_the_lines_of_2019_and_the_records(tmp_path, data, config):
     number = r'\d+\.\d{6}'
     line = (
         rf'epoch: \d+, progress: [12]/2, step: 12, loss: {number}, ppl: {number}, next_sent_acc: {number}, '
-        rf'speed: {number} steps/s, file: \S+train_[01].gz, mask_type: mask_word'
+        rf'speed: {number} steps/s, file: \S+train_[01].gz, mask_type: mask_word, time left: [\d:]+'
     )
     assert [text for text in lines if re.fullmatch(line, text)], lines
     valid = (
@@ -67,6 +67,11 @@ def test_the_lines_of_2019_and_the_records(tmp_path, data, config):
         rf'next_sent_acc: {number}, speed: {number} steps/s'
     )
     assert [text for text in lines if re.fullmatch(valid, text)], lines
+    keys = [line.split('  ')[0] for line in lines]
+    assert {'data', 'tasks', 'model', 'device', 'steps', 'stages', 'done', 'checkpoints', 'report', 'files'} <= set(
+        keys
+    )
+    assert set(lines) <= set(messages((tmp_path / 'run.log').read_text()))
     train = records(tmp_path, 'train')
     assert [r['step'] for r in train] == [3, 6, 9, 12]
     for r in train:

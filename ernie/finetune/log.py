@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 
 import numpy as np
 
@@ -29,19 +28,18 @@ class TrainingLogHook(ThroughputHook):
     Args:
         task: `Task`.
         rows: number of training rows.
-        last_step: global step at which training ends.
         is_shown: whether the console shows the lines; a progress bar stands for them elsewhere.
-        session, program, per_step, queue_size, record: see `ThroughputHook`.
+        session, program, per_step, queue_size, record, last_step: see `ThroughputHook`.
     """
 
     state_name = 'training_log'
 
     def __init__(self, session, program, task, rows, per_step, queue_size, record, last_step, is_shown=True):
         spec = program.outputs
-        super().__init__(session, program, [spec.loss, *spec.predictions], per_step, queue_size, record)
-        self.task, self.rows, self.last_step = task, rows, last_step
+        super().__init__(session, program, [spec.loss, *spec.predictions], per_step, queue_size, record, last_step)
+        self.task, self.rows = task, rows
         self.level = logging.INFO if is_shown else logging.DEBUG
-        self.epoch, self.rows_done, self.points, self.first_done = 0, 0, [], None
+        self.epoch, self.rows_done, self.points = 0, 0, []
         self._begin_interval()
 
     def _begin_interval(self, rows=0, loss=0.0, sums=()):
@@ -63,9 +61,7 @@ class TrainingLogHook(ThroughputHook):
             self.interval_rows += batch.step_rows
             self.interval_loss += loss * batch.step_rows
         super().after_run(fetched, state)
-        if state.step == 1:
-            self.first_done = time.monotonic()
-        elif state.step == _MEASURED:
+        if state.step == _MEASURED:
             self._tell_time(state)
 
     def log_point(self, fetched, state, seconds):
@@ -74,7 +70,7 @@ class TrainingLogHook(ThroughputHook):
         speeds = self.speeds(seconds, tokens, fed)
         log.debug('train pyreader queue size: %d, learning rate: %f', self.queue_size(), self.rate)
         line = self.task.training_line(values, speeds['steps_per_second'])
-        left = self._seconds_left(state)
+        left = self.seconds_left(state)
         line += f', time left: {clock(left)}' if left is not None else ''
         text = 'epoch: %d, progress: %d/%d, step: %d, %s'
         log.log(self.level, text, self.epoch, self.rows_done, self.rows, state.gstep, line)
@@ -96,17 +92,9 @@ class TrainingLogHook(ThroughputHook):
         tokens, fed = (int(count) for count in sum(counts for counts, _ in gathered))
         return (sum(sums) if sums else np.zeros(0)), tokens, fed
 
-    # ------------------------------------------------------------ time
-
-    def _seconds_left(self, state):
-        """By the time of all updates but the first and of what came between them; None after one update."""
-        if self.first_done is None or state.step < 2:
-            return None
-        return (self.last_step - state.gstep) * (time.monotonic() - self.first_done) / (state.step - 1)
-
     def _tell_time(self, state):
         """Where the first line, which says it too, is still far."""
-        left = self._seconds_left(state)
+        left = self.seconds_left(state)
         wait = min(-state.gstep % self.per_step, self.last_step - state.gstep)
         if left and left * wait / (self.last_step - state.gstep) > _LONG:
             log.log(self.level, 'time left: about %s (by the first %d steps)', clock(left), state.step)

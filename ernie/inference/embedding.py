@@ -192,8 +192,8 @@ def encode_file(args):
         UserError: anything the user can mend; nothing is written then.
     """
     require_single_process('ernie_encoder.py')
-    print_arguments(args, log)
-    args = with_device(args.checked())
+    given, args = args, with_device(args.checked())
+    print_arguments(given, log)
     _check_output(args.output_dir)
     source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
     for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:
@@ -236,6 +236,7 @@ def _write_folder(args, embedder, rows):
                 np.save(os.path.join(folder, LINES_FILE), np.asarray(rows.lines, np.int64))
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
+    log.info('%s: vectors of %d texts (%s)', target, len(rows), ', '.join(embedder.describe()))
     for name, content in embedder.describe().items():
         log.debug('%s: %s', os.path.join(target, name), content)
 

@@ -18,6 +18,7 @@ from ernie.run.source import INFERENCE
 from propeller.compare import check_outputs
 from propeller.environment import usable_cores
 from propeller.errors import UserError, bad_input
+from propeller.graph import load_paddle
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.session import Session
@@ -153,6 +154,7 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
     """
     check_target(target, overwrite)
     if export_format == 'onnx':
+        load_paddle()  # else paddle2onnx does, and all that paddle has to say comes out
         for package in ('paddle2onnx', 'onnxruntime'):
             optional_package(package, '--export_format onnx')
     graph = Graph(folder)

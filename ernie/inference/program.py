@@ -36,9 +36,9 @@ def infer(args):
     Raises:
         UserError: anything the user can mend.
     """
-    print_arguments(args, log)
     require_single_process('infer_classifyer.py')
-    args = args.checked()
+    given, args = args, args.checked()
+    print_arguments(given, log)
     device = choose_device(args)
     _check_places(args)
     folder = open_folder(args)

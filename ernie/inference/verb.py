@@ -56,9 +56,9 @@ def predict(args):
     if not args.do_prediction:
         program.infer(args.replace(init_checkpoint=args.init_checkpoint or args.model, model=None))
         return
-    print_arguments(args, log)
     require_single_process('ernie predict')
-    args = args.checked()
+    flags, args = args, args.checked()
+    print_arguments(flags, log)
     given = read_given(args)
     on_cluster = check_cluster(args, given) if args.engine_cluster == 'ray' else None
     places = [] if on_cluster else places_of(args, given)

@@ -1,7 +1,10 @@
 """Scores of the pre-training tasks, and the log lines and records of a pre-training run."""
 
+import logging
+
 import numpy as np
 
+from ernie.run.blocks import clock
 from propeller.log import get_logger
 from propeller.train.throughput import ThroughputHook
 
@@ -86,17 +89,23 @@ class Scores:
         )
 
 
+def level_of_tasks(tasks):
+    """The level of the line of all tasks: that of 2019 says all of its own two."""
+    return logging.INFO if {task.name for task in tasks} - {NEXT_SENTENCE, MASKING} else logging.DEBUG
+
+
 class PretrainLogHook(ThroughputHook):
     """The training line of 2019 every `per_step` updates, a line of all tasks, and the same numbers as records.
 
     Args:
         tasks: those of the program.
-        session, program, per_step, queue_size, record: see `ThroughputHook`.
+        is_shown: whether the console shows the lines; a progress bar stands for them elsewhere.
+        session, program, per_step, queue_size, record, last_step: see `ThroughputHook`.
     """
 
-    def __init__(self, session, program, tasks, per_step, queue_size, record):
-        self.tasks = tasks
-        super().__init__(session, program, program.outputs.predictions, per_step, queue_size, record)
+    def __init__(self, session, program, tasks, per_step, queue_size, record, last_step=None, is_shown=True):
+        self.tasks, self.level = tasks, logging.INFO if is_shown else logging.DEBUG
+        super().__init__(session, program, program.outputs.predictions, per_step, queue_size, record, last_step)
 
     def restart_clock(self):
         super().restart_clock()
@@ -106,6 +115,9 @@ class PretrainLogHook(ThroughputHook):
         if state.batch.parts[number].counted:
             self.scores.add(fetched[0])
 
+    def status(self):
+        return f'loss {self.scores.loss:.4f}' if self.scores.batches else ''
+
     def log_point(self, fetched, state, seconds):
         gathered = self.session.world.all_gather([self.scores.sums, np.array([self.tokens, self.fed])])
         scores, batch = Scores(self.tasks), state.batch
@@ -113,11 +125,14 @@ class PretrainLogHook(ThroughputHook):
         speeds = self.speeds(seconds, *(int(x) for x in sum(counts for _, counts in gathered)))
         log.debug('feed_queue size %d', self.queue_size())
         log.debug('current learning_rate:%f', self.rate)
-        log.info(
+        left = self.seconds_left(state)
+        log.log(
+            self.level,
             'epoch: %d, progress: %d/%d, step: %d, loss: %f, ppl: %f, next_sent_acc: %f, speed: %f steps/s, file: %s, '
-            'mask_type: %s',
+            'mask_type: %s%s',
             *(batch.epoch, *batch.progress, state.gstep, scores.loss, scores.perplexity),
             *(scores.accuracy_of(NEXT_SENTENCE), speeds['steps_per_second'], batch.file, batch.mask_type),
+            '' if left is None else f', time left: {clock(left)}',
         )
-        log.debug('stage %d, tasks: %s', batch.stage + 1, scores.task_line())
+        log.log(min(self.level, level_of_tasks(self.tasks)), 'stage %d, tasks: %s', batch.stage + 1, scores.task_line())
         self.record('train', state.gstep, batch.epoch, {**scores.values(), **speeds, 'stage': batch.stage})

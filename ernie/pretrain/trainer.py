@@ -7,9 +7,10 @@ from ernie.checkpoint.model_folder import companion_files
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.label_check import warn_of_missing_labels
-from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores
+from ernie.pretrain.log import NEXT_SENTENCE, PretrainLogHook, Scores, level_of_tasks
 from ernie.pretrain.masking import Masking, VocabularyIds
 from ernie.pretrain.model import PretrainModel, feeds
+from ernie.pretrain.overview import end_pairs, start_pairs
 from ernie.pretrain.reader import PretrainStream
 from ernie.pretrain.reader_settings import ReaderSettings
 from ernie.pretrain.run_length import rate_settings, schedule_record, settle_schedule, warn_of_early_end
@@ -19,6 +20,7 @@ from ernie.pretrain.updates import Updates, parts_of
 from ernie.report.facts import pretraining_facts
 from ernie.report.names import FILES
 from ernie.report.writing import earlier_seconds, write_training_report
+from ernie.run.blocks import show
 from ernie.run.device import with_device
 from ernie.run.initial_values import InitialValues
 from ernie.run.memory import MEGABYTE, report_training
@@ -30,7 +32,7 @@ from ernie.tokenization import load_vocab
 from propeller.args import print_arguments
 from propeller.distribution import join, log_in_main_process_only, process_info
 from propeller.errors import Interrupted
-from propeller.log import get_logger
+from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.storage.atomic import check_writable, refuse_inputs
 from propeller.train.hooks import EvaluationHook
 from propeller.train.loop import evaluation_pass
@@ -53,12 +55,12 @@ def pretrain(args):
         UserError: anything the user can mend.
     """
     log_in_main_process_only(process_info(os.environ))
-    print_arguments(args, log)
-    args = args.checked()
+    given, args = args, args.checked()
     check_writable(args.checkpoints, '--checkpoints')
     lists = (args.train_filelist, args.valid_filelist, args.test_filelist, args.schedule)
-    for name in (METRICS_FILE, *FILES):
+    for name in (METRICS_FILE, RUN_LOG, *FILES):
         refuse_inputs(os.path.join(args.checkpoints, name), '--checkpoints', lists)
+    print_arguments(given, log)
     args = with_device(args).checked()
     world = join(args.use_cuda)
     folder = folder_of(args, world, args.keep_best)
@@ -177,11 +179,17 @@ class PreTraining:
         log.debug('theoretical memory usage:')
         log.debug('%s', ((need.program + need.parameters) / MEGABYTE, need.total / MEGABYTE, 'MB'))
         started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
-        run.begin(self.session, program, self._load(program), [METRICS_FILE, *FILES, run_yaml.FILE])
+        step = self._load(program)
+        run.begin(self.session, program, step, [METRICS_FILE, *FILES, run_yaml.FILE, RUN_LOG])
         if self.world.is_main_process:
+            keep_log(os.path.join(args.checkpoints, RUN_LOG))
             run_yaml.write_settings(args.checkpoints, args, 'pretrain')
+            show(start_pairs(self, program, step))
         run.open_records(log_dir=args.log_dir)
-        training_log = PretrainLogHook(self.session, program, self.tasks, args.skip_steps, run.queue_size, run.record)
+        training_log = PretrainLogHook(
+            *(self.session, program, self.tasks, args.skip_steps, run.queue_size, run.record, self.schedule.total),
+            is_shown=not run.shows_bar(),
+        )
         use_task_id = self.source.config.use_task_id
         run.train(
             source,
@@ -199,8 +207,8 @@ class PreTraining:
         if self.world.is_main_process:
             facts = pretraining_facts(args, self.source) | {'seconds': round(time.monotonic() - started, 1)}
             page = write_training_report(args.checkpoints, facts)
-            log.info('report: %s', page)
-        run.log_checkpoints()
+            run.log_checkpoints()
+            show(end_pairs(self, time.monotonic() - started, page))
         if run.loop.interrupted:
             raise Interrupted
 
@@ -233,7 +241,7 @@ class PreTraining:
                 *(epoch, step, scores.loss, scores.perplexity, scores.mean_perplexity),
                 *(scores.accuracy_of(NEXT_SENTENCE), speed),
             )
-            log.info('[validation_set] tasks: %s', scores.task_line())
+            log.log(level_of_tasks(self.tasks), '[validation_set] tasks: %s', scores.task_line())
             self.run.record('valid', step, epoch, scores.values())
             return scores.loss
 
@@ -270,7 +278,7 @@ class PreTraining:
             '[test_set] loss: %f, global ppl: %f, next_sent_acc: %f, speed: %f steps/s',
             *(scores.loss, scores.perplexity, scores.accuracy_of(NEXT_SENTENCE), speed),
         )
-        log.info('[test_set] tasks: %s', scores.task_line())
+        log.log(level_of_tasks(self.tasks), '[test_set] tasks: %s', scores.task_line())
 
 
 def tokenizer_of_samples(file_list, source):

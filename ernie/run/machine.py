@@ -49,11 +49,16 @@ def model_text(source, program):
     return f'{name}: {layers} layers of {hidden}, {size} parameters{", from " if place else ""}{place}'
 
 
-def size_text(folder):
-    """`131 MB`, what the files in a folder take."""
-    paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-    size = sum(os.lstat(path).st_size for path in paths if os.path.lexists(path))
+def size_text(*paths):
+    """`131 MB`, what files take, and the files in folders."""
+    size = sum(os.stat(file).st_size for path in paths for file in _files(path) if os.path.exists(file))
     for unit, bytes_of in (('GB', 1e9), ('MB', 1e6)):
         if size >= bytes_of:
             return f'{size / bytes_of:.3g} {unit}'
     return f'{size / 1e3:.3g} kB'
+
+
+def _files(path):
+    if not os.path.isdir(path):
+        return [path]
+    return [os.path.join(place, name) for place, _, names in os.walk(path) for name in names]

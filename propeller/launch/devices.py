@@ -31,12 +31,12 @@ def choose_devices(nproc, selected_gpus, arguments, environ, devices='/dev'):
             log.info('--selected_gpus is of no use here: the processes run on the CPU')
         if nproc is None:
             nproc = usable_cores()
-            log.info('--nproc_per_node %d: one process per usable core', nproc)
+            log.debug('--nproc_per_node %d: one process per usable core', nproc)
         return nproc, (), ()
     gpus = _named(selected_gpus, visible) if selected_gpus else visible
     if nproc is None:
         nproc = len(gpus)
-        log.info('--nproc_per_node %d: one process per GPU', nproc)
+        log.debug('--nproc_per_node %d: one process per GPU', nproc)
     groups = split_gpus(gpus, nproc)
     if len(groups[0]) > 1:
         firsts = ', '.join(group[0] for group in groups)

@@ -214,7 +214,7 @@ class _Job:
                 if rank.code == 0 and rank.rank not in finished:
                     finished.add(rank.rank)
                     rank.clear()
-                    log.info('proc %d finsh', rank.rank)  # spelt as in 2019
+                    log.debug('proc %d finsh', rank.rank)  # spelt as in 2019
                     if len(finished) == len(self.ranks):
                         if self.peers is None:
                             return None
@@ -269,7 +269,7 @@ class _Job:
         running = [rank for rank in self.ranks if rank.code is None]
         for rank in running:
             if failure.signal:
-                log.info('killing %s', rank)
+                log.debug('killing %s', rank)
                 # Not its helpers, which it may still need.
                 rank.process.send_signal(signal.SIGINT if failure.signal == signal.SIGINT else signal.SIGTERM)
             else:

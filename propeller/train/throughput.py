@@ -13,12 +13,14 @@ class ThroughputHook(RunHook):
         values: list of graph values for `log_point`.
         per_step: log interval in steps.
         queue_size: function -> batches that wait.
+        last_step: global step at which training ends; None where that is not known.
         record: function (phase, step, epoch, values), see `propeller.train.record.Records.append`.
     """
 
-    def __init__(self, session, program, values, per_step, queue_size, record):
+    def __init__(self, session, program, values, per_step, queue_size, record, last_step=None):
         self.session, self.program, self.values, self.per_step = session, program, list(values), per_step
         self.queue_size, self.record, self.rate = queue_size, record, None
+        self.last_step, self._first_done = last_step, None
         self.restart_clock()
 
     def restart_clock(self):
@@ -33,6 +35,8 @@ class ThroughputHook(RunHook):
         return self.values
 
     def after_run(self, fetched, state):
+        if state.step == 1:  # slow, and no measure for the others
+            self._first_done = time.monotonic()
         self.steps += 1
         self.tokens += state.batch.real_tokens
         self.fed += state.batch.fed_tokens
@@ -42,6 +46,15 @@ class ThroughputHook(RunHook):
 
     def log_point(self, fetched, state, seconds):
         """Write the lines and the record. seconds: since the line before, without the time of what was `outside`."""
+
+    def seconds_left(self, state):
+        """Until the last step, by the time of all updates of this run but the first and of what came between them.
+
+        None after one update, and where the last one is not known.
+        """
+        if self.last_step is None or self._first_done is None or state.step < 2:
+            return None
+        return (self.last_step - state.gstep) * (time.monotonic() - self._first_done) / (state.step - 1)
 
     def status(self):
         """What a progress bar shows of the training, a few words."""
