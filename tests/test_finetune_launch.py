@@ -125,13 +125,14 @@ def test_logs_and_messages(bench):
         lines = [line for line in output.splitlines() if not line.startswith('[')]
         assert lines == ['out 0', 'err 0', 'last 0']  # rank 0 only, and not what stood in the log before
         told = messages(output)
-        assert told[:3] == [
+        assert told[:4] == [
             f"all_trainer_endpoints: ['127.0.0.1:{port}', '127.0.0.1:{port + 1}'], node_id: 0, current_ip: 127.0.0.1, "
             "num_nodes: 1, node_ips: ['127.0.0.1'], gpus_per_proc: 0, selected_gpus_per_proc: [], nranks: 2",
             'subprocess launched, check log at a/b/p_job.log.0',
             'subprocess launched, check log at a/b/p_job.log.1',
+            '2 processes, what they say: a/b/p_job.log.0, a/b/p_job.log.1',
         ]
-        assert sorted(told[3:]) == ['proc 0 finsh', 'proc 1 finsh']
+        assert sorted(told[4:]) == ['proc 0 finsh', 'proc 1 finsh']
     for rank in range(2):
         assert bench.log(rank, 'a/b', 'p_') == f'out {rank}\nerr {rank}\nlast {rank}\n' * 2
 

@@ -23,7 +23,8 @@ def device_text(args, world):
     why = '' if cuda_devices() else ', no GPU'
     fault = 'switched off' if args.fused_ops == 'false' else kernels().why
     operators = f'plain operators: {fault}' if fault else 'fused operators'
-    return f'{several}{threads} threads of {name}{vectors}{why}; {args.precision}, {operators}'
+    unit = 'thread' if str(threads) == '1' else 'threads'
+    return f'{several}{threads} {unit} of {name}{vectors}{why}; {args.precision}, {operators}'
 
 
 def processor(cpuinfo='/proc/cpuinfo'):

@@ -124,7 +124,7 @@ def main(argv, environ=None, split_log_path='log', prog=None, commands=None):
     settings = read_settings(argv, environ, split_log_path, prog, commands)
     path = model_path(settings.arguments)
     if path is not None:
-        get_logger('propeller.launch').info('init model: %s', path)
+        get_logger('propeller.launch').debug('init model: %s', path)
     return run_job(settings, environ)
 
 

@@ -187,7 +187,7 @@ class _Job:
     def _start_all(self, plan, restarted):
         settings, self.failed = self.settings, None
         if settings.print_config:
-            log.info('%s', plan.describe())
+            log.debug('%s', plan.describe())
         arguments = script_arguments(settings.arguments, bool(settings.gpu_groups), restarted)
         base = self.environ | job_environment(self.name, settings.arguments, restarted)
         interface = None if plan.gpu_groups else machine.interface_of(plan.current_ip)
@@ -196,9 +196,13 @@ class _Job:
             path = self.logs.path(plan.rank(local_rank))
             rank = start_rank(plan.rank(local_rank), [settings.script, *arguments], environ, path, self.lifeline)
             self.ranks.append(rank)
-            log.info('subprocess launched, check log at %s' if path else 'subprocess launched', *[path] if path else [])
+            log.debug(
+                'subprocess launched, check log at %s' if path else 'subprocess launched', *[path] if path else []
+            )
             if rank.rank == 0 and path:
                 self.echo = Echo(path, rank.log_start)
+        paths = [rank.log for rank in self.ranks if rank.log]
+        log.info('%d processes%s', len(self.ranks), f', what they say: {", ".join(paths)}' if paths else '')
 
     def _watch(self):
         """Wait for the end of all processes, here and elsewhere. The failure that ended the job, or None."""
