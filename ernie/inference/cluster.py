@@ -99,14 +99,12 @@ def _results(ray, args, folder, files, worker, workers, threads):
     blocks = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         read, batch_size=1, batch_format='numpy', num_cpus=0
     )
-    environment = {'env_vars': {'OMP_NUM_THREADS': str(threads)}}
     gpus = {'num_gpus': 1} if args.use_cuda else {}
     done = blocks.map(
         _Worker,
         fn_constructor_args=worker,
         concurrency=workers,
         num_cpus=threads,
-        runtime_env=environment,
         **gpus,
     )
     return done.iter_rows()
@@ -165,6 +163,7 @@ class _Worker:
     """
 
     def __init__(self, model, args, layout, form, place):
+        os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads or 1)  # Paddle reads it when it is loaded
         self._args, self._form, self._place = args, form, place
         with tempfile.TemporaryDirectory() as folder:
             for name, content in (model if isinstance(model, dict) else _fetched(*model)).items():

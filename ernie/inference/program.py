@@ -7,6 +7,7 @@ import time
 
 from ernie.inference.engines import ENGINES, check_format, open_engine
 from ernie.inference.export import export, target_folder
+from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.results import Layout, open_writer, output_of, write_results
@@ -40,6 +41,7 @@ def infer(args):
     given, args = args, args.checked()
     print_arguments(given, log)
     device = choose_device(args)
+    args = args.replace(init_checkpoint=find_model(args.init_checkpoint))
     _check_places(args)
     folder = open_folder(args)
     log.debug('disable gpu' if device is None else 'using gpu')

@@ -51,6 +51,21 @@ def _start(ray, processes, address):
     elif not os.environ.get('RAY_ADDRESS'):
         options |= {'num_cpus': processes or available_cpus(), 'include_dashboard': False}
     try:
-        ray.init(**options)
+        with _silent():  # it also says which level it has
+            ray.init(**options)
     except (ConnectionError, RuntimeError, OSError, ValueError) as e:
         raise UserError(f'Ray cannot be started or reached ({e}).') from None
+
+
+@contextlib.contextmanager
+def _silent():
+    """Inside, what is written to standard error below Python goes nowhere."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

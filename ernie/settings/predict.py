@@ -146,15 +146,24 @@ class ExportSettings(PredictSettings):
     """The export of a fine-tuned checkpoint as an inference model."""
 
     flags = (
-        *('init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
+        *('model', 'init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
         *('vocab_path', 'label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer'),
         *('for_cn', 'cpu_threads', 'log_level'),
+    )
+    model: str | None = setting(
+        None, 'A checkpoint, or the folder of a training: its best checkpoint.', positional=True
     )
     save_inference_model_path: str = changed(
         PredictSettings, 'save_inference_model_path', 'inference_model', 'Folder for the model.'
     )
     export_format: str | None = changed(PredictSettings, 'export_format', 'paddle', 'Form of the export.')
     do_prediction: bool = changed(PredictSettings, 'do_prediction', False)
+
+    def checked(self) -> Self:
+        if self.model and self.init_checkpoint:
+            raise UsageError(f'{self.model} and --init_checkpoint {self.init_checkpoint}: give one model.')
+        model = self.model or self.init_checkpoint
+        return super(ExportSettings, self.replace(model=None, init_checkpoint=model)).checked()
 
 
 @dataclass(frozen=True, kw_only=True)

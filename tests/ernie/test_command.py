@@ -159,7 +159,9 @@ def test_predict_keeps_no_export_and_export_predicts_nothing():
     changed = {'save_inference_model_path': '', 'format': None, 'carry': True, 'engine': None}
     assert vars(predict.parse_args([])) == whole | own | changed
     given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
-    assert vars(given) == whole | {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False}
+    changed = {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False}
+    assert vars(given) == whole | changed | {'model': None}
+    assert export.parse_args(['m']).checked().init_checkpoint == 'm'
     for other in (['--predict_set', 'x'], ['--engine', 'onnxruntime'], ['--do_prediction', 'true']):
         with pytest.raises(UsageError):
             export.parse_args(other)
