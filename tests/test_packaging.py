@@ -30,7 +30,7 @@ def test_requirements_name_no_registry(settings):
     for group in (settings['project']['dependencies'], *optional.values(), *settings['dependency-groups'].values()):
         assert group
         for line in group:
-            assert re.fullmatch(r"[A-Za-z0-9_.-]+[<>=]=?[0-9.]+(,<[0-9.]+)?(; python_version < '3.14')?", line), line
+            assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[\w+\])?[<>=]=?[0-9.]+(,<[0-9.]+)?(; python_version < '3.14')?", line), line
 
 
 def test_something_uses_every_package_of_an_extra(settings):
