@@ -11,6 +11,7 @@ from propeller.inputs import open_regular, read_json_object
 PARQUET, ARROW = 'parquet', 'arrow'
 MAGIC = {b'PAR1': PARQUET, b'ARROW1': ARROW, b'\xff\xff\xff\xff': ARROW}
 _BATCH = 512  # rows
+_BUFFER = 1 << 20  # bytes of a column
 _MOST_CLASSES = 1 << 20
 _LIBRARY = 'pyarrow reads Parquet and Arrow files, and is not installed. Run: pip install pyarrow'
 
@@ -132,7 +133,8 @@ def _open(path, kind):
     """(schema, function: names of columns -> iterator of record batches)."""
     pyarrow = _pyarrow()
     if kind == PARQUET:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        # Without a buffer, a group of rows is in memory whole.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             _check_names(path, file.schema_arrow.names)
             yield file.schema_arrow, lambda names: file.iter_batches(_BATCH, columns=names)
         return

@@ -69,6 +69,11 @@ class Naming:
         shown = [
             name if name in (role, _word(role)) else f'{name} -> {_word(role)}' for role, name in self.found.items()
         ]
+        if is_csv and notes is not None and found.get('text_a') == CSV_TEXT and 'text_a' not in self.asked:
+            others = [name for name in names if name not in found.values() and bare(name) in TEXTS]
+            if others:
+                what = f'{listed(others)} could be the text too; read is {CSV_TEXT!r}, as always in CSV files.'
+                notes.warn(f'{what} --text_column names another.')
         if told and notes is not None and any('->' in part for part in shown):
             notes.tell(f'columns: {", ".join(shown)}')
         roles = {name: role for role, name in found.items()}

@@ -52,12 +52,13 @@ class _Lines:
         return self._found.get(question_id, (None, None))[last]
 
 
-def read_questions(path, bad_rows=None, scored=False, columns=None, learnt=None):
+def read_questions(path, bad_rows=None, scored=False, columns=None, learnt=None, notes=None):
     """The questions of a file or folder, in order, as `Questions`.
 
     Args:
         path, bad_rows, scored: as in `read_squad`.
         columns, learnt: see `Naming`.
+        notes: the `Notes` that take what was found; None: it is logged.
     Raises:
         UserError: see `read_squad`; of records file and line are named.
     """
@@ -66,7 +67,7 @@ def read_questions(path, bad_rows=None, scored=False, columns=None, learnt=None)
     if len(files) == 1 and is_squad(files[0], columns, learnt):
         return Questions(read_squad(files[0], bad_rows, scored))
     naming = QuestionNaming(('question', 'context'), columns, learnt, ('answers',), labelled=True)
-    questions, seen, lines, notes = [], set(), _Lines(), Notes(path)
+    questions, seen, lines, notes = [], set(), _Lines(), notes or Notes(path)
 
     def rows(file, bad):
         return file_records(file, naming, bad, notes, values_of_objects)

@@ -5,6 +5,7 @@ import os
 from ernie.reader.columns import ColumnNames
 from ernie.reader.questions import read_questions
 from ernie.reader.rows import BadRows
+from ernie.reader.warnings import Notes
 from ernie.survey.survey import Sample, Survey
 
 
@@ -13,7 +14,7 @@ def survey_questions(path, args):
     path = os.fspath(path)
     sample = Sample()
     bad_rows = BadRows(path) if args.skip_bad_rows else None
-    found = read_questions(path, bad_rows, columns=ColumnNames.of(args))
+    found = read_questions(path, bad_rows, columns=ColumnNames.of(args), notes=Notes(path, []))
     for question in found.questions:
         answer = question.answers[0][0] if question.answers else ''
         sample.add((question.question, question.context), answer)

@@ -2,15 +2,17 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from ernie.api import _row_of_record
 from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.config import ErnieConfig
 from ernie.finetune.flags import build_parser
 from ernie.inference.stream import read_rows
 from ernie.reader.classify import ClassifyReader
-from ernie.reader.columns import Columns, nearest
+from ernie.reader.columns import ColumnNames, Columns, nearest
 from ernie.reader.sequence_label import SequenceLabelReader
 from ernie.tasks.classification.training import ClassificationTask
 from ernie.tasks.codec import BadRecord
@@ -134,6 +136,54 @@ def test_sets_that_disagree_end_before_the_training(model, tmp_path):
     with pytest.raises(UserError, match="'Text_b', 'label', expected also a column 'text_b'"):
         run(init_pretraining_params=model, train_set=train, dev_set=dev, do_test=False, checkpoints=tmp_path / 'c')
     assert not list((tmp_path / 'c').glob('step_*'))
+
+
+def test_names_that_were_learnt_are_recorded_and_hold_for_other_files(task, tmp_path):
+    rows = [('的一是', '好', 1), ('不了人', '坏', 0)]
+    train = write_table(tmp_path / 'train.tsv', ['document', 'title', 'stars'], rows)
+    made = task(text_column='document')
+    made.prepare_training(made.read(train, labelled=True))
+    names = {'text_a': 'document', 'label': 'stars'}
+    assert made.describe()['column_names'] == names and made.describe()['columns'] == ['text_a']
+    for names_of_file in (['document', 'title', 'stars'], ['text_a', 'title', 'label'], ['review', 'id', 'target']):
+        path = write_table(tmp_path / 'dev.tsv', names_of_file, rows)
+        assert made.read(path, labelled=True).lengths.tolist() == [5, 5]
+    (tmp_path / 'labels.json').write_text(json.dumps(made.describe()))
+    assert read_saved_labels(tmp_path)['column_names'] == names
+    later = task(saved={'task': 'classification', 'columns': ['text_a'], 'column_names': names})
+    assert later.read(train, labelled=False).lengths.tolist() == [5, 5]
+    with pytest.raises(UserError, match=r"a column 'documnet' \(--text_column\)\. Did you mean document"):
+        task(text_column='documnet').read(train, labelled=True)
+
+
+@pytest.mark.parametrize('names', ['document', [], {'text_a': 3}, None])
+def test_a_record_of_names_that_cannot_be(tmp_path, names):
+    folder = checkpoint(tmp_path / 'c')
+    labels = json.loads((folder / 'labels.json').read_text())
+    (folder / 'labels.json').write_text(json.dumps(labels | {'column_names': names}))
+    with pytest.raises(UserError, match='labels.json: found column_names'):
+        read_saved_labels(folder)
+
+
+def test_the_columns_are_part_of_the_cache_key(model, tmp_path, monkeypatch):
+    monkeypatch.setenv('ERNIE_CACHE', str(tmp_path / 'cache'))
+    path = write_table(tmp_path / 'a.tsv', ['title', 'review'], [('的一是', '好'), ('不了', '坏')])
+    tokenizer, found = FullTokenizer(str(model / 'vocab.txt')), {}
+    for name in ('title', 'review', 'title'):
+        reader = ClassifyReader(tokenizer, 15, task_kind='predict', columns=ColumnNames(name))
+        found.setdefault(name, []).append(reader.read(path).lengths.tolist())
+    assert found == {'title': [[5, 4], [5, 4]], 'review': [[3, 3]]}
+    assert len(list((tmp_path / 'cache').rglob('set.json'))) == 2
+
+
+def test_records_of_a_program_by_other_names():
+    codec = SimpleNamespace(columns=Columns(('text_a',)), settings={'column_names': {'text_a': 'body'}})
+    for record in ({'text_a': 'x', 'body': 'y'}, {'body': 'x', 'title': 'y'}, {'Review': 'x', 'id': 3, 4: 5}):
+        assert _row_of_record(codec, record, 1).record['text_a'] == 'x'
+    row = _row_of_record(codec, {'title': 'x', 'review': 'y'}, 7)
+    assert row.record is None and "2 columns that could be the text: 'title', 'review'" in row.bad.found
+    tagger = SimpleNamespace(columns=Columns(words='tokens'), settings={})
+    assert _row_of_record(tagger, {'tokens': ['王', '明']}, 1).record == {'text_a': '王\x02明'}
 
 
 # ------------------------------------------------------------------------------------------------ new texts

@@ -13,6 +13,10 @@ from ernie.reader.records import read_records
 from ernie.reader.rows import BadRows
 from ernie.reader.sentences import Sentences
 from ernie.reader.warnings import Notes
+from ernie.settings.finetune import FinetuneSettings, OwnDataSettings
+from ernie.survey.form import task_of
+from ernie.survey.tables import survey_table
+from ernie.survey.tagging import survey_sentences
 from propeller.errors import UserError
 from tests.ernie.dataset_folders import (
     VALUE,
@@ -95,6 +99,21 @@ def test_splits_by_name(tmp_path):
             named_split(folder, 'test')
     assert splits_of(str(hub / 'train.parquet')) == {} == splits_of(str(save_to_disk(tmp_path / 'one', REVIEWS)))
     assert data_digest(f'{hub}:train') != data_digest(f'{hub}:validation') == data_digest(f'{hub}/dev')
+
+
+def test_a_folder_as_the_sets_of_a_training(tmp_path):
+    folder = str(save_splits(tmp_path / 's', train=(part(0, 4), FEATURES), validation=(part(4, 7), FEATURES)))
+    made = FinetuneSettings(train_set=folder, dev_set=folder, do_test=False, given=frozenset()).checked()
+    assert (made.train_set, made.dev_set) == (f'{folder}:train', f'{folder}:validation')
+    own = OwnDataSettings(train_set=folder, do_test=False, given=frozenset()).checked()
+    assert (own.train_set, own.dev_set, own.dev_share) == (f'{folder}:train', f'{folder}:validation', 0.0)
+    own = OwnDataSettings(train_set=folder, do_test=False, dev_share=0.2, given=frozenset(['dev_share'])).checked()
+    assert (own.dev_set, own.dev_share) == (None, 0.2)
+    with pytest.raises(UserError, match='expected a split test'):
+        FinetuneSettings(train_set=folder, test_set=folder, test_save='x', given=frozenset()).checked()
+    found = survey_table(made.train_set, made)
+    assert found.label_map == {'差评': 0, '好评': 1} and found.rows == 4
+    assert task_of(made.train_set) == 'classification'
 
 
 def test_text_files_of_a_folder(tmp_path):
@@ -233,6 +252,15 @@ def test_tokens_and_their_tags(tmp_path):
     (tmp_path / 'b.jsonl').write_text('{"tokens": ["a", null], "tags": ["O", "O"]}\n')
     with pytest.raises(UserError, match=r"b\.jsonl:1: found \['a', None\] as tokens"):
         sentences(tmp_path / 'b.jsonl')
+
+
+def test_the_task_of_a_folder(tmp_path):
+    tags = save_to_disk(tmp_path / 'tags', SENTENCES, {'ner_tags': list_of(TAGS)})
+    assert task_of(str(tags)) == 'sequence_labeling'
+    questions = {'query': ['a'], 'passage': ['b'], 'answer': ['b']}
+    assert task_of(str(write_parquet(tmp_path / 'q.parquet', questions))) == 'mrc'
+    found = survey_sentences(str(tags), FinetuneSettings(given=frozenset()))
+    assert found.label_map == {'B-PER': 0, 'I-PER': 1, 'O': 2}
 
 
 def test_questions_as_datasets_has_them(tmp_path):

@@ -57,6 +57,14 @@ def test_lone_columns_and_quotes_of_tsv(tmp_path):
     assert [row.cells for row in read_records(pandas)][1] == {'Unnamed: 0': '1', 'text_a': 'b', 'label': '0'}
 
 
+def test_text_of_csv_is_the_text_as_always_and_others_are_told(tmp_path, caplog):
+    (row,) = read_records(write(tmp_path / 'a.csv', 'title,text,label\na,b,1\n'), ('text_a', 'label'))
+    assert row.cells == {'title': 'a', 'text_a': 'b', 'label': '1'}
+    assert "'title' could be the text too; read is 'text'" in caplog.text
+    with pytest.raises(UserError, match="2 columns that could be the text: 'title', 'text'"):
+        list(read_records(write(tmp_path / 'a.tsv', 'title\ttext\tlabel\na\tb\t1\n'), ('text_a', 'label')))
+
+
 CELL = st.text(st.characters(blacklist_categories=('Cs', 'Cc')), min_size=1, max_size=12).filter(str.strip)
 
 
