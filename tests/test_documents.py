@@ -6,8 +6,9 @@ import pytest
 
 from script.documents.__main__ import order
 from script.documents.compare import chosen_lines, cleaned, masked
-from script.documents.page import Page
+from script.documents.page import Block, Page
 from script.documents.regenerate import difference, regenerate
+from script.documents.scratch import Scratch
 
 PAGE = """<!-- runs after: README.md, docs/data.md -->
 # A page
@@ -147,3 +148,24 @@ def test_pages_come_after_those_that_they_need():
     assert order(['a', 'b'], known) == ['c', 'b', 'a']
     with pytest.raises(SystemExit, match='no page d'):
         order(['d'], known)
+
+
+def test_commands_run_in_a_clone_with_packages_of_the_repository_or_on_a_terminal(tmp_path, monkeypatch):
+    """What one block exports the next one has; a new page begins with a new shell."""
+    monkeypatch.setattr(Scratch, '_copy', lambda self: (tmp_path / 'pyproject.toml').touch())
+    monkeypatch.setattr(Scratch, '_make_environment', lambda self: None)
+    monkeypatch.setenv('MODEL_PATH', 'of the user')
+    scratch = Scratch(tmp_path)
+
+    def printed(text, mark=''):
+        return scratch.run(Block('sh', text, mark, '', 0, 0, ''), 20)
+
+    assert printed('echo ${MODEL_PATH-none}; export MODEL_PATH=mine; test -t 1 || echo file') == (0, 'none\nfile\n')
+    assert printed('echo $MODEL_PATH; pwd') == (0, f'mine\n{tmp_path.resolve()}\n')
+    scratch.forget_shell()
+    assert printed('echo ${MODEL_PATH-none}; false; echo no')[0] == 1
+    code, text = printed('test -t 1 && printf "1\\r2\\n"', 'terminal')
+    assert code == 0 and cleaned(text, tmp_path) == '2\n'
+    assert not scratch.was_run('README.md')
+    scratch.set_run('README.md')
+    assert Scratch(tmp_path).was_run('README.md')

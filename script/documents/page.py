@@ -4,6 +4,7 @@ Comments on a line of their own, right before a block, say what a block is:
 
     <!-- file: NAME -->             the block is written to NAME and not run
     <!-- not run: REASON -->        a command that is shown only; the output behind it stays as it is
+    <!-- terminal -->               a command whose output differs on a terminal is run on one
     <!-- not output -->             a text that no command of the page prints
     <!-- some lines -->             the output is shortened: each of its lines is one of the program's
     <!-- content of: NAME -->       the block is the content of a file that the command made

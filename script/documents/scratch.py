@@ -1,6 +1,8 @@
 """A folder in which the commands of the pages run: a clone of the repository with an environment of its own."""
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -43,18 +45,11 @@ class Scratch:
             command = ['sh', '-e', '-c', f'. ./{_STATE}\n{block.text}\nexport -p > ./{_STATE}\n']
         else:
             command = [str(self._python()), '-c', block.text]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            text=True,
-            errors='replace',
-            check=False,
-        )
+        started = {'cwd': self.folder, 'env': self.environment(), 'stdin': subprocess.DEVNULL}
+        if block.mark == 'terminal':
+            return _run_on_terminal(command, timeout, **started)
+        output = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True, 'errors': 'replace'}
+        done = subprocess.run(command, timeout=timeout, check=False, **output, **started)
         return done.returncode, done.stdout
 
     def write(self, name, text):
@@ -118,3 +113,16 @@ class Scratch:
             'PIP_DISABLE_PIP_VERSION_CHECK': '1',
         }
         return environment
+
+
+def _run_on_terminal(command, timeout, **started):
+    """(exit code, output) of a command whose standard output and standard error are a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, **started) as process, open(ours, 'rb') as terminal:
+        os.close(theirs)
+        chunks = []
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while chunk := terminal.read1(65536):
+                chunks.append(chunk)
+        code = process.wait(timeout)
+    return code, b''.join(chunks).decode(errors='replace')
