@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from ernie.finetune.recipe import NUMBERS, READING, Facts, choose
+from ernie.finetune.recipe import NUMBERS, READING, TEXT_ENCODERS, Facts, choose
 from ernie.run.memory import available_memory, training_memory
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
@@ -45,7 +45,8 @@ def facts_of(args, survey, coverage, source):
     least = args.max_query_length + _LEAST_PART if survey.task == READING else 0
     lengths, memory = percentiles(np.maximum(coverage.lengths, least)), memory_of(args, source)
     classes, positions = survey.num_labels, config.max_position_embeddings
-    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, config.hidden_size)
+    model = config.hidden_size, config.get('num_hidden_layers') or 0, source.origin.get('name') in TEXT_ENCODERS
+    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, *model)
 
 
 def held_share(args):

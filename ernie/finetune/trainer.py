@@ -136,6 +136,8 @@ class FineTuning:
             self.survey = survey or self._survey(args, task_class.spec, saved)
             args = self._with_numbers(args, tokenizer)
         args = plain_numbers(args, self.source.config.max_position_embeddings)
+        if args.keep_layers and not start and self.source.path:
+            self.source.keep_layers(args.keep_layers)
         found = [self.survey.labels_found()] if self.survey else []
         self.task = task_class(args, self.source.config, tokenizer, saved, *found)
         args = self.task.args

@@ -42,6 +42,7 @@ class InitialValues:
         warn_of_unmatched('--allow_missing', allowed, program.parameters())
         warn_of_unmatched('--allow_unused', allowed_unused, [*tensors, *tensors.unmapped])
         new_head = (lambda name: False) if self.run.start else self.is_new
+        allowed_unused = [*allowed_unused, *self.source.left_out]
         match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
         load_values(session, match.load, tensors)
         log.debug('%s: %d parameters loaded', self.source.path, len(match.load))

@@ -8,6 +8,7 @@ from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
+from ernie.model.encoders import ERNIE
 from ernie.run.start import advice_to_start_over
 from ernie.settings.fields import AUTO
 from ernie.tokenization import SPECIAL_TOKENS, load_vocab
@@ -36,6 +37,7 @@ class Source:
         tensors: the parameters by name, read when they are asked for; None without a folder and for an exported one.
         folder: where what belongs to the model lies; None without a folder.
         config: `ErnieConfig`.
+        left_out: beginnings, each with a `*` after it, of the names of tensors that `keep_layers` left out.
         vocab_path: vocabulary file.
         saved: dict, `labels.json` of the folder, {} if it has none.
         folder_tokenizer: `FolderTokenizer` of the folder, or of the vocabulary's when there is no model.
@@ -55,7 +57,7 @@ class Source:
             raise bad_input(self.path, 'an exported model', 'a checkpoint or a pre-trained model')
         self.tensors = open_model(self.path) if self.path and not self.exported else None
         self.folder = self.path if self.exported else self.tensors and self.tensors.folder
-        self.config = ErnieConfig(self._config(config_path))
+        self.config, self.left_out = ErnieConfig(self._config(config_path)), ()
         if not self.exported:
             check_sizes(self.config, self.tensors)
         self.vocab_path = vocab_path or self._vocabulary()
@@ -79,6 +81,19 @@ class Source:
         if config is None:
             raise UsageError(f'--ernie_config_path is missing, and no {ERNIE_CONFIG} lies beside the parameters.')
         return config
+
+    def keep_layers(self, count):
+        """Build the lowest `count` layers of the encoder alone.
+
+        Raises:
+            UsageError: it does not have so many.
+        """
+        layers = self.config.get('num_hidden_layers') if self.config.encoder == ERNIE else None
+        if layers is None or count > layers:
+            has = f'{layers} layers' if layers else f'an encoder of the kind {self.config.encoder}, without such layers'
+            raise UsageError(f'--keep_layers {count}: the model has {has}.')
+        self.config = ErnieConfig({**self.config.to_dict(), 'num_hidden_layers': count})
+        self.left_out = tuple(f'encoder_layer_{layer}_*' for layer in range(count, layers))
 
     def _vocabulary(self):
         inside = os.path.join(self.path, VOCABULARY) if self.exported else self.tensors and self.tensors.vocab_path

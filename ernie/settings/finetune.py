@@ -99,6 +99,7 @@ class HeadSettings(Settings, title='fine-tuning'):
     decay_without_warmup: bool = setting(False, 'Let linear_warmup_decay decay also when there is no warm-up.')
     head_learning_rate: float | None = setting(None, 'Peak rate of the task head. Left out: --learning_rate.', above=0)
     freeze_encoder: bool = setting(False, 'Train the task head only.')
+    keep_layers: int = setting(0, 'Layers of a pre-trained encoder that are kept, from below; 0: all.', least=0)
     optimizer: str = setting('adamw', 'What moves the parameters.', choices=OPTIMIZERS)
     clip_norm: float = setting(1.0, 'Largest global norm of the gradients; 0: no clipping.', least=0)
     max_steps: int = setting(0, 'Stop training after so many steps in all; 0: after --epoch epochs.', least=0)
@@ -136,6 +137,7 @@ class FinetuneSettings(
     max_seq_len: int = changed(BatchSettings, 'max_seq_len', 512, auto=True)
     batch_size: int = changed(BatchSettings, 'batch_size', 32, auto=True)
     early_stop: int = changed(EvaluationSettings, 'early_stop', -1, auto=True)
+    keep_layers: int = changed(HeadSettings, 'keep_layers', 0, auto=True)
 
     def checked(self) -> Self:
         settings = super().checked()
@@ -239,6 +241,7 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
         EvaluationSettings, 'validation_steps', NEVER, 'Evaluation interval beside the end of each epoch.'
     )
     early_stop: int = changed(FinetuneSettings, 'early_stop', AUTO)
+    keep_layers: int = changed(FinetuneSettings, 'keep_layers', AUTO)
     random_seed: int | None = changed(OptimizationSettings, 'random_seed', 1)
     do_test: bool = changed(WorkSettings, 'do_test', True, 'Predict --test_set, where there is one.')
 

@@ -80,6 +80,7 @@ SINCE_2019 = {
     'try_minutes': (float, 0.0),
     'head_learning_rate': (float, None),
     'freeze_encoder': (bool, False),
+    'keep_layers': (int, 0),
     'recompute': (bool, False),
     'clip_norm': (float, 1.0),
     'optimizer': (str, 'adamw'),

@@ -108,7 +108,7 @@ def test_fewer_rows_take_more_epochs_and_smaller_batches():
 
 def test_what_the_user_settled_is_kept_and_the_rest_follows():
     found = choose(facts(8000), {'batch_size': 128, 'max_seq_len': 64})
-    assert list(found) == ['epoch', 'learning_rate', 'early_stop']
+    assert list(found) == ['epoch', 'learning_rate', 'early_stop', 'keep_layers']
     assert found['epoch'].value > choose(facts(8000), {})['epoch'].value
     long = choose(facts(5000, LONG, memory=4 * GIB), {'max_seq_len': 64})
     assert long['batch_size'].value == 32 > choose(facts(5000, LONG, memory=4 * GIB), {})['batch_size'].value
@@ -131,3 +131,13 @@ def test_what_was_chosen_is_shown_in_two_lines():
         ('chosen', 'rate 0.0001 (the model has a hidden size of 384)')
     ]
     assert chosen_pairs({}) == []
+
+
+def test_tags_leave_the_upper_layers_of_an_encoder_of_whole_texts_out():
+    tags = facts(1350, task='sequence_labeling', makes_vectors=True)
+    assert choose(tags, {})['keep_layers'].value == 9
+    assert choose(tags._replace(layers=2), {})['keep_layers'].value == 0
+    assert choose(tags._replace(makes_vectors=False), {})['keep_layers'].value == 0
+    assert choose(facts(makes_vectors=True), {})['keep_layers'].value == 0
+    last = chosen_pairs(choose(tags, {}))[-1]
+    assert last == ('', 'layers 9 (of 12: those above have lost the single tokens)')
