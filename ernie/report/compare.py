@@ -91,5 +91,5 @@ def _write_parts(folder, curves, tables):
 
 def _section(table):
     title = markup.heading(table.title[:1].upper() + table.title[1:]) if table.title else None
-    body = markup.table(table.rows, tuple(table.head), sortable=True) if table.rows else None
+    body = markup.table(table.rows, tuple(table.head), sortable='class' in table.title) if table.rows else None
     return markup.joined(title, body, *(markup.tag('p', note) for note in table.notes))

@@ -8,6 +8,7 @@ import numpy as np
 from ernie.report.drawing import new_figure, png, tidy
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file
+from propeller.train.state import is_number
 
 log = get_logger(__name__)
 
@@ -61,7 +62,7 @@ def smooth(values, width=None):
 def series(records, phase, key):
     """(steps int64 [N], values float64 [N]) of the records of one phase that have `key`; null is NaN."""
     found = [r for r in records if r['phase'] == phase and key in r]
-    values = [np.nan if r[key] is None else r[key] for r in found]
+    values = [r[key] if is_number(r[key]) else np.nan for r in found]
     return np.array([r['step'] for r in found], dtype=np.int64), np.array(values, dtype=np.float64)
 
 
@@ -101,7 +102,7 @@ def draw_curves(records, path, metrics=None, loss_unit='nats', best_step=None):
 def by_set(records):
     """Name of each evaluated set -> its records, in the order of first appearance."""
     evaluated = [r for r in records if r['phase'] != 'train']
-    sets = dict.fromkeys((r['phase'], r.get('file', '')) for r in evaluated)
+    sets = dict.fromkeys((r['phase'], str(r.get('file', ''))) for r in evaluated)
     names = {}
     for phase, file in sets:
         files = [other for of, other in sets if of == phase]
@@ -110,7 +111,7 @@ def by_set(records):
         names[phase, file] = phase if len(files) == 1 else f'{phase} {label}'
     result = {}
     for r in evaluated:
-        name = names[r['phase'], r.get('file', '')]
+        name = names[r['phase'], str(r.get('file', ''))]
         result.setdefault(name, []).append({**r, 'phase': name})
     return result
 
@@ -134,7 +135,7 @@ def _without_twins(records, keys):
     """Without scores that another one equals everywhere, as micro F1 the accuracy of a classifier."""
     evaluated, kept = [r for r in records if r['phase'] != 'train'], {}
     for key in keys:
-        kept.setdefault(tuple(r.get(key) for r in evaluated) if evaluated else key, key)
+        kept.setdefault(repr([r.get(key) for r in evaluated]) if evaluated else key, key)
     return [key for key in keys if key in kept.values()]
 
 

@@ -71,14 +71,14 @@ def _data(run):
     facts, model = run.facts, run.facts.get('model', {})
     train = facts.get('train', {})
     rows = [('training file', train.get('file')), ('rows', train.get('rows'))]
-    if 'tokens_mean' in train:
+    if {'tokens_mean', 'tokens_most', 'max_seq_len'} <= train.keys():
         cut = f'; {train["cut"]:,} rows are longer than {train["max_seq_len"]}' if train.get('cut') else ''
         rows.append(('tokens a row', f'{train["tokens_mean"]:g} on average, at most {train["tokens_most"]:,}{cut}'))
     rows += [('dev set', f'{dev["file"]} ({dev["rows"]:,} rows)') for dev in facts.get('dev', ())]
     origin = model.get('origin', {})
     rows.append(('starts from', ', '.join(filter(None, [model.get('path'), origin.get('name'), origin.get('source')]))))
-    if model.get('parameters'):
-        sizes = f'{model.get("layers")} layers of width {model.get("hidden")}, vocabulary {model.get("vocabulary"):,}'
+    if model.get('parameters') and model.get('vocabulary'):
+        sizes = f'{model.get("layers")} layers of width {model.get("hidden")}, vocabulary {model["vocabulary"]:,}'
         rows.append(('encoder', f'{model["parameters"] / 1e6:.1f} million parameters: {sizes}'))
     rows = [row for row in rows if row[1] not in (None, '')]
     if not rows:

@@ -3,12 +3,14 @@
 import dataclasses
 import os
 
+from ernie.report import checks
 from ernie.report.names import FACTS, REPORTS
 from ernie.report.sets import read_summaries
-from propeller.errors import bad_input
+from propeller.errors import UserError, bad_input
 from propeller.inputs import read_json_object, read_yaml_mapping
 from propeller.train.checkpoint import BEST
 from propeller.train.record import METRICS_FILE, read_metrics
+from propeller.train.state import checked
 
 RUN_YAML, SCORES = 'run.yaml', 'metrics.json'
 _NAMES = ('micro_f1', 'macro_f1', 'weighted_f1', 'corr', 'avg', 'f1', 'acc', 'matthews_corrcoef', 'pearson')
@@ -77,14 +79,23 @@ def read_run(folder):
     if METRICS_FILE in there:
         run.records = read_metrics(there[METRICS_FILE])
     if FACTS in there:
-        run.facts = read_json_object(there[FACTS], 'the facts of a run')
+        run.facts = _checked(there[FACTS], 'the facts of a run', checks.FACTS)
     best = os.path.join(folder, BEST)
     if os.path.isfile(os.path.join(best, SCORES)):
         run.best = best
-        run.scores = read_json_object(os.path.join(run.best, SCORES), 'scores of a checkpoint', finite=False)
+        run.scores = _checked(os.path.join(run.best, SCORES), 'scores of a checkpoint', checks.SCORES)
     elif run.summaries:
         run.scores = scores_of(next(iter(run.summaries.values())))
     return run
+
+
+def _checked(path, expected, fields):
+    """A JSON object of a file whose fields are of their types."""
+    values = read_json_object(path, expected, finite=False)
+    try:
+        return checked(values, fields, ())
+    except UserError as e:
+        raise UserError(f'{path}: {e}') from None
 
 
 def scores_of(summary):

@@ -6,9 +6,10 @@ import os
 import numpy as np
 
 from ernie.reader.dataset_folder import data_digest, is_regular
+from ernie.report.checks import checked_summary
 from ernie.report.names import ERRORS, ROWS, SUMMARY
 from ernie.report.wrong_rows import write_wrong_rows
-from propeller.errors import UserError, bad_input
+from propeller.errors import UserError
 from propeller.inputs import read_json_object
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.atomic import output_file
@@ -65,9 +66,10 @@ def read_summaries(folder):
     for file in sorted(name for name in names if name.endswith(SUMMARY)):
         path = os.path.join(folder, file)
         summary = read_json_object(path, 'the summary of an evaluation', limit=1 << 28, finite=False)
-        if not isinstance(summary.get('file'), str) or not isinstance(summary.get('values'), dict):
-            raise bad_input(path, 'another JSON object', 'the summary of an evaluation', advice='Evaluate again.')
-        found[file.removesuffix(SUMMARY)] = summary
+        try:
+            found[file.removesuffix(SUMMARY)] = checked_summary(summary)
+        except UserError as e:
+            raise UserError(f'{path}: {e} Evaluate again.') from None
     return dict(sorted(found.items(), key=lambda item: item[1].get('place', 0)))
 
 
@@ -75,9 +77,11 @@ def read_rows(folder, name):
     """What each row of a set gave: dict name -> array; None where that is not kept, or is damaged."""
     try:
         tensors = open_tensors(os.path.join(folder, name + ROWS))
-        return {key: np.asarray(tensors[key]) for key in tensors}
+        arrays = {key: np.asarray(tensors[key]) for key in tensors}
     except UserError:
         return None
+    count = {len(array) if array.ndim == 1 else -1 for array in arrays.values()}
+    return arrays if len(count) == 1 and count.isdisjoint({-1, 0}) else None
 
 
 def wrong_rows_text(folder, name, summary):

@@ -105,7 +105,7 @@ def test_a_file_that_changed_or_went_gives_no_texts(reader, tmp_path, logged):
 
 
 def test_a_summary_that_is_none(tmp_path):
-    (tmp_path / 'x.summary.json').write_text('{"file": 3}')
-    with pytest.raises(UserError, match='x.summary.json: found another JSON object'):
+    (tmp_path / 'x.summary.json').write_text('{"file": 3, "values": {}}')
+    with pytest.raises(UserError, match='x.summary.json: found file 3, expected a text'):
         read_summaries(tmp_path)
     assert read_summaries(tmp_path / 'none') == {}

@@ -1,7 +1,18 @@
 """Every parser of outside data, for `benchmark.acceptance.hostile_inputs`: PARSERS, name -> `registry.Parser`."""
 
-from benchmark.acceptance.outside import caches, data, data_sets, models, pretraining, training
+from benchmark.acceptance.outside import caches, data, data_sets, models, pretraining, reports, training
 from benchmark.acceptance.outside.models import PADDLE_MODEL
 from benchmark.acceptance.outside.registry import PARSERS, write
 
-__all__ = ['PADDLE_MODEL', 'PARSERS', 'caches', 'data', 'data_sets', 'models', 'pretraining', 'training', 'write']
+__all__ = [
+    'PADDLE_MODEL',
+    'PARSERS',
+    'caches',
+    'data',
+    'data_sets',
+    'models',
+    'pretraining',
+    'reports',
+    'training',
+    'write',
+]
