@@ -22,11 +22,13 @@ from ernie.checkpoint.strict import check_labels, match_parameters
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.model.encoders import ERNIE, backbone_shapes
+from ernie.report.names import CARD
 from ernie.tasks import table
 from ernie.tokenization import FullTokenizer
 from ernie.tokenizers import TOKENIZER_CONFIG
 from ernie.tokenizers.vocabulary import FILLER, as_lines, as_pairs, load_vocab
 from propeller.errors import UserError, bad_input, did_you_mean
+from propeller.inputs import read_bytes
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable
 from propeller.storage.folders import whole_folder
@@ -35,6 +37,7 @@ from propeller.storage.values import check_finite
 FORMATS = ('fluid', 'safetensors', 'huggingface')
 # A model that was never trained with a task on the pooled output has no pooled layer.
 POOLED = ('pooled_fc.w_0', 'pooled_fc.b_0')
+_LARGEST_CARD = 1 << 20
 
 
 class Conversion(NamedTuple):
@@ -100,6 +103,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
         with whole_folder(target) as folder:
             _WRITERS[to](folder, model, names, config)
             _write_companions(folder, to, labels, tokenizer, config)
+            _copy_card(model.folder, folder)
             _verify(folder, model, names, config)
             _verify_companions(folder, labels, tokenizer)
             checked = _compare(folder, model, config, tokenizer, check) if to == 'huggingface' else []
@@ -154,6 +158,14 @@ def _write_companions(folder, to, labels, tokenizer, config):
         settings = tokenizer.settings
         labels = labels | {'tokenizer': settings.tokenizer, 'do_lower_case': settings.do_lower_case}
         _write_json(os.path.join(folder, LABELS), labels, sort_keys=False)
+
+
+def _copy_card(source, folder):
+    """The model card goes with the model; it says nothing that a conversion changes."""
+    path = os.path.join(source, CARD)
+    if os.path.isfile(path) and os.path.getsize(path) <= _LARGEST_CARD:
+        with open(os.path.join(folder, CARD), 'wb') as f:
+            f.write(read_bytes(path, _LARGEST_CARD, 'a model card'))
 
 
 def _verify_companions(folder, labels, tokenizer):

@@ -13,6 +13,7 @@ from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.checkpoint.model_folder import read_labels
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.inference.folder import ModelFolder
+from ernie.run.outputs import model_files
 from ernie.tokenization import CharTokenizer, FullTokenizer
 from ernie.tokenizers.vocabulary import load_vocab
 from propeller.errors import UserError
@@ -25,6 +26,7 @@ from tests.ernie.checkpoint_models import (
     model_folder,
     parameters,
 )
+from tests.ernie.tiny_inference import write_checkpoint
 
 VALUES = parameters()
 # Ids with gaps and out of order, as `token<TAB>id`; 31 rows in the word table.
@@ -210,6 +212,17 @@ def test_a_folder_with_tokenizer_json_alone_goes_into_every_format(tmp_path):
         convert(folder, tmp_path / to, to)
         assert load_vocab(tmp_path / to / 'vocab.txt') == vocab
         assert folder_tokenizer(tmp_path / to).settings.do_lower_case is False
+
+
+def test_the_model_card_goes_along_and_changes_nothing(tmp_path):
+    ours = write_checkpoint(tmp_path / 'ours')
+    before, files = open_model(ours), model_files(str(ours))
+    (ours / 'README.md').write_text('---\ntags: [ernie]\n---\n投诉\n', encoding='utf-8')
+    assert list(open_model(ours)) == list(before) and model_files(str(ours)) == files
+    for to in ('huggingface', 'safetensors', 'fluid'):
+        convert(ours, tmp_path / to, to)
+        assert (tmp_path / to / 'README.md').read_bytes() == (ours / 'README.md').read_bytes()
+        assert read_saved_labels(tmp_path / to)['labels'] == read_saved_labels(ours)['labels']
 
 
 def test_a_token_that_comes_twice_keeps_its_later_id_there(tmp_path):
