@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 TASK_KINDS = ('classify', 'regression', 'multilabel', 'predict')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,19}')
+LEAVE_OUT = 'Correct it, or leave such rows out: --skip_bad_rows true.'
 _MOST_DIGITS = 30
 _CUT_WARNED = 0.02  # share of the rows that lose some of their text
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -176,8 +177,8 @@ class RowEncoder:
             if text not in self.label_map:
                 known = ', '.join(map(quoted, list(self.label_map)[:10]))
                 known += ', …' if len(self.label_map) > 10 else ''
-                advice = alike_advice(text, self.label_map) or did_you_mean(text, self.label_map).strip()
-                raise _BadCell(f'the label {quoted(text)}', f'one of the label map: {known}', advice)
+                advice = alike_advice(text, self.label_map) or did_you_mean(text, self.label_map).strip() or LEAVE_OUT
+                raise _BadCell(f'the label {quoted(text)}', f'one of the labels that the model has: {known}', advice)
             return self.label_map[text]
         expected = f'an id in 0 .. {self.num_labels - 1}'
         label = parse_integer(text)
@@ -186,7 +187,7 @@ class RowEncoder:
                 f'the label {quoted(text)}', expected, '--label_map_config names a JSON file of label -> id.'
             )
         if not 0 <= label < self.num_labels:
-            raise _BadCell(f'the label {quoted(label)}', expected, 'Check the number of labels.')
+            raise _BadCell(f'the label {quoted(label)}', expected, f'Check --num_labels. {LEAVE_OUT}')
         return label
 
     def label_array(self, labels):

@@ -17,7 +17,7 @@ import numpy as np
 from ernie.decoding import scheme as label_scheme
 from ernie.decoding.scheme import SCHEMES, first_broken, piece_labels, scheme_fault
 from ernie.reader import conll, sentences
-from ernie.reader.classify import load_label_map
+from ernie.reader.classify import LEAVE_OUT, load_label_map
 from ernie.reader.confusable import alike_advice
 from ernie.reader.rows import BadRow
 from ernie.reader.sentences import Sentences
@@ -113,8 +113,8 @@ class SentenceEncoder:
             if label not in self.label_map:
                 known = ', '.join(itertools.islice(self.label_map, 10)) + (', ...' if len(self.label_map) > 10 else '')
                 found = f'the label {label!r} of token {i + 1} ({_short(tokens[i])!r})'
-                advice = alike_advice(label, self.label_map) or did_you_mean(label, self.label_map).strip()
-                return BadRow(row.line_of(i), found, f'one of the label map: {known}', advice)
+                advice = alike_advice(label, self.label_map) or did_you_mean(label, self.label_map).strip() or LEAVE_OUT
+                return BadRow(row.line_of(i), found, f'one of the labels that the model has: {known}', advice)
         # IO and IOB know no broken sequence: the older IOB1 begins chunks with I-, and files of 2019 do so too.
         broken = first_broken(labels, self.scheme) if self.scheme in ('IOE', 'IOBES') else None
         if broken is None:

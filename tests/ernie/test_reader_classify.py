@@ -173,15 +173,19 @@ def test_csv(read):
 
 
 BAD_CELLS = [
-    ('2', {}, r'found the label 2, expected an id in 0 \.\. 1\. Check the number'),
+    ('2', {}, r'found the label 2, expected an id in 0 \.\. 1\. Check --num_labels'),
     ('-1', {}, 'found the label -1, expected an id'),
     ('', {}, r"found the label '', expected an id in 0 \.\. 1\. --label_map_config"),
     ('1.0', {}, "found the label '1.0'"),
     ('１', {}, "found the label '１'"),
     ('1_0', {'num_labels': 20}, "found the label '1_0'"),
     ('9' * 5000, {}, 'found the label'),
-    ('bad', {'label_map': {'a': 0, 'b': 1}}, "found the label 'bad', expected one of the label map: 'a', 'b'"),
-    ('0', {'label_map': {'a': 0}}, "found the label '0', expected one of the label map"),
+    (
+        'bad',
+        {'label_map': {'a': 0, 'b': 1}},
+        "found the label 'bad', expected one of the labels that the model has: 'a'",
+    ),
+    ('0', {'label_map': {'a': 0}}, "found the label '0', expected one of the labels that the model has"),
     ('nan', {'task_kind': 'regression'}, "found the label 'nan', expected a finite number"),
     ('1e39', {'task_kind': 'regression'}, "found the label '1e39', expected a finite number"),
     ('', {'task_kind': 'regression'}, "found the label '', expected a finite number"),

@@ -178,7 +178,12 @@ HEADER = 'text_a\tlabel\n'
 BAD = [
     (f'{HEADER}我 爱\tO O\n我 爱\tO O O\n', 3, '2 tokens and 3 labels', {}),
     (f'{HEADER}我\x02爱\tO\n', 2, '2 tokens and 1 labels', {}),
-    (f'{HEADER}我 爱\tO B-ORG\n', 2, "the label 'B-ORG' of token 2 ('爱'), expected one of the label map: B-PER", {}),
+    (
+        f'{HEADER}我 爱\tO B-ORG\n',
+        2,
+        "'B-ORG' of token 2 ('爱'), expected one of the labels that the model has: B-PER",
+        {},
+    ),
     ('我 O\n爱 O\n\n北 B-LOC\n京 X\n', 5, "the label 'X' of token 2", {}),
     ('我 O\n爱 O x\n', 2, 'found 3 columns, expected 2', {}),
     ('我 O\n爱\n', 2, 'found 1 columns, expected 2', {}),
