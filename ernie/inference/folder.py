@@ -40,6 +40,11 @@ class ModelFolder(Source):
         super().__init__(path, ernie_config_path, vocab_path)
         given = {name: value for name, value in given.items() if value is not None}
         self.spec, kind = self._task(task)
+        if self.tensors is not None and not self.saved and self.spec.head[0] not in self.tensors:
+            advice = f'Train it on labels of yours: ernie finetune FILE --model {self.path}'
+            raise bad_input(
+                self.path, f'a pre-trained model without {self.spec.head[0]}', 'a fine-tuned one', advice=advice
+            )
         self.settings = self._settings(kind, label_map_config, given)
         tokenizer = self.tokenizer(given.get('tokenizer'), given.get('do_lower_case'))
         self.settings |= {'tokenizer': type(tokenizer).__name__, 'do_lower_case': tokenizer.do_lower_case}
