@@ -119,7 +119,7 @@ def test_patience_is_a_third_of_the_epochs():
     assert [patience_of(epochs).value for epochs in (1, 3, 9, 10, 30)] == [3, 3, 3, 4, 10]
     assert choose(facts(8000), {'epoch': 21})['early_stop'].value == 7
     tags = choose(facts(1350, task='sequence_labeling'), {})
-    assert (tags['batch_size'].value, tags['epoch'].value, tags['early_stop'].value) == (8, 12, 6)
+    assert (tags['batch_size'].value, tags['epoch'].value, tags['early_stop'].value) == (8, 7, 4)
 
 
 def test_what_was_chosen_is_shown_in_two_lines():
