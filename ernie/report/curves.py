@@ -128,7 +128,7 @@ def panels_of(records, metrics=None):
     found = _without_twins(records, found)
     if metrics is not None:
         found = [key for key in keys if key in metrics]
-    return ['loss', *found[:_MOST_PANELS], RATE]
+    return ['loss', *found[:_MOST_PANELS], *([RATE] if RATE in keys else [])]
 
 
 def _without_twins(records, keys):
@@ -149,7 +149,7 @@ def comparison_picture(records, names):
     keys = list(dict.fromkeys(key for of_run in records for key in panels_of(of_run) if of_run))
     if not keys:
         return None
-    keys = [key for key in keys if key != RATE][: _MOST_PANELS + 1] + [RATE]
+    keys = [key for key in keys if key != RATE][: _MOST_PANELS + 1] + [RATE] * (RATE in keys)
     return png(lambda lettering: _comparison(records, names, keys, lettering), names)
 
 

@@ -156,7 +156,7 @@ def values_picture(values):
         figure = new_figure(6.5, 5.5)
         panel = figure.subplots()
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-        panel.plot(ends, ends, color='gray', linestyle='--', label='predicted as it is')
+        panel.plot(ends, ends, color='gray', linestyle='--', label='predicted = true')
         panel.plot(true[shown], predicted[shown], 'o', markersize=4, alpha=0.4, color='C0', label='rows')
         tidy(panel)
         panel.set(xlabel='true value', ylabel='predicted value', title='Predicted and true values')

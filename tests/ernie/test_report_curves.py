@@ -111,6 +111,7 @@ def test_png_is_written_whole(records, tmp_path, recwarn):
 def test_a_short_run_is_drawn_too(records, phases):
     few = [next(r for r in records if r['phase'] == phase) for phase in phases]
     found = panels(figure(few))
+    assert ('learning rate' in found) == ('train' in phases)  # nothing is drawn that was not recorded
     assert ('train' in phases) == ('train' in lines(found['loss (nats)']))
     assert all(line.get_marker() != 'None' for panel in found.values() for line in panel.get_lines())
     assert not [text for text in found['accuracy'].texts if text.get_text() == 'nothing recorded']
