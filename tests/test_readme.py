@@ -144,6 +144,12 @@ def code(page):
     return [block[:4] for block in page.blocks]
 
 
+def test_the_architecture_names_every_package():
+    text = (ROOT / 'docs/architecture.md').read_text(encoding='utf-8')
+    packages = [path.parent.name for base in ('ernie', 'propeller') for path in (ROOT / base).glob('*/__init__.py')]
+    assert [name for name in packages if f' {name}/' not in text] == []
+
+
 TRANSLATED = [(page, Page(path)) for page in PAGES for path in translations(page)]
 
 
