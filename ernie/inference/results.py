@@ -10,6 +10,7 @@ import sys
 from typing import NamedTuple
 
 from ernie.inference.carried import ERROR, joined
+from ernie.reader.columns import TEXTS
 from ernie.reader.rows import BadRows
 from ernie.tasks.codec import EVERYTHING, Codec, Selection
 from propeller.errors import bad_input, one_line, quoted
@@ -132,8 +133,9 @@ def _shown(text, confidence):
 
 def _text_of(row, codec):
     record = row.record or {}
-    names = [name for name in codec.columns.names if isinstance(record.get(name), str) and name not in ('label', 'qid')]
-    return ' | '.join(record[name] for name in names[:2])
+    if 'question' in record:  # its context would fill the screen
+        return str(record['question'])
+    return ' | '.join(record[name] for name in TEXTS if isinstance(record.get(name), str))
 
 
 class Csv(Writer):

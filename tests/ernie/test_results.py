@@ -227,7 +227,7 @@ def test_answers_for_a_person(classify, rows):
     tags, reading = codec_of('tagging'), codec_of('reading')
     row = Row(1, {'question': '谁?', 'context': '我'})
     result = {'answer': '', 'start': None, 'end': None, 'probability': 0.25, 'n_best': []}
-    assert written('text', reading, [(row, result)]) == '(none) 0.25  谁? | 我\n'
+    assert written('text', reading, [(row, result)]) == '(none) 0.25  谁?\n'
     answer = written('text', tags, [(Row(1, {'text_a': '王'}), {'text': '王', 'entities': []})])
     assert answer.split() == ['(none)', '王']
 
