@@ -17,6 +17,8 @@ from ernie.reader.columns import ColumnNames
 from ernie.reader.dataset_folder import is_regular
 from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
+from ernie.report.names import FACTS
+from ernie.report.writing import renew_card, renew_training_report
 from ernie.run.evaluation import SCORES_FILE
 from ernie.run.outputs import REPORTS
 from ernie.run.resume import ernie_words, program_style
@@ -218,11 +220,13 @@ class Search:
     def _promote(self, place, source, target):
         refuse_foreign(target)
         root = self.files.root
+        settings = FinetuneSettings(**run_yaml.read_settings(os.path.join(place, run_yaml.FILE), FinetuneSettings))
+        settings = settings.replace(checkpoints=root)
         with whole_folder(target, replace=True) as work:
             for entry in os.scandir(source):
                 _put(entry.path, os.path.join(work, entry.name), linked=entry.name == MODEL)
-        settings = FinetuneSettings(**run_yaml.read_settings(os.path.join(place, run_yaml.FILE), FinetuneSettings))
-        run_yaml.write_settings(root, settings.replace(checkpoints=root), self.program)
+            renew_card(work, os.path.join(place, FACTS), settings.recorded(), target)
+        run_yaml.write_settings(root, settings, self.program)
         for folder in ('', REPORTS):
             for name in _files(os.path.join(place, folder)):
                 if name not in (run_yaml.FILE, RUN_FILE, OUTCOME, WORDS, RUN_LOG):
@@ -239,6 +243,8 @@ class Search:
             log.info('%s', line)
         log.info('table: %s. best checkpoint: %s (try %d)', self.files.table, os.path.join(root, BEST), best.number)
         log.info('its dev score is the best of %d, so it flatters: judge by data that no try has seen', len(outcomes))
+        if os.path.isfile(os.path.join(root, FACTS)):
+            log.info('report: %s', renew_training_report(root))
         self._predict()
         if program_style() != 'call':
             file = (split_list(self.asked.dev_set) or [self.asked.train_set])[0]

@@ -73,6 +73,25 @@ def renew_training_report(folder):
     return write_training_report(folder, facts)
 
 
+def renew_card(folder, facts, settings, place):
+    """The model card in a folder to which a best checkpoint was copied, as a search does.
+
+    Args:
+        folder: with the files of the checkpoint.
+        facts: path of the facts of its run; without them nothing is done.
+        settings: dict.
+        place: path of the checkpoint that the card speaks of.
+    """
+    if not os.path.isfile(facts):
+        return
+    found, expected = [], 'what a training left'
+    for path in (facts, os.path.join(folder, 'metrics.json'), os.path.join(folder, 'report.json')):
+        found.append(read_json_object(path, expected, finite=False) if os.path.isfile(path) else None)
+    known, scores, report = found
+    with output_file(os.path.join(folder, CARD)) as f:
+        f.write(model_card(known, settings, scores or {}, report, place))
+
+
 def write_evaluation_report(folder, facts, settings, model, names):
     """After an evaluation alone: pictures and page. Returns the path of the page; that of a training there stays.
 
