@@ -189,7 +189,7 @@ class MrcReader:
                 at, answer = found[0], question.context[slice(*found)]
                 alike += 1
             if at is not None:
-                moved += start is not None and at != start
+                moved += at != start
                 kept.append(question._replace(answers=((answer, at),)))
                 continue
             # What came through a FIFO cannot be read again.
