@@ -19,7 +19,7 @@ from ernie.inference.folder import ModelFolder
 from ernie.inference.results import Layout, ending_of, open_writer, output_of
 from ernie.inference.stream import STDIN
 from ernie.reader.rows import BadRow, BadRows
-from ernie.run.ray_session import ray_session
+from ernie.run.ray_session import imported, ray_session
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 FORMS = ('jsonl', 'parquet', 'csv')
 ROW, FILE = 'row', 'file'  # columns that tell the order: number of the row in its file, from 1, and which file
-_FLAG = '--engine_cluster ray'
+_FLAG, _MODULES = '--engine_cluster ray', ('ray', 'ray.data')
 
 
 def check_cluster(args, given):
@@ -43,6 +43,7 @@ def check_cluster(args, given):
     form = args.format or 'jsonl'
     if form not in FORMS:
         raise UsageError(f'--format {form}: {_FLAG} writes {", ".join(FORMS)}.')
+    imported(_FLAG, _MODULES)  # before the model is exported for it
     return form
 
 
@@ -61,8 +62,7 @@ def predict_on_cluster(args, given, folder, selection, form):
     threads = args.cpu_threads or 1
     with contextlib.ExitStack() as stack:
         model = _model_files(program.exported_model(args, folder, stack)[0])
-        modules = ('ray', 'ray.data')
-        ray = stack.enter_context(ray_session(_FLAG, (args.workers or 0) * threads, args.ray_address, modules))
+        ray = stack.enter_context(ray_session(_FLAG, (args.workers or 0) * threads, args.ray_address, _MODULES))
         workers = args.workers or max(int(ray.cluster_resources().get('CPU', 1)) // threads, 1)
         try:
             place = stack.enter_context(whole_folder(args.output))

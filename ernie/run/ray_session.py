@@ -9,6 +9,25 @@ from ernie.reader.parallel import available_cpus
 from propeller.errors import UserError
 
 
+def imported(asked_by, modules=('ray',)):
+    """The first of the modules, all of which are imported.
+
+    Args:
+        asked_by: the flag that asks for them, for the message.
+        modules: `ray`, and perhaps `ray.data`.
+    Raises:
+        UserError: one of them cannot be; tells what to install.
+    """
+    try:
+        ray, *_ = [importlib.import_module(name) for name in modules]
+    except ImportError as e:
+        package = 'ray' if len(modules) == 1 else 'ray[data]'
+        quote = '"' if '[' in package else ''
+        what = f'{asked_by} needs the package {package}, which is not there ({e}).'
+        raise UserError(f'{what} Run: pip install {quote}{package}{quote}') from None
+    return ray
+
+
 @contextlib.contextmanager
 def ray_session(asked_by, processes=0, address=None, modules=('ray',)):
     """Joins a cluster of Ray, or starts one on this machine that ends with the block.
@@ -19,17 +38,13 @@ def ray_session(asked_by, processes=0, address=None, modules=('ray',)):
         asked_by: the flag that asks for it, for messages.
         processes: of a cluster that is started here; 0: one for each processor.
         address: of a cluster; None: that of RAY_ADDRESS, else one is started.
-        modules: what must be importable; the first one is yielded.
+        modules: see `imported`.
+    Yields:
+        the module ray.
     Raises:
         UserError: Ray is not installed, or cannot be started or reached.
     """
-    try:
-        ray, *_ = [importlib.import_module(name) for name in modules]
-    except ImportError as e:
-        package = 'ray' if len(modules) == 1 else 'ray[data]'
-        quote = '"' if '[' in package else ''
-        what = f'{asked_by} needs the package {package}, which is not there ({e}).'
-        raise UserError(f'{what} Run: pip install {quote}{package}{quote}') from None
+    ray = imported(asked_by, modules)
     started_here = not ray.is_initialized()
     if started_here:
         _start(ray, processes, address)

@@ -12,6 +12,7 @@ import pytest
 from ernie.command import main
 from ernie.inference import cluster
 from ernie.inference.folder import ModelFolder
+from ernie.inference.given import Given, read_given
 from ernie.programs import PREDICT
 from ernie.settings.predict import PredictVerbSettings
 from ernie.tasks.codec import Selection
@@ -115,8 +116,6 @@ def test_two_workers_give_what_one_process_gives(room, monkeypatch):
     ],
 )
 def test_what_a_cluster_does_not_do(tmp_path, monkeypatch, values, inputs, error, text):
-    from ernie.inference.given import read_given
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a.csv').write_text('text_a\nx\n')
     settings = PredictVerbSettings(inputs=inputs, engine_cluster='ray', **values)
@@ -128,5 +127,5 @@ def test_without_ray_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray.data', None)
     monkeypatch.setitem(sys.modules, 'ray', sys)  # whatever is imported as ray
     text = r'--engine_cluster ray needs the package ray\[data\].*pip install "ray\[data\]"'
-    with pytest.raises(UserError, match=text), cluster.ray_session('--engine_cluster ray', modules=('ray', 'ray.data')):
-        pass
+    with pytest.raises(UserError, match=text):
+        cluster.check_cluster(PredictVerbSettings(output='new'), Given(files=('a.csv',)))
