@@ -121,15 +121,17 @@ def test_scores_are_a_regression_and_python_says_so_too(tmp_path, model, logged)
     assert len(said) == 1 and said[0].endswith('regression (--is_regression false: classes)')
 
 
-def test_the_programs_of_2019_find_labels_too_and_hold_nothing_out(tmp_path, model, train):
+def test_the_programs_of_2019_find_labels_too_and_hold_rows_out_when_asked(tmp_path, model, train):
     rows = [(text, ['新', '旧', '坏'][i % 3]) for i, (text, _) in enumerate(sentences(24, 2))]
     train(train_set=table(tmp_path / 't.tsv', rows), dev_set=table(tmp_path / 'd.tsv', rows[:9]), epoch=1)
     saved = json.loads((tmp_path / 'c/best/labels.json').read_text())
     assert saved['label_map'] == {'坏': 0, '新': 1, '旧': 2}
     rows = [(text, label) for text, label in sentences(24, 2)]
-    train(train_set=table(tmp_path / 't.tsv', rows), dev_set=None, do_val=False, epoch=1, checkpoints=tmp_path / 'd')
+    train(train_set=table(tmp_path / 't.tsv', rows), dev_share=0.25, epoch=1, checkpoints=tmp_path / 'd')
     saved = json.loads((tmp_path / 'd/step_3/labels.json').read_text())
     assert (saved['labels'], saved['label_map'], saved['num_labels']) == (['0', '1'], None, 2)
+    assert [(record['file'], record['step']) for record in records(tmp_path / 'd', 'dev')] == [('t_dev', 3)]
+    assert json.loads((tmp_path / 'd/best/metrics.json').read_text())['data_num'] == 6
 
 
 def test_what_is_odd_about_the_data_is_said_before_the_training(tmp_path, model, logged):
