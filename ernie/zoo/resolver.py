@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ernie.zoo.bundles import BUNDLES, digest_of, download
 from ernie.zoo.encoders import ENCODERS, ORIGIN, encoder_folder
 from ernie.zoo.hub import NAME, hub_folder, snapshot_of
-from propeller.errors import UserError
+from propeller.errors import QUOTED, UserError, one_line
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
@@ -89,7 +89,9 @@ def read_origin(path):
     file = os.path.join(folder, ORIGIN)
     if os.path.isfile(file):
         try:
-            return read_json_object(file, 'where a model comes from: a JSON object')
+            found = read_json_object(file, 'where a model comes from: a JSON object')
+            texts = {name: one_line(text, QUOTED) for name, text in found.items() if isinstance(text, str)}
+            return {**texts, **{name: number for name, number in found.items() if type(number) is int}}
         except UserError as e:  # a word about the origin is not worth a training
             log.warning('%s It is not used.', e)
     snapshot = snapshot_of(folder)
