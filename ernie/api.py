@@ -35,6 +35,7 @@ from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
 from ernie.tasks.codec import EVERYTHING, BadRecord, Selection, TextCodec
+from ernie.zoo.resolver import resolve
 from propeller.errors import UsageError, UserError, bad_input, did_you_mean, one_of, quoted
 from propeller.session import Session
 
@@ -352,6 +353,7 @@ def _vectors(folder, device, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model."""
     longest = settings.get('max_seq_len')
     Settings.checked(EncodeSettings(pooling=pooling, layer=layer, max_seq_len=longest))
+    folder = resolve(folder)
     if not os.path.exists(folder):
         raise bad_input(folder, 'no such folder', 'a model')
     source = Source(folder, settings.pop('ernie_config_path', None), settings.pop('vocab_path', None))

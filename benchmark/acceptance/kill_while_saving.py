@@ -7,7 +7,8 @@ old one. Each value of a checkpoint is computed from its step, so a mixture of t
 
 - the newest checkpoint restores parameters, optimizer, random state and step, all of the same step;
 - that step is not older than the last one whose saving had ended, and the same holds for `best`;
-- every other checkpoint that is offered is whole too, and after `recover` nothing else is left in the folder.
+- every other checkpoint that is offered is whole too, but for the optimizer state that only the newest keeps, and after
+  `recover` nothing else is left in the folder.
 
 Prints how many restarts passed and how many kills left something unfinished behind: proof that they hit the saving.
 Exit code 1 if a restart failed.
@@ -33,6 +34,7 @@ from propeller.train.checkpoint import (
     MODEL,
     OPTIMIZER,
     Checkpoints,
+    lost_optimizer,
     read_state,
     restore_parameters,
     restore_training,
@@ -119,7 +121,10 @@ def _attempt(faults, check, *args):
 def _damage(folder, step, program):
     found = read_state(folder)['global_step']
     faults = [] if found == step else [f'{folder} is of step {found}']
-    for file, shapes in ((MODEL, program.parameters()), (OPTIMIZER, program.optimizer_state())):
+    parts = {MODEL: program.parameters(), OPTIMIZER: program.optimizer_state()}
+    if lost_optimizer(folder):
+        del parts[OPTIMIZER]
+    for file, shapes in parts.items():
         tensors = open_tensors(os.path.join(folder, file))
         faults += [f'{folder}/{file}: {name}' for name in mixed_up(tensors.__getitem__, found, shapes)]
     return faults
@@ -150,7 +155,7 @@ def save_without_end(root, least_step, least_best):
     session, program = small_training_program()
     step, best, faults = check_restart(root, session, program, least_step, least_best)
     print(json.dumps({'step': step, 'best': best, 'faults': faults}), flush=True)
-    checkpoints = Checkpoints(root, keep=KEEP, files={'vocab.txt': b'[PAD]\n' * 20000})
+    checkpoints = Checkpoints(root, keep=KEEP, files={'vocab.txt': b'[PAD]\n' * 20000}, lean=True)
     while True:
         step += 1
         set_values(session, program, step)
