@@ -23,6 +23,7 @@ _WORD = re.compile(rf'(?<![a-z])({"|".join(_SPLIT_OF)})(?![a-z])')
 _ENDINGS = ('.parquet', '.arrow', '.csv', '.tsv', '.jsonl', '.ndjson', '.json', '.txt', '.conll', '.bio', '.iob')
 _NO_DATA = (INFO, _STATE, _DICT, 'dataset_infos.json')
 _SHARD = re.compile(r'[-_.](\d+)(?:-of-(\d+))?$')
+_NAME = re.compile(r'[\w.-]+')  # of a split
 _MOST = 10_000  # files
 
 
@@ -105,7 +106,7 @@ def _parted(path):
     if os.path.isdir(path):
         return path, None
     folder, _, split = path.rpartition(':')
-    if folder and split and os.path.isdir(folder):
+    if folder and _NAME.fullmatch(split) and os.path.isdir(folder):
         return folder, split
     folder, split = os.path.split(path)
     if not os.path.lexists(path) and os.path.isdir(folder or '.') and split.lower() in _SPLIT_OF:

@@ -9,7 +9,7 @@ from ernie.reader.rows import BadRow, DecodedLines, Record
 from ernie.reader.warnings import Notes
 from propeller.errors import bad_input, quoted
 
-INDEX = 'Unnamed: 0'
+NAMELESS = 'Unnamed: '  # what pandas calls a column without a name, with its number
 TAB = '\t'
 SEPARATORS = {',': 'commas', ';': 'semicolons', TAB: 'TABs', '|': 'vertical bars'}  # of CSV
 _MOST_BLANK = 10_000  # rows without text that may be held back to see whether they end the file
@@ -35,6 +35,8 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
     cells = [(called[name], place) for place, name in enumerate(header) if name in called]
     count = 0
     for row, fault in _without_blank_end(lines, rows, header, notes):
+        if separator and not isinstance(row, BadRow) and len(row[1]) != len(header):
+            row = row[0], _fitted(row[1], header)
         bad = fault or (row if isinstance(row, BadRow) else _wrong_count(row, header))
         if bad is None:
             count += 1
@@ -130,14 +132,23 @@ def _header(path, row, is_csv):
     if isinstance(row, BadRow):
         raise row.as_error(path)
     header = [name.strip() for name in row[1]]
-    if is_csv and len(header) > 1 and not header[0]:
-        header[0] = INDEX  # the numbers of the rows, as pandas writes and calls them
+    if is_csv and len(header) > 1:
+        # The numbers of the rows, as pandas writes them, or empty columns of a spreadsheet.
+        header = [name or f'{NAMELESS}{i}' for i, name in enumerate(header)]
     times = Counter(header)
     for name in header:
         if not name or times[name] > 1:
             what = f'the column {quoted(name)} twice' if name else 'a column without a name'
             raise bad_input(path, what, 'a different name for every column', line=1)
     return header
+
+
+def _fitted(cells, header):
+    """The cells of a row of CSV, without empty ones behind the header's, and with those of nameless columns."""
+    while len(cells) > len(header) and not cells[-1].strip():
+        cells = cells[:-1]
+    missing = header[len(cells) :]
+    return [*cells, *('' for _ in missing)] if all(name.startswith(NAMELESS) for name in missing) else cells
 
 
 def _wrong_count(row, header):

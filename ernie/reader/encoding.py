@@ -77,7 +77,7 @@ def likely_encoding(raw):
 
 def save_as_utf8(path, raw):
     """A sentence that tells how to make UTF-8 of a file, one of whose lines is `raw`."""
-    advice = 'Save the file in the encoding UTF-8.'
+    path, advice = os.fspath(path), 'Save the file in the encoding UTF-8.'
     if os.path.isfile(path):
         with open_regular(path) as file:
             raw = file.read(_SAMPLE)
@@ -86,7 +86,8 @@ def save_as_utf8(path, raw):
     names = likely_encoding(raw)
     if not names:
         return advice
-    command = f'iconv -f {names[0]} -t UTF-8 {shlex.quote(os.path.basename(path))} > utf8.txt'
+    ending = os.path.splitext(path)[1]
+    command = f'iconv -f {names[0]} -t UTF-8 {shlex.quote(path)} > {shlex.quote("utf8" + ending)}'
     return f'{advice} It looks like {" or ".join(names)}: {command}'
 
 

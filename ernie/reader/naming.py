@@ -26,7 +26,8 @@ class Naming:
     Args:
         required: roles that must be found.
         asked: `ColumnNames`; a file without one of these columns is refused.
-        learnt: None, or dict role -> column that the model learnt from; then no further text is looked for.
+        learnt: None, or dict role -> column that the model learnt from; where that is one text, no second is
+            looked for.
         optional: roles that may be found.
         labelled: whether a label is looked for by other names than `label`.
 
@@ -156,7 +157,8 @@ class Naming:
 
     def _pairs(self, forms, found):
         """The pairs of columns that could be both texts, where a second text is looked for."""
-        if 'text_b' not in self.wanted or 'text_b' in found or self.learnt or 'text_a' in self.asked:
+        of_one_text = bool(self.learnt) and 'text_b' not in self.learnt
+        if 'text_b' not in self.wanted or 'text_b' in found or of_one_text or 'text_a' in self.asked:
             return []
         first = {found['text_a']: bare(found['text_a'])} if 'text_a' in found else forms
         return [(a, b) for a in first for b in forms if (first[a], forms[b]) in PAIRS]

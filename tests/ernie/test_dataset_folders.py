@@ -91,6 +91,7 @@ def test_splits_by_name(tmp_path):
             'train'
         )
         assert is_there(f'{folder}:train') and is_there(f'{folder}/dev') and not is_there(f'{folder}/else')
+        assert not is_there(f'{folder}: is a text') and not is_there(f'{folder}:')
         with pytest.raises(UserError, match='splits train, validation, expected one of them. Say which: .*:train'):
             data_files(folder)
         with pytest.raises(UserError, match="splits train, validation, expected one called 'tran'. Did you mean train"):

@@ -57,6 +57,16 @@ def test_lone_columns_and_quotes_of_tsv(tmp_path):
     assert [row.cells for row in read_records(pandas)][1] == {'Unnamed: 0': '1', 'text_a': 'b', 'label': '0'}
 
 
+def test_empty_columns_of_spreadsheets_do_no_harm(tmp_path):
+    content = 'text,label,,\r\n"a, b",1,,\r\nc,0\r\nd,1,,,,\r\ne,0,x,\r\n'
+    rows = [record.cells for record in read_records(write(tmp_path / 'a.csv', content), ('text_a', 'label'))]
+    assert [(row['text_a'], row['label']) for row in rows] == [('a, b', '1'), ('c', '0'), ('d', '1'), ('e', '0')]
+    assert rows[3]['Unnamed: 2'] == 'x' and rows[1]['Unnamed: 3'] == ''
+    for content in ('text,label\na\n', 'text,label\na,1,x\n', 'text,label,\na\n'):
+        with pytest.raises(UserError, match=r'a\.csv:2: found \d cells'):
+            list(read_records(write(tmp_path / 'a.csv', content), ('text_a', 'label')))
+
+
 def test_text_of_csv_is_the_text_as_always_and_others_are_told(tmp_path, caplog):
     (row,) = read_records(write(tmp_path / 'a.csv', 'title,text,label\na,b,1\n'), ('text_a', 'label'))
     assert row.cells == {'title': 'a', 'text_a': 'b', 'label': '1'}
@@ -140,7 +150,7 @@ def test_other_encodings_are_told_with_the_way_to_convert(tmp_path, encoding):
     path = write(tmp_path / 'my data.tsv', f'text\tlabel\nok\t1\n{TEXTS[encoding]}\t1\n', encoding)
     name = encoding.upper()
     with pytest.raises(
-        UserError, match=rf"my data.tsv:3: found byte .* iconv -f {name} -t UTF-8 'my data.tsv' > utf8.txt"
+        UserError, match=rf"my data.tsv:3: found byte .* iconv -f {name} -t UTF-8 '.*my data.tsv' > utf8.tsv"
     ):
         list(read_records(path))
     assert likely_encoding(TEXTS[encoding].encode(encoding)) == [name]

@@ -47,6 +47,8 @@ def test_second_texts_where_the_first_is_of_the_same_pair(pair):
     alone = {'text_a': first, 'label': 'label'}
     assert found([first, 'label']) == alone == found([first, 'label', 'hypothesis' if 'pre' not in first else 'text2'])
     assert found([first, second, 'label'], learnt={'text_a': first, 'label': 'label'}) == alone
+    pair = {'text_a': 'text_a', 'text_b': 'text_b', 'label': 'label'}
+    assert found([second, first], ('text_a', 'text_b'), learnt=pair) == {'text_a': first, 'text_b': second}
     assert found([first, second, 'label'], asked=ColumnNames(first)) == alone
 
 
