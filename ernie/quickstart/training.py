@@ -57,7 +57,6 @@ def training_flags(args):
     return {
         'do_test': 'false',
         'num_labels': len(LABELS),
-        'verbose': 'true',
         'overwrite_checkpoints': 'true',
         'epoch': args.epoch,
         'max_seq_len': args.max_seq_len,
@@ -86,7 +85,6 @@ def prediction_flags(args, checkpoints, sentences, output):
         'test_save': output,
         'max_seq_len': args.max_seq_len,
         'checkpoints': checkpoints,
-        'verbose': 'false',
     }
 
 
