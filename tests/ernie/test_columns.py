@@ -90,7 +90,7 @@ def test_what_training_had_evaluation_and_prediction_need(task, tmp_path):
     made.prepare_training(made.read(train, labelled=True))
     assert made.describe()['columns'] == ['text_a', 'text_b']
     made.read(table(tmp_path / 'dev.tsv', 'qid', 'text_a', 'text_b', 'label', rows=[('a', 3, 1)]), labelled=True)
-    other = ((True, ('text_a', 'text_B', 'label')), (False, ('text_a',)), (False, ('text_a', 'textb')))
+    other = ((True, ('text_a', 'text_bb', 'label')), (False, ('text_a',)), (False, ('text_a', 'text_bb')))
     for labelled, names in other:
         path = table(tmp_path / 'other.tsv', *names)
         with pytest.raises(UserError) as error:
@@ -132,8 +132,8 @@ def test_a_tokenizer_that_cuts_at_spaces_is_warned_of_for_cn(task, caplog):
 
 
 def test_sets_that_disagree_end_before_the_training(model, tmp_path):
-    train, dev = table(tmp_path / 'train.tsv', *KNOWN[:3]), table(tmp_path / 'dev.tsv', 'text_a', 'Text_b', 'label')
-    with pytest.raises(UserError, match="'Text_b', 'label', expected also a column 'text_b'"):
+    train, dev = table(tmp_path / 'train.tsv', *KNOWN[:3]), table(tmp_path / 'dev.tsv', 'text_a', 'text_bb', 'label')
+    with pytest.raises(UserError, match="'text_bb', 'label', expected also a column 'text_b'"):
         run(init_pretraining_params=model, train_set=train, dev_set=dev, do_test=False, checkpoints=tmp_path / 'c')
     assert not list((tmp_path / 'c').glob('step_*'))
 
