@@ -15,58 +15,11 @@ ASCII, LATIN, HAN, KANA, HANGUL = 'ascii', 'latin', 'han', 'kana', 'hangul'
 LEAST_SHARE = 0.005
 # A fifth of the words of English texts and a tenth of English headlines; in other languages with ASCII letters at most
 # four per cent. `a`, `in`, `i`, `me` are words of several languages.
-_ENGLISH_WORDS = frozenset(
-    [
-        'the',
-        'of',
-        'and',
-        'to',
-        'is',
-        'that',
-        'for',
-        'it',
-        'was',
-        'on',
-        'with',
-        'as',
-        'be',
-        'at',
-        'by',
-        'this',
-        'are',
-        'from',
-        'or',
-        'have',
-        'they',
-        'which',
-        'you',
-        'were',
-        'his',
-        'her',
-        'not',
-        'we',
-        'can',
-        'has',
-        'will',
-        'but',
-        'all',
-        'your',
-        'what',
-        'when',
-        'there',
-        'my',
-        'how',
-        'where',
-        'please',
-        'do',
-        'does',
-        'did',
-        'would',
-        'could',
-        'should',
-        'about',
-    ]
-)
+_ENGLISH = """
+    the of and to is that for it was on with as be at by this are from or have they which you were his her not we
+    can has will but all your what when there my how where please do does did would could should about
+"""
+_ENGLISH_WORDS = frozenset(_ENGLISH.split())
 _LEAST_ENGLISH = 0.06
 _WORD = re.compile('[a-z]+')
 _TEXTS, _CHARACTERS = 20_000, 2_000_000
