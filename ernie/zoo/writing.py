@@ -13,8 +13,8 @@ ENGLISH, MULTILINGUAL = 'all-minilm-l6-v2', 'multilingual-e5-small'
 ASCII, LATIN, HAN, KANA, HANGUL = 'ascii', 'latin', 'han', 'kana', 'hangul'
 # A script of fewer letters than this share is a name or a quotation here and there.
 LEAST_SHARE = 0.005
-# A fifth of the words of English texts and a tenth of English headlines; in other languages with ASCII letters at most
-# four per cent. `a`, `in`, `i`, `me` are words of several languages.
+# Measured: 0.29 to 0.33 of the words of English sentences (SST-2, CoLA, QNLI), 0.14 of captions and headlines (STS-B),
+# 0.10 of tweets (WNUT 17). `a`, `in`, `i`, `me` are left out: they are words of other languages, too.
 _ENGLISH = """
     the of and to is that for it was on with as be at by this are from or have they which you were his her not we
     can has will but all your what when there my how where please do does did would could should about
