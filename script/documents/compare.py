@@ -81,7 +81,7 @@ def chosen_lines(shown, printed):
 
 
 def _form(line):
-    return _NUMBER.sub('#', masked(line)).strip()
+    return ' '.join(_NUMBER.sub('#', masked(line)).split())
 
 
 def _equal_numbers(a, b):
