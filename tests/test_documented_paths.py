@@ -44,6 +44,8 @@ def outputs_of(words):
         yield 'quickstart'
     elif 'convert' in words:
         yield words[words.index('convert') + 2]
+    elif 'infer_classifyer.py' in words:
+        yield 'inference_model'
     elif words[:2] == ['ernie', 'finetune']:
         yield from (f'runs/{stem}' for stem in re.findall(r'(?:\S*/)?([^\s/]+)\.\w+', ' '.join(words[2:4])))
 

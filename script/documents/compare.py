@@ -14,6 +14,7 @@ _VARIABLE = [
         (r'\b\d?\d:\d\d(:\d\d)?\b', 'TIME'),
         (r'(elapsed time|total_time|speed|qps|took)(: ?)[\d.]+', r'\1\2NUMBER'),
         (r'\b[\d,.]+ ?([a-z]+)(/s| a second)', r'NUMBER \1\2'),
+        (r'\([\d,.]+ a second\)', 'RATE'),
         (r'(127\.0\.0\.\d+:)\d+', r'\1PORT'),
         (r'\bpid \d+', 'pid NUMBER'),
         (r'(memory[^\n]*?:? about )\d+ MB \([^)]*\)', r'\1MEMORY'),
