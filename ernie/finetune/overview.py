@@ -49,7 +49,7 @@ def end_pairs(run, seconds):
     if training.loop.interrupted:
         return [
             ('interrupted', f'at step {steps} of {run.length.steps}, after {clock(seconds)}'),
-            ('saved', f'{newest} ({size_text(newest)})' if newest else 'nothing yet'),
+            ('saved', (f'{newest} ({size_text(newest)})' if newest else 'nothing yet',)),
             ('to resume', (resume_command(run.args, run.world),)),
         ]
     pairs = [('done', f'{steps:,} steps in {clock(seconds)}')]
@@ -59,11 +59,11 @@ def end_pairs(run, seconds):
         pairs = [('best', text)]
     checkpoints = {'best': training.best, 'newest': newest}
     found = [f'{path} ({name}, {size_text(path)})' for name, path in checkpoints.items() if path]
-    pairs.append(('checkpoints', ', '.join(found)))
-    pairs += report_pairs(folder, run.page)
-    pairs.append(('files', f'{folder} ({size_text(folder)} in all): curves.png, metrics.jsonl, {RUN_LOG}'))
+    pairs.append(('checkpoints', (', '.join(found),)))
+    pairs += [(key, (text,)) for key, text in report_pairs(folder, run.page)]
+    pairs.append(('files', (f'{folder} ({size_text(folder)} in all): curves.png, metrics.jsonl, {RUN_LOG}',)))
     if run.evaluator.written:
-        pairs.append(('predictions', ', '.join(target for *_, target in run.evaluator.written)))
+        pairs.append(('predictions', (', '.join(target for *_, target in run.evaluator.written),)))
     if training.best or newest:
         pairs += next_step.answer_pairs(run.evaluator, min(_LINES - len(pairs) - 1, 3), columns())
         pairs.append(('next', (next_step.predict_command(run, training.best or newest),)))

@@ -59,8 +59,8 @@ def end_pairs(run, seconds, page):
     found = {'best': best, 'newest': newest}
     pairs = [
         ('done', f'{done:,} steps in {clock(seconds)}{score}'),
-        ('checkpoints', ', '.join(f'{path} ({name}, {size_text(path)})' for name, path in found.items() if path)),
-        ('report', page),
+        ('checkpoints', (', '.join(f'{path} ({name}, {size_text(path)})' for name, path in found.items() if path),)),
+        ('report', (page,) if page else ''),
         ('files', f'{args.checkpoints}: metrics.jsonl, {RUN_LOG}'),
     ]
     if newest and program_style() == 'verb':

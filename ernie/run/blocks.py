@@ -4,6 +4,7 @@ import datetime
 import shutil
 import sys
 
+from propeller.errors import one_line
 from propeller.log import get_logger
 from propeller.width import padded, shortened, width_of
 
@@ -20,7 +21,7 @@ def show(pairs):
     pairs = [(key, text) for key, text in pairs if text]
     column, width = max((width_of(key) for key, _ in pairs), default=0) + 2, columns()
     for key, text in pairs:
-        text = text[0] if isinstance(text, tuple) else shortened(' '.join(text.split()), width - column)
+        text = one_line(text[0]) if isinstance(text, tuple) else shortened(' '.join(text.split()), width - column)
         log.info('%s%s', padded(key, column), text)
 
 
