@@ -37,9 +37,9 @@ class Known(NamedTuple):
 
 SETS = {
     'waimai_10k': Known('train.tsv', 'dev.tsv', None),
-    'thucnews_titles': Known('train.tsv', 'dev.tsv', 0.849),
+    'thucnews_titles': Known('train.tsv', 'dev.tsv', 0.849),  # a PyTorch program, 3 epochs, rate 1e-4
     'nsmc': Known('ratings_train.txt', 'ratings_dev.txt', None),
-    'weibo_ner': Known('train.tsv', 'dev.tsv', None),
+    'weibo_ner': Known('train.tsv', 'dev.tsv', 0.486),  # after two of seven epochs
     'chnsenticorp': Known('train.tsv', 'dev.tsv', None),
 }
 
