@@ -39,7 +39,7 @@ SETS = {
     'waimai_10k': Known('train.tsv', 'dev.tsv', None),
     'thucnews_titles': Known('train.tsv', 'dev.tsv', 0.849),  # a PyTorch program, 3 epochs, rate 1e-4
     'nsmc': Known('ratings_train.txt', 'ratings_dev.txt', None),
-    'weibo_ner': Known('train.tsv', 'dev.tsv', 0.486),  # after two of seven epochs
+    'weibo_ner': Known('train.tsv', 'dev.tsv', 0.574),  # after three of seven epochs
     'chnsenticorp': Known('train.tsv', 'dev.tsv', None),
 }
 
