@@ -7,11 +7,12 @@ from typing import NamedTuple
 from ernie.finetune import overview
 from ernie.finetune.check import take_saved_settings
 from ernie.finetune.data_check import check_data
+from ernie.finetune.found_out import find_out, training_texts
 from ernie.finetune.log import TrainingLogHook
-from ernie.finetune.numbers import facts_of, held_share, open_numbers, plain_numbers, recorded_numbers, with_numbers
+from ernie.finetune.numbers import held_share
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.finetune.tries import search
-from ernie.reader.dataset_folder import data_digest, is_regular
+from ernie.reader.dataset_folder import data_digest
 from ernie.report.facts import run_facts
 from ernie.report.names import CURVES, FILES, REPORTS, names_of_set
 from ernie.report.writing import (
@@ -32,11 +33,10 @@ from ernie.run.session import session_of
 from ernie.run.source import Source, build_tokenizer, check_same_vocabulary
 from ernie.run.start import check_same_file, check_same_share, folder_of, start_of
 from ernie.settings import run_yaml
-from ernie.survey.coverage import coverage_of
 from propeller.args import print_arguments, settings_lines
 from propeller.data.batching import BatchStream
 from propeller.distribution import join, log_in_main_process_only, process_info
-from propeller.errors import Interrupted, UsageError
+from propeller.errors import Interrupted
 from propeller.inputs import read_json_object
 from propeller.log import RUN_LOG, get_logger, keep_log
 from propeller.train.checkpoint import STATE, read_state
@@ -101,12 +101,6 @@ def fine_tune(args, task_class, survey=None, own_data=False):
         return FineTuning(args, task_class, world, folder, survey, own_data).train()
 
 
-def _training_texts(args, spec, survey):
-    """Yields texts of the training file, where somebody asks for them."""
-    if survey or (args.do_train and spec.survey and is_regular(args.train_set)):
-        yield from (survey or spec.load('survey')(args.train_set, args)).texts()
-
-
 class FineTuning:
     """Holds what training and evaluation share: the run, session, source of the model, task, evaluator.
 
@@ -120,7 +114,7 @@ class FineTuning:
         self.run = TrainingRun(folder, start, resume=args.do_train)
         if args.init_checkpoint and args.init_pretraining_params:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
-        texts = _training_texts(args, task_class.spec, survey)
+        texts = training_texts(args, task_class.spec, survey)
         self.source = Source(start or args.init_pretraining_params, args.ernie_config_path, args.vocab_path, texts)
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.debug(line)
@@ -130,16 +124,10 @@ class FineTuning:
             check_same_vocabulary(self.source)
         tokenizer, args = build_tokenizer(args, self.source)
         saved = self.source.saved if start else {}
-        self.survey, self.coverage, self.chosen = survey, None, {}
-        if args.do_train and task_class.spec.survey:
-            args = recorded_numbers(args) if self.run.resumes else args
-            self.survey = survey or self._survey(args, task_class.spec, saved)
-            args = self._with_numbers(args, tokenizer)
-        args = plain_numbers(args, self.source.config.max_position_embeddings)
-        if args.keep_layers and not start and self.source.path:
-            self.source.keep_layers(args.keep_layers)
-        found = [self.survey.labels_found()] if self.survey else []
-        self.task = task_class(args, self.source.config, tokenizer, saved, *found)
+        found = find_out(args, task_class.spec, self.source, tokenizer, saved, survey, self.run, world)
+        args, self.survey, self.coverage, self.chosen = found
+        labels = [self.survey.labels_found()] if self.survey else []
+        self.task = task_class(args, self.source.config, tokenizer, saved, *labels)
         args = self.task.args
         seed = self.run.state.get('seed') if args.random_seed is None else args.random_seed
         self.session = session_of(args, seed, world)
@@ -153,24 +141,6 @@ class FineTuning:
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self.run.record, reports)
         self.evaluator.identity = folder.checkpoints.run
 
-    def _survey(self, args, spec, saved):
-        """The `Survey` of the training file where something of it must be known, else None."""
-        numbers = open_numbers(args)
-        if args.train_set and not is_regular(args.train_set):
-            if numbers:  # what can be read once only is not looked at before
-                raise UsageError(f'--{numbers[0]} auto: {args.train_set} is no regular file; give a number.')
-            return None
-        known = args.label_map_config or saved.get('labels') or not spec.has_classes
-        return spec.load('survey')(args.train_set, args) if numbers or not known else None
-
-    def _with_numbers(self, args, tokenizer):
-        """The settings with numbers in the place of `auto`."""
-        if self.survey:
-            self.coverage = coverage_of(self.survey, tokenizer, args.for_cn)
-        if open_numbers(args):
-            args, self.chosen = with_numbers(args, facts_of(args, self.survey, self.coverage, self.source), self.world)
-        return args
-
     def load(self, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
         return InitialValues(self.args, self.source, self.run, self.task.is_new).load(self.session, program)
@@ -179,18 +149,11 @@ class FineTuning:
 
     def train(self):
         """Train, evaluate, save; at the end the best checkpoint, curves and predictions are on disk."""
-        args, task, run = self.args, self.task, self.run
+        args, run = self.args, self.run
         if run.resumes:
             check_same_share(held_share(args), run.state, run.start)
-        with self.world.local_main_process_first():
-            rows = self._training_rows()
-            task.prepare_training(rows)
-            self.evaluator.read_sets()
-            model = args.init_checkpoint or args.init_pretraining_params
-            check_data(self.survey, self.coverage, model, rows, self.evaluator.scored_sets())
-        train_file = data_digest(args.train_set)
-        run.checkpoints.files = {**task.checkpoint_files(), **origin_files(self.source.origin)}
-        stream = self.stream(rows)
+        rows = self._read_sets()
+        train_file, stream = data_digest(args.train_set), self.stream(rows)
         self.length = length = run_length(args, stream)
         log_length(args, length, len(rows))
         program = self.build(length, args.loss_scale())
@@ -203,16 +166,7 @@ class FineTuning:
             log_schedule_change(run.start, run.state.get('schedule'), length)
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
-        reports = [file for name in self.evaluator.names.values() for file in names_of_set(name)]
-        self.started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
-        run.begin(self.session, program, step, [METRICS_FILE, run_yaml.FILE, RUN_LOG, *FILES, *reports])
-        self.facts = run_facts(args, task, self.source, rows, self.evaluator.scored_sets())
-        if self.world.is_main_process:
-            keep_log(os.path.join(args.checkpoints, RUN_LOG))
-            run_yaml.write_settings(args.checkpoints, args, f'finetune {task.spec.name}', [origin_line(self.source)])
-        run.open_records(log_dir=args.log_dir)
-        if self.world.is_main_process:
-            show(overview.start_pairs(self, rows, program, length, step))
+        self._begin(rows, program, step)
         training_log = self.log_hook(program, rows)
         run.train(
             stream,
@@ -229,6 +183,33 @@ class FineTuning:
             prefetched=PREFETCHED_BATCHES,
         )
         return self._finish(training_log.points)
+
+    def _read_sets(self):
+        """Read all files, and say what is odd about them. Returns the rows to train on."""
+        args, task = self.args, self.task
+        with self.world.local_main_process_first():
+            rows = self._training_rows()
+            task.prepare_training(rows)
+            self.evaluator.read_sets()
+            model = args.init_checkpoint or args.init_pretraining_params
+            check_data(self.survey, self.coverage, model, rows, self.evaluator.scored_sets())
+        self.run.checkpoints.files = {**task.checkpoint_files(), **origin_files(self.source.origin)}
+        return rows
+
+    def _begin(self, rows, program, step):
+        """What is written and shown before the first update. step: updates done by earlier runs."""
+        args, run = self.args, self.run
+        reports = [file for name in self.evaluator.names.values() for file in names_of_set(name)]
+        self.started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
+        run.begin(self.session, program, step, [METRICS_FILE, run_yaml.FILE, RUN_LOG, *FILES, *reports])
+        self.facts = run_facts(args, self.task, self.source, rows, self.evaluator.scored_sets())
+        if self.world.is_main_process:
+            keep_log(os.path.join(args.checkpoints, RUN_LOG))
+            program_name = f'finetune {self.task.spec.name}'
+            run_yaml.write_settings(args.checkpoints, args, program_name, [origin_line(self.source)])
+        run.open_records(log_dir=args.log_dir)
+        if self.world.is_main_process:
+            show(overview.start_pairs(self, rows, program, self.length, step))
 
     def _training_rows(self):
         """The rows to train on; those that are held out become the evaluator's."""

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from ernie.api import _row_of_record
 from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.config import ErnieConfig
 from ernie.finetune.flags import build_parser
+from ernie.inference.loaded import row_of_record
 from ernie.inference.stream import read_rows
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.columns import ColumnNames, Columns, nearest
@@ -179,11 +179,11 @@ def test_the_columns_are_part_of_the_cache_key(model, tmp_path, monkeypatch):
 def test_records_of_a_program_by_other_names():
     codec = SimpleNamespace(columns=Columns(('text_a',)), settings={'column_names': {'text_a': 'body'}})
     for record in ({'text_a': 'x', 'body': 'y'}, {'body': 'x', 'title': 'y'}, {'Review': 'x', 'id': 3, 4: 5}):
-        assert _row_of_record(codec, record, 1).record['text_a'] == 'x'
-    row = _row_of_record(codec, {'title': 'x', 'review': 'y'}, 7)
+        assert row_of_record(codec, record, 1).record['text_a'] == 'x'
+    row = row_of_record(codec, {'title': 'x', 'review': 'y'}, 7)
     assert row.record is None and "2 columns that could be the text: 'title', 'review'" in row.bad.found
     tagger = SimpleNamespace(columns=Columns(words='tokens'), settings={})
-    assert _row_of_record(tagger, {'tokens': ['王', '明']}, 1).record == {'text_a': '王\x02明'}
+    assert row_of_record(tagger, {'tokens': ['王', '明']}, 1).record == {'text_a': '王\x02明'}
 
 
 # ------------------------------------------------------------------------------------------------ new texts
