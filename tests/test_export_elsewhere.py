@@ -33,7 +33,9 @@ def exported(request, tmp_path_factory):
     rows = [(text, text[::-1], label) if pair else (text, label) for text, label in sentences(30, 1)]
     header = ('text_a', 'text_b', 'label') if pair else ('text_a', 'label')
     train = table(folder / 'train.tsv', rows, header)
-    model = write_model(folder / 'model', vocabulary=[*VOCABULARY, *'快递晚三天周末营业吗'])
+    tokens = [*VOCABULARY, *'快递晚三天周末营业吗']
+    lines = [f'{token}\t{number}' for number, token in enumerate(tokens)] if pair else tokens  # the form of 2019
+    model = write_model(folder / 'model', vocabulary=lines)
     settings = {'init_pretraining_params': model, 'train_set': train, 'dev_set': train, 'do_test': False}
     run(**settings, epoch=3, num_labels=2, checkpoints=folder / 'out', save_steps=100)
     for form in ('paddle', 'onnx'):
