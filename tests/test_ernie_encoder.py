@@ -285,7 +285,7 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path, encode, text
     [
         (None, ['data.tsv', 'no such file']),
         (b'', ['data.tsv', 'empty file']),
-        ('text\n的\n', ['data.tsv:1', "'text'", "'text_a'"]),
+        ('number\n的\n', ['data.tsv:1', "'number'", "'text_a'"]),
         ('text_a\n', ['data.tsv', 'at least one row']),
         ('text_a\n的\n一\t二\n', ['data.tsv:3', '2 cells', '1 as in the header']),
         (b'text_a\n\xb0\xa1\n', ['data.tsv:2', '0xb0', 'UTF-8']),

@@ -44,7 +44,8 @@ def read_records(path, required=('text_a',), bad_rows=None, notes=None, columns=
     """
     path, notes = os.fspath(path), notes or Notes(path)
     naming = columns if isinstance(columns, Naming) else Naming(required, columns or ColumnNames())
-    blank = dict.fromkeys(name for name in ('text_a', 'label') if name in naming.required)
+    # A text to predict may be empty; from empty ones alone nothing is learnt.
+    blank = dict.fromkeys(('text_a', 'label') if {'text_a', 'label'} <= set(naming.required) else ())
     for record in of_all_files(path, bad_rows, lambda file, bad: file_records(file, naming, bad, notes)):
         for name in [name for name in blank if record.cells[name].strip()]:
             del blank[name]
