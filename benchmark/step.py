@@ -90,7 +90,7 @@ class Contest:
         runner, session, state = self.runner, self.runner.session, LoopState(self.gstep)
         started = time.perf_counter()
         with prefetch(itertools.islice(self.stream, self.steps), PREFETCHED_BATCHES) as made:
-            hooks = [runner.log_hook(self.program, self.rows)]
+            hooks = [runner.log_hook(self.program, self.rows, self.gstep + self.steps)]
             train_loop(session, self.program, made, hooks, state, lambda batch: [(batch.arrays, True)])
         seconds = time.perf_counter() - started
         assert state.step == len(batches) and (state.batch.rows == batches[-1].rows).all()

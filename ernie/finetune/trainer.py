@@ -167,7 +167,7 @@ class FineTuning:
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
         self._begin(rows, program, step)
-        training_log = self.log_hook(program, rows)
+        training_log = self.log_hook(program, rows, length.steps)
         run.train(
             stream,
             [training_log, *(program.outputs.train_hooks or ())],
@@ -247,10 +247,9 @@ class FineTuning:
             loss_scale=scale,
         )
 
-    def log_hook(self, program, rows):
-        """The `TrainingLogHook` of the flags."""
-        run, steps = self.run, self.length.steps
-        interval = self.args.skip_steps
+    def log_hook(self, program, rows, steps):
+        """The `TrainingLogHook` of the flags. steps: of the whole run."""
+        run, interval = self.run, self.args.skip_steps
         if self.own_data and not self.args.gave('skip_steps'):
             interval = max(interval, -(-steps // _LINES))
         return TrainingLogHook(

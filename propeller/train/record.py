@@ -134,7 +134,10 @@ def _parse(line):
         return None
     if not isinstance(record, dict) or not isinstance(record.get('phase'), str):
         return None
-    return record if all(isinstance(record.get(key), int) for key in ('step', 'epoch')) else None
+    if not all(isinstance(record.get(key), int) for key in ('step', 'epoch')):
+        return None
+    # No run counts so far, and nothing that draws or compares could take it.
+    return record if all(abs(v) < 2**63 for v in record.values() if isinstance(v, int)) else None
 
 
 def _plain(value):

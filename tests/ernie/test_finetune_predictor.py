@@ -135,7 +135,7 @@ def test_scores_do_not_depend_on_the_batches(classes, tmp_path, count):
     assert outputs.shape == (count, 3)
     expected = -np.log(outputs[np.arange(count), rows.labels].astype(np.float64)).mean()
     assert loss == pytest.approx(expected, rel=1e-5)
-    values, line, report = classes.task.evaluate(classes.predictor, rows, data)
+    values, line, report, _ = classes.task.evaluate(classes.predictor, rows, data)
     assert values['data_num'] == count and values['acc'] == pytest.approx((outputs.argmax(1) == rows.labels).mean())
     assert f'data_num: {count}, ' in line and sum(row['support'] for row in report['classes']) == count
 

@@ -44,7 +44,7 @@ def elsewhere(*arguments, **environ):
     """(what PROGRAM printed, its log lines)."""
     done = python('-c', PROGRAM, *(arguments or ['fp32']), **environ)
     assert done.returncode == 0, done.stderr
-    log = [line.partition('\t')[2] for line in done.stderr.splitlines() if line.startswith('[INFO]')]
+    log = [line.partition('\t')[2] for line in done.stderr.splitlines() if line.startswith(('[INFO]', '[DEBUG]'))]
     return json.loads(done.stdout.splitlines()[-1]), log
 
 
