@@ -27,7 +27,7 @@ VERBS = {
         'a model of your own: ernie finetune FILE finds out what the file is for', 'ernie.programs:OWN_DATA.main'
     ),
     **{f'finetune {t.verb}': Verb(t.about, f'ernie.programs:OWN_DATA_AS.{t.verb}.main') for t in table.specs()},
-    'predict': Verb('results for a file or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
+    'predict': Verb('answers for texts, files or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
     'export': Verb('a checkpoint as inference model of Paddle or ONNX', 'ernie.programs:EXPORT.main'),
     'encode': Verb('vectors of texts and tokens as NumPy files (ernie_encoder.py)', 'ernie.programs:ENCODE.main'),
     'compare': Verb('two or more runs: scores, settings, curves, chance', 'ernie.report.compare:main'),
