@@ -126,6 +126,8 @@ class FineTuning:
         saved = self.source.saved if start else {}
         found = find_out(args, task_class.spec, self.source, tokenizer, saved, survey, self.run, world)
         args, self.survey, self.coverage, self.chosen = found
+        if args.keep_layers and not start and self.source.path:
+            self.source.keep_layers(args.keep_layers)
         labels = [self.survey.labels_found()] if self.survey else []
         self.task = task_class(args, self.source.config, tokenizer, saved, *labels)
         args = self.task.args
