@@ -7,6 +7,7 @@ writes a file for each. No row is in the memory of the process that asks.
 import contextlib
 import dataclasses
 import functools
+import json
 import logging
 import os
 import pickle
@@ -193,7 +194,7 @@ class _Worker:
         except UserError as e:
             error = str(e)
         said = [[row.line or 0, row.found, row.expected] for row in bad]
-        return {'path': item['path'], 'rows': count, 'cut': codec.cut, 'bad': pickle.dumps(said), 'error': error}
+        return {'path': item['path'], 'rows': count, 'cut': codec.cut, 'bad': json.dumps(said), 'error': error}
 
 
 def _collect(args, files, results):
@@ -209,7 +210,7 @@ def _collect(args, files, results):
         path = block['path']
         cut[path] += int(block['cut'])
         count[path] += int(block['rows'])
-        for line, found, expected in pickle.loads(block['bad']):
+        for line, found, expected in json.loads(block['bad']):
             skipped[path].add(BadRow(line, found, expected))
     for path in files:
         for message in skipped[path].messages():
