@@ -275,8 +275,3 @@ def run_python(folder, name):
     )
     assert done.returncode == 0, done.stderr
     return done
-
-
-def test_settings_example_of_the_tutorial_runs():
-    (code,) = [text for text in blocks(ROOT / 'docs/propeller.md', 'python') if 'parse_runconfig' in text]
-    exec(compile(code, 'docs/propeller.md', 'exec'), {})
