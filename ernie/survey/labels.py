@@ -42,7 +42,7 @@ def kind_of(counts, rows):
 
 def _kind_of_numbers(counts, numbers, rows):
     fractions = sum(number != int(number) for number in numbers)
-    span = f'{len(counts)} different numbers from {min(numbers):g} to {max(numbers):g}'
+    span = f'{len(set(numbers))} different numbers from {min(numbers):g} to {max(numbers):g}'
     if fractions and len(counts) >= _NUMBERS:
         return 'regression', f'labels are {span}: regression (--is_regression false: classes)'
     if len(counts) > _WHOLE_NUMBERS and rows < _ROWS_OF_A_NUMBER * len(counts):
@@ -53,8 +53,10 @@ def _kind_of_numbers(counts, numbers, rows):
 
 
 def parts_of(text):
-    """The classes of a cell of several, without white space around them."""
-    return [part.strip() for part in text.split(',')] if text.strip() else []
+    """The classes of a cell of several, without white space around them. Nothing between two commas is no class: the
+    reader says where it stands.
+    """
+    return [part for part in map(str.strip, text.split(',')) if part]
 
 
 def label_map_of(counts, asked=None, known=()):
@@ -107,11 +109,15 @@ def doubtful(counts, what='class'):
         more = f' and {len(rare) - _SHOWN} more' if len(rare) > _SHOWN else ''
         names = ', '.join(quoted(name, 40) for name in rare[:_SHOWN])
         yield f'one row only for {what} {names}{more}: it is hardly learned. Add rows, or join it with another {what}.'
-    seen = {}
+    seen, numbers = {}, {}
     for name in counts:
         other = seen.setdefault(appearance(name).strip().casefold(), name)
         if other != name:
             yield f'{what} {quoted(other, 40)} and {quoted(name, 40)} are nearly the same. One of them by mistake?'
+        number = _number(name)
+        same = name if number is None else numbers.setdefault(number, name)
+        if same != name:
+            yield f'{what} {quoted(same, 40)} and {quoted(name, 40)} are one number, and two classes. Write it one way.'
 
 
 def _number(text):

@@ -146,6 +146,20 @@ def test_classes_that_may_be_mistakes_are_named():
         "class 'Pos' and 'pos ' are nearly the same. One of them by mistake?",
         "class 'Pos' and 'ＰＯＳ' are nearly the same. One of them by mistake?",
     ]
+    assert list(doubtful({'0': 7, '1': 7, '1.0': 7})) == [
+        "class '1' and '1.0' are one number, and two classes. Write it one way."
+    ]
+    assert kind_of({'0': 7, '1': 7, '1.0': 7}, 21)[1].startswith('labels are 2 different numbers from 0 to 1')
+
+
+def test_nothing_between_two_commas_is_no_class(tmp_path, tokenizer):
+    path = write_table(
+        tmp_path / 'a.tsv', ['text', 'label'], [('好', 'a,b'), ('差', 'a'), ('的', 'b,'), ('好差', 'b')] * 9
+    )
+    found = survey_table(path, settings(path))
+    assert (found.kind, found.label_map) == ('multilabel', {'a': 0, 'b': 1})
+    with pytest.raises(UserError, match="a.tsv:4: found the label ''"):
+        ClassifyReader(tokenizer, 9, found.label_map, 'multilabel', 2, cache=False).read(path)
 
 
 def test_tags_have_o_last_and_their_scheme(tmp_path):
