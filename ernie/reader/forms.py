@@ -32,6 +32,7 @@ _OTHERS = {
 }
 _FORMATS = 'TSV, CSV, JSON, JSON lines or Parquet'
 _BEGINS_JSON = re.compile(r'\[\s*($|\{\s*("|$))|\{\s*($|"[^"]+"\s*:)')
+_QUOTED = re.compile(r'"[^"]*"')
 _ENOUGH = 0.9  # of the rows have as many cells as the header
 _LOOKED_AT = 20  # rows
 
@@ -158,6 +159,11 @@ def json_form(path, head):
     return form if form == ARRAY or not path.lower().endswith(LINE_ENDINGS) else 'lines'
 
 
+def are_quoted(cells):
+    """Whether the cells of a header are all in quotes, as R and pandas write them: names of TSV have none."""
+    return len(cells) > 1 and all(_QUOTED.fullmatch(cell) for cell in cells)
+
+
 def separator_of(look, naming, is_csv=None):
     """(separator of a table, None for TSV; whether its header has the columns that are needed).
 
@@ -166,6 +172,8 @@ def separator_of(look, naming, is_csv=None):
     header, is_csv = look.first_line, is_csv_name(look.path) if is_csv is None else is_csv
     own = ',' if is_csv else TAB if look.is_utf16 else None
     cells = cells_of(header, own) if own else [cell.strip() for cell in header.split(TAB)]
+    if not own and are_quoted(cells):
+        own, cells = TAB, cells_of(header, TAB)
     if not is_csv and len(cells) > 1:
         return own, naming.knows(cells)
     options = {sep: split for sep in SEPARATORS if len(split := cells_of(header, sep)) > 1}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -236,3 +237,30 @@ def test_questions_that_cannot_be_used(tmp_path, record, message):
     line = json.dumps({'question': 'q', 'context': CONTEXT, **record})
     with pytest.raises(UserError, match=message):
         read_questions(write(tmp_path / 'a.jsonl', line))
+
+
+def test_a_tsv_whose_names_are_in_quotes_was_written_with_quotes(tmp_path):
+    rows = [('他说 "好"', '好评'), ('a\tb', '差评'), ('', '好评')]
+    path = tmp_path / 'a.tsv'
+    with open(path, 'w', newline='') as f:
+        csv.writer(f, delimiter='\t', quoting=csv.QUOTE_ALL).writerows([('text', 'label'), *rows])
+    assert [tuple(r.cells.values()) for r in read_records(path, ('text_a', 'label'))] == rows
+    os.rename(path, tmp_path / 'a.txt')
+    assert [row.record['text_a'] for row in read_rows(str(tmp_path / 'a.txt'))] == [text for text, _ in rows]
+    path.write_text('text\tlabel\n"好"\t"好评"\n')  # in the TSV of 2019 quotes mean nothing
+    assert [tuple(r.cells.values()) for r in read_records(path, ('text_a', 'label'))] == [('"好"', '"好评"')]
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.csv', 'text,label\rgood,1\r', 'a.csv:1: found a carriage return alone'),
+        ('a.tsv', 'text\tlabel\rgood\t1\r', 'a.tsv:1: found a carriage return alone'),
+        ('b.csv', '\n\ntext,label\ngood,1\n', 'b.csv:1: found an empty first line'),
+        ('b.tsv', '\ntext\tlabel\ngood\t1\n', 'b.tsv:1: found an empty first line'),
+    ],
+)
+def test_first_lines_that_are_no_header(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content, newline='')
+    with pytest.raises(UserError, match=message):
+        list(read_records(tmp_path / name, ('text_a', 'label')))
