@@ -7,6 +7,7 @@ import numpy as np
 from ernie.inference.stream import Row, join_tokens
 from ernie.reader.columns import TEXTS
 from ernie.reader.naming import NAMINGS, SeveralColumns
+from ernie.reader.objects import renamed
 from ernie.reader.rows import BadRow
 from ernie.settings.base import Settings
 from ernie.settings.predict import PredictSettings
@@ -119,6 +120,6 @@ def row_of_record(codec, record, number):
             return Row(number, None, BadRow(number, e.found, 'one of them, or the key text_a'))
         except UserError:  # the codec says what it needs
             called = {}
-        record = {called.get(key, key): cell for key, cell in record.items()}
+        record = renamed(record, called)
     join_tokens(record, columns)
     return Row(number, record)

@@ -11,9 +11,21 @@ from ernie.reader import columnar
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
 from ernie.reader.dataset_folder import data_files
 from ernie.reader.delimited import SEPARATORS, cells_of, parse_records, share_of_rows
-from ernie.reader.forms import JSON, PARQUET, TABLE, Form, Look, form_of_look, is_csv_name, kind_of_ending, separator_of
+from ernie.reader.forms import (
+    JSON,
+    PARQUET,
+    TABLE,
+    Form,
+    Look,
+    are_quoted,
+    form_of_look,
+    is_csv_name,
+    kind_of_ending,
+    separator_of,
+)
 from ernie.reader.json_records import ACCEPTED, ARRAY, LINE_ENDINGS, LINES, form_of, json_rows
 from ernie.reader.naming import NAMINGS, MissingColumn
+from ernie.reader.objects import renamed
 from ernie.reader.records import open_rows
 from ernie.reader.rows import BadRow, DecodedLines
 from ernie.reader.sentences import SEPARATOR
@@ -145,7 +157,7 @@ def _form_of_text(look, columns, naming):
     if text.lstrip().startswith('{') or _ARRAY_OF_OBJECTS.match(text.strip()):
         return Form(JSON)
     cells = [cell.strip() for cell in text.split('\t')]
-    own = '\t' if look.is_utf16 else None
+    own = '\t' if look.is_utf16 or are_quoted(cells) else None
     names = {columns[0], naming.asked.get(columns[0]), naming.learnt.get(columns[0])}
     if len(cells) > 1 or len(columns) > 1 or names & set(cells):
         return Form(TABLE, own)
@@ -182,15 +194,16 @@ class _InPlace:
 
 def _table_rows(name, lines, columns, naming, separator, is_csv):
     bad = _InPlace()
-    records = parse_records(name, lines, separator, naming, bad, Notes(name), is_csv)
+    records = parse_records(name, lines, separator, naming, bad, Notes(name), is_csv, own_names=True)
     try:
-        for number, record in enumerate(records):
-            fault = columns.fault(list(record.cells)) if number == 0 else None
+        for number, (line, cells) in enumerate(records):
+            record = renamed(cells, {column: role for role, column in naming.found.items()})
+            fault = columns.fault(list(record)) if number == 0 else None
             if fault:
                 found, expected, advice = fault
                 raise bad_input(name, found, expected, line=1, advice=advice)
             yield from bad.take()
-            yield Row(record.line, record.cells)
+            yield Row(line, record, None, cells)
     except UserError:
         yield from bad.take()  # they come before what ends the file
         raise
@@ -225,7 +238,7 @@ def _object_rows(rows, name, columns, naming, kind, hint=''):
         cells = record if isinstance(record, dict) else {}
         if bad is None and isinstance(record, dict):
             called = called or _called(naming, record, name, number)
-            record = {called.get(key, key): value for key, value in record.items()}
+            record = renamed(record, called)
             join_tokens(record, columns)
         if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
             bad = _unfit(number, record, columns.required, expected, hint)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 
 from ernie.reader.dataset_folder import INFO, data_files, is_regular
@@ -106,7 +107,9 @@ def _named(value, names):
 
 
 def _plain(value):
-    """A value as JSON has it; what JSON has not, as text."""
+    """A value as JSON has it; what JSON has not, as text. NaN is what pandas has for nothing."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, list):

@@ -10,7 +10,7 @@ import os
 import re
 from typing import NamedTuple
 
-from ernie.reader.rows import BadRow, DecodedLines
+from ernie.reader.rows import BadRow, DecodedLines, leave_out
 from ernie.reader.warnings import Notes
 from propeller.errors import bad_input
 
@@ -139,10 +139,8 @@ def read_sentences(path, raw_lines, width, label_map, labelled, bad_rows=None, n
             labels.append(columns[-1])
             bad = bad or fault
             continue
-        if bad and bad_rows is None:
-            raise bad.as_error(path)
         if bad:
-            bad_rows.add(bad)
+            leave_out(bad, path, bad_rows)
         elif tokens:
             found = True
             yield Sentence(start, tokens, labels if labelled else None, True)

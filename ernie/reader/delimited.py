@@ -5,17 +5,22 @@ import csv
 import sys
 from collections import Counter
 
-from ernie.reader.rows import BadRow, DecodedLines, Record
+from ernie.reader.rows import BadRow, DecodedLines, Record, leave_out
 from ernie.reader.warnings import Notes
 from propeller.errors import bad_input, quoted
 
 NAMELESS = 'Unnamed: '  # what pandas calls a column without a name, with its number
 TAB = '\t'
 SEPARATORS = {',': 'commas', ';': 'semicolons', TAB: 'TABs', '|': 'vertical bars'}  # of CSV
+_CARRIAGE_RETURN = (
+    'a carriage return alone, outside of quotes',
+    'lines that end with a line feed',
+    "Does every line end so, as on an old Mac? tr '\\r' '\\n'",
+)
 _MOST_BLANK = 10_000  # rows without text that may be held back to see whether they end the file
 
 
-def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None, is_csv_name=False):
+def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None, is_csv_name=False, own_names=False):
     """Iterates over the rows of lines with a header line, as `Record`: see `ernie.reader.records.read_records`.
 
     Args:
@@ -25,6 +30,7 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
         naming: the `Naming` of its columns.
         bad_rows, notes: as in `read_records`.
         is_csv_name: whether `text` has always been `text_a` in this file.
+        own_names: whether the cells are called as in the header, all of them; else by what they mean.
     """
     lines = DecodedLines(path, raw_lines)
     notes = notes or Notes(path)
@@ -33,6 +39,7 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
     header = _header(path, lines.undecodable(1) or first, bool(separator))
     called = naming.of(header, path, 1, notes, is_csv_name, is_header=True)
     cells = [(called[name], place) for place, name in enumerate(header) if name in called]
+    cells = [(name, place) for place, name in enumerate(header)] if own_names else cells
     count = 0
     for row, fault in _without_blank_end(lines, rows, header, notes):
         if separator and not isinstance(row, BadRow) and len(row[1]) != len(header):
@@ -41,10 +48,8 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
         if bad is None:
             count += 1
             yield Record(row[0], {name: row[1][place] for name, place in cells})
-        elif bad_rows is None:
-            raise bad.as_error(path)
         else:
-            bad_rows.add(bad)
+            leave_out(bad, path, bad_rows)
     if not count:
         found = 'no usable row after the header line' if bad_rows else 'a header line and no row'
         raise bad_input(path, found, 'at least one row')
@@ -120,7 +125,8 @@ def _csv_rows(lines, separator):
                 raise bad_input(
                     lines.path, 'a double quote that is never closed', 'a closing quote', line=first_line
                 ) from None
-            yield BadRow(first_line, f'bad CSV quoting ({e})', 'cells in double quotes, a quote inside one doubled')
+            fault = f'bad CSV quoting ({e})', 'cells in double quotes, a quote inside one doubled'
+            yield BadRow(first_line, *(_CARRIAGE_RETURN if 'new-line character' in str(e) else fault))
         else:
             yield first_line, cells or ['']
 
@@ -132,6 +138,10 @@ def _header(path, row, is_csv):
     if isinstance(row, BadRow):
         raise row.as_error(path)
     header = [name.strip() for name in row[1]]
+    if not any(header):
+        raise bad_input(path, 'an empty first line', 'a header line that names the columns', line=1)
+    if any('\r' in name for name in header):
+        raise BadRow(1, *_CARRIAGE_RETURN).as_error(path)
     if is_csv and len(header) > 1:
         # The numbers of the rows, as pandas writes them, or empty columns of a spreadsheet.
         header = [name or f'{NAMELESS}{i}' for i, name in enumerate(header)]

@@ -1,7 +1,9 @@
 """Records with named values (JSON objects, rows of Parquet) as rows of a table, whose cells are text."""
 
+import math
+
 from ernie.reader.columns import TEXTS, listed, misspelt
-from ernie.reader.rows import BadRow, Record
+from ernie.reader.rows import BadRow, Record, leave_out
 from propeller.errors import bad_input, quoted
 
 _READ = (*TEXTS, 'label', 'qid')
@@ -21,13 +23,10 @@ def cells_of_objects(path, rows, naming, bad_rows=None, notes=None, kind='a JSON
     Raises:
         UserError: file and line named.
     """
-    required = naming.required
+    required, columns = naming.required, None
     expected = expected_object(required, kind)
-    columns = called = None
-    for line, value, bad in rows:
-        if not bad and called is None and isinstance(value, dict) and value:
-            called = naming.of(value, path, line, notes)
-        cells = None if bad else _cells(value, required, called)
+    for line, record, bad in named_records(path, rows, naming, expected, notes):
+        cells = None if bad else _cells(record, required)
         if isinstance(cells, dict):
             own = [key for key in dict.fromkeys((*required, *_READ)) if key in cells]
             columns = columns or own
@@ -36,12 +35,9 @@ def cells_of_objects(path, rows, naming, bad_rows=None, notes=None, kind='a JSON
                 continue
             # A table has the same columns in each row, and what a model reads is decided by them.
             bad = BadRow(line, f'the keys {listed(own)}', f'{listed(columns)} as in the first record')
-        bad = bad or BadRow(line, cells, expected, misspelt(required, value) if isinstance(value, dict) else '')
-        if bad_rows is None:
-            raise bad.as_error(path)
-        bad_rows.add(bad)
+        leave_out(bad or BadRow(line, cells, expected, misspelt(required, record)), path, bad_rows)
     if not columns:
-        raise bad_input(path, 'no usable record', 'at least one')
+        raise no_record(path)
 
 
 def values_of_objects(path, rows, naming, bad_rows=None, notes=None, kind='a JSON object'):
@@ -50,29 +46,54 @@ def values_of_objects(path, rows, naming, bad_rows=None, notes=None, kind='a JSO
     Yields:
         `Record`.
     """
-    required, called, any_row = naming.required, None, False
+    required, any_row = naming.required, False
     expected = f'{kind} with {" and ".join(map(repr, required))}'
+    for line, record, bad in named_records(path, rows, naming, expected, notes):
+        missing = [] if bad else [name for name in required if record.get(name) is None]
+        if missing:
+            found = f'only {listed(record)}' if record else 'nothing in it'
+            found = found if missing[0] not in record else f'nothing as {quoted(missing[0])}'
+            bad = BadRow(line, found, expected, misspelt(required, record))
+        if bad:
+            leave_out(bad, path, bad_rows)
+        else:
+            any_row = True
+            yield Record(line, record)
+    if not any_row:
+        raise no_record(path)
+
+
+def named_records(path, rows, naming, expected, notes=None):
+    """Records with their keys by what they mean.
+
+    Args:
+        path, rows, naming, notes: see `cells_of_objects`.
+        expected: what each should be, for messages.
+    Yields:
+        (line, dict or None, `BadRow` or None).
+    """
+    called = None
     for line, value, bad in rows:
-        if not bad and called is None and isinstance(value, dict) and value:
-            called = naming.of(value, path, line, notes)
         if not bad and not isinstance(value, dict):
             bad = BadRow(line, quoted(value, 42), expected)
-        if not bad:
-            cells = {called.get(key, key): cell for key, cell in value.items()} if called else {}
-            missing = [name for name in required if cells.get(name) is None]
-            if missing:
-                found = f'only {listed(value)}' if value else 'nothing in it'
-                found = found if missing[0] not in cells else f'nothing as {quoted(missing[0])}'
-                bad = BadRow(line, found, expected, misspelt(required, cells))
-        if not bad:
-            any_row = True
-            yield Record(line, cells)
-        elif bad_rows is None:
-            raise bad.as_error(path)
-        else:
-            bad_rows.add(bad)
-    if not any_row:
-        raise bad_input(path, 'no usable record', 'at least one')
+        if not bad and called is None and value:
+            called = naming.of(value, path, line, notes)
+        yield line, None if bad else renamed(value, called or {}), bad
+
+
+def renamed(record, called):
+    """A record with its keys by what they mean.
+
+    called: dict key -> meaning, of `Naming.of`. A key that is called like a meaning that another key has is left out:
+    with `--label_column mood`, what stands in `label` is not the label.
+    """
+    taken = set(called.values())
+    return {called.get(key, key): value for key, value in record.items() if key in called or key not in taken}
+
+
+def no_record(path):
+    """The `UserError` for a file without one that can be used."""
+    return bad_input(path, 'no usable record', 'at least one')
 
 
 def expected_object(required, kind='a JSON object'):
@@ -80,22 +101,26 @@ def expected_object(required, kind='a JSON object'):
     return f'{kind} with {" and ".join(map(repr, required))}, all of them text or numbers'
 
 
-def _cells(value, required, called):
-    """A dict of cells; or in words what stands there instead."""
-    if not isinstance(value, dict):
-        return quoted(value, 42)
+def _cells(record, required):
+    """A dict of cells; or in words what stands there instead. record: of `named_records`."""
     cells = {}
-    for key, cell in value.items():
-        key = called.get(key, key)
+    for key, cell in record.items():
         text = text_of(cell, key == 'label')
         if text is not None:
             cells[key] = text
-        elif cell is not None and key in (*required, *_READ):
+        elif not is_nothing(cell) and key in (*required, *_READ):
             return f'{quoted(cell, 42)} as {quoted(key, 42)}'
     missing = [key for key in required if key not in cells]
     if missing:
-        return f'only {listed(cells)}' if cells else 'nothing in it'
+        empty = next((key for key in missing if key in record), None)
+        only = f'only {listed(cells)}' if cells else 'nothing in it'
+        return f'nothing as {quoted(empty, 42)}' if empty is not None else only
     return cells
+
+
+def is_nothing(value):
+    """Whether a value stands for none: null, or the NaN that pandas and numpy have for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def text_of(value, is_label=False):
@@ -108,7 +133,7 @@ def text_of(value, is_label=False):
     if isinstance(value, bool):
         return str(value).lower() if is_label else None
     if isinstance(value, int | float):
-        return str(value)
+        return None if is_nothing(value) else str(value)
     if is_label and isinstance(value, list):
         parts = [text_of(part) for part in value]
         return None if any(part is None or ',' in part for part in parts) else ','.join(parts)

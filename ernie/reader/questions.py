@@ -16,7 +16,7 @@ from ernie.reader.json_records import LINES, OBJECT, form_of, json_rows
 from ernie.reader.naming import QuestionNaming
 from ernie.reader.objects import values_of_objects
 from ernie.reader.records import file_records, of_all_files, open_rows
-from ernie.reader.rows import BadRow
+from ernie.reader.rows import BadRow, leave_out
 from ernie.reader.squad_json import FORM, Question, question_fault, read_squad, refuse
 from ernie.reader.warnings import Notes
 from propeller.errors import UserError, bad_input, quoted
@@ -82,10 +82,8 @@ def read_questions(path, bad_rows=None, scored=False, columns=None, learnt=None,
                 refuse(fault, question, path, lines, bad_rows)
             else:
                 questions.append(question)
-        elif bad_rows is None:
-            raise question.as_error(path)
         else:
-            bad_rows.add(question)
+            leave_out(question, path, bad_rows)
     if not questions:
         raise bad_input(path, 'no question that can be used', 'at least one')
     return Questions(questions, lines, naming.found)

@@ -61,6 +61,17 @@ class BadRows:
         return [*lines, f'{self.path}: {more} more'] if more > 0 else lines
 
 
+def leave_out(row, path, bad_rows):
+    """A `BadRow` goes to the `BadRows` of its file; where they are not collected, it ends the reading.
+
+    Raises:
+        UserError: `bad_rows` is None.
+    """
+    if bad_rows is None:
+        raise row.as_error(path)
+    bad_rows.add(row)
+
+
 class DecodedLines:
     """Decoded lines of a file with their number. Bytes that are not UTF-8 are remembered, not lost."""
 

@@ -8,8 +8,9 @@ from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_colum
 from ernie.reader.delimited import parse_records
 from ernie.reader.forms import COLUMNAR, JSON, Look, is_csv_name, is_json, kind_of_ending, separator_of
 from ernie.reader.naming import MissingColumn, TokenNaming
+from ernie.reader.objects import named_records, no_record
 from ernie.reader.records import look_json, of_all_files, open_rows
-from ernie.reader.rows import BadRow, DecodedLines, Record
+from ernie.reader.rows import BadRow, DecodedLines, Record, leave_out
 from propeller.errors import UserError, bad_input, quoted
 
 SEPARATOR = '\x02'
@@ -78,26 +79,19 @@ class Sentences:
         kind = 'a row' if look.magic else 'a JSON object'
         expected = f'{kind} with {" and ".join(map(repr, naming.required))}, lists of tokens and of labels'
         rows = columnar.read_rows(path, look.magic) if look.magic else look_json(look, expected)
-        called, any_row = None, False
-        for line, value, bad in rows:
-            if not bad and called is None and isinstance(value, dict) and value:
-                called = naming.of(value, path, line, notes)
-            if not bad and isinstance(value, dict):
-                record = Record(line, {called.get(key, key): cell for key, cell in value.items()} if called else {})
-                (record,) = noting([record], naming)
+        any_row = False
+        for line, cells, bad in named_records(path, rows, naming, expected, notes):
+            if not bad:
+                (record,) = noting([Record(line, cells)], naming)
                 tokens, labels, found = self._lists(record.cells)
                 bad = BadRow(line, found, expected) if found else None
-            elif not bad:
-                bad = BadRow(line, quoted(value, 42), expected)
-            if bad is None:
+            if bad:
+                leave_out(bad, path, bad_rows)
+            else:
                 any_row = True
                 yield Sentence(line, tokens, labels if self.labelled else None)
-            elif bad_rows is None:
-                raise bad.as_error(path)
-            else:
-                bad_rows.add(bad)
         if not any_row:
-            raise bad_input(path, 'no usable record', 'at least one')
+            raise no_record(path)
 
     def _lists(self, cells):
         """(tokens, labels, what is wrong with them or None) of a record."""

@@ -24,7 +24,7 @@ from ernie.reader import (
 from ernie.reader.columns import ColumnNames, Notices
 from ernie.reader.dataset_folder import source_files
 from ernie.reader.parallel import chunked, map_ordered
-from ernie.reader.rows import BadRows
+from ernie.reader.rows import BadRows, leave_out
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
 from ernie.reader.warnings import Notes, say
 from propeller.errors import UsageError, bad_input
@@ -143,9 +143,7 @@ class SetReader(abc.ABC):
         name = os.path.basename(path)
         for arrays, bad in progress(encoded, f'reading {name}', count=lambda pair: len(pair[0]['lengths'])):
             for row in bad:
-                if bad_rows is None:
-                    raise row.as_error(path)
-                bad_rows.add(row)
+                leave_out(row, path, bad_rows)
             rows += len(arrays['lengths'])
             yield arrays
         if not rows:

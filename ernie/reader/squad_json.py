@@ -4,7 +4,7 @@ import json
 import re
 from typing import NamedTuple
 
-from ernie.reader.rows import BadRow
+from ernie.reader.rows import BadRow, leave_out
 from propeller.errors import bad_input, quoted
 from propeller.inputs import MAX_DATA_BYTES, parse_json, read_text
 
@@ -69,9 +69,7 @@ def read_squad(path, bad_rows=None, scored=False):
 def refuse(fault, question, path, lines, bad_rows):
     """Raise for a `BadRow` of a question, or give it to `bad_rows`. lines: the `LineNumbers` of the file."""
     fault = fault._replace(line=lines.of(question.id, last='second time' in fault.found) or 1)
-    if bad_rows is None:
-        raise fault.as_error(path)
-    bad_rows.add(fault)
+    leave_out(fault, path, bad_rows)
 
 
 class LineNumbers:

@@ -191,7 +191,9 @@ def test_damaged_files_end_in_one_line(tmp_path):
 
 def test_values_that_are_no_cells(tmp_path):
     path = write_parquet(tmp_path / 'a.parquet', {'text': ['a', None, 'c'], 'label': [[1, 2], [3], []]})
-    with pytest.raises(UserError, match=r"a.parquet:2: found only 'label', expected a row with 'text_a' and 'label'"):
+    with pytest.raises(
+        UserError, match=r"a.parquet:2: found nothing as 'text_a', expected a row with 'text_a' and 'label'"
+    ):
         pairs(path)
     bad = BadRows(path)
     assert pairs(path, bad_rows=bad) == [('a', '1,2'), ('c', '')] and len(bad) == 1
@@ -279,3 +281,19 @@ def test_questions_as_datasets_has_them(tmp_path):
     first, second = read_questions(path).questions
     assert first.answers == (('b', 1),) and not first.is_impossible
     assert second.answers == () and second.is_impossible
+
+
+def test_nan_is_no_value(tmp_path):
+    nan = float('nan')
+    table = {'text': ['好', '坏', '中'], 'label': [1.0, nan, 0.0], 'note': [nan, 1.0, None]}
+    write_parquet(tmp_path / 'a.parquet', table)
+    path = tmp_path / 'a.parquet'
+    with pytest.raises(UserError, match="a.parquet:2: found nothing as 'label', expected a row"):
+        list(read_records(path, ('text_a', 'label')))
+    bad = BadRows(path)
+    assert [r.cells['label'] for r in read_records(path, ('text_a', 'label'), bad)] == ['1.0', '0.0']
+    assert len(bad) == 1
+    assert [row.cells['note'] for row in read_rows(str(path))] == [None, 1.0, None]
+    (tmp_path / 'a.jsonl').write_text('{"text": "好", "label": NaN}\n')
+    with pytest.raises(UserError, match="a.jsonl:1: found nothing as 'label'"):
+        list(read_records(tmp_path / 'a.jsonl', ('text_a', 'label')))

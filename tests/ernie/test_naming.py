@@ -1,10 +1,15 @@
 """Columns by their names: those that are asked for, learnt from, those of 2019, those that people use."""
 
+import json
+
 import pytest
 
+from ernie.inference.stream import read_rows
 from ernie.reader.column_words import LABELS, PAIRS, TEXTS
 from ernie.reader.columns import ColumnNames
 from ernie.reader.naming import Naming, QuestionNaming, TokenNaming
+from ernie.reader.records import read_records
+from ernie.reader.sentences import Sentences
 from propeller.errors import UsageError, UserError
 
 TRAINING = ('text_a', 'label')
@@ -137,3 +142,29 @@ def test_files_of_very_many_columns_are_not_looked_through():
     with pytest.raises(UserError, match='expected also') as e:
         Naming(TRAINING).of(names, 'f', 1)
     assert len(str(e.value)) < 500
+
+
+@pytest.mark.parametrize('names', [['mood', 'label', 'text', 'text_a'], ['text_a', 'text', 'label', 'mood']])
+def test_an_asked_column_is_read_whatever_else_has_the_name_of_its_meaning(tmp_path, names):
+    values = {'mood': '好', 'label': '7', 'text': '屏幕', 'text_a': '编号'}
+    row = {name: values[name] for name in names}
+    files = {'a.csv': ','.join(names) + '\n' + ','.join(row.values()), 'a.jsonl': json.dumps(row)}
+    files['a.json'] = json.dumps([row, dict(reversed(row.items()))])
+    for name, content in files.items():
+        (tmp_path / name).write_text(content + '\n')
+        asked = ColumnNames('text', None, 'mood')
+        for record in read_records(tmp_path / name, TRAINING, columns=asked):
+            assert (record.cells['text_a'], record.cells['label']) == ('屏幕', '好'), name
+        learnt = {'text_a': 'text', 'label': 'mood'}
+        for row_ in read_rows(str(tmp_path / name), ('text_a',), learnt=learnt):
+            assert row_.record['text_a'] == '屏幕'
+            assert row_.cells == row_.cells | values
+
+
+def test_an_asked_column_of_token_lists(tmp_path):
+    row = {'label': ['O', 'O'], 'marks': ['B-PER', 'I-PER'], 'tokens': ['小', '明'], 'text_a': ['编', '号']}
+    for keys in (list(row), list(reversed(row))):
+        (tmp_path / 'a.jsonl').write_text(json.dumps({key: row[key] for key in keys}) + '\n')
+        sentences = Sentences(True, columns=ColumnNames('tokens', None, 'marks'))
+        (found,) = sentences.of(tmp_path / 'a.jsonl', None, Told())
+        assert (found.tokens, found.labels) == (row['tokens'], row['marks'])
