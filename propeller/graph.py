@@ -105,6 +105,8 @@ class Program:
     def loss_weight(self):
         """What the mean loss of a batch is the mean of, float32 [1]: what `set_loss_weight` said, or its rows."""
         if self._weight is None:
+            if not self.inputs or not len(self.inputs[0].shape):
+                return paddle.full([1], 1.0, 'float32')
             return paddle.shape(self.inputs[0])[:1].astype('float32')
         return self._weight.reshape([1])
 

@@ -136,17 +136,17 @@ def precision_at_k(qids, scores, labels, k=1):
     return np.logical_or.reduceat(hit, rows.starts).mean()
 
 
-def positive_negative_ratio(qids, scores, labels):
-    """Concordant over discordant pairs among the pairs of rows with the same qid and different labels.
+def pair_counts(qids, scores, labels):
+    """Numbers of concordant and of discordant pairs among the pairs of rows with the same qid and different labels.
 
     A pair is concordant when the row with the larger label has the larger score; equal scores count for neither.
     Time grows with N log N times the number of distinct labels.
 
     Returns:
-        float64; 0.0 when no pair is discordant.
+        (concordant, discordant), ints.
     """
     if not np.size(qids):
-        return np.float64(0.0)
+        return 0, 0
     qids, scores, labels = flat(qids, scores, labels)
     group = np.unique(qids, return_inverse=True)[1].reshape(-1).astype(np.int64)
     distinct, place = np.unique(scores, return_inverse=True)
@@ -159,7 +159,7 @@ def positive_negative_ratio(qids, scores, labels):
         begin, end = group[here] * len(distinct), (group[here] + 1) * len(distinct)
         concordant += (np.searchsorted(lower, key[here], 'left') - np.searchsorted(lower, begin, 'left')).sum()
         discordant += (np.searchsorted(lower, end, 'left') - np.searchsorted(lower, key[here], 'right')).sum()
-    return ratio(concordant, discordant)
+    return int(concordant), int(discordant)
 
 
 def chunk_counts(labels, predictions, lengths, num_label):

@@ -6,10 +6,9 @@ import math
 import signal
 import threading
 
-import numpy as np
-
 from propeller.errors import UserError
 from propeller.log import get_logger
+from propeller.train.metrics.base import scalar_result
 from propeller.types import StopException
 
 log = get_logger(__name__)
@@ -196,16 +195,37 @@ def _groups(items, size):
 
 
 def run_metrics(session, program, batches, metrics):
-    """Evaluate metric objects over `batches`. Returns dict name -> numpy scalar."""
+    """Evaluate metric objects over `batches`.
+
+    Every process of the job gives all of them all arrays, in the order of the batches: the results are the same
+    everywhere, to the last bit those of one process, whatever the metrics are.
+
+    Args:
+        session, program, batches: see `evaluation_pass`.
+        metrics: dict name -> `propeller.train.metrics.Metrics`.
+    Returns:
+        dict name -> numpy scalar.
+    Raises:
+        UserError: a metric refuses the arrays, or gives no scalar; names it.
+    """
     tensors, slots = [], {}
     for name, metric in metrics.items():
         metric.reset()
-        asked = metric.tensor if isinstance(metric.tensor, (list, tuple)) else [metric.tensor]
-        slots[name] = range(len(tensors), len(tensors) + len(asked))
-        tensors.extend(asked)
+        asked = metric.tensor
+        asked = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+        slots[name] = slice(len(tensors), len(tensors) + len(asked))
+        tensors += asked
     for _, fetched in evaluation_pass(session, program, batches, tensors):
         for name, metric in metrics.items():
-            metric.update([fetched[i] for i in slots[name]])
-    results = {name: metric.eval() for name, metric in metrics.items()}
-    assert all(np.shape(value) == () for value in results.values()), 'a metric must give a scalar'
-    return results
+            with _naming(name):
+                metric.update(fetched[slots[name]])
+    return {name: scalar_result(name, metric) for name, metric in metrics.items()}
+
+
+@contextlib.contextmanager
+def _naming(name):
+    """Errors inside say which metric they come from."""
+    try:
+        yield
+    except UserError as e:
+        raise UserError(f'metric {name}: {str(e).removeprefix("metrics: ")}') from None

@@ -68,7 +68,9 @@ def build_model_spec(
     if mode != RunMode.PREDICT and tuple(spec.loss.shape) not in ((), (1,)):
         raise UserError(f'The loss has shape {list(spec.loss.shape)}, expected a scalar: () or (1,).')
     if mode == RunMode.EVAL and 'loss' not in (spec.metrics or {}):
-        spec = spec._replace(metrics={'loss': Mean(spec.loss), **(spec.metrics or {})})
+        # Over all rows, or what `graph.set_loss_weight` says: batches of unequal size weigh as they do in training.
+        loss = Mean(spec.loss, graph.building().loss_weight())
+        spec = spec._replace(metrics={'loss': loss, **(spec.metrics or {})})
     return spec
 
 
