@@ -17,10 +17,10 @@ from ernie.pretrain.vocabulary import (
     write_vocabulary,
 )
 from ernie.pretrain.word_counts import MAX_WORDS, WordCutter, count_corpus
-from ernie.reader.parallel import available_cpus
 from ernie.settings.base import Settings
 from ernie.settings.fields import setting
 from ernie.settings.flags import SettingsParser
+from propeller.data.parallel import available_cpus
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
 from propeller.storage.atomic import check_output, is_stream, output_file

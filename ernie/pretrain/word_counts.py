@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from ernie.pretrain.building.lexers import LEXERS, join_words
 from ernie.pretrain.building.units import HALF_WIDTH
-from ernie.reader.parallel import chunked, map_ordered
 from ernie.tokenization import BasicTokenizer
 from ernie.tokenizers.text import MAX_CHARS_PER_WORD
+from propeller.data.parallel import chunked, map_ordered
 
 MAX_WORDS = 2_000_000  # some 300 MB
 

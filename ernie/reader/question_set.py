@@ -6,13 +6,13 @@ import numpy as np
 
 from ernie.reader.confusable import appearance, difference, find_alike
 from ernie.reader.mrc import QuestionEncoder, locate_answer
-from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.questions import read_questions
 from ernie.reader.rows import BadRows
 from ernie.reader.squad_json import LineNumbers, refuse
 from ernie.reader.text_keys import text_key
 from ernie.reader.tokenized_set import TokenizedSet
 from ernie.survey.dev_share import held_out, too_few_texts
+from propeller.data.parallel import chunked, map_ordered
 from propeller.errors import bad_input, quoted
 from propeller.inputs import MAX_DATA_BYTES, read_text
 from propeller.log import get_logger

@@ -23,10 +23,10 @@ from ernie.reader import (
 )
 from ernie.reader.columns import ColumnNames, Notices
 from ernie.reader.dataset_folder import source_files
-from ernie.reader.parallel import chunked, map_ordered
 from ernie.reader.rows import BadRows, leave_out
 from ernie.reader.tokenized_set import FORMAT_VERSION, SetCache, collect
 from ernie.reader.warnings import Notes, say
+from propeller.data.parallel import chunked, map_ordered
 from propeller.errors import UsageError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress

@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from ernie.reader.parallel import available_cpus
+from propeller.data.parallel import available_cpus
 from propeller.errors import UserError
 
 

@@ -2,8 +2,8 @@
 
 import collections
 
-from ernie.reader.parallel import available_cpus, map_ordered
 from ernie.run.ray_session import ray_session
+from propeller.data.parallel import available_cpus, map_ordered
 
 ENGINES = ('local', 'ray')
 

@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 CHUNK_ROWS = 1024
 CHUNK_CHARACTERS = 1 << 18
-_PROGRAM = 'from ernie.reader.parallel import work; work()'
+_PROGRAM = 'from propeller.data.parallel import work; work()'
 
 
 def available_cpus():
@@ -102,7 +102,7 @@ def _share(encode, chunks, pool):
         try:
             return outcome.result()
         except _WorkerFailed as e:
-            log.debug('A tokenizing process failed (%r); its chunk is done here.', e.__cause__)
+            log.debug('A process failed (%r); its chunk is done here.', e.__cause__)
             return encode(chunk)
 
     while True:
@@ -217,7 +217,7 @@ def _start_process():
             [sys.executable, '-P', '-c', _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
         )
     except OSError as e:
-        log.warning('No further process for tokenizing (%s): it takes longer.', e)
+        log.warning('No further process (%s): it takes longer.', e)
         return None
 
 

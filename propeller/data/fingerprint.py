@@ -1,0 +1,116 @@
+"""A text that changes when an object would behave differently: of its class, attributes and the code of functions."""
+
+import functools
+import hashlib
+import re
+import types
+
+import numpy as np
+
+
+class Indescribable(Exception):
+    """An object whose state cannot be seen from Python; its text names the class."""
+
+
+def fingerprint(value):
+    """A digest of a value: the same in every process that loads the same code.
+
+    Functions count by their byte code, constants, defaults and what they enclose; objects by their class and
+    attributes, but not those in `NOT_FINGERPRINTED` of the class. What a function calls counts by its name only.
+
+    Raises:
+        Indescribable: it holds something of a compiled library.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    _describe(value, digest.update, [])
+    return digest.hexdigest()
+
+
+def _describe(value, put, within):
+    put(f'{type(value).__module__}.{type(value).__qualname__}('.encode())
+    if value is None or isinstance(value, bool | int | float | complex | str | np.generic):
+        put(repr(value).encode('utf-8', 'surrogatepass'))
+    elif isinstance(value, bytes | bytearray):
+        put(b'%d:' % len(value) + value)
+    elif any(value is other for other in within):
+        put(b'again')
+    else:
+        _of_parts(value, put, [*within, value])
+    put(b')')
+
+
+def _of_parts(value, put, within):
+    if isinstance(value, dict):
+        # Two vocabularies of the same entries are the same, whatever their order.
+        _in_any_order(value.items(), put, within)
+    elif isinstance(value, set | frozenset):
+        _in_any_order(value, put, within)
+    elif isinstance(value, list | tuple):
+        put(b'%d:' % len(value))
+        for item in value:
+            _describe(item, put, within)
+    elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        put(f'{value.dtype.str}{value.shape}'.encode() + value.tobytes())
+    elif isinstance(value, re.Pattern):
+        _describe((value.pattern, value.flags), put, within)
+    elif isinstance(value, type | types.ModuleType | types.BuiltinFunctionType):
+        _of_name(value, put, within)
+    elif isinstance(value, types.FunctionType):
+        _of_function(value, put, within)
+    elif isinstance(value, types.MethodType):
+        _describe((value.__func__, value.__self__), put, within)
+    elif isinstance(value, functools.partial):
+        _describe((value.func, value.args, value.keywords), put, within)
+    else:
+        _of_object(value, put, within)
+
+
+def _in_any_order(items, put, within):
+    parts = []
+    for item in items:
+        digest = hashlib.blake2b(digest_size=16)
+        _describe(item, digest.update, within)
+        parts.append(digest.digest())
+    put(b'%d:' % len(parts) + b''.join(sorted(parts)))
+
+
+def _of_name(value, put, within):
+    put(f'{getattr(value, "__module__", "")}.{getattr(value, "__qualname__", value.__name__)}'.encode())
+    bound = getattr(value, '__self__', None)
+    if isinstance(value, types.BuiltinFunctionType) and bound is not None:
+        _describe(bound, put, within)
+
+
+def _of_function(function, put, within):
+    put(f'{function.__module__}.{function.__qualname__}'.encode())
+    _of_code(function.__code__, put, within)
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    _describe((function.__defaults__, function.__kwdefaults__, cells), put, within)
+
+
+def _of_code(code, put, within):
+    put(code.co_code)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            _of_code(constant, put, within)
+        else:
+            _describe(constant, put, within)
+    _describe((code.co_names, code.co_varnames, code.co_freevars), put, within)
+
+
+def _of_object(value, put, within):
+    slots = [name for made in type(value).__mro__ for name in _slots(made)]
+    if not hasattr(value, '__dict__') and not slots:
+        raise Indescribable(f'{type(value).__module__}.{type(value).__qualname__}')
+    state = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, '__dict__', {})
+    for name, item in vars(type(value)).items():
+        if isinstance(item, types.FunctionType):  # the code of its own class, not of those it derives from
+            put(name.encode())
+            _of_code(item.__code__, put, within)
+    left_out = getattr(value, 'NOT_FINGERPRINTED', ())
+    _describe({name: item for name, item in state.items() if name not in left_out}, put, within)
+
+
+def _slots(made):
+    slots = vars(made).get('__slots__', ())
+    return [slots] if isinstance(slots, str) else [name for name in slots if not name.startswith('__')]
