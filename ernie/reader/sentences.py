@@ -2,10 +2,13 @@
 
 import itertools
 import os
+import re
 
 from ernie.reader import columnar
+from ernie.reader.column_words import TAGS, TOKENS
+from ernie.reader.columns import bare
 from ernie.reader.conll import DOCUMENT_MARK, Sentence, columns_of, is_one_column, read_sentences, width_of
-from ernie.reader.delimited import parse_records
+from ernie.reader.delimited import SEPARATORS, TAB, cells_of, parse_records
 from ernie.reader.forms import COLUMNAR, JSON, Look, is_csv_name, is_json, kind_of_ending, separator_of
 from ernie.reader.naming import MissingColumn, TokenNaming
 from ernie.reader.objects import named_records, no_record
@@ -16,6 +19,9 @@ from propeller.errors import UserError, bad_input, quoted
 SEPARATOR = '\x02'
 _PREFIXES = {'M': 'I', 'U': 'S', 'L': 'E'}
 _OTHER_LABELS = {form for prefix in _PREFIXES for form in (prefix, f'{prefix}-')}
+_TAG_NAMES = {'tag', *TAGS}
+_LABEL = re.compile(r'O|[BIESMUL]-[^\s\x02]+')
+_FEWEST_ROWS = 10  # a few sentences may be of one token
 _SHOWN = 40  # characters of a line in a message
 _FIRST_LINES = 200  # enough to see what a file is
 
@@ -121,6 +127,9 @@ class Sentences:
             UserError: its first lines show that it is neither.
         """
         lines = decoded(path, head)
+        if is_token_a_row(lines):
+            advice = 'Write a token and its label a line, no names of columns, and an empty line after each sentence.'
+            raise bad_input(path, 'a table with a token in each row', 'a sentence in each row', 1, advice)
         names = [name.strip() for name in lines[0].split('\t')] if lines else []
         if not lines or path.lower().endswith('.csv') or 'text_a' in names or self._names_columns(path, names):
             return True
@@ -168,6 +177,19 @@ class Sentences:
             else:
                 tokens = spaced(text, len(labels)) if 'label' in cells else self.words(text)
             yield Sentence(line, tokens, labels if self.labelled else None)
+
+
+def is_token_a_row(lines):
+    """Whether the columns of a table are called word and tag, and each row has one of each. lines: its first ones."""
+    separator = max(SEPARATORS, key=lines[0].count) if lines else TAB
+    header, *rows = [cells_of(line, separator) for line in lines] or [[]]
+    tags = [place for place, name in enumerate(header) if bare(name) in _TAG_NAMES]
+    tokens = [place for place, name in enumerate(header) if bare(name) in TOKENS]
+    if not tags or not tokens:
+        return False
+    rows = [(row[tokens[0]], row[tags[-1]]) for row in rows if len(row) == len(header)]
+    whole = sum(bool(_LABEL.fullmatch(tag)) and len(token.split()) == 1 for token, tag in rows)
+    return len(rows) >= _FEWEST_ROWS and whole >= 0.9 * len(rows) and any('-' in tag for _, tag in rows)
 
 
 def _in_iobes(label):

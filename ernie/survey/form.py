@@ -12,7 +12,7 @@ from ernie.reader.dataset_folder import data_files, is_regular
 from ernie.reader.forms import Look, is_json
 from ernie.reader.naming import QuestionNaming
 from ernie.reader.records import open_rows
-from ernie.reader.sentences import SEPARATOR, decoded
+from ernie.reader.sentences import SEPARATOR, decoded, is_token_a_row
 
 CLASSES, TAGS, QUESTIONS = 'classification', 'sequence_labeling', 'mrc'
 _FIRST_LINES = 200
@@ -48,7 +48,7 @@ def task_of(path, columns=ColumnNames()):  # noqa: B008 (a tuple of None)
             return _of_json(head.decode('utf-8', errors='replace'))
         head = list(itertools.islice(look.lines(), _FIRST_LINES))
     lines = decoded(path, head)
-    if _joined_tags(lines):
+    if _joined_tags(lines) or is_token_a_row(lines):
         return TAGS
     if path.lower().endswith('.csv') or not lines or columns.label:
         return _of_header(lines)

@@ -251,3 +251,14 @@ def test_what_a_vocabulary_does_not_know(tmp_path, tokenizer):
     )
     assert '--model large' in unread(coverage, 'small', 'large') and '--model' not in unread(coverage, 'small', 'small')
     assert unread(coverage._replace(unknown=2), 'small', 'large') == ''
+
+
+@pytest.mark.parametrize(('name', 'separator'), [('a.csv', ','), ('a.tsv', '\t')])
+def test_a_table_with_a_token_in_each_row_is_no_table_of_sentences(tmp_path, name, separator):
+    header, cells = ['Sentence #', 'Word', 'POS', 'Tag'], [('Thousands', 'NNS', 'O'), ('Paris', 'NNP', 'B-geo')]
+    rows = [['' if i % 5 else f'Sentence: {i}', *cells[i % 2]] for i in range(40)]
+    (tmp_path / name).write_text('\n'.join(map(separator.join, [header, *rows])) + '\n')
+    path = str(tmp_path / name)
+    assert task_of(path) == 'sequence_labeling'
+    with pytest.raises(UserError, match='a table with a token in each row, expected a sentence in each row. Write'):
+        survey_sentences(path, settings(path))
