@@ -63,7 +63,7 @@ def parse_runconfig(args: argparse.Namespace | None = None) -> RunConfig:
         text, origin = os.environ.get('PROPELLER_RUNCONFIG'), 'PROPELLER_RUNCONFIG'
     if text is None:
         raise UsageError('no run settings: give --run_config FILE_OR_TEXT or set PROPELLER_RUNCONFIG.')
-    settings = HParams.from_dict(_parse_setting(text, origin))
+    settings = HParams.from_dict(parse_setting(text, origin))
     return RunConfig(**settings.to_dict())
 
 
@@ -79,10 +79,10 @@ def parse_hparam(args: argparse.Namespace | None = None) -> HParams:
         text = os.environ.get('PROPELLER_HPARAMS')
         if text is None:
             raise UsageError('no hyper-parameters: give --hparam FILE_OR_TEXT ... or set PROPELLER_HPARAMS.')
-        return HParams.from_dict(_parse_setting(text, 'PROPELLER_HPARAMS'))
+        return HParams.from_dict(parse_setting(text, 'PROPELLER_HPARAMS'))
     result = HParams()
     for text in (text for group in groups for text in group):
-        result.join(HParams.from_dict(_parse_setting(text, '--hparam')))
+        result.join(HParams.from_dict(parse_setting(text, '--hparam')))
     return result
 
 
@@ -113,8 +113,15 @@ def parse_text(text: str, origin: str = 'settings') -> dict[Any, Any]:
     return value
 
 
-def _parse_setting(text, origin):
-    """The dictionary of a path or of a text."""
+def parse_setting(text: str, origin: str) -> dict[Any, Any]:
+    """The dictionary of a path or of a text.
+
+    Args:
+        text: path of a file, or what `parse_text` takes.
+        origin: the flag or variable that the text came from, for errors.
+    Raises:
+        UserError: it is neither.
+    """
     if os.path.isfile(text):
         return parse_file(text)
     if not text.strip():

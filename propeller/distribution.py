@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propeller import rendezvous
+from propeller import disconfig, rendezvous
 from propeller.errors import UsageError, UserError
 from propeller.inputs import parse_json
 from propeller.launch.plan import LOST_PEER
@@ -57,10 +57,12 @@ def process_info(environ):
 
     Args:
         environ: mapping with `PADDLE_TRAINERS_NUM`, `PADDLE_TRAINER_ID`, `PADDLE_TRAINER_ENDPOINTS` (`address:port`,
-            joined by commas) and `PADDLE_CURRENT_ENDPOINT`; without the first, the process is alone.
+            joined by commas) and `PADDLE_CURRENT_ENDPOINT`, or with `PROPELLER_DISCONFIG`; without the first of them,
+            the process is alone.
     Raises:
         UserError: the environment contradicts itself; names the variable.
     """
+    environ = {**environ, **disconfig.launcher_variables(environ)}
     size = _number(environ, 'PADDLE_TRAINERS_NUM', '1', 1)
     if size == 1:
         return ProcessInfo()
@@ -255,6 +257,7 @@ def join(use_cuda=False):
 def _connect(place, use_cuda):
     from propeller.graph import paddle
 
+    os.environ.update(disconfig.launcher_variables(os.environ))
     core, limit = paddle.base.core, rendezvous.time_limit(os.environ)
     rendezvous.complete_environment(os.environ, place, 'nccl' if use_cuda else 'gloo', limit)
     paddle.disable_static()

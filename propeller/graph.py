@@ -88,6 +88,7 @@ class Program:
         on_cpu: whether it runs on a processor.
         precision: `fp32`, `bf16` or `fp16`, of its matrix products.
         build_fn: the build function that it was made with.
+        sample: list of arrays for its feeds, a real batch, where one is at hand; None otherwise.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
@@ -96,7 +97,7 @@ class Program:
         self.parameter_values, self.rates = {}, {}
         self.rules = []
         self.backward = None
-        self.on_cpu, self.precision, self.build_fn = True, 'fp32', None
+        self.on_cpu, self.precision, self.build_fn, self.sample = True, 'fp32', None, None
 
     @property
     def training(self):
@@ -109,6 +110,22 @@ class Program:
                 return paddle.full([1], 1.0, 'float32')
             return paddle.shape(self.inputs[0])[:1].astype('float32')
         return self._weight.reshape([1])
+
+    def place_of(self, value):
+        """Number of the feed that an input is fed by. Raises `UserError` for a value that is no input."""
+        for place, known in enumerate(self.inputs):
+            if is_value(value) and value.is_same(known):
+                return place
+        raise UserError(f'inference_spec: found the input {str(value)[:80]!r}, expected one of the features.')
+
+    def adopt_parameters(self):
+        """From here on the parameters that Paddle's own layers have made are the program's too.
+
+        A layer names them by its kind and number, so that programs share them if they make their layers in one order.
+        """
+        for value in self.main.global_block().all_parameters():
+            if value.name not in self.parameter_values:
+                self.parameter_values[value.name], self.rates[value.name] = value, 1.0
 
     def parameters(self):
         """dict name -> shape (tuple of int) of every parameter the program reads."""
@@ -135,6 +152,11 @@ class Program:
 
 
 # ---------------------------------------------------------------- inside a build function
+
+
+def is_value(x):
+    """Whether `x` is a value of a graph."""
+    return isinstance(x, paddle.pir.Value)
 
 
 def building():

@@ -174,3 +174,23 @@ def get_logger(name, level=logging.DEBUG):
         package.setLevel(level)
         package.propagate = False
     return logging.getLogger(name)
+
+
+def setLevel(level):  # noqa: N802 (the name that loggers have)
+    """From here on the console shows lines of `level` (a number or a name of `logging`) and above.
+
+    This module stands for the logger `propeller` too, as `propeller.log` did in 2019: `log.info(...)` writes a line.
+
+    Raises:
+        UserError: it is no level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper()) if isinstance(level, str) else level
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise UserError(f'log level: found {quoted(level)}, expected a number or {one_of(level, LEVELS)}')
+    _output.console = number
+
+
+def __getattr__(name):
+    if name.startswith('__'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(get_logger('propeller'), name)

@@ -87,6 +87,8 @@ class Session:
                 program.inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
                 with self._casts(program.precision):
                     program.outputs = build_fn(*program.inputs)
+                if not program.training:
+                    program.adopt_parameters()
         finally:
             graph.end(token)
         return program
@@ -194,14 +196,17 @@ class Session:
         Args:
             program: where `inputs` and `outputs`, lists of graph values, belong to; see `portable`.
             folder: existing folder to write to.
-            sample: list of arrays for `inputs`, a real batch.
+            sample: list of arrays for the feeds of `program`, a real batch; those that `outputs` do not depend on may
+                be missing at the end.
             tolerance: largest allowed difference from the executor.
             threads: of the predictor that proves it.
         Returns:
             the `ExportedModel`, which needs the folder no longer.
         Raises:
-            UserError: it cannot be written, or differs from the program on the sample.
+            UserError: it cannot be written, or differs from the program on the sample; one of `inputs` is none of the
+                program's feeds.
         """
+        places = [program.place_of(value) for value in inputs]
         prefix = os.path.join(folder, 'model')
         with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -211,7 +216,7 @@ class Session:
             expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
         try:
             model = ExportedModel(folder, threads)
-            exported = model.run(sample)
+            exported = model.run([sample[place] for place in places])
         except UserError:
             check_room(folder)  # Paddle does not notice that what it writes is cut
             raise

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from propeller.errors import UsageError, UserError, quoted
+from propeller.errors import UsageError, UserError, did_you_mean, quoted
 from propeller.inputs import parse_json
 from propeller.train.precision import PRECISIONS
 
@@ -109,7 +109,13 @@ class HParams:
         return cls.from_dict(parse_json(text, 'hyper-parameters', finite=False))
 
     def join(self, other: 'HParams') -> Self:
-        """Take over every value of `other` (it wins over an own one); returns self."""
+        """Take over every value of `other` (it wins over an own one); returns self.
+
+        Raises:
+            UserError: `other` is no `HParams`.
+        """
+        if not isinstance(other, HParams):
+            raise UserError(f'hyper-parameters: join: found {type(other).__name__}, expected HParams.')
         self._values.update(other._values)
         return self
 
@@ -159,10 +165,12 @@ class RunConfig(_RunConfigFields):
     __slots__ = ()
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
-        unknown = sorted(set(settings) - set(cls._fields))
+        unknown = sorted(set(settings) - set(cls._fields), key=str)
         if unknown:
+            nearest = did_you_mean(str(unknown[0]), cls._fields)
             raise UnknownSettingError(
-                f'run_config: unknown setting {", ".join(map(quoted, unknown))}; known are {", ".join(cls._fields)}.'
+                f'run_config: unknown setting {", ".join(map(quoted, unknown))}; '
+                f'known are {", ".join(cls._fields)}.{nearest}'
             )
         given = _RunConfigFields(*args, **settings)._asdict()
         config = super().__new__(cls, **{name: _checked_setting(name, value) for name, value in given.items()})
@@ -222,8 +230,9 @@ class WarmStartSetting(_WarmStartFields):
     """Where first values of parameters come from.
 
     Attributes:
-        predicate_fn: called with each variable; True loads it.
-        from_dir: folder of the values.
+        predicate_fn: called with each parameter, which has `name`, `shape`, `dtype` and `persistable`; what is true
+            loads it.
+        from_dir: a checkpoint, a folder of variables of 2019, or a file of tensors.
     """
 
     __slots__ = ()

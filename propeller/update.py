@@ -67,7 +67,7 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
 
     Args:
         loss: scalar value, a mean over the rows of the batch, or over what `graph.set_loss_weight` says.
-        rate: function of the number of updates done so far (int) -> learning rate (float).
+        rate: function of the number of updates done so far (int) -> learning rate (float); or one rate for all.
         weight_decay: decoupled decay, in units of the learning rate; AdamW only.
         decays: name -> whether decay applies to that parameter.
         clip_norm: gradients are scaled down so that their global norm is at most this; None for no clipping.
@@ -76,7 +76,7 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
     from propeller.rate_schedule import Schedule  # its base class loads paddle
 
     program = graph.building()
-    update = program.update = Update(program.plan, Schedule(rate), loss)
+    update = program.update = Update(program.plan, Schedule(rate if callable(rate) else lambda step: rate), loss)
     algorithm = OPTIMIZERS[optimizer](update.schedule, weight_decay, decays)
     with warnings.catch_warnings(), graph.full_precision():
         warnings.filterwarnings('ignore', message=".*'place' interface")
@@ -116,6 +116,7 @@ def backward(loss):
         list of (parameter, gradient), both values, of the parameters that are trained and that `loss` depends on.
     """
     program = graph.building()
+    program.adopt_parameters()
     if program.backward is not None:
         return program.backward(loss)
     trained = program.trained_values()

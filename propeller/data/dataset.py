@@ -31,7 +31,7 @@ class Dataset:
     then. Two data sets are equal when name, shapes and types agree.
     """
 
-    name = None
+    name: str | None = None
 
     def __init__(
         self,

@@ -1,9 +1,27 @@
 """`import propeller.paddle as propeller`: everything a program with a model of its own needs."""
 
-from propeller import __version__, summary
+import sys
+
+from propeller import __version__, log, summary
 from propeller.config import ArgumentParser, parse_file, parse_hparam, parse_runconfig
 from propeller.paddle import data, train
-from propeller.paddle.train import Learner, train_and_eval
+from propeller.paddle.train import (
+    CheckpointSaverHook,
+    EvalHook,
+    Learner,
+    LoggingHook,
+    Model,
+    RunHook,
+    StopAtStepHook,
+    TqdmNotebookProgressBarHook,
+    TqdmProgressBarHook,
+    distribution,
+    exporter,
+    hooks,
+    metrics,
+    minimize,
+    train_and_eval,
+)
 from propeller.types import (
     HParams,
     InferenceSpec,
@@ -18,18 +36,32 @@ from propeller.types import (
 
 __all__ = [
     'ArgumentParser',
+    'CheckpointSaverHook',
+    'EvalHook',
     'HParams',
     'InferenceSpec',
     'Learner',
+    'LoggingHook',
+    'Model',
     'ModelSpec',
     'ProgramPair',
     'RunConfig',
+    'RunHook',
     'RunMode',
+    'StopAtStepHook',
     'StopException',
     'SummaryRecord',
+    'TqdmNotebookProgressBarHook',
+    'TqdmProgressBarHook',
     'WarmStartSetting',
     '__version__',
     'data',
+    'distribution',
+    'exporter',
+    'hooks',
+    'log',
+    'metrics',
+    'minimize',
     'parse_file',
     'parse_hparam',
     'parse_runconfig',
@@ -37,3 +69,5 @@ __all__ = [
     'train',
     'train_and_eval',
 ]
+
+sys.modules[f'{__name__}.summary'] = summary  # `from propeller.paddle.summary import scalar`

@@ -1,9 +1,12 @@
-"""`propeller.train` of 2019: models, learners, hooks, exporters, metrics."""
+"""`propeller.train` of 2019: models, learners, hooks, exporters, metrics, the processes of a job."""
 
-from propeller.train import exporter, hooks, metrics
-from propeller.train.exporter import BestExporter, BestInferenceModelExporter
+import sys
+
+from propeller.train import distribution, exporter, hooks, metrics
+from propeller.train.exporter import BestExporter, BestInferenceExporter, BestInferenceModelExporter, Exporter
 from propeller.train.hooks import (
     CheckpointSaverHook,
+    EvalHook,
     LoggingHook,
     RunHook,
     StopAtStepHook,
@@ -12,11 +15,15 @@ from propeller.train.hooks import (
 )
 from propeller.train.learner import Learner, train_and_eval
 from propeller.train.model import Model
+from propeller.update import minimize
 
 __all__ = [
     'BestExporter',
+    'BestInferenceExporter',
     'BestInferenceModelExporter',
     'CheckpointSaverHook',
+    'EvalHook',
+    'Exporter',
     'Learner',
     'LoggingHook',
     'Model',
@@ -24,8 +31,14 @@ __all__ = [
     'StopAtStepHook',
     'TqdmNotebookProgressBarHook',
     'TqdmProgressBarHook',
+    'distribution',
     'exporter',
     'hooks',
     'metrics',
+    'minimize',
     'train_and_eval',
 ]
+
+# `from propeller.paddle.train.hooks import RunHook` and its like, as the folder of 2019 allowed them.
+for _name in ('distribution', 'exporter', 'hooks', 'metrics'):
+    sys.modules[f'{__name__}.{_name}'] = globals()[_name]

@@ -1,66 +1,45 @@
 """Hooks: work before, between and after the steps of the training loop."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from propeller.errors import quoted
+from propeller.errors import UserError, quoted
 from propeller.log import get_logger
+from propeller.train.hook import Arrays, RunHook
+from propeller.train.metrics import Metrics
+from propeller.train.metrics.base import scalar_result
+from propeller.train.progress_hooks import TqdmNotebookProgressBarHook, TqdmProgressBarHook
 from propeller.train.state import COUNT, COUNT_OR_NONE, NUMBER_OR_NONE, checked
 from propeller.types import SummaryRecord
 
+__all__ = [
+    'CheckpointSaverHook',
+    'EvalHook',
+    'EvaluationHook',
+    'LoggingHook',
+    'RunHook',
+    'StopAtStepHook',
+    'TqdmNotebookProgressBarHook',
+    'TqdmProgressBarHook',
+]
+
 log = get_logger(__name__)
-Arrays = list[np.ndarray]
-
-
-class RunHook:
-    """Base of all hooks; every method may be left out.
-
-    Attributes:
-        state_name: the name under which a checkpoint keeps the state; None: that of the class. Two hooks of one name
-            are told apart by their order.
-    """
-
-    state_name: str | None = None
-
-    def before_train(self, program: Any) -> None:
-        """Once, before the first step."""
-
-    def before_run(self, state: Any) -> list[Any]:
-        """-> list of values to fetch in this step. Best the same list always: each new one costs a compilation."""
-        return []
-
-    def after_part(self, fetched: Arrays, number: int, state: Any) -> None:
-        """After each step, for each batch of this process in it, by its number, with the arrays asked for."""
-
-    def after_run(self, fetched: Arrays, state: Any) -> None:
-        """After each step, with the arrays asked for: those of the step's last batch."""
-
-    def should_stop(self, state: Any) -> bool:
-        """Asked before each step."""
-        return False
-
-    def after_train(self) -> Any:
-        """Once, after the last step; the result is collected by the loop."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able dict that each checkpoint keeps; {} if there is none."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave, before the first step of a training that continues.
-
-        What the checkpoint's JSON holds may be anything: see `state.checked`.
-        """
 
 
 class StopAtStepHook(RunHook):
-    """Stop at a global step, or after a number of steps of this run; None for no limit."""
+    """Stop at a global step, or after a number of steps of this run; None for no limit.
+
+    Raises:
+        UserError: a limit is no whole number of at least 0.
+    """
 
     def __init__(self, stop_global_step: int | None = None, stop_step: int | None = None) -> None:
-        self.stop_global_step, self.stop_step = stop_global_step, stop_step
+        self.stop_global_step = _steps('StopAtStepHook: stop_global_step', stop_global_step, 0, optional=True)
+        self.stop_step = _steps('StopAtStepHook: stop_step', stop_step, 0, optional=True)
 
     def should_stop(self, state: Any) -> bool:
         over_global = self.stop_global_step is not None and state.gstep >= self.stop_global_step
@@ -77,8 +56,11 @@ class LoggingHook(RunHook):
         loss: scalar value.
         per_step: log interval, in steps.
         skip_step: steps of this run without logging.
-        summary_writer: `propeller.train.record.EventWriter`, or None.
-        summary_record: `SummaryRecord` of (name, value) pairs; or None.
+        summary_writer: has `add_scalar(name, value, step)` and `add_histogram`, as `propeller.train.record.EventWriter`
+            and the writers of tensorboardX and VisualDL; or None.
+        summary_record: `SummaryRecord` of (name, value) pairs; or None. What is not finite is left out, with a warning.
+    Raises:
+        UserError: an interval is no whole number.
     """
 
     def __init__(
@@ -89,7 +71,9 @@ class LoggingHook(RunHook):
         summary_writer: Any = None,
         summary_record: SummaryRecord | None = None,
     ) -> None:
-        self.per_step, self.skip_step, self.writer = per_step, skip_step, summary_writer
+        self.per_step = _steps('LoggingHook: per_step', per_step, 1)
+        self.skip_step = _steps('LoggingHook: skip_step', skip_step, 0)
+        self.writer = summary_writer
         self.scalars = list(summary_record.scalar or []) if summary_record else []
         self.histograms = list(summary_record.histogram or []) if summary_record else []
         self.values = [loss, *(v for _, v in self.scalars), *(v for _, v in self.histograms)]
@@ -111,18 +95,33 @@ class LoggingHook(RunHook):
         log.debug('step: %d\tsteps/sec: %.5f\tloss: %.5f\t%s', state.gstep, speed, loss, extra)
         if self.writer:
             for name, value in (scalars | {'loss': loss, 'global_step': speed}).items():
-                self.writer.add_scalar(name, value, state.gstep)
-            for (name, _), value in zip(self.histograms, fetched[1 + len(self.scalars) :], strict=True):
-                self.writer.add_histogram(name, value, state.gstep)
+                self._write(self.writer.add_scalar, name, value, state.gstep)
+            for (name, _), values in zip(self.histograms, fetched[1 + len(self.scalars) :], strict=True):
+                self._write(self.writer.add_histogram, name, values, state.gstep)
+
+    @staticmethod
+    def _write(add: Callable[..., Any], name: str, value: Any, step: int) -> None:
+        if np.isfinite(value).all():
+            add(name, value, step)
+        else:
+            log.warning('summary %s is not finite at step %d, left out', name, step)
 
 
 class CheckpointSaverHook(RunHook):
-    """Call `save(state)` every `per_step` global steps, once `skip_step` steps of this run are over, and at the end."""
+    """Save every `per_step` global steps, once `skip_step` steps of this run are over, and at the end.
 
-    def __init__(
-        self, save: Callable[[Any], Any], per_step: int | None = 10, skip_step: int = 0, at_end: bool = True
-    ) -> None:
-        self.save, self.per_step, self.skip_step, self.at_end = save, per_step, skip_step, at_end
+    Args:
+        saver: function (state), or an object with such a method `save`.
+        per_step: interval in global steps; None: at the end only.
+        skip_step: steps of this run without saving.
+        at_end: whether to save after the last step, if it is not saved yet.
+    """
+
+    def __init__(self, saver: Any, per_step: int | None = 10, skip_step: int = 100, at_end: bool = True) -> None:
+        self.save: Callable[[Any], Any] = saver if callable(saver) else saver.save
+        self.per_step = _steps('CheckpointSaverHook: per_step', per_step, 1, optional=True)
+        self.skip_step = _steps('CheckpointSaverHook: skip_step', skip_step, 0)
+        self.at_end = at_end
         self.saved, self.state = None, None
 
     def after_run(self, fetched: Arrays, state: Any) -> None:
@@ -134,6 +133,75 @@ class CheckpointSaverHook(RunHook):
     def after_train(self) -> Any:
         if self.at_end and self.state is not None and self.saved != self.state.gstep:
             self.save(self.state)
+
+
+class EvalHook(RunHook):
+    """Feed metric objects with the batches of an evaluation; `after_train` gives a dict name -> number.
+
+    Args:
+        metrics: dict name -> metric object, see `propeller.train.metrics`.
+        summary_writer: has `add_scalar(name, value, step)`: the numbers are written there too; or None.
+    Raises:
+        UserError: `metrics` is no such dict; later: a metric gives no number.
+    """
+
+    def __init__(self, metrics: dict[str, Metrics], summary_writer: Any = None) -> None:
+        check_metrics(metrics, 'EvalHook')
+        self.metrics, self.writer = dict(metrics), summary_writer
+        self._result: dict[str, Any] | None = None
+        self._slots: dict[str, range] = {}
+        self._tensors: list[Any] = []
+        self._step = 0
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What `after_train` gave; None before."""
+        return self._result
+
+    def before_train(self, program: Any) -> None:
+        self._tensors, self._slots, self._result, self._step = [], {}, None, 0
+        for name, metric in self.metrics.items():
+            metric.reset()
+            asked = metric.tensor if isinstance(metric.tensor, list | tuple) else [metric.tensor]
+            self._slots[name] = range(len(self._tensors), len(self._tensors) + len(asked))
+            self._tensors.extend(asked)
+
+    def before_run(self, state: Any) -> list[Any]:
+        return self._tensors
+
+    def after_run(self, fetched: Arrays, state: Any) -> None:
+        self._step = state.gstep
+        for name, metric in self.metrics.items():
+            with _naming(name):
+                metric.update([fetched[i] for i in self._slots[name]])
+
+    def after_train(self) -> dict[str, Any]:
+        self._result = {name: scalar_result(name, metric) for name, metric in self.metrics.items()}
+        if self.writer:
+            for name, value in self._result.items():
+                self.writer.add_scalar(name, float(value), self._step)
+        return self._result
+
+
+@contextlib.contextmanager
+def _naming(name):
+    """Errors inside say which metric they come from."""
+    try:
+        yield
+    except UserError as e:
+        raise UserError(f'metric {name}: {str(e).removeprefix("metrics: ")}') from None
+
+
+def check_metrics(metrics: Any, where: str) -> None:
+    """Raises `UserError`, which begins with `where`, if `metrics` is no dict name -> metric object."""
+    if not isinstance(metrics, dict):
+        raise UserError(f'{where}: found {type(metrics).__name__} as metrics, expected a dict name -> metric object.')
+    for name, metric in metrics.items():
+        if not isinstance(metric, Metrics):
+            raise UserError(
+                f'{where}: found {type(metric).__name__} as the metric {quoted(name)}, expected an object of '
+                'propeller.metrics.'
+            )
 
 
 class EvaluationHook(RunHook):
@@ -261,54 +329,10 @@ class EvaluationHook(RunHook):
             self.best = self.best_step = None
 
 
-class TqdmProgressBarHook(RunHook):
-    """A progress bar on stderr; log lines are printed above it.
-
-    Args:
-        max_steps: number of global steps at 100 %; None if unknown.
-        desc: text before the bar.
-        loggers: names of further loggers whose lines go above the bar, beside those of `propeller.log`.
-        status: function () -> text behind the bar.
-    """
-
-    def __init__(
-        self,
-        max_steps: int | None = None,
-        desc: str = '',
-        loggers: Sequence[str] = (),
-        status: Callable[[], str] = lambda: '',
-    ) -> None:
-        self.max_steps, self.desc, self.loggers, self.status = max_steps, desc, loggers, status
-        self.bar: Any = None
-        self.redirect: Any = None
-
-    def _bar_class(self):
-        from tqdm import tqdm
-
-        return tqdm
-
-    def before_train(self, program: Any) -> None:
-        import logging
-
-        from tqdm.contrib.logging import logging_redirect_tqdm
-
-        self.redirect = logging_redirect_tqdm([logging.getLogger(name) for name in self.loggers])
-        self.redirect.__enter__()
-        self.bar = self._bar_class()(total=self.max_steps, desc=self.desc, unit='step', dynamic_ncols=True)
-
-    def after_run(self, fetched: Arrays, state: Any) -> None:
-        self.bar.set_postfix_str(self.status(), refresh=False)
-        self.bar.update(state.gstep - self.bar.n)
-
-    def after_train(self) -> Any:
-        self.bar.close()
-        self.redirect.__exit__(None, None, None)
-
-
-class TqdmNotebookProgressBarHook(TqdmProgressBarHook):
-    """The same in a notebook."""
-
-    def _bar_class(self):
-        from tqdm.notebook import tqdm
-
-        return tqdm
+def _steps(what, value, least, optional=False):
+    """`value` if it is a number of steps, or None where that is allowed; else a `UserError`."""
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise UserError(f'{what}: found {quoted(value)}, expected a whole number of at least {least}.')
+    return int(value)

@@ -1,6 +1,7 @@
 """The one training loop, and the one evaluation pass."""
 
 import contextlib
+import inspect
 import itertools
 import math
 import signal
@@ -8,7 +9,7 @@ import threading
 
 from propeller.errors import UserError
 from propeller.log import get_logger
-from propeller.train.metrics.base import scalar_result
+from propeller.train.hooks import EvalHook
 from propeller.types import StopException
 
 log = get_logger(__name__)
@@ -71,8 +72,7 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
         UserError: the loss is not finite, or the gradients stay without a finite value. What hooks do after an update
             or after the last one, such as saving, is not done then.
     """
-    for hook in hooks:
-        hook.before_train(program)
+    _begin(hooks, program)
     log.debug('********** Start Loop ************')
     fetches, source, world = _Fetches(), iter(batches), session.world
     stopping = False
@@ -99,6 +99,15 @@ def train_loop(session, program, batches, hooks, state, parts_of=one_part):
     state.interrupted = world.any_process(state.interrupted)
     log.debug('********** %s Loop ************', 'Interupt' if state.interrupted else 'Stop')  # spelt as in 2019
     return [hook.after_train() for hook in hooks]
+
+
+def _begin(hooks, program):
+    """Call `before_train`, which in some hooks of 2019 has no argument."""
+    for hook in hooks:
+        if len(inspect.signature(hook.before_train).parameters):
+            hook.before_train(program)
+        else:
+            hook.before_train()
 
 
 def _call_after(hooks, slots, fetched, state):
@@ -194,6 +203,27 @@ def _groups(items, size):
         yield group
 
 
+def evaluation_loop(session, program, batches, hooks, gstep=0):
+    """Run a program without optimizer over `batches`, shared out among the processes, with hooks as in training.
+
+    Args:
+        session, program, batches: see `evaluation_pass`.
+        hooks: list of `RunHook`; each sees every batch, in every process. `before_run` is asked once.
+        gstep: the global step that the parameters are those of.
+    Returns:
+        list of what the hooks' `after_train` returned.
+    """
+    _begin(hooks, program)
+    state, fetches = LoopState(gstep), _Fetches()
+    values = fetches.gather([hook.before_run(state) or [] for hook in hooks])
+    for batch, fetched in evaluation_pass(session, program, batches, values):
+        state.step, state.batch = state.step + 1, batch
+        _call_after(hooks, fetches.slots, [fetched], state)
+        if any(hook.should_stop(state) for hook in hooks):
+            break
+    return [hook.after_train() for hook in hooks]
+
+
 def run_metrics(session, program, batches, metrics):
     """Evaluate metric objects over `batches`.
 
@@ -208,24 +238,4 @@ def run_metrics(session, program, batches, metrics):
     Raises:
         UserError: a metric refuses the arrays, or gives no scalar; names it.
     """
-    tensors, slots = [], {}
-    for name, metric in metrics.items():
-        metric.reset()
-        asked = metric.tensor
-        asked = list(asked) if isinstance(asked, (list, tuple)) else [asked]
-        slots[name] = slice(len(tensors), len(tensors) + len(asked))
-        tensors += asked
-    for _, fetched in evaluation_pass(session, program, batches, tensors):
-        for name, metric in metrics.items():
-            with _naming(name):
-                metric.update(fetched[slots[name]])
-    return {name: scalar_result(name, metric) for name, metric in metrics.items()}
-
-
-@contextlib.contextmanager
-def _naming(name):
-    """Errors inside say which metric they come from."""
-    try:
-        yield
-    except UserError as e:
-        raise UserError(f'metric {name}: {str(e).removeprefix("metrics: ")}') from None
+    return evaluation_loop(session, program, batches, [EvalHook(metrics)])[0]

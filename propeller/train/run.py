@@ -169,7 +169,7 @@ class TrainingRun:
         if evaluation:
             evaluation.evaluate, evaluation.save_best = untimed(evaluation.evaluate), untimed(self._save_best)
             self.hooks.append(evaluation)
-        self.hooks.append(CheckpointSaverHook(untimed(self._save), save_steps))
+        self.hooks.append(CheckpointSaverHook(untimed(self._save), save_steps, skip_step=0))
         if last_step is not None:
             self.hooks.append(StopAtStepHook(last_step))
         if title and self.shows_bar():

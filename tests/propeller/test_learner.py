@@ -13,6 +13,7 @@ from propeller.exported import ExportedModel
 from propeller.graph import F
 from propeller.session import Session
 from propeller.storage import open_tensors, write_safetensors
+from propeller.train.loop import LoopState
 from propeller.train.metrics import MSE
 from propeller.update import minimize
 from tests.counting_hook import Counts
@@ -193,7 +194,7 @@ def test_best_exporters(tmp_path):
 class Rated(propeller.train.BestExporter):
     """Notes what it writes."""
 
-    def write(self, session, program, gstep, sample):
+    def write(self, session, program, gstep):
         self.written.append(gstep)
 
 
@@ -205,7 +206,7 @@ def test_the_best_never_comes_from_what_is_no_number(tmp_path):
     exporter = Rated(str(tmp_path), lambda old, new: new['dev']['acc'] > old['dev']['acc'])
     exporter.written = []
     for step, score in enumerate([np.nan, 0.5, np.inf, np.nan, 0.75]):
-        exporter.export(None, Program(), {'dev': {'acc': score, 'other': 1.0}}, step, [])
+        exporter.export(None, Program(), None, {'dev': {'acc': score, 'other': 1.0}}, LoopState(step))
     assert exporter.written == [1, 4] and exporter.best['dev']['acc'] == 0.75
     (tmp_path / 'best.json').write_text('{"dev": {"acc": NaN}}')
     assert Rated(str(tmp_path), None).best is None
@@ -219,7 +220,7 @@ def test_a_model_that_is_not_finite_is_not_exported(tmp_path):
     session.initialize(program)
     exporter = Rated(str(tmp_path), None)
     with pytest.raises(UserError, match=r'not saved, because w has inf at \[0\], the first of 2'):
-        exporter.export(session, program, {'dev': {'acc': 0.5}}, 3, [])
+        exporter.export(session, program, None, {'dev': {'acc': 0.5}}, LoopState(3))
     assert exporter.best is None
 
 
@@ -311,7 +312,7 @@ def test_a_learner_goes_on_with_its_own_run(tmp_path):
     own, foreign = kept(folder / 'model_4')['run'], kept(folder / 'model_8')['run']
     assert own != foreign
     fresh = propeller.Learner(Line, config(folder, max_steps=6, max_ckpt=1), params(), seed=1)
-    assert fresh._checkpoint(-1, None) == str(folder / 'model_4')
+    assert fresh._checkpoint(-1) == str(folder / 'model_4')
     fresh.train(dataset())
     assert kept(folder / 'model_6')['run'] == own and (folder / 'model_8').exists()
     (folder / '.propeller-run.json').unlink()

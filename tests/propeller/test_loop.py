@@ -90,7 +90,13 @@ def test_a_signal_lets_the_step_end(number):
 
     saved, session, state = [], Interrupted(), LoopState()
     before = signal.getsignal(number)
-    train_loop(session, None, range(9), [CheckpointSaverHook(lambda s: saved.append(s.gstep), per_step=100)], state)
+    train_loop(
+        session,
+        None,
+        range(9),
+        [CheckpointSaverHook(lambda s: saved.append(s.gstep), per_step=100, skip_step=0)],
+        state,
+    )
     assert session.steps == state.gstep == 3
     assert saved == [3]
     assert state.interrupted
@@ -109,7 +115,7 @@ def test_other_errors_come_through():
 def test_saver_saves_on_schedule_and_at_the_end_once():
     for batches, expected in ((7, [3, 6, 7]), (6, [3, 6]), (0, [])):
         saved = []
-        hook = CheckpointSaverHook(lambda state, saved=saved: saved.append(state.gstep), per_step=3)
+        hook = CheckpointSaverHook(lambda state, saved=saved: saved.append(state.gstep), per_step=3, skip_step=0)
         train_loop(Session(), None, range(batches), [hook], LoopState())
         assert saved == expected
 

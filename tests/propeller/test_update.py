@@ -134,7 +134,7 @@ def test_a_loss_that_is_no_number_ends_a_training(parts):
     good, bad = data(4), data(4)
     bad[0][2, 1] = np.nan
     batches, saved = [[(good, True)] * parts] * 3 + [[(good, True)] * (parts - 1) + [(bad, True)]], []
-    saver = CheckpointSaverHook(lambda state: saved.append(state.gstep), per_step=2)
+    saver = CheckpointSaverHook(lambda state: saved.append(state.gstep), per_step=2, skip_step=0)
     with pytest.raises(UserError, match='step 14: the loss is nan. .*lower learning rate.*check the data'):
         train_loop(session, program, batches, [saver], LoopState(10), parts_of=list)
     assert saved == [12]
