@@ -108,6 +108,18 @@ def test_precision_recall_f1(truth, guess):
     assert in_batches(m.F1('l', 'p'), truth, guess) == pytest.approx(oracle.f1_score(truth, guess), abs=1e-5)
 
 
+@pytest.mark.parametrize('value', [0, 1])
+def test_with_one_class_only(value, guess, tied_scores):
+    truth = np.full(37, value)
+    for kind, score in ((m.Precision, 'precision_score'), (m.Recall, 'recall_score'), (m.F1, 'f1_score')):
+        expected = getattr(oracle, score)(truth, guess, zero_division=0)
+        assert in_batches(kind('l', 'p'), truth, guess) == pytest.approx(expected, abs=1e-5)
+    assert in_batches(m.Acc('l', 'p'), truth, guess) == oracle.accuracy_score(truth, guess)
+    above = oracle.precision_score(truth, tied_scores > 0.5, zero_division=0)
+    assert in_batches(m.PrecisionAtThreshold('l', 'p'), truth, tied_scores) == pytest.approx(above, abs=1e-6)
+    assert in_batches(m.RecallAtPrecision('l', 'p'), truth, tied_scores) == value  # scikit-learn: undefined, or 1
+
+
 def test_precision_and_recall_are_not_swapped():
     truth, guess = np.array([1, 0, 0, 0]), np.array([5, -1, 2, 0])
     assert in_batches(m.Precision('l', 'p'), truth, guess) == pytest.approx(1 / 3)
@@ -190,6 +202,18 @@ def test_mrr(rng, tied_scores):
     assert in_batches(m.Mrr('q', 'l', 'p'), words, *rows[1:]) == pytest.approx(np.mean(ranks), abs=1e-12)
 
 
+def test_mrr_of_one_right_row_each_is_scikit_learns_ranking_precision(rng):
+    """Without ties, which it counts against the model."""
+    right, score = rng.integers(0, 7, 23), rng.permutation(23 * 7).reshape(23, 7) / 161
+    label = np.eye(7, dtype=int)[right]
+    expected = oracle.label_ranking_average_precision_score(label, score)
+    mixed = rng.permutation(23 * 7)
+    rows = [a.reshape(-1)[mixed] for a in (np.repeat(np.arange(23), 7), label, score)]
+    assert in_batches(m.Mrr('q', 'l', 'p'), *rows) == pytest.approx(expected, abs=1e-12)
+    top = oracle.top_k_accuracy_score(right, score, k=3)
+    assert in_batches(m.PrecisionAtK('q', 'l', 'p', k=3), *rows) == pytest.approx(top, abs=1e-12)
+
+
 def test_mean_average_precision_of_single_questions_is_that_of_scikit_learn(rng):
     values = []
     rows = [(q, s, label) for q in range(5) for s, label in zip(rng.random(9), rng.integers(0, 2, 9), strict=True)]
@@ -251,6 +275,26 @@ def test_chunk_f1_against_a_walk(rng):
     value = in_batches(m.ChunkF1('l', 'p', 'n', num_label), label[..., None], pred, lengths[:, None], size=2)
     assert value.dtype == np.float32
     assert value == pytest.approx(2 * correct / (labelled + inferred), abs=1e-6)
+
+
+@pytest.mark.parametrize('types', [1, 3])
+def test_chunk_f1_against_seqeval(rng, types):
+    """Whose default reads tags as conlleval does: an I after O, or of another type, begins a chunk."""
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    names = [f'{position}-{kind}' for kind in 'ABC'[:types] for position in 'BI'] + ['O']
+    lengths = rng.integers(2, 20, 31)  # of 2 only [CLS] and [SEP] are left
+    label, pred = rng.integers(0, len(names), (2, 31, 23))
+    pred = np.where(rng.random((31, 23)) < 0.8, label, pred)
+    said, found = (
+        [[names[t] for t in row[1 : n - 1]] for row, n in zip(a, lengths, strict=True)] for a in (label, pred)
+    )
+    precision, recall, f1 = scores.chunk_f1(scores.chunk_counts(label, pred, lengths, len(names)))
+    assert precision == pytest.approx(precision_score(said, found), abs=1e-12)
+    assert recall == pytest.approx(recall_score(said, found), abs=1e-12)
+    assert f1 == pytest.approx(f1_score(said, found), abs=1e-12)
+    value = in_batches(m.ChunkF1('l', 'p', 'n', len(names)), label, pred, lengths, size=3)
+    assert value == pytest.approx(f1_score(said, found), abs=1e-6)
 
 
 def test_padding_and_border_tags_do_not_count():
