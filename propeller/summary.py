@@ -6,6 +6,7 @@ Whoever builds the graph does so inside `recording()`, fetches the recorded vari
 
 import contextlib
 import contextvars
+import itertools
 import numbers
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from propeller.log import get_logger
 from propeller.types import SummaryRecord
 
 log = get_logger(__name__)
+
+OF_THE_TRAINING = {'loss', 'global_step'}  # names of scalars that `LoggingHook` writes
 
 _current: contextvars.ContextVar[SummaryRecord | None] = contextvars.ContextVar('propeller_summary', default=None)
 
@@ -33,12 +36,22 @@ def recording() -> Iterator[SummaryRecord]:
 
 
 def scalar(name: str, variable: Any) -> None:
-    """Write the graph variable, one number, under `name` at log steps. A `UserError` if it is no graph variable."""
+    """Write a graph variable under `name` at log steps.
+
+    Args:
+        name: in TensorBoard; `/` makes groups. A name that is taken gets a number: `name_1`, `name_2` ... The training
+            itself has `loss` and `global_step` (steps a second).
+        variable: one number, or several: then their mean. At a step where it is not finite it is left out, and the log
+            says so.
+
+    Raises:
+        UserError: it is no graph variable.
+    """
     _add('scalar', name, variable)
 
 
 def histogram(name: str, variable: Any) -> None:
-    """Write the distribution of the graph variable's values under `name` at log steps. Errors as `scalar`."""
+    """Write the distribution of a graph variable's values under `name` at log steps. Names and errors as `scalar`."""
     _add('histogram', name, variable)
 
 
@@ -52,9 +65,16 @@ def _add(kind, name, variable):
         log.warning('summary.%s %r: no propeller graph is being built, so nothing will be written', kind, name)
         return
     entries = getattr(record, kind)
-    if any(name == other for other, _ in entries):
-        raise UserError(f'summary.{kind} {name!r}: the name is taken; each needs its own.')
-    entries.append((name, variable))
+    taken = {other for other, _ in entries} | (OF_THE_TRAINING if kind == 'scalar' else set())
+    free = name if name not in taken else next(n for i in itertools.count(1) if (n := f'{name}_{i}') not in taken)
+    if free != name:
+        log.info('summary.%s %r: the name is taken, it is written as %r', kind, name, free)
+    entries.append((free, _readable(variable)))
+
+
+def _readable(variable):
+    """In float32 where it is in half precision: Paddle would hand out the bits of bfloat16 numbers."""
+    return variable.astype('float32') if str(variable.dtype).endswith('float16') else variable
 
 
 def _is_graph_variable(value):

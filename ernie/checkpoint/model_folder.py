@@ -70,6 +70,9 @@ class Model(Tensors):
     def dtype(self, name):
         return self._tensors.dtype(self._entries[name][0])
 
+    def is_bfloat16(self, name):
+        return self._tensors.is_bfloat16(self._entries[name][0])
+
 
 def open_model(path):
     """Open a model.

@@ -11,11 +11,12 @@ from propeller.storage.pytorch import PytorchFile
 from propeller.storage.safetensors_io import SafetensorsFile, write_safetensors
 from propeller.storage.sharded import Sharded
 
-__all__ = ['Tensors', 'open_tensors', 'write_safetensors']
+__all__ = ['ENDINGS', 'Tensors', 'open_tensors', 'write_safetensors']
 
 FOREIGN = {'.ckpt': 'PyTorch or TensorFlow', '.h5': 'Keras', '.msgpack': 'Flax'}
 _READERS = {'.safetensors': SafetensorsFile, '.pdparams': PdparamsFile}
 _READERS |= dict.fromkeys(('.bin', '.pt', '.pth'), PytorchFile)
+ENDINGS = tuple(_READERS)  # of the files, apart from folders, that `open_tensors` opens
 
 
 def open_tensors(path):

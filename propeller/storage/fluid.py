@@ -329,6 +329,9 @@ class FluidFolder(Tensors):
     def dtype(self, name):
         return self._headers[self._files[name]].dtype
 
+    def is_bfloat16(self, name):
+        return self._headers[self._files[name]].code == BFLOAT16
+
     def levels(self, name):
         """Number of sequence levels of a variable, 0 for parameters."""
         return self._headers[self._files[name]].levels

@@ -26,3 +26,7 @@ class Tensors(Mapping):
     @abstractmethod
     def dtype(self, name):
         """numpy type of the array that reading gives, without reading its data."""
+
+    @abstractmethod
+    def is_bfloat16(self, name):
+        """Whether the file holds a tensor in bfloat16, which reading gives as float32."""

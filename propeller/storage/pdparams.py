@@ -111,6 +111,9 @@ class PdparamsFile(Tensors):
         array = self._arrays[name]
         return np.dtype(np.float32) if _is_bfloat16(array) else array.dtype
 
+    def is_bfloat16(self, name):
+        return _is_bfloat16(self._arrays[name])
+
 
 def _is_bfloat16(array):
     return array.dtype.newbyteorder('=') == np.uint16

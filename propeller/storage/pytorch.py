@@ -235,6 +235,9 @@ class PytorchFile(Tensors):
     def dtype(self, name):
         return self._tensors[name].dtype
 
+    def is_bfloat16(self, name):
+        return self._tensors[name].storage.dtype == BFLOAT16
+
 
 class _Archive:
     """What is needed of the zip archive: `pickle` bytes, `byte_order`, `storages` key -> (first byte, bytes)."""

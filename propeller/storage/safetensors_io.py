@@ -107,6 +107,9 @@ class SafetensorsFile(Tensors):
     def dtype(self, name):
         return np.dtype(DTYPES[self._heads[name][1]])
 
+    def is_bfloat16(self, name):
+        return self._heads[name][1] == 'BF16'
+
 
 # Bytes of a value of the types that the format knows and numpy does not.
 _FOREIGN_BYTES = {'F8_E4M3': 1, 'F8_E5M2': 1, 'F8_E8M0': 1, 'C64': 8}

@@ -54,6 +54,9 @@ class Sharded(Tensors):
     def dtype(self, name):
         return self._files[name].dtype(name)
 
+    def is_bfloat16(self, name):
+        return self._files[name].is_bfloat16(name)
+
 
 def _read_weight_map(index):
     where = read_json_object(index, _FORM, _MAX_INDEX).get('weight_map')

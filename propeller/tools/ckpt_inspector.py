@@ -1,31 +1,61 @@
-"""`python -m propeller.tools.ckpt_inspector {show|dump} PATH`: look into fluid 1.x variable files.
+"""`python -m propeller.tools.ckpt_inspector {show|dump} PATH [--to FOLDER]`: what variable files and checkpoints hold.
 
-`show` prints each array; `dump` writes each as a `.npy` file, which numpy reads without pickle.
+`show` prints each array; `dump` writes each to a file of its own, as `.npy`, which numpy reads without pickle, or
+pickled as in 2019.
 """
 
-import logging
 import os
+import pickle
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from propeller.args import Parser
-from propeller.errors import UsageError, UserError, one_line_errors
+from propeller.errors import UsageError, UserError, bad_input, one_line_errors, quoted
 from propeller.inputs import open_regular
-from propeller.log import get_logger
+from propeller.log import console, get_logger
+from propeller.storage import ENDINGS, open_tensors
 from propeller.storage.atomic import output_file, refuse_inputs
-from propeller.storage.fluid import DTYPE_NAMES, is_other_file, read_header, read_variable
+from propeller.storage.fluid import BFLOAT16, DTYPE_NAMES, DTYPES, is_other_file, read_header, read_variable
 
-log = get_logger(__name__)
+log = get_logger('propeller.tools.ckpt_inspector')  # run with -m, this module has another name
+
+_TYPES = {dtype: DTYPE_NAMES[code] for code, dtype in DTYPES.items() if code != BFLOAT16}
+# What propeller and Paddle put into the folder of a run beside checkpoints.
+_OTHER_NAMES = ('ckpt_info', '__params__')
+_OTHER_ENDINGS = ('.pdiparams', '.pdmodel', '.npy', '.npz', '.png', '.html', '.yaml', '.yml')
+_EVENTS = 'events.out.tfevents.'
 
 
-def variable_files(path):
-    """The variable files of `path`: itself if it is a file, else all below it, sorted.
+class Entry(NamedTuple):
+    """One array of a file.
+
+    Attributes:
+        file: path of the file.
+        name: path of the file within the folder that was asked for, with the tensor's name if the file has several.
+        kind: name of the type, such as `FP32`.
+        shape: tuple.
+        levels: number of sequence levels.
+        read: function () -> numpy array.
+    """
+
+    file: str
+    name: str
+    kind: str
+    shape: tuple
+    levels: int
+    read: Callable[[], np.ndarray]
+
+
+def tensor_files(path):
+    """The tensor files of `path`: itself if it is a file, else all below it, sorted.
 
     Yields:
         (path of the file, its path relative to the folder; the bare name for a single file).
 
     Raises:
-        UserError: there is nothing.
+        UserError: there is nothing, or a folder cannot be read.
     """
     if not os.path.isdir(path):
         if not os.path.exists(path):
@@ -33,82 +63,145 @@ def variable_files(path):
         yield path, os.path.basename(path)
         return
     empty = True
-    for folder, folders, files in os.walk(path):
-        folders.sort()
+    for folder, folders, files in os.walk(path, onerror=_unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
         for name in sorted(files):
-            if not is_other_file(name):
+            file = os.path.join(folder, name)
+            if _is_tensor_file(name):
                 empty = False
-                file = os.path.join(folder, name)
                 yield file, os.path.relpath(file, path)
+            else:
+                log.debug('%s is no tensor file: left out', file)
     if empty:
-        raise UserError(f'{path}: no variable file in this folder.')
+        raise UserError(f'{path}: no variable file in this folder, and no checkpoint.')
 
 
-def arrays(path):
-    """Relative path and array of every variable file of `path`; those with sequence levels are skipped, with a warning.
+def _unreadable(error):
+    raise UserError(f'{error.filename}: cannot be read ({error.strerror}).')
 
-    Raises:
-        UserError: a file is no variable or broken.
-    """
-    for file, relative in variable_files(path):
-        with open_regular(file, 'a fluid variable file') as f:
-            header = read_header(f, file)
-        log.debug('%s: values from byte %d', relative, header.offset)
-        if header.levels:
-            log.warning('%s has %d sequence levels: skipped', relative, header.levels)
+
+def _is_tensor_file(name):
+    if is_other_file(name) or name in _OTHER_NAMES or name.startswith(_EVENTS):
+        return False
+    return not name.endswith(_OTHER_ENDINGS)
+
+
+def entries(path):
+    """The `Entry` of each array of `path`. Raises `UserError`: a file is no tensor file or broken."""
+    for file, relative in tensor_files(path):
+        if not file.endswith(ENDINGS):
+            yield _variable(file, relative)
             continue
-        log.info('type: [%s] dim %s', DTYPE_NAMES[header.code], list(header.shape))
-        yield relative, read_variable(file)
+        tensors = open_tensors(file)
+        for name in tensors:
+            if any(part in ('', '.', '..') or '\0' in part for part in name.split('/')):
+                raise bad_input(file, f'a tensor named {quoted(name)}', 'names that can be names of files')
+            kind = _TYPES.get(tensors.dtype(name), str(tensors.dtype(name)).upper())
+            if tensors.is_bfloat16(name):
+                kind = DTYPE_NAMES[BFLOAT16]
+            read = _reader(tensors, name)
+            yield Entry(file, f'{relative}/{name}', kind, tuple(tensors.shape(name)), 0, read)
+
+
+def _variable(file, relative):
+    with open_regular(file, 'a fluid variable file') as f:
+        header = read_header(f, file)
+    log.debug('%s: values from byte %d', relative, header.offset)
+    return Entry(file, relative, DTYPE_NAMES[header.code], header.shape, header.levels, lambda: read_variable(file))
+
+
+def _reader(tensors, name):
+    return lambda: tensors[name]
+
+
+def arrays(found):
+    """Each entry that has no sequence levels, with its array. The others are skipped, with a warning."""
+    for entry in found:
+        if entry.levels:
+            log.warning('%s has %d sequence levels: skipped', entry.name, entry.levels)
+            continue
+        log.info('type: [%s] dim %s', entry.kind, list(entry.shape))
+        yield entry, entry.read()
 
 
 def show(path):
-    """Print every array with the name of its file."""
-    for relative, array in arrays(path):
-        print(relative)
+    """Print every array with its name."""
+    for entry, array in arrays(entries(path)):
+        print(entry.name)
         print(array)
 
 
-def dump(path, target):
-    """Write every array to `target` under its relative path, with `.npy` at the end.
+def dump(path, target, form='npy'):
+    """Write every array to `target` under its name.
+
+    Args:
+        path: see `tensor_files`.
+        target: folder, which is made if needed.
+        form: `npy`, with that ending, or `pickle`, with protocol 4, without an ending, as in 2019.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: a file of that name is there already, or the disk refuses. Nothing is written where that is known
+            before.
     """
-    read = [file for file, _ in variable_files(path)]
-    for file in read:
-        refuse_inputs(_dumped(target, os.path.relpath(file, path)), '--to', read)
-    for relative, array in arrays(path):
-        file = _dumped(target, relative)
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise bad_input(target, 'a file', 'a new folder', advice='Choose another --to.')
+    found = list(entries(path))
+    places = {entry.name: os.path.join(target, entry.name + ('.npy' if form == 'npy' else '')) for entry in found}
+    inputs = {entry.file for entry in found}
+    for file in places.values():
+        refuse_inputs(file, '--to', inputs)
+        if os.path.isfile(file) or os.path.isdir(file):
+            raise UserError(f'{file} exists already. Choose another --to.')
+    for entry, array in arrays(found):
+        file = places[entry.name]
         try:
             os.makedirs(os.path.dirname(file), exist_ok=True)
         except OSError as e:
             raise UserError(f'{file}: cannot be written ({e.strerror}).') from None
         with output_file(file, binary=True) as f:
-            # Not np.save, which asks for a position that a FIFO does not have.
-            np.lib.format.write_array_header_1_0(f, np.lib.format.header_data_from_array_1_0(array))
-            f.write(np.ascontiguousarray(array))
+            _WRITERS[form](array, f)
         log.info('dump to %s', file)
 
 
-def _dumped(target, relative):
-    return os.path.join(target, f'{relative}.npy')
+def _write_npy(array, f):
+    # Not np.save, which asks for a position that a FIFO does not have.
+    np.lib.format.write_array_header_1_0(f, np.lib.format.header_data_from_array_1_0(array))
+    f.write(np.ascontiguousarray(array))
+
+
+def _write_pickle(array, f):
+    pickle.dump(array, f, protocol=4)
+
+
+_WRITERS = {'npy': _write_npy, 'pickle': _write_pickle}
 
 
 def main(argv=None):
     """Run one command."""
-    parser = Parser(prog='python -m propeller.tools.ckpt_inspector', description=__doc__)
-    parser.add_argument('mode', choices=('show', 'dump'), help='Print the arrays, or write them as .npy files.')
-    parser.add_argument('path', help='A variable file, or a folder that is searched with all below it.')
-    parser.add_argument('-t', '--to', help='Folder for the .npy files of dump.')
-    parser.add_argument('-v', '--verbose', action='store_true', help='Also log where the values begin in each file.')
+    parser = Parser(
+        prog='python -m propeller.tools.ckpt_inspector', description=__doc__.partition(': ')[2].capitalize()
+    )
+    parser.add_argument('mode', choices=('show', 'dump'), help='Print the arrays, or write each to a file.')
+    parser.add_argument(
+        'path',
+        help='A variable file of fluid, a .safetensors, .pdparams or PyTorch file; or a folder that is searched for '
+        'them with all below it: a model of 2019, a checkpoint, all checkpoints of a run.',
+    )
+    parser.add_argument('-t', '--to', metavar='FOLDER', help='Folder for the files of dump; none of them is replaced.')
+    parser.add_argument(
+        '--format', choices=tuple(_WRITERS), default='npy', help='Of the files of dump. Default: %(default)s.'
+    )
+    parser.add_argument(
+        '-v', '--verbose', action='store_true', help='Log which files are left out, and where values begin.'
+    )
     arguments = parser.parse_args(argv)
-    log.setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
-    if arguments.mode == 'show':
-        show(arguments.path)
-    elif arguments.to is None:
-        raise UsageError('dump needs --to, the folder for the .npy files.')
-    else:
-        dump(arguments.path, arguments.to)
+    with console('debug' if arguments.verbose else None):
+        if arguments.mode == 'show':
+            show(arguments.path)
+        elif arguments.to is None:
+            raise UsageError('dump needs --to, the folder for its files.')
+        else:
+            dump(arguments.path, arguments.to, arguments.format)
 
 
 if __name__ == '__main__':
