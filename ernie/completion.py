@@ -1,6 +1,7 @@
 """`ernie completion bash|zsh|fish`: a script that completes verbs, flags and their values, made from the parsers."""
 
 import argparse
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ernie.settings.fields import described
@@ -104,31 +105,55 @@ def _second_words(verbs):
     return found
 
 
-def _cases(verbs, line):
-    """The branches of a `case` over "VERB --flag": line of the words that it may have. line: function words -> str."""
+class _Commands(NamedTuple):
+    """How a shell says it. words: function (words joined by spaces) -> the command that completes them. files: the
+    one for files. current: the test for a word that begins with a dash.
+    """
+
+    words: Callable
+    files: str
+    current: str
+
+
+def _two_words(verbs, second):
+    """The branch that takes two words for a verb. second: how the shell names the second one."""
+    both = '|'.join(f'"{first} {word}"' for first, words in _second_words(verbs).items() for word in words)
+    return f'case "$verb {second}" in {both}) verb="$verb {second}" ;; esac'
+
+
+def _values_and_verbs(verbs, how):
+    """Lines: values where the last word is a flag, else flags or what stands without one. how: `_Commands`."""
     values = {}
     for verb, words in verbs.items():
         for flag, known in words.flags.items():
-            if known:
+            if known is not None:
                 values.setdefault(known, []).append(f'"{verb} {flag}"')
-    return [f'        {"|".join(patterns)}) {line(known)} ;;' for known, patterns in values.items()]
+    anything = values.pop((), [])
+    return [
+        '    case "$verb $last" in',
+        *(f'        {"|".join(places)}) {how.words(" ".join(known))}; return ;;' for known, places in values.items()),
+        f'        {"|".join(anything)}) {how.files}; return ;;',
+        '    esac',
+        '    case "$verb" in',
+        *(
+            f'        "{verb}") if {how.current}; then {how.words(" ".join(words.flags))}; '
+            f'else {_after(verb, words, verbs, how)}; fi ;;'
+            for verb, words in verbs.items()
+        ),
+        '    esac',
+        '}',
+    ]
 
 
-def _takes_value(verbs):
-    """Patterns for the flags whose value is a file or anything."""
-    return '|'.join(f'"{v} {flag}"' for v, words in verbs.items() for flag, known in words.flags.items() if known == ())
-
-
-def _after(verb, words, seconds, give, files):
-    """The commands for what stands without a flag. give: form of the one for words, as one text or apart."""
-    known = ' '.join(words.places or seconds.get(verb, ()))
-    given = [give.format(f'"{known}"', known)] if known else []
-    return '; '.join(given if words.places else [*given, files])
+def _after(verb, words, verbs, how):
+    """The commands for what stands without a flag."""
+    known = ' '.join(words.places or _second_words(verbs).get(verb, ()))
+    given = [how.words(known)] if known else []
+    return '; '.join(given if words.places else [*given, how.files])
 
 
 def _bash(verbs, commands):
-    seconds = _second_words(verbs)
-    both = '|'.join(f'"{first} {word}"' for first, words in seconds.items() for word in words)
+    how = _Commands(lambda words: f'_ernie_words "{words}"', '_ernie_files', '[[ $cur == -* ]]')
     return '\n'.join(
         [
             f'# {_ADVICE["bash"]}',
@@ -145,34 +170,22 @@ def _bash(verbs, commands):
             '    local cur="${COMP_WORDS[COMP_CWORD]}" last="${COMP_WORDS[COMP_CWORD-1]}" verb="${COMP_WORDS[1]}"',
             '    COMPREPLY=()',
             '    if [ "$COMP_CWORD" -le 1 ]; then',
-            f'        _ernie_words "{" ".join([*_first_words(verbs), "--help", "--version"])}"',
+            f'        {how.words(" ".join([*_first_words(verbs), "--help", "--version"]))}',
             '        return',
             '    fi',
             '    if [ "$COMP_CWORD" -gt 2 ]; then',
-            f'        case "$verb ${{COMP_WORDS[2]}}" in {both}) verb="$verb ${{COMP_WORDS[2]}}" ;; esac',
+            f'        {_two_words(verbs, "${COMP_WORDS[2]}")}',
             '    fi',
             '    [ "$last" = "=" ] && last="${COMP_WORDS[COMP_CWORD-2]}"',
-            '    case "$verb $last" in',
-            *_cases(verbs, lambda known: f'_ernie_words "{" ".join(known)}"; return'),
-            f'        {_takes_value(verbs)}) _ernie_files; return ;;',
-            '    esac',
-            '    case "$verb" in',
-            *(
-                f'        "{verb}") if [[ $cur == -* ]]; then _ernie_words "{" ".join(words.flags)}"; '
-                f'else {_after(verb, words, seconds, "_ernie_words {0}", "_ernie_files")}; fi ;;'
-                for verb, words in verbs.items()
-            ),
-            '    esac',
-            '}',
+            *_values_and_verbs(verbs, how),
             'complete -o default -F _ernie ernie',
         ]
     )
 
 
 def _zsh(verbs, commands):
-    seconds = _second_words(verbs)
-    both = '|'.join(f'"{first} {word}"' for first, words in seconds.items() for word in words)
     about = ' '.join(_single(f'{name}:{line}') for name, line in commands.items() if ' ' not in name)
+    how = _Commands(lambda words: f'compadd -- {words}', '_files', '[[ "$PREFIX" == -* ]]')
     return '\n'.join(
         [
             '#compdef ernie',
@@ -186,19 +199,8 @@ def _zsh(verbs, commands):
             '        compadd -- --help --version',
             '        return',
             '    fi',
-            f'    if (( CURRENT > 3 )); then case "$verb $words[3]" in {both}) verb="$verb $words[3]" ;; esac; fi',
-            '    case "$verb $last" in',
-            *_cases(verbs, lambda known: f'compadd -- {" ".join(known)}; return'),
-            f'        {_takes_value(verbs)}) _files; return ;;',
-            '    esac',
-            '    case "$verb" in',
-            *(
-                f'        "{verb}") if [[ "$PREFIX" == -* ]]; then compadd -- {" ".join(words.flags)}; '
-                f'else {_after(verb, words, seconds, "compadd -- {1}", "_files")}; fi ;;'
-                for verb, words in verbs.items()
-            ),
-            '    esac',
-            '}',
+            f'    if (( CURRENT > 3 )); then {_two_words(verbs, "$words[3]")}; fi',
+            *_values_and_verbs(verbs, how),
             'if [ "$funcstack[1]" = "_ernie" ]; then _ernie "$@"; else compdef _ernie ernie; fi',
         ]
     )
