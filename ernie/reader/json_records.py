@@ -55,7 +55,8 @@ def json_rows(name, head, file, form, expected):
         form: `LINES`, `ARRAY` or `OBJECT`.
         expected: what every value should be, for messages.
     Yields:
-        (1-based line number, value or None, `BadRow` or None). Blank lines between lines of JSON are none.
+        (1-based line number, value or None, `BadRow` or None). Blank lines between lines of JSON are none. Of an array
+        on one line it is the number of the value.
     Raises:
         UserError: the file as a whole cannot be used: an array that is no JSON, no value at all.
     """
@@ -85,8 +86,17 @@ def _lines(name, head, file, expected):
 
 def _items(name, head, file, form, expected):
     chunks = itertools.chain([head], iter(lambda: file.read(CHUNK), b''))
-    for line, value in json_items(chunks, name, _KEY if form == OBJECT else None, ACCEPTED):
+    for line, value in _told_apart(json_items(chunks, name, _KEY if form == OBJECT else None, ACCEPTED)):
         if isinstance(value, UserError):
             yield line, None, BadRow(line, value.found, expected)
         else:
             yield line, value, None
+
+
+def _told_apart(items):
+    """(line, value) of an array; where it stands on one line, as pandas writes it, numbers of records for lines."""
+    items = iter(items)
+    first = list(itertools.islice(items, 2))
+    on_one_line = len({line for line, _ in first}) < len(first)
+    for number, (line, value) in enumerate(itertools.chain(first, items), start=1):
+        yield number if on_one_line else line, value

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from ernie.reader.again import rows_again
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.records import read_records
 from ernie.reader.rows import BadRows
@@ -91,3 +93,17 @@ def test_json_is_known_by_its_content_whatever_the_name(tmp_path, tokenizer):
         assert [record.cells['label'] for record in read_records(path)] == [str(row['label']) for row in ROWS]
     with pytest.raises(UserError, match='a.json: found no record, expected at least one'):
         SequenceLabelReader(tokenizer, 9, {'O': 0, 'B-X': 1, 'I-X': 2}, 'IOB').read(write(tmp_path / 'a.json', '[]'))
+
+
+def test_records_on_one_line_are_told_apart(tmp_path, tokenizer):
+    path = tmp_path / 'a.json'
+    rows = [{'text': text, 'label': i % 2} for i, text in enumerate(['屏幕', '很好', '快递'] * 2)]
+    path.write_text(json.dumps(rows))
+    reader = ClassifyReader(tokenizer, 9, cache=False)
+    part = reader.read(path).take(np.array([1, 2, 5]))
+    assert part.lines.tolist() == [2, 3, 6]
+    found = [(row, record.cells['text_a']) for row, record in rows_again(reader, path, part.lines, [0, 2])]
+    assert found == [(0, '很好'), (2, '快递')]
+    path.write_text(json.dumps({'data': [*rows, {'text': 7}]}))
+    with pytest.raises(UserError, match="a.json:7: found only 'text_a'"):
+        reader.read(path)
