@@ -1,16 +1,15 @@
 """The numbers that were left to `auto`, found out before the model is built."""
 
-import math
 import os
 
 import numpy as np
 
+from ernie.checkpoint.sizes import parameter_count
 from ernie.finetune.recipe import NUMBERS, READING, TEXT_ENCODERS, Facts, choose
-from ernie.run.memory import available_memory, training_memory
+from ernie.run.memory import available_memory, need_of
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
 from ernie.settings.finetune import FinetuneSettings
-from propeller import ops
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -98,30 +97,9 @@ def memory_of(args, source):
 
     source: `Source` of the model.
     """
-    parameters = _parameters(source)
+    count = parameter_count(source.config)
 
     def need(rows, length):
-        return training_memory(
-            source.config,
-            rows,
-            length,
-            parameters,
-            parameters,
-            'fp32' if args.precision == 'auto' else args.precision,
-            args.recompute,
-            args.gradient_accumulation_steps > 1,
-            args.freeze_encoder,
-            bool(args.use_cuda),
-            not args.use_cuda and ops.available(args.fused_ops),
-        ).total
+        return need_of(args, source.config, rows, length, count, count, args.freeze_encoder).total
 
     return need, None if args.use_cuda else available_memory()
-
-
-def _parameters(source):
-    """How many numbers the parameters have, near enough: those of the folder, or of the configuration."""
-    if source.tensors is not None:
-        return sum(math.prod(source.tensors.shape(name)) for name in source.tensors)
-    config = source.config
-    wide = config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
-    return config.hidden_size * (config.vocab_size + config.max_position_embeddings) + config.num_hidden_layers * wide

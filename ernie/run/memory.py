@@ -159,18 +159,25 @@ def report_training(args, config, program, rows, freeze_encoder=False):
         `TrainingMemory`.
     """
     shapes = program.parameters()
-    need = training_memory(
+    parameters = sum(map(math.prod, shapes.values()))
+    trained = sum(math.prod(shapes[name]) for name in program.trainable())
+    need = need_of(args, config, rows, args.max_seq_len, parameters, trained, freeze_encoder)
+    report_memory(need, None if args.use_cuda else available_memory())
+    return need
+
+
+def need_of(args, config, rows, length, parameters, trained, freeze_encoder=False):
+    """The `TrainingMemory` of flags, see `report_training`; for the others `training_memory`."""
+    return training_memory(
         config,
         rows,
-        args.max_seq_len,
-        parameters=sum(map(math.prod, shapes.values())),
-        trained=sum(math.prod(shapes[name]) for name in program.trainable()),
-        precision=args.precision,
+        length,
+        parameters,
+        trained,
+        precision='fp32' if args.precision == 'auto' else args.precision,
         recompute=args.recompute,
         accumulated=args.gradient_accumulation_steps > 1,
         freeze_encoder=freeze_encoder,
-        use_cuda=args.use_cuda,
+        use_cuda=bool(args.use_cuda),
         fused=not args.use_cuda and ops.available(args.fused_ops),
     )
-    report_memory(need, None if args.use_cuda else available_memory())
-    return need
