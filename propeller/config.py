@@ -12,7 +12,9 @@ import warnings
 from collections import Counter
 from typing import Any
 
+from propeller.args import boolean
 from propeller.errors import UsageError, UserError, quoted
+from propeller.graph import require_cuda
 from propeller.inputs import parse_json, read_text
 from propeller.types import HParams, RunConfig
 
@@ -34,10 +36,19 @@ _MAX_SETTING = 1 << 16
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An argparse parser that already knows `--run_config` and `--hparam`; a program may add its own flags."""
+    """An argparse parser that already knows `--run_config` and `--hparam`; a program may add its own flags.
+
+    It takes what `finetune_launch.py` adds to a command line too: `--is_distributed` and `--resume`, which say what a
+    `Learner` does in any case, and `--use_cuda`: with false GPUs are hidden from this process. A program that has such
+    a flag of its own has it for itself.
+
+    Args:
+        name: of the program.
+        kwargs: of `argparse.ArgumentParser`.
+    """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
-        super().__init__(prog=name, **kwargs)
+        super().__init__(prog=name, **{'conflict_handler': 'resolve', **kwargs})
         self.add_argument(
             '--run_config', default=None, metavar='FILE_OR_TEXT', help='run settings: a file, or the dictionary itself'
         )
@@ -49,6 +60,21 @@ class ArgumentParser(argparse.ArgumentParser):
             metavar='FILE_OR_TEXT',
             help='hyper-parameters: files or dictionaries, merged from left to right; may be repeated',
         )
+        for flag in ('--is_distributed', '--resume'):
+            self.add_argument(flag, type=boolean, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self._of_launcher = self.add_argument(
+            '--use_cuda', type=boolean, default=argparse.SUPPRESS, metavar='BOOL', help='run on GPU, if there is one'
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it. Raises `UserError`: `--use_cuda true` without a GPU."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if self._of_launcher in self._actions and getattr(found, 'use_cuda', None) is not None:
+            if found.use_cuda:
+                require_cuda()
+            else:
+                os.environ['CUDA_VISIBLE_DEVICES'] = ''
+        return found, unknown
 
 
 def parse_runconfig(args: argparse.Namespace | None = None) -> RunConfig:

@@ -53,8 +53,10 @@ def start(count, arguments):
     ]
 
 
-def run(count, arguments, timeout=120):
+def run(count, arguments, timeout=120, environment=environment):
     """The same, waited for. Returns a list of (exit code, stdout, stderr) by rank.
+
+    environment: function (rank, ports) -> the environment of that process.
 
     The processes are forked from one that has loaded Paddle, which takes half the time of a small training.
     """

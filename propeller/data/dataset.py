@@ -29,9 +29,14 @@ class Dataset:
 
     `data_shapes` and `data_types` are taken from the first element if they are not set; its values must be numpy arrays
     then. Two data sets are equal when name, shapes and types agree.
+
+    Attributes:
+        share: (shards, index) of the last `shard` that these elements went through; None without one. A `Learner` does
+            not share out again what each process of a job has its own share of.
     """
 
     name: str | None = None
+    share: tuple[int, int] | None = None
 
     def __init__(
         self,
@@ -193,7 +198,7 @@ class Dataset:
 
     def _derived(self, make_iterator, start_at=None, count=None):
         derived = Dataset(make_iterator, start_at=start_at, count=count)
-        derived.name = self.name
+        derived.name, derived.share = self.name, self.share
         return derived
 
     def _seekable(self, start_at, count=None):
@@ -250,10 +255,12 @@ class Dataset:
         """Every `num_shards`-th element, from number `index` on."""
         if not 0 <= index < num_shards:
             raise ValueError(f'index {index} must be in 0 .. {num_shards - 1}')
-        return self._seekable(
+        derived = self._seekable(
             lambda start: itertools.islice(self.iterate_from(index + start * num_shards), 0, None, num_shards),
             self._counted(lambda number: len(range(index, number, num_shards))),
         )
+        derived.share = (num_shards, index)
+        return derived
 
     def take(self, count: int = 1) -> 'Dataset':
         """The first `count` elements."""

@@ -21,6 +21,7 @@ from propeller.train.hook_states import restore_states, states_of
 from propeller.train.hooks import CheckpointSaverHook, StopAtStepHook, TqdmProgressBarHook
 from propeller.train.loop import LoopState, one_part, train_loop
 from propeller.train.record import METRICS_FILE, Records
+from propeller.train.sharding import until_all_end
 from propeller.train.throughput import ThroughputHook
 
 log = get_logger(__name__)
@@ -140,6 +141,7 @@ class TrainingRun:
         title=None,
         parts_of=one_part,
         prefetched=8,
+        own_shares=False,
     ):
         """Train until the batches end or a hook says stop; the last update is always saved.
 
@@ -157,6 +159,7 @@ class TrainingRun:
             title: what stands before the progress bar, which is shown on a terminal; None: none is.
             parts_of: see `train_loop`.
             prefetched: batches that are made ahead.
+            own_shares: whether each process has batches of its own, perhaps not as many as the others.
         Returns:
             list of what the `after_train` of all hooks gave.
         Raises:
@@ -177,7 +180,8 @@ class TrainingRun:
         if self.resumes:
             restore_states(self.hooks, self.state.get('hooks', {}), os.path.join(self.start, STATE))
         with prefetch(batches, prefetched) as self._waiting:
-            results = train_loop(self.session, self.program, self._waiting, self.hooks, self.loop, parts_of)
+            source = until_all_end(self._waiting, self.session.world) if own_shares else self._waiting
+            results = train_loop(self.session, self.program, source, self.hooks, self.loop, parts_of)
         self.records.close()
         return results
 

@@ -9,7 +9,7 @@ from propeller.train.checkpoint import BEST
 from propeller.train.hooks import EvaluationHook, LoggingHook, StopAtStepHook
 from propeller.train.run import TrainingRun
 from propeller.train.run_folder import RunFolder
-from propeller.train.sharding import shard_batches
+from propeller.train.sharding import is_own_share, own_batches, shard_batches
 from propeller.train.state import COUNT, checked
 from propeller.types import RunMode
 
@@ -36,6 +36,12 @@ class Training:
         self.session = learner.session()
         with summary.recording() as self.summaries:
             self.program = learner.build(self.session, 'train', train_dataset, RunMode.TRAIN)
+        for name, dataset in eval_datasets.items():
+            if is_own_share(dataset, learner.world):
+                raise UserError(
+                    f'evaluation set {name}: found a share of the data in each process, expected the whole set in all '
+                    'of them: they share out its batches. Leave out shard.'
+                )
         self.eval_sets = eval_datasets
         self.eval_programs = {
             name: learner.build(self.session, 'eval', dataset, RunMode.EVAL) for name, dataset in eval_datasets.items()
@@ -60,19 +66,21 @@ class Training:
         step = run.restore(self.session, self.program) if run.resumes else 0
         done = self._updates_consumed(run)
         run.begin(self.session, self.program, step, [LIST_FILE])
-        unread = self.dataset.iterate_from(done * world.size * parts)
+        own = is_own_share(self.dataset, world)
+        unread = self.dataset.iterate_from(done * parts * (1 if own else world.size))
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(learner.history('train_history', step))
             for name in self.eval_sets:
                 self._histories[name] = stack.enter_context(learner.history(f'eval_history/{name}', step))
             gave = run.train(
-                shard_batches(unread, world, parts),
+                own_batches(unread, parts) if own else shard_batches(unread, world, parts),
                 self._hooks(writer),
                 save_steps=self.config.save_steps or 1000,
                 evaluation=self.evaluation,
                 position=lambda loop: {'data_position': done + loop.step},
                 facts={'parts': parts},
                 parts_of=list,
+                own_shares=own,
             )
         self._say_what_was_not_done(run.loop)
         return gave
