@@ -21,6 +21,7 @@ log = get_logger(__name__)
 
 OF_THE_TRAINING = {'loss', 'global_step'}  # names of scalars that `LoggingHook` writes
 
+_DROPPED = SummaryRecord([], [])
 _current: contextvars.ContextVar[SummaryRecord | None] = contextvars.ContextVar('propeller_summary', default=None)
 
 
@@ -31,6 +32,16 @@ def recording() -> Iterator[SummaryRecord]:
     token = _current.set(record)
     try:
         yield record
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def ignoring() -> Iterator[None]:
+    """For graphs without summaries, such as that of an evaluation: what is asked for inside is checked and dropped."""
+    token = _current.set(_DROPPED)
+    try:
+        yield
     finally:
         _current.reset(token)
 
@@ -64,11 +75,13 @@ def _add(kind, name, variable):
     if record is None:
         log.warning('summary.%s %r: no propeller graph is being built, so nothing will be written', kind, name)
         return
+    if record is _DROPPED:
+        return
     entries = getattr(record, kind)
     taken = {other for other, _ in entries} | (OF_THE_TRAINING if kind == 'scalar' else set())
     free = name if name not in taken else next(n for i in itertools.count(1) if (n := f'{name}_{i}') not in taken)
     if free != name:
-        log.info('summary.%s %r: the name is taken, it is written as %r', kind, name, free)
+        log.debug('summary.%s %r: the name is taken, it is written as %r', kind, name, free)
     entries.append((free, _readable(variable)))
 
 

@@ -70,4 +70,5 @@ __all__ = [
     'train_and_eval',
 ]
 
-sys.modules[f'{__name__}.summary'] = summary  # `from propeller.paddle.summary import scalar`
+# `from propeller.paddle.summary import scalar` and `from propeller.paddle.metrics import Acc`.
+sys.modules |= {f'{__name__}.summary': summary, f'{__name__}.metrics': metrics}

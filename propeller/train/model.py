@@ -1,13 +1,14 @@
 """`Model`, the four methods that a user writes, and how a graph is built from them."""
 
 import abc
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from propeller import graph
+from propeller import graph, summary
 from propeller.data.dataset import Dataset
 from propeller.errors import UserError, quoted
 from propeller.train.hooks import check_metrics
@@ -67,17 +68,9 @@ def build_model_spec(
         UserError: `model` is neither class nor function; or what it gave is not what the mode needs: a scalar loss, an
             optimizer (TRAIN), a dict of metric objects (EVAL), predictions (PREDICT).
     """
-    if inspect.isclass(model) and issubclass(model, Model):
-        spec = _spec_of_class(_made(model, params, mode, run_config), list(features), mode)
-    elif callable(model) and not inspect.isclass(model):
-        spec = _called(model, features=list(features), mode=mode, params=params, run_config=run_config)
-        if not isinstance(spec, ModelSpec):
-            raise UserError(f'{_name(model)} returned {type(spec).__name__}, expected a ModelSpec.')
-    else:
-        raise UserError(
-            f'model_class_or_model_fn: found {quoted(model)}, expected a subclass of '
-            'propeller.train.Model or a function.'
-        )
+    # Summaries belong to the training. A model that asks for them in every mode has no others.
+    with contextlib.nullcontext() if mode == RunMode.TRAIN else summary.ignoring():
+        spec = _spec_of(model, list(features), mode, params, run_config)
     if isinstance(spec.predictions, tuple) or graph.is_value(spec.predictions):
         one = graph.is_value(spec.predictions)
         spec = spec._replace(predictions=[spec.predictions] if one else list(spec.predictions))
@@ -88,6 +81,20 @@ def build_model_spec(
             # Over all rows, or what `graph.set_loss_weight` says: batches of unequal size weigh as they do in training.
             metrics = {'loss': Mean(spec.loss, graph.building().loss_weight()), **metrics}
         spec = spec._replace(metrics=metrics)
+    return spec
+
+
+def _spec_of(model: Any, features: list[Any], mode: RunMode, params: Any, run_config: RunConfig | None) -> ModelSpec:
+    if inspect.isclass(model) and issubclass(model, Model):
+        return _spec_of_class(_made(model, params, mode, run_config), features, mode)
+    if not callable(model) or inspect.isclass(model):
+        raise UserError(
+            f'model_class_or_model_fn: found {quoted(model)}, expected a subclass of '
+            'propeller.train.Model or a function.'
+        )
+    spec = _called(model, features=features, mode=mode, params=params, run_config=run_config)
+    if not isinstance(spec, ModelSpec):
+        raise UserError(f'{_name(model)} returned {type(spec).__name__}, expected a ModelSpec.')
     return spec
 
 

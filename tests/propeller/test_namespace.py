@@ -19,6 +19,9 @@ from propeller.paddle.train.distribution import run_on_master, status
 from propeller.paddle.train.exporter import BestExporter, BestInferenceModelExporter
 from propeller.paddle.train.hooks import RunHook
 from propeller.paddle.train.metrics import Acc
+from propeller.metrics import Acc as first, ChunkF1
+from propeller.paddle.metrics import Acc as second
+assert first is second is Acc
 from propeller.train.model import Model
 import propeller.paddle.train.hooks
 assert propeller.paddle.train.hooks.EvalHook.__mro__[1] is RunHook

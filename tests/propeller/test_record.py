@@ -197,6 +197,11 @@ def test_summaries_are_collected_for_the_graph_being_built(logged):
         summary.histogram('norm', c)
     assert outer == ([('norm', a)], [('norm', c)]) and inner == ([('norm', b)], [])
     assert not logged
+    with summary.recording() as outer_2, summary.ignoring():
+        summary.scalar('norm', a)
+        with pytest.raises(ValueError, match='expected a graph variable'):
+            summary.histogram('norm', 3)
+    assert outer_2 == ([], []) and not logged
     summary.scalar('late', a)
     assert outer == ([('norm', a)], [('norm', c)])
     assert len(logged) == 1 and 'late' in logged[0]
