@@ -1,24 +1,33 @@
 """Lazy data sets: a source, then operations that each make a new data set."""
 
-import collections
-import functools
-import gzip
 import inspect
 import itertools
 import math
 import os
 import random
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
+from propeller.data import feeding
+from propeller.data.background import made_ahead
+from propeller.data.interleave import interleave
+from propeller.data.lines import count_lines, read_lines
 from propeller.data.order import repeat, shuffle, shuffle_from
-from propeller.data.padding import pad_rows
-from propeller.data.prefetch import prefetch
-from propeller.errors import UserError, bad_input
-from propeller.inputs import open_data
+from propeller.data.record_file import count_records, read_records
+from propeller.data.values import (
+    Batcher,
+    batches,
+    call,
+    checked_shapes,
+    checked_types,
+    close,
+    kinds_of,
+    whole_number,
+)
+from propeller.errors import UserError, quoted
+
+if TYPE_CHECKING:
+    from propeller.graph import Feed
 
 FORMATS = (None, 'GZIP')
 Shapes = list[list[int]]
@@ -45,6 +54,7 @@ class Dataset:
         data_types: list[str] | None = None,
         start_at: Callable[[int], Iterable[Any]] | None = None,
         count: Callable[[], float | None] | None = None,
+        seekable: Callable[[], bool] | None = None,
     ) -> None:
         """Args:
         make_iterator: function without arguments that starts a new iterator.
@@ -53,11 +63,14 @@ class Dataset:
         start_at: function (number) -> an iterator that begins with that element, without making those before it. None:
             to begin in the middle, the elements before are made and dropped.
         count: function () -> what `count` gives; None: not known.
+        seekable: function () -> what `seekable` says; None: whether both of the above are given.
         """
         self._make_iterator = make_iterator
-        self._data_shapes = data_shapes
-        self._data_types = data_types
-        self._start_at, self._count = start_at, count
+        self._start_at, self._count, self._seekable = start_at, count, seekable
+        self._source: Dataset | None = None  # whose elements these are, with their shapes and types
+        self._batch_width: int | None = None  # of batches, -1 where it varies; None where elements are none
+        self._found: tuple[Shapes, list[str]] | None = None  # in the first element
+        self.data_shapes, self.data_types = data_shapes, data_types  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._make_iterator())
@@ -65,13 +78,23 @@ class Dataset:
     def iterate_from(self, start: int) -> Iterator[Any]:
         """An iterator of the elements from number `start` on, where training goes on after a break.
 
-        Of the elements before, none is made by a list, a file (whose lines are passed over), `map`, `take`, `shard`,
-        `buffered`, `padded_batch` and what has a `start_at`; nor by `repeat` and `shuffle` with a seed where the count
-        of their elements is known. Those of `filter`, `interleave` and `apply` are made again.
+        Those before are not made where the data set is `seekable`; others are made again and dropped.
         """
         if start and self._start_at:
             return iter(self._start_at(start))
         return itertools.islice(iter(self), start, None) if start else iter(self)
+
+    @property
+    def seekable(self) -> bool:
+        """Whether it begins in the middle without making what comes before, and knows where it ends.
+
+        Lists and files do, and so does what `map`, `shuffle`, `repeat`, `interleave`, `shard`, `take`, `buffered` and
+        `padded_batch` make of them; `filter` and `apply` make what does not. A generator function does with `start_at`
+        and `count`.
+        """
+        if self._seekable is not None:
+            return self._seekable()
+        return self._start_at is not None and self._count is not None
 
     def count(self) -> float | None:
         """Number of elements, infinity where there is no end; None where that is not known before they are made."""
@@ -94,10 +117,13 @@ class Dataset:
             start_at, count: see `Dataset`.
 
         Raises:
-            ValueError: `gen` is not a generator function.
+            UserError: `gen` is not a generator function.
         """
-        if not inspect.isgeneratorfunction(gen):
-            raise ValueError(f'{gen!r} must be a generator function')
+        if not any(map(inspect.isgeneratorfunction, (gen, getattr(gen, '__call__', None)))):  # noqa: B004
+            raise UserError(
+                f'from_generator_func: found {quoted(gen)}, expected a generator function: one without arguments that '
+                'yields the elements. Write the function, not its call; of a list, from_list makes a data set.'
+            )
         return cls(gen, data_shapes, data_types, start_at, count)
 
     @classmethod
@@ -109,100 +135,147 @@ class Dataset:
             format: None, or 'GZIP' for a gzip file.
 
         Raises:
-            ValueError: the format is another one.
-            UserError: at iteration: the file cannot be read, is empty or is not gzip.
+            UserError: the format is another one; at iteration: the file cannot be read, is empty or is not gzip.
         """
         if format not in FORMATS:
-            raise ValueError(f'format {format!r} must be one of {FORMATS}')
+            raise UserError(f"from_file: found format {quoted(format)}, expected None or 'GZIP'.")
+        return cls(
+            lambda: read_lines(path, format),
+            start_at=lambda start: read_lines(path, format, start),
+            count=lambda: count_lines(path, format),
+            seekable=lambda: os.path.isfile(path),  # what can be read once only has no count
+        )
 
-        expected = f'{format or "text"} lines'
+    @classmethod
+    def from_record_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Payloads of a gz record file. Those before the first that is wanted are passed over by their lengths.
 
-        def lines(start=0):
-            line = None
-            try:
-                with open_data(path, expected) as raw, gzip.open(raw) if format == 'GZIP' else raw as f:
-                    for line in itertools.islice(f, start):  # noqa: B007 - whether there was a line
-                        pass
-                    for line in f:  # noqa: UP028 - the same
-                        yield line
-            except (OSError, EOFError, zlib.error) as e:
-                raise bad_input(path, f'a file that cannot be read ({e})', expected) from e
-            if line is None:
-                raise bad_input(path, 'an empty file', 'at least one line')
-
-        # A FIFO, which can be read once, has no count.
-        count = functools.cache(lambda: sum(1 for _ in lines()) if os.path.isfile(path) else None)
-        return cls(lines, start_at=lines, count=count)
+        Raises:
+            UserError: at iteration: it cannot be read, is no record file, is damaged or cut off; names file and record.
+        """
+        return cls(
+            lambda: read_records(path),
+            start_at=lambda start: read_records(path, start),
+            count=lambda: count_records(path),
+        )
 
     @classmethod
     def from_list(cls, elements: list[Any]) -> Self:
         """The elements of a list.
 
         Raises:
-            ValueError: it is not a list.
+            UserError: it is not a list.
         """
         if not isinstance(elements, list):
-            raise ValueError(f'expected a list, found {type(elements).__name__}')
-        return cls(lambda: iter(elements), start_at=lambda start: iter(elements[start:]), count=lambda: len(elements))
+            raise UserError(f'from_list: found {type(elements).__name__}, expected a list.')
+        return cls(
+            lambda: iter(elements),
+            start_at=lambda start: itertools.islice(elements, start, None),
+            count=lambda: len(elements),
+        )
 
     # ---------------------------------------------------------------------------------------------- shapes and types
 
     @property
     def data_shapes(self) -> Shapes:
-        """List of shapes, one per value of an element."""
-        return self._infer()[0]
+        """List of shapes, one per value of an element; -1 for sizes that vary."""
+        return self._kinds()[0]
 
     @data_shapes.setter
     def data_shapes(self, value: Shapes | None) -> None:
-        self._data_shapes = value
+        self._shapes = None if value is None else checked_shapes(value)
 
     @property
     def data_types(self) -> list[str]:
         """List of dtype names, one per value of an element."""
-        return self._infer()[1]
+        return self._kinds()[1]
 
     @data_types.setter
     def data_types(self, value: list[str] | None) -> None:
-        self._data_types = value
+        self._types = None if value is None else checked_types(value)
 
-    def _infer(self):
-        if self._data_shapes is None or self._data_types is None:
+    def input_shapes(self) -> Shapes:
+        """`data_shapes` if they are set; else those of the first element with -1 for the size of a batch."""
+        dataset: Dataset | None = self
+        while dataset is not None:
+            if dataset._shapes is not None:
+                return dataset._shapes
+            dataset = dataset._source
+        return [[-1, *shape[1:]] if shape else [] for shape in self.data_shapes]
+
+    def _kinds(self):
+        shapes, types = self._shapes, self._types
+        if shapes is None or types is None:
+            found = self._source._kinds() if self._source else self._first_kinds()
+            shapes, types = found[0] if shapes is None else shapes, found[1] if types is None else types
+        if len(shapes) != len(types):
+            raise UserError(f'{self._place()}: found {len(shapes)} shapes and {len(types)} types, expected as many.')
+        return shapes, types
+
+    def _first_kinds(self):
+        if self._found is None:
             iterator = iter(self)
-            try:
-                first = next(iterator)
-            except StopIteration:
-                raise UserError(
-                    f'data set {self.name!r}: found no element, expected one to take shapes from.'
-                ) from None
-            finally:
-                _close(iterator)
-            values = first if isinstance(first, (tuple, list)) else [first]
-            for value in values:
-                if not isinstance(value, (np.ndarray, np.generic)):
-                    raise ValueError(f'elements must be numpy arrays to take shapes from, not {type(value).__name__}')
-            shapes, types = [list(value.shape) for value in values], [value.dtype.name for value in values]
-            self._data_shapes = shapes if self._data_shapes is None else self._data_shapes
-            self._data_types = types if self._data_types is None else self._data_types
-        return self._data_shapes, self._data_types
+            first = list(itertools.islice(iterator, 1))
+            close(iterator)
+            if not first:
+                raise UserError(f'{self._place()}: found no element, expected one to take shapes and types from.')
+            self._found = kinds_of(first[0], self._place(), self._batch_width)
+        return self._found
+
+    def _place(self):
+        return f'data set {self.name}' if self.name else 'data set'
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Dataset):
             return NotImplemented
         return (self.name, self.data_shapes, self.data_types) == (other.name, other.data_shapes, other.data_types)
 
+    # ------------------------------------------------------------------------------------------- inputs of a program
+
+    def features(self) -> list[Any]:
+        """The inputs `{name}_placeholder_{i}` in Paddle's default program, one for each value of an element.
+
+        Raises:
+            UserError: the data set has no name.
+        """
+        return feeding.placeholders(self)
+
+    placeholders = features
+
+    def feeds(self) -> 'list[Feed]':
+        """The same as descriptions: list of `Feed` (name, shape, type)."""
+        return feeding.feeds_of(self)
+
+    def start(self, places: Any = None) -> Iterator[dict[str, Any]]:
+        """Feeds for `Executor.run`: one dict for each element, name of input -> tensor, made ahead in a thread.
+
+        Args:
+            places: place of Paddle, or a list of one; None: the GPU of this process, or else the processor.
+
+        Raises:
+            UserError: no name, several places; at iteration: an element does not fit the inputs.
+        """
+        return feeding.feeder(self, places)
+
+    def checked_from(self, start: int = 0) -> Iterator[list[Any]]:
+        """The elements from number `start` on as lists of arrays.
+
+        Raises:
+            UserError: one has other shapes or types than `input_shapes` and `data_types`: its number, found, expected.
+        """
+        return feeding.checked_from(self, start)
+
     # ----------------------------------------------------------------------------------------------------- operations
 
     def apply(self, transform: Callable[[Iterator[Any]], Iterable[Any]]) -> 'Dataset':
         """A data set of what `transform`, a function from an iterator to an iterator, makes of each pass."""
-        return self._derived(lambda: transform(iter(self)))
+        return self._derived(lambda start: itertools.islice(transform(iter(self)), start, None), seekable=lambda: False)
 
-    def _derived(self, make_iterator, start_at=None, count=None):
-        derived = Dataset(make_iterator, start_at=start_at, count=count)
-        derived.name, derived.share = self.name, self.share
-        return derived
-
-    def _seekable(self, start_at, count=None):
-        return self._derived(lambda: start_at(0), start_at, count or self.count)
+    def _derived(self, start_at, count=None, seekable=None, same_elements=False):
+        made = Dataset(lambda: start_at(0), None, None, start_at, count, seekable or (lambda: self.seekable))
+        made.name, made.share = self.name, self.share
+        made._source = self if same_elements else None
+        return made
 
     def _counted(self, number_of):
         """Function that gives `number_of` the count where that is a number."""
@@ -213,26 +286,34 @@ class Dataset:
 
         What it gives must depend on the element alone: after a break it is not called for the elements before.
         """
-        return self._seekable(lambda start: (_call(fn, element) for element in self.iterate_from(start)))
+        return self._derived(lambda start: (call(fn, element) for element in self.iterate_from(start)), self.count)
 
     def filter(self, fn: Callable[..., Any]) -> 'Dataset':
         """The elements for which `fn` (called as in `map`) is true."""
-        return self._derived(lambda: (element for element in self if _call(fn, element)))
+
+        def kept(start):
+            return itertools.islice((element for element in self if call(fn, element)), start, None)
+
+        return self._derived(kept, seekable=lambda: False, same_elements=True)
 
     def shuffle(self, buffer_size: int, seed: Any = None) -> 'Dataset':
         """Random order within a reservoir: a random one of `buffer_size` held elements goes out as the next comes in.
 
         Args:
             buffer_size: elements held, at least 1.
-            seed: None, or any seed of Python's `random`: every pass then has the same order.
+            seed: any seed of Python's `random`: every pass then has the same order, which is needed to go on exactly
+                after a break. None: each pass draws its order from Python's `random`.
+
+        Raises:
+            UserError: `buffer_size` is less than 1.
         """
-        if buffer_size < 1:
-            raise ValueError(f'buffer_size {buffer_size} must be at least 1')
-        return self._derived(
-            lambda: shuffle(self, buffer_size, random.Random(seed)),
-            seed is not None and (lambda start: shuffle_from(self, buffer_size, random.Random(seed), start)),
-            self.count,
-        )
+        size = whole_number('shuffle', 'buffer_size', buffer_size, 1)
+
+        def shuffled(start):
+            rng = random.Random(random.getrandbits(64) if seed is None else seed)
+            return shuffle_from(self, size, rng, start) if start else shuffle(iter(self), size, rng)
+
+        return self._derived(shuffled, self.count, same_elements=True)
 
     def repeat(self, n: int = -1) -> 'Dataset':
         """The data set `n` times over, without end if negative. Each round iterates anew, nothing is kept.
@@ -241,37 +322,77 @@ class Dataset:
         """
         rounds = math.inf if n < 0 else n
         count = self._counted(lambda number: number * rounds if number else 0) if rounds else lambda: 0
-        return self._seekable(lambda start: repeat(self, rounds, start), count)
+        return self._derived(lambda start: repeat(self, rounds, start), count, same_elements=True)
 
     def interleave(self, map_fn: Callable[..., Iterable[Any]], cycle_length: int, block_length: int = 1) -> 'Dataset':
-        """`map_fn` makes an iterable of each element; `cycle_length` of them are open and give `block_length` items in
-        turn. One that is used up is replaced by that of the next element.
+        """`map_fn` makes an iterable, best a `Dataset`, of each element; `cycle_length` of them are open and give
+        `block_length` items in turn. One that is used up is replaced by that of the next element.
+
+        Raises:
+            UserError: a length is less than 1; at iteration: `map_fn` gives what cannot be iterated.
         """
-        if cycle_length < 1 or block_length < 1:
-            raise ValueError(f'cycle_length {cycle_length} and block_length {block_length} must be at least 1')
-        return self._derived(lambda: _interleave(self, map_fn, cycle_length, block_length))
+        lanes = whole_number('interleave', 'cycle_length', cycle_length, 1)
+        block = whole_number('interleave', 'block_length', block_length, 1)
+
+        def open_lane(element):
+            items = call(map_fn, element)
+            if not isinstance(items, Iterable):
+                raise UserError(
+                    f'interleave: found {quoted(items)} as what map_fn gives, expected a data set or an iterable.'
+                )
+            return items
+
+        def count():
+            if self.count() in (None, math.inf):
+                return self.count()
+            counts = [lane.count() if isinstance(lane, Dataset) else None for lane in map(open_lane, self)]
+            return None if None in counts else sum(counts)
+
+        def seekable():
+            return self.seekable and all(
+                getattr(items, 'seekable', False) for items in map(open_lane, itertools.islice(self, 1))
+            )
+
+        return self._derived(lambda start: interleave(self, open_lane, lanes, block, start), count, seekable)
 
     def shard(self, num_shards: int, index: int) -> 'Dataset':
-        """Every `num_shards`-th element, from number `index` on."""
-        if not 0 <= index < num_shards:
-            raise ValueError(f'index {index} must be in 0 .. {num_shards - 1}')
-        derived = self._seekable(
-            lambda start: itertools.islice(self.iterate_from(index + start * num_shards), 0, None, num_shards),
-            self._counted(lambda number: len(range(index, number, num_shards))),
+        """Every `num_shards`-th element, from number `index` on.
+
+        Raises:
+            UserError: `index` is not in 0 .. `num_shards` - 1.
+        """
+        number = whole_number('shard', 'num_shards', num_shards, 1)
+        if not 0 <= whole_number('shard', 'index', index, 0) < number:
+            raise UserError(f'shard: found index {index}, expected one of 0 .. {number - 1}.')
+        made = self._derived(
+            lambda start: itertools.islice(self.iterate_from(index + start * number), 0, None, number),
+            self._counted(lambda total: len(range(index, total, number))),
+            same_elements=True,
         )
-        derived.share = (num_shards, index)
-        return derived
+        made.share = (number, index)
+        return made
 
     def take(self, count: int = 1) -> 'Dataset':
-        """The first `count` elements."""
-        return self._seekable(
-            lambda start: itertools.islice(self.iterate_from(start), max(count - start, 0)),
-            lambda: None if (number := self.count()) is None else min(number, count),
+        """The first `count` elements. Raises `UserError` for a negative number."""
+        most = whole_number('take', 'count', count, 0)
+        return self._derived(
+            lambda start: itertools.islice(self.iterate_from(start), max(most - start, 0)),
+            lambda: None if (number := self.count()) is None else min(number, most),
+            same_elements=True,
         )
 
     def buffered(self, size: int = 10) -> 'Dataset':
-        """The same elements, up to `size` of them made ahead in a thread."""
-        return self._seekable(lambda start: _buffered(self.iterate_from(start), size))
+        """The same elements, up to `size` of them made ahead in a process of their own, which is forked at each pass.
+
+        What fails there is raised here, with the traceback of that process. The process ends with the iterator.
+
+        Raises:
+            UserError: `size` is less than 1; at iteration: the process was killed, or an element cannot be pickled.
+        """
+        most = whole_number('buffered', 'size', size, 1)
+        return self._derived(
+            lambda start: made_ahead(lambda: self.iterate_from(start), most), self.count, same_elements=True
+        )
 
     def padded_batch(self, batch_size: int, pad_value: Any = 0, max_seqlen: int | None = None) -> 'Dataset':
         """Batches: a list of one array per value of an element. The last batch may be smaller.
@@ -283,55 +404,15 @@ class Dataset:
 
         Returns:
             data set of lists: scalars are stacked to [B], 1-D arrays padded to [B, T], others stacked to [B, ...].
+
+        Raises:
+            UserError: a size is less than 1; at iteration: elements differ in number, rank or type of their values.
         """
-        if batch_size < 1:
-            raise ValueError(f'batch_size {batch_size} must be at least 1')
-        return self._seekable(
-            lambda start: _padded_batches(self.iterate_from(start * batch_size), batch_size, pad_value, max_seqlen),
-            self._counted(lambda number: -(-number // batch_size)),
+        size = whole_number('padded_batch', 'batch_size', batch_size, 1)
+        width = None if max_seqlen is None else whole_number('padded_batch', 'max_seqlen', max_seqlen, 1)
+        made = self._derived(
+            lambda start: batches(self.iterate_from(start * size), size, Batcher(pad_value, width), start * size),
+            self._counted(lambda number: -(-number // size)),
         )
-
-
-def _call(fn, element):
-    return fn(*element) if isinstance(element, (tuple, list)) else fn(element)
-
-
-def _close(iterator):
-    if hasattr(iterator, 'close'):
-        iterator.close()
-
-
-def _interleave(elements, map_fn, cycle_length, block_length):
-    waiting = (iter(_call(map_fn, element)) for element in elements)
-    lanes = collections.deque(itertools.islice(waiting, cycle_length))
-    while lanes:
-        lane = lanes.popleft()
-        count = 0
-        for item in itertools.islice(lane, block_length):
-            count += 1
-            yield item
-        if count < block_length:  # used up: the next element takes its place in the circle
-            lane = next(waiting, None)
-        if lane is not None:
-            lanes.append(lane)
-
-
-def _buffered(elements, size):
-    with prefetch(elements, size) as items:
-        yield from items
-
-
-def _padded_batches(elements, batch_size, pad_value, max_seqlen):
-    iterator = iter(elements)
-    while batch := list(itertools.islice(iterator, batch_size)):
-        rows = [element if isinstance(element, (tuple, list)) else [element] for element in batch]
-        columns = list(zip(*rows, strict=True))
-        pad_values = pad_value if isinstance(pad_value, (tuple, list)) else [pad_value] * len(columns)
-        yield [_stack(column, pad, max_seqlen) for column, pad in zip(columns, pad_values, strict=True)]
-
-
-def _stack(column, pad_value, max_seqlen):
-    arrays = [np.asarray(value) for value in column]
-    if arrays[0].ndim != 1:
-        return np.stack(arrays)
-    return pad_rows(arrays, pad_value, np.result_type(*arrays), max_seqlen)
+        made._batch_width = -1 if width is None else width
+        return made

@@ -45,3 +45,21 @@ def pad_rows(rows, pad_value=0, dtype=np.int64, length=None):
     offsets = np.cumsum([0] + [len(row) for row in rows])
     flat = np.concatenate(rows) if rows else np.empty(0, dtype)
     return pad_ragged(flat, offsets, np.arange(len(rows)), pad_value, dtype, length)
+
+
+def fill_rows(rows, pad_value, dtype, length=None):
+    """The same for B one-dimensional arrays, written row by row, which is the fastest for a batch.
+
+    Args:
+        rows: list of arrays of type `dtype`.
+        pad_value, length: as in `pad_ragged`.
+    """
+    width = max(map(len, rows)) if length is None else length
+    padded = np.full((len(rows), width), pad_value, dtype)
+    for out, row in zip(padded, rows, strict=True):
+        count = len(row)
+        if count <= width:
+            out[:count] = row
+        else:
+            out[:] = row[:width]
+    return padded

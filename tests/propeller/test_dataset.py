@@ -154,7 +154,7 @@ def test_shapes_and_types_come_from_the_first_element():
     assert made.data_shapes == [[3, 2], []] and made.data_types == ['float32', 'int64']
     made.data_shapes = [[-1, 2], []]
     assert made.data_shapes == [[-1, 2], []] and made.data_types == ['float32', 'int64']
-    with pytest.raises(ValueError, match='not str'):
+    with pytest.raises(ValueError, match='found str in the first element, expected numpy arrays'):
         _ = Dataset.from_list(['a']).data_shapes
     with pytest.raises(UserError, match='found no element'):
         _ = Dataset.from_list([]).data_types

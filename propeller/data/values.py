@@ -1,0 +1,224 @@
+"""The values of elements as arrays: their shapes and types, and whether those of all elements agree."""
+
+import itertools
+import operator
+
+import numpy as np
+
+from propeller.data.padding import fill_rows
+from propeller.errors import UserError, quoted
+
+
+def values_of(element):
+    """The values of an element, as a list or tuple: itself, unless it is one already."""
+    return element if isinstance(element, (tuple, list)) else [element]
+
+
+def as_array(value):
+    """A value as a numpy array; see `found_in`."""
+    return value if type(value) is np.ndarray else np.asarray(value)
+
+
+def call(fn, element):
+    """`fn` of the values of an element."""
+    return fn(*element) if isinstance(element, (tuple, list)) else fn(element)
+
+
+def close(iterator):
+    """Ends an iterator that need not be used up."""
+    if hasattr(iterator, 'close'):
+        iterator.close()
+
+
+def kinds_of(element, where, batch_width=None):
+    """Lists of the shapes and the names of the types of its values.
+
+    Args:
+        element: its values must be numpy arrays.
+        where: whose element it is, for the message.
+        batch_width: of a batch, whose size and width are no properties of the data set: the width, or -1.
+    Raises:
+        UserError: a value is no array.
+    """
+    arrays = values_of(element)
+    for value in arrays:
+        if not isinstance(value, (np.ndarray, np.generic)):
+            raise UserError(
+                f'{where}: found {type(value).__name__} in the first element, expected numpy arrays to take shapes and '
+                'types from. Set data_shapes and data_types, or make arrays of the values with map.'
+            )
+    shapes = [list(array.shape) for array in arrays]
+    if batch_width is not None:
+        shapes = [[-1, batch_width] if len(shape) == 2 else [-1, *shape[1:]] for shape in shapes]
+    return shapes, [array.dtype.name for array in arrays]
+
+
+def whole_number(where, name, value, least):
+    """`value` as an int.
+
+    Raises:
+        UserError: it is none, or less than `least`. where: the operation, for the message.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise UserError(f'{where}: found {name} {quoted(value)}, expected a whole number from {least} on.')
+    return number
+
+
+def checked_shapes(shapes):
+    """Shapes that a user set, as lists of int, -1 for sizes that vary. Raises `UserError`."""
+    try:
+        found = [[-1 if size is None else operator.index(size) for size in shape] for shape in shapes]
+    except TypeError:
+        found = None
+    if found is None or any(size < -1 for shape in found for size in shape):
+        raise UserError(
+            f'data_shapes: found {quoted(shapes)}, expected a list of shapes, one for each value of an element, with '
+            '-1 for sizes that vary: [[-1, 128], [-1]].'
+        )
+    return found
+
+
+def checked_types(types):
+    """Types that a user set, as names of numpy types. Raises `UserError`."""
+    try:
+        if isinstance(types, str):
+            raise TypeError
+        return [np.dtype(kind).name for kind in types]
+    except TypeError:
+        raise UserError(
+            f"data_types: found {quoted(types)}, expected a list of types, one for each value of an element: ['int64']."
+        ) from None
+
+
+class Agreement:
+    """What all elements of a data set must agree in: how many values, and of each its shape and type.
+
+    Args:
+        where: whose elements they are, for messages.
+        shapes: list of shapes, -1 for sizes that vary.
+        types: list of names of types.
+    """
+
+    def __init__(self, where, shapes, types):
+        self._where = where
+        self._shapes, self._types = [tuple(shape) for shape in shapes], [np.dtype(kind) for kind in types]
+
+    def arrays(self, element, number):
+        """The values of element `number` as arrays.
+
+        Raises:
+            UserError: they do not agree, with the number of the element, what was found and what expected.
+        """
+        values = values_of(element)
+        check_count(self._where, number, values, len(self._shapes))
+        arrays = [as_array(value) for value in values]
+        for i, (array, shape, kind) in enumerate(zip(arrays, self._shapes, self._types, strict=True)):
+            if array.dtype != kind or not _fits(array.shape, shape):
+                found, expected = described(array.shape, array.dtype), described(shape, kind)
+                raise UserError(
+                    f'{self._where}, element {number}, value {i}: found {found}, expected {expected}. '
+                    'data_shapes and data_types say what an element is, -1 stands for sizes that vary.'
+                )
+        return arrays
+
+
+def check_count(where, number, values, expected):
+    """Raises `UserError` where an element has not `expected` values."""
+    if len(values) != expected:
+        raise UserError(f'{where}, element {number}: found {len(values)} values, expected {expected}.')
+
+
+def _fits(found, expected):
+    return len(found) == len(expected) and all(e in (-1, f) for f, e in zip(found, expected, strict=True))
+
+
+def described(shape, dtype):
+    """`int64 of shape [3, 7]`."""
+    return f'{dtype} of shape {list(shape)}'
+
+
+class Batcher:
+    """Makes batches of elements whose values agree in rank and type with those of the first element.
+
+    Args:
+        pad_value: one value, or a list of one for each value of an element.
+        max_seqlen: width of padded arrays; None for the longest row.
+    """
+
+    def __init__(self, pad_value, max_seqlen):
+        self._pad_value, self._width = pad_value, max_seqlen
+        self._kinds = None  # of each value: number of dimensions, type
+        self._pads = []
+
+    def batch(self, elements, first):
+        """The list of arrays that they make. first: number of the first element, for errors.
+
+        Raises:
+            UserError: they do not agree, with the number of the element, what was found and what expected.
+        """
+        rows = [values_of(element) for element in elements]
+        if self._kinds is None:
+            arrays = [as_array(value) for value in rows[0]]
+            self._kinds = [(array.ndim, array.dtype) for array in arrays]
+            self._pads = _pad_values(self._pad_value, self._kinds)
+        for number, row in enumerate(rows, first):
+            if len(row) != len(self._kinds):
+                check_count('padded_batch', number, row, len(self._kinds))
+        return [self._stack(i, [row[i] for row in rows], first) for i in range(len(self._kinds))]
+
+    def _stack(self, i, column, first):
+        rank, kind = self._kinds[i]
+        arrays = [as_array(value) for value in column]
+        for place, array in enumerate(arrays):
+            if array.ndim != rank or (array.dtype != kind and not _both_text(array.dtype, kind)):
+                if array.size or array.ndim != rank or not isinstance(column[place], (tuple, list)):
+                    raise self._differs(first + place, i, array, f'{kind} of {rank} dimensions')
+                arrays[place] = array.astype(kind)  # of an empty list numpy does not know the type
+        if rank == 1:
+            return fill_rows(arrays, self._pads[i], kind, self._width)
+        shape = arrays[0].shape
+        for place, array in enumerate(arrays):
+            if array.shape != shape:
+                raise self._differs(first + place, i, array, f'shape {list(shape)}, that of element {first}')
+        return np.stack(arrays) if kind.kind in 'SU' else np.array(arrays, kind)
+
+    def _differs(self, number, i, array, expected):
+        found = described(array.shape, array.dtype)
+        return UserError(f'padded_batch, element {number}, value {i}: found {found}, expected {expected}.')
+
+
+def batches(elements, size, batcher, first):
+    """Yields what `batcher` makes of each `size` elements. first: number of the first element."""
+    elements = iter(elements)
+    while rows := list(itertools.islice(elements, size)):
+        yield batcher.batch(rows, first)
+        first += len(rows)
+
+
+def _both_text(found, expected):
+    """Whether they are types of text, or of bytes, which differ by the longest value only."""
+    return found.kind == expected.kind and found.kind in 'SU'
+
+
+def _pad_values(pad_value, kinds):
+    pads = pad_value if isinstance(pad_value, (tuple, list)) else [pad_value] * len(kinds)
+    if len(pads) != len(kinds):
+        raise UserError(f'padded_batch: found {len(pads)} values in pad_value, expected {len(kinds)}, one for each.')
+    for i, (pad, (rank, kind)) in enumerate(zip(pads, kinds, strict=True)):
+        if rank == 1 and not _can_hold(kind, pad):
+            raise UserError(
+                f'padded_batch, value {i}: found pad_value {quoted(pad)}, expected a number of type {kind}.'
+            )
+    return pads
+
+
+def _can_hold(kind, value):
+    try:
+        held = np.array([value]).astype(kind)
+        return held.shape == (1,) and (bool(held[0] == value) or kind.kind in 'fc')
+    except (TypeError, ValueError, OverflowError):
+        return False
