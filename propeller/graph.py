@@ -26,7 +26,7 @@ import numpy as np
 
 import propeller  # noqa: F401  (makes the processor settings before paddle is loaded)
 from propeller.environment import keep_memory
-from propeller.errors import UserError, keep_sigterm
+from propeller.errors import UserError, keep_sigterm, quoted
 
 
 class _Module:
@@ -111,12 +111,10 @@ class Program:
             return paddle.shape(self.inputs[0])[:1].astype('float32')
         return self._weight.reshape([1])
 
-    def place_of(self, value):
-        """Number of the feed that an input is fed by. Raises `UserError` for a value that is no input."""
-        for place, known in enumerate(self.inputs):
-            if is_value(value) and value.is_same(known):
-                return place
-        raise UserError(f'inference_spec: found the input {str(value)[:80]!r}, expected one of the features.')
+    def check_input(self, value):
+        """Raises `UserError` for a value that is no input of the program."""
+        if not any(is_value(value) and value.is_same(known) for known in self.inputs):
+            raise UserError(f'inference_spec: found the input {quoted(value, 80)}, expected one of the features.')
 
     def adopt_parameters(self):
         """From here on the parameters that Paddle's own layers have made are the program's too.
@@ -174,6 +172,16 @@ def begin(program):
 def end(token):
     """The program of `begin` is built."""
     _build.reset(token)
+
+
+@contextlib.contextmanager
+def fresh_names():
+    """In the block, Paddle numbers the names of layers and parameters from 0: the same code makes the same names."""
+    names = paddle.base.unique_name
+    # The functions of paddle.static.nn count in a program of the old graph that nothing else uses.
+    old_graph = paddle.base.framework.default_main_program()
+    with names.guard(), old_graph.switch_name_generator_guard(names.UniqueNameGenerator()):
+        yield
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class Session:
         try:
             with (
                 paddle.static.program_guard(program.main, program.startup),
-                paddle.utils.unique_name.guard(),
+                graph.fresh_names(),
                 self._operators(portable),
             ):
                 program.inputs = [paddle.static.data(f.name, list(f.shape), f.dtype) for f in program.feeds]
@@ -201,22 +201,23 @@ class Session:
             tolerance: largest allowed difference from the executor.
             threads: of the predictor that proves it.
         Returns:
-            the `ExportedModel`, which needs the folder no longer.
+            the `ExportedModel`, which needs the folder no longer; its inputs have the names and the order of the feeds.
         Raises:
             UserError: it cannot be written, or differs from the program on the sample; one of `inputs` is none of the
                 program's feeds.
         """
-        places = [program.place_of(value) for value in inputs]
+        arrays = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
+        for value in inputs:
+            program.check_input(value)
         prefix = os.path.join(folder, 'model')
         with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             paddle.static.save_inference_model(prefix, inputs, outputs, self.executor, program=program.main)
-        feed = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
         with paddle.static.scope_guard(self.scope):
-            expected = self.executor.run(program.main, feed=feed, fetch_list=outputs)
+            expected = self.executor.run(program.main, feed=arrays, fetch_list=outputs)
         try:
             model = ExportedModel(folder, threads)
-            exported = model.run([sample[place] for place in places])
+            exported = model.run([arrays[name] for name in model.input_names])
         except UserError:
             check_room(folder)  # Paddle does not notice that what it writes is cut
             raise
