@@ -41,16 +41,16 @@ def prepare(args, folder, flags, held):
 
     flags: more of run_classifier.py. held: `contextlib.ExitStack` that holds the folder of the run.
     """
-    from ernie.finetune.flags import build_parser as runner_flags
     from ernie.finetune.schedule import run_length
     from ernie.finetune.trainer import FineTuning
+    from ernie.programs import CLASSIFY
     from ernie.run.start import folder_of
     from ernie.tasks.classification.training import ClassificationTask
     from propeller.distribution import join
 
     flags = [*sst2.training_flags(args.data, args.model, folder, args.threads, args.seed), *flags]
     flags += ['--do_val', 'false', '--batch_size', str(args.batch_size), '--epoch', '1000']
-    flags, world = runner_flags().parse_args(flags), join(False)
+    flags, world = CLASSIFY.build_parser().parse_args(flags), join(False)
     runner = FineTuning(flags, ClassificationTask, world, held.enter_context(folder_of(flags, world).held()))
     rows = runner.task.read(runner.args.train_set, labelled=True)
     runner.task.prepare_training(rows)

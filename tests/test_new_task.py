@@ -136,7 +136,9 @@ def test_a_fine_tuning_task(tmp_path):
     tree, model = tmp_path / 'tree', write_model(tmp_path / 'm')
     add_file(tree, 'docs/tasks.md')
     path = tree / 'ernie/tasks/table.py'
-    path.write_text(path.read_text(encoding='utf-8').replace("    'mrc',\n", "    'mrc',\n    'similarity',\n"))
+    path.write_text(
+        path.read_text(encoding='utf-8').replace('    mrc=', "    similarity='ernie.tasks.similarity:SPEC',\n    mrc=")
+    )
     columns, sets = ['text_a', 'text_b', 'label'], {}
     for seed, name in enumerate(('train', 'dev')):
         sets[name] = table(tmp_path / f'{name}.tsv', pairs_of_words((300, 60)[seed], seed), columns)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from ernie.pretrain.flags import build_parser
+from ernie.programs import PRETRAIN as PROGRAM
 from tests.script_bench import ROOT, SCRIPT, Bench, pairs
 
 PRETRAIN = SCRIPT / 'zh_task' / 'pretrain.sh'
@@ -155,6 +155,6 @@ def test_a_schedule_has_lists_of_its_own(bench):
 
 
 def test_train_py_knows_the_flags():
-    args = build_parser().parse_args([part for pair in PUBLISHED.items() for part in pair])
+    args = PROGRAM.build_parser().parse_args([part for pair in PUBLISHED.items() for part in pair])
     assert args.num_train_steps == 1_000_000
     assert args.given == {name.removeprefix('--') for name in PUBLISHED}

@@ -14,9 +14,7 @@ import pytest
 from ernie.checkpoint.__main__ import make_parser as checkpoint_parser
 from ernie.command import VERBS, find_verb, help_text
 from ernie.command import main as command
-from ernie.finetune.flags import build_parser as finetune_parser
-from ernie.inference.flags import build_parser as inference_parser
-from ernie.pretrain.flags import build_parser as pretrain_parser
+from ernie.programs import CLASSIFY, INFER, PRETRAIN
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
@@ -33,10 +31,10 @@ PAGES = [page for page in pages() if page.name != 'benchmark/README.md']
 MACHINE = {'.', 'cat', 'cd', 'cut', 'echo', 'export', 'git', 'head', 'ls', 'mkdir', 'pip', 'printf', 'python3', 'sed'}
 PARSERS = {
     'script/quickstart.sh': quickstart_parser,
-    'infer_classifyer.py': inference_parser,
+    'infer_classifyer.py': INFER.build_parser,
     'ernie_encoder.py': encoder_parser,
-    'train.py': pretrain_parser,
-    'script/zh_task/pretrain.sh': pretrain_parser,
+    'train.py': PRETRAIN.build_parser,
+    'script/zh_task/pretrain.sh': PRETRAIN.build_parser,
 }
 LOCAL_SCRIPTS = {block.value for page in PAGES for block in page.blocks if block.mark == 'file'}
 
@@ -85,7 +83,7 @@ def test_command_exists_and_its_flags_parse(page, words):
         if path in PARSERS:
             check_flags(PARSERS[path](), flags)
         elif path.startswith('run_') or '_task/' in path or path.endswith('task.sh'):
-            check_flags(finetune_parser(), flags)
+            check_flags(CLASSIFY.build_parser(), flags)
         elif path == 'finetune_launch.py':
             own, script, arguments = split_arguments(launch_parser(), flags)
             check_flags(launch_parser(), own)
@@ -130,7 +128,13 @@ PROSE = ('settings', 'differences', 'checkpoints', 'training', 'architecture')
 
 
 def test_flags_named_in_the_prose_exist():
-    parsers = (finetune_parser(), inference_parser(), encoder_parser(), launch_parser(), pretrain_parser())
+    parsers = (
+        CLASSIFY.build_parser(),
+        INFER.build_parser(),
+        encoder_parser(),
+        launch_parser(),
+        PRETRAIN.build_parser(),
+    )
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
     others |= {'--max_unpacked_gb', '--their_python'}  # of ernie.zoo and a benchmark

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from ernie.programs import CLASSIFY
 from tests.ernie.tiny_model import write_model
 from tests.ernie.tiny_reading import write_puzzles
 from tests.ernie.tiny_tagging import label_map, sentences, write_rows
@@ -387,14 +388,13 @@ def test_glue_recipe(bench, key, cores):
 
 
 def test_the_parser_of_the_program_takes_every_flag(bench):
-    flags = pytest.importorskip('ernie.finetune.flags')
     words = {'true': True, 'True': True, 'false': False, 'False': False}
     bench.sets(*(f'{FOLDERS.get(t, t)}/{p}.tsv' for _, t in CHINESE for p in ('train', 'dev', 'test')))
     bench.sets(*(name for _, task in GLUE for name in glue_sets(task)))
     for path in [chinese(*key) for key in CHINESE] + [glue(*key) for key in GLUE]:
         bench.run(path, env={'RUNS': '1'})
     for arguments, given in zip(bench.recorded(), bench.flags(), strict=True):
-        parsed = vars(flags.build_parser().parse_args(arguments[1:]))
+        parsed = vars(CLASSIFY.build_parser().parse_args(arguments[1:]))
         for flag, text in given.items():
             value = parsed[flag[2:]]
             assert value == (words[text] if isinstance(value, bool) else type(value)(text)), flag

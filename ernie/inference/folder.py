@@ -54,7 +54,7 @@ class ModelFolder(Source):
     def _task(self, asked):
         """The `TaskSpec`, and the kind that is asked for or None."""
         saved = self.saved
-        spec, kind = table.choices()[asked] if asked else (table.find(saved.get('task', table.TASKS[0])), None)
+        spec, kind = table.choices()[asked] if asked else (table.find(saved.get('task', 'classification')), None)
         if saved.get('task', spec.name) != spec.name or (kind and saved.get('kind', kind) != kind):
             found = saved['task'] + (f' ({saved["kind"]})' if 'kind' in saved else '')
             raise UserError(f'{self.path}: found a checkpoint of the task {found}, expected {asked} (--task).')

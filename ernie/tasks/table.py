@@ -1,23 +1,23 @@
 """The fine-tuning tasks. To add one: a module in `ernie.tasks` that has its description as `SPEC`, and a line here."""
 
-import importlib
+from propeller.table import Table
 
-# Each the name of a module of `ernie.tasks`, of the task in labels.json, and without kinds of `--task`.
-TASKS = (
-    'classification',
-    'sequence_labeling',
-    'mrc',
+# Name of the task in labels.json, and without kinds of `--task` -> its `TaskSpec`.
+TASKS = Table(
+    classification='ernie.tasks.classification:SPEC',
+    sequence_labeling='ernie.tasks.sequence_labeling:SPEC',
+    mrc='ernie.tasks.mrc:SPEC',
 )
 
 
 def find(name):
     """The `TaskSpec` of a name of `TASKS`."""
-    return importlib.import_module(f'ernie.tasks.{name}').SPEC
+    return TASKS[name]
 
 
 def specs():
     """All descriptions, in the order of the table."""
-    return [find(name) for name in TASKS]
+    return list(TASKS.values())
 
 
 def with_head(names):

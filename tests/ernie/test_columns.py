@@ -8,9 +8,9 @@ import pytest
 
 from ernie.checkpoint.labels_json import read_saved_labels
 from ernie.config import ErnieConfig
-from ernie.finetune.flags import build_parser
 from ernie.inference.loaded import row_of_record
 from ernie.inference.stream import read_rows
+from ernie.programs import CLASSIFY
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.columns import ColumnNames, Columns, nearest
 from ernie.reader.sequence_label import SequenceLabelReader
@@ -33,7 +33,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def task(model):
     def make(saved=None, **values):
-        args = build_parser().parse_args(flags(**(SETTINGS | values)))
+        args = CLASSIFY.build_parser().parse_args(flags(**(SETTINGS | values)))
         vocabulary = str(model / 'vocab.txt')
         return ClassificationTask(args, ErnieConfig(CONFIG), TOKENIZERS[args.tokenizer](vocabulary), saved or {})
 

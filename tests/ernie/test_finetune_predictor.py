@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
-from ernie.finetune.flags import build_parser
 from ernie.model.task_model import encoder_feeds
+from ernie.programs import CLASSIFY
 from ernie.run.predictor import Predictor
 from ernie.tasks.classification.graph import ErnieClassifier
 from ernie.tasks.classification.training import ClassificationTask
@@ -35,7 +35,7 @@ class Kind:
     def __init__(self, folder, config=CONFIG, **values):
         write_model(folder, config=config)
         settings = {**SETTINGS, 'task_id': 1 if config is TASK_CONFIG else 0, **values}
-        args = build_parser().parse_args(flags(**settings))
+        args = CLASSIFY.build_parser().parse_args(flags(**settings))
         vocabulary = str(folder / 'vocab.txt')
         self.task = ClassificationTask(args, ErnieConfig(config), FullTokenizer(vocabulary), {})
         self.session = Session(seed=3)

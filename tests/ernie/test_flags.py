@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ernie.finetune.flags import build_parser
+from ernie.programs import CLASSIFY
 from propeller.errors import UsageError
 
 # Every flag of 2019 with its type and default.
@@ -110,13 +110,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def parse(*argv):
-    values = vars(build_parser('run_classifier.py').parse_args(list(argv)))
+    values = vars(CLASSIFY.build_parser('run_classifier.py').parse_args(list(argv)))
     values.pop('given')
     return values
 
 
 def test_given_are_the_flags_of_the_command_line_whatever_their_values():
-    args = build_parser().parse_args(['--epoch', '3', '--label_map', 'm.json', '--do_val=true', '--enable_ce'])
+    args = CLASSIFY.build_parser().parse_args(['--epoch', '3', '--label_map', 'm.json', '--do_val=true', '--enable_ce'])
     assert args.given == {'epoch', 'label_map_config', 'do_val', 'enable_ce'}
 
 

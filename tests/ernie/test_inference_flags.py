@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ernie.inference.flags import build_parser
+from ernie.programs import INFER
 from propeller.errors import UsageError
 
 # Every flag of 2019 with its type and default.
@@ -50,22 +50,24 @@ SINCE = {
 
 
 def test_no_flag_comes_goes_or_changes_its_default():
-    assert vars(build_parser().parse_args([])) == {name: default for name, (_, default) in (OF_2019 | SINCE).items()}
+    assert vars(INFER.build_parser().parse_args([])) == {
+        name: default for name, (_, default) in (OF_2019 | SINCE).items()
+    }
 
 
 @pytest.mark.parametrize(('name', 'kind'), [(name, kind) for name, (kind, _) in (OF_2019 | SINCE).items()])
 def test_types(name, kind):
-    choices = {action.dest: action.choices for action in build_parser()._actions}[name]
+    choices = {action.dest: action.choices for action in INFER.build_parser()._actions}[name]
     text, expected = {bool: ('True', True), int: ('7', 7), float: ('0.5', 0.5), str: ('x y', 'x y')}[kind]
     if choices:
         text = expected = list(choices)[-1]
         with pytest.raises(UsageError, match=f'--{name}'):
-            build_parser().parse_args([f'--{name}', 'nonsense'])
-    assert getattr(build_parser().parse_args([f'--{name}', text]), name) == expected
+            INFER.build_parser().parse_args([f'--{name}', 'nonsense'])
+    assert getattr(INFER.build_parser().parse_args([f'--{name}', text]), name) == expected
 
 
 def test_choices():
-    choices = {action.dest: list(action.choices) for action in build_parser()._actions if action.choices}
+    choices = {action.dest: list(action.choices) for action in INFER.build_parser()._actions if action.choices}
     assert choices == {
         'task': ['classification', 'regression', 'multilabel', 'sequence_labeling', 'mrc'],
         'format': ['tsv', 'jsonl', 'csv', 'parquet', 'text'],
@@ -77,12 +79,12 @@ def test_choices():
 
 
 def test_overwrite_is_a_switch_too():
-    assert build_parser().parse_args(['--overwrite']).overwrite is True
-    assert build_parser().parse_args(['--overwrite', 'false']).overwrite is False
+    assert INFER.build_parser().parse_args(['--overwrite']).overwrite is True
+    assert INFER.build_parser().parse_args(['--overwrite', 'false']).overwrite is False
 
 
 def test_abbreviations_of_the_published_scripts():
-    assert build_parser().parse_args(['--label_map', 'map.json']).label_map_config == 'map.json'
+    assert INFER.build_parser().parse_args(['--label_map', 'map.json']).label_map_config == 'map.json'
 
 
 @pytest.mark.parametrize('program', ['infer_classifyer.py', 'infer_classifier.py'])

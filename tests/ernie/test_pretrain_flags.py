@@ -1,4 +1,4 @@
-from ernie.pretrain.flags import build_parser
+from ernie.programs import PRETRAIN
 
 OF_2019 = {
     'ernie_config_path': './config/ernie_config.json',
@@ -63,13 +63,13 @@ SINCE_2019 = {
 
 
 def test_the_flags_and_their_defaults_are_these():
-    values = vars(build_parser('train.py').parse_args([]))
+    values = vars(PRETRAIN.build_parser('train.py').parse_args([]))
     assert values.pop('given') == frozenset()
     assert values == OF_2019 | SINCE_2019
 
 
 def test_every_flag_of_2019_is_read_as_then():
-    parser = build_parser('train.py')
+    parser = PRETRAIN.build_parser('train.py')
     for name, default in (OF_2019 | {'use_cuda': True}).items():
         text = {bool: 'True', float: '0.5', int: '7'}.get(type(default), 'x')
         value = vars(parser.parse_args([f'--{name}', text]))[name]

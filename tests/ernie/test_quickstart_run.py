@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from ernie.finetune.flags import build_parser
+from ernie.programs import CLASSIFY
 from ernie.quickstart import __main__ as quickstart
 from ernie.quickstart import cli, reviews, training
 from ernie.quickstart.workspace import Workspace
@@ -115,7 +115,7 @@ def test_the_recipe_is_that_of_the_script(tmp_path):
     bench.run(chinese('base', 'ChnSentiCorp'), *tiny_model.flags(**own))
     (of_script,) = bench.flags()
     flags = tiny_model.flags(use_cuda=False, **training.data_flags(str(bench.model), str(bench.data)), **own)
-    parser = build_parser()
+    parser = CLASSIFY.build_parser()
     expected = vars(parser.parse_args([word for pair in of_script.items() for word in pair]))
     given = vars(parser.parse_args([*flags, '--checkpoints', './checkpoints']))
     found_anyway = {'vocab_path', 'ernie_config_path', 'num_iteration_per_drop_scope', 'given', 'verbose'}
