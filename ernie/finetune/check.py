@@ -4,7 +4,7 @@ import os
 
 from ernie.checkpoint.model_folder import LABELS
 from ernie.settings.fields import AUTO, described
-from propeller.errors import bad_input, quoted
+from propeller.errors import UsageError, bad_input, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -33,3 +33,11 @@ def take_saved_settings(args, source):
         return args
     log.info('from the checkpoint: %s', ', '.join(f'{name} {taken[name]}' for name in sorted(taken)))
     return args.replace(**taken).checked()
+
+
+def check_layers(args, source):
+    """Raises `UsageError`: `--keep_layers` names another number of layers than the checkpoint was trained with."""
+    layers = source.config.get('num_hidden_layers')
+    if args.keep_layers not in (AUTO, 0, layers):
+        advice = f'Leave it out, or start from its parameters: --init_pretraining_params {source.path}'
+        raise UsageError(f'--keep_layers {args.keep_layers}: {source.path} was trained with {layers} layers. {advice}')

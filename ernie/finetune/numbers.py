@@ -44,7 +44,9 @@ def facts_of(args, survey, coverage, source):
     least = args.max_query_length + _LEAST_PART if survey.task == READING else 0
     lengths, memory = percentiles(np.maximum(coverage.lengths, least)), memory_of(args, source)
     classes, positions = survey.num_labels, config.max_position_embeddings
-    model = config.hidden_size, config.get('num_hidden_layers') or 0, source.origin.get('name') in TEXT_ENCODERS
+    # What was fine-tuned has the layers that it was trained with.
+    makes_vectors = source.origin.get('name') in TEXT_ENCODERS and not source.saved
+    model = config.hidden_size, config.get('num_hidden_layers') or 0, makes_vectors
     return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, *model)
 
 

@@ -5,7 +5,7 @@ import time
 from typing import NamedTuple
 
 from ernie.finetune import overview
-from ernie.finetune.check import take_saved_settings
+from ernie.finetune.check import check_layers, take_saved_settings
 from ernie.finetune.data_check import check_data
 from ernie.finetune.found_out import find_out, training_texts
 from ernie.finetune.log import TrainingLogHook
@@ -119,6 +119,7 @@ class FineTuning:
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.debug(line)
         if start:
+            check_layers(args, self.source)
             args = take_saved_settings(args, self.source)
         if self.run.resumes:
             check_same_vocabulary(self.source)
