@@ -18,20 +18,30 @@ from tests.ernie.tiny_model import SETTINGS, flags, sentences, table
 from tests.processes import ROOT, free_ports
 
 
-@pytest.fixture
-def values(tmp_path, model):
-    """Flags of a training of 50 updates in two processes that saves every 5."""
+@pytest.fixture(scope='module')
+def values(tmp_path_factory, model):
+    """Flags of a training of 25 updates in two processes that saves every 5."""
+    folder = tmp_path_factory.mktemp('data')
     return {
         **SETTINGS,
         'batch_size': 4,
         'init_pretraining_params': model / 'params',
-        'train_set': table(tmp_path / 't.tsv', sentences(200, 1)),
-        'dev_set': table(tmp_path / 'd.tsv', sentences(30, 2)),
+        'train_set': table(folder / 't.tsv', sentences(200, 1)),
+        'dev_set': table(folder / 'd.tsv', sentences(30, 2)),
         'do_test': False,
-        'epoch': 2,
+        'epoch': 1,
         'save_steps': 5,
         'skip_steps': 1,
     }
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory, values):
+    """What two processes under one launcher make of it: dict name -> array."""
+    folder = tmp_path_factory.mktemp('undisturbed')
+    job = launch(folder, values, '--nproc_per_node', 2)
+    assert job.wait(120) == 0, (folder / 'console').read_text()[-3000:]
+    return parameters(folder)
 
 
 def launch(folder, values, *options):
@@ -77,15 +87,12 @@ def is_below(pid, ancestor):
 
 
 def parameters(folder):
-    tensors = open_tensors(folder / 'c' / 'step_50')
+    tensors = open_tensors(folder / 'c' / 'step_25')
     return {name: tensors[name] for name in tensors}
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, values):
-    undisturbed = launch(tmp_path / 'undisturbed', values, '--nproc_per_node', 2)
-    assert undisturbed.wait(120) == 0
-
+def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, values, undisturbed):
     killed = launch(tmp_path / 'killed', values, '--nproc_per_node', 2)
     wait_for(tmp_path / 'killed' / 'console', 'step: 12,')
     pids = programs_of(killed.pid)
@@ -102,16 +109,15 @@ def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, v
     wait_for(tmp_path / 'elastic' / 'console', 'step: 12,')
     os.kill(programs_of(elastic.pid)[1], signal.SIGKILL)
     assert elastic.wait(120) == 0, (tmp_path / 'elastic' / 'console').read_text()[-3000:]
-    expected, found = parameters(tmp_path / 'undisturbed'), parameters(tmp_path / 'elastic')
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
+    found = parameters(tmp_path / 'elastic')
+    assert undisturbed.keys() == found.keys()
+    for name, value in undisturbed.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 @pytest.mark.slow
-def test_two_machines_train_together(tmp_path, values):
+def test_two_machines_train_together(tmp_path, values, undisturbed):
     """Two launchers with addresses of their own make what one launcher with two processes makes."""
-    one = launch(tmp_path / 'one', values, '--nproc_per_node', 2)
     port, start = free_ports(2)
     nodes = ['--nproc_per_node', 1, '--node_ips', '127.0.0.1,127.0.0.2', '--master', f'127.0.0.1:{port}']
     nodes += ['--start_port', start]
@@ -130,8 +136,8 @@ def test_two_machines_train_together(tmp_path, values):
         )
         for i in range(2)
     ]
-    assert [process.wait(120) for process in [one, *both]] == [0, 0, 0], (tmp_path / 'two' / 'console').read_text()
-    expected, found = parameters(tmp_path / 'one'), parameters(tmp_path / 'two')
-    for name, value in expected.items():
+    assert [process.wait(120) for process in both] == [0, 0], (tmp_path / 'two' / 'console').read_text()
+    found = parameters(tmp_path / 'two')
+    for name, value in undisturbed.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert 'process 0 of 2, 1 of them on this machine' in (tmp_path / 'two' / 'console').read_text()

@@ -321,7 +321,7 @@ def test_a_try_that_is_killed_or_takes_too_long(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_real_tries_and_a_third_later(tmp_path):
+def test_two_real_tries(tmp_path):
     model = write_model(tmp_path / 'm')
     files = [
         write_table(tmp_path / f'{name}.tsv', ['label', 'text_a'], [(label, text) for text, label in sentences(n, n)])
