@@ -117,7 +117,7 @@ class Agreement:
         check_count(self._where, number, values, len(self._shapes))
         arrays = [as_array(value) for value in values]
         for i, (array, shape, kind) in enumerate(zip(arrays, self._shapes, self._types, strict=True)):
-            if array.dtype != kind or not _fits(array.shape, shape):
+            if array.dtype != kind or not fits(array.shape, shape):
                 found, expected = described(array.shape, array.dtype), described(shape, kind)
                 raise UserError(
                     f'{self._where}, element {number}, value {i}: found {found}, expected {expected}. '
@@ -132,7 +132,8 @@ def check_count(where, number, values, expected):
         raise UserError(f'{where}, element {number}: found {len(values)} values, expected {expected}.')
 
 
-def _fits(found, expected):
+def fits(found, expected):
+    """Whether a shape has the sizes of another, in which -1 stands for any."""
     return len(found) == len(expected) and all(e in (-1, f) for f, e in zip(found, expected, strict=True))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from propeller.data.dataset import Dataset
+from propeller.data.feeding import batches_from
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
@@ -181,11 +182,11 @@ class BestInferenceModelExporter(_Best):
                 graph = build_program(
                     session, 'eval', self.dataset, RunMode.PREDICT, self.model, self.hparams, settings
                 )
-                sample = next(iter(self.dataset), None)
+                sample = next(batches_from(self.dataset), None)
             if sample is None:
                 raise UserError(f'{self.export_dir}: found no batch, expected one to prove the exported model with.')
             graph = session.portable(graph)
-            graph.sample = list(sample)
+            graph.sample = sample
             self._exported = program, graph
         return self._exported[1]
 

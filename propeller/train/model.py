@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from propeller import graph, summary
 from propeller.data.dataset import Dataset
+from propeller.data.feeding import feeds_of
 from propeller.errors import UserError, quoted
 from propeller.train.hooks import check_metrics
 from propeller.train.metrics import Mean, Metrics
@@ -120,13 +119,9 @@ def build_program(
     if not isinstance(dataset, Dataset):
         raise UserError(f'The data set is a {type(dataset).__name__}, expected a propeller Dataset.')
     dataset.name = name
-    feeds = [
-        graph.Feed(f'{name}_placeholder_{i}', tuple(shape), np.dtype(dtype).name)
-        for i, (shape, dtype) in enumerate(zip(dataset.data_shapes, dataset.data_types, strict=True))
-    ]
     training = mode == RunMode.TRAIN
     return session.build(
-        feeds,
+        feeds_of(dataset),
         lambda *features: build_model_spec(model, features, mode, params, run_config),
         parts=(run_config.gradient_accumulation_steps or 1) if training else 1,
         loss_scale=LossScale() if training and session.precision == 'fp16' else None,

@@ -3,6 +3,7 @@
 import contextlib
 
 from propeller import summary
+from propeller.data.feeding import batches_from
 from propeller.errors import UserError
 from propeller.log import get_logger
 from propeller.train.checkpoint import BEST
@@ -67,7 +68,7 @@ class Training:
         done = self._updates_consumed(run)
         run.begin(self.session, self.program, step, [LIST_FILE])
         own = is_own_share(self.dataset, world)
-        unread = self.dataset.iterate_from(done * parts * (1 if own else world.size))
+        unread = batches_from(self.dataset, done * parts * (1 if own else world.size))
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(learner.history('train_history', step))
             for name in self.eval_sets:
@@ -86,7 +87,12 @@ class Training:
         return gave
 
     def _say_what_was_not_done(self, loop):
-        if self.eval_sets and not self.results and not loop.interrupted:
+        if not loop.step and not loop.interrupted:
+            log.warning(
+                'nothing to train: %s is at step %d, max_steps is %s, and so much data was used up',
+                *(self.config.model_dir, loop.gstep, self.config.max_steps),
+            )
+        elif self.eval_sets and not self.results and not loop.interrupted:
             log.warning(
                 'no evaluation in this run of %d steps: eval_steps is %d, skip_steps %d',
                 *(loop.step, self.config.eval_steps or 1000, self.config.skip_steps or 0),
@@ -145,7 +151,7 @@ class Training:
         if self.exporters and learner.world.is_main_process:
             name, program = next(iter(self.eval_programs.items()))
             if program.sample is None:
-                program.sample = list(next(iter(self.eval_sets[name])))
+                program.sample = next(batches_from(self.eval_sets[name]), None)
             for exporter in self.exporters:
                 exporter.export(self.session, program, program.outputs, results, loop)
         return float(next(iter(results.values()))[self.metric]) if self.metric else None

@@ -309,6 +309,20 @@ def test_exporters_that_cannot_be(tmp_path):
     assert not (tmp_path / 'f/best.json').exists()
 
 
-def test_a_run_without_an_evaluation_says_so(tmp_path, capsys):
-    assert train_and_eval(tmp_path, Layers, run_config=config(tmp_path, eval_steps=7)) == {}
-    assert 'no evaluation in this run of 6 steps: eval_steps is 7, skip_steps 0' in capsys.readouterr().err
+def test_a_run_that_does_not_do_what_was_asked_says_so(tmp_path, capsys):
+    wide = dataset(X, Y)
+    wide.data_shapes = [[8, WIDTH], [-1, 1]]
+    assert train_and_eval(tmp_path, Layers, run_config=config(tmp_path, eval_steps=7), train_dataset=wide) == {}
+    said = capsys.readouterr().err
+    assert 'no evaluation in this run of 6 steps: eval_steps is 7, skip_steps 0' in said
+    assert (
+        said.count('found the shape') == 1 and 'data set train, element 0: found the shape [5, 3], expected [8' in said
+    )
+    train_and_eval(tmp_path, Layers)
+    assert f'nothing to train: {tmp_path} is at step 6, max_steps is 6' in capsys.readouterr().err
+    other = dataset(X, Y.astype(np.float64))
+    other.data_types = ['float32', 'float32']
+    with pytest.raises(
+        UserError, match='data set train, element 0, value 1: found float64 of shape .* expected float32'
+    ):
+        train_and_eval(tmp_path / 'b', Layers, train_dataset=other)
