@@ -105,7 +105,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not near:
         folded = {other.lower(): other for other in reversed(names)}
         near = [folded[other] for other in difflib.get_close_matches(name.lower(), folded, 1)]
+    near = near or _near_short(name.lower(), names)
     return f' Did you mean {near[0]}?' if near else ''
+
+
+def _near_short(name, names):
+    """Of names of two or three characters that are no ASCII words: one of the same length with one other character.
+
+    Ideographs and syllables say more than letters: of two, one that is the same is a likeness.
+    """
+    if not 2 <= len(name) <= 3 or name.isascii():
+        return []
+    same = lambda other: sum(a == b for a, b in zip(name, other.lower(), strict=True))  # noqa: E731
+    likely = [other for other in names if len(other) == len(name) and same(other) == len(name) - 1]
+    return likely if len(likely) == 1 else []
 
 
 def one_of(name: object, known: Iterable[str]) -> str:

@@ -57,3 +57,16 @@ def test_letter_case_does_not_matter():
     assert did_you_mean('ADAMW', ['sgd', 'adamw']) == ' Did you mean adamw?'
     assert did_you_mean('iobes', ['IOB', 'IOBES']) == ' Did you mean IOBES?'
     assert did_you_mean('xyz', ['IOB', 'adamw']) == ''
+
+
+def test_names_of_two_or_three_characters():
+    columns = ['编号', '评论', '情感', 'id']
+    assert (
+        did_you_mean('平论', columns) == ' Did you mean 评论?'
+        and did_you_mean('情咸', columns) == ' Did you mean 情感?'
+    )
+    assert did_you_mean('라밸', ['라벨', '문장']) == ' Did you mean 라벨?'
+    assert did_you_mean('电影论', ['电影评', '书']) == ' Did you mean 电影评?'
+    # Nothing in common, the characters elsewhere, several as near, short words of ASCII.
+    assert not any(did_you_mean(name, columns) for name in ('文本', '论评', 'ix', 'no', '一二三'))
+    assert did_you_mean('评价', ['评论', '评分']) == ''
