@@ -117,7 +117,6 @@ SHARED = {
     '--do_val': 'true',
     '--lr_scheduler': 'linear_warmup_decay',
     '--num_iteration_per_drop_scope': '1',
-    '--verbose': 'true',
     '--overwrite_checkpoints': 'true',
 }
 
@@ -187,7 +186,6 @@ def expected_reading(bench, size, task, simplified):
 def expected_tagging(bench, size, task, test):
     data = f'{bench.data}/{task}'
     return SHARED | {
-        '--verbose': 'false',
         '--do_test': 'true',
         '--init_pretraining_params': f'{bench.model}/params',
         '--vocab_path': f'{bench.model}/vocab.txt',

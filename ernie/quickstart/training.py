@@ -7,9 +7,7 @@ import sys
 from typing import NamedTuple
 
 from propeller.errors import UserError, bad_input
-from propeller.graph import cuda_devices
 from propeller.inputs import read_json_object
-from propeller.launch.machine import visible_gpus
 from propeller.train.record import read_metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -38,7 +36,7 @@ def run_program(folder, flags):
         UserError: it failed; what it printed tells why.
     """
     found = os.pathsep.join(filter(None, (ROOT, os.environ.get('PYTHONPATH'))))
-    command = [*COMMAND, '--use_cuda', str(bool(visible_gpus(os.environ) and cuda_devices())).lower()]
+    command = [*COMMAND]
     for name, value in flags.items():
         command += [f'--{name}', str(value)]
     code = subprocess.run(command, cwd=folder, env={**os.environ, 'PYTHONPATH': found}, check=False).returncode

@@ -13,5 +13,5 @@ GPUS=1 fine_tune run_classifier.py \
     --batch_size 24 --in_tokens false --max_seq_len 256 --epoch 10 \
     --learning_rate 5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
     --weight_decay 0.01 --use_fp16 false --random_seed 1 \
-    --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
+    --save_steps 1000 --validation_steps 100 --skip_steps 10 \
     "$@"

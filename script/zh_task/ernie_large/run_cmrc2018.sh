@@ -15,5 +15,5 @@ GPUS=8 fine_tune run_mrc.py \
     --batch_size 8 --in_tokens false --max_seq_len 512 --doc_stride 128 --epoch 2 \
     --learning_rate 3e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
     --weight_decay 0.01 --use_fp16 false --use_fast_executor true \
-    --save_steps 1000 --validation_steps 100 --skip_steps 10 --verbose true \
+    --save_steps 1000 --validation_steps 100 --skip_steps 10 \
     "$@"

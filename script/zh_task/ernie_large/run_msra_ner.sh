@@ -14,5 +14,5 @@ GPUS=1 fine_tune run_sequence_labeling.py \
     --batch_size 16 --in_tokens false --max_seq_len 256 --epoch 6 \
     --learning_rate 1e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
     --weight_decay 0.01 --use_fp16 false --random_seed 1 \
-    --save_steps 100000 --validation_steps 100 --skip_steps 10 --verbose false \
+    --save_steps 100000 --validation_steps 100 --skip_steps 10 \
     "$@"

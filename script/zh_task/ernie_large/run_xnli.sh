@@ -15,5 +15,5 @@ GPUS=8 fine_tune run_classifier.py \
     --batch_size 8192 --in_tokens true --max_seq_len 512 --epoch 3 \
     --learning_rate 4e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.0 \
     --weight_decay 0.01 --use_fp16 false --random_seed 1 \
-    --save_steps 1000 --validation_steps 25 --skip_steps 10 --verbose true \
+    --save_steps 1000 --validation_steps 25 --skip_steps 10 \
     "$@"

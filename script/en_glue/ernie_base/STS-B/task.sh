@@ -13,5 +13,5 @@ fine_tune_runs base STS-B \
     --num_labels 1 --task_id 0 --metric pearson_and_spearman --is_classify false --is_regression true \
     --batch_size 16 --in_tokens false --max_seq_len 128 --epoch 3 \
     --learning_rate 5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 --weight_decay 0.0 \
-    --save_steps 1000 --validation_steps 100000000000 --skip_steps 10 --verbose true \
+    --save_steps 1000 --validation_steps 100000000000 --skip_steps 10 \
     "$@"

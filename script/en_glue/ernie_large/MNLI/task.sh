@@ -13,5 +13,5 @@ fine_tune_runs large MNLI \
     --num_labels 3 --task_id 0 --metric simple_accuracy \
     --batch_size 32 --in_tokens false --max_seq_len 128 --epoch 3 \
     --learning_rate 3e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 --weight_decay 0.0 \
-    --save_steps 25000 --validation_steps 1000000000000 --skip_steps 500 --verbose true \
+    --save_steps 25000 --validation_steps 1000000000000 --skip_steps 500 \
     "$@"

@@ -13,5 +13,5 @@ fine_tune_runs large QQP \
     --num_labels 2 --task_id 0 --metric acc_and_f1 \
     --batch_size 32 --in_tokens false --max_seq_len 128 --epoch 3 \
     --learning_rate 5e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 --weight_decay 0.0 \
-    --save_steps 30000 --validation_steps 1000000000000 --skip_steps 500 --verbose true \
+    --save_steps 30000 --validation_steps 1000000000000 --skip_steps 500 \
     "$@"

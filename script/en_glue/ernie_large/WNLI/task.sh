@@ -12,5 +12,5 @@ fine_tune_runs large WNLI \
     --num_labels 2 --task_id 0 --metric simple_accuracy \
     --batch_size 8 --in_tokens false --max_seq_len 512 --epoch 4 \
     --learning_rate 2e-5 --lr_scheduler linear_warmup_decay --warmup_proportion 0.1 --weight_decay 0.0 \
-    --save_steps 1000 --validation_steps 1000000 --skip_steps 10 --verbose true \
+    --save_steps 1000 --validation_steps 1000000 --skip_steps 10 \
     "$@"
