@@ -50,7 +50,7 @@ def find_out(args, spec, source, tokenizer, saved, survey, run, world):
         if survey:
             coverage = coverage_of(survey, tokenizer, args.for_cn)
         if open_numbers(args):
-            args, chosen = with_numbers(args, facts_of(args, survey, coverage, source), world)
+            args, chosen = with_numbers(args, facts_of(args, survey, coverage, source, world.size), world)
     return FoundOut(plain_numbers(args, source.config.max_position_embeddings), survey, coverage, chosen)
 
 

@@ -29,7 +29,7 @@ def percentiles(lengths):
     return dict(zip(PERCENTILES, map(int, values), strict=True))
 
 
-def facts_of(args, survey, coverage, source):
+def facts_of(args, survey, coverage, source, processes=1):
     """The `Facts` of a training.
 
     Args:
@@ -37,8 +37,9 @@ def facts_of(args, survey, coverage, source):
         survey: `Survey` of the training file.
         coverage: `Coverage` of its sample.
         source: `Source` of the model.
+        processes: of the job.
     """
-    config = source.config
+    config, parts = source.config, processes * args.gradient_accumulation_steps
     rows = max(round(survey.rows * (1 - held_share(args))), 1)
     # The question has its room whether it needs it or not.
     least = args.max_query_length + _LEAST_PART if survey.task == READING else 0
@@ -47,7 +48,7 @@ def facts_of(args, survey, coverage, source):
     # What was fine-tuned has the layers that it was trained with.
     makes_vectors = source.origin.get('name') in TEXT_ENCODERS and not source.saved
     model = config.hidden_size, config.get('num_hidden_layers') or 0, makes_vectors
-    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, *model)
+    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, *model, parts)
 
 
 def held_share(args):

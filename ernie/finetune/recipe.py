@@ -41,6 +41,7 @@ class Facts(NamedTuple):
         hidden: hidden size of the model.
         layers: of its encoder.
         makes_vectors: whether it is one of `TEXT_ENCODERS`.
+        parts: batches of an update: processes times `gradient_accumulation_steps`.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Facts(NamedTuple):
     hidden: int = 768
     layers: int = 12
     makes_vectors: bool = False
+    parts: int = 1
 
 
 class Choice(NamedTuple):
@@ -78,7 +80,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> dict[str, Choice]:
     if 'max_seq_len' in found and not fits(facts, batch, length):
         found['max_seq_len'] = _length_that_fits(facts, batch, length)
     if 'epoch' not in given:
-        found['epoch'] = epochs_of(facts, batch)
+        found['epoch'] = epochs_of(facts, batch * facts.parts)
     if 'learning_rate' not in given:
         found['learning_rate'] = rate_of(facts)
     if 'early_stop' not in given:
@@ -108,16 +110,20 @@ def fits(facts: Facts, rows: int, length: int) -> bool:
 
 
 def batch_of(facts: Facts, length: int) -> Choice:
-    """By the rows, as large as the memory lets it be. length: tokens of the longest input."""
+    """By the rows, as large as the memory lets it be; the parts of an update share it.
+
+    length: tokens of the longest input.
+    """
     size = next(size for least, size in _BATCHES if facts.rows >= least)
     if facts.task == TAGGING:
         size = min(size, _TAGGED_BATCH)
-    wanted = size
+    wanted = size = max(size // facts.parts, 1)
     while size > 1 and not fits(facts, size, length):
         size //= 2
     if size < wanted:
         return Choice(size, f'what {(facts.memory or 0) / _MEGABYTE:,.0f} MB of memory allow at {length} tokens')
-    return Choice(size, f'{facts.rows:,} rows')
+    shared = f', {facts.parts} such in an update' if facts.parts > 1 else ''
+    return Choice(size, f'{facts.rows:,} rows{shared}')
 
 
 def _length_that_fits(facts: Facts, rows: int, length: int) -> Choice:
@@ -127,7 +133,10 @@ def _length_that_fits(facts: Facts, rows: int, length: int) -> Choice:
 
 
 def epochs_of(facts: Facts, batch: int) -> Choice:
-    """Small data take more epochs: a model needs some hundreds of updates, whatever the rows."""
+    """Small data take more epochs: a model needs some hundreds of updates, whatever the rows.
+
+    batch: rows of an update.
+    """
     updates = _UPDATES.get(facts.task, _UPDATES_OF_CLASSES)
     least, most = _EPOCHS
     count = min(max(round(updates * batch / facts.rows), least), most)

@@ -55,6 +55,18 @@ def test_numbers_are_possible_whatever_the_data(task, rows):
             assert 16 <= v['max_seq_len'] <= 512 and 1 <= v['batch_size'] <= 64 and 2 <= v['epoch'] <= 30
 
 
+@pytest.mark.parametrize('parts', [2, 3, 64])
+def test_the_parts_of_an_update_share_its_batch(parts):
+    one, several = (choose(facts(1350, parts=count), {}) for count in (1, parts))
+    batch = max(one['batch_size'].value // parts, 1)
+    assert several['batch_size'] == (batch, f'1,350 rows, {parts} such in an update')
+    # As many epochs as one process takes with batches of all parts, and as many updates are said.
+    alike = choose(facts(1350), {'batch_size': batch * parts})
+    assert several['epoch'] == alike['epoch'] and several['learning_rate'] == one['learning_rate']
+    given = choose(facts(1350, parts=parts), {'batch_size': 16})
+    assert given['epoch'] == choose(facts(1350), {'batch_size': 16 * parts})['epoch']
+
+
 def test_the_reasons_say_what_was_looked_at():
     found = choose(facts(8000, (17, 50, 67, 125, 437)), {})
     assert found['max_seq_len'] == (128, '99 % of the rows have at most 125 tokens')
