@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 import run_classifier
+from ernie.command import main
+from ernie.finetune import next_step
 from ernie.reader.class_counts import counts_text
 from ernie.run import resume
 from ernie.run.blocks import clock, show
 from ernie.run.machine import processor, size_text
 from propeller.errors import UsageError
 from propeller.width import width_of
+from tests.ernie import tiny_reading, tiny_tagging
 from tests.ernie.tiny_model import flags, messages, records, sentences, table
 
 STEP = re.compile(
@@ -45,6 +48,10 @@ def test_a_run_of_40_steps_prints_25_lines_at_most(tmp_path, train, at_info, mon
     assert not wide
     keys = [line.split('  ')[0] for line in lines if line[0] not in ' e[']
     assert keys[:8] == ['data', 'classes', 'lengths', 'first rows', 'model', 'settings', 'device', 'steps']
+    assert keys[8:] == ['best', 'checkpoints', 'report', 'wrong rows', 'answers', 'next']
+    assert re.search(
+        r'report .*/c/report.html \(beside it curves.png, metrics.jsonl, run.log; [\d.]+ [kM]B in all\)', ran.log
+    )
     assert 't.tsv: 155 rows; ' in lines[0] and 'dev set d.tsv: 21 rows' in lines[0]
     assert [m[3] for m in map(STEP.fullmatch, lines) if m] == ['10', '20', '30', '40']
     (dev,) = [line for line in lines if line.startswith('[dev evaluation] ave loss: ') and line.endswith('steps: 40')][
@@ -67,6 +74,79 @@ def test_a_run_of_40_steps_prints_25_lines_at_most(tmp_path, train, at_info, mon
     kept = messages(log)
     assert kept[0] == '-----------  Configuration Arguments -----------'
     assert {'Num train examples: 155', 'Max train steps: 40', 'random seed: 1', *lines} <= set(kept)
+
+
+def own_file(folder, task):
+    """A small file of one's own for a task, with names of columns that are recognised."""
+    path = folder / {'classify': '点评.csv', 'tag': 'names.conll', 'read': 'questions.json'}[task]
+    if task == 'classify':
+        rows = [f'{i};{text};{"差好"[label]}评' for i, (text, label) in enumerate(sentences(40, 1))]
+        path.write_text('\n'.join(['编号;评论;情感', *rows]), encoding='utf-8-sig')
+    elif task == 'tag':
+        tiny_tagging.write_conll(path, tiny_tagging.sentences(40, 4))
+    else:
+        tiny_reading.write_json(path, tiny_reading.squad(*tiny_reading.puzzles(20, 5)))
+    return path
+
+
+@pytest.mark.parametrize('task', ['classify', 'tag', 'read'])
+def test_40_steps_with_a_file_of_ones_own_are_22_lines_at_most(tmp_path, model, at_info, capsys, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('ernie.report.fonts._told', [True])  # whether the machine has a font
+    monkeypatch.setattr('sys.argv', ['ernie'])
+    path, flags = own_file(tmp_path, task), ['--max_steps', '40' if task == 'classify' else '8']
+    flags += ['--max_query_length', '4', '--doc_stride', '3'] if task == 'read' else []
+    assert main(['finetune', task, str(path), '--model', str(model), *flags]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith('warning: ')]
+    keys = [line.split('  ')[0] for line in lines if line[0] not in ' e[']
+    assert len(lines) <= 22 and keys[-6:] == ['best', 'checkpoints', 'report', 'wrong rows', 'answers', 'next'], lines
+    if task == 'classify':
+        assert '; columns 评论 -> text, 情感 -> label; dev set 点评_dev' in lines[0] and ': columns: ' not in str(lines)
+    answers = [line for line in lines if ' -> ' in line][-2:]
+    sure = {'classify': r'[差好]评 0\.\d\d', 'tag': r'(\(none\)|.+/(PER|LOC).*)', 'read': r'.+ [01]\.\d\d'}[task]
+    assert all(re.search(rf'\S -> {sure}$', line) for line in answers)
+    # Each evaluation is in the log file.
+    log = (tmp_path / 'runs' / path.stem / 'run.log').read_text(encoding='utf-8')
+    shown = sum('evaluation] ' in line for line in lines)
+    assert shown <= 2 and (task != 'classify' or shown < log.count('evaluation] '))
+    name = {'classify': '评论', 'tag': 'sentence', 'read': 'question'}[task]
+    errors = tmp_path / 'runs' / path.stem / f'reports/{path.stem}_dev.errors.jsonl'
+    wrong = [json.loads(line) for line in errors.read_text(encoding='utf-8').splitlines()]
+    assert wrong and all(row[name] and 'text_a' not in row for row in wrong)
+    # The command that is proposed is one that works.
+    words = shlex.split(lines[-1].removeprefix('next '))
+    assert main(words[words.index('predict') :]) == 0
+    answered = capsys.readouterr().out.splitlines()
+    assert len(answered) == 1 if task != 'read' else len(answered) == 20
+
+
+class Rows:
+    """Stands for an evaluator whose dev set has these texts; all answers are right, and as sure as `good` says."""
+
+    def __init__(self, path, texts, good):
+        self.path, self.found = str(path), texts
+        path.touch()
+        self.kept = type('Kept', (), {'good': good})
+        self.task = type('Task', (), {'texts': lambda rows, wanted: ((i, texts[i]) for i in wanted)})
+        self.task.spec = type('Spec', (), {'name': 'classification'})
+
+    def __len__(self):
+        return len(self.found)
+
+    def scored_sets(self):
+        return [(self.path, self)]
+
+
+def test_the_text_that_is_proposed_is_like_most_and_answered_well(tmp_path):
+    texts = ['dsad', '送来的时候已经凉了', '很好吃，下次还来', '味道一般，价格偏贵了一点', '好' * 90, '-v 是什么意思呢']
+    proposed = lambda texts, good: next_step.typical_texts(Rows(tmp_path / 'd', texts, good))  # noqa: E731
+    single = [{'text_a': text} for text in texts]
+    assert proposed(single, np.full(6, 0.9)) == ('送来的时候已经凉了',)
+    assert proposed(single, np.array([1, 0, 0.5, 0.9, 1, 1])) == ('很好吃，下次还来',)
+    assert proposed(single[:1], np.ones(1)) == ('dsad',) and proposed(single[4:], np.ones(2)) == ()
+    pairs = [{'text_a': 'is it open?', 'text_b': 'open\n now'}, {'text_a': 'a b', 'text_b': ''}]
+    assert proposed(pairs, np.ones(2)) == ('is it open?', 'open now')
+    assert proposed([{'tokens': ['EU', 'rejects', 'call']}], np.ones(1)) == ('EU rejects call',)
 
 
 def test_a_missing_flag_is_one_line_and_nothing_before_it(tmp_path, capsys):

@@ -68,9 +68,7 @@ def test_the_lines_of_2019_and_the_records(tmp_path, data, config):
     )
     assert [text for text in lines if re.fullmatch(valid, text)], lines
     keys = [line.split('  ')[0] for line in lines]
-    assert {'data', 'tasks', 'model', 'device', 'steps', 'stages', 'done', 'checkpoints', 'report', 'files'} <= set(
-        keys
-    )
+    assert {'data', 'tasks', 'model', 'device', 'steps', 'stages', 'done', 'checkpoints', 'report'} <= set(keys)
     assert set(lines) <= set(messages((tmp_path / 'run.log').read_text()))
     train = records(tmp_path, 'train')
     assert [r['step'] for r in train] == [3, 6, 9, 12]

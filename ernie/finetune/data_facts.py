@@ -27,7 +27,7 @@ def _data(run, rows):
     dev = [f'{os.path.basename(path)}: {run.task.count_text(of)}' for path, of in run.evaluator.scored_sets()]
     parts = [
         f'{os.path.basename(run.args.train_set)}: {run.task.count_text(rows)}{skipped}',
-        f'columns {" + ".join(names)}' if names else '',
+        f'columns {", ".join(names)}' if names else '',
         f'dev set {", ".join(dev)}' if dev else 'no dev set',
     ]
     return '; '.join(filter(None, parts))

@@ -6,11 +6,10 @@ from ernie.finetune.recipe import chosen_pairs
 from ernie.finetune.setting_facts import changed_settings, length_pairs
 from ernie.report.writing import end_pairs as report_pairs
 from ernie.run.blocks import clock, columns
-from ernie.run.machine import device_text, model_text, size_text
+from ernie.run.machine import contents, device_text, model_text, size_text
 from ernie.run.resume import resume_command
-from propeller.log import RUN_LOG
 
-_LINES = 8  # of the end
+_ANSWERS = 2
 
 
 def start_pairs(run, rows, program, length, step):
@@ -29,7 +28,7 @@ def start_pairs(run, rows, program, length, step):
         *data_pairs(run, rows),
         ('model', (model_text(run.source, program),)),
         *chosen_pairs(run.chosen),
-        ('settings', changed_settings(run.args, run.chosen, run.own_data)),
+        ('settings', changed_settings(run.args, run.chosen, run.own_data, length.steps)),
         ('device', device_text(run.args, run.world)),
         *length_pairs(run, rows, length, step),
     ]
@@ -60,11 +59,10 @@ def end_pairs(run, seconds):
     checkpoints = {'best': training.best, 'newest': newest}
     found = [f'{path} ({name}, {size_text(path)})' for name, path in checkpoints.items() if path]
     pairs.append(('checkpoints', (', '.join(found),)))
-    pairs += [(key, (text,)) for key, text in report_pairs(folder, run.page)]
-    pairs.append(('files', (f'{folder} ({size_text(folder)} in all): curves.png, metrics.jsonl, {RUN_LOG}',)))
+    pairs += [(key, (text,)) for key, text in report_pairs(folder, run.page, contents(folder))]
     if run.evaluator.written:
         pairs.append(('predictions', (', '.join(target for *_, target in run.evaluator.written),)))
     if training.best or newest:
-        pairs += next_step.answer_pairs(run.evaluator, min(_LINES - len(pairs) - 1, 3), columns())
+        pairs += next_step.answer_pairs(run.evaluator, _ANSWERS, columns())
         pairs.append(('next', (next_step.predict_command(run, training.best or newest),)))
     return pairs

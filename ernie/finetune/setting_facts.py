@@ -15,19 +15,20 @@ _ELSEWHERE = {
 _ALWAYS = ('learning_rate', 'max_seq_len')
 
 
-def changed_settings(args, chosen=(), own_data=False):
+def changed_settings(args, chosen=(), own_data=False, steps=None):
     """`learning_rate 3e-5, max_seq_len 128, use_crf true`: what is not as the program has it by itself.
 
     Args:
         args: `FinetuneSettings`.
         chosen: names of the settings that are shown elsewhere.
         own_data: whether the program is `ernie finetune`.
+        steps: of the run; a --max_steps of so many stands in their line.
     """
     found, defaults = [], described(OwnDataSettings if own_data else type(args))
     for name in described(type(args)):
         one = defaults[name]
         value = getattr(args, name)
-        if name in chosen:
+        if name in chosen or (name == 'max_steps' and value == steps):
             continue
         if name in _ALWAYS or (name not in _ELSEWHERE and value != one.default and value != AUTO):
             found.append(f'{name} {value_text(value)}')

@@ -13,6 +13,7 @@ from ernie.finetune.numbers import held_share
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.finetune.tries import search
 from ernie.reader.dataset_folder import data_digest
+from ernie.reader.warnings import columns_shown_elsewhere
 from ernie.report.facts import run_facts
 from ernie.report.names import CURVES, FILES, REPORTS, names_of_set
 from ernie.report.writing import (
@@ -49,7 +50,8 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 PREFETCHED_BATCHES = 70
-_LINES = 10  # that say how a run goes, by `ernie finetune`
+_LINES = 10  # that say how a run goes, by `ernie finetune`, and steps between two of them at least
+_LEAST_INTERVAL = 20
 
 
 class Finetuned(NamedTuple):
@@ -191,7 +193,8 @@ class FineTuning:
         """Read all files, and say what is odd about them. Returns the rows to train on."""
         args, task = self.args, self.task
         with self.world.local_main_process_first():
-            rows = self._training_rows()
+            with columns_shown_elsewhere():  # in the block
+                rows = self._training_rows()
             task.prepare_training(rows)
             self.evaluator.read_sets()
             model = args.init_checkpoint or args.init_pretraining_params
@@ -205,7 +208,7 @@ class FineTuning:
         reports = [file for name in self.evaluator.names.values() for file in names_of_set(name)]
         self.started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
         run.begin(self.session, program, step, [METRICS_FILE, run_yaml.FILE, RUN_LOG, *FILES, *reports])
-        self.facts = run_facts(args, self.task, self.source, rows, self.evaluator.scored_sets())
+        self.facts = run_facts(args, self.task, self.source, rows, self.evaluator.scored_sets(), self.survey)
         if self.world.is_main_process:
             keep_log(os.path.join(args.checkpoints, RUN_LOG))
             program_name = f'finetune {self.task.spec.name}'
@@ -254,13 +257,20 @@ class FineTuning:
         """The `TrainingLogHook` of the flags. steps: of the whole run."""
         run, interval = self.run, self.args.skip_steps
         if self.own_data and not self.args.gave('skip_steps'):
-            interval = max(interval, -(-steps // _LINES))
+            interval = max(interval, self.interval(steps))
         return TrainingLogHook(
             *(self.session, program, self.task, len(rows), interval, run.queue_size, run.record, steps),
             is_shown=not run.shows_bar(),
         )
 
+    @staticmethod
+    def interval(steps):
+        """Steps between the lines of `ernie finetune`. steps: of the whole run."""
+        return max(_LEAST_INTERVAL, -(-steps // _LINES))
+
     def _evaluation(self, last_step):
+        if self.own_data and not self.args.gave('validation_steps'):
+            self.evaluator.shown_every = self.interval(last_step)
         return EvaluationHook(
             lambda loop, last: self.evaluator.run(loop.batch.epoch, loop.gstep, last),
             self.args.validation_steps,

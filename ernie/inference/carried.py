@@ -17,8 +17,10 @@ def joined(row, result, codec):
     Returns:
         dict name -> value, the columns of the input in its order and then those of the result in theirs.
     """
-    own = {name: value for name, value in result.items() if name not in codec.echo}
-    taken = {ERROR, *own, *(name for name in codec.fields if name not in codec.echo)}
+    # What is made of a list of tokens does not stand in the row.
+    echo = () if any(isinstance(cell, list) for cell in row.cells.values()) else codec.echo
+    own = {name: value for name, value in result.items() if name not in echo}
+    taken = {ERROR, *own, *(name for name in codec.fields if name not in echo)}
     return {free_name(name, taken, row.cells): value for name, value in row.cells.items()} | own
 
 

@@ -251,7 +251,7 @@ def join_tokens(record, columns):
     """A list of tokens as a text, where a model tags them."""
     tokens = record.get('text_a')
     if columns.words == 'tokens' and isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
-        record['text_a'] = SEPARATOR.join(tokens)
+        record |= {'text_a': SEPARATOR.join(tokens), 'tokens': tokens}
 
 
 def _called(naming, record, name, number):

@@ -17,6 +17,8 @@ _WITHOUT_SPACES = (
 )
 MISSED, SPURIOUS, TYPE, BOUNDARY, BOTH = 'missed', 'spurious', 'wrong type', 'wrong boundary', 'wrong type and boundary'
 
+_FIRST = 100  # sentences whose answers are kept
+
 
 class ChunkError(NamedTuple):
     """row: number of the sentence. what: one of the words above. true, found: `Chunk` or None. confidence: mean
@@ -70,7 +72,8 @@ class ChunkOutcomes:
 
     def __init__(self, scheme, count):
         self.scheme, self.count = scheme, count
-        self.errors, self.sure, self.right = [], [], []
+        self.errors, self.sure, self.right, self.first = [], [], [], {}
+        self.good = np.zeros(count)
         self.by_row = {name: np.zeros(count, np.int32) for name in ('hits', 'predicted', 'labelled')}
 
     def add(self, row, labels, predictions, probabilities):
@@ -82,6 +85,10 @@ class ChunkOutcomes:
         for chunk in found:
             self.sure.append(_mean(probabilities, chunk))
             self.right.append(chunk in hits)
+        if found and hits == set(true) == set(found):
+            self.good[row] = min(_mean(probabilities, chunk) for chunk in found)
+        if row < _FIRST:
+            self.first[row] = found
         for what, a, b in pair_chunks(true, found) if len(hits) < max(len(true), len(found)) else ():
             self.errors.append(ChunkError(row, what, a, b, _mean(probabilities, b or a)))
 
@@ -98,7 +105,16 @@ class ChunkOutcomes:
         def entry(e, texts):
             return _entry(errors[e], texts.get('tokens'))
 
-        return Outcomes('tagging', 'sentences', self.count, wrong, places, entry, self.by_row, trust)
+        return Outcomes(
+            'tagging', 'sentences', self.count, wrong, places, entry, self.by_row, trust,
+            answer=self._answer, good=self.good,
+        )  # fmt: skip
+
+    def _answer(self, row, texts):
+        """`李明/PER, 北京/LOC`, of one of the first sentences."""
+        tokens = texts['tokens']
+        named = [f'{join(tokens[chunk.start : chunk.end])}/{chunk.type}' for chunk in self.first.get(row, ())]
+        return ', '.join(named) or '(none)'
 
 
 def _mean(probabilities, chunk):
@@ -118,12 +134,23 @@ def _entry(error, tokens):
 
 def join(tokens):
     """Tokens as a text to read: a space between two, unless one of them is of a script that is written without."""
-    parts = []
+    return ''.join(_with_spaces(tokens))
+
+
+def growing(tokens):
+    """Yields what `join` makes of the first token, of the first two, and so on."""
+    text = ''
+    for part in _with_spaces(tokens):
+        text += part
+        yield text
+
+
+def _with_spaces(tokens):
+    """Yields each token, with the space before it if it has one."""
+    before = None
     for token in tokens:
-        if parts and not (_is_wide(parts[-1][-1:]) or _is_wide(token[:1])):
-            parts.append(' ')
-        parts.append(token)
-    return ''.join(parts)
+        yield token if before is None or _is_wide(before[-1:]) or _is_wide(token[:1]) else f' {token}'
+        before = token
 
 
 def _is_wide(char):

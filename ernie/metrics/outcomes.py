@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ernie.inference.carried import free_name
 from ernie.metrics.probabilities import calibration, precision_recall
 
 MOST_CURVES = 10  # classes with a precision-recall curve
 _AROUND = 60  # characters of a context that are shown before and after an answer
+# Columns of the files of wrong rows that are not the user's.
+OWN_COLUMNS = frozenset(
+    ('line', 'true', 'predicted', 'missed', 'spurious', 'difference', 'confidence', 'confidence_of_true', 'error', 'id')
+    + ('true_type', 'true_text', 'true_tokens', 'predicted_type', 'predicted_text', 'predicted_tokens', 'em', 'f1')
+)
 MOST_RESIDUALS = 1000  # entries of a regression, where no row is simply wrong
 
 
@@ -30,7 +36,9 @@ class Outcomes(NamedTuple):
         by_row: dict name -> [count] array: what the row says in a comparison of two runs.
         calibration: of `ernie.metrics.probabilities.calibration`, or None.
         curves: dict class name -> `precision_recall` of it; {} without.
-        answer: function (number of a row) -> what was predicted for it, as a person reads it; None without.
+        answer: function (number of a row, dict of its texts) -> what was predicted for it, as a person reads it; None
+            without.
+        good: [count] float, how sure a right answer is; 0 for a row that is wrong, or has none; None: not known.
     """
 
     kind: str
@@ -43,6 +51,12 @@ class Outcomes(NamedTuple):
     calibration: dict | None = None
     curves: dict = {}
     answer: Callable | None = None
+    good: np.ndarray | None = None
+
+
+def column_name(name):
+    """What a column of the user's is called in the files of wrong rows: `input_NAME` where we have one of its name."""
+    return free_name(name, OWN_COLUMNS, ())
 
 
 def surest_first(rows, confidence):
@@ -78,8 +92,9 @@ def class_outcomes(labels, probabilities, names):
     curves = _curves(probabilities, labels[:, None] == np.arange(len(names)), names)
     by_row = {'true': labels.astype(np.int32), 'predicted': found.astype(np.int32), 'right': right}
     trust = calibration(confidence, right)
-    answer = lambda i: f'{names[found[i]]} {confidence[i]:.2f}'  # noqa: E731
-    return Outcomes('classify', 'rows', len(labels), len(wrong), places, entry, by_row, trust, curves, answer)
+    answer = lambda i, _: f'{names[found[i]]} {confidence[i]:.2f}'  # noqa: E731
+    good = np.where(right, confidence, 0)
+    return Outcomes('classify', 'rows', len(labels), len(wrong), places, entry, by_row, trust, curves, answer, good)
 
 
 def multilabel_outcomes(labels, probabilities, names, threshold):
@@ -110,7 +125,8 @@ def multilabel_outcomes(labels, probabilities, names, threshold):
     return Outcomes(
         'multilabel', 'rows', len(labels), len(wrong), places, entry, by_row,
         calibration(confidence, found == labels), _curves(probabilities, labels, names),
-        lambda i: ', '.join(f'{names[c]} {probabilities[i, c]:.2f}' for c in np.flatnonzero(found[i])) or '(none)',
+        lambda i, _: ', '.join(f'{names[c]} {probabilities[i, c]:.2f}' for c in np.flatnonzero(found[i])) or '(none)',
+        np.where((found == labels).all(-1) & found.any(-1), confidence.min(-1, initial=1), 0),
     )  # fmt: skip
 
 
@@ -134,11 +150,12 @@ def regression_outcomes(labels, values):
             'difference': number(float(values[i]) - float(labels[i])),
         }
 
-    by_row, answer = {'true': labels, 'predicted': values}, lambda i: f'{values[i]:.4g}'
-    return Outcomes('regression', 'rows', len(labels), None, places, entry, by_row, answer=answer)
+    by_row, answer = {'true': labels, 'predicted': values}, lambda i, _: f'{values[i]:.4g}'
+    good = 1 / (1 + residuals)
+    return Outcomes('regression', 'rows', len(labels), None, places, entry, by_row, answer=answer, good=good)
 
 
-def reading_outcomes(questions, predictions, probabilities, scores):
+def reading_outcomes(questions, predictions, probabilities, scores, columns=None):
     """`Outcomes` of reading comprehension: the questions whose answer is not exactly right.
 
     Args:
@@ -146,8 +163,10 @@ def reading_outcomes(questions, predictions, probabilities, scores):
         predictions: dict question id -> text.
         probabilities: [Q], of the answers.
         scores: [Q, 2], EM and F1 of each, 0 ... 1.
+        columns: dict `question`, `context` -> what the user's file calls it; None: that.
     """
     probabilities, scores = np.asarray(probabilities, np.float64).reshape(-1), np.asarray(scores).reshape(-1, 2)
+    names = {role: column_name((columns or {}).get(role, role)) for role in ('question', 'context')}
     wrong = np.flatnonzero(scores[:, 0] < 1)
     places = surest_first(wrong, probabilities[wrong])
 
@@ -157,10 +176,10 @@ def reading_outcomes(questions, predictions, probabilities, scores):
         em, f1 = (number(100 * score) for score in scores[i])
         return {
             'id': question.id,
-            'question': question.question,
+            names['question']: question.question,
             'true': list(dict.fromkeys(text for text, _ in question.answers)),
             'predicted': predictions[question.id],
-            'context': _excerpt(question),
+            names['context']: _excerpt(question),
             'confidence': number(probabilities[i]),
             'em': em,
             'f1': f1,
@@ -168,7 +187,7 @@ def reading_outcomes(questions, predictions, probabilities, scores):
 
     by_row = {'em': scores[:, 0].astype(np.float32), 'f1': scores[:, 1].astype(np.float32)}
     trust = calibration(probabilities, scores[:, 0] == 1)
-    answer = lambda i: f'{predictions[questions[i].id] or "(no answer)"} {probabilities[i]:.2f}'  # noqa: E731
+    answer = lambda i, _: f'{predictions[questions[i].id] or "(no answer)"} {probabilities[i]:.2f}'  # noqa: E731
     return Outcomes('reading', 'questions', len(questions), len(wrong), places, entry, by_row, trust, answer=answer)
 
 

@@ -5,10 +5,10 @@ import os
 from ernie.pretrain.file_list import read_file_list
 from ernie.pretrain.run_length import rate_settings
 from ernie.pretrain.schedule import ONLY
+from ernie.report.writing import end_pairs as report_pairs
 from ernie.run.blocks import clock
-from ernie.run.machine import device_text, model_text, size_text
+from ernie.run.machine import contents, device_text, model_text, size_text
 from ernie.run.resume import ernie_words, program_style, resume_command
-from propeller.log import RUN_LOG
 
 _MOST_STAGES = 5  # that have a line of their own
 
@@ -60,8 +60,7 @@ def end_pairs(run, seconds, page):
     pairs = [
         ('done', f'{done:,} steps in {clock(seconds)}{score}'),
         ('checkpoints', (', '.join(f'{path} ({name}, {size_text(path)})' for name, path in found.items() if path),)),
-        ('report', (page,) if page else ''),
-        ('files', f'{args.checkpoints}: metrics.jsonl, {RUN_LOG}'),
+        *((key, (text,)) for key, text in report_pairs(args.checkpoints, page, contents(args.checkpoints))),
     ]
     if newest and program_style() == 'verb':
         words = ' '.join([*ernie_words(), 'finetune', 'FILE', '--model', os.path.normpath(best or newest)])

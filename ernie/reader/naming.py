@@ -67,16 +67,14 @@ class Naming:
         names = list(names)
         found, told = self._find(names, path, line, is_csv, is_header)
         self.found = {role: found[role] for role in dict.fromkeys((*self.roles, *self.wanted)) if role in found}
-        shown = [
-            name if name in (role, _word(role)) else f'{name} -> {_word(role)}' for role, name in self.found.items()
-        ]
+        shown = column_texts(self.found)
         if is_csv and notes is not None and found.get('text_a') == CSV_TEXT and 'text_a' not in self.asked:
             others = [name for name in names if name not in found.values() and bare(name) in TEXTS]
             if others:
                 what = f'{listed(others)} could be the text too; read is {CSV_TEXT!r}, as always in CSV files.'
                 notes.warn(f'{what} --text_column names another.')
         if told and notes is not None and any('->' in part for part in shown):
-            notes.tell(f'columns: {", ".join(shown)}')
+            notes.tell_columns(shown)
         roles = {name: role for role, name in found.items()}
         return {name: roles.get(name, name) for name in names if name in roles or name not in found}
 
@@ -177,6 +175,11 @@ class Naming:
             advice = f'{flags} says which it is.'
         error = bad_input(path, f'the columns {listed(names)}', f'also a column {listed(missing)}', line, advice)
         return MissingColumn(error)
+
+
+def column_texts(found):
+    """list of `text` or `评论 -> text`. found: dict role -> column."""
+    return [name if name in (role, _word(role)) else f'{name} -> {_word(role)}' for role, name in found.items()]
 
 
 def _word(role):

@@ -1,5 +1,6 @@
 """Warnings about files that are odd but can be used."""
 
+import contextlib
 import logging
 
 from propeller.errors import quoted
@@ -8,7 +9,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 _LONGEST = 1000  # characters
-_LEVELS = {'warning': logging.WARNING, 'info': logging.INFO}
+_LEVELS = {'warning': logging.WARNING, 'info': logging.INFO, 'columns': logging.INFO}
 
 
 class Notes:
@@ -31,11 +32,25 @@ class Notes:
         """A note for the record."""
         self._add('info', line, text)
 
+    def tell_columns(self, shown):
+        """The note of the columns that were recognised. shown: list of str."""
+        self._add('columns', None, f'columns: {", ".join(shown)}')
+
     def _add(self, *note):
         if self.kept is None:
             say(self.path, [note])
         else:
             self.kept.append(list(note))
+
+
+@contextlib.contextmanager
+def columns_shown_elsewhere():
+    """For the block, which columns were recognised is a line of the log file only: who reads shows it himself."""
+    before, _LEVELS['columns'] = _LEVELS['columns'], logging.DEBUG
+    try:
+        yield
+    finally:
+        _LEVELS['columns'] = before
 
 
 def say(path, notes):

@@ -12,12 +12,12 @@ from ernie.zoo.writing import writing_of
 from propeller import __version__
 from propeller.storage.atomic import output_file
 
-_SAMPLE = 200  # rows whose pieces tell in which script the texts are
+_SAMPLE = 200  # rows that tell in which script the texts are
 # The scripts that one language alone is written in.
 _LANGUAGES = {'han': 'zh', 'hangul': 'ko', 'kana': 'ja', 'thai': 'th', 'greek': 'el', 'hebrew': 'he'}
 
 
-def run_facts(args, task, source, rows, dev_sets):
+def run_facts(args, task, source, rows, dev_sets, survey=None):
     """The facts of a fine-tuning run as a JSON-able dict.
 
     Args:
@@ -26,6 +26,7 @@ def run_facts(args, task, source, rows, dev_sets):
         source: `Source` of the model that training starts from.
         rows: training rows; None for an evaluation alone.
         dev_sets: list of (path, rows).
+        survey: `Survey` of the training file, or None.
     """
     facts = {
         'version': __version__,
@@ -37,7 +38,7 @@ def run_facts(args, task, source, rows, dev_sets):
     }
     if rows is not None:
         facts['train'] = _data_facts(args.train_set, task, rows)
-        facts['languages'] = _languages(task.tokenizer, rows)
+        facts['languages'] = languages_of(survey.texts() if survey else _texts_of(task, rows))
     return facts
 
 
@@ -82,18 +83,20 @@ def _data_facts(path, task, rows):
     return facts
 
 
-def _languages(tokenizer, rows):
-    """Codes of the languages that the training texts show to be, as far as their scripts tell."""
-    names = {index: piece for piece, index in tokenizer.vocab.items()}
-    tokens = getattr(rows, 'tokens', rows)
-    if not hasattr(tokens, 'row'):
-        return []
-    pieces = (names.get(int(i), '') for r in range(min(len(tokens), _SAMPLE)) for i in tokens.row(r)[0])
-    writing = writing_of(itertools.filterfalse(lambda piece: piece.startswith('['), pieces))
-    found = [_LANGUAGES[script] for script, share in writing.shares.items() if script in _LANGUAGES and share > 0.2]
+def _texts_of(task, rows):
+    """Yields texts of the first training rows."""
+    for _, cells in itertools.islice(task.texts(rows, range(min(rows_of(rows), _SAMPLE))), _SAMPLE):
+        for cell in cells.values():
+            yield ' '.join(cell) if isinstance(cell, list) else cell
+
+
+def languages_of(texts):
+    """Codes of the languages that texts show to be, as far as their scripts tell; Latin letters are of too many."""
+    shares = writing_of(texts).shares
+    found = [_LANGUAGES[script] for script, share in shares.items() if script in _LANGUAGES and share > 0.2]
     if 'ja' in found and 'zh' in found:
         found.remove('zh')
-    return found or (['en'] if writing.is_english else [])
+    return found
 
 
 def write_facts(folder, facts):

@@ -82,8 +82,7 @@ class Lettering:
         if self.missing and not _told:
             _told.append(True)
             log.warning(
-                'pictures: no font here has %s: names with such characters stand there as numbers. '
-                'pip install %s (or, on Debian, apt install fonts-noto-cjk) brings one.',
+                'pictures: no font has %s. pip install %s (Debian: apt install fonts-noto-cjk) brings one.',
                 *(', '.join(sorted(self.missing)[:3]) + (', ...' if len(self.missing) > 3 else ''), PACKAGE),
             )
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 
+from ernie.metrics.outcomes import OWN_COLUMNS
 from ernie.report import markup
 from ernie.report.curves import curves_picture
 from ernie.report.loading import loading_code
@@ -152,7 +153,7 @@ def _wrong_rows(run, name, summary):
     parts = [heading(title, 3), note(f'{about} All of them: {path} (for a spreadsheet) and {name}{ERRORS[1]}.')]
     if rows:
         head = list(dict.fromkeys(key for row in rows for key in row))
-        long = [c for c, key in enumerate(head) if key in ('text_a', 'text_b', 'sentence', 'question', 'context')]
+        long = [c for c, key in enumerate(head) if key not in OWN_COLUMNS]
         cells = [[_cell(row.get(key, '')) for key in head] for row in rows]
         parts.append(table(cells, tuple(key.replace('_', ' ') for key in head), sortable=True, texts=long))
     return joined(*parts)

@@ -112,9 +112,15 @@ def write_evaluation_report(folder, facts, settings, model, names):
     return path
 
 
-def end_pairs(folder, page):
-    """Pairs for the end of a run: the page, and the wrong rows of the first dev sets."""
-    pairs = [('report', page)] if page else []
+def end_pairs(folder, page, beside=''):
+    """Pairs for the end of a run: the page, and the wrong rows of the first dev sets.
+
+    Args:
+        folder: of the run.
+        page: its path, or None.
+        beside: what else is in the folder.
+    """
+    pairs = [('report', f'{page} (beside it {beside})' if beside else page)] if page else []
     reports, key = os.path.join(folder, REPORTS), 'wrong rows'
     for name, summary in list(read_summaries(reports).items())[:_MOST_SETS]:
         text = wrong_rows_text(reports, name, summary)

@@ -1,6 +1,7 @@
 """Evaluation of the dev sets and prediction of the test sets, during training, after it, or alone."""
 
 import json
+import logging
 import math
 import os
 from typing import NamedTuple
@@ -51,7 +52,8 @@ class Evaluator:
         self.diagnostic = self.main = self.identity = None
         self.held_out = None  # (name, rows) of the training file that are evaluated: `--dev_share`
         self.found = {}  # name of each set -> what `write_set` takes, of the newest evaluation
-        self.kept_answer = None  # `Outcomes.answer` of the evaluation that is kept, of the first dev set
+        self.kept = None  # `Outcomes` of the evaluation that is kept, of the first dev set
+        self.shown_every, self.shown_step = 0, 0  # steps between two evaluations whose scores the console shows
         self.written = []  # (path to predict, beginning of the name, file) of the newest predictions
 
     def read_sets(self):
@@ -85,14 +87,14 @@ class Evaluator:
 
         last: whether this is the evaluation after the last step, which some tasks call by a name.
         """
-        self.found = {}
+        self.found, level = {}, self.level(step, last)
         main, name = None, self.task.last_step_name if last and self.task.last_step_name else step
         for path, rows in self.dev_sets:
             log.debug('validation result of dataset %s:', path)
             self.predictor.lost = False
             evaluated = Evaluated(*self.task.evaluate(self.predictor, rows, path))
             values, line, report, _ = evaluated
-            log.info('%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
+            log.log(level, '%s, file: %s, epoch: %d, steps: %s', line, path, epoch, name)
             recorded = {k: v for k, v in values.items() if k not in ('data_num', 'elapsed')}
             self.record('dev', step, epoch, {**recorded, 'file': path}, tag=f'dev/{self.names[path]}')
             if report and self.writes:
@@ -110,6 +112,13 @@ class Evaluator:
             self._write(rows, target)
             self.written.append((path, f'{save}.{epoch}', target))
         return main
+
+    def level(self, step, last):
+        """Of the lines of an evaluation: those that follow another one soon are for the log file."""
+        if not last and step < self.shown_step + self.shown_every:
+            return logging.DEBUG
+        self.shown_step = step
+        return logging.INFO
 
     def main_loss(self):
         """The loss on the first dev set in the newest evaluation; None where there is none."""
@@ -164,7 +173,7 @@ class Evaluator:
         for number, (name, found) in enumerate(self.found.items()):
             write_set(self.report_folder, name, *found)
             if number == 0:
-                self.kept_answer = getattr(found[2], 'answer', None)
+                self.kept = found[2]
 
     def diagnose(self):
         """Predict the --diagnostic file, if there is one, with the parameters as they are."""

@@ -3,10 +3,13 @@
 import math
 import os
 
+from ernie.report.names import CURVES
 from ernie.run.origin import origin_texts
 from propeller.environment import usable_cores
 from propeller.graph import cuda_devices
+from propeller.log import RUN_LOG
 from propeller.ops.choice import kernels
+from propeller.train.record import METRICS_FILE
 
 # Vector units of x86 processors, the widest first.
 _UNITS = ('amx_bf16', 'avx512_bf16', 'avx512f', 'avx2', 'avx')
@@ -48,6 +51,12 @@ def model_text(source, program):
     name, place = origin_texts(source)
     layers, hidden = config.get('num_hidden_layers', 0), config.hidden_size
     return f'{name}: {layers} layers of {hidden}, {size} parameters{", from " if place else ""}{place}'
+
+
+def contents(folder):
+    """What stands beside the report in the folder of a run, and the size of it all."""
+    names = [name for name in (CURVES, METRICS_FILE, RUN_LOG) if os.path.exists(os.path.join(folder, name))]
+    return f'{", ".join(names)}; {size_text(folder)} in all'
 
 
 def size_text(*paths):

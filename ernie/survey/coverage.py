@@ -1,5 +1,6 @@
 """What a tokenizer makes of a sample of the training texts: their lengths, and how much of them it does not know."""
 
+import os
 from collections import Counter
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from propeller.errors import quoted
 
 WARNED = 0.05  # share of unknown pieces from which on a model cannot read a text well
 _SPECIAL = {1: 2, 2: 3}  # texts of a row -> special tokens
-_SHOWN = 5
+_SHOWN, _NAMED = 5, 3
 
 
 class Coverage(NamedTuple):
@@ -63,9 +64,7 @@ def unread(coverage, model, advised):
     """
     if coverage.share <= WARNED:
         return ''
-    words = ', '.join(quoted(word, 30) for word in coverage.examples)
+    words = ', '.join(quoted(word, 15) for word in coverage.examples[:_NAMED])
     advice = '' if advised == model else f' --model {advised} knows them.'
-    return (
-        f'{100 * coverage.share:.0f} % of the pieces of the texts are unknown to the vocabulary of {model} '
-        f'({words}): it cannot tell them apart.{advice}'
-    )
+    name = os.path.basename(os.path.normpath(model)) if model else 'the model'
+    return f'{name} does not know {100 * coverage.share:.0f} % of the pieces of the texts ({words}).{advice}'

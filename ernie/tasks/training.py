@@ -7,6 +7,7 @@ import numpy as np
 from ernie.checkpoint.model_folder import companion_files
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.columns import ColumnNames
+from ernie.reader.naming import column_texts
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import Evaluator
 from ernie.survey.dev_share import held_out, too_few_texts
@@ -160,9 +161,8 @@ class Task(abc.ABC):
         return 'score'
 
     def column_texts(self):
-        """-> list of str, the columns that the model learns from and the label's, as the files call them."""
-        names = self.column_names or {name: name for name in self.columns or ()}
-        return list(names.values())
+        """-> list of str, the columns that the model learns from and the label's: `评论 -> text`."""
+        return column_texts(self.column_names or {name: name for name in self.columns or ()})
 
     def count_text(self, rows):
         """-> `3,600 rows`."""

@@ -19,6 +19,9 @@ class Told(list):
     def tell(self, text, line=None):
         self.append(text)
 
+    def tell_columns(self, shown):
+        self.append(f'columns: {", ".join(shown)}')
+
 
 def found(names, required=TRAINING, kind=Naming, **options):
     naming = kind(required, **options)

@@ -5,7 +5,13 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from ernie.decoding.scheme import Chunk, chunks
 from ernie.metrics.chunk_errors import ChunkOutcomes, join, pair_chunks
-from ernie.metrics.outcomes import class_outcomes, multilabel_outcomes, reading_outcomes, regression_outcomes
+from ernie.metrics.outcomes import (
+    class_outcomes,
+    column_name,
+    multilabel_outcomes,
+    reading_outcomes,
+    regression_outcomes,
+)
 from ernie.metrics.probabilities import calibration, precision_recall
 from ernie.reader.squad_json import Question
 
@@ -51,6 +57,15 @@ def test_precision_recall_is_scikit_learns(rows):
 
 def test_a_class_without_rows_has_no_curve():
     assert precision_recall([0.1, 0.9], [False, False]) is None
+
+
+def test_columns_of_the_user_keep_their_names_and_ours_too():
+    assert [column_name(name) for name in ('评论', 'text_a', 'true', 'id')] == [
+        '评论',
+        'text_a',
+        'input_true',
+        'input_id',
+    ]
 
 
 def test_wrong_rows_of_a_classifier_come_surest_first():
@@ -151,6 +166,8 @@ def test_outcomes_of_sentences():
     }
     assert found.entry(1, {})['error'] == 'wrong boundary' and found.entry(1, {})['sentence'] == ''
     assert sum(found.calibration['count']) == 2
+    answers = [found.answer(row, {'tokens': ['李', '明', '来']}) for row in range(3)]
+    assert answers == ['李/PER', '李/LOC', '(none)'] and found.good.tolist() == [0, 0.8, 0]
 
 
 def test_tokens_are_joined_as_they_are_read():

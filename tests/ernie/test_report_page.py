@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ernie.report.card import model_card
+from ernie.report.facts import languages_of
 from ernie.report.markup import SCRIPT, table
 from ernie.report.run_files import main_score, read_run, seconds_of
 from ernie.report.writing import end_pairs, write_evaluation_report, write_training_report
@@ -158,6 +159,15 @@ def test_breaks_between_two_parts_of_a_training_do_not_count(folder):
     run.facts = {}
     run.records = [{'time': 100.0 + t} for t in (0, 2, 4, 6, 90_000, 90_002)]
     assert seconds_of(run) == 8
+
+
+@pytest.mark.parametrize(
+    ('texts', 'codes'),
+    [(['很好吃', 'OK 不错'], ['zh']), (['재미있다', '최고 movie'], ['ko']), (['これは本です', '日本語の本'], ['ja'])]
+    + [(['the food is good'], []), (['très bon, merci'], []), (['很好吃', '재미있다'], ['ko', 'zh']), ([], [])],
+)
+def test_languages_by_the_scripts_of_the_texts(texts, codes):
+    assert sorted(languages_of(texts)) == codes
 
 
 def test_the_model_card(folder):

@@ -79,7 +79,7 @@ def test_fonts_are_taken_until_all_characters_are_there(monkeypatch):
 
 
 def test_the_font_of_the_package_has_chinese_and_korean():
-    """`pip install noto-cjk-sans-otc`, the extra `fonts`, or a font of the system that is preferred to it."""
+    """the package `noto-cjk-sans-otc`, or a font of the system that is preferred to it."""
     installed = list(fonts._packaged_fonts())
     if not installed:
         pytest.skip('no package with a font is installed')

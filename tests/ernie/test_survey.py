@@ -246,9 +246,8 @@ def test_what_a_vocabulary_does_not_know(tmp_path, tokenizer):
     coverage = coverage_of(survey, tokenizer)
     assert coverage.lengths.tolist() == [4, 4, 4, 6] * 5
     assert (coverage.pieces, coverage.unknown, coverage.examples) == (50, 10, ('재미', '있다'))
-    assert '20 % of the pieces of the texts are unknown to the vocabulary of small' in unread(
-        coverage, 'small', 'large'
-    )
+    said = unread(coverage, 'models/small/', 'large')
+    assert said == "small does not know 20 % of the pieces of the texts ('재미', '있다'). --model large knows them."
     assert '--model large' in unread(coverage, 'small', 'large') and '--model' not in unread(coverage, 'small', 'small')
     assert unread(coverage._replace(unknown=2), 'small', 'large') == ''
 

@@ -13,6 +13,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.scheme import SCHEMES, chunks, first_broken
+from ernie.inference.stream import join_tokens
+from ernie.metrics.chunk_errors import join
 from ernie.tasks.codec import BadRecord
 from ernie.tasks.sequence_labeling.codec import SequenceLabelingCodec, sentence_ends
 from ernie.tasks.sequence_labeling.graph import ErnieSequenceLabeler
@@ -271,6 +273,24 @@ def test_records_that_cannot_be_used(task, record):
 def test_separators_of_training_files_count_as_spaces(task):
     joined, spaced = tag(task, '厦\x02门\x02new\x02york'), tag(task, '厦 门 new york')
     assert places(joined) == places(spaced) and places(joined)
+
+
+@pytest.mark.parametrize(
+    'tokens', [['厦', '门', 'new', 'york'], ['new'], ['', '厦', '', 'new', 'york', '厦'], ['', '']]
+)
+def test_entities_of_a_list_of_tokens_have_their_places_in_it(task, tokens):
+    record = {'tokens': tokens}
+    record['text_a'] = record.pop('tokens')
+    join_tokens(record, task.columns)
+    windows = task.encode(record)
+    result = task.decode(record, windows, [[scores_of(task, row, 1)] for row in windows.ids])
+    assert result['text'] == join(tokens) and '\x02' not in json.dumps(result)
+    joined = tag(task, '\x02'.join(tokens))['entities']
+    assert len(result['entities']) == len(joined)
+    for entity, other in zip(result['entities'], joined, strict=True):
+        assert tokens[entity['start_token'] : entity['end_token']] == other['text'].split('\x02')
+        assert result['text'][entity['start'] : entity['end']] == entity['text']
+        assert entity['text'] == join(other['text'].split('\x02'))
 
 
 def test_escapes_keep_a_line_whole(task):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ernie.decoding.classes import count_labels, label_names, warn_of_missing
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
-from ernie.metrics.outcomes import class_outcomes, multilabel_outcomes, regression_outcomes
+from ernie.metrics.outcomes import class_outcomes, column_name, multilabel_outcomes, regression_outcomes
 from ernie.metrics.report import class_report, multilabel_report
 from ernie.reader.again import rows_again
 from ernie.reader.class_counts import counts_text
@@ -219,8 +219,12 @@ class ClassificationTask(Task):
         return dict(zip(self.label_names, self._counts(rows), strict=True))
 
     def texts(self, rows, wanted):
+        names = self.column_names or {}
         for row, record in rows_again(self.reader(labelled=True), rows.path, rows.lines, wanted):
-            yield row, {name: record.cells[name] for name in TEXTS if name in record.cells}
+            yield (
+                row,
+                {column_name(names.get(role, role)): record.cells[role] for role in TEXTS if role in record.cells},
+            )
 
     def main_value(self, values):
         return main_value(self.metric, values)

@@ -1,5 +1,6 @@
 """Evaluation of reading comprehension: one dev file, one test file, answers as JSON in the folder of checkpoints."""
 
+import logging
 import os
 
 from ernie.run.evaluation import Evaluated, Evaluator, short_names
@@ -67,14 +68,14 @@ class MrcEvaluator(Evaluator):
             if name == 'dev':
                 main = self.task.main_value(values)
                 self.main = {'file': path, 'step': step, 'epoch': epoch, **values, 'main_value': main}, None
-        self._report('' if last else f'{step}_')
+        self._report('' if last else f'{step}_', self.level(step, last))
         return main
 
     def name_last(self):
         """The evaluation before was the last one: its answers are the final ones too."""
-        self._report('')
+        self._report('', logging.INFO)
 
-    def _report(self, prefix):
+    def _report(self, prefix, level):
         for name, answered, line, rows in self.newest:
             if not prefix:
                 log.debug(FINAL_LINES[name])
@@ -82,4 +83,4 @@ class MrcEvaluator(Evaluator):
             if self.writes:
                 self.task.write_predictions(answered, rows, os.path.join(self.args.checkpoints, phase))
             if line:
-                log.info('[%s evaluation] %s', phase, line)
+                log.log(level, '[%s evaluation] %s', phase, line)

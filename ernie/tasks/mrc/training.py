@@ -114,6 +114,10 @@ class MrcTask(Task):
         questions = self.training_rows.questions[:count] if path == self.training_rows.path else ()
         return [' | '.join([question.question, *(text for text, _ in question.answers[:1])]) for question in questions]
 
+    def texts(self, rows, wanted):
+        for number in wanted:
+            yield number, {'question': rows.questions[number].question}
+
     def main_value(self, values):
         return values['avg']
 
@@ -173,7 +177,9 @@ class MrcTask(Task):
             next((answer['probability'] for answer in n_best[q.id] if answer['text'] == found[q.id]), 0.0)
             for q in rows.questions
         ]
-        outcomes = reading_outcomes(rows.questions, found, sure, [scores[q.id] for q in rows.questions])
+        outcomes = reading_outcomes(
+            rows.questions, found, sure, [scores[q.id] for q in rows.questions], self.column_names
+        )
         return Evaluated(values, line, None, outcomes)
 
     def write_predictions(self, answered, rows, path):

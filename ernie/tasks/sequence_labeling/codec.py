@@ -11,6 +11,7 @@ from ernie.decoding.classes import count_labels, label_names
 from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import SCHEMES, chunks
+from ernie.metrics.chunk_errors import growing, join
 from ernie.reader.columns import Columns
 from ernie.reader.sentences import SEPARATOR
 from ernie.reader.sequence_label import tag_map_fault
@@ -56,6 +57,19 @@ def sentence_ends(text):
     return [match.end() for match in _SENTENCE_END.finditer(text)]
 
 
+def _readable(result):
+    """The result of a list of tokens, which U+0002 parts: a text to read, and the places of entities in both."""
+    given, tokens = result['text'], result['text'].split(SEPARATOR)
+    starts = [len(part) - len(token) for part, token in zip(growing(tokens), tokens, strict=True)]
+    entities = []
+    for entity in result['entities']:
+        first, last = (given.count(SEPARATOR, 0, entity[side]) for side in ('start', 'end'))
+        start, end = starts[first], starts[last] + len(tokens[last])
+        places = {'start': start, 'end': end, 'start_token': first, 'end_token': last + 1}
+        entities.append({**entity, 'text': join(tokens)[start:end], **places})
+    return {'text': join(tokens), 'entities': entities}
+
+
 def _given_tokens(text):
     """The slices between the U+0002 of a text."""
     ends = [match.start() for match in re.finditer(SEPARATOR, text)] + [len(text)]
@@ -71,7 +85,9 @@ class SequenceLabelingCodec(Codec):
     still too long is cut into windows that overlap by half: each piece takes its scores from the window that shows most
     of its context, and the labels are decided over the whole sentence.
 
-    The text is cut into tokens as those of the training were (`token_cut`), or at each U+0002 where it has such.
+    The text is cut into tokens as those of the training were (`token_cut`), or at each U+0002 where it has such. Of a
+    record with a list of tokens (`tokens`, see `join_tokens`) `text` is a text to read, with spaces where the script
+    has such, and each entity has `start_token` and `end_token` too: `tokens[start_token:end_token]`.
 
     `settings` also has `label_map`, `num_labels`, `chunk_scheme`, `use_crf`; `token_cut` may be missing.
     """
@@ -81,7 +97,10 @@ class SequenceLabelingCodec(Codec):
     echo = ('text',)
     fields = {
         'text': str,
-        'entities': [{'type': str, 'text': str, 'start': int, 'end': int, 'confidence': float}],
+        'entities': [
+            {'type': str, 'text': str, 'start': int, 'end': int, 'confidence': float}
+            | {'start_token': int, 'end_token': int}
+        ],
     }
 
     def __init__(self, config, tokenizer, settings):
@@ -140,6 +159,11 @@ class SequenceLabelingCodec(Codec):
         return _given_tokens(text) if SEPARATOR in text else slices(text, self.token_cut, self.tokenizer)
 
     def decode(self, record, windows, outputs):
+        result, tokens = self._decode(windows, outputs), record.get('tokens')
+        is_list = isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
+        return _readable(result) if is_list and SEPARATOR.join(tokens) == result['text'] else result
+
+    def _decode(self, windows, outputs):
         text, words, parts, cuts = windows.context
         if not words.starts:
             return {'text': text, 'entities': []}
