@@ -91,19 +91,14 @@ def load(
         UsageError: an argument that cannot be.
     """
     running = {'engine': engine, 'precision': precision, 'batch_size': batch_size, 'length_window': length_window}
-    selection = Selection(top_k, min_confidence)
-    _check_arguments(task, settings, {**running, 'cpu_threads': threads, **selection._asdict()})
+    selection, vectors = Selection(top_k, min_confidence), (pooling, layer, normalize)
+    _check_arguments(task, settings, {**running, 'cpu_threads': threads, **selection._asdict()}, vectors)
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
-        if engine not in (None, 'executor') or precision != 'fp32':
-            raise UsageError('vectors: they come from the executor in fp32; leave engine and precision out.')
-        vectors = {'pooling': pooling or 'pooled', 'layer': layer, 'normalize': bool(normalize)}
-        codec, runner = _vectors(folder, device, settings, **vectors)
+        codec, runner = _vectors(folder, device, settings, pooling or 'pooled', layer, bool(normalize))
         codec.check_selection(selection)
         return LoadedModel(Prediction(codec, runner, [(-1, codec.config.hidden_size)], batch_size, length_window))
-    if (pooling, layer, normalize) != (None, None, None):
-        raise UsageError("pooling, layer, normalize: they are for task='embedding'.")
     source = ModelFolder(find_model(folder), task, **settings)
     source.codec.check_selection(selection)
     with _EXECUTOR:
@@ -111,8 +106,19 @@ def load(
     return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window), selection)
 
 
-def _check_arguments(task, settings, running):
-    """Refuse what `load` cannot take. settings: its further keyword arguments. running: others, by their flags."""
+def _check_arguments(task, settings, running, vectors):
+    """Refuse what `load` cannot take.
+
+    Args:
+        task: as given.
+        settings: dict, the further keyword arguments.
+        running: dict, others by their flags.
+        vectors: those that are for vectors alone.
+    """
+    if task == EMBEDDING and (running['engine'] not in (None, 'executor') or running['precision'] != 'fp32'):
+        raise UsageError('vectors: they come from the executor in fp32; leave engine and precision out.')
+    if task != EMBEDDING and any(value is not None for value in vectors):
+        raise UsageError("pooling, layer, normalize: they are for task='embedding'.")
     unknown = [name for name in settings if name not in (*_SETTINGS, *(() if task == EMBEDDING else _CLASSES))]
     if unknown:
         raise TypeError(f'ernie.load() got an unexpected keyword argument {unknown[0]!r}')
