@@ -118,7 +118,7 @@ def test_the_recipe_is_that_of_the_script(tmp_path):
     parser = CLASSIFY.build_parser()
     expected = vars(parser.parse_args([word for pair in of_script.items() for word in pair]))
     given = vars(parser.parse_args([*flags, '--checkpoints', './checkpoints']))
-    found_anyway = {'vocab_path', 'ernie_config_path', 'num_iteration_per_drop_scope', 'given', 'verbose'}
+    found_anyway = {'vocab_path', 'ernie_config_path', 'num_iteration_per_drop_scope', 'given'}
     assert {name for name in given if given[name] != expected[name]} == found_anyway
 
 
