@@ -223,7 +223,7 @@ def _whole_number(value):
 
 class _WarmStartFields(NamedTuple):
     predicate_fn: Callable[[Any], bool]
-    from_dir: str
+    from_dir: Any
 
 
 class WarmStartSetting(_WarmStartFields):
@@ -232,14 +232,17 @@ class WarmStartSetting(_WarmStartFields):
     Attributes:
         predicate_fn: called with each parameter, which has `name`, `shape`, `dtype` and `persistable`; what is true
             loads it.
-        from_dir: a checkpoint, a folder of variables of 2019, or a file of tensors.
+        from_dir: a checkpoint, a folder of variables of 2019, or a file of tensors; or such tensors, opened and perhaps
+            renamed: `propeller.storage.Tensors`.
     """
 
     __slots__ = ()
 
-    def __new__(cls, predicate_fn: Callable[[Any], bool], from_dir: str | os.PathLike[str]) -> Self:
+    def __new__(cls, predicate_fn: Callable[[Any], bool], from_dir: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
         if not callable(predicate_fn):
             raise UserError(f'WarmStartSetting: predicate_fn: found {predicate_fn!r}, expected a function.')
+        if isinstance(from_dir, Mapping) and hasattr(from_dir, 'path'):
+            return super().__new__(cls, predicate_fn, from_dir)
         if not isinstance(from_dir, str | os.PathLike) or not os.fspath(from_dir):
             raise UserError(f'WarmStartSetting: from_dir: found {quoted(from_dir)}, expected the path of a folder.')
         return super().__new__(cls, predicate_fn, os.fspath(from_dir))

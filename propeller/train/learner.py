@@ -12,7 +12,7 @@ from propeller.errors import UserError, bad_input, quoted
 from propeller.graph import cuda_devices
 from propeller.log import get_logger
 from propeller.session import Session
-from propeller.storage import open_tensors
+from propeller.storage import Tensors, open_tensors
 from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_variables
 from propeller.train.hooks import EvalHook
 from propeller.train.loop import evaluation_loop, evaluation_pass
@@ -168,13 +168,15 @@ class Learner:
         setting = self.warm_start_setting
         if setting is None:
             return []
-        if not os.path.lexists(setting.from_dir):
-            raise bad_input(setting.from_dir, 'nothing there', 'the folder that the training starts from (from_dir)')
+        tensors = setting.from_dir if isinstance(setting.from_dir, Tensors) else None
+        source = setting.from_dir if tensors is None else tensors.path
+        if tensors is None and not os.path.lexists(source):
+            raise bad_input(source, 'nothing there', 'the folder that the training starts from (from_dir)')
         parameters = [Variable(name, shape, session.dtype(name).name) for name, shape in program.parameters().items()]
         chosen = {variable.name: variable.shape for variable in parameters if setting.predicate_fn(variable)}
         if not chosen:
             log.warning('warm start: predicate_fn chose none of the %d parameters', len(parameters))
-        restore_variables(open_tensors(setting.from_dir), chosen, session, setting.from_dir, others=True)
+        restore_variables(open_tensors(source) if tensors is None else tensors, chosen, session, source, others=True)
         for name in chosen:
             log.info('warm start: %s', name)
         return list(chosen)

@@ -12,7 +12,7 @@ from propeller.errors import UserError
 from propeller.exported import ExportedModel
 from propeller.graph import F
 from propeller.session import Session
-from propeller.storage import open_tensors, write_safetensors
+from propeller.storage import Tensors, open_tensors, write_safetensors
 from propeller.train.loop import LoopState
 from propeller.train.metrics import MSE
 from propeller.update import minimize
@@ -239,6 +239,44 @@ def test_warm_start_loads_what_the_predicate_names(tmp_path):
     # One update at rate 0.05 moves Adam's parameters by at most 0.05.
     assert np.abs(weight(tmp_path / 'b' / 'model_1') - weight(tmp_path / 'a' / 'model_4')).max() <= 0.0501
     assert len(seen) == 1
+
+
+class Renamed(Tensors):
+    """The tensors of a file by other names."""
+
+    def __init__(self, tensors):
+        super().__init__(tensors.path)
+        self.tensors = tensors
+
+    def __getitem__(self, name):
+        return self.tensors[f'their_{name}']
+
+    def __iter__(self):
+        return (name.removeprefix('their_') for name in self.tensors)
+
+    def __len__(self):
+        return len(self.tensors)
+
+    def shape(self, name):
+        return self.tensors.shape(f'their_{name}')
+
+    def dtype(self, name):
+        return self.tensors.dtype(f'their_{name}')
+
+    def is_bfloat16(self, name):
+        return False
+
+
+def test_a_warm_start_from_opened_tensors(tmp_path):
+    path = tmp_path / 'theirs.safetensors'
+    write_safetensors(path, {'their_w': np.full((WIDTH, 1), 7, np.float32), 'their_w2': np.ones(2, np.float32)})
+    setting = propeller.WarmStartSetting(lambda v: v.name == 'w', Renamed(open_tensors(path)))
+    propeller.Learner(Line, config(tmp_path / 'b', max_steps=1), params(), setting).train(dataset())
+    assert np.abs(weight(tmp_path / 'b' / 'model_1') - 7).max() <= 0.0501
+    write_safetensors(path, {'their_w': np.ones((WIDTH, 2), np.float32)})
+    setting = setting._replace(from_dir=Renamed(open_tensors(path)))
+    with pytest.raises(UserError, match=r'theirs.safetensors.*w has shape'):
+        propeller.Learner(Line, config(tmp_path / 'c', max_steps=1), params(), setting).train(dataset())
 
 
 @pytest.mark.parametrize(
