@@ -275,6 +275,20 @@ def parameter_rules(frozen=None, rate=None):
         rules.pop()
 
 
+def release_results(program):
+    """Undo `value.persistable = True` on what operators compute. Programs of 2019 kept values for the fetch that way.
+
+    Nothing needs it today, and a model that is exported would look for a variable of that name.
+    """
+    for op in program.main.global_block().ops:
+        if op.name() not in ('builtin.parameter', 'pd_op.data'):
+            for value in op.results():
+                if value.persistable:
+                    value.persistable = False
+    for value in program.inputs:
+        value.persistable = False
+
+
 # ---------------------------------------------------------------- devices
 
 

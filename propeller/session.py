@@ -209,6 +209,7 @@ class Session:
         arrays = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
         for value in inputs:
             program.check_input(value)
+        graph.release_results(program)
         prefix = os.path.join(folder, 'model')
         with paddle.static.scope_guard(self.scope), warnings.catch_warnings():
             warnings.simplefilter('ignore')

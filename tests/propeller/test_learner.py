@@ -191,6 +191,36 @@ def test_best_exporters(tmp_path):
     assert again.best == best.best
 
 
+class Kept(MSE):
+    """As the metrics of 2019: what is fetched must be persistable."""
+
+    @property
+    def tensor(self):
+        for value in super().tensor:
+            value.persistable = True
+        return super().tensor
+
+
+def test_values_that_a_metric_of_2019_keeps_do_not_go_into_an_export(tmp_path):
+    class KeptLine(Line):
+        def metrics(self, predictions, label):
+            return {'mse': Kept(label, predictions)}
+
+    served = propeller.train.BestInferenceModelExporter(str(tmp_path / 'served'), lambda old, new: True)
+    results = propeller.train_and_eval(
+        model_class_or_model_fn=KeptLine,
+        params=params(),
+        run_config=config(tmp_path / 'run', max_steps=5),
+        train_dataset=dataset(),
+        eval_dataset=dataset(),
+        exporters=[served],
+        seed=2,
+    )
+    assert results['eval']['mse'] == pytest.approx(results['eval']['loss'], rel=1e-5)
+    (out,) = ExportedModel(str(tmp_path / 'served' / 'inference')).run([np.ones((4, WIDTH), np.float32)])
+    assert out.shape == (4, 1)
+
+
 class Rated(propeller.train.BestExporter):
     """Notes what it writes."""
 
