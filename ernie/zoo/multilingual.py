@@ -54,7 +54,9 @@ def coverage_of(texts):
     if not scripts or (HAN in scripts and scripts <= {HAN, ASCII}):
         return Coverage(CHINESE, {}, ())
     latin = script_vocabulary.limits(shares)[ASCII] == script_vocabulary.MOST_PIECES
-    name = '+'.join([*sorted(scripts - {ASCII, LATIN}), *(['latin'] if latin else [])])
+    # A few letters with accents are in the vocabulary only where the texts have some.
+    of_latin = ['latin'] if latin else ['accents'] if LATIN in scripts else []
+    name = '+'.join([*sorted(scripts - {ASCII, LATIN}), *of_latin])
     return Coverage(name, shares, tuple(texts) if script_vocabulary.follows_texts(shares) else ())
 
 

@@ -81,6 +81,10 @@ def test_what_a_vocabulary_is_made_for(texts, name, follows):
         assert coverage.key != coverage_of([*texts, 'more']).key
 
 
+def test_a_vocabulary_without_accents_is_not_taken_for_one_with():
+    assert [coverage_of([*KOREAN, more]).name for more in ('cafe', 'café')] == ['hangul', 'hangul+accents']
+
+
 # ------------------------------------------------------------------ the segmentation of the encoder
 
 
