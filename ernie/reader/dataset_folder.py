@@ -109,8 +109,9 @@ def _parted(path):
     if folder and _NAME.fullmatch(split) and os.path.isdir(folder):
         return folder, split
     folder, split = os.path.split(path)
-    if not os.path.lexists(path) and os.path.isdir(folder or '.') and split.lower() in _SPLIT_OF:
-        return (folder or '.', split) if _SPLIT_OF[split.lower()] in _quiet_splits(folder or '.') else (None, None)
+    # A word alone may be a text to predict: `test`.
+    if folder and not os.path.lexists(path) and os.path.isdir(folder) and split.lower() in _SPLIT_OF:
+        return (folder, split) if _SPLIT_OF[split.lower()] in _quiet_splits(folder) else (None, None)
     return None, None
 
 

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from ernie.inference.given import read_given
 from ernie.inference.stream import count_lines, read_rows
 from ernie.reader.columnar import classes_of
 from ernie.reader.dataset_folder import data_digest, data_files, is_there, named_split, splits_of
@@ -14,6 +15,7 @@ from ernie.reader.rows import BadRows
 from ernie.reader.sentences import Sentences
 from ernie.reader.warnings import Notes
 from ernie.settings.finetune import FinetuneSettings, OwnDataSettings
+from ernie.settings.predict import PredictVerbSettings
 from ernie.survey.form import task_of
 from ernie.survey.tables import survey_table
 from ernie.survey.tagging import survey_sentences
@@ -70,6 +72,14 @@ def test_all_forms_hold_the_same_rows(tmp_path):
     assert pairs(tmp_path / 'a.arrow') == [('很好', '1'), ('a\tb\n"c"', '0')]
     assert classes_of(str(tmp_path / 'a.arrow'), 'stars') == ()
     assert count_lines(str(paths[0])) == 7 and count_lines(str(paths[3])) is None
+
+
+def test_a_word_alone_is_no_split_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / 'test.csv').write_text('text\n好\n')
+    (tmp_path / 'train.csv').write_text('text\n好\n')
+    monkeypatch.chdir(tmp_path)
+    assert read_given(PredictVerbSettings(inputs=('test',))).texts == ('test',)
+    assert read_given(PredictVerbSettings(inputs=('./test',))).files == ('./test',)
 
 
 def test_splits_by_name(tmp_path):
