@@ -1,14 +1,9 @@
 """Data sets as inputs of a static program: what `features`, `placeholders` and `start` of a `Dataset` do."""
 
-import warnings
-
 from propeller.data.prefetch import prefetch
-from propeller.data.values import Agreement, fits
+from propeller.data.values import Agreement
 from propeller.errors import UserError, quoted
 from propeller.graph import Feed, paddle
-from propeller.log import get_logger
-
-log = get_logger(__name__)
 
 QUEUE = 50  # batches that wait, as in 2019
 
@@ -51,26 +46,6 @@ def checked_from(dataset, start=0):
     agreement = Agreement(where, dataset.input_shapes(), dataset.data_types)
     for number, element in enumerate(dataset.iterate_from(start), start):
         yield agreement.arrays(element, number)
-
-
-def batches_from(dataset, start=0):
-    """The same for a `Learner`: a size that differs from the one in `data_shapes` is a warning, once.
-
-    Programs of 2019 say `[-1, 128, 1]` of batches that are padded to the longest row of each.
-    """
-    where, shapes = f'data set {dataset.name}', dataset.input_shapes()
-    agreement, warned = Agreement(where, [[-1] * len(shape) for shape in shapes], dataset.data_types), False
-    for number, element in enumerate(dataset.iterate_from(start), start):
-        arrays = agreement.arrays(element, number)
-        for array, shape in zip(arrays, shapes, strict=True):
-            if not warned and not fits(array.shape, shape):
-                log.warning(
-                    '%s, element %d: found the shape %s, expected %s: in data_shapes, -1 stands for sizes that vary',
-                    *(where, number, list(array.shape), list(shape)),
-                )
-                warned = True
-                warnings.filterwarnings('ignore', message='The fed Variable')  # Paddle says it again for each shape
-        yield arrays
 
 
 def feeder(dataset, places=None):

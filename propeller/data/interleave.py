@@ -4,6 +4,7 @@ import collections
 import itertools
 
 _END = object()
+_NEAR = 1000  # items that are rather made and dropped than looked for again from the beginning
 
 
 def interleave(elements, open_lane, cycle_length, block_length, start=0):
@@ -99,6 +100,6 @@ class Lane:
     def __iter__(self):
         ahead, at = self._ahead, self._known - 1
         self._ahead = None
-        if ahead is not None and at <= self.position <= at + 1:
+        if ahead is not None and 0 <= self.position - at <= _NEAR:
             return itertools.islice(ahead, self.position - at, None)
         return self._items.iterate_from(self.position) if self.position else iter(self._items)

@@ -2,11 +2,15 @@
 
 import itertools
 import operator
+import warnings
 
 import numpy as np
 
 from propeller.data.padding import fill_rows
 from propeller.errors import UserError, quoted
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 
 def values_of(element):
@@ -95,7 +99,9 @@ def checked_types(types):
 
 
 class Agreement:
-    """What all elements of a data set must agree in: how many values, and of each its shape and type.
+    """What all elements of a data set must agree in: how many values, and of each its rank and type.
+
+    Sizes that differ are told of once in the log: programs of 2019 name the longest that can be.
 
     Args:
         where: whose elements they are, for messages.
@@ -104,8 +110,8 @@ class Agreement:
     """
 
     def __init__(self, where, shapes, types):
-        self._where = where
-        self._shapes, self._types = [tuple(shape) for shape in shapes], [np.dtype(kind) for kind in types]
+        self._where, self._told = where, False
+        self._kinds = [(len(shape), np.dtype(kind), tuple(shape)) for shape, kind in zip(shapes, types, strict=True)]
 
     def arrays(self, element, number):
         """The values of element `number` as arrays.
@@ -114,27 +120,30 @@ class Agreement:
             UserError: they do not agree, with the number of the element, what was found and what expected.
         """
         values = values_of(element)
-        check_count(self._where, number, values, len(self._shapes))
+        check_count(self._where, number, values, len(self._kinds))
         arrays = [as_array(value) for value in values]
-        for i, (array, shape, kind) in enumerate(zip(arrays, self._shapes, self._types, strict=True)):
-            if array.dtype != kind or not fits(array.shape, shape):
-                found, expected = described(array.shape, array.dtype), described(shape, kind)
+        for i, (array, (rank, kind, shape)) in enumerate(zip(arrays, self._kinds, strict=True)):
+            if array.dtype != kind or array.ndim != rank:
                 raise UserError(
-                    f'{self._where}, element {number}, value {i}: found {found}, expected {expected}. '
-                    'data_shapes and data_types say what an element is, -1 stands for sizes that vary.'
+                    f'{self._difference(number, i, array, shape, kind)} data_shapes and data_types say what an '
+                    'element is, with -1 for sizes that vary.'
                 )
+            if not self._told and any(size not in (-1, found) for size, found in zip(shape, array.shape, strict=True)):
+                self._told = True
+                log.warning('%s In data_shapes -1 stands for sizes that vary.',
+                            self._difference(number, i, array, shape, kind))  # fmt: skip
+                warnings.filterwarnings('ignore', message='The fed Variable')  # Paddle says it again for each shape
         return arrays
+
+    def _difference(self, number, i, array, shape, kind):
+        found, expected = described(array.shape, array.dtype), described(shape, kind)
+        return f'{self._where}, element {number}, value {i}: found {found}, expected {expected}.'
 
 
 def check_count(where, number, values, expected):
     """Raises `UserError` where an element has not `expected` values."""
     if len(values) != expected:
         raise UserError(f'{where}, element {number}: found {len(values)} values, expected {expected}.')
-
-
-def fits(found, expected):
-    """Whether a shape has the sizes of another, in which -1 stands for any."""
-    return len(found) == len(expected) and all(e in (-1, f) for f, e in zip(found, expected, strict=True))
 
 
 def described(shape, dtype):

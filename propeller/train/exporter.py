@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from propeller.data.dataset import Dataset
-from propeller.data.feeding import batches_from
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
@@ -182,7 +181,7 @@ class BestInferenceModelExporter(_Best):
                 graph = build_program(
                     session, 'eval', self.dataset, RunMode.PREDICT, self.model, self.hparams, settings
                 )
-                sample = next(batches_from(self.dataset), None)
+                sample = next(self.dataset.checked_from(), None)
             if sample is None:
                 raise UserError(f'{self.export_dir}: found no batch, expected one to prove the exported model with.')
             graph = session.portable(graph)

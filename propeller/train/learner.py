@@ -6,7 +6,6 @@ import os
 from typing import NamedTuple
 
 from propeller.data.dataset import Dataset
-from propeller.data.feeding import batches_from
 from propeller.distribution import join, log_in_main_process_only
 from propeller.errors import UserError, bad_input, quoted
 from propeller.graph import cuda_devices
@@ -107,7 +106,7 @@ class Learner:
         """
         folder = ckpt_path if ckpt_path is not None else self._checkpoint(ckpt)
         session, program = self._restored('predict', dataset, RunMode.PREDICT, folder)
-        batches = itertools.islice(batches_from(dataset), None if steps is None or steps < 0 else steps)
+        batches = itertools.islice(dataset.checked_from(), None if steps is None or steps < 0 else steps)
         for _, fetched in evaluation_pass(session, program, batches, program.outputs.predictions):
             values = [array.tolist() for array in fetched]
             if split_batch:
@@ -140,7 +139,7 @@ class Learner:
         Returns:
             list: dict metric name -> numpy scalar, then what the `after_train` of each of `hooks` gave.
         """
-        spec, batches = program.outputs, itertools.islice(batches_from(dataset), self.run_config.eval_max_steps)
+        spec, batches = program.outputs, itertools.islice(dataset.checked_from(), self.run_config.eval_max_steps)
         own = [EvalHook(spec.metrics), *(spec.eval_hooks or ())]
         results = evaluation_loop(session, program, batches, [*own, *hooks], step)
         return [results[0], *results[len(own) :]]

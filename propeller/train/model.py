@@ -8,7 +8,6 @@ from typing import Any
 
 from propeller import graph, summary
 from propeller.data.dataset import Dataset
-from propeller.data.feeding import feeds_of
 from propeller.errors import UserError, quoted
 from propeller.train.hooks import check_metrics
 from propeller.train.metrics import Mean, Metrics
@@ -121,7 +120,7 @@ def build_program(
     dataset.name = name
     training = mode == RunMode.TRAIN
     return session.build(
-        feeds_of(dataset),
+        dataset.feeds(),
         lambda *features: build_model_spec(model, features, mode, params, run_config),
         parts=(run_config.gradient_accumulation_steps or 1) if training else 1,
         loss_scale=LossScale() if training and session.precision == 'fp16' else None,

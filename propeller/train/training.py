@@ -3,7 +3,6 @@
 import contextlib
 
 from propeller import summary
-from propeller.data.feeding import batches_from
 from propeller.errors import UserError
 from propeller.log import get_logger
 from propeller.train.checkpoint import BEST
@@ -68,7 +67,7 @@ class Training:
         done = self._updates_consumed(run)
         run.begin(self.session, self.program, step, [LIST_FILE])
         own = is_own_share(self.dataset, world)
-        unread = batches_from(self.dataset, done * parts * (1 if own else world.size))
+        unread = self.dataset.checked_from(done * parts * (1 if own else world.size))
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(learner.history('train_history', step))
             for name in self.eval_sets:
@@ -151,7 +150,7 @@ class Training:
         if self.exporters and learner.world.is_main_process:
             name, program = next(iter(self.eval_programs.items()))
             if program.sample is None:
-                program.sample = next(batches_from(self.eval_sets[name]), None)
+                program.sample = next(self.eval_sets[name].checked_from(), None)
             for exporter in self.exporters:
                 exporter.export(self.session, program, program.outputs, results, loop)
         return float(next(iter(results.values()))[self.metric]) if self.metric else None
