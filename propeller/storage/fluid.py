@@ -134,7 +134,9 @@ def _read_head(head, path, codes):
     """(data type code, shape, number of sequence levels) of the variable where `head` stands, which moves behind it."""
     version = head.number('<I', 'the version')
     if version:
-        raise bad_input(path, f'version {version}', 'version 0 of a fluid variable file')
+        raise bad_input(
+            path, f'version {version}', 'version 0 of a fluid variable file', advice='Is it a file of another kind?'
+        )
     levels = head.number('<Q', 'the number of sequence levels')
     if levels > _MAX_LEVELS:
         raise bad_input(path, f'{levels} sequence levels', f'at most {_MAX_LEVELS}')

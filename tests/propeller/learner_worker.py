@@ -14,7 +14,7 @@ from propeller import graph
 from propeller.data.dataset import Dataset
 from propeller.graph import paddle
 from propeller.train.learner import Learner, train_and_eval
-from propeller.train.metrics import MSE
+from propeller.train.metrics import MSE, Auc, Metrics
 from propeller.update import minimize
 
 ROWS, WIDTH = 50, 5
@@ -31,7 +31,21 @@ class Line(propeller.train.Model):
         minimize(loss, lambda step: 0.02, clip_norm=1.0)
 
     def metrics(self, predictions, label):
-        return {'mse': MSE(label, predictions)}
+        right = paddle.cast(label > 0, 'int64')
+        return {'mse': MSE(label, predictions), 'auc': Auc(right, predictions), 'last': LastRows(label)}
+
+
+class LastRows(Metrics):
+    """Sum of the labels of the last two batches: of a user, and of another value if batches come in another order."""
+
+    def reset(self):
+        self.batches = []
+
+    def update(self, args):
+        self.batches = [*self.batches[-1:], args[0]]
+
+    def eval(self):
+        return sum(batch.sum() for batch in self.batches)
 
 
 def batches(size, labelled=True, times=1):

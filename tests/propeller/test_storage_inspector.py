@@ -1,5 +1,6 @@
 """`propeller.tools.ckpt_inspector`."""
 
+import importlib.util
 import io
 import os
 import pickle
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from propeller.errors import UserError
-from propeller.storage import write_safetensors
+from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.fluid import write_variable
 from propeller.tools import ckpt_inspector
 
@@ -25,6 +26,18 @@ def folder(tmp_path):
     write_variable(tmp_path / 'params' / 'half', np.ones(2, np.float16))
     (tmp_path / 'params' / 'meta').write_text('{}')
     return tmp_path / 'params'
+
+
+def test_a_model_of_a_real_fluid(tmp_path):
+    spec = importlib.util.find_spec('jieba')
+    if spec is None:
+        pytest.skip('jieba is not installed')
+    folder = os.path.join(os.path.dirname(spec.origin), 'lac_small', 'model_baseline')
+    ckpt_inspector.main(['dump', folder, '--to', str(tmp_path / 'out')])
+    tensors = open_tensors(folder)
+    assert sorted(os.listdir(tmp_path / 'out')) == sorted(f'{name}.npy' for name in tensors)
+    for name in tensors:
+        np.testing.assert_array_equal(np.load(tmp_path / 'out' / f'{name}.npy'), tensors[name], err_msg=name)
 
 
 def with_levels(path):
