@@ -171,6 +171,14 @@ def _check(spec: ModelSpec, mode: RunMode, name: str) -> None:
         )
     if mode == RunMode.EVAL and spec.metrics is not None:
         check_metrics(spec.metrics, where)
+        for key, metric in spec.metrics.items():
+            strange = [value for value in _listed(metric.tensor) if not graph.is_value(value)]
+            if strange:
+                raise UserError(f'{where}: metric {quoted(key)}: found {quoted(strange[0])}, expected graph values.')
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _check_loss(loss: Any, where: str) -> None:

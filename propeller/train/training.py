@@ -42,10 +42,11 @@ class Training:
                     f'evaluation set {name}: found a share of the data in each process, expected the whole set in all '
                     'of them: they share out its batches. Leave out shard.'
                 )
-        self.eval_sets = eval_datasets
-        self.eval_programs = {
-            name: learner.build(self.session, 'eval', dataset, RunMode.EVAL) for name, dataset in eval_datasets.items()
-        }
+        self.eval_sets, self.eval_program = eval_datasets, None
+        for dataset in eval_datasets.values():  # of the same shapes and types, so that one graph serves them all
+            dataset.name = 'eval'
+            if self.eval_program is None:
+                self.eval_program = learner.build(self.session, 'eval', dataset, RunMode.EVAL)
         self.train_hooks, self.eval_hooks, self.exporters = list(train_hooks), list(eval_hooks), list(exporters)
         self.evaluation, self.results, self._histories = self._evaluation(), {}, {}
 
@@ -122,14 +123,14 @@ class Training:
     def _evaluation(self):
         """The `EvaluationHook` of the settings; None without a set to evaluate."""
         config = self.config
-        if not self.eval_programs:
+        if self.eval_program is None:
             if config.best_metric or config.early_stop:
                 raise UserError('run_config: best_metric and early_stop need evaluation sets: use train_and_eval.')
             return None
         order, _, self.metric = (config.best_metric or '').partition(' ')
-        name, program = next(iter(self.eval_programs.items()))
-        if self.metric and self.metric not in program.outputs.metrics:
-            known = ', '.join(program.outputs.metrics)
+        metrics = self.eval_program.outputs.metrics
+        if self.metric and self.metric not in metrics:
+            name, known = next(iter(self.eval_sets)), ', '.join(metrics)
             raise UserError(f'run_config: best_metric: found {self.metric}, expected a metric of {name}: {known}.')
         return EvaluationHook(
             self._evaluate,
@@ -142,15 +143,14 @@ class Training:
         )
 
     def _evaluate(self, loop, last):
-        results, gstep, learner = {}, loop.gstep, self.learner
-        for name, program in self.eval_programs.items():
-            results[name] = learner.score(self.session, program, self.eval_sets[name], self.eval_hooks, gstep)[0]
+        results, gstep, learner, program = {}, loop.gstep, self.learner, self.eval_program
+        for name, dataset in self.eval_sets.items():
+            results[name] = learner.score(self.session, program, dataset, self.eval_hooks, gstep)[0]
             learner.report(name, results[name], gstep, self._histories.get(name))
         self.results = results
         if self.exporters and learner.world.is_main_process:
-            name, program = next(iter(self.eval_programs.items()))
             if program.sample is None:
-                program.sample = next(self.eval_sets[name].checked_from(), None)
+                program.sample = next(next(iter(self.eval_sets.values())).checked_from(), None)
             for exporter in self.exporters:
                 exporter.export(self.session, program, program.outputs, results, loop)
         return float(next(iter(results.values()))[self.metric]) if self.metric else None
