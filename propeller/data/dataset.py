@@ -5,7 +5,7 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from propeller.data import feeding
@@ -20,7 +20,7 @@ from propeller.data.values import (
     call,
     checked_shapes,
     checked_types,
-    close,
+    closable,
     kinds_of,
     whole_number,
 )
@@ -72,17 +72,18 @@ class Dataset:
         self._found: tuple[Shapes, list[str]] | None = None  # in the first element
         self.data_shapes, self.data_types = data_shapes, data_types  # type: ignore[assignment]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._make_iterator())
+    def __iter__(self) -> Generator[Any, None, None]:
+        """An iterator of its own. Its `close` frees the files and processes behind it; so does dropping it."""
+        return closable(self._make_iterator())
 
-    def iterate_from(self, start: int) -> Iterator[Any]:
+    def iterate_from(self, start: int) -> Generator[Any, None, None]:
         """An iterator of the elements from number `start` on, where training goes on after a break.
 
         Those before are not made where the data set is `seekable`; others are made again and dropped.
         """
         if start and self._start_at:
-            return iter(self._start_at(start))
-        return itertools.islice(iter(self), start, None) if start else iter(self)
+            return closable(self._start_at(start))
+        return closable(itertools.islice(iter(self), start, None)) if start else iter(self)
 
     @property
     def seekable(self) -> bool:
@@ -216,7 +217,7 @@ class Dataset:
         if self._found is None:
             iterator = iter(self)
             first = list(itertools.islice(iterator, 1))
-            close(iterator)
+            iterator.close()
             if not first:
                 raise UserError(f'{self._place()}: found no element, expected one to take shapes and types from.')
             self._found = kinds_of(first[0], self._place(), self._batch_width)

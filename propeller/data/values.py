@@ -28,10 +28,14 @@ def call(fn, element):
     return fn(*element) if isinstance(element, (tuple, list)) else fn(element)
 
 
-def close(iterator):
-    """Ends an iterator that need not be used up."""
-    if hasattr(iterator, 'close'):
-        iterator.close()
+def closable(iterable):
+    """An iterator of it that has `close`, which lets go what the iterator holds."""
+    iterator = iter(iterable)
+    return iterator if hasattr(iterator, 'close') else _items(iterator)
+
+
+def _items(iterator):
+    yield from iterator
 
 
 def kinds_of(element, where, batch_width=None):

@@ -57,6 +57,21 @@ def test_elements_come_in_order_from_another_process_at_each_pass():
     assert list(numbers(50).buffered(1).map(lambda i: -i).buffered().iterate_from(47)) == [-47, -48, -49]
 
 
+@pytest.mark.parametrize('start', [0, 4])
+def test_closing_any_iterator_frees_files_and_processes(tmp_path, start):
+    def open_files():
+        return [fd for fd in os.listdir('/proc/self/fd') if 'lines' in os.path.realpath(f'/proc/self/fd/{fd}')]
+
+    (tmp_path / 'lines').write_bytes(b'a\nb\n' * 50)
+    lines = Dataset.from_list([tmp_path / 'lines'] * 2).interleave(Dataset.from_file, 2).shuffle(3, 1)
+    for dataset in (lines.take(60), lines.shard(2, 0).map(len), lines.repeat().buffered(2).shard(2, 1), numbers(9)):
+        items = dataset.iterate_from(start)
+        next(items)
+        items.close()
+        assert not background._open and not open_files()
+        assert list(items) == []
+
+
 @pytest.mark.parametrize('size', [1, 2, 7])
 def test_so_many_are_made_ahead(tmp_path, size):
     def note(i):
