@@ -1,6 +1,11 @@
 """Data sets as inputs and feeds of programs that are written by hand, and of a Learner that goes on."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ import pytest
 import propeller.paddle as propeller
 from propeller import graph
 from propeller.data.dataset import Dataset
+from propeller.data.feature_column import FeatureColumns, LabelColumn, TextColumn
 from propeller.errors import UserError
 from propeller.graph import paddle
 from propeller.update import minimize
@@ -116,3 +122,42 @@ def test_a_learner_goes_on_with_the_row_that_comes_next(tmp_path):
             learner.train(dataset)
         seen[name] = (tmp_path / name / 'model_7/model.safetensors').read_bytes()
     assert seen['whole'] == seen['parts']
+
+
+class Words(Sum):
+    """Learns a number for each word."""
+
+    def forward(self, features):
+        return graph.F.embedding(features[0], graph.parameter('w', [9, 1], graph.constant(1))).sum(1)
+
+    def loss(self, predictions, label):
+        return (predictions[:, 0] - label.astype('float32')).square().mean()
+
+
+def train_on_columns(folder, model_dir, kill_after=None):
+    """Seven updates on the two files in `folder`; killed after so many, of which the last checkpoint keeps four."""
+
+    class Kill(propeller.train.RunHook):
+        def after_run(self, fetched, state):
+            if state.step == kill_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    columns = FeatureColumns(
+        [TextColumn('text', 0, vocab_dict={w: i for i, w in enumerate('_abcdefgh')}), LabelColumn('y')]
+    )
+    dataset = columns.build_dataset('train', data_dir=f'{folder}/text', shuffle=True, seed=4).padded_batch(3)
+    config = propeller.RunConfig(model_dir=str(model_dir), max_steps=7, save_steps=2, log_steps=1)
+    propeller.Learner(Words, config, {}, seed=3).train(dataset, [Kill()])
+    return Path(model_dir, 'model_7/model.safetensors').read_bytes()
+
+
+def test_a_killed_learner_goes_on_over_feature_columns_bit_by_bit(tmp_path):
+    (tmp_path / 'text').mkdir()
+    for name, count in (('part-0', 7), ('part-1', 12)):
+        rows = [f'{" ".join("abcdefgh"[(i * j) % 8] for j in range(1 + i % 4))}\t{i % 5}\n' for i in range(count)]
+        (tmp_path / 'text' / name).write_text(''.join(rows))
+    call = f'from {__name__} import *; train_on_columns({str(tmp_path)!r}, {str(tmp_path / "killed")!r}, 5)'
+    killed = subprocess.run([sys.executable, '-c', call], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / 'killed/ckpt_info').read_text().split() == ['model_2', 'model_4']
+    assert train_on_columns(tmp_path, tmp_path / 'killed') == train_on_columns(tmp_path, tmp_path / 'whole')
