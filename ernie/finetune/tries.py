@@ -4,6 +4,7 @@ Each try is a run of its own in `<checkpoints>/tries/01` ..., in a process of it
 they are, so the search never ends below them. The best checkpoint so far is always `<checkpoints>/best`.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -260,7 +261,7 @@ class Search:
         root = self.files.root
         chosen = run_yaml.read_settings(os.path.join(root, run_yaml.FILE), FinetuneSettings)
         names = ('test_set', 'test_save', 'diagnostic', 'diagnostic_save')
-        labelled = ','.join(path for path in split_list(asked.test_set) if _is_labelled(path, asked))
+        labelled = ','.join(path for path in split_list(asked.test_set) if _is_labelled(path, asked, self.spec))
         fresh = {'do_train': False, 'do_val': bool(labelled), 'dev_set': labelled or None, 'dev_share': 0.0}
         fresh |= {
             'do_test': True,
@@ -277,13 +278,17 @@ class Search:
             raise UserError(f'the test sets: {error}')
 
 
-def _is_labelled(path, args):
-    """Whether a file is a table with a column of labels."""
-    try:
-        rows = read_records(path, columns=Naming((), ColumnNames.of(args), labelled=True))
-        return 'label' in next(rows).cells
-    except (UserError, StopIteration):
+def _is_labelled(path, args, spec):
+    """Whether a file is a table with a column of labels, or has what the task learns from in a form of its own."""
+    if not is_regular(path):
         return False
+    with contextlib.suppress(UserError, StopIteration):
+        rows = read_records(path, columns=Naming((), ColumnNames.of(args), labelled=True))
+        if 'label' in next(rows).cells:
+            return True
+    with contextlib.suppress(UserError):
+        return any(row[-1] for row in spec.load('survey')(path, args).first) if spec.survey else False
+    return False
 
 
 def _files(folder):

@@ -19,6 +19,7 @@ from propeller.distribution import ProcessInfo, World
 from propeller.errors import Interrupted, UsageError, UserError
 from propeller.inputs import read_json_object
 from tests.ernie.tiny_model import sentences, write_model, write_table
+from tests.ernie.tiny_reading import puzzles, squad, write_json
 
 CENTRE = {'learning_rate': 2e-4, 'batch_size': 32, 'epoch': 5, 'max_seq_len': 40}
 SPEC, ALONE = table.find('classification'), World(ProcessInfo())
@@ -290,7 +291,15 @@ def test_which_test_sets_can_be_scored(asked, tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content, encoding='utf-8')
-    assert [_is_labelled(str(tmp_path / name), asked) for name in contents] == [True, True, False, True, False]
+    found = [_is_labelled(str(tmp_path / name), asked, SPEC) for name in contents]
+    assert found == [True, True, False, True, False]
+    contents = {'f.conll': '王\tB-PER\n明\tI-PER\n', 'g.txt': '王\n明\n\n好\n'}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content, encoding='utf-8')
+    tags = table.find('sequence_labeling')
+    assert [_is_labelled(str(tmp_path / name), asked, tags) for name in contents] == [True, False]
+    questions = squad(*puzzles(2, 1))
+    assert _is_labelled(write_json(tmp_path / 'q.json', questions), asked, table.find('mrc'))
 
 
 # ------------------------------------------------------------------------------------------ the process of a try
