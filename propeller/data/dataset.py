@@ -69,6 +69,7 @@ class Dataset:
         self._start_at, self._count, self._seekable = start_at, count, seekable
         self._source: Dataset | None = None  # whose elements these are, with their shapes and types
         self._batch_width: int | None = None  # of batches, -1 where it varies; None where elements are none
+        self.told: set[str] = set()  # what the log has said of these elements
         self._found: tuple[Shapes, list[str]] | None = None  # in the first element
         self.data_shapes, self.data_types = data_shapes, data_types  # type: ignore[assignment]
 

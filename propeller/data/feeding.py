@@ -43,7 +43,7 @@ def checked_from(dataset, start=0):
         UserError: one does not, with its number, what was found and what expected.
     """
     where = f'data set {dataset.name}' if dataset.name else 'data set'
-    agreement = Agreement(where, dataset.input_shapes(), dataset.data_types)
+    agreement = Agreement(where, dataset.input_shapes(), dataset.data_types, dataset.told)
     for number, element in enumerate(dataset.iterate_from(start), start):
         yield agreement.arrays(element, number)
 

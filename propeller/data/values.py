@@ -111,10 +111,11 @@ class Agreement:
         where: whose elements they are, for messages.
         shapes: list of shapes, -1 for sizes that vary.
         types: list of names of types.
+        told: set of the names of those of whom it was told already, which is added to.
     """
 
-    def __init__(self, where, shapes, types):
-        self._where, self._told = where, False
+    def __init__(self, where, shapes, types, told=None):
+        self._where, self._told = where, set() if told is None else told
         self._kinds = [(len(shape), np.dtype(kind), tuple(shape)) for shape, kind in zip(shapes, types, strict=True)]
 
     def arrays(self, element, number):
@@ -132,8 +133,10 @@ class Agreement:
                     f'{self._difference(number, i, array, shape, kind)} data_shapes and data_types say what an '
                     'element is, with -1 for sizes that vary.'
                 )
-            if not self._told and any(size not in (-1, found) for size, found in zip(shape, array.shape, strict=True)):
-                self._told = True
+            if self._where not in self._told and any(
+                size not in (-1, found) for size, found in zip(shape, array.shape, strict=True)
+            ):
+                self._told.add(self._where)
                 log.warning('%s In data_shapes -1 stands for sizes that vary.',
                             self._difference(number, i, array, shape, kind))  # fmt: skip
                 warnings.filterwarnings('ignore', message='The fed Variable')  # Paddle says it again for each shape
