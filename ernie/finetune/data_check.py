@@ -2,7 +2,7 @@
 
 from ernie.survey.coverage import unread
 from ernie.survey.duplicates import contradictions, shared
-from ernie.survey.labels import doubtful
+from ernie.survey.labels import alike, doubtful
 from ernie.zoo.writing import default_encoder, writing_of
 from propeller.log import get_logger
 
@@ -48,6 +48,8 @@ def _about(survey, coverage, model):
         yield f'only {survey.rows} rows. Some hundreds are what a model can learn from; add rows.'
     if survey.labels and survey.task == 'classification':
         yield from doubtful(survey.labels)
+    elif survey.labels:
+        yield from alike(survey.labels, 'label')
     if coverage:
         yield unread(coverage, model, default_encoder(writing_of(survey.texts())))
 

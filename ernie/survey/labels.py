@@ -102,15 +102,20 @@ def check_classes(path, counts, rows):
         raise bad_input(path, f'the label {only} in all rows', 'two classes at least', advice='Add rows of another.')
 
 
-def doubtful(counts, what='class'):
+def doubtful(counts):
     """Sentences about classes that may be mistakes. counts: dict class -> its rows."""
     rare = [name for name, count in counts.items() if count == 1]
     if rare:
         more = f' and {len(rare) - _SHOWN} more' if len(rare) > _SHOWN else ''
         names = ', '.join(quoted(name, 40) for name in rare[:_SHOWN])
-        yield f'one row only for {what} {names}{more}: it is hardly learned. Add rows, or join it with another {what}.'
+        yield f'one row only for class {names}{more}: it is hardly learned. Add rows, or join it with another class.'
+    yield from alike(counts, 'class')
+
+
+def alike(names, what):
+    """Sentences about names that may be meant as one. names: iterable of str. what: each is, a class or a label."""
     seen, numbers = {}, {}
-    for name in counts:
+    for name in names:
         other = seen.setdefault(appearance(name).strip().casefold(), name)
         if other != name:
             yield f'{what} {quoted(other, 40)} and {quoted(name, 40)} are nearly the same. One of them by mistake?'

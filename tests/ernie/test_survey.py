@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from ernie.finetune.data_check import _about
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.columns import ColumnNames
 from ernie.settings.finetune import FinetuneSettings
@@ -150,6 +151,16 @@ def test_classes_that_may_be_mistakes_are_named():
         "class '1' and '1.0' are one number, and two classes. Write it one way."
     ]
     assert kind_of({'0': 7, '1': 7, '1.0': 7}, 21)[1].startswith('labels are 2 different numbers from 0 to 1')
+
+
+def test_tags_that_may_be_meant_as_one_are_named(tmp_path):
+    rows = [{'tokens': ['王', '在'], 'ner_tags': ['B-PER', 'O']}, {'tokens': ['明', '在'], 'ner_tags': ['B-Per', 'O ']}]
+    path = tmp_path / 'a.jsonl'
+    path.write_text('\n'.join(map(json.dumps, rows * 15)))
+    assert list(_about(survey_sentences(path, settings(path)), None, 'm')) == [
+        "label 'B-PER' and 'B-Per' are nearly the same. One of them by mistake?",
+        "label 'O ' and 'O' are nearly the same. One of them by mistake?",
+    ]
 
 
 def test_nothing_between_two_commas_is_no_class(tmp_path, tokenizer):
