@@ -176,6 +176,11 @@ def run_of(folder):
     return run if isinstance(run, str) and run else None
 
 
+def is_of_2019(folder):
+    """Whether a folder is a checkpoint of propeller as it was in 2019: a file for each variable, and `meta`."""
+    return os.path.isfile(os.path.join(folder, 'meta')) and not os.path.isfile(os.path.join(folder, STATE))
+
+
 def can_continue(folder):
     """Whether `folder` holds all that a training needs to go on exactly."""
     return all(os.path.isfile(os.path.join(folder, name)) for name in (STATE, OPTIMIZER))
@@ -199,8 +204,11 @@ def read_state(folder):
 
 
 def restore_parameters(folder, session, program):
-    """Set every parameter of `program` from a checkpoint folder, strictly: see `restore_variables`."""
-    restore_variables(open_tensors(folder), program.parameters(), session, folder)
+    """Set every parameter of `program` from a checkpoint folder, strictly: see `restore_variables`.
+
+    One of 2019 holds the variables of the optimizer too.
+    """
+    restore_variables(open_tensors(folder), program.parameters(), session, folder, others=is_of_2019(folder))
 
 
 def restore_training(folder, session, program):

@@ -12,7 +12,13 @@ from propeller.graph import cuda_devices
 from propeller.log import get_logger
 from propeller.session import Session
 from propeller.storage import Tensors, open_tensors
-from propeller.train.checkpoint import Checkpoints, read_state, restore_parameters, restore_variables
+from propeller.train.checkpoint import (
+    Checkpoints,
+    is_of_2019,
+    read_state,
+    restore_parameters,
+    restore_variables,
+)
 from propeller.train.hooks import EvalHook
 from propeller.train.loop import evaluation_loop, evaluation_pass
 from propeller.train.model import build_program
@@ -190,7 +196,20 @@ class Learner:
             raise UserError(f'{folder}: found {len(steps)} checkpoints, expected number {quoted(index)} of them.')
         return self.checkpoints.path(steps[index])
 
+    def refuse_those_of_2019(self):
+        """Raises `UserError` where `model_dir` holds checkpoints of propeller of 2019, which would be passed over."""
+        root = self.run_config.model_dir
+        old = [name for name in self.checkpoints.folders().values() if is_of_2019(os.path.join(root, name))]
+        if old:
+            raise bad_input(
+                root,
+                f'a checkpoint of 2019 ({old[-1]})',
+                "those of today's runs, or none",
+                advice='Train in another model_dir, from it by a WarmStartSetting; predict with it by ckpt_path.',
+            )
+
     def _steps(self):
+        self.refuse_those_of_2019()
         if self.checkpoints.run is None:
             self.checkpoints.run = run_in(self.checkpoints)
         return self.checkpoints.steps() if self.checkpoints.newest() else []

@@ -159,6 +159,9 @@ def _name(model: Any) -> str:
 def _check(spec: ModelSpec, mode: RunMode, name: str) -> None:
     """Raises `UserError` where the mode needs what `spec` does not have."""
     where = f'{name} in {mode.name}'
+    for value in spec.predictions or ():
+        if not graph.is_value(value):
+            raise UserError(f'{where}: found {quoted(value)} among the predictions, expected values of the graph.')
     if mode == RunMode.PREDICT:
         if not isinstance(spec.predictions, list) or not spec.predictions:
             raise UserError(f'{where}: found the predictions {quoted(spec.predictions)}, expected a list of values.')

@@ -56,6 +56,7 @@ class Training:
         beside = (BEST,) if self.config.best_metric else ()
         folder = RunFolder(learner.checkpoints, learner.world, 'model_dir', beside)
         with folder.held():
+            learner.refuse_those_of_2019()
             return self._run(TrainingRun(folder, folder.choose(resume=True)))
 
     def _run(self, run):

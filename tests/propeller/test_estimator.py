@@ -11,6 +11,7 @@ from propeller.errors import UserError
 from propeller.exported import ExportedModel
 from propeller.graph import F, paddle
 from propeller.storage import open_tensors
+from propeller.storage.fluid import write_variable
 
 WIDTH, ROWS = 3, 26
 X = np.random.default_rng(1).normal(size=(ROWS, WIDTH)).astype(np.float32)
@@ -200,6 +201,33 @@ def test_prediction_without_a_checkpoint(tmp_path):
     lost = propeller.WarmStartSetting(lambda v: True, str(tmp_path / 'lost'))
     with pytest.raises(UserError, match='lost: found nothing there, expected the folder that the training starts from'):
         propeller.Learner(Layers, config(tmp_path / 'c'), propeller.HParams(rate=0.1), lost).train(dataset(X, Y))
+
+
+def test_checkpoints_of_2019(tmp_path):
+    """None is passed over or written over; one predicts, and gives a training its first values."""
+    layers = {'cls_out_w': (4, 1), 'fc_0.b_0': (1,), 'linear_0.b_0': (4,), 'linear_0.w_0': (3, 4)}
+    values = {name: np.full(shape, 0.5, np.float32) for name, shape in layers.items()}
+    folder = tmp_path / 'run/model_7'
+    folder.mkdir(parents=True)
+    (folder.parent / 'ckpt_info').write_text('model_7\n')
+    for name, array in {**values, 'fc_0.b_0_moment1_0': np.zeros(1, np.float32)}.items():
+        write_variable(str(folder / name), array)
+    (folder / 'meta').write_text('{"global_step": 7, "time": 1.5}')
+    learner = propeller.Learner(Layers, config(tmp_path / 'run'), propeller.HParams(rate=0.1))
+    (row, *_) = learner.predict(dataset(X), ckpt_path=str(folder))
+    hidden = X[0] @ values['linear_0.w_0'] + 0.5
+    assert row[0] == pytest.approx((hidden / (1 + np.abs(hidden)) * 0.5).sum(keepdims=True) + 0.5)
+    for call in (lambda: learner.train(dataset(X, Y)), lambda: next(learner.predict(dataset(X)))):
+        with pytest.raises(
+            UserError, match=r'run: found a checkpoint of 2019 \(model_7\), expected .* WarmStartSetting'
+        ):
+            call()
+    assert (folder.parent / 'ckpt_info').read_text() == 'model_7\n'
+    warm = propeller.WarmStartSetting(lambda v: True, str(folder))
+    propeller.Learner(Layers, config(tmp_path / 'b', max_steps=1), propeller.HParams(rate=1e-6), warm).train(
+        dataset(X, Y)
+    )
+    np.testing.assert_allclose(open_tensors(str(tmp_path / 'b/model_1'))['cls_out_w'], 0.5, atol=1e-5)
 
 
 def spec(features, mode, **fields):
