@@ -92,19 +92,22 @@ class FeatureColumns:
             parser = RowParser(self._columns, ignore_extra_columns)
             texts = {path: TextRows(path, parser, skip_bad_rows) for path in files}
             open_file, parse = lambda path: texts[path].dataset(), None if skip_bad_rows else parser.instance
-        return self._finished(_in_turn(files, open_file, shuffle, repeat, seed), name, parse, shuffle, seed, shard)
+        rows = _in_turn(files, open_file, shuffle, repeat, seed)
+        if shuffle:
+            rows = rows.shuffle(_SHUFFLE_BUFFER, seed)
+        if shard:
+            rows = _shared_out(rows, name, [] if repeat else files, open_file)
+        return self._named(rows, name, parse)
 
     def build_dataset_from_stdin(self, name, shuffle=False, seed=0, skip_bad_rows=False, ignore_extra_columns=False):
         """A data set of the lines of standard input, each as it comes. For arguments and errors see `build_dataset`."""
         parser = RowParser(self._columns, ignore_extra_columns)
         rows = rows_of_stream(lambda: sys.stdin.buffer, STDIN, parser, skip_bad_rows)
-        return self._finished(rows, name, None if skip_bad_rows else parser.instance, shuffle, seed)
-
-    def _finished(self, rows, name, parse, shuffle, seed, shard=False):
         if shuffle:
             rows = rows.shuffle(_SHUFFLE_BUFFER, seed)
-        if shard:
-            rows = _shared_out(rows, name)
+        return self._named(rows, name, None if skip_bad_rows else parser.instance)
+
+    def _named(self, rows, name, parse):
         dataset = rows.map(parse) if parse else rows
         dataset.name = name
         dataset.data_shapes = [list(column.output_shapes) for column in self._columns]
@@ -139,16 +142,19 @@ def _in_turn(files, open_file, shuffle, repeat, seed):
     return names.interleave(open_file, cycle_length=len(files), block_length=1)
 
 
-def _shared_out(rows, name):
-    """Every `size`-th row; without a rest, for processes with more batches would wait for the others."""
+def _shared_out(rows, name, files, open_file):
+    """The rows of this process. files: those of rows that end, which leave no rest: nobody waits for the others."""
     place = process_info(os.environ)
     if place.size == 1:
         return rows
-    count = rows.count()
-    if count is not None and count % place.size and count != float('inf'):
+    counts = [open_file(path).count() for path in files]
+    if None in counts:
+        raise bad_input(files[counts.index(None)], 'a stream', 'files, where several processes share the rows out')
+    rest = sum(counts) % place.size
+    if rest:
         log.warning('data set %s: %d rows for %d processes: the last %d are left out, so that each gets as many',
-                    name, count, place.size, count % place.size)  # fmt: skip
-        rows = rows.take(count // place.size * place.size)
+                    name, sum(counts), place.size, rest)  # fmt: skip
+    rows = rows.take(sum(counts) - rest) if files else rows
     return rows.shard(place.size, place.rank)
 
 

@@ -87,11 +87,12 @@ def _scan(path, start):
         if left:
             raise _Damaged(f'the end of the file after {left} bytes', 'a length of 4 bytes')
     except _Damaged as e:
-        raise bad_input(path, f'in record {number:,}: {e.args[0]}', e.args[1]) from None
+        found, expected, *behind = e.args
+        raise bad_input(path, f'in record {number:,}{" or behind it" * bool(behind)}: {found}', expected) from None
 
 
 class _Damaged(Exception):
-    """What was found in the record that is being read, and what was expected."""
+    """What was found in the record that is being read, what was expected, and something if it may lie behind it."""
 
 
 def _decompressed(path):
@@ -116,7 +117,7 @@ def _decompressed(path):
                     pass  # zeros behind a member fill up a tape
                 content = content.lstrip(b'\x00')
         except zlib.error as e:
-            raise _Damaged(f'bytes that are no gzip ({e})', 'a record file') from None
+            raise _Damaged(f'bytes that are no gzip ({e})', 'a record file', True) from None
 
 
 def count_records(path):

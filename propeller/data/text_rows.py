@@ -113,11 +113,9 @@ def usable(rows, parser, bad=None):
             yield row.line, row
             continue
         try:
-            values = parser.instance(*row)
+            yield row.line, parser.instance(*row)
         except RefusedRow as e:
             bad.add(e.row)
-        else:
-            yield row.line, values
 
 
 class TextRows:
