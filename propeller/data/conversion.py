@@ -142,7 +142,7 @@ def _lock(folder):
 
 
 class _Chunk(NamedTuple):
-    """Lines of a file; first: the number of the first of them."""
+    """Lines of a file, none behind its end; first: the number of the first of them."""
 
     path: str
     first: int
@@ -150,11 +150,11 @@ class _Chunk(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """What became of a chunk: records, and `BadRow`s that were left out."""
+    """What became of a chunk: records, and `BadRow`s that were left out. ends: whether it was the end of the file."""
 
-    path: str
     records: list
     bad: list
+    ends: bool
 
 
 class _Encode:
@@ -174,7 +174,7 @@ class _Encode:
                 bad.append(e.row)
             else:
                 records.append(_record(self.parser.columns, features))
-        return _Encoded(chunk.path, records, bad)
+        return _Encoded(records, bad, not chunk.lines)
 
 
 def _record(columns, features):
@@ -206,30 +206,30 @@ class _Reading:
         if number == 1:
             raise bad_input(self.path, 'an empty file', 'at least one row')
         self.text = _Text(after.st_size, after.st_mtime_ns, digest.hexdigest())
+        yield _Chunk(self.path, number, [])
 
 
 def _convert(pairs, wanted, processes):
-    readings = {path: _Reading(path) for path, _ in pairs}
-    targets = dict(pairs)
-    chunks = itertools.chain.from_iterable(reading.chunks() for reading in readings.values())
-    encoded = map_ordered(wanted.encode, chunks, processes)
-    for path, parts in itertools.groupby(encoded, lambda part: part.path):
-        bad = BadRows(path)
-        # A reading has come to its end when a part of the next one comes.
-        count = write_records(
-            targets[path], _all_records(path, parts, bad), lambda path=path: wanted.source(readings[path].text)
-        )
-        log.info('%s: %d rows written to %s', path, count, targets[path])
-        report_bad_rows(bad)
+    readings = [_Reading(path) for path, _ in pairs]
+    chunks = itertools.chain.from_iterable(reading.chunks() for reading in readings)
+    with contextlib.closing(map_ordered(wanted.encode, chunks, processes)) as encoded:
+        for reading, (path, target) in zip(readings, pairs, strict=True):
+            bad = BadRows(path)
+            records = _records_of_file(path, encoded, bad)
+            count = write_records(target, records, lambda reading=reading: wanted.source(reading.text))
+            log.info('%s: %d rows written to %s', path, count, target)
+            report_bad_rows(bad)
 
 
-def _all_records(path, parts, bad):
-    records = False
-    for part in parts:
+def _records_of_file(path, encoded, bad):
+    found = False
+    for part in encoded:
         for row in part.bad:
             bad.add(row)
-        records = records or bool(part.records)
         yield from part.records
-    if not records:
+        found = found or bool(part.records)
+        if part.ends:
+            break
+    if not found:
         found = f'no usable row among {len(bad)}' if bad else 'no row'
         raise bad_input(path, found, 'at least one row', advice=' '.join(bad.messages()[:1]))

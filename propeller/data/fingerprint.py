@@ -7,6 +7,11 @@ import types
 
 import numpy as np
 
+_NAMED = (type, types.ModuleType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+
+# Of these, what Python writes tells one from all others.
+_PLAIN = {type(None), bool, int, float, str, bytes}
+
 
 class Indescribable(Exception):
     """An object whose state cannot be seen from Python; its text names the class."""
@@ -53,7 +58,7 @@ def _of_parts(value, put, within):
         put(f'{value.dtype.str}{value.shape}'.encode() + value.tobytes())
     elif isinstance(value, re.Pattern):
         _describe((value.pattern, value.flags), put, within)
-    elif isinstance(value, type | types.ModuleType | types.BuiltinFunctionType):
+    elif isinstance(value, _NAMED):
         _of_name(value, put, within)
     elif isinstance(value, types.FunctionType):
         _of_function(value, put, within)
@@ -68,10 +73,13 @@ def _of_parts(value, put, within):
 def _in_any_order(items, put, within):
     parts = []
     for item in items:
+        if all(type(part) in _PLAIN for part in (item if type(item) is tuple else (item,))):
+            parts.append(repr(item).encode('utf-8', 'surrogatepass'))
+            continue
         digest = hashlib.blake2b(digest_size=16)
         _describe(item, digest.update, within)
         parts.append(digest.digest())
-    put(b'%d:' % len(parts) + b''.join(sorted(parts)))
+    put(b'%d:' % len(parts) + b'\n'.join(sorted(parts)))
 
 
 def _of_name(value, put, within):

@@ -64,19 +64,17 @@ def varints(content):
     if not len(ends) or ends[-1] != len(encoded) - 1:
         raise UserError('a number that ends too early')
     starts = np.empty_like(ends)
-    starts[0], starts[1:] = 0, ends[:-1] + 1
-    lengths = ends - starts
-    longest = int(lengths.max()) + 1
+    starts[0] = 0
+    np.add(ends[:-1], 1, out=starts[1:])
+    lengths = ends - starts + 1
+    longest = int(lengths.max())
     if longest > _LONGEST:
         raise UserError('a number of more than 10 bytes')
-    if longest == _LONGEST and encoded[ends[lengths == _LONGEST - 1]].max() > 1:
+    if longest == _LONGEST and encoded[ends[lengths == _LONGEST]].max() > 1:
         raise UserError('a number of more than 64 bits')
-    numbers = (encoded[starts] & 0x7F).astype(np.uint64)
-    for place in range(1, longest):
-        longer = np.flatnonzero(lengths >= place)
-        bits = (encoded[starts[longer] + place] & 0x7F).astype(np.uint64)
-        numbers[longer] |= bits << np.uint64(7 * place)
-    return numbers.tobytes()  # two's complement
+    places = (np.arange(len(encoded)) - np.repeat(starts, lengths)).astype(np.uint64)
+    bits = (encoded & 0x7F).astype(np.uint64) << places * np.uint64(7)
+    return np.add.reduceat(bits, starts).tobytes()  # two's complement
 
 
 def put_varint(out, number):
@@ -88,20 +86,17 @@ def put_varint(out, number):
 
 
 def put_varints(numbers):
-    """The bytes of int64 numbers, one after the other. numbers: `array.array('q')`."""
-    values = np.frombuffer(numbers, np.int64) if len(numbers) else np.empty(0, np.int64)
-    if len(values) and values.min() >= 0 and values.max() < 0x80:
+    """The bytes of int64 numbers, one after the other. numbers: `array.array('q')`, not empty."""
+    values = np.frombuffer(numbers, np.uint64)  # two's complement
+    longest = -(-int(values.max()).bit_length() // 7) or 1
+    if longest == 1:
         return values.astype(np.uint8).tobytes()
-    left = values.astype(np.uint64)
-    columns, more = [], np.ones(len(left), bool)
-    kept = []
-    while more.any():
-        columns.append((left & np.uint64(0x7F)).astype(np.uint8))
-        kept.append(more)
-        left >>= np.uint64(7)
-        more = more & (left > 0)
-        columns[-1][more] |= 0x80
-    return np.stack(columns, 1)[np.stack(kept, 1)].tobytes() if columns else b''
+    left = values[:, None] >> np.arange(0, 7 * longest, 7, dtype=np.uint64)
+    wanted = left > 0
+    wanted[:, 0] = True
+    encoded = (left & np.uint64(0x7F)).astype(np.uint8)
+    encoded[:, :-1] |= wanted[:, 1:].view(np.uint8) << 7
+    return encoded[wanted].tobytes()
 
 
 def put_bytes(out, field, content):

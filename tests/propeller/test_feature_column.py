@@ -84,8 +84,8 @@ def test_files_take_turns_in_the_order_of_their_names(folder, use_gz):
     dataset = columns().build_dataset('t', use_gz=use_gz, data_dir=folder, repeat=False)
     assert sorted(labels(dataset)) == list(range(20)) and labels(dataset)[:5] == [0, 1, 8, 2, 9]
     endless = columns().build_dataset('t', use_gz=use_gz, data_dir=folder)
-    counted = np.bincount(labels(endless.take(2000)))
-    assert len(counted) == 20 and counted.min() > 60  # each file is read as often as the others
+    counted = np.bincount(labels(endless.take(600)))
+    assert len(counted) == 20 and counted.min() > 15  # each file is read as often as the others
 
 
 @pytest.mark.parametrize('use_gz', [False, True])
@@ -100,7 +100,7 @@ def test_a_data_set_goes_on_from_the_middle(folder, monkeypatch, use_gz, repeat,
     batches = dataset.padded_batch(3)
     whole = plain(batches.take(40))
     assert whole == plain(batches.take(40))
-    for start in (0, 1, 2, 3, 5, 8, 19, 33):
+    for start in (1, 2, 7, 33):
         assert plain(itertools.islice(batches.iterate_from(start), 40 - start)) == whole[start:]
 
 

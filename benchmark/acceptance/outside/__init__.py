@@ -1,6 +1,6 @@
 """Every parser of outside data, for `benchmark.acceptance.hostile_inputs`: PARSERS, name -> `registry.Parser`."""
 
-from benchmark.acceptance.outside import caches, data, data_sets, models, pretraining, reports, training
+from benchmark.acceptance.outside import caches, columns, data, data_sets, models, pretraining, reports, training
 from benchmark.acceptance.outside.models import PADDLE_MODEL
 from benchmark.acceptance.outside.registry import PARSERS, write
 
@@ -8,6 +8,7 @@ __all__ = [
     'PADDLE_MODEL',
     'PARSERS',
     'caches',
+    'columns',
     'data',
     'data_sets',
     'models',
