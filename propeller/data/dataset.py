@@ -3,13 +3,14 @@
 import inspect
 import itertools
 import math
+import operator
 import os
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from propeller.data import feeding
 from propeller.data.background import made_ahead
+from propeller.data.described import Described, Shapes
 from propeller.data.interleave import interleave
 from propeller.data.lines import count_lines, read_lines
 from propeller.data.order import repeat, shuffle, shuffle_from
@@ -18,22 +19,16 @@ from propeller.data.values import (
     Batcher,
     batches,
     call,
-    checked_shapes,
-    checked_types,
+    check_function,
     closable,
-    kinds_of,
     whole_number,
 )
 from propeller.errors import UserError, quoted
 
-if TYPE_CHECKING:
-    from propeller.graph import Feed
-
 FORMATS = (None, 'GZIP')
-Shapes = list[list[int]]
 
 
-class Dataset:
+class Dataset(Described):
     """A sequence of elements, which every `iter()` makes again. An element is one value, or a tuple or list of them.
 
     `data_shapes` and `data_types` are taken from the first element if they are not set; its values must be numpy arrays
@@ -44,7 +39,6 @@ class Dataset:
             not share out again what each process of a job has its own share of.
     """
 
-    name: str | None = None
     share: tuple[int, int] | None = None
 
     def __init__(
@@ -67,11 +61,7 @@ class Dataset:
         """
         self._make_iterator = make_iterator
         self._start_at, self._count, self._seekable = start_at, count, seekable
-        self._source: Dataset | None = None  # whose elements these are, with their shapes and types
-        self._batch_width: int | None = None  # of batches, -1 where it varies; None where elements are none
-        self.told: set[str] = set()  # what the log has said of these elements
-        self._found: tuple[Shapes, list[str]] | None = None  # in the first element
-        self.data_shapes, self.data_types = data_shapes, data_types  # type: ignore[assignment]
+        super().__init__(data_shapes, data_types)
 
     def __iter__(self) -> Generator[Any, None, None]:
         """An iterator of its own. Its `close` frees the files and processes behind it; so does dropping it."""
@@ -82,6 +72,7 @@ class Dataset:
 
         Those before are not made where the data set is `seekable`; others are made again and dropped.
         """
+        whole_number('iterate_from', 'start', start, 0)
         if start and self._start_at:
             return closable(self._start_at(start))
         return closable(itertools.islice(iter(self), start, None)) if start else iter(self)
@@ -176,101 +167,11 @@ class Dataset:
             count=lambda: len(elements),
         )
 
-    # ---------------------------------------------------------------------------------------------- shapes and types
-
-    @property
-    def data_shapes(self) -> Shapes:
-        """List of shapes, one per value of an element; -1 for sizes that vary."""
-        return self._kinds()[0]
-
-    @data_shapes.setter
-    def data_shapes(self, value: Shapes | None) -> None:
-        self._shapes = None if value is None else checked_shapes(value)
-
-    @property
-    def data_types(self) -> list[str]:
-        """List of dtype names, one per value of an element."""
-        return self._kinds()[1]
-
-    @data_types.setter
-    def data_types(self, value: list[str] | None) -> None:
-        self._types = None if value is None else checked_types(value)
-
-    def input_shapes(self) -> Shapes:
-        """`data_shapes` if they are set; else those of the first element with -1 for the size of a batch."""
-        dataset: Dataset | None = self
-        while dataset is not None:
-            if dataset._shapes is not None:
-                return dataset._shapes
-            dataset = dataset._source
-        return [[-1, *shape[1:]] if shape else [] for shape in self.data_shapes]
-
-    def _kinds(self):
-        shapes, types = self._shapes, self._types
-        if shapes is None or types is None:
-            found = self._source._kinds() if self._source else self._first_kinds()
-            shapes, types = found[0] if shapes is None else shapes, found[1] if types is None else types
-        if len(shapes) != len(types):
-            raise UserError(f'{self._place()}: found {len(shapes)} shapes and {len(types)} types, expected as many.')
-        return shapes, types
-
-    def _first_kinds(self):
-        if self._found is None:
-            iterator = iter(self)
-            first = list(itertools.islice(iterator, 1))
-            iterator.close()
-            if not first:
-                raise UserError(f'{self._place()}: found no element, expected one to take shapes and types from.')
-            self._found = kinds_of(first[0], self._place(), self._batch_width)
-        return self._found
-
-    def _place(self):
-        return f'data set {self.name}' if self.name else 'data set'
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Dataset):
-            return NotImplemented
-        return (self.name, self.data_shapes, self.data_types) == (other.name, other.data_shapes, other.data_types)
-
-    # ------------------------------------------------------------------------------------------- inputs of a program
-
-    def features(self) -> list[Any]:
-        """The inputs `{name}_placeholder_{i}` in Paddle's default program, one for each value of an element.
-
-        Raises:
-            UserError: the data set has no name.
-        """
-        return feeding.placeholders(self)
-
-    placeholders = features
-
-    def feeds(self) -> 'list[Feed]':
-        """The same as descriptions: list of `Feed` (name, shape, type)."""
-        return feeding.feeds_of(self)
-
-    def start(self, places: Any = None) -> Iterator[dict[str, Any]]:
-        """Feeds for `Executor.run`: one dict for each element, name of input -> tensor, made ahead in a thread.
-
-        Args:
-            places: place of Paddle, or a list of one; None: the GPU of this process, or else the processor.
-
-        Raises:
-            UserError: no name, several places; at iteration: an element does not fit the inputs.
-        """
-        return feeding.feeder(self, places)
-
-    def checked_from(self, start: int = 0) -> Iterator[list[Any]]:
-        """The elements from number `start` on as lists of arrays.
-
-        Raises:
-            UserError: one has other shapes or types than `input_shapes` and `data_types`: its number, found, expected.
-        """
-        return feeding.checked_from(self, start)
-
     # ----------------------------------------------------------------------------------------------------- operations
 
     def apply(self, transform: Callable[[Iterator[Any]], Iterable[Any]]) -> 'Dataset':
         """A data set of what `transform`, a function from an iterator to an iterator, makes of each pass."""
+        check_function('apply', transform)
         return self._derived(lambda start: itertools.islice(transform(iter(self)), start, None), seekable=lambda: False)
 
     def _derived(self, start_at, count=None, seekable=None, same_elements=False):
@@ -288,10 +189,12 @@ class Dataset:
 
         What it gives must depend on the element alone: after a break it is not called for the elements before.
         """
+        check_function('map', fn)
         return self._derived(lambda start: (call(fn, element) for element in self.iterate_from(start)), self.count)
 
     def filter(self, fn: Callable[..., Any]) -> 'Dataset':
         """The elements for which `fn` (called as in `map`) is true."""
+        check_function('filter', fn)
 
         def kept(start):
             return itertools.islice((element for element in self if call(fn, element)), start, None)
@@ -310,6 +213,9 @@ class Dataset:
             UserError: `buffer_size` is less than 1.
         """
         size = whole_number('shuffle', 'buffer_size', buffer_size, 1)
+        seed = operator.index(seed) if hasattr(seed, '__index__') else seed  # numpy's numbers too
+        if seed is not None and not isinstance(seed, (int, float, str, bytes, bytearray)):
+            raise UserError(f'shuffle: found seed {quoted(seed)}, expected a number or a text.')
 
         def shuffled(start):
             rng = random.Random(random.getrandbits(64) if seed is None else seed)
@@ -322,7 +228,7 @@ class Dataset:
 
         An iteration without end over a data set without elements ends at once.
         """
-        rounds = math.inf if n < 0 else n
+        rounds = math.inf if whole_number('repeat', 'n', n, -math.inf) < 0 else n
         count = self._counted(lambda number: number * rounds if number else 0) if rounds else lambda: 0
         return self._derived(lambda start: repeat(self, rounds, start), count, same_elements=True)
 
@@ -333,6 +239,7 @@ class Dataset:
         Raises:
             UserError: a length is less than 1; at iteration: `map_fn` gives what cannot be iterated.
         """
+        check_function('interleave', map_fn)
         lanes = whole_number('interleave', 'cycle_length', cycle_length, 1)
         block = whole_number('interleave', 'block_length', block_length, 1)
 

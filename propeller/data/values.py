@@ -1,6 +1,7 @@
 """The values of elements as arrays: their shapes and types, and whether those of all elements agree."""
 
 import itertools
+import math
 import operator
 import warnings
 
@@ -26,6 +27,12 @@ def as_array(value):
 def call(fn, element):
     """`fn` of the values of an element."""
     return fn(*element) if isinstance(element, (tuple, list)) else fn(element)
+
+
+def check_function(where, fn):
+    """Raises `UserError` where `fn` cannot be called."""
+    if not callable(fn):
+        raise UserError(f'{where}: found {quoted(fn)}, expected a function.')
 
 
 def closable(iterable):
@@ -72,7 +79,8 @@ def whole_number(where, name, value, least):
     except TypeError:
         number = None
     if number is None or number < least:
-        raise UserError(f'{where}: found {name} {quoted(value)}, expected a whole number from {least} on.')
+        at_least = '' if least == -math.inf else f' from {least} on'
+        raise UserError(f'{where}: found {name} {quoted(value)}, expected a whole number{at_least}.')
     return number
 
 
@@ -150,7 +158,8 @@ class Agreement:
 def check_count(where, number, values, expected):
     """Raises `UserError` where an element has not `expected` values."""
     if len(values) != expected:
-        raise UserError(f'{where}, element {number}: found {len(values)} values, expected {expected}.')
+        found = '1 value' if len(values) == 1 else f'{len(values)} values'
+        raise UserError(f'{where}, element {number}: found {found}, expected {expected}.')
 
 
 def described(shape, dtype):
@@ -179,7 +188,7 @@ class Batcher:
         """
         rows = [values_of(element) for element in elements]
         if self._kinds is None:
-            arrays = [as_array(value) for value in rows[0]]
+            arrays = [self._array(first, i, value) for i, value in enumerate(rows[0])]
             self._kinds = [(array.ndim, array.dtype) for array in arrays]
             self._pads = _pad_values(self._pad_value, self._kinds)
         for number, row in enumerate(rows, first):
@@ -189,7 +198,9 @@ class Batcher:
 
     def _stack(self, i, column, first):
         rank, kind = self._kinds[i]
-        arrays = [as_array(value) for value in column]
+        arrays = [
+            value if type(value) is np.ndarray else self._array(first + j, i, value) for j, value in enumerate(column)
+        ]
         for place, array in enumerate(arrays):
             if array.ndim != rank or (array.dtype != kind and not _both_text(array.dtype, kind)):
                 if array.size or array.ndim != rank or not isinstance(column[place], (tuple, list)):
@@ -202,6 +213,17 @@ class Batcher:
             if array.shape != shape:
                 raise self._differs(first + place, i, array, f'shape {list(shape)}, that of element {first}')
         return np.stack(arrays) if kind.kind in 'SU' else np.array(arrays, kind)
+
+    @staticmethod
+    def _array(number, i, value):
+        try:
+            array = np.asarray(value)
+        except ValueError:  # rows of several lengths
+            array = np.array(None)
+        if array.dtype.kind == 'O':
+            place = f'padded_batch, element {number}, value {i}'
+            raise UserError(f'{place}: found {quoted(value)}, expected a number, a text or an array.')
+        return array
 
     def _differs(self, number, i, array, expected):
         found = described(array.shape, array.dtype)
