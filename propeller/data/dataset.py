@@ -1,5 +1,6 @@
 """Lazy data sets: a source, then operations that each make a new data set."""
 
+import functools
 import inspect
 import itertools
 import math
@@ -15,6 +16,7 @@ from propeller.data.interleave import interleave
 from propeller.data.lines import count_lines, read_lines
 from propeller.data.order import repeat, shuffle, shuffle_from
 from propeller.data.record_file import count_records, read_records
+from propeller.data.transform import applied
 from propeller.data.values import (
     Batcher,
     batches,
@@ -169,10 +171,23 @@ class Dataset(Described):
 
     # ----------------------------------------------------------------------------------------------------- operations
 
-    def apply(self, transform: Callable[[Iterator[Any]], Iterable[Any]]) -> 'Dataset':
-        """A data set of what `transform`, a function from an iterator to an iterator, makes of each pass."""
+    @property
+    def generator(self) -> Callable[[], Iterator[Any]]:
+        """Function without arguments that starts a new iterator, as in 2019."""
+        return self.__iter__
+
+    def apply(self, transform: Callable[[Any], Any]) -> 'Dataset':
+        """A data set of what `transform` makes of each pass: a function from an iterator to an iterator.
+
+        One of 2019 takes a function that gives an iterator, and returns another such: what it is given can be called
+        too, and so may be what it returns.
+
+        Raises:
+            UserError: at iteration: `transform` gives what cannot be iterated.
+        """
         check_function('apply', transform)
-        return self._derived(lambda start: itertools.islice(transform(iter(self)), start, None), seekable=lambda: False)
+        transformed = functools.partial(applied, transform, self)
+        return self._derived(lambda start: itertools.islice(transformed(), start, None), seekable=lambda: False)
 
     def _derived(self, start_at, count=None, seekable=None, same_elements=False):
         made = Dataset(lambda: start_at(0), None, None, start_at, count, seekable or (lambda: self.seekable))

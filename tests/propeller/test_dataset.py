@@ -149,6 +149,20 @@ def test_apply_and_name():
     assert made.map(str).take(2).name == 'five'
 
 
+def test_apply_takes_what_was_written_in_2019():
+    def every_second(dataset):
+        def gen():
+            yield from itertools.islice(dataset(), 0, None, 2)
+
+        return gen
+
+    made = numbers(5).apply(every_second)
+    assert list(made) == list(made) == list(made.generator()) == [0, 2, 4] and list(made.iterate_from(1)) == [2, 4]
+    assert list(numbers(3).apply(lambda items: items)) == list(numbers(3).apply(lambda items: items())) == [0, 1, 2]
+    with pytest.raises(UserError, match='apply: found 3 as what transform gives, expected an iterator'):
+        list(numbers(5).apply(lambda items: 3))
+
+
 def test_shapes_and_types_come_from_the_first_element():
     made = Dataset.from_list([(np.zeros((3, 2), np.float32), np.int64(4))])
     assert made.data_shapes == [[3, 2], []] and made.data_types == ['float32', 'int64']
