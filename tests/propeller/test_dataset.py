@@ -24,6 +24,15 @@ def test_sources_are_re_iterable():
         Dataset.from_list((1, 2))
 
 
+def test_iterators_of_one_data_set_do_not_disturb_each_other():
+    dataset = numbers(9).shuffle(4, seed=1).interleave(lambda i: numbers(i), 2).repeat(2).padded_batch(2)
+    whole, one = [batch[0].tolist() for batch in dataset], []
+    for i, batch in enumerate(dataset):
+        one.append(batch[0].tolist())
+        assert [batch[0].tolist() for batch in dataset.take(i)] == whole[:i]
+    assert one == whole
+
+
 def test_from_file(tmp_path):
     content = b'one\ntwo\r\n\x85 \xff\nlast'
     (tmp_path / 'a.txt').write_bytes(content)

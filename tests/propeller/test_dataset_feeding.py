@@ -12,6 +12,7 @@ import pytest
 
 import propeller.paddle as propeller
 from propeller import graph
+from propeller.data import background
 from propeller.data.dataset import Dataset
 from propeller.data.feature_column import FeatureColumns, LabelColumn, TextColumn
 from propeller.errors import UserError
@@ -76,10 +77,14 @@ def test_what_start_and_features_refuse():
         list(feeds.start())
 
 
-def test_dropping_the_feeder_ends_its_thread():
-    feeds = lines_named(9999, 'x').start()
+def test_closing_the_feeder_ends_its_thread_and_process():
+    dataset = lines(9999).buffered(2)
+    dataset.name = 'x'
+    feeds = dataset.start()
     next(feeds)
+    assert len(background._open) == 1
     feeds.close()
+    assert not background._open
     assert not [thread for thread in threading.enumerate() if thread.name == 'prefetch' and thread.is_alive()]
 
 
