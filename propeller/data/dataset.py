@@ -39,9 +39,11 @@ class Dataset(Described):
     Attributes:
         share: (shards, index) of the last `shard` that these elements went through; None without one. A `Learner` does
             not share out again what each process of a job has its own share of.
+        seeded: whether every `shuffle` on the way has a seed, without which a resumed run has another order.
     """
 
     share: tuple[int, int] | None = None
+    seeded = True
 
     def __init__(
         self,
@@ -191,7 +193,7 @@ class Dataset(Described):
 
     def _derived(self, start_at, count=None, seekable=None, same_elements=False):
         made = Dataset(lambda: start_at(0), None, None, start_at, count, seekable or (lambda: self.seekable))
-        made.name, made.share = self.name, self.share
+        made.name, made.share, made.seeded = self.name, self.share, self.seeded
         made._source = self if same_elements else None
         return made
 
@@ -236,7 +238,9 @@ class Dataset(Described):
             rng = random.Random(random.getrandbits(64) if seed is None else seed)
             return shuffle_from(self, size, rng, start) if start else shuffle(iter(self), size, rng)
 
-        return self._derived(shuffled, self.count, same_elements=True)
+        made = self._derived(shuffled, self.count, same_elements=True)
+        made.seeded = self.seeded and seed is not None
+        return made
 
     def repeat(self, n: int = -1) -> 'Dataset':
         """The data set `n` times over, without end if negative. Each round iterates anew, nothing is kept.

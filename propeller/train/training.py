@@ -68,6 +68,10 @@ class Training:
         step = run.restore(self.session, self.program) if run.resumes else 0
         done = self._updates_consumed(run)
         run.begin(self.session, self.program, step, [LIST_FILE])
+        if done and not self.dataset.seeded:
+            log.warning(
+                'the data are shuffled without a seed: what follows may hold rows of before. Give shuffle a seed.'
+            )
         own = is_own_share(self.dataset, world)
         unread = self.dataset.checked_from(done * parts * (1 if own else world.size))
         with contextlib.ExitStack() as stack:

@@ -116,7 +116,7 @@ def rows_of_records(folder):
     return rows.padded_batch(3, max_seqlen=WIDTH).map(lambda x, y: (x, y[:, :1])).buffered(2)
 
 
-def test_a_learner_goes_on_with_the_row_that_comes_next(tmp_path):
+def test_a_learner_goes_on_with_the_row_that_comes_next(tmp_path, logged):
     dataset = rows_of_records(tmp_path)
     dataset.data_shapes, dataset.data_types = [[-1, WIDTH], [-1, 1]], ['int64', 'float32']
     seen = {}
@@ -127,6 +127,10 @@ def test_a_learner_goes_on_with_the_row_that_comes_next(tmp_path):
             learner.train(dataset)
         seen[name] = (tmp_path / name / 'model_7/model.safetensors').read_bytes()
     assert seen['whole'] == seen['parts']
+    assert dataset.seeded and not any('without a seed' in line for line in logged)
+    config = config._replace(max_steps=8)
+    propeller.Learner(Sum, config, {}, seed=3).train(dataset.shuffle(2).repeat())
+    assert sum('the data are shuffled without a seed' in line for line in logged) == 1
 
 
 class Words(Sum):
