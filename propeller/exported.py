@@ -3,7 +3,7 @@
 import os
 
 from propeller.errors import bad_input
-from propeller.graph import np
+from propeller.graph import load_paddle, np
 from propeller.storage.fluid import check_combined
 
 EXPORTED = 'model'  # an inference model is `model.json` and `model.pdiparams`
@@ -22,9 +22,10 @@ class ExportedModel:
     """
 
     def __init__(self, folder, threads=1, bf16=False, device=None):
+        check_exported(folder)
+        load_paddle()
         from paddle import inference
 
-        check_exported(folder)
         prefix = os.path.join(folder, EXPORTED)
         config = inference.Config(f'{prefix}.json', f'{prefix}.pdiparams')
         config.disable_glog_info()

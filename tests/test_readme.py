@@ -262,6 +262,7 @@ def test_propeller_tutorial_runs_as_it_stands(tmp_path):
     (tmp_path / 'eager.py').write_text(eager, encoding='utf-8')
     run_python(tmp_path, 'eager.py')
     assert 600 < last_checkpoint(tmp_path) < 610
+    assert not outputs['serve.py'].stderr
     probabilities = re.findall(r'[\d.]+', outputs['serve.py'].stdout)
     assert len(probabilities) == 4 and float(probabilities[0]) + float(probabilities[1]) == pytest.approx(1, abs=2e-3)
 
