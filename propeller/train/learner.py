@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 from typing import NamedTuple
 
@@ -92,6 +93,7 @@ class Learner:
         if folder is None:
             raise bad_input(self.run_config.model_dir, 'no checkpoint', 'one to evaluate', advice='Train first.')
         session, program = self._restored('eval', dataset, RunMode.EVAL, folder)
+        self.check_end('eval', dataset)
         step = read_state(folder)['global_step']
         results, *others = self.score(session, program, dataset, eval_hooks, step)
         with self.history('eval_history/eval', step) as writer:
@@ -149,6 +151,14 @@ class Learner:
         own = [EvalHook(spec.metrics), *(spec.eval_hooks or ())]
         results = evaluation_loop(session, program, batches, [*own, *hooks], step)
         return [results[0], *results[len(own) :]]
+
+    def check_end(self, name, dataset):
+        """Raises `UserError` for an evaluation set without end, as `build_dataset` makes them by default."""
+        if self.run_config.eval_max_steps is None and dataset.count() == math.inf:
+            raise UserError(
+                f'evaluation set {name}: found data without end, expected some that end. Build it with repeat=False, '
+                'or set eval_max_steps in run_config.'
+            )
 
     def report(self, name, results, step, writer):
         """Log results, and write them to the event file `writer` if there is one."""

@@ -37,6 +37,7 @@ class Training:
         with summary.recording() as self.summaries:
             self.program = learner.build(self.session, 'train', train_dataset, RunMode.TRAIN)
         for name, dataset in eval_datasets.items():
+            learner.check_end(name, dataset)
             if is_own_share(dataset, learner.world):
                 raise UserError(
                     f'evaluation set {name}: found a share of the data in each process, expected the whole set in all '

@@ -313,6 +313,17 @@ def test_arguments_of_train_and_eval(tmp_path):
         propeller.RunConfig(model_dir='x', max_step=3)
 
 
+def test_an_evaluation_without_end(tmp_path):
+    rows = propeller.data.Dataset.from_list([(x, y) for x, y in zip(X, Y, strict=True)])
+    endless = rows.repeat().padded_batch(4)
+    with pytest.raises(
+        UserError, match='evaluation set dev: found data without end, .* repeat=False, or set eval_max_s'
+    ):
+        train_and_eval(tmp_path, Layers, eval_dataset={'dev': endless})
+    results = train_and_eval(tmp_path, Layers, eval_dataset=endless, run_config=config(tmp_path, eval_max_steps=3))
+    assert set(results) == {'eval'}
+
+
 def test_exporters_that_cannot_be(tmp_path):
     make = propeller.train.exporter.BestInferenceModelExporter
     with pytest.raises(UserError, match='found no dataset, expected a model with a data set of its inputs'):
