@@ -255,8 +255,8 @@ def _send(made, results):
                 end = _described(_unsendable(e, items))
                 message = pickle.dumps(([], end))
             pipe.send_bytes(message)
-    except OSError:
-        os._exit(0)  # nobody reads any more
+    except BaseException:  # nobody reads any more; or else nothing would ever be said
+        os._exit(1)
 
 
 def _unsendable(error, items):
@@ -266,10 +266,14 @@ def _unsendable(error, items):
 
 def _watch(credits, allowed, parent):
     """Takes what the asking side grants, and ends the process when that side has gone."""
-    while os.getppid() == parent:
-        if select.select([credits], [], [], _POLL_SECONDS)[0]:
-            granted = os.read(credits, _ANSWER_BYTES)
-            if not granted:
-                break
-            allowed.release(len(granted))
-    os._exit(0)
+    try:
+        asking = select.poll()
+        asking.register(credits, select.POLLIN)
+        while os.getppid() == parent:
+            if asking.poll(1000 * _POLL_SECONDS):
+                granted = os.read(credits, _ANSWER_BYTES)
+                if not granted:
+                    break
+                allowed.release(len(granted))
+    finally:
+        os._exit(0)

@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -246,6 +247,16 @@ def test_what_is_printed_there_is_printed_once(capfd):
     assert list(numbers(2).map(lambda i: print('made', i)).buffered()) == [None, None]
     sys.stdout.flush()
     assert capfd.readouterr().out.split() == ['before', 'made', '0', 'made', '1']
+
+
+def test_it_works_where_many_files_are_open():
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1200:
+        pytest.skip(f'{soft} files may be open')
+    with contextlib.ExitStack() as files:
+        for _ in range(1100):  # what `select` cannot take
+            files.enter_context(open(os.devnull))
+        assert list(numbers(30).buffered(2)) == list(range(30))
 
 
 def test_without_fork_a_thread_does_it(monkeypatch):
