@@ -23,7 +23,7 @@ LOCK = '.propeller-lock'
 _VERSION = 1
 
 
-def convert(pairs, columns, skip_bad_rows=False, processes=None):
+def convert(pairs, columns, skip_bad_rows=False, ignore_extra_columns=False, processes=None):
     """Make a record file of each text file, unless it is there, whole and made from the same text by the same columns.
 
     A file without a note of propeller, as those of 2019 are, is taken as it is.
@@ -32,12 +32,13 @@ def convert(pairs, columns, skip_bad_rows=False, processes=None):
         pairs: list of (text file, record file), all record files in one folder, which is made.
         columns: list of `Column`.
         skip_bad_rows: leave out rows that cannot be used, count and list them in the log; else they are an error.
+        ignore_extra_columns: leave out what stands behind the last column.
         processes: how many to work with; None for one a processor.
     Raises:
         UserError: a text file cannot be read, a row cannot be used, or a record file cannot be written. Record files
             that were finished before remain; of the one at fault nothing does.
     """
-    wanted = _Wanted(columns, skip_bad_rows)
+    wanted = _Wanted(columns, skip_bad_rows, ignore_extra_columns)
     if not wanted.missing(pairs):
         wanted.tell_of_foreign()
         return
@@ -50,8 +51,9 @@ def convert(pairs, columns, skip_bad_rows=False, processes=None):
 class _Wanted:
     """What record files should say of themselves."""
 
-    def __init__(self, columns, skip_bad_rows):
-        self.encode = _Encode(columns, skip_bad_rows)
+    def __init__(self, columns, skip_bad_rows, ignore_extra):
+        self.encode = _Encode(RowParser(columns, ignore_extra), skip_bad_rows)
+        self._choices = {'skip_bad_rows': skip_bad_rows, 'ignore_extra_columns': ignore_extra}
         self._columns, self._foreign, self._digests = _columns_digest(columns), [], {}
 
     def missing(self, pairs):
@@ -61,8 +63,7 @@ class _Wanted:
 
     def source(self, text):
         """What a record file of a `_Text` says it was made from."""
-        columns = self._columns
-        return {'version': _VERSION, 'text': text._asdict(), 'columns': columns, 'skip': self.encode.skip_bad_rows}
+        return {'version': _VERSION, 'text': text._asdict(), 'columns': self._columns, **self._choices}
 
     def _is_made(self, path, target):
         if not os.path.exists(target):
@@ -160,8 +161,8 @@ class _Encoded(NamedTuple):
 class _Encode:
     """Makes records of a chunk; goes to other processes."""
 
-    def __init__(self, columns, skip_bad_rows):
-        self.parser, self.skip_bad_rows = RowParser(columns), skip_bad_rows
+    def __init__(self, parser, skip_bad_rows):
+        self.parser, self.skip_bad_rows = parser, skip_bad_rows
 
     def __call__(self, chunk):
         records, bad = [], []

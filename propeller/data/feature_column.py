@@ -1,6 +1,7 @@
 """Feature columns: data sets of TAB-separated text, read as it is or through record files."""
 
 import functools
+import math
 import os
 import stat
 import sys
@@ -20,6 +21,7 @@ __all__ = ['BadValue', 'Column', 'FeatureColumns', 'LabelColumn', 'TextColumn', 
 log = get_logger(__name__)
 
 _SHUFFLE_BUFFER = 1000
+_MOST_OPEN = 200  # files; a process may open 1,024 on most machines
 STDIN = 'standard input'
 
 
@@ -61,7 +63,7 @@ class FeatureColumns:
         """A data set of the rows of text files, which begins in the middle where training resumes.
 
         Files whose names begin with a dot do not count; the others are taken in the order of their names. Rows come
-        from each file in turn. A blank line is no row, but where there is one column only.
+        from each file in turn, of 200 at most. A blank line is no row, but where there is one column only.
 
         Args:
             name: of the data set.
@@ -77,7 +79,7 @@ class FeatureColumns:
             seed: of `shuffle`; None for another order in each pass, which no resumed run can repeat.
             skip_bad_rows: leave out rows with a wrong number of columns or a value that a column refuses; the log
                 counts and lists them.
-            ignore_extra_columns: of text that is read as it is, leave out what stands behind the last column.
+            ignore_extra_columns: leave out what stands behind the last column of a row.
         Returns:
             `Dataset`.
         Raises:
@@ -85,7 +87,7 @@ class FeatureColumns:
                 conversion or iteration: a row or record cannot be used; file and line or record named.
         """
         if use_gz:
-            files = self._record_files(data_dir, gz_dir, data_file, skip_bad_rows)
+            files = self._record_files(data_dir, gz_dir, data_file, skip_bad_rows, ignore_extra_columns)
             open_file, parse = _records_of, functools.partial(_of_record, self._columns)
         else:
             files = _text_files(data_dir, data_file, repeat)
@@ -96,7 +98,7 @@ class FeatureColumns:
         if shuffle:
             rows = rows.shuffle(_SHUFFLE_BUFFER, seed)
         if shard:
-            rows = _shared_out(rows, name, [] if repeat else files, open_file)
+            rows = _shared_out(rows, name)
         return self._named(rows, name, parse)
 
     def build_dataset_from_stdin(self, name, shuffle=False, seed=0, skip_bad_rows=False, ignore_extra_columns=False):
@@ -114,7 +116,7 @@ class FeatureColumns:
         dataset.data_types = [column.output_types for column in self._columns]
         return dataset
 
-    def _record_files(self, data_dir, gz_dir, data_file, skip_bad_rows):
+    def _record_files(self, data_dir, gz_dir, data_file, *choices):
         if data_file is not None:
             raise UserError('build_dataset: found data_file with use_gz, expected data_dir, or use_gz=False.')
         if data_dir is None:
@@ -124,7 +126,7 @@ class FeatureColumns:
         texts = _files_of(data_dir)
         gz_dir = f'{os.fspath(data_dir).rstrip("/")}_gz' if gz_dir is None else gz_dir
         pairs = [(path, os.path.join(gz_dir, os.path.basename(path))) for path in texts]
-        convert(pairs, self._columns, skip_bad_rows)
+        convert(pairs, self._columns, *choices)
         files = [target for _, target in pairs]
         others = sorted(set(_files_of(gz_dir)) - set(files))
         if others:
@@ -139,22 +141,22 @@ def _in_turn(files, open_file, shuffle, repeat, seed):
         names = names.repeat()
     if shuffle:
         names = names.shuffle(len(files), seed)
-    return names.interleave(open_file, cycle_length=len(files), block_length=1)
+    return names.interleave(open_file, cycle_length=min(len(files), _MOST_OPEN), block_length=1)
 
 
-def _shared_out(rows, name, files, open_file):
-    """The rows of this process. files: those of rows that end, which leave no rest: nobody waits for the others."""
+def _shared_out(rows, name):
+    """The rows of this process. Where they end there is no rest, so that nobody has more than the others."""
     place = process_info(os.environ)
     if place.size == 1:
         return rows
-    counts = [open_file(path).count() for path in files]
-    if None in counts:
-        raise bad_input(files[counts.index(None)], 'a stream', 'files, where several processes share the rows out')
-    rest = sum(counts) % place.size
-    if rest:
+    count = rows.count()
+    if count is None:
+        raise UserError(f'data set {name}: found a stream, expected files, where several processes share the rows out.')
+    if count != math.inf and count % place.size:
+        rest = count % place.size
         log.warning('data set %s: %d rows for %d processes: the last %d are left out, so that each gets as many',
-                    name, sum(counts), place.size, rest)  # fmt: skip
-    rows = rows.take(sum(counts) - rest) if files else rows
+                    name, count, place.size, rest)  # fmt: skip
+        rows = rows.take(count - rest)
     return rows.shard(place.size, place.rank)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import propeller.data
 import propeller.paddle as propeller_paddle
+from propeller.data import text_rows
 from propeller.data.example import BytesList, Feature, FloatList
 from propeller.data.feature_column import (
     Column,
@@ -165,10 +166,28 @@ def test_bad_rows(folder, caplog, use_gz):
         list(read(skip_bad_rows=True))
 
 
-def test_extra_columns_are_ignored_on_request(tmp_path):
-    (tmp_path / 'x').write_bytes(b'good\t1\tmore\t\ngood\t2\n')
-    read = columns().build_dataset('t', False, data_file=tmp_path / 'x', repeat=False, ignore_extra_columns=True)
-    assert labels(read) == [1, 2]
+@pytest.mark.parametrize('use_gz', [False, True])
+def test_extra_columns_are_ignored_on_request(folder, use_gz):
+    def read(ignore):
+        dataset = columns().build_dataset('t', use_gz, data_dir=folder, repeat=False, ignore_extra_columns=ignore)
+        return sorted(labels(dataset))
+
+    assert read(False) == read(True) == list(range(20))
+    (folder / 'a').write_bytes(b'good\t1\tmore\t\ngood\t2\n')
+    assert read(True) == [1, 1, 2, 2, *range(3, 20)]
+    with pytest.raises(UserError, match='a:1: found 4 columns, expected 2'):
+        read(False)
+
+
+@pytest.mark.parametrize(
+    'content', [b'a\t1\nb\t2', b'\na\t1\n\nb\t2\n', b'\xef\xbb\xbf\r\na\t1\r\nb\t2\r\n\r\n', b'a\t1\nb\t2\n\r']
+)
+def test_blank_lines_do_not_count(tmp_path, content, monkeypatch):
+    (tmp_path / 'x').write_bytes(content)
+    for block in (1, 2, 1 << 20):
+        monkeypatch.setattr(text_rows, '_BLOCK', block)
+        dataset = columns().build_dataset('t', False, data_file=tmp_path / 'x', repeat=False)
+        assert (labels(dataset), dataset.count(), labels(dataset.iterate_from(1))) == ([1, 2], 2, [2])
 
 
 def test_a_blank_line_is_a_row_of_one_column(tmp_path):
