@@ -6,6 +6,7 @@ import re
 import socket
 import time
 
+from propeller import disconfig
 from propeller.errors import UserError, quoted
 from propeller.launch import store as server
 from propeller.launch.machine import interface_of
@@ -58,7 +59,8 @@ def join(process, environ, connect):
         UserError: the port is taken, or not all came in time.
     """
     host, port, name = meeting_point(environ)
-    waiting = _Waiting(process, f'{host}:{port} ({name})', time_limit(environ))
+    variables = disconfig.VARIABLE if disconfig.VARIABLE in environ else _VARIABLES
+    waiting = _Waiting(process, f'{host}:{port} ({name})', time_limit(environ), variables)
     if process.rank == 0:
         listening = _listen(host, port, name, environ['PADDLE_TRAINER_ENDPOINTS'])
         _held.append(server.start(listening))
@@ -135,8 +137,9 @@ def _answers(host, port):
 class _Waiting:
     """Warns after `FIRST_WARNING` seconds, then every `NEXT_WARNING`, who is missing; ends after `limit`."""
 
-    def __init__(self, process, address, limit):
+    def __init__(self, process, address, limit, variables=_VARIABLES):
         self._own, self._address, self._limit = f'process {process.rank} of {process.size}', address, limit
+        self._hint = f'If this program was started alone: unset {variables}'
         self._started, self._next = time.monotonic(), FIRST_WARNING
 
     def is_due(self):
@@ -148,16 +151,15 @@ class _Waiting:
         waited = time.monotonic() - self._started
         missing = ', '.join(map(str, ranks[:_NAMED])) + (', ...' if len(ranks) > _NAMED else '')
         missing = f'process {missing}' if len(ranks) == 1 else f'processes {missing}'
-        hint = f'If this program was started alone: unset {_VARIABLES}'
         if waited >= self._limit:
             raise UserError(
                 f'{self._own} found no way to the others: {missing} did not come to {self._address} within '
                 f'{self._limit} seconds. Check that all were started, and that each machine can reach this address. '
-                f'{hint}.'
+                f'{self._hint}.'
             )
         if waited >= self._next:
             self._next += NEXT_WARNING
             log.warning(
                 '%s has waited %.0f seconds for %s to come to %s; it gives up after %d. %s',
-                *(self._own, waited, missing, self._address, self._limit, hint),
+                *(self._own, waited, missing, self._address, self._limit, self._hint),
             )
