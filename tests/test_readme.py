@@ -18,6 +18,7 @@ from ernie.programs import CLASSIFY, INFER, PRETRAIN
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
+from example.finetune_ranker import build_parser as ranker_parser
 from finetune_launch import build_parser as launch_parser
 from finetune_launch import split_arguments
 from script.documents.__main__ import translations
@@ -134,6 +135,7 @@ def test_flags_named_in_the_prose_exist():
         encoder_parser(),
         launch_parser(),
         PRETRAIN.build_parser(),
+        ranker_parser(),
     )
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
