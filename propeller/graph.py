@@ -87,7 +87,7 @@ class Program:
         backward: loss -> list of (parameter, gradient), in place of Paddle's backward pass; None for Paddle's own.
         on_cpu: whether it runs on a processor.
         precision: `fp32`, `bf16` or `fp16`, of its matrix products.
-        build_fn: the build function that it was made with.
+        build_fn, inference: the build function that it was made with; whether as in prediction.
         sample: list of arrays for its feeds, a real batch, where one is at hand; None otherwise.
     """
 
@@ -96,7 +96,7 @@ class Program:
         self.outputs = self.update = self.inputs = self._weight = None
         self.parameter_values, self.rates = {}, {}
         self.rules = []
-        self.backward = None
+        self.backward, self.inference = None, False
         self.on_cpu, self.precision, self.build_fn, self.sample = True, 'fp32', None, None
 
     @property

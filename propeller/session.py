@@ -62,7 +62,7 @@ class Session:
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
-    def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False):
+    def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False, inference=False):
         """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
 
         Args:
@@ -72,11 +72,12 @@ class Session:
             loss_scale: `propeller.train.precision.LossScale` for an update in half precision.
             portable: of Paddle's own operators only, so that it can be exported.
             exact: in float32, whatever the session's precision is.
+            inference: layers of Paddle that know of training, as dropout and batch norm do, are as in prediction.
         """
         program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
         program.plan, program.build_fn = Plan(self.world.size, parts, loss_scale), build_fn
         program.on_cpu = not isinstance(self.place, paddle.CUDAPlace)
-        program.precision = 'fp32' if exact else self.precision
+        program.precision, program.inference = 'fp32' if exact else self.precision, inference
         token = graph.begin(program)
         try:
             with (
@@ -89,6 +90,8 @@ class Session:
                     program.outputs = build_fn(*program.inputs)
                 if not program.training:
                     program.adopt_parameters()
+                if inference:
+                    program.main.set_is_test_attr()
         finally:
             graph.end(token)
         return program
@@ -109,7 +112,13 @@ class Session:
         """`program` if it can be exported, else one that computes the same from the same parameters, and can."""
         if not any(op.name().startswith(FUSED) for op in program.main.global_block().ops):
             return program
-        return self.build(program.feeds, program.build_fn, portable=True, exact=program.precision == 'fp32')
+        return self.build(
+            program.feeds,
+            program.build_fn,
+            portable=True,
+            exact=program.precision == 'fp32',
+            inference=program.inference,
+        )
 
     def initialize(self, program):
         """Give every variable of `program` its initial value. Other programs must not be initialised afterwards."""

@@ -125,6 +125,7 @@ def build_program(
         parts=(run_config.gradient_accumulation_steps or 1) if training else 1,
         loss_scale=LossScale() if training and session.precision == 'fp16' else None,
         exact=not training,
+        inference=not training,
     )
 
 

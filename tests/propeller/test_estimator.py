@@ -135,13 +135,13 @@ def test_hooks_and_the_log_of_an_evaluation(tmp_path, capsys):
 
 
 class Layers(propeller.Model):
-    """Layers and a parameter of Paddle's own; the arguments that the guide of 2019 has."""
+    """Layers of Paddle, with dropout whatever the mode is; the arguments that the guide of 2019 has."""
 
     def __init__(self, config, mode):
         self.config = config
 
     def forward(self, features):
-        hidden = F.softsign(paddle.nn.Linear(WIDTH, 4)(features[0]))
+        hidden = paddle.nn.Dropout(0.1)(F.softsign(paddle.nn.Linear(WIDTH, 4)(features[0])))
         return paddle.static.nn.fc(hidden, 1, weight_attr=paddle.ParamAttr(name='cls_out_w'))
 
     def loss(self, predictions, label):
@@ -177,6 +177,8 @@ def test_layers_of_paddle_are_trained_saved_resumed_and_predicted_with(tmp_path)
     hidden = X @ whole['linear_0.w_0'] + whole['linear_0.b_0']
     expected = hidden / (1 + np.abs(hidden)) @ whole['cls_out_w'] + whole['fc_0.b_0']
     np.testing.assert_allclose(predicted[0], expected, rtol=1e-4, atol=1e-5)
+    first_row = learner.evaluate(dataset(X[:1], expected[:1] + 2, size=ROWS))
+    assert first_row['mse'] == pytest.approx(4, rel=1e-3), 'no dropout in the evaluation'
     assert type(predicted[0]) is list and type(next(learner.predict(dataset(X)))) is tuple
 
 
