@@ -1,5 +1,8 @@
 """`propeller.data` of 2019."""
 
+import sys
+
+from propeller.data import dataset, feature_column
 from propeller.data.dataset import Dataset
 from propeller.data.feature_column import (
     Column,
@@ -11,3 +14,7 @@ from propeller.data.feature_column import (
 )
 
 __all__ = ['Column', 'Dataset', 'FeatureColumns', 'LabelColumn', 'TextColumn', 'TextIDColumn', 'basic_tokenizer']
+
+# `from propeller.paddle.data.functional import Dataset`, as the folder of 2019 allowed it.
+sys.modules[f'{__name__}.functional'] = dataset
+sys.modules[f'{__name__}.feature_column'] = feature_column

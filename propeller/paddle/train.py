@@ -2,7 +2,7 @@
 
 import sys
 
-from propeller.train import distribution, exporter, hooks, metrics
+from propeller.train import distribution, exporter, hooks, learner, metrics
 from propeller.train.exporter import BestExporter, BestInferenceExporter, BestInferenceModelExporter, Exporter
 from propeller.train.hooks import (
     CheckpointSaverHook,
@@ -40,5 +40,6 @@ __all__ = [
 ]
 
 # `from propeller.paddle.train.hooks import RunHook` and its like, as the folder of 2019 allowed them.
-for _name in ('distribution', 'exporter', 'hooks', 'metrics'):
-    sys.modules[f'{__name__}.{_name}'] = globals()[_name]
+for _module, _name in ((distribution, 'distribution'), (exporter, 'exporter'), (hooks, 'hooks'), (metrics, 'metrics')):
+    sys.modules[f'{__name__}.{_name}'] = _module
+sys.modules[f'{__name__}.trainer'] = learner

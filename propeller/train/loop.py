@@ -6,6 +6,7 @@ import itertools
 import math
 import signal
 import threading
+import time
 
 from propeller.errors import UserError
 from propeller.log import get_logger
@@ -24,12 +25,17 @@ class LoopState:
         batch: the batch of the last update.
         interrupted: whether Ctrl-C or SIGTERM asked the loop to end, here or in another process of the job.
         overflows: updates in a row that were left out because their gradients were not finite.
+        time: seconds since 1970, now.
     """
 
     def __init__(self, gstep=0):
         self.step, self.gstep, self.batch = 0, gstep, None
         self.interrupted = False
         self.overflows = 0
+
+    @property
+    def time(self):
+        return time.time()
 
 
 class _Fetches:

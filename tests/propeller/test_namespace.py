@@ -13,6 +13,10 @@ assert propeller.HParams(a=1).a == 1 and propeller.RunMode.TRAIN.value == 1 and 
 import propeller.paddle as propeller
 from propeller import ArgumentParser, InferenceSpec, ModelSpec, ProgramPair, StopException, SummaryRecord, log
 from propeller.paddle.data import Dataset
+from propeller.paddle.data.feature_column import FeatureColumns
+from propeller.paddle.data.functional import Dataset as Same
+from propeller.paddle.train.trainer import train_and_eval
+assert Same is Dataset
 from propeller.paddle.summary import histogram, scalar
 from propeller.paddle.train import Learner, exporter
 from propeller.paddle.train.distribution import run_on_master, status
