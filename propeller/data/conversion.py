@@ -95,8 +95,8 @@ class _Wanted:
     def tell_of_foreign(self):
         """One line about the record files of other programs."""
         if self._foreign:
-            log.info('%s and others, %d in all: record files without a note of propeller, taken as they are.',
-                     self._foreign[0], len(self._foreign))  # fmt: skip
+            log.info('%d record files without a note of propeller are taken as they are, the first is %s',
+                     len(self._foreign), self._foreign[0])  # fmt: skip
 
 
 class _Text(NamedTuple):

@@ -100,7 +100,7 @@ def test_files_of_2019_are_taken_as_they_are(pairs, caplog):
     caplog.clear()
     assert remade(pairs, lambda: write(pairs[0][0], 'a', 'x\t3\n')) == []
     assert [record.getMessage() for record in caplog.records] == [
-        f'{pairs[0][1]} and others, 2 in all: record files without a note of propeller, taken as they are.'
+        f'2 record files without a note of propeller are taken as they are, the first is {pairs[0][1]}'
     ]
 
 
