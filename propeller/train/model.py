@@ -131,6 +131,9 @@ def build_program(
 
 def _made(model: Any, params: Any, mode: RunMode, run_config: Any) -> Model:
     """An instance of the class. The guide of 2019 has an `__init__` without the run's settings."""
+    missing = sorted(model.__abstractmethods__)
+    if missing:
+        raise UserError(f'{_name(model)}: found no method {", ".join(missing)}, expected each method of a Model.')
     arguments = inspect.signature(model).parameters
     more = any(p.kind == p.VAR_POSITIONAL for p in arguments.values())
     if 'run_config' in arguments or any(p.kind == p.VAR_KEYWORD for p in arguments.values()):

@@ -277,6 +277,10 @@ def test_other_models_that_cannot_be(tmp_path):
         return spec(features, mode, metrics=lambda x, loss: {'twice': Twice(x)})
 
     for model, text in (
+        (
+            type('Half', (propeller.Model,), {'forward': print}),
+            'Half: found no method backward, loss, metrics, expected',
+        ),
         (lambda *_: None, '<lambda> returned NoneType, expected a ModelSpec'),
         (
             asks_for_more,
