@@ -67,8 +67,8 @@ class FeatureColumns:
 
         Args:
             name: of the data set.
-            use_gz: write the rows of each text file of `data_dir` to a record file of the same name in `gz_dir`, which
-                is quicker to read the next time, and read that. It is made anew when the text or the columns change.
+            use_gz: write the rows of each text file of `data_dir` to a record file of the same name in `gz_dir`, and
+                read that: texts are tokenized once. It is made anew when the text or the columns change.
             data_dir: folder of text files.
             gz_dir: folder of record files; None for `data_dir` with `_gz` behind it. Without `data_dir`, all files of
                 it are read.
