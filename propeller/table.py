@@ -15,3 +15,6 @@ class Table(UserDict):
         if isinstance(entry, str):
             entry = self.data[name] = pkgutil.resolve_name(entry)
         return entry
+
+    def __contains__(self, name):
+        return isinstance(name, str) and name in self.data  # what a file says may be a list, which cannot be looked up

@@ -183,7 +183,8 @@ def test_records_of_a_program_by_other_names():
     row = row_of_record(codec, {'title': 'x', 'review': 'y'}, 7)
     assert row.record is None and "2 columns that could be the text: 'title', 'review'" in row.bad.found
     tagger = SimpleNamespace(columns=Columns(words='tokens'), settings={})
-    assert row_of_record(tagger, {'tokens': ['王', '明']}, 1).record == {'text_a': '王\x02明'}
+    record = row_of_record(tagger, {'tokens': ['王', '明']}, 1).record
+    assert record == {'text_a': '王\x02明', 'tokens': ['王', '明']}
 
 
 # ------------------------------------------------------------------------------------------------ new texts
