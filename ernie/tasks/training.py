@@ -161,8 +161,8 @@ class Task(abc.ABC):
         return 'score'
 
     def column_texts(self):
-        """-> list of str, the columns that the model learns from and the label's: `评论 -> text`."""
-        return column_texts(self.column_names or {name: name for name in self.columns or ()})
+        """-> list of str, the columns that the model learns from and the label's: `评论 -> text`; [] without names."""
+        return column_texts(self.column_names or {})
 
     def count_text(self, rows):
         """-> `3,600 rows`."""
