@@ -50,8 +50,8 @@ from propeller.types import RunMode
 log = get_logger(__name__)
 
 PREFETCHED_BATCHES = 70
-_LINES = 10  # that say how a run goes, by `ernie finetune`, and steps between two of them at least
-_LEAST_INTERVAL = 20
+_LINES = 10  # at most that say how a run of `ernie finetune` goes
+_LEAST_INTERVAL = 20  # steps between two of them
 
 
 class Finetuned(NamedTuple):

@@ -1,6 +1,7 @@
 """Input and result in one object: what stood in the row comes first, by its own names, then what the model says."""
 
-PREFIX = 'input_'
+from ernie.reader.columns import free_name
+
 ERROR = 'error'
 
 
@@ -22,13 +23,3 @@ def joined(row, result, codec):
     own = {name: value for name, value in result.items() if name not in echo}
     taken = {ERROR, *own, *(name for name in codec.fields if name not in echo)}
     return {free_name(name, taken, row.cells): value for name, value in row.cells.items()} | own
-
-
-def free_name(name, taken, others):
-    """`name`, or `input_NAME` where it is taken. others: names of the input, which stay theirs."""
-    if name not in taken:
-        return name
-    free = PREFIX + name
-    while free in taken or free in others:
-        free = PREFIX + free
-    return free

@@ -15,10 +15,10 @@ import tempfile
 import warnings
 
 from ernie.inference import program
-from ernie.inference.carried import free_name
 from ernie.inference.folder import ModelFolder
 from ernie.inference.results import Layout, ending_of, open_writer, output_of
 from ernie.inference.stream import STDIN
+from ernie.reader.columns import free_name
 from ernie.reader.rows import BadRow, BadRows
 from ernie.run.ray_session import imported, ray_session
 from propeller.errors import UsageError, UserError, bad_input

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ernie.inference.carried import free_name
 from ernie.metrics.probabilities import calibration, precision_recall
+from ernie.reader.columns import free_name
 
 MOST_CURVES = 10  # classes with a precision-recall curve
 _AROUND = 60  # characters of a context that are shown before and after an answer

@@ -9,6 +9,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 TEXTS = ('text_a', 'text_b')
+PREFIX = 'input_'
 # `lable` for `label` and `text_1` for `text_b` are alike, `id` for `qid` and `title` for `text_a` are not.
 _ALIKE = 0.78
 _MOST = 100  # names that are looked at: a file that has more is not looked through for slips
@@ -43,6 +44,16 @@ def misspelt(required, names):
     others = [name for name in list(names)[:_MOST] if name not in required]
     pairs = [(close, name) for name in missing if (close := nearest(name, others))]
     return ' '.join(f'Is {quoted(close, 40)} meant to be {name!r}?' for close, name in pairs)
+
+
+def free_name(name, taken, others):
+    """`name`, or `input_NAME` where it is taken. others: names of the input, which stay theirs."""
+    if name not in taken:
+        return name
+    free = PREFIX + name
+    while free in taken or free in others:
+        free = PREFIX + free
+    return free
 
 
 class ColumnNames(NamedTuple):

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from codecs import BOM_UTF8
 from typing import NamedTuple
 
 from propeller.data.bad_rows import BadRow, BadRows
@@ -14,7 +15,6 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _BLOCK = 1 << 20
 _GZIP = b'\x1f\x8b'
 _EXPECTED = 'rows of TAB-separated text'
@@ -94,7 +94,7 @@ def numbered_rows(lines, path, parser, first=1):
     """The `Row`s of an iterator of lines in bytes; `first` is the number of its first line."""
     for number, raw in enumerate(lines, first):
         if number == 1:
-            raw = raw.removeprefix(_BYTE_ORDER_MARK)
+            raw = raw.removeprefix(BOM_UTF8)
             if raw.startswith(_GZIP):
                 advice = 'Record files are read with use_gz=True and gz_dir.'
                 raise bad_input(path, 'a gzip file', _EXPECTED, advice=advice)
@@ -196,7 +196,7 @@ def _has_blank_line(path):
     before = b'\n'  # the end of what was read before; the file begins like a line
     with open_data(path, _EXPECTED) as f:
         while block := f.read(_BLOCK):
-            block = before + (block.removeprefix(_BYTE_ORDER_MARK) if before == b'\n' else block)
+            block = before + (block.removeprefix(BOM_UTF8) if before == b'\n' else block)
             if b'\n\n' in block or b'\n\r\n' in block:
                 return True
             before = block[-2:]

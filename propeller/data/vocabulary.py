@@ -1,6 +1,7 @@
 """Vocabularies of columns: words in bytes with their ids."""
 
 import os
+from codecs import BOM_UTF8
 
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import read_bytes
@@ -9,7 +10,6 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 _MOST_BYTES = 1 << 28
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _EXPECTED = 'a vocabulary of one entry a line'
 
 
@@ -24,7 +24,7 @@ def read_vocabulary(path):
     """
     content = read_bytes(path, _MOST_BYTES, _EXPECTED)
     vocabulary = {}
-    for index, line in enumerate(content.removeprefix(_BYTE_ORDER_MARK).removesuffix(b'\n').split(b'\n')):
+    for index, line in enumerate(content.removeprefix(BOM_UTF8).removesuffix(b'\n').split(b'\n')):
         entry, tab, number = line.strip().partition(b'\t')
         if tab and number.strip() != str(index).encode():
             expected = f'one entry a line, or entry<TAB>{index}: ids are the numbers of the lines'
