@@ -1,0 +1,268 @@
+"""`ServiceCore`: admission, batches, deadlines. Every protocol of a server stands on its `submit`."""
+
+import asyncio
+import math
+from typing import NamedTuple
+
+from propeller.log import get_logger
+from propeller.service.errors import ServiceError, beyond
+from propeller.service.pool import Batch, WorkerPool
+from propeller.service.requests import Request, RequestQueue
+
+log = get_logger(__name__)
+
+
+class Observer:
+    """Is told what happens in a server; does nothing. Subclasses count.
+
+    Times are in seconds.
+    """
+
+    def request(self, model, texts, tokens, seconds):
+        """A request was answered. seconds: `Seconds`."""
+
+    def batch(self, model, rows, tokens, padded, seconds):
+        """A batch was computed. tokens, padded: without and with padding."""
+
+    def rejected(self, code):
+        """A request was not admitted, or given up. code: of `ServiceError`; 'abandoned' where the client has gone."""
+
+    def worker_replaced(self, reason):
+        """A worker died, hung or grew."""
+
+
+class Seconds(NamedTuple):
+    """Where the time of a request went. queue: until its first batch began; inference: until its last one ended."""
+
+    queue: float
+    inference: float
+
+
+class Answer(NamedTuple):
+    """What `submit` returns. results: list, one for each row."""
+
+    results: list
+    seconds: Seconds
+
+
+class ServiceCore:
+    """Models in worker processes behind one queue.
+
+    Everything happens in one event loop; none of it takes long. `start` first, `drain` last.
+
+    Args:
+        models: list of `ServedModel`; requests choose one of them by its name.
+        limits: `Limits`.
+        settings: `PoolSettings`.
+        observer: `Observer`.
+    """
+
+    def __init__(self, models, limits, settings, observer=None):
+        self.models = {model.name: model for model in models}
+        assert len(self.models) == len(models), 'two models of one name'
+        self.limits, self.observer = limits, observer or Observer()
+        self._queue = RequestQueue(limits)
+        self._pool = WorkerPool(models, settings, self)
+        self._live, self._draining = set(), False
+        self._rate = 0.0  # tokens a second, of the last batches
+
+    async def start(self):
+        """Open the models; returns when all workers are ready.
+
+        Raises:
+            UserError: a model cannot be opened.
+        """
+        await self._pool.start()
+
+    @property
+    def ready(self):
+        """Whether requests are taken, and at least one worker answers."""
+        return not self._draining and self._pool.up > 0
+
+    @property
+    def workers_up(self):
+        """Number of workers that answer."""
+        return self._pool.up
+
+    @property
+    def queue_tokens(self):
+        """Tokens of all rows that wait."""
+        return self._queue.tokens
+
+    def model(self, name=None):
+        """The `ServedModel` of this name; without a name the only one there is.
+
+        Raises:
+            ServiceError: there is none, or there are several.
+        """
+        if name is None and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        names = ', '.join(self.models)
+        if name is None:
+            raise ServiceError('not_found', f'no model is named in the request; there are {names}.')
+        if name not in self.models:
+            raise ServiceError('not_found', f'model {name!r} is not served here; there is {names}.')
+        return self.models[name]
+
+    def check_texts(self, count):
+        """Refuse a request of too many texts, before anything is made of them.
+
+        Raises:
+            ServiceError: there are more than `max_texts`.
+        """
+        if count > self.limits.max_texts:
+            raise self._refused(beyond('max_texts', count, self.limits.max_texts, 'texts'))
+
+    def check_open(self):
+        """Refuse a request at the door, where it could not be computed.
+
+        Raises:
+            ServiceError: the server is going down, or no worker answers.
+        """
+        if self._draining:
+            raise self._refused(ServiceError('unavailable', 'the server is going down.', retry_after=1))
+        if not self._pool.up:
+            raise self._refused(ServiceError('unavailable', 'no worker answers at the moment.', retry_after=5))
+
+    async def submit(self, model, contents, timeout=None, texts=None):
+        """Compute rows.
+
+        A cancelled call is one whose client has gone: what is not computed of it by then is dropped.
+
+        Args:
+            model: `ServedModel` of this server.
+            contents: list of rows, as the model's `pack` knows them.
+            timeout: seconds; None is that of the limits.
+            texts: number of texts that the rows were made of; None: as many as rows.
+        Returns:
+            `Answer`.
+        Raises:
+            ServiceError: not admitted, expired, or a row that cannot be computed.
+        """
+        self.check_open()
+        self.check_texts(len(contents) if texts is None else texts)
+        loop = asyncio.get_running_loop()
+        request = Request(model, contents, loop.time())
+        if not request.rows:
+            return Answer([], Seconds(0.0, 0.0))
+        self._admit(request)
+        request.future = loop.create_future()
+        timeout = self.limits.timeout if timeout is None else min(timeout, self.limits.max_timeout)
+        self._live.add(request)
+        try:
+            self.worker_idle()
+            async with asyncio.timeout(timeout):
+                await request.future
+        except TimeoutError:
+            message = f'not computed within {timeout:g} s.'
+            raise self._refused(ServiceError('expired', message, {'name': 'timeout', 'value': timeout})) from None
+        except asyncio.CancelledError:
+            self.observer.rejected('abandoned')
+            raise
+        finally:
+            self._live.discard(request)
+            self._queue.drop(request)
+        seconds = Seconds(request.started - request.admitted, request.finished - request.started)
+        self.observer.request(model.name, len(contents) if texts is None else texts, request.tokens, seconds)
+        return Answer(request.results, seconds)
+
+    async def drain(self, timeout=None):
+        """Refuse what comes from now on, wait for what was admitted, and stop the workers.
+
+        Args:
+            timeout: seconds after which what is left fails as 'unavailable'; None: each has its own deadline.
+        """
+        self._draining = True
+        futures = [request.future for request in self._live]
+        if futures:
+            await asyncio.wait(futures, timeout=timeout)
+        for request in list(self._live):
+            self._fail(request, ServiceError('unavailable', 'the server went down before this was computed.'))
+        await self._pool.stop()
+
+    def _admit(self, request):
+        limits, tokens = self.limits, request.tokens
+        if tokens > limits.request_tokens:
+            raise self._refused(beyond('request_tokens', tokens, limits.request_tokens, 'tokens'))
+        if self._queue.tokens + tokens > limits.queue_tokens:
+            pause = self._queue.tokens / self._rate if self._rate else 1.0
+            message = f'{self._queue.tokens:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
+            limit = {'name': 'queue_tokens', 'value': limits.queue_tokens, 'found': self._queue.tokens + tokens}
+            raise self._refused(ServiceError('overloaded', message, limit, max(math.ceil(pause), 1)))
+        self._queue.add(request)
+
+    def _refused(self, error):
+        self.observer.rejected(error.code)
+        return error
+
+    # ---------------------------------------------------------------- what the pool tells
+
+    def worker_idle(self):
+        """A worker waits, or a row does: bring them together."""
+        while (worker := self._pool.idle()) is not None:
+            taken = self._queue.take()
+            if taken is None:
+                return
+            model, rows = taken
+            now = asyncio.get_running_loop().time()
+            for row in rows:
+                row.request.started = row.request.started or now
+            try:
+                self._pool.run(worker, Batch(model, rows, now), model.pack([row.content for row in rows]))
+            except Exception as e:  # a fault of the model's class: neither the queue nor the worker may end by it
+                self._fault(rows, e)
+
+    def batch_done(self, batch, outputs):
+        now = asyncio.get_running_loop().time()
+        try:
+            results = batch.model.unpack(outputs, [row.content for row in batch.rows])
+        except Exception as e:  # the same
+            self._fault(batch.rows, e)
+            return
+        tokens, seconds = sum(row.tokens for row in batch.rows), max(now - batch.started, 1e-6)
+        self._rate = 0.8 * self._rate + 0.2 * tokens / seconds * self._pool.up if self._rate else tokens / seconds
+        self.observer.batch(batch.model.name, len(batch.rows), tokens, batch.padded, seconds)
+        for row, result in zip(batch.rows, results, strict=True):
+            request = row.request
+            request.results[row.place] = result
+            request.left -= 1
+            if not request.left and not request.ended:
+                request.finished = now
+                if not request.future.done():
+                    request.future.set_result(None)
+
+    def batch_failed(self, batch, message):
+        self._again(batch, message)
+
+    def batch_died(self, batch, reason):
+        self._again(batch, f'its worker went ({reason})')
+
+    def worker_replaced(self, reason):
+        self.observer.worker_replaced(reason)
+
+    def _again(self, batch, reason):
+        """Each row of a batch that gave nothing is tried once more, alone; what fails again is refused."""
+        rows = []
+        for row in batch.rows:
+            row.failures += 1
+            if row.request.ended:
+                continue
+            if row.failures > 1:
+                message = f'row {row.place + 1} of the request could not be computed, twice: {reason}.'
+                self._fail(row.request, ServiceError('internal', message))
+            else:
+                rows.append(row)
+        self._queue.put_back([row for row in rows if not row.request.ended])
+        self.worker_idle()
+
+    def _fault(self, rows, error):
+        if not isinstance(error, ServiceError):
+            log.exception('a batch could not be made or read')
+            error = ServiceError('internal', f'{type(error).__name__}: {error}')
+        for row in rows:
+            self._fail(row.request, error)
+
+    def _fail(self, request, error):
+        if not request.future.done():
+            request.future.set_exception(error)
+        self._queue.drop(request)

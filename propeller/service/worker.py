@@ -1,0 +1,98 @@
+"""A worker process: opens the models that the front names, and computes batches until the front goes.
+
+python -m propeller.service.worker NUMBER_OF_A_SOCKET
+"""
+
+import os
+import pkgutil
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+from propeller.errors import UserError, one_line
+from propeller.service import channel
+
+_PAGE = os.sysconf('SC_PAGE_SIZE')
+
+
+class Worker:
+    """The worker's side of a channel. connection: blocking socket."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._batches = queue.SimpleQueue()
+
+    def run(self):
+        """Until the front closes the channel."""
+        kind, _, content = channel.receive(self._connection)
+        assert kind == channel.START, kind
+        threading.Thread(target=self._listen, daemon=True).start()
+        models = self._open(channel.json.loads(bytes(content)))
+        while True:
+            number, content = self._batches.get()
+            self._send(self._computed(models, number, content))
+
+    def _open(self, models):
+        """Functions of the models, list, in the order of [[opener, arguments]]."""
+        functions, descriptions = [], []
+        for opener, arguments in models:
+            try:
+                function = pkgutil.resolve_name(opener)(**arguments)
+            except UserError as e:
+                self._send(channel.of_json(channel.FAILED, {'message': str(e), 'exit_code': e.exit_code}))
+                os._exit(e.exit_code)
+            functions.append(function)
+            descriptions.append(getattr(function, 'description', {}))
+        self._send(channel.of_json(channel.READY, {'models': descriptions}))
+        return functions
+
+    def _computed(self, models, number, content):
+        try:
+            model, arrays = channel.read_batch(content)
+            return channel.outputs(number, models[model](arrays))
+        except Exception as e:  # of whatever library; the front tries each row of the batch alone
+            traceback.print_exc()
+            return channel.of_json(channel.FAILED, {'message': one_line(e, 500)}, number)
+
+    def _listen(self):
+        """Answers at once whether the process is alive, also while it computes."""
+        try:
+            while True:
+                kind, number, content = channel.receive(self._connection)
+                if kind == channel.PING:
+                    self._send(channel.of_json(channel.PONG, {'bytes': resident_bytes()}))
+                else:
+                    self._batches.put((number, content))
+        except EOFError:
+            os._exit(0)  # the front has gone; nobody waits for what is being computed
+
+    def _send(self, message):
+        with self._sending:
+            try:
+                self._connection.sendall(message)
+            except OSError:
+                os._exit(0)
+
+
+def resident_bytes():
+    """Bytes of this process in memory; 0 where the system does not say."""
+    try:
+        with open('/proc/self/statm', encoding='ascii') as f:
+            return int(f.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def main():
+    # Ctrl-C and the signals of a service manager go to all processes; the front decides what they mean.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Worker(socket.socket(fileno=int(sys.argv[1]))).run()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,250 @@
+"""The core of a server, with real worker processes: batches, deadlines, limits, and workers that die, hang or grow."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+import pytest
+
+from propeller.errors import UserError
+from propeller.service.core import Observer, ServiceCore
+from propeller.service.errors import ServiceError
+from propeller.service.limits import Limits
+from propeller.service.pool import PoolSettings
+from tests.propeller.service_models import BAD, GROW, HANG, POISON, SLOW, STOP, Sums
+
+
+class Noting(Observer):
+    def __init__(self):
+        self.noted, self.batches = [], []
+
+    def batch(self, model, rows, tokens, padded, seconds):
+        self.batches.append((rows, tokens, padded))
+
+    def rejected(self, code):
+        self.noted.append(code)
+
+    def worker_replaced(self, reason):
+        self.noted.append(reason)
+
+
+@contextlib.asynccontextmanager
+async def serving(workers=1, limits=None, models=None, **settings):
+    core = ServiceCore(
+        models or [Sums()], limits or Limits(), PoolSettings(workers=workers, **settings), observer=Noting()
+    )
+    await core.start()
+    try:
+        yield core
+    finally:
+        await core.drain(timeout=0)
+
+
+def ask(core, *rows, **options):
+    return core.submit(core.model(), list(rows), **options)
+
+
+async def until(condition, seconds=30):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def test_results_come_in_order_whatever_the_batches_were():
+    async def scene():
+        async with serving() as core:
+            rows = [[i, *[1] * (i * 37 % 200)] for i in range(300)]
+            answer, single = await asyncio.gather(ask(core, *rows), ask(core, [7, 8]))
+            assert [total for total, _ in answer.results] == [sum(row) for row in rows]
+            assert single.results[0][0] == 15 and core.queue_tokens == 0
+            assert min(answer.seconds) > 0
+            assert sum(rows for rows, _, _ in core.observer.batches) == 301
+            assert all(tokens <= padded <= core.limits.batch_tokens for _, tokens, padded in core.observer.batches)
+            assert (await ask(core)).results == []
+
+    asyncio.run(scene())
+
+
+def test_what_waits_while_a_worker_computes_becomes_one_batch():
+    async def scene():
+        async with serving() as core:
+            slow = asyncio.create_task(ask(core, [SLOW]))
+            await asyncio.sleep(0.1)
+            await asyncio.gather(slow, *(ask(core, [i, i]) for i in range(1, 8)))
+            assert [rows for rows, _, _ in core.observer.batches] == [1, 7]
+
+    asyncio.run(scene())
+
+
+def test_limits_at_the_limit_and_one_beyond():
+    limits = Limits(max_texts=3, request_tokens=10, queue_tokens=12)
+
+    async def refused(core, *rows, **options):
+        with pytest.raises(ServiceError) as caught:
+            await ask(core, *rows, **options)
+        return caught.value
+
+    async def scene():
+        async with serving(limits=limits) as core:
+            assert len((await ask(core, [1], [2], [3])).results) == 3
+            assert (await ask(core, [1] * 10)).results[0][0] == 10
+            error = await refused(core, [1], [2], [3], [4])
+            assert error.status == 413 and error.limit == {'name': 'max_texts', 'value': 3, 'found': 4}
+            error = await refused(core, [1] * 11)
+            assert error.code == 'too_large' and error.limit == {'name': 'request_tokens', 'value': 10, 'found': 11}
+            first = asyncio.create_task(ask(core, [SLOW]))
+            await asyncio.sleep(0.05)
+            waiting = [asyncio.create_task(ask(core, [1] * 6)) for _ in range(2)]
+            await asyncio.sleep(0)
+            error = await refused(core, [1])
+            assert error.status == 429 and error.retry_after >= 1 and error.limit['found'] == 13
+            await asyncio.gather(first, *waiting)
+            assert (await ask(core, [1])).results[0][0] == 1
+            assert core.observer.noted == ['too_large', 'too_large', 'overloaded']
+
+    asyncio.run(scene())
+
+
+def test_an_expired_or_abandoned_request_costs_no_batch():
+    async def scene():
+        async with serving() as core:
+            slow = asyncio.create_task(ask(core, [SLOW]))
+            await asyncio.sleep(0.05)
+            abandoned = asyncio.create_task(ask(core, [1, 1]))
+            await asyncio.sleep(0)
+            abandoned.cancel()
+            with pytest.raises(ServiceError) as caught:
+                await ask(core, [2, 2], timeout=0.05)
+            assert caught.value.status == 504 and caught.value.limit == {'name': 'timeout', 'value': 0.05}
+            await slow
+            await ask(core, [3, 3, 3])
+            assert core.models['sums'].batches == [[1], [3]]
+            assert core.observer.noted == ['abandoned', 'expired']
+
+    asyncio.run(scene())
+
+
+def test_a_row_that_kills_workers_is_refused_and_the_others_are_answered():
+    async def scene():
+        async with serving(workers=2) as core:
+            blocked = [asyncio.create_task(ask(core, [SLOW])) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            good = [asyncio.create_task(ask(core, [i, 1])) for i in range(5)]
+            with pytest.raises(ServiceError, match='row 2 of the request could not be computed, twice') as caught:
+                await ask(core, [5], [POISON], [6])
+            assert caught.value.status == 500
+            assert [(await task).results[0][0] for task in good] == [1, 2, 3, 4, 5]
+            await asyncio.gather(*blocked)
+            await until(lambda: core.workers_up == 2)
+            assert core.observer.noted == ['ended with exit code 3'] * 2
+
+    asyncio.run(scene())
+
+
+def test_a_row_that_the_model_refuses_fails_alone():
+    async def scene():
+        async with serving() as core:
+            slow = asyncio.create_task(ask(core, [SLOW]))
+            await asyncio.sleep(0.1)
+            bad = asyncio.create_task(ask(core, [BAD, 1]))
+            assert (await ask(core, [4, 4])).results[0][0] == 8
+            with pytest.raises(ServiceError, match='a number that is bad'):
+                await bad
+            await slow
+            assert core.observer.noted == [] and core.workers_up == 1
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP])
+def test_the_requests_of_a_lost_worker_are_answered_by_another(number):
+    async def scene():
+        async with serving(workers=2, silence=1.5) as core:
+            victims = {(await ask(core, [SLOW, i])).results[0][1] for i in range(2)}
+            asked = [asyncio.create_task(ask(core, [SLOW, i])) for i in range(4)]
+            await asyncio.sleep(0.1)
+            os.kill(victims.pop(), number)
+            answers = await asyncio.gather(*asked)
+            assert [answer.results[0][0] for answer in answers] == [SLOW + i for i in range(4)]
+            await until(lambda: core.workers_up == 2)
+            assert len(core.observer.noted) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_stops_itself_is_replaced():
+    async def scene():
+        async with serving(silence=1.5) as core:
+            with pytest.raises(ServiceError, match='no sign of life for 1.5 s'):
+                await ask(core, [STOP])
+            await until(lambda: core.ready)
+            assert (await ask(core, [1])).results[0][0] == 1
+
+    asyncio.run(scene())
+
+
+def test_a_batch_that_takes_too_long_ends_with_its_worker():
+    async def scene():
+        async with serving(batch_timeout=0.5) as core:
+            hanging = asyncio.create_task(ask(core, [HANG]))
+            await asyncio.sleep(0.1)
+            assert (await ask(core, [1])).results[0][0] == 1
+            with pytest.raises(ServiceError, match='a batch took more than 0.5 s'):
+                await hanging
+            assert core.observer.noted == ['a batch took more than 0.5 s'] * 2
+
+    asyncio.run(scene())
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='/proc tells the memory of a process')
+def test_a_worker_that_grows_is_replaced():
+    async def scene():
+        async with serving(growth=32 << 20) as core:
+            for i in range(100):
+                await ask(core, [i])
+            await asyncio.sleep(1.5)
+            await ask(core, [GROW])
+            await until(lambda: core.observer.noted)
+            assert core.observer.noted[0].startswith('it grew from ')
+            await until(lambda: core.ready)
+
+    asyncio.run(scene())
+
+
+def test_draining_answers_what_was_admitted_and_refuses_the_rest():
+    async def scene():
+        async with serving(workers=2) as core:
+            asked = [asyncio.create_task(ask(core, [SLOW, i])) for i in range(5)]
+            await asyncio.sleep(0)
+            draining = asyncio.create_task(core.drain())
+            await asyncio.sleep(0)
+            with pytest.raises(ServiceError) as caught:
+                await ask(core, [1])
+            assert caught.value.status == 503 and not core.ready
+            assert [answer.results[0][0] for answer in await asyncio.gather(*asked)] == [SLOW + i for i in range(5)]
+            await draining
+
+    asyncio.run(scene())
+
+
+def test_a_model_that_cannot_be_opened_is_an_error_at_the_start():
+    async def scene(models):
+        with pytest.raises(UserError, match='no such model here'):
+            async with serving(workers=2, models=models):
+                pass
+
+    asyncio.run(scene([Sums(broken='no such model here')]))
+
+
+def test_models_by_name():
+    async def scene():
+        async with serving(models=[Sums(), Sums('other')]) as core:
+            assert core.model('other').name == 'other'
+            for name in (None, 'third'):
+                with pytest.raises(ServiceError, match='sums, other') as caught:
+                    core.model(name)
+                assert caught.value.status == 404
+
+    asyncio.run(scene())
