@@ -1,0 +1,138 @@
+"""From a request to the call of a model and back: what the routes of all protocols share."""
+
+import numpy as np
+
+from ernie.service.http.bodies import parse
+from ernie.service.http.door import BODY
+from ernie.service.http.errors import HttpError, WrongTask, of_validation
+from propeller.errors import one_of, quoted
+from propeller.service.errors import ServiceError
+
+JSON = 'application/json'
+CLASSIFYING = ('classify', 'multilabel', 'regression')
+_ROUTES = dict.fromkeys(CLASSIFYING, '/v1/classify') | {'tag': '/v1/tag', 'answer': '/v1/answer', 'embed': '/v1/embed'}
+
+
+def request_of(kind, request):
+    """The content of a request, checked. kind: subclass of `pydantic.BaseModel`. request: starlette's, after `Door`.
+
+    Raises:
+        ServiceError: it is not what it should be.
+    """
+    from pydantic import ValidationError
+
+    found = request.headers.get('content-type', JSON)
+    essence = found.partition(';')[0].strip().lower()
+    if essence != JSON:
+        advice = "Send `Content-Type: application/json` (curl: --json '...', or -H 'Content-Type: application/json')."
+        message = f'Content-Type: found {quoted(essence, 60)}, expected application/json. {advice}'
+        raise HttpError(415, 'malformed', message)
+    if request.headers.get('content-encoding', 'identity') != 'identity':
+        raise HttpError(415, 'malformed', 'Content-Encoding: bodies are taken as they are, not compressed.')
+    value = parse(request.scope[BODY])
+    if not isinstance(value, dict):
+        raise ServiceError('invalid', f'the request: found {quoted(value, 80)}, expected a JSON object.')
+    try:
+        return kind.model_validate(value)
+    except ValidationError as e:
+        raise of_validation(e.errors(include_url=False), list(kind.model_fields)) from None
+
+
+def choose(service, name, tasks):
+    """The `TextModel` for a request.
+
+    Args:
+        service: `TextService`.
+        name: of the model; None: the only one for these tasks.
+        tasks: what the route is for.
+    Raises:
+        ServiceError: there is none, there are several, or it is for something else.
+    """
+    fit = [model for model in service.models.values() if model.task in tasks]
+    if name is None:
+        if len(fit) == 1:
+            return fit[0]
+        if not fit:
+            served = ', '.join(f'{model.name} ({model.task})' for model in service.models.values())
+            raise WrongTask(f'no model here is for {" or ".join(tasks)}; there is {served}.')
+        names = ', '.join(model.name for model in fit)
+        raise ServiceError('not_found', f'`model` is missing, and there are several: {names}.')
+    if name not in service.models:
+        raise ServiceError('not_found', f'model {quoted(name, 60)}: expected {one_of(name, service.models)}')
+    model = service.models[name]
+    if model not in fit:
+        route = _ROUTES.get(model.task)
+        advice = f' {route} is the route for it.' if route else ''
+        raise WrongTask(f'model {name} is for {model.task}; this route is for {" or ".join(tasks)}.{advice}')
+    return model
+
+
+def check_count(service, count):
+    """Refuse too many texts before anything is made of them. Raises `ServiceError`."""
+    service.core.check_texts(count)
+
+
+def text_of(value, place):
+    """A text of a request. place: where it stands, for messages.
+
+    Raises:
+        ServiceError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ServiceError('invalid', f'{place}: found {quoted(value, 80)}, expected a text.')
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as e:
+            message = f'{place}: character {e.start + 1} is half of a surrogate pair, which is no text.'
+            raise ServiceError('invalid', message) from None
+    return value
+
+
+def record_of(value, place):
+    """A text, a pair of texts (list) or an object with `text_a` and perhaps `text_b` as a record for `TextService`.
+
+    Raises:
+        ServiceError: it is none of these.
+    """
+    if isinstance(value, str):
+        return {'text_a': text_of(value, place)}
+    if isinstance(value, list) and len(value) == 2:
+        return {name: text_of(part, f'{place}[{i}]') for i, (name, part) in enumerate(zip(_PAIR, value, strict=True))}
+    if isinstance(value, dict) and 'text_a' in value and value.keys() <= set(_PAIR):
+        given = {name: part for name, part in value.items() if part is not None}
+        return {name: text_of(part, f'{place}.{name}') for name, part in given.items()}
+    expected = 'a text, a pair [text, text] or an object with text_a and perhaps text_b'
+    raise ServiceError('invalid', f'{place}: found {quoted(value, 80)}, expected {expected}.')
+
+
+_PAIR = ('text_a', 'text_b')
+
+
+def answered(body, seconds=None):
+    """The response with a body of JSON.
+
+    Args:
+        body: bytes.
+        seconds: None, or `TextSeconds`: told in headers.
+    """
+    from starlette.responses import Response
+
+    headers = {}
+    if seconds is not None:
+        headers['X-Tokenize-Seconds'] = f'{seconds.tokenizing:.6f}'
+        headers['X-Queue-Seconds'] = f'{seconds.queue:.6f}'
+        headers['X-Inference-Seconds'] = f'{seconds.inference:.6f}'
+    return Response(body, media_type=JSON, headers=headers)
+
+
+def vectors_of(answer, normalize):
+    """The vectors of a `TextAnswer` of a model for 'embed', a list of float32 [H], or [T, H] without pooling.
+
+    normalize: whether they get length 1; None: as the model was opened.
+    """
+    if not (answer.model.normalize if normalize is None else normalize) or not answer.results:
+        return answer.results
+    if answer.results[0].ndim == 1:
+        return answer.model.normalized(np.stack(answer.results))
+    return [answer.model.normalized(vectors) for vectors in answer.results]

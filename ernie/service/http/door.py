@@ -1,0 +1,160 @@
+"""What every request passes before it comes to its route, and every answer on its way out."""
+
+import asyncio
+import contextlib
+
+from ernie.service.http.errors import HttpError, answer_to
+from ernie.service.http.visit import Visit
+from propeller.errors import quoted
+from propeller.log import get_logger
+from propeller.service.errors import ServiceError
+
+log = get_logger(__name__)
+
+BODY_SECONDS = 20.0  # for the whole body of a request
+_BODIES = 16  # bodies of the largest size that may be here at the same time
+BODY = 'ernie.body'
+_OURS = ('malformed', 'unauthorized', 'not_found', 'invalid')  # the core counts what else is refused
+_GONE = 499  # nginx's number for a client that did not wait
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Door:
+    """ASGI middleware: token, size and time of bodies, clients that go, errors, ids, metrics.
+
+    The body of a POST is read whole before its route is called, and handed on as `scope[BODY]`.
+
+    Args:
+        app: ASGI application.
+        is_open: function of a path: whether it needs no token.
+        accepts: None: nothing needs a token; or a function of the bytes of an `Authorization` header.
+        limits: `propeller.service.limits.Limits`.
+        metrics: `Metrics`.
+    """
+
+    def __init__(self, app, is_open, accepts, limits, metrics):
+        self._app, self._is_open, self._accepts = app, is_open, accepts
+        self._limits, self._metrics = limits, metrics
+        self._held = 0  # bytes of bodies
+
+    async def __call__(self, scope, receive, send):
+        if scope['type'] != 'http':
+            await self._app(scope, receive, send)
+            return
+        visit = Visit(scope)
+
+        async def send_on(message):
+            if message['type'] == 'http.response.start':
+                visit.status = message['status']
+                message = message | {'headers': [*message.get('headers', ()), *visit.echoed()]}
+            await send(message)
+
+        try:
+            await self._answer(visit, receive, send_on)
+        except ClientGone:
+            visit.status = _GONE
+        except ServiceError as e:
+            if e.code in _OURS:
+                self._metrics.rejected(e.code)
+            await _refuse(visit, e, send_on)
+        except Exception:
+            log.exception('request %s: %s %s', visit.id, visit.method, quoted(visit.path, 100))
+            await _refuse(visit, ServiceError('internal', 'a fault of this server; its log says more.'), send_on)
+        finally:
+            self._metrics.http(visit)
+            trace = f' trace {visit.trace}' if visit.trace else ''
+            what = '%s %s: %s in %.1f ms, request %s%s'
+            path = quoted(visit.path, 100)[1:-1]
+            log.debug(what, visit.method, path, visit.status, 1e3 * visit.seconds, visit.id, trace)
+
+    async def _answer(self, visit, receive, send):
+        if self._accepts and not self._is_open(visit.path) and not self._accepts(visit.header(b'authorization')):
+            raise ServiceError('unauthorized', 'no valid token. Send it as `Authorization: Bearer TOKEN`.')
+        if visit.method != 'POST':
+            await self._app(visit.scope, receive, send)
+            return
+        try:
+            visit.scope[BODY] = await self._body(visit, receive)
+            await self._watched(visit.scope, receive, send)
+        finally:
+            self._held -= visit.held
+
+    async def _body(self, visit, receive):
+        """The body, bytes; refused as soon as it is known to be too large."""
+        declared = visit.header(b'content-length')
+        if declared.isdigit():
+            self._check_size(int(declared[:20]))
+        parts, size, more = [], 0, True
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while more:
+                    message = await receive()
+                    if message['type'] == 'http.disconnect':
+                        raise ClientGone
+                    part, more = message.get('body', b''), message.get('more_body', False)
+                    size += len(part)
+                    self._check_size(size)
+                    self._hold(visit, len(part))
+                    parts.append(part)
+        except TimeoutError:
+            message = f'the body did not come within {BODY_SECONDS:g} s.'
+            limit = {'name': 'body_seconds', 'value': BODY_SECONDS}
+            raise HttpError(408, 'expired', message, limit, {'Connection': 'close'}) from None
+        return parts[0] if len(parts) == 1 else b''.join(parts)
+
+    def _check_size(self, size):
+        most = self._limits.message_bytes
+        if size > most:
+            limit = {'name': 'message_bytes', 'value': most, 'found': size}
+            message = f'a body of {size:,} bytes or more, where at most {most:,} are taken (--message_bytes).'
+            self._metrics.rejected('too_large')
+            raise HttpError(413, 'too_large', message, limit)
+
+    def _hold(self, visit, size):
+        most = _BODIES * self._limits.message_bytes
+        if self._held + size > most:
+            message = f'the bodies of requests that are here have {self._held:,} bytes, of {most:,}.'
+            limit = {'name': 'bodies_bytes', 'value': most, 'found': self._held + size}
+            self._metrics.rejected('overloaded')
+            raise ServiceError('overloaded', message, limit, retry_after=1)
+        self._held += size
+        visit.held += size
+
+    async def _watched(self, scope, receive, send):
+        """The application's answer; given up when the client goes."""
+        work = asyncio.ensure_future(self._app(scope, _nothing, send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ClientGone
+            await work
+        finally:
+            gone.cancel()
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+
+
+async def _disconnected(receive):
+    while (await receive())['type'] != 'http.disconnect':
+        pass
+
+
+async def _nothing():
+    return {'type': 'http.request', 'body': b'', 'more_body': False}
+
+
+async def _refuse(visit, error, send):
+    if visit.status is not None:  # the answer has begun: it cannot become another
+        log.error('request %s: ended after its answer had begun', visit.id)
+        return
+    status, headers, body = answer_to(error, visit.path)
+    headers['Content-Length'] = str(len(body))
+    pairs = [(name.lower().encode(), value.encode('latin-1')) for name, value in headers.items()]
+    await send({'type': 'http.response.start', 'status': status, 'headers': pairs})
+    await send({'type': 'http.response.body', 'body': body})

@@ -1,0 +1,1 @@
+"""The routes of the application, a file for each protocol."""
