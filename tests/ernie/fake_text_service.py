@@ -99,7 +99,8 @@ class Core:
 
 
 class Service:
-    """models: list of `Model`. computed: the records of requests that were computed to their end."""
+    """models: list of `Model`. computed: the records of requests that were computed to their end. pause: seconds of a
+    text that is slow."""
 
     def __init__(self, models=None, limits=None):
         models = models or [
@@ -109,7 +110,7 @@ class Service:
             Model('vectors', 'embed'),
         ]
         self.models, self.core = {model.name: model for model in models}, Core(limits or Limits())
-        self.computed, self.begun = [], 0
+        self.computed, self.begun, self.pause = [], 0, 5.0
 
     async def run(self, name, records, selection=EVERYTHING, timeout=None):
         model, self.begun = self.models[name], self.begun + 1
@@ -125,7 +126,7 @@ class Service:
         if LATE in texts:
             raise ServiceError('expired', 'not computed within 1 s.', {'name': 'timeout', 'value': timeout})
         if SLOW in texts:
-            await asyncio.sleep(5)
+            await asyncio.sleep(self.pause)
         self.computed.extend(records)
         lengths = [min(len(text) + 2, LONGEST) for text in texts]
         results = [model.result(record, n) for record, n in zip(records, lengths, strict=True)]

@@ -1,0 +1,188 @@
+"""`HttpListener`: the application at an address, inside the event loop of the front process."""
+
+import asyncio
+import contextlib
+import functools
+import resource
+import socket
+
+from ernie.inference.engines import optional_package
+from propeller.errors import UserError
+from propeller.log import get_logger
+from propeller.service.front import Listener
+
+log = get_logger(__name__)
+
+KEEP_ALIVE = 75  # seconds that a connection without a request stays open; more than the 60 of usual load balancers
+PATIENCE = 20.0  # seconds for the head of a request, and for a client that takes nothing of its answer
+_CONNECTIONS = 4096  # at most; and so many files stay free for all else
+_FREE_FILES = 128
+_HEAD_BYTES = 32 << 10
+
+
+class HttpListener(Listener):
+    """Serves an ASGI application over HTTP/1.1.
+
+    Args:
+        app: of `create_app`.
+        host, port: where; port 0: one that is free.
+        patience: seconds for the head of a request, and for a client that takes nothing of its answer.
+        keep_alive: seconds that a connection stays open without a request.
+    Raises:
+        UserError: the package is missing.
+    """
+
+    def __init__(self, app, host='127.0.0.1', port=8080, patience=PATIENCE, keep_alive=KEEP_ALIVE):
+        optional_package('uvicorn', '--http_port')
+        self._app, self._host, self._port = app, host, port
+        self._patience, self._keep_alive = patience, keep_alive
+        self._server = self._serving = self._sweeping = None
+
+    @property
+    def address(self):
+        host = f'[{self._host}]' if ':' in self._host else self._host
+        return f'http://{host}:{self._port}'
+
+    async def start(self):
+        bound = _bind(self._host, self._port)
+        self._port = bound.getsockname()[1]
+        self._server = _server(self._app, self._keep_alive)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[bound]))
+        while not self._server.started:
+            await asyncio.wait((self._serving,), timeout=0.005)
+            if self._serving.done():
+                self._serving.result()
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def stop(self):
+        if self._serving is None:
+            return
+        self._server.should_exit = True
+        await asyncio.wait((self._serving,))
+        self._sweeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sweeping
+        self._serving = None
+
+    async def _sweep(self):
+        """Ends connections that have been in the way for too long."""
+        loop, pause = asyncio.get_running_loop(), min(self._patience / 4, 1.0)
+        while True:
+            await asyncio.sleep(pause)
+            now = loop.time()
+            for connection in list(self._server.server_state.connections):
+                if connection.idles(now, self._patience):
+                    connection.transport.abort()
+
+
+def _bind(host, port):
+    """A socket that is bound, not yet open for connections.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    place = f'{host}:{port}'
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError, OverflowError) as e:
+        raise UserError(f'{place}: found no address of this name ({getattr(e, "strerror", None) or e}).') from None
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(1)  # two servers may be bound to one port before either listens
+    except (OSError, OverflowError) as e:
+        bound.close()
+        advice = ' Another program listens there; give another --http_port.' if 'in use' in str(e) else ''
+        raise UserError(f'{place}: cannot be listened to ({getattr(e, "strerror", None) or e}).{advice}') from None
+    bound.setblocking(False)
+    return bound
+
+
+def _server(app, keep_alive):
+    """uvicorn's server, which leaves the signals to the front."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def capture_signals(self):
+            return contextlib.nullcontext()
+
+    config = uvicorn.Config(
+        app,
+        http=_connection_class(),
+        ws='none',
+        loop='none',
+        lifespan='off',
+        log_config=None,
+        log_level='critical',  # `Door` logs what fails
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=keep_alive,
+        timeout_graceful_shutdown=4,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+    )
+    return Server(config)
+
+
+def _most_connections():
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONNECTIONS if files < 0 else max(min(_CONNECTIONS, files - _FREE_FILES), 16)
+
+
+@functools.cache
+def _connection_class():
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    from ernie.service.http.errors import answer_to
+    from propeller.service.errors import ServiceError
+
+    class Connection(H11Protocol):
+        """A connection that does not wait for ever for a client."""
+
+        most, _stage, _since = _most_connections(), None, 0.0
+
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            if len(self.connections) > self.most:
+                limit = {'name': 'connections', 'value': self.most}
+                message = f'{self.most:,} connections are open, which is the most.'
+                self._end(ServiceError('unavailable', message, limit, retry_after=1))
+
+        def send_400_response(self, msg):
+            self._end(ServiceError('malformed', 'this is no HTTP request.'))
+
+        def _end(self, error):
+            status, headers, body = answer_to(error, '')
+            lines = [f'HTTP/1.1 {status} ', *(f'{name}: {value}' for name, value in headers.items())]
+            head = '\r\n'.join([*lines, f'Content-Length: {len(body)}', 'Connection: close', '', ''])
+            self.transport.write(head.encode() + body)
+            self.transport.close()
+
+        def idles(self, now, patience):
+            """Whether nothing has moved for `patience` seconds although it is the client's turn."""
+            stage = self._its_turn()
+            if stage is None or stage != self._stage:
+                self._stage, self._since = stage, now
+                return False
+            return now - self._since > patience + (self.timeout_keep_alive if stage[0] == 'idle' else 0)
+
+        def _its_turn(self):
+            """What the client has to do, as something that changes when it moves; None: nothing at present."""
+            waiting = self.transport.get_write_buffer_size()
+            if waiting:
+                return 'take', waiting
+            if self.cycle is not None and not self.cycle.response_complete:
+                return None  # `Door` has an eye on bodies
+            if self.conn.their_state is h11.SEND_BODY:
+                return 'body', id(self.cycle)
+            if self.conn.trailing_data[0] or self.cycle is None:
+                return 'head', id(self.cycle)
+            return 'idle', id(self.cycle)
+
+    return Connection

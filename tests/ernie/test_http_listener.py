@@ -1,0 +1,209 @@
+"""The application behind real sockets: clients that go, are slow, or speak no HTTP, and the end of the server."""
+
+import asyncio
+import contextlib
+import json
+import socket
+
+import pytest
+
+from ernie.service.http import door
+from ernie.service.http.app import create_app
+from ernie.service.http.listener import HttpListener, _connection_class
+from propeller.errors import UserError
+from propeller.service.limits import Limits
+from tests.ernie.fake_text_service import SLOW, Service
+
+HEAD = b'POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
+
+
+def request(content, head=HEAD):
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return head + b'Content-Length: %d\r\n\r\n' % len(body) + body
+
+
+@contextlib.asynccontextmanager
+async def serving(app=None, service=None, limits=None, **options):
+    listener = HttpListener(app or create_app(service or Service(), limits=limits), port=0, **options)
+    await listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.stop()
+
+
+def connect(listener):
+    return asyncio.open_connection('127.0.0.1', int(listener.address.rpartition(':')[2]))
+
+
+async def answer(reader):
+    """(status, headers, content) of one answer."""
+    head = (await reader.readuntil(b'\r\n\r\n')).decode().split('\r\n')
+    headers = dict(line.lower().split(': ', 1) for line in head[1:-2])
+    body = await reader.readexactly(int(headers['content-length']))
+    return int(head[0].split()[1]), headers, json.loads(body)
+
+
+async def ask(listener, data):
+    reader, writer = await connect(listener)
+    writer.write(data)
+    try:
+        return await answer(reader)
+    finally:
+        writer.close()
+
+
+async def until(condition, seconds=5):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def run(scene):
+    async def limited():
+        async with asyncio.timeout(20):
+            await scene()
+
+    asyncio.run(limited())
+
+
+def test_a_connection_takes_several_requests():
+    async def scene():
+        async with serving() as listener:
+            reader, writer = await connect(listener)
+            for text in ('a', '好'):
+                writer.write(request({'text': text}))
+                status, headers, content = await answer(reader)
+                assert status == 200 and content['tokens'] == [3] and 'server' not in headers
+            writer.close()
+
+    run(scene)
+
+
+def test_a_port_that_is_taken_is_said_in_one_line():
+    async def scene():
+        with socket.socket() as other:
+            other.bind(('127.0.0.1', 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(UserError, match=rf'127.0.0.1:{port}: cannot be listened to .*--http_port'):
+                await HttpListener(create_app(Service()), port=port).start()
+        with pytest.raises(UserError, match='no.such.host.invalid:80: found no address'):
+            await HttpListener(create_app(Service()), 'no.such.host.invalid', 80).start()
+
+    run(scene)
+
+
+def test_nothing_is_computed_for_a_client_that_has_gone():
+    async def scene():
+        service = Service()
+        async with serving(service=service) as listener:
+            _, writer = await connect(listener)
+            writer.write(request({'text': SLOW}))
+            await until(lambda: service.begun)
+            writer.close()
+            count = 'ernie_http_requests_total{code="499",route="/v1/classify"} 1.0'
+            await until(lambda: count in service.core.observer.text().decode())
+            assert service.computed == []
+
+    run(scene)
+
+
+def test_slow_clients_are_given_up_and_others_are_answered(monkeypatch):
+    monkeypatch.setattr(door, 'BODY_SECONDS', 0.3)
+
+    async def scene():
+        async with serving(patience=0.3) as listener:
+            silent, half_head, half_body = [await connect(listener) for _ in range(3)]
+            half_head[1].write(HEAD)
+            half_body[1].write(HEAD + b'Content-Length: 9\r\n\r\n{')
+            assert (await ask(listener, request({'text': 'a'})))[0] == 200
+            status, headers, content = await answer(half_body[0])
+            assert status == 408 and content['error']['limit'] == {'name': 'body_seconds', 'value': 0.3}
+            assert headers['connection'] == 'close'
+            for reader, writer in (silent, half_head):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b''
+                writer.close()
+            half_body[1].close()
+
+    run(scene)
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_given_up():
+    async def endless(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+        for _ in range(100):
+            await send({'type': 'http.response.body', 'body': b' ' * (1 << 20), 'more_body': True})
+        await send({'type': 'http.response.body', 'body': b''})
+
+    async def scene():
+        async with serving(endless, patience=0.3) as listener:
+            _, writer = await connect(listener)
+            writer.write(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+            await until(lambda: listener._server.server_state.connections)
+            await until(lambda: not listener._server.server_state.connections)
+            writer.close()
+
+    run(scene)
+
+
+def test_bodies_beyond_the_limit_are_refused_before_they_are_read():
+    async def scene():
+        async with serving(limits=Limits(message_bytes=1000)) as listener:
+            status, _, content = await ask(listener, HEAD + b'Content-Length: 1001\r\n\r\n')
+            assert status == 413 and content['error']['limit'] == {
+                'name': 'message_bytes',
+                'value': 1000,
+                'found': 1001,
+            }
+            chunks = b'Transfer-Encoding: chunked\r\n\r\n' + b'190\r\n' + b'a' * 400 + b'\r\n'
+            status, _, content = await ask(listener, HEAD + chunks + (b'190\r\n' + b'a' * 400 + b'\r\n') * 2)
+            assert status == 413 and content['error']['limit']['found'] in (1001, 1200)
+            assert (await ask(listener, request({'text': 'a'})))[0] == 200
+
+    run(scene)
+
+
+@pytest.mark.parametrize('data', [b'\x16\x03\x01\x02\x00\r\n\r\n', b'GET / HTTP/9\r\n\r\n', b'GET /' + b'a' * 70_000])
+def test_what_is_no_http_gets_a_typed_error(data):
+    async def scene():
+        async with serving() as listener:
+            status, headers, content = await ask(listener, data)
+            assert status == 400 and content['error']['code'] == 'malformed' and headers['connection'] == 'close'
+
+    run(scene)
+
+
+def test_connections_beyond_the_most_are_refused(monkeypatch):
+    monkeypatch.setattr(_connection_class(), 'most', 2)
+
+    async def scene():
+        async with serving() as listener:
+            kept = [await connect(listener) for _ in range(2)]
+            status, headers, content = await ask(listener, b'')
+            assert status == 503 and headers['retry-after'] == '1'
+            assert content['error']['limit'] == {'name': 'connections', 'value': 2}
+            for _, writer in kept:
+                writer.close()
+
+    run(scene)
+
+
+def test_answers_on_their_way_are_sent_before_the_end():
+    async def scene():
+        service = Service()
+        service.pause = 0.3
+        async with serving(service=service) as listener:
+            reader, writer = await connect(listener)
+            writer.write(request({'text': SLOW}))
+            await until(lambda: service.begun)
+            stopping = asyncio.create_task(listener.stop())
+            status, _, content = await answer(reader)
+            assert status == 200 and content['model'] == 'mood'
+            await stopping
+            writer.close()
+            with pytest.raises(ConnectionError):
+                await connect(listener)
+
+    run(scene)
