@@ -1,0 +1,224 @@
+"""Connections of a load: one request at a time, over HTTP/1.1 or ZeroMQ.
+
+HTTP is written out here: the well-kept clients take several times the processor time for each request, which a load on
+the same machine would take from the server.
+"""
+
+import abc
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import ssl
+import urllib.parse
+
+from propeller.errors import UsageError, UserError, quoted
+from propeller.service import slots
+from propeller.service.errors import ServiceError
+
+_LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.I)
+_CHUNKED = re.compile(rb'\r\ntransfer-encoding: *chunked', re.I)
+_CLOSE = re.compile(rb'\r\nconnection: *close', re.I)
+
+
+class Failure(Exception):
+    """A request without a result. Its text is a code: of the server, or of what became of the connection."""
+
+
+class Connection(abc.ABC):
+    """A way to the server. After `Failure`, and after `close`, `request` opens it again where needed."""
+
+    @abc.abstractmethod
+    async def request(self, body):
+        """The bytes of the answer. A cancelled call leaves a connection that has to be closed.
+
+        Raises:
+            Failure: there is no result.
+        """
+
+    @abc.abstractmethod
+    def close(self):
+        """At once."""
+
+
+class HttpTarget:
+    """A route of an HTTP server.
+
+    Args:
+        url: `http://HOST:PORT/PATH` or `https://`.
+        method: None: POST where there is a body, else GET.
+        headers: list of 'Name: value'.
+    Raises:
+        UsageError: it is no such address.
+    """
+
+    def __init__(self, url, method=None, headers=()):
+        try:
+            parts = urllib.parse.urlsplit(url)
+            self.host, self.port = parts.hostname, parts.port or (443 if parts.scheme == 'https' else 80)
+        except ValueError:
+            parts = self.host = None
+        if not self.host or parts.scheme not in ('http', 'https'):
+            raise UsageError(f'found {quoted(url)}, expected http://HOST:PORT/PATH or tcp://HOST:PORT.')
+        self.secure = ssl.create_default_context() if parts.scheme == 'https' else None
+        path = urllib.parse.quote(parts.path or '/', safe="/%:@!$&'()*+,;=~-._") + (parts.query and f'?{parts.query}')
+        lines = [f'{{}} {path} HTTP/1.1', f'Host: {parts.netloc.rpartition("@")[2]}', *headers]
+        if any(not line.isascii() or not line.isprintable() for line in lines):
+            raise UsageError('--header and the address take printable ASCII characters.')
+        if not any(line.lower().startswith('content-type:') for line in headers):
+            lines.append('Content-Type: application/json')
+        self._method, self._lines = method, '\r\n'.join(lines)
+
+    def connection(self):
+        """A `Connection`, not yet open."""
+        return HttpConnection(self)
+
+    def check(self):
+        """Raises `UserError`: nobody takes connections there."""
+        try:
+            socket.create_connection((self.host, self.port), timeout=5).close()
+        except OSError as e:
+            raise UserError(f'{self.host}:{self.port}: found no server ({e.strerror or e}).') from None
+
+    def message(self, body):
+        """The bytes of a request."""
+        method = self._method or ('POST' if body else 'GET')
+        head = self._lines.replace('{}', method, 1)
+        return f'{head}\r\nContent-Length: {len(body)}\r\n\r\n'.encode() + body
+
+
+class HttpConnection(Connection):
+    """HTTP/1.1, kept open."""
+
+    def __init__(self, target):
+        self._target, self._reader, self._writer = target, None, None
+
+    async def request(self, body):
+        try:
+            if self._writer is None:
+                target = self._target
+                self._reader, self._writer = await asyncio.open_connection(
+                    target.host, target.port, ssl=target.secure, limit=1 << 20
+                )
+            self._writer.write(self._target.message(body))
+            status, content = await self._answer()
+        except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
+            self.close()
+            raise Failure('disconnected') from None
+        except OSError as e:
+            self.close()
+            raise Failure('not connected' if isinstance(e, ConnectionRefusedError) else e.strerror or 'network') from e
+        except (ValueError, asyncio.LimitOverrunError):
+            self.close()
+            raise Failure('not HTTP') from None
+        if status >= 400:
+            raise Failure(_code(content, f'status {status}'))
+        return content
+
+    async def _answer(self):
+        """(status, content)."""
+        head = await self._reader.readuntil(b'\r\n\r\n')
+        status, length = int(head[9:12]), _LENGTH.search(head)
+        if length:
+            content = await self._reader.readexactly(int(length[1]))
+        elif _CHUNKED.search(head):
+            content = await self._chunks()
+        else:
+            content = b'' if status in (204, 304) else await self._reader.read()
+            self.close()
+        if _CLOSE.search(head):
+            self.close()
+        return status, content
+
+    async def _chunks(self):
+        chunks = []
+        while size := int((await self._reader.readuntil(b'\r\n')).partition(b';')[0], 16):
+            chunks.append(await self._reader.readexactly(size))
+            await self._reader.readexactly(2)
+        while await self._reader.readuntil(b'\r\n') != b'\r\n':
+            continue
+        return b''.join(chunks)
+
+    def close(self):
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
+
+class ZmqTarget:
+    """A server of `Slots` or JSON over ZeroMQ.
+
+    Args:
+        address: `tcp://HOST:PORT` or `ipc://PATH`.
+        prepare: None, or a function of a socket that is called before it is connected.
+    Raises:
+        UserError: the package is not installed, or the address is none.
+    """
+
+    def __init__(self, address, prepare=None):
+        try:
+            import zmq.asyncio
+        except ImportError:
+            raise UserError(f'{address} needs the package pyzmq, which is not installed: pip install pyzmq.') from None
+        self._zmq, self._address, self._prepare = zmq, address, prepare
+        self._context = zmq.asyncio.Context()
+        self._context.max_sockets = min(65536, self._context.get(zmq.SOCKET_LIMIT))
+        self.opened().close()  # an address that is none is known now
+
+    def connection(self):
+        """A `Connection`, not yet open."""
+        return ZmqConnection(self)
+
+    def opened(self):
+        """A socket that is being connected."""
+        one = self._context.socket(self._zmq.DEALER)
+        one.setsockopt(self._zmq.LINGER, 0)
+        try:
+            if self._prepare:
+                self._prepare(one)
+            one.connect(self._address)
+        except self._zmq.ZMQError as e:
+            one.close()
+            raise UsageError(f'found {quoted(self._address)}, expected tcp://HOST:PORT ({e}).') from None
+        return one
+
+
+class ZmqConnection(Connection):
+    """A socket with the envelope of a REQ socket. A server that is not there is a time-out."""
+
+    def __init__(self, target):
+        self._target, self._socket = target, None
+
+    async def request(self, body):
+        if self._socket is None:
+            self._socket = self._target.opened()
+        await self._socket.send_multipart([b'', body])
+        content = (await self._socket.recv_multipart())[-1]
+        if content[:1] == b'{':
+            if content[:10].replace(b' ', b'').startswith(b'{"error"'):
+                raise Failure(_code(content, 'error'))
+            return content
+        try:
+            slots.decode(content, tuple(number for number in slots.TYPES if number != 20))
+        except ServiceError as e:
+            raise Failure(e.code) from None
+        except UserError:
+            raise Failure('not Slots') from None
+        return content
+
+    def close(self):
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _code(content, otherwise):
+    """The code of an error in JSON, in the forms that servers of this kind have."""
+    with contextlib.suppress(ValueError):
+        fields = json.loads(content[:65536])
+        error = fields.get('error') if isinstance(fields, dict) else None
+        for code in (error.get('code'), error.get('type')) if isinstance(error, dict) else ():
+            if isinstance(code, str):
+                return code[:60]
+    return otherwise
