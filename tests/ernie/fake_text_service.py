@@ -57,9 +57,6 @@ class Model:
         if selection.top_k is not None and self.task in ('tag', 'embed', 'regression'):
             raise ServiceError('invalid', f'top_k {selection.top_k}: this task has no classes to rank.')
 
-    def normalized(self, vectors):
-        return unit_length(vectors)
-
     def vector(self, number):
         return np.cos(np.arange(HIDDEN) + number).astype(np.float32)
 
@@ -110,9 +107,13 @@ class Service:
             Model('vectors', 'embed'),
         ]
         self.models, self.core = {model.name: model for model in models}, Core(limits or Limits())
+        self.threads = 1
         self.computed, self.begun, self.pause = [], 0, 5.0
 
-    async def run(self, name, records, selection=EVERYTHING, timeout=None):
+    async def each(self, function, sizes, admit=False):
+        return [function(place) for place in range(len(sizes))]
+
+    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None):
         model, self.begun = self.models[name], self.begun + 1
         texts = [''.join(record.values()) for record in records]
         for text in texts:
@@ -130,5 +131,7 @@ class Service:
         self.computed.extend(records)
         lengths = [min(len(text) + 2, LONGEST) for text in texts]
         results = [model.result(record, n) for record, n in zip(records, lengths, strict=True)]
+        if model.task == 'embed' and results and normalize:
+            results = list(unit_length(np.stack(results)))
         truncated = [len(text) + 2 > LONGEST for text in texts]
         return TextAnswer(results, lengths, truncated, TextSeconds(0.001, 0.002, 0.003), model)

@@ -5,28 +5,13 @@ import json
 import subprocess
 import sys
 
-import httpx
 import numpy as np
 import pytest
 
 from ernie.service.http.app import create_app
 from propeller.service.limits import Limits
+from tests.ernie.calling_http import caller
 from tests.ernie.fake_text_service import BROKEN, FULL, LATE, SLOW, Model, Service
-
-
-def caller(service=None, **options):
-    app = create_app(service or Service(), **options)
-
-    def call(method, path, **content):
-        async def scene():
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url='http://server') as client:
-                return await client.request(method, path, **content)
-
-        return asyncio.run(scene())
-
-    call.app = app
-    return call
 
 
 def post(path, content, service=None, **options):
@@ -190,13 +175,20 @@ def test_overload_lateness_and_faults_have_their_status():
 
 
 class Token:
-    def accepts(self, authorization):
-        return authorization == b'Bearer s3cret'
+    token = 's3cret'
+
+    def is_token(self, token):
+        return token == self.token
 
 
 def test_all_but_probes_and_metrics_is_behind_the_token():
     call = caller(security=Token())
-    for headers in ({}, {'Authorization': 'Bearer wrong'}, {'Authorization': 's3cret'}):
+    for headers in (
+        {},
+        {'Authorization': 'Bearer wrong'},
+        {'Authorization': 's3cret'},
+        {'Authorization': 'Basic s3cret'},
+    ):
         response = call('POST', '/v1/classify', json={'text': 'a'}, headers=headers)
         assert refused(response, 401, 'unauthorized') and response.headers['www-authenticate'] == 'Bearer'
     assert call('GET', '/v1/models').status_code == call('GET', '/nothing').status_code == 401

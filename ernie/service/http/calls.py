@@ -1,7 +1,5 @@
 """From a request to the call of a model and back: what the routes of all protocols share."""
 
-import numpy as np
-
 from ernie.service.http.bodies import parse
 from ernie.service.http.door import BODY
 from ernie.service.http.errors import HttpError, WrongTask, of_validation
@@ -124,15 +122,3 @@ def answered(body, seconds=None):
         headers['X-Queue-Seconds'] = f'{seconds.queue:.6f}'
         headers['X-Inference-Seconds'] = f'{seconds.inference:.6f}'
     return Response(body, media_type=JSON, headers=headers)
-
-
-def vectors_of(answer, normalize):
-    """The vectors of a `TextAnswer` of a model for 'embed', a list of float32 [H], or [T, H] without pooling.
-
-    normalize: whether they get length 1; None: as the model was opened.
-    """
-    if not (answer.model.normalize if normalize is None else normalize) or not answer.results:
-        return answer.results
-    if answer.results[0].ndim == 1:
-        return answer.model.normalized(np.stack(answer.results))
-    return [answer.model.normalized(vectors) for vectors in answer.results]

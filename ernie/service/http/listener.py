@@ -129,7 +129,8 @@ def _server(app, keep_alive):
     return Server(config)
 
 
-def _most_connections():
+def most_connections():
+    """How many connections may be open at the same time; the limit of open files of this process sets it too."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _CONNECTIONS if files < 0 else max(min(_CONNECTIONS, files - _FREE_FILES), 16)
 
@@ -145,7 +146,7 @@ def _connection_class():
     class Connection(H11Protocol):
         """A connection that does not wait for ever for a client."""
 
-        most, _stage, _since = _most_connections(), None, 0.0
+        most, _stage, _since = most_connections(), None, 0.0
 
         def connection_made(self, transport):
             super().connection_made(transport)

@@ -11,7 +11,7 @@ class State(Reply):
 
 
 def add(routes):
-    """Adds the routes. routes: `ernie.service.http.app.Routes`."""
+    """Adds the routes. routes: `ernie.service.http.routing.Routes`."""
     core, metrics = routes.service.core, routes.metrics
 
     async def live():

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema, model_validator
 
 from ernie.service.http.bodies import dump, dump_vectors, joined
-from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose, record_of, text_of, vectors_of
+from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose, record_of, text_of
 from ernie.service.http.schemas import Body, Error, OpenAIError, Reply
 from ernie.tasks.codec import Selection
 from propeller.service.errors import ServiceError
@@ -188,14 +188,14 @@ class ModelList(Reply):
 
 
 def add(routes):
-    """Adds the routes. routes: `ernie.service.http.app.Routes`."""
+    """Adds the routes. routes: `ernie.service.http.routing.Routes`."""
     service = routes.service
 
-    async def run(body, tasks):
+    async def run(body, tasks, **options):
         model, selection = choose(service, body.model, tasks), body.selection()
         records = body.records(service)
         model.check_selection(selection)
-        return await service.run(model.name, records, selection, body.timeout)
+        return await service.run(model.name, records, selection, body.timeout, **options)
 
     async def results(body, tasks):
         answer = await run(body, tasks)
@@ -217,10 +217,9 @@ def add(routes):
         return await results(body, ('answer',))
 
     async def embed(body):
-        answer = await run(body, ('embed',))
-        vectors = vectors_of(answer, body.normalize)
+        answer = await run(body, ('embed',), normalize=body.normalize)
         fields = {'model': answer.model.name, 'tokens': answer.tokens, 'truncated': answer.truncated}
-        return answered(joined(fields, 'results', dump_vectors(vectors)), answer.seconds)
+        return answered(joined(fields, 'results', dump_vectors(answer.results)), answer.seconds)
 
     async def models():
         data = [

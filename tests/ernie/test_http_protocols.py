@@ -1,0 +1,250 @@
+"""Protocols of others: text-embeddings-inference, the Open Inference Protocol, and OpenAI's with its own client."""
+
+import asyncio
+import base64
+import json
+
+import numpy as np
+import openai
+import pytest
+
+from ernie.inference.pooling import unit_length
+from ernie.service.http.app import create_app
+from ernie.service.http.listener import HttpListener
+from propeller.service.limits import Limits
+from tests.ernie.calling_http import caller
+from tests.ernie.fake_text_service import BROKEN, FULL, HIDDEN, Model, Service
+
+EMBED = Model('vectors', 'embed')
+
+
+def unit(*lengths):
+    return unit_length(np.stack([EMBED.vector(n) for n in lengths]))
+
+
+@pytest.fixture(scope='module')
+def call():
+    return caller()
+
+
+# ---------------------------------------------------------------- OpenAI
+
+
+def test_the_client_of_openai():
+    async def scene():
+        service = Service([EMBED, Model('mood', 'classify')], Limits(max_texts=3))
+        listener = HttpListener(create_app(service), port=0)
+        await listener.start()
+        client = openai.AsyncOpenAI(api_key='any', base_url=f'{listener.address}/v1', max_retries=0)
+        try:
+            created = await client.embeddings.create(model='vectors', input=['a', '好的'])  # asks for base64
+            assert np.array_equal(np.float32([entry.embedding for entry in created.data]), unit(3, 4))
+            assert [entry.index for entry in created.data] == [0, 1] and created.model == 'vectors'
+            assert (created.usage.prompt_tokens, created.usage.total_tokens) == (7, 7)
+            created = await client.embeddings.create(model='vectors', input='a', encoding_format='float')
+            assert np.array_equal(np.float32(created.data[0].embedding), unit(3)[0])
+            assert (await client.embeddings.create(model='vectors', input='a', dimensions=HIDDEN)).data
+            assert [model.id async for model in client.models.list()] == ['vectors', 'mood']
+            for refused, error, text in (
+                ({'input': [1, 2]}, openai.UnprocessableEntityError, 'check_embedding_ctx_length=False'),
+                ({'input': [[1, 2]]}, openai.UnprocessableEntityError, 'found token ids, expected texts'),
+                ({'input': 'a', 'dimensions': 7}, openai.UnprocessableEntityError, 'found 7, expected 12'),
+                ({'input': 'a', 'model': 'gpt'}, openai.NotFoundError, "'gpt': expected one of vectors, mood"),
+                ({'input': 'a', 'model': 'mood'}, openai.UnprocessableEntityError, 'mood is for classify'),
+                ({'input': FULL}, openai.RateLimitError, '--queue_tokens'),
+                ({'input': BROKEN}, openai.InternalServerError, 'a fault of this server'),
+                ({'input': ['a'] * 4}, openai.APIStatusError, '4 texts in one request'),
+            ):
+                with pytest.raises(error) as caught:
+                    await client.embeddings.create(**{'model': 'vectors'} | refused)
+                assert text in caught.value.message and caught.value.type and caught.value.request_id
+        finally:
+            await client.close()
+            await listener.stop()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize('value', [None, [], 3, {}, ['a', 3], ['a', None]])
+def test_input_that_is_no_text_is_refused(call, value):
+    response = call('POST', '/v1/embeddings', json={'input': value})
+    assert response.status_code == 422 and response.json()['error']['type'] == 'invalid_request_error', response.text
+
+
+def test_base64_is_float32_of_little_endian(call):
+    response = call('POST', '/v1/embeddings', json={'input': 'a', 'encoding_format': 'base64'})
+    found = base64.b64decode(response.json()['data'][0]['embedding'])
+    assert np.array_equal(np.frombuffer(found, '<f4'), unit(3)[0])
+    assert response.headers['x-inference-seconds'] == '0.003000'
+
+
+# ---------------------------------------------------------------- text-embeddings-inference
+
+
+def test_embed_and_similarity(call):
+    found = np.float32(call('POST', '/embed', json={'inputs': ['a', 'bb']}).json())
+    assert np.array_equal(found, unit(3, 4))
+    found = np.float32(call('POST', '/embed', json={'inputs': 'a', 'normalize': False, 'truncate': True}).json())
+    assert np.array_equal(found[0], EMBED.vector(3))
+    inputs = {'source_sentence': 'a', 'sentences': ['b', 'ccc']}
+    found = call('POST', '/similarity', json={'inputs': inputs, 'parameters': {}}).json()
+    np.testing.assert_allclose(found, [1, unit(3)[0] @ unit(5)[0]], atol=1e-6)
+
+
+def test_predict_takes_a_text_a_pair_and_lists_of_them(call):
+    one = [{'score': 0.6667, 'label': 'pos'}, {'score': 0.3333, 'label': 'neg'}]
+    found = call('POST', '/predict', json={'inputs': 'a', 'model': 'mood'}).json()
+    assert [prediction['label'] for prediction in found] == ['pos', 'neg'] and found[0]['score'] == 0.75
+    pair = call('POST', '/predict', json={'inputs': ['a', 'b']}).json()
+    assert isinstance(pair[0], dict) and pair != found and len(one) == 2
+    assert call('POST', '/predict', json={'inputs': [['a'], ['a', 'b']]}).json() == [found, pair]
+    assert call('POST', '/predict', json={'inputs': ['a', 'b', 'c']}).status_code == 422
+
+
+def test_rerank_by_classifiers_of_two_classes_and_by_regressions():
+    request = {'query': 'q', 'texts': ['a', 'cccc', 'bb'], 'return_text': True}
+    found = caller(Service([Model('fit', 'regression')]))('POST', '/rerank', json=request).json()
+    assert found == [
+        {'index': 1, 'score': 7.0, 'text': 'cccc'},
+        {'index': 2, 'score': 5.0, 'text': 'bb'},
+        {'index': 0, 'score': 4.0, 'text': 'a'},
+    ]
+    found = caller()('POST', '/rerank', json=request | {'return_text': False}).json()
+    assert [rank['index'] for rank in found] == [1, 2, 0] and 'text' not in found[0]
+    several = Service([Model('three', 'classify', ('a', 'b', 'c'))])
+    response = caller(several)('POST', '/rerank', json=request)
+    assert response.status_code == 424 and response.json()['error_type'] == 'Backend'
+    assert response.json()['error'].startswith('three has 3 classes (classify); a model that ranks')
+
+
+def test_tokens_have_their_places(call):
+    found = call('POST', '/tokenize', json={'inputs': 'a好', 'model': 'vectors'}).json()
+    assert found == [
+        [
+            {'id': 0, 'text': '[CLS]', 'special': True, 'start': None, 'stop': None},
+            {'id': 97, 'text': 'a', 'special': False, 'start': 0, 'stop': 1},
+            {'id': 2, 'text': '好', 'special': False, 'start': 1, 'stop': 2},
+            {'id': 1, 'text': '[SEP]', 'special': True, 'start': None, 'stop': None},
+        ]
+    ]
+    request = {'inputs': ['a', 'b'], 'model': 'vectors', 'add_special_tokens': False}
+    assert [len(tokens) for tokens in call('POST', '/tokenize', json=request).json()] == [1, 1]
+
+
+def test_info(call):
+    info = call('GET', '/info?model=mood').json()
+    assert info['model_id'] == 'mood' and info['max_input_length'] == 16 and info['model_dtype'] == 'float32'
+    assert info['model_type']['classifier']['id2label'] == {'0': 'neg', '1': 'pos'}
+    assert call('GET', '/info?model=vectors').json()['model_type'] == {'embedding': {'pooling': 'mean'}}
+    response = call('GET', '/info')
+    assert response.status_code == 404 and response.json()['error'].startswith('`model` is missing')
+
+
+@pytest.mark.parametrize(
+    ('path', 'request_', 'status', 'kind', 'text'),
+    [
+        ('/embed', {'inputs': []}, 422, 'Validation', 'inputs: found [], expected a text or a list of texts.'),
+        ('/embed', {'inputs': [1, 2]}, 422, 'Validation', 'inputs: found token ids'),
+        ('/embed', {'inputs': 'a' * 20, 'truncate': False}, 413, 'Validation', 'text 1 has more than 16 tokens'),
+        ('/embed', {'inputs': 'a', 'truncation_direction': 'Left'}, 422, 'Validation', 'truncation_direction: input'),
+        ('/embed', {'inputs': 'a', 'prompt_name': 'query'}, 422, 'Validation', 'prompt_name: input should be None'),
+        ('/embed', {'inputs': 'a', 'model': 'names'}, 424, 'Backend', 'model names is for tag; this route is for'),
+        ('/embed', {'inputs': FULL}, 429, 'Overloaded', '10 tokens wait already'),
+        ('/predict', {'inputs': 'a', 'raw_scores': True}, 422, 'Validation', 'raw_scores: input should be False'),
+        ('/rerank', {'query': 'a', 'texts': []}, 422, 'Validation', 'texts: found an empty list'),
+        ('/similarity', {'inputs': {'sentences': ['a']}}, 422, 'Validation', 'inputs.source_sentence: missing'),
+    ],
+)
+def test_refusals_have_the_form_of_that_server(call, path, request_, status, kind, text):
+    response = call('POST', path, json=request_)
+    assert (response.status_code, response.json()['error_type']) == (status, kind), response.text
+    assert response.json()['error'].startswith(text)
+
+
+# ---------------------------------------------------------------- Open Inference Protocol
+
+
+def tensor(name, data, shape=None, datatype='BYTES'):
+    return {'name': name, 'datatype': datatype, 'shape': shape or [len(data)], 'data': data}
+
+
+def infer(call, model, *inputs, **fields):
+    return call('POST', f'/v2/models/{model}/infer', json={'inputs': list(inputs)} | fields)
+
+
+def test_probes_and_what_models_are(call):
+    assert call('GET', '/v2/health/live').json() == {'live': True}
+    assert call('GET', '/v2/health/ready').json() == {'ready': True}
+    assert call('GET', '/v2').json()['name'] == 'ernie'
+    assert call('GET', '/v2/models/mood/ready').json() == {'name': 'mood', 'ready': True}
+    described = call('GET', '/v2/models/mood').json()
+    assert {'name': 'probabilities', 'datatype': 'FP32', 'shape': [-1, 2]} in described['outputs']
+    assert {'name': 'input_ids', 'datatype': 'INT64', 'shape': [-1, -1]} in described['inputs']
+    assert call('GET', '/v2/models/moot').json()['error'].endswith('Did you mean mood?')
+
+
+def test_texts_as_bytes(call):
+    response = infer(call, 'mood', tensor('text_a', ['a', 'bb']), id='7', parameters={'a': 1})
+    content = response.json()
+    assert content['model_name'] == 'mood' and content['id'] == '7' and response.headers['x-queue-seconds']
+    outputs = {output['name']: output for output in content['outputs']}
+    assert outputs['probabilities'] == {
+        'name': 'probabilities',
+        'datatype': 'FP32',
+        'shape': [2, 2],
+        'data': [0.25, 0.75, 0.2, 0.8],
+    }
+    assert outputs['label']['data'] == ['pos', 'pos'] and outputs['classes']['data'] == ['neg', 'pos']
+    assert json.loads(outputs['result']['data'][1])['label'] == 'pos'
+    nested = tensor('text_a', [['a'], ['bb']], [2, 1])
+    content = infer(call, 'mood', nested, tensor('text_b', ['c', 'd']), outputs=[{'name': 'label'}]).json()
+    assert [output['name'] for output in content['outputs']] == ['label'] and 'id' not in content
+    content = infer(call, 'reader', tensor('question', ['q']), tensor('context', ['Rom.'])).json()
+    assert json.loads(content['outputs'][0]['data'][0])['answer'] == 'Ro'
+    content = infer(call, 'vectors', tensor('text_a', ['a', 'bb'])).json()
+    assert content['outputs'][0]['shape'] == [2, HIDDEN]
+    found = np.float32(content['outputs'][0]['data']).reshape(2, HIDDEN)
+    assert np.array_equal(found, np.stack([EMBED.vector(3), EMBED.vector(4)]))
+
+
+def test_token_ids(call):
+    pytest.importorskip('ernie.service.models')
+    ids = tensor('input_ids', [0, 97, 98, 1, 0, 97, 1, 0], [2, 4], 'INT64')
+    mask = tensor('attention_mask', [[1, 1, 1, 1], [1, 1, 1, 0]], [2, 4], 'INT64')
+    content = infer(call, 'mood', ids, mask, outputs=[{'name': 'probabilities'}]).json()
+    assert content['outputs'][0]['data'] == [0.2, 0.8, 0.25, 0.75]
+    content = infer(call, 'vectors', ids).json()
+    assert np.float32(content['outputs'][0]['data'][:HIDDEN]).tolist() == EMBED.vector(4).tolist()
+
+
+@pytest.mark.parametrize(
+    ('model', 'inputs', 'text'),
+    [
+        ('mood', [tensor('text', ['a'])], "input 'text': expected one of text_a, text_b, input_ids"),
+        ('mood', [tensor('text_a', ['a'], [2])], 'input text_a: found 1 values, where shape [2] has 2.'),
+        ('mood', [tensor('text_a', ['a'], [-1])], 'input text_a: found shape [-1], expected [N, ...].'),
+        ('mood', [tensor('text_a', ['a'], datatype='FP32')], "input text_a: found datatype 'FP32', expected BYTES."),
+        ('mood', [tensor('text_a', [3])], 'input text_a[0]: found 3, expected a text.'),
+        ('mood', [tensor('text_a', ['a']), tensor('text_a', ['a'])], 'inputs: two of them have one name.'),
+        ('mood', [tensor('text_a', ['a']), tensor('text_b', ['a', 'b'])], 'inputs: found {'),
+        ('mood', [tensor('input_ids', [1.5], [1, 1], 'INT64')], 'input input_ids: expected whole numbers of 64 bits'),
+        ('mood', [tensor('input_ids', [1 << 64], [1, 1], 'INT64')], 'input input_ids: expected whole numbers of 64'),
+        ('mood', [tensor('input_ids', [True], [1, 1], 'INT64')], 'input input_ids: expected whole numbers of 64 bits'),
+        ('mood', [tensor('input_ids', [128], [1, 1], 'INT64')], 'input_ids: found 128, expected 0 to 127.'),
+        ('mood', [tensor('input_ids', [-1], [1, 1], 'INT64')], 'input_ids: found -1, expected 0 to 127.'),
+        ('mood', [tensor('input_ids', [1], [1], 'INT64')], 'input input_ids: found shape [1], expected [N, T].'),
+        ('mood', [tensor('input_ids', [1] * 17, [1, 17], 'INT64')], 'input input_ids: 17 tokens, where 16 are taken.'),
+        (
+            'names',
+            [tensor('input_ids', [1], [1, 1], 'INT64')],
+            'names (tag) needs the text itself, as BYTES text_a',
+        ),
+        ('mood', [], 'inputs: list should have at least 1 item'),
+    ],
+)
+def test_tensors_that_cannot_be_used(call, model, inputs, text):
+    response = infer(call, model, *inputs)
+    assert response.status_code in (422, 413) and response.json()['error'].startswith(text), response.text
+    mask = tensor('attention_mask', [0, 1], [1, 2], 'INT64')
+    response = infer(call, 'mood', tensor('input_ids', [1, 2], [1, 2], 'INT64'), mask)
+    assert response.json()['error'].startswith('attention_mask: expected 1 for one token at least')
