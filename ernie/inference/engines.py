@@ -9,6 +9,7 @@ import numpy as np
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
+from propeller.optional import optional_package
 from propeller.table import Table
 
 log = get_logger(__name__)
@@ -263,18 +264,6 @@ def open_engine(name, folder, precision='fp32', threads=None, device=None, opene
     if name in opened and (precision, threads, device) == ('fp32', None, None):
         return opened[name]
     return ENGINES[name].open(folder, precision, threads or usable_cores(), device)
-
-
-def optional_package(module, asked_by):
-    """Import a package that is not needed otherwise.
-
-    Raises:
-        UserError: it is not installed; tells who needs it and how it is installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as e:
-        raise UserError(f'{asked_by} needs the package {module} ({e}). Install it: pip install {module}') from e
 
 
 def knows_bf16(cpuinfo='/proc/cpuinfo'):

@@ -17,6 +17,7 @@ class Limits:
         timeout: seconds that a request may take where it does not say.
         max_timeout: seconds that a request may ask for.
         message_bytes: bytes of a request.
+        client_requests: requests that one ZeroMQ client may have under way.
         result_bytes: bytes of the results of a request, which wait here until the last is there.
     """
 
@@ -29,6 +30,7 @@ class Limits:
     timeout: float = 30.0
     max_timeout: float = 600.0
     message_bytes: int = 16 << 20
+    client_requests: int = 128
     result_bytes: int = 256 << 20
 
     def __post_init__(self):

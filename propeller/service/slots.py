@@ -3,6 +3,9 @@
     message Slot  { Type type = 1; repeated int64 dims = 2; bytes data = 3; }
     message Slots { repeated Slot slots = 1; }
 
+A request may have two fields more, which servers of 2019 pass over: 14, bytes: the token; 15, varint: milliseconds
+after which nobody waits for the answer.
+
 Values are row-major and little-endian. Errors are told in a slot of type UINT8 with the shape [1, N] and N bytes of
 JSON: clients of 2019 know no UINT8 and raise an exception.
 """
@@ -22,6 +25,7 @@ TYPES = {0: '?', 1: '<i2', 2: '<i4', 3: '<i8', 4: '<f2', 5: '<f4', 6: '<f8', 20:
 NUMBERS = {np.dtype(code): number for number, code in TYPES.items()}
 PUBLIC = (2, 3, 5)  # what clients of 2019 send and understand: INT32, INT64, FP32
 _ERROR = 20
+_TOKEN, _TIMEOUT = 14, 15
 _MOST_DIMS, _LARGEST = 8, (1 << 31) - 1
 
 
@@ -49,6 +53,36 @@ def encode_error(error):
     out = bytearray()
     _put_slot(out, _ERROR, (1, len(text)), text)
     return bytes(out)
+
+
+def encode_options(timeout=None, token=None):
+    """What may follow the arrays of a request. timeout: seconds; token: text."""
+    out = bytearray()
+    if token is not None:
+        wire.put_bytes(out, _TOKEN, token.encode())
+    if timeout is not None:
+        wire.put_varint(out, _TIMEOUT << 3 | wire.VARINT)
+        wire.put_varint(out, max(int(1000 * timeout), 1))
+    return bytes(out)
+
+
+def decode_options(content):
+    """What a request says beside its arrays: dict with `timeout` (seconds) and `token` where it has them.
+
+    Raises:
+        UserError: it is no such message.
+    """
+    content = memoryview(content)
+    options, at, end = {}, 0, len(content)
+    while at < end:
+        field, kind, begin = wire.tag(content, at, end)
+        at = _skip(content, begin, end, kind)
+        if field == _TIMEOUT and kind == wire.VARINT:
+            options['timeout'] = max(wire.varint(content, begin, end)[0], 1) / 1000
+        elif field == _TOKEN and kind == wire.BYTES:
+            begin, at = wire.span(content, begin, end, kind)
+            options['token'] = bytes(content[begin:at]).decode(errors='replace')
+    return options
 
 
 def decode(content, types=PUBLIC, most=64):

@@ -1,0 +1,261 @@
+"""`ZmqListener`: requests over ZeroMQ, in the message of 2019 or as JSON."""
+
+import asyncio
+import collections
+import contextlib
+import errno
+import json
+import socket
+
+from propeller.errors import UserError
+from propeller.inputs import parse_json
+from propeller.log import get_logger
+from propeller.optional import optional_package
+from propeller.service import slots
+from propeller.service.envelope import split
+from propeller.service.errors import ServiceError
+from propeller.service.front import Listener
+from propeller.service.security import Security
+
+log = get_logger(__name__)
+
+_AT_ONCE = 64  # messages that are read before others of the event loop have their turn
+_LARGE_JSON = 1 << 16  # bytes beyond which JSON is read beside the event loop
+_QUIET = 0.05  # seconds without a message after which no more is on its way
+_LINGER = 2000  # milliseconds for answers that are not yet sent
+
+
+class ZmqListener(Listener):
+    """One ZeroMQ address. A request of a client never waits for another's.
+
+    A message that begins with `{` is JSON, and its answer is; all others are `Slots` (`propeller.service.slots`). What
+    is no message of either kind has an error as its answer. A client that has gone has its requests cancelled; answers
+    for one that does not read them are dropped when `4 * client_requests` wait, its next requests are not computed.
+
+    Args:
+        handler: async function (arrays: list of numpy arrays that may not be written to, options: dict with `timeout`,
+            seconds, where the client says it) -> list of numpy arrays. Raises `ServiceError`.
+        host: name or address to bind to.
+        port: number; 0 takes one that is free.
+        limits: `Limits`.
+        security: `Security`; None: everybody who reaches the port is served.
+        text_handler: async function (request: dict) -> dict for JSON. Raises `ServiceError`. None: no JSON.
+    """
+
+    def __init__(self, handler, host='127.0.0.1', port=0, limits=None, security=None, text_handler=None):
+        self.handler, self.text_handler = handler, text_handler
+        self.host, self.port, self.limits, self.security = host, port, limits, security or Security()
+        self._zmq = optional_package('zmq', 'a server over ZeroMQ', 'pyzmq')
+        self._context = self._socket = self._monitor = self._endpoint = None
+        self._outstanding = collections.Counter()  # identity -> requests under way
+        self._tasks = {}  # task -> number of the connection that its request came from
+        self._stuck = set()  # identities that do not read their answers
+        self._scheduled = False
+
+    @property
+    def address(self):
+        return self._endpoint or f'tcp://{self.host}:{self.port}'
+
+    async def start(self):
+        zmq = self._zmq
+        family, place = _resolved(self.host, self.port)
+        self._context = zmq.Context()
+        self._socket = router = self._context.socket(zmq.ROUTER)
+        router.ipv6 = family == socket.AF_INET6
+        router.linger = _LINGER
+        # An answer that cannot be sent is an error here, not a wait and not a silence.
+        router.router_mandatory = True
+        # libzmq frees places of a full pipe by halves.
+        router.rcvhwm, router.sndhwm = 2 * self.limits.client_requests, 4 * self.limits.client_requests
+        # Larger ones are not read at all: their connection ends. Between the two the answer says the limit.
+        router.maxmsgsize = 2 * self.limits.message_bytes
+        router.tcp_keepalive, router.tcp_keepalive_idle = 1, 60
+        self._watch_connections()
+        try:
+            self.security.protect(router)
+            router.bind(place)
+        except zmq.ZMQError as e:
+            self._close()
+            raise _refused(place, e) from None
+        except BaseException:
+            self._close()
+            raise
+        self._endpoint = router.last_endpoint.decode().rstrip('\0')
+        asyncio.get_running_loop().add_reader(router.fd, self._readable)
+        self._again()
+
+    async def stop(self):
+        if self._socket is None:
+            return
+        with contextlib.suppress(self._zmq.ZMQError):
+            self._socket.unbind(self._endpoint)
+        # What was sent before is on its way still; the core says by now that the server is going down.
+        quiet = False
+        while self._tasks or not quiet:
+            if self._tasks:
+                await asyncio.wait(list(self._tasks))
+            quiet = not await asyncio.to_thread(self._socket.poll, int(1000 * _QUIET)) and not self._tasks
+            self._readable()
+        asyncio.get_running_loop().remove_reader(self._socket.fd)
+        context = self._context
+        self._close()
+        await asyncio.to_thread(context.term)
+
+    def _close(self):
+        self.security.release()
+        for one in (self._socket, self._monitor):
+            if one is not None:
+                one.close()
+        self._socket = self._monitor = None
+
+    # ---------------------------------------------------------------- connections
+
+    def _watch_connections(self):
+        """Have libzmq tell of connections that end."""
+        self._socket.monitor('inproc://connections', self._zmq.EVENT_DISCONNECTED)
+        self._monitor = self._context.socket(self._zmq.PAIR)
+        self._monitor.linger, self._monitor.rcvhwm = 0, 0
+        self._monitor.connect('inproc://connections')
+        asyncio.get_running_loop().add_reader(self._monitor.fd, self._note_ends)
+
+    def _note_ends(self):
+        """Cancel the requests of connections that have ended."""
+        with contextlib.suppress(self._zmq.Again):
+            while self._monitor is not None:
+                event, _ = self._monitor.recv_multipart(self._zmq.NOBLOCK)
+                number = int.from_bytes(event[2:6], 'little')
+                for task, connection in list(self._tasks.items()):
+                    if connection == number:
+                        task.cancel()
+
+    # ---------------------------------------------------------------- requests
+
+    def _again(self):
+        """Look at the socket once more, soon: its file number does not tell twice, and sending may swallow it."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._readable)
+
+    def _readable(self):
+        self._scheduled = False
+        for _ in range(_AT_ONCE):
+            if self._socket is None:
+                return
+            try:
+                frames = self._socket.recv_multipart(self._zmq.NOBLOCK, copy=False)
+            except self._zmq.Again:
+                return
+            self._take(frames)
+        self._again()
+
+    def _take(self, frames):
+        identity, connection = frames[0].bytes, frames[-1].get(self._zmq.SRCFD)
+        # A number of a connection may be used again: what ended before this request came is not its end.
+        self._note_ends()
+        way, message = split([frame.buffer for frame in frames[1:]], self.limits.message_bytes)
+        way = [bytes(frame) for frame in way]
+        is_json = not isinstance(message, ServiceError) and message[0] == ord('{')
+        if isinstance(message, ServiceError):
+            self._send_error(identity, way, message, is_json)
+        elif identity in self._stuck:
+            text = 'answers of this client wait unread; this request was not computed.'
+            self._send_error(identity, way, ServiceError('overloaded', text, retry_after=1), is_json)
+        elif self._outstanding[identity] >= self.limits.client_requests:
+            value, found = self.limits.client_requests, self._outstanding[identity] + 1
+            text = f'{found} requests of one client are under way, where at most {value} are (--client_requests).'
+            limit = {'name': 'client_requests', 'value': value, 'found': found}
+            self._send_error(identity, way, ServiceError('overloaded', text, limit, 1), is_json)
+        else:
+            self._outstanding[identity] += 1
+            task = asyncio.get_running_loop().create_task(self._answer(identity, way, message, is_json))
+            self._tasks[task] = connection
+            task.add_done_callback(lambda task: self._ended(task, identity))
+
+    def _ended(self, task, identity):
+        del self._tasks[task]
+        self._outstanding[identity] -= 1
+        if not self._outstanding[identity]:
+            del self._outstanding[identity]
+
+    async def _answer(self, identity, way, message, is_json):
+        try:
+            answer = await (self._json(message) if is_json else self._slots(message))
+        except ServiceError as e:
+            self._send_error(identity, way, e, is_json)
+        except Exception as e:  # a fault of a handler: its request fails, the server goes on
+            log.exception('a request could not be answered')
+            self._send_error(identity, way, ServiceError('internal', f'{type(e).__name__}: {e}'), is_json)
+        else:
+            self._send(identity, way, answer)
+
+    async def _slots(self, message):
+        try:
+            options = slots.decode_options(message)
+        except UserError as e:
+            raise ServiceError('malformed', f'found no Slots message: {e}') from None
+        self.security.check(options.pop('token', None), 'Slots')
+        try:
+            arrays = slots.decode(message)
+        except ServiceError:
+            raise ServiceError('malformed', 'found an error message, expected arrays.') from None
+        except UserError as e:
+            raise ServiceError('malformed', f'found no Slots message: {e}') from None
+        return slots.encode(await self.handler(arrays, options))
+
+    async def _json(self, message):
+        try:
+            if len(message) > _LARGE_JSON:
+                request = await asyncio.to_thread(parse_json, bytes(message), 'message', 'a JSON object')
+            else:
+                request = parse_json(bytes(message), 'message', 'a JSON object')
+        except UserError as e:
+            raise ServiceError('malformed', str(e)) from None
+        self.security.check(request.pop('token', None), 'JSON')
+        if self.text_handler is None:
+            raise ServiceError('not_found', 'this server takes arrays (Slots), no JSON.')
+        return _to_json(await self.text_handler(request))
+
+    # ---------------------------------------------------------------- answers
+
+    def _send_error(self, identity, way, error, is_json):
+        content = _to_json({'error': error.to_dict()}) if is_json else slots.encode_error(error)
+        self._send(identity, way, content)
+
+    def _send(self, identity, way, content):
+        try:
+            self._socket.send_multipart([identity, *way, content], self._zmq.NOBLOCK, copy=False)
+            self._stuck.discard(identity)
+        except self._zmq.ZMQError as e:
+            if e.errno == errno.EAGAIN and len(self._stuck) < 10_000:
+                self._stuck.add(identity)
+            elif e.errno == errno.EHOSTUNREACH:
+                self._stuck.discard(identity)
+            log.debug('an answer was dropped: %s', 'its client does not read' if e.errno == errno.EAGAIN else e)
+        self._again()
+
+
+def _to_json(fields):
+    return json.dumps(fields, ensure_ascii=False, separators=(',', ':')).encode(errors='replace')
+
+
+def _resolved(host, port):
+    """(family, the place that libzmq binds to) of a host and a port."""
+    if not 0 <= port <= 65535:
+        raise UserError(f'port {port}: expected 0 to 65535.')
+    try:
+        host = '0.0.0.0' if host in ('', '*') else host
+        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as e:
+        raise UserError(f'{host}:{port}: no address of this machine ({e.strerror or e}).') from None
+    number = port or '*'
+    return family, f'tcp://[{found[0]}]:{number}' if family == socket.AF_INET6 else f'tcp://{found[0]}:{number}'
+
+
+def _refused(place, error):
+    advice = {
+        errno.EADDRINUSE: 'the port is taken. Choose another one.',
+        errno.EACCES: 'too few rights for this port. Choose one above 1023.',
+        errno.EADDRNOTAVAIL: 'no address of this machine.',
+        errno.ENODEV: 'no address of this machine.',
+    }
+    return UserError(f'{place}: {advice.get(error.errno, str(error))}')
