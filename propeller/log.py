@@ -82,10 +82,9 @@ class _Output(logging.Handler):
         self.console, self.log_file = None, None
 
     def emit(self, record):
-        level = self.console or level_of(os.environ.get(VARIABLE)) or logging.INFO
         try:
-            if record.levelno >= level:
-                self._show(record, _OF_2019 if level <= logging.DEBUG else _PLAIN)
+            if shows(record.levelno):
+                self._show(record, _OF_2019 if shows(logging.DEBUG) else _PLAIN)
         except Exception:
             self.handleError(record)
         if self.log_file:
@@ -135,6 +134,11 @@ def console(level=None):
     finally:
         log_file.close()
         _output.console, _output.log_file = before
+
+
+def shows(level):
+    """Whether the console shows lines of a level, for those who write one for each of thousands. level: a number."""
+    return level >= (_output.console or level_of(os.environ.get(VARIABLE)) or logging.INFO)
 
 
 def keep_log(path):

@@ -51,6 +51,7 @@ def create_app(service, security=None, limits=None):
     _tell_errors(app)
     app.add_middleware(
         Door,
+        direct=routes.direct,
         is_open=app.state.open_paths.__contains__,
         accepts=_accepts(security),
         limits=limits or core.limits or Limits(),

@@ -1,7 +1,6 @@
 """From a request to the call of a model and back: what the routes of all protocols share."""
 
 from ernie.service.http.bodies import parse
-from ernie.service.http.door import BODY
 from ernie.service.http.errors import HttpError, WrongTask, of_validation
 from propeller.errors import one_of, quoted
 from propeller.service.errors import ServiceError
@@ -11,23 +10,22 @@ CLASSIFYING = ('classify', 'multilabel', 'regression')
 _ROUTES = dict.fromkeys(CLASSIFYING, '/v1/classify') | {'tag': '/v1/tag', 'answer': '/v1/answer', 'embed': '/v1/embed'}
 
 
-def request_of(kind, request):
-    """The content of a request, checked. kind: subclass of `pydantic.BaseModel`. request: starlette's, after `Door`.
+def request_of(kind, visit):
+    """The content of a request, checked. kind: subclass of `pydantic.BaseModel`. visit: `Visit` with its body.
 
     Raises:
         ServiceError: it is not what it should be.
     """
     from pydantic import ValidationError
 
-    found = request.headers.get('content-type', JSON)
-    essence = found.partition(';')[0].strip().lower()
-    if essence != JSON:
+    essence = visit.header(b'content-type').partition(b';')[0].strip().lower()
+    if essence not in (b'application/json', b''):
         advice = "Send `Content-Type: application/json` (curl: --json '...', or -H 'Content-Type: application/json')."
-        message = f'Content-Type: found {quoted(essence, 60)}, expected application/json. {advice}'
-        raise HttpError(415, 'malformed', message)
-    if request.headers.get('content-encoding', 'identity') != 'identity':
+        found = quoted(essence.decode('latin-1'), 60)
+        raise HttpError(415, 'malformed', f'Content-Type: found {found}, expected application/json. {advice}')
+    if visit.header(b'content-encoding') not in (b'identity', b''):
         raise HttpError(415, 'malformed', 'Content-Encoding: bodies are taken as they are, not compressed.')
-    value = parse(request.scope[BODY])
+    value = parse(visit.body)
     if not isinstance(value, dict):
         raise ServiceError('invalid', f'the request: found {quoted(value, 80)}, expected a JSON object.')
     try:

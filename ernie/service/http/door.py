@@ -2,18 +2,18 @@
 
 import asyncio
 import contextlib
+import logging
 
 from ernie.service.http.errors import HttpError, answer_to
 from ernie.service.http.visit import Visit
 from propeller.errors import quoted
-from propeller.log import get_logger
+from propeller.log import get_logger, shows
 from propeller.service.errors import ServiceError
 
 log = get_logger(__name__)
 
 BODY_SECONDS = 20.0  # for the whole body of a request
 _BODIES = 16  # bodies of the largest size that may be here at the same time
-BODY = 'ernie.body'
 _OURS = ('malformed', 'unauthorized', 'not_found', 'invalid')  # the core counts what else is refused
 _GONE = 499  # nginx's number for a client that did not wait
 
@@ -25,18 +25,19 @@ class ClientGone(Exception):
 class Door:
     """ASGI middleware: token, size and time of bodies, clients that go, errors, ids, metrics.
 
-    The body of a POST is read whole before its route is called, and handed on as `scope[BODY]`.
+    The body of a POST is read whole before its route is called, and is in the `Visit` at `scope[VISIT]`.
 
     Args:
         app: ASGI application.
+        direct: see `Routes`; what is not in it goes to `app`.
         is_open: function of a path: whether it needs no token.
         accepts: None: nothing needs a token; or a function of the bytes of an `Authorization` header.
         limits: `propeller.service.limits.Limits`.
         metrics: `Metrics`.
     """
 
-    def __init__(self, app, is_open, accepts, limits, metrics):
-        self._app, self._is_open, self._accepts = app, is_open, accepts
+    def __init__(self, app, direct, is_open, accepts, limits, metrics):
+        self._app, self._direct, self._is_open, self._accepts = app, direct, is_open, accepts
         self._limits, self._metrics = limits, metrics
         self._held = 0  # bytes of bodies
 
@@ -65,10 +66,8 @@ class Door:
             await _refuse(visit, ServiceError('internal', 'a fault of this server; its log says more.'), send_on)
         finally:
             self._metrics.http(visit)
-            trace = f' trace {visit.trace}' if visit.trace else ''
-            what = '%s %s: %s in %.1f ms, request %s%s'
-            path = quoted(visit.path, 100)[1:-1]
-            log.debug(what, visit.method, path, visit.status, 1e3 * visit.seconds, visit.id, trace)
+            if shows(logging.DEBUG):
+                _log(visit)
 
     async def _answer(self, visit, receive, send):
         if self._accepts and not self._is_open(visit.path) and not self._accepts(visit.header(b'authorization')):
@@ -77,8 +76,8 @@ class Door:
             await self._app(visit.scope, receive, send)
             return
         try:
-            visit.scope[BODY] = await self._body(visit, receive)
-            await self._watched(visit.scope, receive, send)
+            visit.body = await self._body(visit, receive)
+            await self._watched(visit, receive, send)
         finally:
             self._held -= visit.held
 
@@ -123,9 +122,9 @@ class Door:
         self._held += size
         visit.held += size
 
-    async def _watched(self, scope, receive, send):
+    async def _watched(self, visit, receive, send):
         """The application's answer; given up when the client goes."""
-        work = asyncio.ensure_future(self._app(scope, _nothing, send))
+        work = asyncio.ensure_future(self._routed(visit, send))
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -139,6 +138,15 @@ class Door:
                 with contextlib.suppress(asyncio.CancelledError):
                     await work
 
+    async def _routed(self, visit, send):
+        function = self._direct.get(visit.path)
+        if function is None:
+            await self._app(visit.scope, _nothing, send)
+            return
+        visit.direct = visit.path
+        response = await function(visit)
+        await response(visit.scope, _nothing, send)
+
 
 async def _disconnected(receive):
     while (await receive())['type'] != 'http.disconnect':
@@ -147,6 +155,12 @@ async def _disconnected(receive):
 
 async def _nothing():
     return {'type': 'http.request', 'body': b'', 'more_body': False}
+
+
+def _log(visit):
+    trace = f', trace {visit.trace}' if visit.trace else ''
+    what = '%s %s: %s in %.1f ms, request %s%s'
+    log.debug(what, visit.method, quoted(visit.path, 100)[1:-1], visit.status, 1e3 * visit.seconds, visit.id, trace)
 
 
 async def _refuse(visit, error, send):

@@ -8,6 +8,7 @@ _ID = re.compile(rb'[A-Za-z0-9._:/+=@-]{1,128}')
 # https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags; neither id is 0.
 _TRACE = re.compile(rb'(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,200})?')
 ELSEWHERE = 'other'
+VISIT = 'ernie.visit'  # in the scope of ASGI
 
 
 class Visit:
@@ -18,7 +19,9 @@ class Visit:
         trace: the `traceparent` of the client, str; '' without a proper one.
         status: of the answer; None until it is begun.
         started: time.
-        held: bytes of its body that are here.
+        body: bytes; None until they are here.
+        held: bytes of the body that are here.
+        direct: the path of a route that was called directly; None.
     """
 
     def __init__(self, scope):
@@ -30,7 +33,9 @@ class Visit:
         self.id = given.decode() if _ID.fullmatch(given) else secrets.token_hex(16)
         trace = self.header(b'traceparent')
         self.trace = trace.decode() if _TRACE.fullmatch(trace) else ''
-        self.status, self.held, self.started = None, 0, time.perf_counter()
+        self.status = self.body = self.direct = None
+        self.held, self.started = 0, time.perf_counter()
+        scope[VISIT] = self
 
     def header(self, name):
         """The value of the first header of this name, bytes; b'' without. name: bytes, in small letters."""
@@ -44,8 +49,7 @@ class Visit:
     @property
     def route(self):
         """The path as it is declared: few values, whatever clients ask for."""
-        route = self.scope.get('route')
-        return getattr(route, 'path', ELSEWHERE)
+        return self.direct or getattr(self.scope.get('route'), 'path', ELSEWHERE)
 
     def echoed(self):
         """Headers for the answer, as ASGI has them."""
