@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import zlib
+from codecs import BOM_UTF8
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from propeller.inputs import open_data
 COLUMN = {name: i for i, name in enumerate(TASKS)}
 BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 24
-_BOM = b'\xef\xbb\xbf'
 
 
 class SampleSet(NamedTuple):
@@ -222,7 +222,7 @@ def _blocks(path):
     rest, number = b'', 0
     try:
         with open_data(path, 'a file of samples') as raw, gzip.open(raw) if str(path).endswith('.gz') else raw as f:
-            first = f.read(BLOCK_BYTES).removeprefix(_BOM)
+            first = f.read(BLOCK_BYTES).removeprefix(BOM_UTF8)
             for block in itertools.chain([first], iter(lambda: f.read(BLOCK_BYTES), b'')):
                 *lines, rest = (rest + block).split(b'\n')
                 if lines:

@@ -5,13 +5,13 @@ import itertools
 import json
 import os
 import re
+from codecs import BOM_UTF8
 from typing import NamedTuple
 
 from ernie.reader.columnar import ARROW, MAGIC, PARQUET
 from ernie.reader.delimited import SEPARATORS, TAB, cells_of, share_of_rows
 from ernie.reader.encoding import UTF16_MARKS, Utf16, seems_utf16
 from ernie.reader.json_records import ARRAY, LINE_ENDINGS, first_look, form_of
-from ernie.reader.rows import BOM
 from propeller.errors import bad_input
 
 TABLE, JSON = 'table', 'json'
@@ -91,7 +91,7 @@ class Look:
     @property
     def first_line(self):
         """The first line as text, without its end."""
-        head = self.head.removeprefix(BOM)
+        head = self.head.removeprefix(BOM_UTF8)
         return head[: head.find(b'\n') + 1 or None].decode(errors='replace').rstrip('\r\n')
 
     def more(self):
@@ -142,7 +142,7 @@ def is_csv_name(path):
 
 def is_json(head):
     """Whether text begins as JSON certainly: with an object, or an array of objects."""
-    text = head.removeprefix(BOM).decode(errors='replace').strip()
+    text = head.removeprefix(BOM_UTF8).decode(errors='replace').strip()
     if not text.startswith(('{', '[')):
         return False
     if _BEGINS_JSON.match(text):

@@ -3,8 +3,9 @@
 import itertools
 import json
 import re
+from codecs import BOM_UTF8
 
-from ernie.reader.rows import BOM, BadRow, DecodedLines
+from ernie.reader.rows import BadRow, DecodedLines
 from propeller.errors import UserError, bad_input
 from propeller.inputs import parse_json
 from propeller.json_stream import CHUNK, json_items
@@ -24,13 +25,13 @@ def first_look(file):
     while True:
         line = file.readline(_LONGEST_LOOK)
         head += line
-        if not line or line.removeprefix(BOM).strip() or len(head) > _LONGEST_LOOK:
+        if not line or line.removeprefix(BOM_UTF8).strip() or len(head) > _LONGEST_LOOK:
             return head
 
 
 def form_of(head):
     """`LINES`, `ARRAY`, `OBJECT`, or None for what is no JSON. head: of `first_look`."""
-    text = head.removeprefix(BOM).decode('utf-8', errors='replace').strip()
+    text = head.removeprefix(BOM_UTF8).decode('utf-8', errors='replace').strip()
     if text.startswith('['):
         return ARRAY
     if not text.startswith('{'):

@@ -1,13 +1,12 @@
 """Rows of files, whatever their form, and lines of text out of bytes."""
 
+from codecs import BOM_UTF8
 from typing import NamedTuple
 
 from ernie.reader.encoding import save_as_utf8
 from propeller.data.bad_rows import BadRow, BadRows, leave_out
 
-__all__ = ['BOM', 'BadRow', 'BadRows', 'DecodedLines', 'Record', 'leave_out']
-
-BOM = b'\xef\xbb\xbf'
+__all__ = ['BadRow', 'BadRows', 'DecodedLines', 'Record', 'leave_out']
 
 
 class Record(NamedTuple):
@@ -31,7 +30,7 @@ class DecodedLines:
         for number, raw in enumerate(self._file, 1):
             self.number = number
             if number == 1:
-                raw = raw.removeprefix(BOM)
+                raw = raw.removeprefix(BOM_UTF8)
             try:
                 yield raw.decode('utf-8')
             except UnicodeDecodeError as e:

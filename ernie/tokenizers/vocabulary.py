@@ -1,5 +1,7 @@
 """Vocabulary files: read in all forms that models come with, written line by line for others."""
 
+from codecs import BOM_UTF8
+
 from propeller.errors import bad_input, quoted
 from propeller.inputs import read_bytes, read_json_object
 from propeller.log import get_logger
@@ -11,7 +13,6 @@ MAX_BYTES = 1 << 28
 # Ids without a token beyond those of the vocabulary: a file of one token a line gets a line for each.
 MOST_GAPS = 500_000
 FILLER = b'[unused_gap_'
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _ASCII_WHITESPACE = ' \t\r\n\v\f'
 _warned = set()
 
@@ -79,7 +80,7 @@ def _lines(path):
     content = read_bytes(path, MAX_BYTES, 'a vocabulary file that can be read')
     if not content.strip():
         raise bad_input(path, 'an empty file', 'a vocabulary: token<TAB>id, or one token a line')
-    return content.removeprefix(_BYTE_ORDER_MARK).removesuffix(b'\n').split(b'\n')
+    return content.removeprefix(BOM_UTF8).removesuffix(b'\n').split(b'\n')
 
 
 def _decode(line, path, number):

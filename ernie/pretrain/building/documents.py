@@ -9,6 +9,7 @@ import gzip
 import os
 import re
 import zlib
+from codecs import BOM_UTF8
 from typing import NamedTuple
 
 from ernie.pretrain.building.shards import samples_in
@@ -22,7 +23,6 @@ MOST_LINE_BYTES = 16 << 20
 MOST_DOCUMENT_CHARACTERS = 1 << 20
 BOUNDARIES = ('blank', 'title')
 _JSON_SUFFIXES = ('.jsonl', '.ndjson', '.json')
-_BOM = b'\xef\xbb\xbf'
 _TAG = re.compile(r'/[A-Za-z]+$')
 # A line that ends with one of these is running text; a heading does not.
 _ENDS_OF_TEXT = tuple('。！？；：，、…”’』」）)】》.!?;:,"\'')
@@ -232,7 +232,7 @@ def _decoded(path, number, raw):
     if len(raw) == MOST_LINE_BYTES and not raw.endswith(b'\n'):
         raise bad_input(path, f'a line of more than {MOST_LINE_BYTES >> 20} MB', 'one paragraph a line', line=number)
     if number == 1:
-        raw = raw.removeprefix(_BOM)
+        raw = raw.removeprefix(BOM_UTF8)
     if b'\0' in raw:
         found = f'a NUL byte at byte {raw.index(0) + 1} of the line (a binary file?)'
         raise bad_input(path, found, 'UTF-8 text', line=number)
