@@ -5,7 +5,6 @@ import os
 import numpy as np
 
 import propeller.paddle as propeller
-from propeller.data.example import Feature, Int64List
 from propeller.data.feature_column import BadValue
 from propeller.errors import bad_input, quoted
 
@@ -17,27 +16,7 @@ def items(cell):
     return cell.split(SEPARATOR) if cell else []
 
 
-class _ItemsColumn(propeller.data.Column):
-    """A column whose cells become rows of int64."""
-
-    output_types = 'int64'
-
-    @property
-    def output_shapes(self):
-        return [-1]
-
-    def ids(self, raw):
-        """bytes -> list of int."""
-        raise NotImplementedError
-
-    def raw_to_proto(self, raw):
-        return Feature(int64_list=Int64List(value=self.ids(raw)))
-
-    def proto_to_instance(self, feature):
-        return np.array(feature.int64_list.value, np.int64)
-
-
-class TokensColumn(_ItemsColumn):
+class TokensColumn(propeller.data.IdsColumn):
     """Tokens as ids of their pieces; an id of a piece that continues a token is stored as `~id`, below 0.
 
     Args:
@@ -58,7 +37,7 @@ class TokensColumn(_ItemsColumn):
         return ids
 
 
-class LabelsColumn(_ItemsColumn):
+class LabelsColumn(propeller.data.IdsColumn):
     """Labels as their places in `labels`, a list of str."""
 
     def __init__(self, name, labels):

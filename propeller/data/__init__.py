@@ -9,6 +9,7 @@ _PLACES = {
     'Dataset': 'propeller.data.dataset',
     'Column': 'propeller.data.feature_column',
     'FeatureColumns': 'propeller.data.feature_column',
+    'IdsColumn': 'propeller.data.feature_column',
     'LabelColumn': 'propeller.data.feature_column',
     'TextColumn': 'propeller.data.feature_column',
     'TextIDColumn': 'propeller.data.feature_column',

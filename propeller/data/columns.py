@@ -68,14 +68,35 @@ class Column:
         return fingerprint(self)
 
 
-class _IntegerColumn(Column):
-    """A column of int64 ids: `_ids` of a cell gives a list of int."""
+class IdsColumn(Column):
+    """A column whose cells become whole numbers, int64 [T]; columns of your own that derive from it write `ids` only.
+
+    Args:
+        name: see `Column`.
+    """
 
     output_types = 'int64'
-    NOT_FINGERPRINTED = ('_source', '_table')  # the same words are the same, from a file and from a dict
+
+    @property
+    def output_shapes(self):
+        """[-1]: a row of any length."""
+        return [-1]
+
+    def ids(self, raw):
+        """The numbers of a cell, a list of int. raw: the cell as bytes. Raises `BadValue` where there are none."""
+        raise NotImplementedError(f'{type(self).__name__}.ids: the numbers of a cell')
 
     def raw_to_proto(self, raw):
-        return Feature(int64_list=Int64List(value=self._ids(raw)))
+        """A `Feature` with an int64_list."""
+        return Feature(int64_list=Int64List(value=self.ids(raw)))
+
+    def proto_to_instance(self, feature):
+        """[T] int64."""
+        return np.array(self._values(feature), np.int64)
+
+    def raw_to_instance(self, raw):
+        """[T] int64."""
+        return np.array(Int64List(value=self.ids(raw)).value, np.int64)
 
     def _values(self, feature):
         if not feature.HasField('int64_list'):
@@ -83,7 +104,7 @@ class _IntegerColumn(Column):
         return feature.int64_list.value
 
 
-class LabelColumn(_IntegerColumn):
+class LabelColumn(IdsColumn):
     """A column of one int64: the number that stands there, or the id of the word in a vocabulary.
 
     Args:
@@ -98,6 +119,8 @@ class LabelColumn(_IntegerColumn):
         UserError: the vocabulary is empty or wrong, or both are given.
     """
 
+    NOT_FINGERPRINTED = ('_source',)  # the same labels are the same, from a file and from a dict
+
     def __init__(self, name, vocab_dict=None, vocab_file=None):
         super().__init__(name)
         self._source, self.vocab = column_vocabulary(name, vocab_dict, vocab_file)
@@ -107,7 +130,8 @@ class LabelColumn(_IntegerColumn):
         """[]: a number."""
         return []
 
-    def _ids(self, raw):
+    def ids(self, raw):
+        """The one id of a cell, in a list."""
         if self.vocab is None:
             return [_integer(self.name, raw.strip())]
         try:
@@ -133,25 +157,10 @@ class LabelColumn(_IntegerColumn):
 
     def raw_to_instance(self, raw):
         """Scalar int64 array."""
-        return np.array(self._ids(raw)[0], np.int64)
+        return np.array(self.ids(raw)[0], np.int64)
 
 
-class _IdsColumn(_IntegerColumn):
-    @property
-    def output_shapes(self):
-        """[-1]: a row of any length."""
-        return [-1]
-
-    def proto_to_instance(self, feature):
-        """[T] int64."""
-        return np.array(self._values(feature), np.int64)
-
-    def raw_to_instance(self, raw):
-        """[T] int64."""
-        return np.array(self._ids(raw), np.int64)
-
-
-class TextColumn(_IdsColumn):
+class TextColumn(IdsColumn):
     """A column of text: the ids of its words.
 
     Args:
@@ -168,6 +177,8 @@ class TextColumn(_IdsColumn):
         UserError: no vocabulary or both, an empty or wrong one, or an `unk_id` that is not in it.
     """
 
+    NOT_FINGERPRINTED = ('_source', '_table')  # the same words are the same, from a file and from a dict
+
     def __init__(self, name, unk_id, vocab_file=None, vocab_dict=None, tokenizer=basic_tokenizer):
         super().__init__(name)
         self._source, self.vocab = column_vocabulary(name, vocab_dict, vocab_file)
@@ -181,7 +192,8 @@ class TextColumn(_IdsColumn):
     def __getstate__(self):
         return {**self.__dict__, '_table': None}
 
-    def _ids(self, raw):
+    def ids(self, raw):
+        """The ids of the words of a cell."""
         table, unknown = self._table or self._make_table(), self.unk_id
         words = list(self.tokenizer(raw))
         if words and not isinstance(words[0], bytes | str):
@@ -201,10 +213,11 @@ class TextColumn(_IdsColumn):
         return words
 
 
-class TextIDColumn(_IdsColumn):
+class TextIDColumn(IdsColumn):
     """A column of ids between spaces."""
 
-    def _ids(self, raw):
+    def ids(self, raw):
+        """The numbers of a cell."""
         numbers = raw.split()
         if not b''.join(numbers).isdigit() or max(map(len, numbers)) > 18:
             return [_integer(self.name, number) for number in numbers]

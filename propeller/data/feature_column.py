@@ -6,7 +6,15 @@ import os
 import stat
 import sys
 
-from propeller.data.columns import BadValue, Column, LabelColumn, TextColumn, TextIDColumn, basic_tokenizer
+from propeller.data.columns import (
+    BadValue,
+    Column,
+    IdsColumn,
+    LabelColumn,
+    TextColumn,
+    TextIDColumn,
+    basic_tokenizer,
+)
 from propeller.data.conversion import convert
 from propeller.data.dataset import Dataset
 from propeller.data.example import Example
@@ -16,7 +24,16 @@ from propeller.distribution import process_info
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 
-__all__ = ['BadValue', 'Column', 'FeatureColumns', 'LabelColumn', 'TextColumn', 'TextIDColumn', 'basic_tokenizer']
+__all__ = [
+    'BadValue',
+    'Column',
+    'FeatureColumns',
+    'IdsColumn',
+    'LabelColumn',
+    'TextColumn',
+    'TextIDColumn',
+    'basic_tokenizer',
+]
 
 log = get_logger(__name__)
 

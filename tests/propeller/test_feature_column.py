@@ -14,6 +14,7 @@ from propeller.data.example import BytesList, Feature, FloatList
 from propeller.data.feature_column import (
     Column,
     FeatureColumns,
+    IdsColumn,
     LabelColumn,
     TextColumn,
     TextIDColumn,
@@ -357,6 +358,25 @@ def test_columns_of_a_user(tmp_path, use_gz):
     with pytest.raises(ValueError) as caught:
         list(FeatureColumns([Weights('w'), Raw('r')]).build_dataset('t', use_gz, data_dir=tmp_path / 'd'))
     assert caught.value.__notes__ == [f'{tmp_path / "d" / "x"}:1: in column w']
+
+
+class Codes(IdsColumn):
+    def ids(self, raw):
+        return [ord(c) if c != '!' else 0.5 for c in raw.decode()]
+
+
+def test_a_user_writes_the_ids_of_a_column():
+    column = Codes('codes')
+    assert (column.output_shapes, column.output_types) == ([-1], 'int64')
+    for text in ('好a', ''):
+        raw = text.encode()
+        for made in (column.raw_to_instance(raw), column.proto_to_instance(column.raw_to_proto(raw))):
+            assert made.tolist() == [ord(c) for c in text] and made.dtype == np.int64
+    for way in (column.raw_to_instance, column.raw_to_proto):
+        with pytest.raises(TypeError):  # a fraction is not cut off
+            way(b'a!')
+    with pytest.raises(NotImplementedError, match=r'IdsColumn\.ids'):
+        IdsColumn('x').raw_to_instance(b'')
 
 
 def test_columns_that_cannot_be():
