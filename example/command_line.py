@@ -35,6 +35,7 @@ COMPUTATION = (
     *('layer_norm_eps', 'vocab_size', 'sentence_types', 'use_task_id'),
 )
 DEFAULTS = {'task_id': 0, 'use_fp16': False}
+LEAVE_OUT = 'Correct it, or leave such rows out: --skip_bad_rows.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Setup:
     def text_column(self, name):
         """A column of text."""
         return propeller.data.TextColumn(name, unk_id=self.vocab['[UNK]'], vocab_dict=self.vocab, tokenizer=self.cutter)
+
+    def columns(self, columns):
+        """`propeller.data.FeatureColumns` whose errors say what this program can do about a row."""
+        return propeller.data.FeatureColumns(columns, 'Correct it.' if self.args.do_predict else LEAVE_OUT)
 
     def folder(self, name):
         """The folder `name` of `data_dir`."""

@@ -12,7 +12,7 @@ from ernie.model.heads import head
 from ernie.utils.data import build_1_pair
 from example.command_line import add_subword_flags, make_parser, program, read_setup
 from example.encoder import EncoderModel, predictions, train
-from propeller.data import FeatureColumns, LabelColumn
+from propeller.data import LabelColumn
 from propeller.graph import F
 
 ROW, NUMBER = [-1, -1, 1], [-1, 1]  # shapes in a batch
@@ -60,13 +60,13 @@ def main(argv=None):
         return *build_1_pair(text, setup.args.max_seqlen, cls, sep), *label
 
     if setup.args.do_predict:
-        texts = FeatureColumns([text]).build_dataset_from_stdin('predict').map(example)
+        texts = setup.columns([text]).build_dataset_from_stdin('predict').map(example)
         for (probabilities,) in predictions(setup, Classifier, setup.batches(texts, (pad, 0), [ROW, ROW])):
             print(int(np.argmax(probabilities)))
         return
     # A dictionary of the labels refuses all others, with file and line.
     labels = {str(label): label for label in range(setup.params.num_label)}
-    columns = FeatureColumns([text, LabelColumn('label', vocab_dict=labels)])
+    columns = setup.columns([text, LabelColumn('label', vocab_dict=labels)])
     train_set, dev_set = (
         setup.batches(setup.read(columns, name, name == 'train').map(example), (pad, 0, 0), [ROW, ROW, NUMBER])
         for name in ('train', 'dev')

@@ -17,7 +17,6 @@ from example.command_line import make_parser, program, read_setup
 from example.encoder import EncoderModel, positions, predictions, train
 from example.tagging import LabelsColumn, TokenChunkF1, TokensColumn, check_rows, same_count, tagged
 from propeller import graph
-from propeller.data import FeatureColumns
 from propeller.graph import F, paddle
 
 ROW, NUMBER = [-1, -1, 1], [-1, 1]  # shapes in a batch
@@ -72,7 +71,7 @@ def main(argv=None):
     if setup.args.do_predict:
         label_lines(setup, tokens)
         return
-    columns, most = FeatureColumns([tokens, LabelsColumn('labels', LABELS)]), setup.args.max_seqlen
+    columns, most = setup.columns([tokens, LabelsColumn('labels', LABELS)]), setup.args.max_seqlen
     pad, cls, sep = setup.special('PAD', 'CLS', 'SEP')
 
     def batches(name):
@@ -104,7 +103,7 @@ def label_lines(setup, tokens):
         waiting.append(np.flatnonzero(packed >= 0) + 1)  # behind [CLS]
         return tagged(packed, None, most, cls, sep)[:3]
 
-    lines = FeatureColumns([tokens]).build_dataset_from_stdin('predict').map(example)
+    lines = setup.columns([tokens]).build_dataset_from_stdin('predict').map(example)
     for (found,) in predictions(setup, Tagger, setup.batches(lines, (pad, 0, 0), [ROW, ROW, NUMBER])):
         starts = waiting.popleft()
         print(*(LABELS[found[start]] if start < most - 1 else 'O' for start in starts))

@@ -12,7 +12,7 @@ from ernie.model.heads import head
 from ernie.utils.data import build_2_pair
 from example.command_line import add_subword_flags, make_parser, program, read_setup
 from example.encoder import EncoderModel, predictions, train
-from propeller.data import FeatureColumns, LabelColumn
+from propeller.data import LabelColumn
 from propeller.errors import UserError
 from propeller.graph import F, paddle
 
@@ -72,12 +72,12 @@ def main(argv=None):
         return *build_2_pair(text_a, text_b, setup.args.max_seqlen, cls, sep), qid, *label
 
     if setup.args.do_predict:
-        pairs = FeatureColumns(given).build_dataset_from_stdin('predict').map(example)
+        pairs = setup.columns(given).build_dataset_from_stdin('predict').map(example)
         batches = setup.batches(pairs, (pad, 0, 0), [ROW, ROW, NUMBER])
         for (qid,), scores in predictions(setup, Ranker, batches, setup.args.predict_model):
             print(qid, int(np.argmax(scores)), *(f'{score:.5f}' for score in scores), sep='\t')
         return
-    columns = FeatureColumns([*given, LabelColumn('label', vocab_dict={'0': 0, '1': 1})])
+    columns = setup.columns([*given, LabelColumn('label', vocab_dict={'0': 0, '1': 1})])
     train_set, *eval_sets = (
         setup.batches(
             setup.read(columns, name, name == 'train').map(example), (pad, 0, 0, 0), [ROW, ROW, NUMBER, NUMBER]

@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 import propeller.paddle as propeller
+from example.command_line import LEAVE_OUT
 from propeller.data.feature_column import BadValue
 from propeller.errors import bad_input, quoted
 
@@ -77,9 +78,7 @@ def check_rows(folder, most, skip=False):
             if tokens != labels:
                 bad += 1
                 if not skip:
-                    advice = (
-                        'Tokens and labels are joined by U+0002. Correct it, or leave such rows out: --skip_bad_rows.'
-                    )
+                    advice = f'Tokens and labels are joined by U+0002. {LEAVE_OUT}'
                     found, expected = f'{tokens} tokens and {labels} labels', 'one label for each token'
                     raise bad_input(path, found, expected, line=line, advice=advice)
     if bad:

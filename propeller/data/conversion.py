@@ -11,7 +11,7 @@ from propeller.data.example import Example, Feature, Features
 from propeller.data.fingerprint import Indescribable
 from propeller.data.parallel import chunked, map_ordered
 from propeller.data.record_file import read_note, write_records
-from propeller.data.text_rows import RefusedRow, RowParser, numbered_rows, report_bad_rows
+from propeller.data.text_rows import ADVICE, RefusedRow, RowParser, numbered_rows, report_bad_rows
 from propeller.errors import UserError, bad_input
 from propeller.inputs import content_digest, open_regular
 from propeller.log import get_logger
@@ -23,7 +23,7 @@ LOCK = '.propeller-lock'
 _VERSION = 1
 
 
-def convert(pairs, columns, skip_bad_rows=False, ignore_extra_columns=False, processes=None):
+def convert(pairs, columns, skip_bad_rows=False, ignore_extra_columns=False, advice=ADVICE, processes=None):
     """Make a record file of each text file, unless it is there, whole and made from the same text by the same columns.
 
     A file without a note of propeller, as those of 2019 are, is taken as it is.
@@ -33,12 +33,13 @@ def convert(pairs, columns, skip_bad_rows=False, ignore_extra_columns=False, pro
         columns: list of `Column`.
         skip_bad_rows: leave out rows that cannot be used, count and list them in the log; else they are an error.
         ignore_extra_columns: leave out what stands behind the last column.
+        advice: what the error of a row says to do.
         processes: how many to work with; None for one a processor.
     Raises:
         UserError: a text file cannot be read, a row cannot be used, or a record file cannot be written. Record files
             that were finished before remain; of the one at fault nothing does.
     """
-    wanted = _Wanted(columns, skip_bad_rows, ignore_extra_columns)
+    wanted = _Wanted(RowParser(columns, ignore_extra_columns, advice), skip_bad_rows)
     if not wanted.missing(pairs):
         wanted.tell_of_foreign()
         return
@@ -51,10 +52,10 @@ def convert(pairs, columns, skip_bad_rows=False, ignore_extra_columns=False, pro
 class _Wanted:
     """What record files should say of themselves."""
 
-    def __init__(self, columns, skip_bad_rows, ignore_extra):
-        self.encode = _Encode(RowParser(columns, ignore_extra), skip_bad_rows)
-        self._choices = {'skip_bad_rows': skip_bad_rows, 'ignore_extra_columns': ignore_extra}
-        self._columns, self._foreign, self._digests = _columns_digest(columns), [], {}
+    def __init__(self, parser, skip_bad_rows):
+        self.encode = _Encode(parser, skip_bad_rows)
+        self._choices = {'skip_bad_rows': skip_bad_rows, 'ignore_extra_columns': parser.ignore_extra}
+        self._columns, self._foreign = _columns_digest(parser.columns), []
 
     def missing(self, pairs):
         """The pairs that are to be made."""

@@ -19,7 +19,7 @@ from propeller.data.conversion import convert
 from propeller.data.dataset import Dataset
 from propeller.data.example import Example
 from propeller.data.record_file import count_records, read_records
-from propeller.data.text_rows import RowParser, TextRows, rows_of_stream
+from propeller.data.text_rows import ADVICE, RowParser, TextRows, rows_of_stream
 from propeller.distribution import process_info
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
@@ -47,11 +47,12 @@ class FeatureColumns:
 
     Args:
         columns: list of `Column`, in the order in which they stand in a row.
+        advice: what the error of a row that cannot be used says to do; a program names its own flag here.
     Raises:
         UserError: it is empty, has something else, or two columns of one name.
     """
 
-    def __init__(self, columns):
+    def __init__(self, columns, advice=ADVICE):
         columns = list(columns)
         if not columns:
             raise UserError('FeatureColumns: found no column, expected at least one.')
@@ -61,7 +62,7 @@ class FeatureColumns:
         names = [column.name for column in columns]
         if len(set(names)) < len(names):
             raise UserError(f'FeatureColumns: found the names {", ".join(names)}, expected another for each column.')
-        self._columns = columns
+        self._columns, self._advice = columns, advice
 
     def build_dataset(
         self,
@@ -108,7 +109,7 @@ class FeatureColumns:
             open_file, parse = _records_of, functools.partial(_of_record, self._columns)
         else:
             files = _text_files(data_dir, data_file, repeat)
-            parser = RowParser(self._columns, ignore_extra_columns)
+            parser = RowParser(self._columns, ignore_extra_columns, self._advice)
             texts = {path: TextRows(path, parser, skip_bad_rows) for path in files}
             open_file, parse = lambda path: texts[path].dataset(), None if skip_bad_rows else parser.instance
         rows = _in_turn(files, open_file, shuffle, repeat, seed)
@@ -120,7 +121,7 @@ class FeatureColumns:
 
     def build_dataset_from_stdin(self, name, shuffle=False, seed=0, skip_bad_rows=False, ignore_extra_columns=False):
         """A data set of the lines of standard input, each as it comes. For arguments and errors see `build_dataset`."""
-        parser = RowParser(self._columns, ignore_extra_columns)
+        parser = RowParser(self._columns, ignore_extra_columns, self._advice)
         rows = rows_of_stream(lambda: sys.stdin.buffer, STDIN, parser, skip_bad_rows)
         if shuffle:
             rows = rows.shuffle(_SHUFFLE_BUFFER, seed)
@@ -143,7 +144,7 @@ class FeatureColumns:
         texts = _files_of(data_dir)
         gz_dir = f'{os.fspath(data_dir).rstrip("/")}_gz' if gz_dir is None else gz_dir
         pairs = [(path, os.path.join(gz_dir, os.path.basename(path))) for path in texts]
-        convert(pairs, self._columns, *choices)
+        convert(pairs, self._columns, *choices, self._advice)
         files = [target for _, target in pairs]
         others = sorted(set(_files_of(gz_dir)) - set(files))
         if others:

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 _BLOCK = 1 << 20
 _GZIP = b'\x1f\x8b'
 _EXPECTED = 'rows of TAB-separated text'
-LEAVE_OUT = 'Correct it, or leave such rows out: skip_bad_rows=True.'
+ADVICE = 'Correct it, or leave such rows out: skip_bad_rows=True.'
 
 
 class Row(NamedTuple):
@@ -35,10 +35,11 @@ class RowParser:
     Args:
         columns: list of `Column`.
         ignore_extra: leave out cells beyond the columns instead of refusing the row.
+        advice: what the error of a row says to do.
     """
 
-    def __init__(self, columns, ignore_extra=False):
-        self.columns, self.ignore_extra = columns, ignore_extra
+    def __init__(self, columns, ignore_extra=False, advice=ADVICE):
+        self.columns, self.ignore_extra, self.advice = columns, ignore_extra, advice
 
     def cells(self, row):
         """The cells of a `Row`, one for each column. Raises `UserError`."""
@@ -73,9 +74,8 @@ class RowParser:
                 raise
         return values
 
-    @staticmethod
-    def _refused(row, found, expected):
-        return RefusedRow(BadRow(row.line, found, expected, LEAVE_OUT), row.path)
+    def _refused(self, row, found, expected):
+        return RefusedRow(BadRow(row.line, found, expected, self.advice), row.path)
 
     def is_row(self, raw):
         """Whether a line counts: a blank one does where a row has one column only."""

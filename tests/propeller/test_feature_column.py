@@ -168,6 +168,15 @@ def test_bad_rows(folder, caplog, use_gz):
 
 
 @pytest.mark.parametrize('use_gz', [False, True])
+def test_a_program_says_what_to_do_about_a_bad_row(tmp_path, use_gz):
+    (tmp_path / 'd').mkdir()
+    (tmp_path / 'd' / 'x').write_bytes(b'x\n')
+    made = FeatureColumns([LabelColumn('label')], advice='Give --lenient.')
+    with pytest.raises(UserError, match=r"x:1: found 'x' in column label, expected a whole number\. Give --lenient\.$"):
+        list(made.build_dataset('t', use_gz, data_dir=tmp_path / 'd', repeat=False))
+
+
+@pytest.mark.parametrize('use_gz', [False, True])
 def test_extra_columns_are_ignored_on_request(folder, use_gz):
     def read(ignore):
         dataset = columns().build_dataset('t', use_gz, data_dir=folder, repeat=False, ignore_extra_columns=ignore)
