@@ -207,7 +207,10 @@ class Batcher:
                     raise self._differs(first + place, i, array, f'{kind} of {rank} dimensions')
                 arrays[place] = array.astype(kind)  # of an empty list numpy does not know the type
         if rank == 1:
-            return fill_rows(arrays, self._pads[i], kind, self._width)
+            pad = self._pads[i]
+            # A text that is longer than those of the first element would be cut.
+            kind = np.result_type(np.asarray(pad), *arrays) if kind.kind in 'SU' else kind
+            return fill_rows(arrays, pad, kind, self._width)
         shape = arrays[0].shape
         for place, array in enumerate(arrays):
             if array.shape != shape:
@@ -249,13 +252,14 @@ def _pad_values(pad_value, kinds):
         raise UserError(f'padded_batch: found {len(pads)} values in pad_value, expected {len(kinds)}, one for each.')
     for i, (pad, (rank, kind)) in enumerate(zip(pads, kinds, strict=True)):
         if rank == 1 and not _can_hold(kind, pad):
-            raise UserError(
-                f'padded_batch, value {i}: found pad_value {quoted(pad)}, expected a number of type {kind}.'
-            )
+            expected = {'U': 'a text', 'S': 'bytes'}.get(kind.kind, f'a number of type {kind}')
+            raise UserError(f'padded_batch, value {i}: found pad_value {quoted(pad)}, expected {expected}.')
     return pads
 
 
 def _can_hold(kind, value):
+    if kind.kind in 'SU':
+        return isinstance(value, str if kind.kind == 'U' else bytes)
     try:
         held = np.array([value]).astype(kind)
         return held.shape == (1,) and (bool(held[0] == value) or kind.kind in 'fc')

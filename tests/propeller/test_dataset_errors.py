@@ -124,6 +124,14 @@ def test_empty_lists_have_the_type_of_the_others():
     assert text[0].tolist() == ['a', 'four', 'x']
 
 
+def test_texts_are_not_cut_to_the_length_of_the_first():
+    texts = rows((np.array(['a']),), (np.array(['x', 'four']),))
+    (batch,) = next(iter(texts.padded_batch(2, '[PAD]')))
+    assert batch.tolist() == [['a', '[PAD]'], ['x', 'four']]
+    with pytest.raises(UserError, match='value 0: found pad_value 0, expected a text'):
+        list(texts.padded_batch(2))
+
+
 @pytest.mark.parametrize(
     ('pads', 'text'),
     [
