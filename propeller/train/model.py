@@ -142,12 +142,16 @@ def _made(model: Any, params: Any, mode: RunMode, run_config: Any) -> Model:
 
 
 def _called(function: Any, **given: Any) -> Any:
-    """What the function gives, called by the names of its arguments, or in this order where it has other names."""
+    """What the function gives, called by the names of its arguments, or in this order where it has other names.
+
+    The last ones may be left out.
+    """
     arguments = inspect.signature(function).parameters
     if any(p.kind == p.VAR_KEYWORD for p in arguments.values()):
         return function(**given)
     if 'features' not in arguments:
-        return function(*given.values())
+        takes_all = any(p.kind == p.VAR_POSITIONAL for p in arguments.values())
+        return function(*list(given.values())[: None if takes_all else len(arguments)])
     strange = [n for n, p in arguments.items() if n not in given and p.default is p.empty]
     if strange:
         raise UserError(

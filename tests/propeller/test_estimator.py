@@ -282,6 +282,7 @@ def test_other_models_that_cannot_be(tmp_path):
             'Half: found no method backward, loss, metrics, expected',
         ),
         (lambda *_: None, '<lambda> returned NoneType, expected a ModelSpec'),
+        (lambda x, mode, hparams: None, '<lambda> returned NoneType, expected a ModelSpec'),
         (
             asks_for_more,
             'asks_for_more: found the argument config, expected some of features, mode, params, run_config',
