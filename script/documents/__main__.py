@@ -17,6 +17,7 @@ from script.documents.page import ROOT, Page, pages
 from script.documents.regenerate import difference, regenerate
 from script.documents.scratch import Scratch
 
+# Not example/propeller_xnli_demo.ipynb: it shows pictures, and of a notebook only what its cells print is renewed.
 NOTEBOOKS = ('docs/tutorial.ipynb',)
 
 
