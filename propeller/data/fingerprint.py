@@ -12,6 +12,9 @@ _NAMED = (type, types.ModuleType, types.BuiltinFunctionType, types.MethodDescrip
 # Of these, what Python writes tells one from all others.
 _PLAIN = {type(None), bool, int, float, str, bytes}
 
+# What of a class is a setting of its objects; the rest, as locks and registers of subclasses, says nothing of them.
+_SETTINGS = (*_PLAIN, complex, list, tuple, dict, set, frozenset, np.ndarray, re.Pattern)
+
 
 class Indescribable(Exception):
     """An object whose state cannot be seen from Python; its text names the class."""
@@ -20,8 +23,9 @@ class Indescribable(Exception):
 def fingerprint(value):
     """A digest of a value: the same in every process that loads the same code.
 
-    Functions count by their byte code, constants, defaults and what they enclose; objects by their class and
-    attributes, but not those in `NOT_FINGERPRINTED` of the class. What a function calls counts by its name only.
+    Functions count by their byte code, constants, defaults and what they enclose. Objects count by their attributes,
+    and by the methods and attributes of their class and of those that it derives from, but not by the attributes in
+    `NOT_FINGERPRINTED` of the classes. What a function takes from its module, as what it calls, counts by its name.
 
     Raises:
         Indescribable: it holds something of a compiled library.
@@ -111,12 +115,34 @@ def _of_object(value, put, within):
     if not hasattr(value, '__dict__') and not slots:
         raise Indescribable(f'{type(value).__module__}.{type(value).__qualname__}')
     state = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, '__dict__', {})
-    for name, item in vars(type(value)).items():
-        if isinstance(item, types.FunctionType):  # the code of its own class, not of those it derives from
-            put(name.encode())
-            _of_code(item.__code__, put, within)
-    left_out = getattr(value, 'NOT_FINGERPRINTED', ())
+    left_out = {name for made in type(value).__mro__ for name in vars(made).get('NOT_FINGERPRINTED', ())}
+    if not any(type(value) is other for other in within):  # an enumeration holds its members
+        within = [*within, type(value)]
+        for made in type(value).__mro__:
+            _of_class(made, left_out, put, within)
     _describe({name: item for name, item in state.items() if name not in left_out}, put, within)
+
+
+def _of_class(made, left_out, put, within):
+    if made.__module__ == 'builtins':
+        return
+    for name, item in vars(made).items():
+        function = _function_of(item)
+        if function is not None:
+            put(name.encode())
+            _of_function(function, put, within)
+        elif isinstance(item, _SETTINGS) and not name.startswith('__') and name not in left_out:
+            put(name.encode())
+            _describe(item, put, within)
+
+
+def _function_of(item):
+    """The function of what a class has under a name; None for other things."""
+    if isinstance(item, classmethod | staticmethod):
+        item = item.__func__
+    elif isinstance(item, property):
+        item = item.fget
+    return item if isinstance(item, types.FunctionType) else None
 
 
 def _slots(made):

@@ -1,3 +1,4 @@
+import enum
 import functools
 import logging
 import os
@@ -11,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from propeller.data import conversion, feature_column
+from propeller.data import conversion
 from propeller.data.conversion import LOCK, convert
 from propeller.data.example import Example
 from propeller.data.feature_column import Column, FeatureColumns, LabelColumn, TextColumn, basic_tokenizer
@@ -161,7 +162,7 @@ def test_a_second_process_waits_and_finds_it_done(pairs, monkeypatch):
     folder = os.path.dirname(pairs[0][1])
     os.mkdir(folder)
     other = FileLock(os.path.join(folder, LOCK), wait=True)
-    taken = []
+    taken, made = [], []
 
     def wait(path, wait):
         if not taken:  # the other one ends while this one waits
@@ -175,13 +176,14 @@ def test_a_second_process_waits_and_finds_it_done(pairs, monkeypatch):
         monkeypatch.setattr(conversion, 'FileLock', FileLock)
         monkeypatch.setattr(conversion, 'LOCK', '.another')
         convert(pairs, columns())
+        made.extend(os.stat(target).st_ino for _, target in pairs)
         monkeypatch.setattr(conversion, 'LOCK', LOCK)
         monkeypatch.setattr(conversion, 'FileLock', wait)
 
     monkeypatch.setattr(conversion, 'FileLock', wait)
-    monkeypatch.setattr(conversion, 'write_records', conversion.write_records)
     convert(pairs, columns())
     assert len(taken) == 1 and sorted(os.listdir(folder)) == ['a', 'b']
+    assert [os.stat(target).st_ino for _, target in pairs] == made  # nothing was written again
 
 
 def test_a_folder_that_cannot_be_made(pairs):
@@ -289,6 +291,39 @@ def test_fingerprints_tell_what_differs():
     assert fingerprint(outer(b'a')) == fingerprint(outer(b'a')) and fingerprint(Holder({1})) == fingerprint(Holder({1}))
 
 
+def tuned(size=1, kind=int, code=1, parent=Holder):
+    """A class in which one of several places says something else."""
+
+    class Base(parent):
+        sizes = [size]
+
+        def decode(self, raw):
+            return kind(raw)
+
+    class Tuned(Base):
+        NOT_FINGERPRINTED = ('seen',)
+        seen = code
+
+        @staticmethod
+        def cut(raw):
+            return raw[:code]
+
+        @property
+        def width(self):
+            return (lambda: 1) if parent is Holder else (lambda: 2)
+
+    return Tuned(1)
+
+
+def test_fingerprints_tell_classes_and_what_they_derive_from():
+    different = [tuned(), tuned(size=2), tuned(kind=float), tuned(code=2), tuned(parent=Column)]
+    assert len({fingerprint(value) for value in different}) == len(different)
+    same, other = tuned(), tuned()
+    type(same).seen = 7
+    assert fingerprint(same) == fingerprint(other)
+    assert fingerprint(enum.Enum('Colour', 'RED GREEN').RED) != fingerprint(enum.Enum('Colour', 'RED GREEN').GREEN)
+
+
 def test_fingerprints_of_what_holds_itself_and_of_what_cannot_be_told():
     ring = Holder(None)
     ring.value = [ring]
@@ -315,4 +350,3 @@ def test_a_fingerprint_of_a_large_vocabulary_takes_little_time():
     started = time.process_time()
     column.fingerprint()
     assert time.process_time() - started < 3
-    assert feature_column.STDIN
