@@ -23,9 +23,10 @@ class Indescribable(Exception):
 def fingerprint(value):
     """A digest of a value: the same in every process that loads the same code.
 
-    Functions count by their byte code, constants, defaults and what they enclose. Objects count by their attributes,
-    and by the methods and attributes of their class and of those that it derives from, but not by the attributes in
-    `NOT_FINGERPRINTED` of the classes. What a function takes from its module, as what it calls, counts by its name.
+    Functions count by their byte code, constants, defaults and what they enclose. Objects count by their attributes, or
+    what their `__reduce__` or `__getstate__` gives instead, and by the methods and attributes of their class and of
+    those that it derives from, but not by the attributes in `NOT_FINGERPRINTED` of the classes. What a function takes
+    from its module, as what it calls, counts by its name.
 
     Raises:
         Indescribable: it holds something of a compiled library.
@@ -49,7 +50,7 @@ def _describe(value, put, within):
 
 
 def _of_parts(value, put, within):
-    if isinstance(value, dict):
+    if isinstance(value, dict) and _sent(value) is None:
         # Two vocabularies of the same entries are the same, whatever their order.
         _in_any_order(value.items(), put, within)
     elif isinstance(value, set | frozenset):
@@ -111,16 +112,32 @@ def _of_code(code, put, within):
 
 
 def _of_object(value, put, within):
-    slots = [name for made in type(value).__mro__ for name in _slots(made)]
-    if not hasattr(value, '__dict__') and not slots:
-        raise Indescribable(f'{type(value).__module__}.{type(value).__qualname__}')
-    state = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, '__dict__', {})
+    state = _sent(value)
+    if state is None:
+        slots = [name for made in type(value).__mro__ for name in _slots(made)]
+        if not hasattr(value, '__dict__') and not slots:
+            raise Indescribable(f'{type(value).__module__}.{type(value).__qualname__}')
+        state = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, '__dict__', {})
     left_out = {name for made in type(value).__mro__ for name in vars(made).get('NOT_FINGERPRINTED', ())}
     if not any(type(value) is other for other in within):  # an enumeration holds its members
         within = [*within, type(value)]
         for made in type(value).__mro__:
             _of_class(made, left_out, put, within)
-    _describe({name: item for name, item in state.items() if name not in left_out}, put, within)
+    if isinstance(state, dict):
+        state = {name: item for name, item in state.items() if name not in left_out}
+    _describe(state, put, within)
+
+
+def _sent(value):
+    """What is sent to other processes of an object whose class says that itself; None for others.
+
+    Columns work there too: what stays behind, as what is kept for speed, decides nothing.
+    """
+    said = {name for made in type(value).__mro__ if made.__module__ != 'builtins' for name in vars(made)}
+    try:
+        return value.__reduce__() if '__reduce__' in said else value.__getstate__() if '__getstate__' in said else None
+    except Exception:  # it cannot be sent
+        return None
 
 
 def _of_class(made, left_out, put, within):

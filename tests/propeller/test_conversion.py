@@ -324,6 +324,37 @@ def test_fingerprints_tell_classes_and_what_they_derive_from():
     assert fingerprint(enum.Enum('Colour', 'RED GREEN').RED) != fingerprint(enum.Enum('Colour', 'RED GREEN').GREEN)
 
 
+class Remembers(dict):
+    """Keeps what it was asked for, and sends to other processes what it is made of."""
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def __missing__(self, word):
+        self[word] = self.ids.get(word, 0)
+        return self[word]
+
+    def __reduce__(self):
+        return Remembers, (self.ids,)
+
+
+class Compiled:
+    """An object of a compiled library that pickle can send."""
+
+    def __init__(self, state):
+        self.hidden, self.state = memoryview(b''), state
+
+    def __getstate__(self):
+        return self.state
+
+
+def test_what_an_object_keeps_for_speed_makes_no_difference():
+    used, other = Remembers({'a': 1}), Remembers({'a': 2})
+    before = fingerprint(used)
+    assert used['a'] == 1 and fingerprint(used) == before == fingerprint(Remembers({'a': 1})) != fingerprint(other)
+    assert fingerprint(Compiled(b'1')) == fingerprint(Compiled(b'1')) != fingerprint(Compiled(b'2'))
+
+
 def test_fingerprints_of_what_holds_itself_and_of_what_cannot_be_told():
     ring = Holder(None)
     ring.value = [ring]
