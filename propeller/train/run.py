@@ -141,7 +141,7 @@ class TrainingRun:
         title=None,
         parts_of=one_part,
         prefetched=8,
-        own_shares=False,
+        first_own=None,
     ):
         """Train until the batches end or a hook says stop; the last update is always saved.
 
@@ -159,7 +159,8 @@ class TrainingRun:
             title: what stands before the progress bar, which is shown on a terminal; None: none is.
             parts_of: see `train_loop`.
             prefetched: batches that are made ahead.
-            own_shares: whether each process has batches of its own, perhaps not as many as the others.
+            first_own: where each process has batches of its own, perhaps not as many as the others: function () -> the
+                first update of them, see `until_all_end`. None: all have as many.
         Returns:
             list of what the `after_train` of all hooks gave.
         Raises:
@@ -180,7 +181,7 @@ class TrainingRun:
         if self.resumes:
             restore_states(self.hooks, self.state.get('hooks', {}), os.path.join(self.start, STATE))
         with prefetch(batches, prefetched) as self._waiting:
-            source = until_all_end(self._waiting, self.session.world) if own_shares else self._waiting
+            source = until_all_end(self._waiting, self.session.world, first_own) if first_own else self._waiting
             results = train_loop(self.session, self.program, source, self.hooks, self.loop, parts_of)
         self.records.close()
         return results

@@ -55,11 +55,15 @@ def own_batches(batches, parts=1):
         yield [(batch, True) for batch in together] + [(together[0], False)] * (parts - len(together))
 
 
-def until_all_end(updates, world):
+def until_all_end(updates, world, first):
     """Updates of processes with shares of their own: while others have some left, this one makes what does not count.
 
     Called in every process, where it takes part in nothing else meanwhile.
 
+    Args:
+        updates: iterable of lists of pairs (batch, whether it counts).
+        world: `propeller.distribution.World`.
+        first: function () -> the first update of the share, for a training that goes on behind its end; None for none.
     Raises:
         UserError: this process has no batch at all.
     """
@@ -69,6 +73,7 @@ def until_all_end(updates, world):
         if not world.any_process(update is not None):
             return
         if update is None:
+            last = last or first()
             if last is None:
                 raise UserError(
                     f'process {world.rank}: found no batch in its share of the data, expected one at least.'

@@ -87,7 +87,7 @@ class Training:
                 position=lambda loop: {'data_position': done + loop.step},
                 facts={'parts': parts},
                 parts_of=list,
-                own_shares=own,
+                first_own=(lambda: next(own_batches(self.dataset.checked_from(), parts), None)) if own else None,
             )
         self._say_what_was_not_done(run.loop)
         return gave

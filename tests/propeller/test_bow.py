@@ -76,14 +76,19 @@ class Together:
 
 @pytest.mark.parametrize(('own', 'others'), [(3, 5), (3, 3), (3, 0)])
 def test_a_process_goes_on_until_all_have_ended(own, others):
-    updates = list(until_all_end(([(i, True), (i, False)] for i in range(own)), Together(others)))
+    updates = list(until_all_end(([(i, True), (i, False)] for i in range(own)), Together(others), lambda: None))
     assert updates[:own] == [[(i, True), (i, False)] for i in range(own)]
     assert updates[own:] == [[(own - 1, False)] * 2] * (max(own, others) - own)
 
 
 def test_a_share_without_a_batch_is_an_error():
     with pytest.raises(UserError, match='process 1: found no batch in its share'):
-        list(until_all_end(iter([]), Together(2)))
+        list(until_all_end(iter([]), Together(2), lambda: None))
+
+
+def test_a_process_that_goes_on_behind_the_end_of_its_share_makes_its_first_update():
+    assert list(until_all_end(iter([]), Together(2), lambda: [(7, True)])) == [[(7, False)]] * 2
+    assert list(until_all_end(iter([]), Together(0), lambda: [(7, True)])) == []
 
 
 def launched(folder, name, rows, steps):
