@@ -4,6 +4,7 @@ import abc
 import asyncio
 import contextlib
 import signal
+import threading
 
 from propeller.log import get_logger
 
@@ -49,8 +50,9 @@ def serve(core, listeners, drain_timeout=30.0, when_ready=None):
 
 async def _serve(core, listeners, drain_timeout, when_ready):
     loop, signals = asyncio.get_running_loop(), asyncio.Queue()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, signals.put_nowait, number)
+    if threading.current_thread() is threading.main_thread():  # elsewhere the process has others that see to them
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, signals.put_nowait, number)
     started = []
     try:
         # The addresses first: a port that is taken is known before a model is opened.

@@ -50,11 +50,16 @@ class ZmqListener(Listener):
         self._outstanding = collections.Counter()  # identity -> requests under way
         self._tasks = {}  # task -> number of the connection that its request came from
         self._stuck = set()  # identities that do not read their answers
-        self._scheduled = False
+        self._scheduled, self._taken = False, 0
 
     @property
     def address(self):
         return self._endpoint or f'tcp://{self.host}:{self.port}'
+
+    @property
+    def bound_port(self):
+        """The port, after `start`."""
+        return int(self.address.rpartition(':')[2])
 
     async def start(self):
         zmq = self._zmq
@@ -90,13 +95,13 @@ class ZmqListener(Listener):
         with contextlib.suppress(self._zmq.ZMQError):
             self._socket.unbind(self._endpoint)
         # What was sent before is on its way still; the core says by now that the server is going down.
-        quiet = False
-        while self._tasks or not quiet:
+        taken = -1
+        while self._tasks or taken != self._taken:
+            taken = self._taken
             if self._tasks:
                 await asyncio.wait(list(self._tasks))
-            quiet = not await asyncio.to_thread(self._socket.poll, int(1000 * _QUIET)) and not self._tasks
+            await asyncio.sleep(_QUIET)
             self._readable()
-        asyncio.get_running_loop().remove_reader(self._socket.fd)
         context = self._context
         self._close()
         await asyncio.to_thread(context.term)
@@ -105,6 +110,7 @@ class ZmqListener(Listener):
         self.security.release()
         for one in (self._socket, self._monitor):
             if one is not None:
+                asyncio.get_running_loop().remove_reader(one.fd)  # the number may be used again
                 one.close()
         self._socket = self._monitor = None
 
@@ -150,6 +156,7 @@ class ZmqListener(Listener):
 
     def _take(self, frames):
         identity, connection = frames[0].bytes, frames[-1].get(self._zmq.SRCFD)
+        self._taken += 1
         # A number of a connection may be used again: what ended before this request came is not its end.
         self._note_ends()
         way, message = split([frame.buffer for frame in frames[1:]], self.limits.message_bytes)
