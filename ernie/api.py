@@ -12,16 +12,14 @@ import sys
 import tempfile
 import threading
 
-import numpy as np
-
 from ernie.inference.embedding import Embedder, reading_of
 from ernie.inference.engines import ENGINES, MODEL_ENGINES, ExecutorEngine, check_engine, check_format, open_engine
 from ernie.inference.export import Graph, export
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.loaded import LoadedModel
-from ernie.inference.pooling import unit_length
 from ernie.inference.predict import Prediction, output_shapes
+from ernie.inference.vectors import VectorCodec
 from ernie.programs import fine_tuning, own_data
 from ernie.run.source import Source
 from ernie.settings.base import Settings
@@ -30,7 +28,7 @@ from ernie.settings.finetune import FinetuneSettings, OwnDataSettings
 from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
-from ernie.tasks.codec import Selection, TextCodec
+from ernie.tasks.codec import Selection
 from ernie.zoo.resolver import resolve
 from propeller.errors import UsageError, bad_input, did_you_mean, one_of, quoted
 from propeller.session import Session
@@ -226,21 +224,6 @@ def _device(device, engine, precision):
 # ---------------------------------------------------------------- vectors
 
 
-class _VectorCodec(TextCodec):
-    """A text or a pair to its vector, float32 [H]."""
-
-    def __init__(self, config, tokenizer, settings):
-        super().__init__(config, tokenizer, settings)
-        self.empty = np.empty((0, config.hidden_size), np.float32)
-
-    def decode(self, record, windows, outputs):
-        ((vector,),) = outputs
-        return unit_length(vector[None])[0] if self.settings['normalize'] else vector
-
-    def cells(self, result):
-        return [repr(float(value)) for value in result]
-
-
 def _vectors(folder, device, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model."""
     longest = settings.get('max_seq_len')
@@ -256,5 +239,5 @@ def _vectors(folder, device, settings, pooling, layer, normalize):
         session = Session(number is not None, seed=0, device=number or 0)
         embedder = Embedder(session, source.config, pooling, layer, False, reading['task_id'])
         embedder.load(source.tensors)
-    codec = _VectorCodec(source.config, tokenizer, reading | {'normalize': normalize})
+    codec = VectorCodec(source.config, tokenizer, reading | {'normalize': normalize})
     return codec, _InTurn(embedder, _EXECUTOR)

@@ -85,10 +85,7 @@ class Embedder:
         Raises:
             UserError: some are missing or of another shape or type, or not finite; or the encoder has more of them.
         """
-        if self.pooling == 'pooled' and POOLED_WEIGHT not in tensors and 'word_embedding' in tensors:
-            raise UserError(
-                f'{tensors.path}: has no pooled output (no parameter {POOLED_WEIGHT}). Use --pooling cls, mean or max.'
-            )
+        check_pooled(tensors, self.pooling)
         known = backbone_shapes(self.config)  # layers above the one that is wanted need no mention
         match = match_parameters(self._program.parameters(), tensors, allow_unused=[*known, *allow_unused])
         self.session.initialize(self._program)
@@ -130,6 +127,14 @@ class Embedder:
         fetched = self.session.run(self._program, arrays, self._fetch)
         vectors = fetched[-1] if self.pooling == 'pooled' else pool(fetched[0], arrays[3], self.pooling)
         return [vectors, fetched[0]] if self.token_vectors else [vectors]
+
+
+def check_pooled(tensors, pooling):
+    """Raises `UserError`: the pooled output is wanted of a model that has none."""
+    if pooling == 'pooled' and POOLED_WEIGHT not in tensors and 'word_embedding' in tensors:
+        raise UserError(
+            f'{tensors.path}: has no pooled output (no parameter {POOLED_WEIGHT}). Use --pooling cls, mean or max.'
+        )
 
 
 def write_vectors(folder, embedder, rows, batch_size, normalize=False):

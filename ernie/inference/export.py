@@ -90,7 +90,7 @@ class Graph:
 
         def build(*features):
             spec = build_model_spec(graph, features, RunMode.PREDICT, params, None)
-            return spec.inference_spec.inputs, _reading_all(features, graph.results(spec.predictions))
+            return spec.inference_spec.inputs, reading_all(features, graph.results(spec.predictions))
 
         self.program = self.session.build(encoder_feeds(folder.config), build, portable=True)
         self.inputs, self.outputs = self.program.outputs
@@ -112,7 +112,7 @@ class Graph:
         return [tuple(int(size) for size in value.shape) for value in self.outputs]
 
 
-def _reading_all(features, outputs):
+def reading_all(features, outputs):
     """The outputs, made to depend on each input: an export has the same inputs whatever its encoder reads of them."""
     unread = [feature for feature in features if feature.use_empty()]
     return [outputs[0] + sum(f.astype('float32').sum() * 0.0 for f in unread), *outputs[1:]] if unread else outputs
@@ -142,7 +142,7 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
     `labels.json`, `ernie_config.json` and `inference.json`. It appears whole or not at all.
 
     Args:
-        folder: `ModelFolder` of a checkpoint.
+        folder: `ModelFolder` of a checkpoint, or `VectorFolder`.
         target: the folder to make.
         export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
         overwrite: whether an exported model in its place is replaced.
@@ -157,7 +157,7 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         load_paddle()  # else paddle2onnx does, and all that paddle has to say comes out
         for package in ('paddle2onnx', 'onnxruntime'):
             optional_package(package, '--export_format onnx')
-    graph = Graph(folder)
+    graph = folder.graph()
     batches, inference, opened = sample_batches(folder), _description(folder, graph, export_format), {}
     try:
         with whole_folder(target, replace=overwrite) as work:
@@ -180,7 +180,8 @@ def _description(folder, graph, export_format):
     feeds = [{'name': feed.name, 'shape': list(feed.shape), 'dtype': feed.dtype} for feed in graph.program.feeds]
     outputs = [{'name': f'fetch_name_{i}', 'shape': list(shape)} for i, shape in enumerate(graph.shapes())]
     constants = folder.settings.get('constants', {})
-    return {'format': export_format, 'feeds': feeds, 'outputs': outputs, 'constants': constants}
+    described = {'format': export_format, 'feeds': feeds, 'outputs': outputs, 'constants': constants}
+    return described | folder.described()
 
 
 def _write_model(graph, sample, work, export_format):

@@ -5,7 +5,7 @@ import os
 from ernie.checkpoint.model_folder import LABELS, companion_files
 from ernie.decoding.classes import count_labels, label_names
 from ernie.reader.classify import load_label_map
-from ernie.run.source import Source
+from ernie.run.source import VECTORS, Source
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError, bad_input
 
@@ -38,6 +38,9 @@ class ModelFolder(Source):
         if not os.path.exists(path):
             raise bad_input(path, 'no such folder', 'a checkpoint or an exported model')
         super().__init__(path, ernie_config_path, vocab_path)
+        if self.exported and VECTORS in self.exported:
+            advice = "ernie.load(..., task='embedding') reads it."
+            raise bad_input(self.path, 'an exported model that gives vectors', 'a fine-tuned model', advice=advice)
         given = {name: value for name, value in given.items() if value is not None}
         self.spec, kind = self._task(task)
         if self.tensors is not None and not self.saved and self.spec.head[0] not in self.tensors:
@@ -101,6 +104,16 @@ class ModelFolder(Source):
             return codec
         self.settings['constants'] = constants
         return made(self.config, tokenizer, self.settings)
+
+    def graph(self, device=None):
+        """The `Graph` of a checkpoint. device: GPU number, None for the processor."""
+        from ernie.inference.export import Graph  # what has been exported is read without graphs
+
+        return Graph(self, device)
+
+    def described(self):
+        """dict, what `inference.json` says of the task beside outputs and constants."""
+        return {}
 
     def files(self):
         """dict file name -> bytes: vocabulary, labels and configurations, for an exported folder."""

@@ -20,6 +20,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 INFERENCE = 'inference.json'
+VECTORS = 'vectors'  # what it has of an export that gives vectors
 
 
 class Source:
@@ -140,6 +141,9 @@ def _read_exported(folder):
         raise bad_input(path, f'format {quoted(found.get("format"))}', 'paddle or onnx')
     if not isinstance(found.get('constants'), dict):
         raise bad_input(path, f'constants {quoted(found.get("constants"))}', 'an object')
+    vectors = found.get(VECTORS, {})
+    if not isinstance(vectors, dict) or not isinstance(vectors.get('reading', {}), dict):
+        raise bad_input(path, f'{VECTORS} {quoted(vectors)}', 'an object')
     if not isinstance(outputs, list) or not outputs or not all(map(_is_output, outputs)):
         raise bad_input(path, f'outputs {quoted(outputs)}', 'a list of objects with a name and a shape')
     return found

@@ -20,11 +20,13 @@ class Windows(NamedTuple):
     ids: list of lists of token ids, special tokens included.
     split: list of int, how many leading tokens of each row have sentence type 0.
     context: whatever `decode` wants to know again.
+    cut: whether something of the record was left out because of its length.
     """
 
     ids: list
     split: list
     context: object = None
+    cut: bool = False
 
 
 class BadRecord(ValueError):
@@ -162,7 +164,7 @@ class TextCodec(Codec):
         self.cut += left_out > 0
         if split < len(ids) and self.config.sentence_types < 2:
             raise BadRecord('a pair of texts', ONE_TYPE)
-        return Windows([ids], [split])
+        return Windows([ids], [split], cut=left_out > 0)
 
 
 class InputForm(abc.ABC):

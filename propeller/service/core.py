@@ -111,7 +111,7 @@ class ServiceCore:
             ServiceError: there are more than `max_texts`.
         """
         if count > self.limits.max_texts:
-            raise self._refused(beyond('max_texts', count, self.limits.max_texts, 'texts'))
+            raise self.refused(beyond('max_texts', count, self.limits.max_texts, 'texts'))
 
     def check_open(self):
         """Refuse a request at the door, where it could not be computed.
@@ -120,9 +120,29 @@ class ServiceCore:
             ServiceError: the server is going down, or no worker answers.
         """
         if self._draining:
-            raise self._refused(ServiceError('unavailable', 'the server is going down.', retry_after=1))
+            raise self.refused(ServiceError('unavailable', 'the server is going down.', retry_after=1))
         if not self._pool.up:
-            raise self._refused(ServiceError('unavailable', 'no worker answers at the moment.', retry_after=5))
+            raise self.refused(ServiceError('unavailable', 'no worker answers at the moment.', retry_after=5))
+
+    def check_room(self, tokens):
+        """Refuse a request that would not find room in the queue, before work is done for it.
+
+        Args:
+            tokens: that it has at least.
+        Raises:
+            ServiceError: 'overloaded'.
+        """
+        limits = self.limits
+        if self._queue.tokens + tokens > limits.queue_tokens:
+            pause = self._queue.tokens / self._rate if self._rate else 1.0
+            message = f'{self._queue.tokens:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
+            limit = {'name': 'queue_tokens', 'value': limits.queue_tokens, 'found': self._queue.tokens + tokens}
+            raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(pause), 1)))
+
+    def refused(self, error):
+        """The error of a request that is not admitted, counted."""
+        self.observer.rejected(error.code)
+        return error
 
     async def submit(self, model, contents, timeout=None, texts=None):
         """Compute rows.
@@ -155,7 +175,7 @@ class ServiceCore:
                 await request.future
         except TimeoutError:
             message = f'not computed within {timeout:g} s.'
-            raise self._refused(ServiceError('expired', message, {'name': 'timeout', 'value': timeout})) from None
+            raise self.refused(ServiceError('expired', message, {'name': 'timeout', 'value': timeout})) from None
         except asyncio.CancelledError:
             self.observer.rejected('abandoned')
             raise
@@ -183,17 +203,9 @@ class ServiceCore:
     def _admit(self, request):
         limits, tokens = self.limits, request.tokens
         if tokens > limits.request_tokens:
-            raise self._refused(beyond('request_tokens', tokens, limits.request_tokens, 'tokens'))
-        if self._queue.tokens + tokens > limits.queue_tokens:
-            pause = self._queue.tokens / self._rate if self._rate else 1.0
-            message = f'{self._queue.tokens:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
-            limit = {'name': 'queue_tokens', 'value': limits.queue_tokens, 'found': self._queue.tokens + tokens}
-            raise self._refused(ServiceError('overloaded', message, limit, max(math.ceil(pause), 1)))
+            raise self.refused(beyond('request_tokens', tokens, limits.request_tokens, 'tokens'))
+        self.check_room(tokens)
         self._queue.add(request)
-
-    def _refused(self, error):
-        self.observer.rejected(error.code)
-        return error
 
     # ---------------------------------------------------------------- what the pool tells
 

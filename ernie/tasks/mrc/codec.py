@@ -60,11 +60,11 @@ class MrcCodec(Codec):
     def encode(self, record):
         question, context = (self._text(record, key) for key in self.columns.required)
         document = self.tokenizer.encode_aligned(self.simplify(context))
-        rows = build_rows(
-            self.tokenizer.encode(self.simplify(question)), document.ids, self.limits, self.tokenizer.vocab
-        )
+        asked = self.tokenizer.encode(self.simplify(question))
+        rows = build_rows(asked, document.ids, self.limits, self.tokenizer.vocab)
         kept = _Decoding(document.starts, document.ends, rows.windows)
-        return Windows(rows.ids, [rows.split] * len(rows.ids), kept)
+        cut = len(asked) > self.limits.max_query_length
+        return Windows(rows.ids, [rows.split] * len(rows.ids), kept, cut)
 
     @staticmethod
     def _text(record, key):

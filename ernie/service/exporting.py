@@ -1,0 +1,156 @@
+"""Exports models for the workers of a server, in a process of its own: the front never loads Paddle.
+
+python -m ernie.service.exporting FILE
+
+FILE is a JSON object: `jobs`, a list of the fields of `Job`. It is replaced by `{"folders": [path, ...]}`, or by
+`{"error": text, "exit_code": number}`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from ernie.inference.find import find_model
+from ernie.inference.folder import ModelFolder
+from ernie.inference.vectors import VectorFolder
+from ernie.run.source import INFERENCE, Source
+from ernie.tasks import table
+from propeller.errors import UsageError, UserError
+from propeller.inputs import read_json_object
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+EMBEDDING = 'embedding'
+_DIGITS = 12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A model to export.
+
+    Attributes:
+        name: of the model; begins the name of its folder.
+        path: what the user gave.
+        place: folder for the export. One that is there, of the same model for the same use, is taken as it is.
+        format: of `ernie.inference.engines.MODEL_FORMATS`.
+        task: of `ernie.tasks.table.choices`, or `EMBEDDING`; None: what it was trained for, vectors if for nothing.
+        pooling, layer: see `VectorFolder`.
+        given: dict, further arguments of `ModelFolder` or `VectorFolder`.
+    """
+
+    name: str
+    path: str
+    place: str
+    format: str
+    task: str | None = None
+    pooling: str | None = None
+    layer: int | None = None
+    given: dict = dataclasses.field(default_factory=dict)
+
+
+def run_jobs(jobs, file):
+    """Export models in a process of its own.
+
+    Args:
+        jobs: list of `Job`.
+        file: path for what the two processes tell each other.
+    Returns:
+        the folders of the exports, list.
+    Raises:
+        UserError: one of them cannot be exported.
+    """
+    with open(file, 'w', encoding='utf-8') as f:
+        json.dump({'jobs': [dataclasses.asdict(job) for job in jobs]}, f)
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    command = [sys.executable, '-P', '-m', 'ernie.service.exporting', file]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=os.environ | {'PYTHONPATH': path})
+    found = read_json_object(file, 'what an export says')
+    if 'error' in found:
+        raise (UsageError if found['exit_code'] == 2 else UserError)(found['error'])
+    if done.returncode or 'folders' not in found:
+        raise UserError(f'the export of {", ".join(job.path for job in jobs)} ended with exit code {done.returncode}.')
+    return found['folders']
+
+
+def do(job):
+    """The folder of a `Job`'s export.
+
+    Raises:
+        UserError: it cannot be exported.
+    """
+    source = find_model(job.path)
+    if os.path.isfile(os.path.join(source, INFERENCE)):
+        return source  # the folder of a training may lead to an export
+    target = os.path.join(job.place, f'{job.name}-{_digest(job, source)}')
+    if os.path.isfile(os.path.join(target, INFERENCE)):
+        log.info('%s: the export in %s', job.name, target)
+        return target
+    from ernie.inference.export import export
+
+    folder = _folder(job, source)
+    log.info('%s: exporting %s', job.name, source)
+    export(folder, target, job.format)
+    return target
+
+
+def _folder(job, path):
+    """`ModelFolder` or `VectorFolder`, whichever is meant."""
+    given = dict(job.given)
+    if job.task != EMBEDDING and (job.task or _is_fine_tuned(path, given)):
+        if job.pooling or job.layer is not None:
+            raise UsageError(f'--pooling and --layer are for vectors, and {job.name} has a task. --task embedding?')
+        return ModelFolder(path, job.task, **given)
+    for name in ('label_map_config', 'num_labels'):
+        if given.pop(name, None) is not None:
+            raise UsageError(f'--{name}: {job.name} gives vectors, which have no classes.')
+    return VectorFolder(path, job.pooling, job.layer, **given)
+
+
+def _is_fine_tuned(path, given):
+    source = Source(path, given.get('ernie_config_path'), given.get('vocab_path'))
+    return 'task' in source.saved or any(spec.head[0] in source.tensors for spec in table.specs())
+
+
+def _digest(job, source):
+    """Of everything that an export depends on."""
+    digest = hashlib.sha256()
+    for place, folders, files in os.walk(source):
+        folders.sort()
+        for name in sorted(files):
+            digest.update(_about(os.path.join(place, name)).encode())
+    if os.path.isfile(source):
+        digest.update(_about(source).encode())
+    given = {name: _about(value) if name.endswith(('_path', '_config')) else value for name, value in job.given.items()}
+    about = [job.format, job.task, job.pooling, job.layer, sorted(given.items(), key=lambda item: item[0])]
+    digest.update(json.dumps(about, default=str).encode())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _about(path):
+    if not path or not os.path.exists(path):
+        return f'{path}\n'
+    found = os.stat(path)
+    return f'{os.path.realpath(path)} {found.st_size} {found.st_mtime_ns}\n'
+
+
+def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C goes to the front too, which says so
+    (file,) = sys.argv[1:]
+    with open(file, encoding='utf-8') as f:
+        jobs = [Job(**fields) for fields in json.load(f)['jobs']]
+    try:
+        answer = {'folders': [do(job) for job in jobs]}
+    except UserError as e:
+        answer = {'error': str(e), 'exit_code': e.exit_code}
+    with open(f'{file}.new', 'w', encoding='utf-8') as f:
+        json.dump(answer, f)
+    os.replace(f'{file}.new', file)
+
+
+if __name__ == '__main__':
+    main()

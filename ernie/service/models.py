@@ -1,0 +1,221 @@
+"""`TextModel`: a fine-tuned model, or an encoder as a source of vectors, as the front of a server knows it.
+
+Shapes: B batch, T length, H hidden. No engine is loaded here.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ernie.inference.loaded import row_of_record
+from ernie.inference.pooling import unit_length
+from ernie.inference.predict import output_shapes, tokenized_rows
+from ernie.inference.vectors import NO_POOLING, VectorFolder
+from ernie.reader.columns import TEXTS
+from ernie.reader.tokenized_set import encoder_arrays
+from ernie.tasks.codec import EVERYTHING, BadRecord
+from propeller.errors import UsageError, quoted
+from propeller.service.errors import ServiceError
+from propeller.service.served import ServedModel
+
+EMBED = 'embed'
+_TASKS = {'sequence_labeling': 'tag', 'mrc': 'answer'}
+
+
+class Encoded(NamedTuple):
+    """A record as the model reads it.
+
+    rows: list of (ids, split), for `TextModel.pack`. tokens: of all rows. truncated: whether something of the record
+    was left out. windows: `Windows`, for `TextModel.decode`.
+    """
+
+    rows: list
+    tokens: int
+    truncated: bool
+    windows: object
+
+
+class TokenRow(NamedTuple):
+    """A row of a client that tokenizes itself: ids, types: int64 [T]; mask: float32 [T], 1 for tokens."""
+
+    ids: np.ndarray
+    types: np.ndarray
+    mask: np.ndarray
+
+
+class TextModel(ServedModel):
+    """An exported model.
+
+    A row is (ids, split), as `Windows` has them, or a `TokenRow`.
+
+    Args:
+        name: in requests.
+        folder: `ModelFolder` or `VectorFolder` of an exported model.
+        engine, precision, threads, use_cuda: see `ernie.service.opener.open_served`.
+        kept: whatever must live as long as the model.
+
+    Attributes:
+        task: 'classify', 'regression', 'multilabel', 'tag', 'answer' or 'embed'; of others the name of the task.
+        codec: `Codec`; None for 'embed'.
+        tokenizer: `Tokenizer`.
+        pooling: None but for 'embed'.
+        normalize: whether vectors have length 1 where a request does not say.
+        info: dict for JSON.
+    """
+
+    opener = 'ernie.service.opener:open_served'
+
+    def __init__(self, name, folder, engine, precision='fp32', threads=None, use_cuda=None, kept=None):
+        self.name, self.path, self._kept = name, folder.path, kept
+        is_vectors = isinstance(folder, VectorFolder)
+        self._codec, self._shapes = folder.codec, output_shapes(folder.exported)
+        self.tokenizer, self.settings = folder.codec.tokenizer, folder.settings
+        self.codec = None if is_vectors else folder.codec
+        self.task = EMBED if is_vectors else _task_of(folder)
+        self.pooling = folder.pooling if is_vectors else None
+        self.normalize = bool(is_vectors and folder.settings['normalize'])
+        inputs = 5 if folder.config.use_task_id else 4
+        self.config = folder.config
+        self.arguments = {
+            'folder': folder.path,
+            'engine': engine,
+            'precision': precision,
+            'threads': threads,
+            'use_cuda': use_cuda,
+            'inputs': inputs,
+        }
+        self.info = {
+            'task': self.task,
+            'max_seq_len': self.settings['max_seq_len'],
+            'labels': self._labels(),
+            'hidden_size': folder.config.hidden_size,
+            'layers': folder.config.num_hidden_layers,
+            'vocab_size': len(self.tokenizer.vocab),
+            'tokenizer': type(self.tokenizer).__name__,
+            'encoder': folder.config.encoder,
+            'engine': engine,
+            'precision': precision,
+        }
+        if is_vectors:
+            self.info |= {'pooling': folder.pooling, 'layer': folder.layer, 'normalize': self.normalize}
+
+    def _labels(self):
+        """Names of classes, or of what is tagged; None where there are none."""
+        if self.task == 'tag':
+            return sorted({name.split('-', 1)[-1] for name in self.settings['label_map']} - {'O'})
+        return self.settings.get('labels') if self.task in ('classify', 'multilabel') else None
+
+    @property
+    def columns(self):
+        """`Columns` of the records."""
+        return self._codec.columns
+
+    # ---------------------------------------------------------------- texts
+
+    def encode(self, record):
+        """A record (dict, as `ernie.load` takes it) -> `Encoded`. Several threads may call it.
+
+        Raises:
+            ServiceError: 'invalid': the model cannot use it.
+        """
+        row = row_of_record(self._codec, dict(record), None)
+        if row.bad:
+            raise _invalid(row.bad.found, row.bad.expected)
+        record.update(row.record)
+        for name in (*TEXTS, 'question', 'context'):
+            _check_text(name, record.get(name))
+        first = self.columns.required[0] if self.columns.required else TEXTS[0]
+        if isinstance(record.get(first), str) and not record[first].strip():
+            raise _invalid(f'an empty text as {first}', 'some text')
+        try:
+            windows = self._codec.encode(record)
+        except BadRecord as e:
+            raise _invalid(e.found, e.expected) from None
+        rows = list(zip(windows.ids, windows.split, strict=True))
+        return Encoded(rows, sum(map(len, windows.ids)), windows.cut, windows)
+
+    def check_selection(self, selection):
+        """Raises `ServiceError`: 'invalid': the task cannot select in this way."""
+        try:
+            self._codec.check_selection(selection)
+        except UsageError as e:
+            raise ServiceError('invalid', str(e).replace('--', '')) from None
+
+    def decode(self, record, encoded, outputs, selection=EVERYTHING):
+        """The result of a record.
+
+        Args:
+            record: as `encode` left it.
+            encoded: what `encode` made of it.
+            outputs: the results of its rows, list.
+            selection: `Selection`.
+        Returns:
+            a dict for JSON; of 'embed' float32 [H] ([T, H] without pooling), not normalised.
+        """
+        if self.codec is None:
+            return outputs[0][0]
+        return self.codec.select(self.codec.decode(record, encoded.windows, outputs), selection)
+
+    def normalized(self, vectors):
+        """Vectors float32 [N, H] with length 1."""
+        return unit_length(vectors)
+
+    # ---------------------------------------------------------------- rows
+
+    def tokens(self, row):
+        return max(len(row[0]), 1)
+
+    def kind(self, row):
+        return 'arrays' if isinstance(row, TokenRow) else ''
+
+    def pack(self, rows):
+        if isinstance(rows[0], TokenRow):
+            return self._pack_arrays(rows)
+        tokenized = tokenized_rows([ids for ids, _ in rows], [split for _, split in rows])
+        return encoder_arrays(tokenized, np.arange(len(rows)), self._codec.task_id)
+
+    def _pack_arrays(self, rows):
+        shape = len(rows), max(len(row.ids) for row in rows)
+        ids, types, positions = (np.zeros(shape, np.int64) for _ in range(3))
+        mask = np.zeros(shape, np.float32)
+        for place, row in enumerate(rows):
+            count = len(row.ids)
+            ids[place, :count], types[place, :count], mask[place, :count] = row
+            positions[place, :count] = np.arange(count)
+        task_id = self._codec.task_id
+        tasks = [] if task_id is None else [np.where(mask > 0, task_id, 0)]
+        return [ids, types, positions, mask, *tasks]
+
+    def unpack(self, outputs, rows):
+        if len(outputs) != len(self._shapes) or any(len(array) != len(rows) for array in outputs):
+            raise ServiceError('internal', f'{self.name}: the engine gave outputs of other shapes than the export has.')
+        varies = [len(shape) > 1 and shape[1] == -1 for shape in self._shapes]
+        return [
+            [array[i, : len(row[0])] if cut else array[i] for array, cut in zip(outputs, varies, strict=True)]
+            for i, row in enumerate(rows)
+        ]
+
+
+def _task_of(folder):
+    name = folder.spec.name
+    return _TASKS.get(name) or folder.settings.get('kind', name)
+
+
+def _invalid(found, expected):
+    return ServiceError('invalid', f'found {found}, expected {expected}.')
+
+
+def _check_text(name, text):
+    if text is None or isinstance(text, str) and text.isascii():
+        return
+    if not isinstance(text, str):
+        raise _invalid(f'{quoted(text, 80)} ({type(text).__name__}) as {name}', 'a text')
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise _invalid(f'half of a surrogate pair in {name}, character {e.start + 1}', 'a text') from None
+
+
+def is_tokens(model):
+    """Whether a model gives the vectors of all tokens."""
+    return model.pooling == NO_POOLING

@@ -1,0 +1,139 @@
+"""From paths and names of models to `TextModel`s, without Paddle."""
+
+import os
+import re
+import tempfile
+
+from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format
+from ernie.inference.folder import ModelFolder
+from ernie.inference.vectors import VectorFolder
+from ernie.run.source import INFERENCE, VECTORS, Source
+from ernie.service.exporting import EMBEDDING, Job, run_jobs
+from ernie.service.models import TextModel
+from propeller.errors import UsageError, UserError, quoted
+
+_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
+_NAMED = re.compile(rf'({_NAME.pattern})=(.+)', re.DOTALL)
+_NO_NAMES = re.compile(r'best|checkpoints?|model|step_?\d+|\d+')
+
+
+class _Exported(Source):
+    takes_exported = True
+
+
+def named_models(given):
+    """(name, path) of each model of a command line.
+
+    Args:
+        given: list of `PATH` or `NAME=PATH`.
+    Raises:
+        UsageError: two of them have one name.
+    """
+    named = []
+    for text in given:
+        match = None if os.path.exists(text) else _NAMED.fullmatch(text)
+        name, path = match.groups() if match else (name_of(text), text)
+        twin = dict(named).get(name)
+        if twin is not None:
+            raise UsageError(f'{twin} and {path}: both are called {name}. Give NAME=PATH for one of them.')
+        named.append((name, path))
+    return named
+
+
+def name_of(path):
+    """The name of a model whose user gave none: that of its folder, or of the training that it is the best of."""
+    path = os.path.normpath(path)
+    parts = [part for part in os.path.abspath(path).split(os.sep) if part] if os.path.exists(path) else path.split('/')
+    for part in reversed(parts):
+        if not _NO_NAMES.fullmatch(part):
+            name = re.sub(r'[^A-Za-z0-9._-]+', '-', part).strip('-._')
+            return name[:100] or 'model'
+    return 'model'
+
+
+def open_models(
+    named,
+    engine=None,
+    precision='fp32',
+    threads=None,
+    pooling=None,
+    layer=None,
+    normalize=False,
+    *,
+    task=None,
+    use_cuda=None,
+    keep=None,
+    **given,
+):
+    """Models as a server has them. What is not exported yet is exported, by a process of its own.
+
+    Args:
+        named: list of (name, path): any model, checkpoint, folder of a training, exported model, or name that
+            `ernie.zoo` knows.
+        engine, precision, threads: see `ernie.inference.engines.open_engine`; engine None: 'predictor', and of an
+            exported model what reads it.
+        pooling, layer, normalize: of vectors, see `VectorFolder`.
+        task: of `ernie.tasks.table.choices`, or 'embedding': vectors of a model whatever its task; None: as it is.
+        use_cuda: whether a GPU is used; None: where the engine has one.
+        keep: folder for exports, which the next server of the same models takes; None: one that vanishes with the
+            models.
+        given: what `ModelFolder` takes for models whose folder does not say it.
+    Returns:
+        list of `TextModel`.
+    Raises:
+        UserError: a model cannot be had or opened.
+        UsageError: arguments that contradict each other.
+    """
+    check_engine(engine or 'predictor', precision, bool(use_cuda))
+    given = {name: value for name, value in given.items() if value is not None}
+    place = tempfile.TemporaryDirectory(prefix='ernie-serve-')
+    target = os.path.abspath(keep) if keep else place.name
+    if keep:
+        try:
+            os.makedirs(target, exist_ok=True)
+        except OSError as e:
+            raise UserError(f'{keep}: cannot be made ({e.strerror or e}).') from None
+    jobs = {
+        name: Job(
+            name=name,
+            path=path,
+            place=target,
+            format=ENGINES[engine or 'predictor'].format,
+            task=task,
+            pooling=pooling,
+            layer=layer,
+            given=given,
+        )
+        for name, path in named
+        if not os.path.isfile(os.path.join(path, INFERENCE))
+    }
+    folders = dict(named)
+    if jobs:
+        made = run_jobs(list(jobs.values()), os.path.join(place.name, 'jobs.json'))
+        folders |= dict(zip(jobs, made, strict=True))
+    models = []
+    for name, path in folders.items():
+        options = {} if name in jobs else given  # an export of ours has them already
+        folder = _opened(path, task, pooling, layer, normalize, options)
+        chosen = engine or MODEL_ENGINES[folder.exported['format']]
+        check_format(chosen, folder)
+        check_engine(chosen, precision, bool(use_cuda))
+        models.append(TextModel(name, folder, chosen, precision, threads, use_cuda, place))
+    return models
+
+
+def _opened(path, task, pooling, layer, normalize, given):
+    """`ModelFolder` or `VectorFolder` of an exported model."""
+    if VECTORS in (_Exported(path).exported or {}):
+        if task not in (None, EMBEDDING):
+            raise UserError(f'{path}: found a model exported for vectors, expected one for {task} (--task).')
+        return VectorFolder(path, pooling, layer, normalize, **given)
+    if task == EMBEDDING or pooling or layer is not None:
+        return VectorFolder(path, pooling, layer, normalize)  # says what is wrong
+    return ModelFolder(path, task, **given)
+
+
+def check_name(name):
+    """Raises `UsageError`: it cannot be the name of a model."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f'{quoted(name)}: expected a name of letters, digits, dots and dashes.')
