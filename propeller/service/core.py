@@ -234,17 +234,26 @@ class ServiceCore:
         tokens, seconds = sum(row.tokens for row in batch.rows), max(now - batch.started, 1e-6)
         self._rate = 0.8 * self._rate + 0.2 * tokens / seconds * self._pool.up if self._rate else tokens / seconds
         self.observer.batch(batch.model.name, len(batch.rows), tokens, batch.padded, seconds)
+        size = sum(array.nbytes for array in outputs) // len(batch.rows)
         for row, result in zip(batch.rows, results, strict=True):
-            request = row.request
-            request.results[row.place] = result
-            request.left -= 1
-            if not request.left and not request.ended:
-                request.finished = now
-                if not request.future.done():
-                    request.future.set_result(None)
+            if not row.request.ended:
+                self._keep(row, result, size, now)
+
+    def _keep(self, row, result, size, now):
+        request, most = row.request, self.limits.result_bytes
+        request.results[row.place] = result
+        request.left -= 1
+        request.size += size
+        if request.size > most:
+            self._fail(request, beyond('result_bytes', request.size, most, 'bytes of results'))
+        elif not request.left:
+            request.finished = now
+            if not request.future.done():
+                request.future.set_result(None)
 
     def batch_failed(self, batch, message):
-        self._again(batch, message)
+        log.warning('model %s failed on a batch of %d rows: %s', batch.model.name, len(batch.rows), message)
+        self._again(batch, 'the model fails on it; the log of the server says how')
 
     def batch_died(self, batch, reason):
         self._again(batch, f'its worker went ({reason})')
@@ -270,7 +279,7 @@ class ServiceCore:
     def _fault(self, rows, error):
         if not isinstance(error, ServiceError):
             log.exception('a batch could not be made or read')
-            error = ServiceError('internal', f'{type(error).__name__}: {error}')
+            error = ServiceError('internal', 'a fault of this server; its log says more.')
         for row in rows:
             self._fail(row.request, error)
 

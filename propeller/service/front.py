@@ -81,9 +81,8 @@ async def _either(work, interruption):
     work, interruption = asyncio.ensure_future(work), asyncio.ensure_future(interruption)
     await asyncio.wait((work, interruption), return_when=asyncio.FIRST_COMPLETED)
     interrupted = not work.done()
-    for task in (work, interruption):
-        task.cancel()
-        if task is work:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    work.cancel()
+    interruption.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
     return interrupted

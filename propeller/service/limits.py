@@ -18,7 +18,7 @@ class Limits:
         max_timeout: seconds that a request may ask for.
         message_bytes: bytes of a request.
         client_requests: requests that one ZeroMQ client may have under way.
-        result_bytes: bytes of the results of a request, which wait here until the last is there.
+        result_bytes: bytes of what the model gives for a request, which waits here until the last row is there.
     """
 
     max_texts: int = 1024

@@ -71,9 +71,12 @@ class WorkerPool:
         Raises:
             UserError: one of them cannot open a model; all are stopped then.
         """
+        starts = [asyncio.ensure_future(self._started(place)) for place in range(self.settings.workers)]
         try:
-            await asyncio.gather(*(self._started(place) for place in range(self.settings.workers)))
+            await asyncio.gather(*starts)
         except BaseException:
+            for start in starts:
+                start.cancel()
             await self.stop()
             raise
         self._task(self._watch())

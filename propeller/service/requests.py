@@ -21,12 +21,25 @@ class Request:
         rows: list of `Row`.
         results: list, a result for each row when it is there.
         left: rows without a result.
+        size: bytes of the results that are there.
         waiting: tokens of rows that wait in the queue.
         ended: answered, failed or given up: nothing of it is computed any more.
         admitted, started, finished: times; None until then.
     """
 
-    __slots__ = ('model', 'rows', 'results', 'left', 'waiting', 'ended', 'future', 'admitted', 'started', 'finished')
+    __slots__ = (
+        'model',
+        'rows',
+        'results',
+        'left',
+        'size',
+        'waiting',
+        'ended',
+        'future',
+        'admitted',
+        'started',
+        'finished',
+    )
 
     def __init__(self, model, contents, now):
         self.model = model
@@ -35,7 +48,7 @@ class Request:
             for place, content in enumerate(contents)
         ]
         self.results, self.left = [None] * len(self.rows), len(self.rows)
-        self.waiting, self.ended, self.future = 0, False, None
+        self.size, self.waiting, self.ended, self.future = 0, 0, False, None
         self.admitted, self.started, self.finished = now, None, None
 
     @property

@@ -189,9 +189,11 @@ class ZmqListener(Listener):
             answer = await (self._json(message) if is_json else self._slots(message))
         except ServiceError as e:
             self._send_error(identity, way, e, is_json)
-        except Exception as e:  # a fault of a handler: its request fails, the server goes on
+        except Exception:  # a fault of a handler: its request fails, the server goes on
             log.exception('a request could not be answered')
-            self._send_error(identity, way, ServiceError('internal', f'{type(e).__name__}: {e}'), is_json)
+            self._send_error(
+                identity, way, ServiceError('internal', 'a fault of this server; its log says more.'), is_json
+            )
         else:
             self._send(identity, way, answer)
 

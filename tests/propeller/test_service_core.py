@@ -107,6 +107,17 @@ def test_limits_at_the_limit_and_one_beyond():
     asyncio.run(scene())
 
 
+def test_results_wait_in_bounded_memory():
+    async def scene():
+        async with serving(limits=Limits(result_bytes=16 * 200, batch_rows=8)) as core:
+            assert len((await ask(core, *[[1]] * 200)).results) == 200  # a sum and a process: 16 bytes
+            with pytest.raises(ServiceError, match='3,328 bytes of results|3,216 bytes of results') as caught:
+                await ask(core, *[[1]] * 208)
+            assert caught.value.limit['name'] == 'result_bytes'
+
+    asyncio.run(scene())
+
+
 def test_an_expired_or_abandoned_request_costs_no_batch():
     async def scene():
         async with serving() as core:
@@ -150,7 +161,7 @@ def test_a_row_that_the_model_refuses_fails_alone():
             await asyncio.sleep(0.1)
             bad = asyncio.create_task(ask(core, [BAD, 1]))
             assert (await ask(core, [4, 4])).results[0][0] == 8
-            with pytest.raises(ServiceError, match='a number that is bad'):
+            with pytest.raises(ServiceError, match='row 1 .* twice: the model fails on it'):
                 await bad
             await slow
             assert core.observer.noted == [] and core.workers_up == 1
