@@ -108,6 +108,8 @@ class ZmqListener(Listener):
 
     def _close(self):
         self.security.release()
+        if self._socket is not None:
+            self._socket.disable_monitor()  # else libzmq waits for ever where it has something to tell
         for one in (self._socket, self._monitor):
             if one is not None:
                 asyncio.get_running_loop().remove_reader(one.fd)  # the number may be used again
