@@ -11,6 +11,7 @@ from ernie.service.http.app import create_app
 from ernie.service.http.listener import HttpListener
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
+from propeller.service.security import Security
 from tests.ernie import fake_text_service
 
 MANY = [f'意图{n}' for n in range(57)]
@@ -30,16 +31,6 @@ REFUSED = {
     '503': ServiceError('unavailable', 'no worker answers at the moment.', retry_after=5),
     '504': ServiceError('expired', 'not computed within 30 s.'),
 }
-
-
-class Token:
-    """What `create_app` takes as `security`."""
-
-    def __init__(self, token):
-        self._expected = f'Bearer {token}'.encode()
-
-    def accepts(self, authorization):
-        return authorization == self._expected
 
 
 class Model(fake_text_service.Model):
@@ -133,7 +124,7 @@ class Service(fake_text_service.Service):
 @contextlib.contextmanager
 def serving(service, token=None, port=0):
     """The application in a thread of its own. Yields its address."""
-    loop, listener = asyncio.new_event_loop(), HttpListener(create_app(service, token and Token(token)), port=port)
+    loop, listener = asyncio.new_event_loop(), HttpListener(create_app(service, Security(token)), port=port)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     call = lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(30)  # noqa: E731

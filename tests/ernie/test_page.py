@@ -7,13 +7,13 @@ from starlette.testclient import TestClient
 
 from ernie.service.http.app import create_app
 from ernie.service.http.page import page_files
+from propeller.service.security import Security
 from tests.ernie.fake_text_service import Service
-from tests.ernie.page_server import Token
 
 
 @pytest.fixture(scope='module')
 def client():
-    return TestClient(create_app(Service(), Token('secret')))
+    return TestClient(create_app(Service(), Security('s3cret-token')))
 
 
 def test_all_files_come_with_their_type_and_a_strict_policy_and_need_no_token(client):
@@ -58,7 +58,7 @@ def test_a_file_that_the_browser_has_is_not_sent_again(client):
     ],
 )
 def test_nothing_but_the_files_of_the_page_is_sent(client, path):
-    answer = client.get(f'/page/{path}', headers={'Authorization': 'Bearer secret'})
+    answer = client.get(f'/page/{path}', headers={'Authorization': 'Bearer s3cret-token'})
     assert answer.status_code == 404 and answer.json()['error']['code'] == 'not_found'
     assert client.get(f'/page/{path}').status_code in (401, 404)
 

@@ -116,6 +116,8 @@ async function ask(asked, given) {
   }
   running = null;
   busy(false);
+  // Below the form on narrow screens.
+  if (find('told').getBoundingClientRect().top > 0.7 * innerHeight) find('told').scrollIntoView();
 }
 
 function busy(is) {
@@ -151,7 +153,7 @@ function show(asked, given, request, { body, seconds }) {
   }
   find('shown').replaceWith(place);
   find('curl').firstElementChild.textContent = curl(request);
-  find('curl-note').hidden = !curl(request).includes('$ERNIE_TOKEN');
+  find('curl-note').hidden = !curl(request).includes('$PROPELLER_AUTH_TOKEN');
   find('result').hidden = false;
   announce(sentence, true);
 }

@@ -4,7 +4,7 @@ import { percent, pieces, short } from './text.js';
 import { cosines, nearest } from './vectors.js';
 import { say } from './words.js';
 
-const FEW_CLASSES = 8, FEW_ANSWERS = 5, LARGE_MATRIX = 24, THRESHOLD = 0.5;
+const FEW_CLASSES = 8, FEW_ANSWERS = 5, LARGE_MATRIX = 24;
 const HUES = [210, 28, 140, 285, 350, 178, 52, 320, 95, 245];
 
 export const SHOW = { classify, multilabel, regression, tag, answer, embed };
@@ -21,7 +21,7 @@ function classify(place, result) {
 function multilabel(place, result) {
   const chosen = new Set(result.labels), names = [...chosen].join(', ');
   place.append(element('p', { class: chosen.size ? 'headline' : '', dir: 'auto' }, names || say('no_class')));
-  place.append(bars(rankedClasses(result), chosen, true));
+  place.append(bars(rankedClasses(result), chosen, true), element('p', { class: 'note' }, say('threshold')));
   return names || say('no_class');
 }
 
@@ -102,7 +102,8 @@ function answer(place, result, given) {
   const show = span => {
     const parts = pieces(given.context, span && span.start !== null ? [span] : []);
     context.replaceChildren(...parts.map(([piece, marked]) => (marked ? element('mark', { class: 'answer' }, piece) : piece)));
-    context.querySelector('mark')?.scrollIntoView({ block: 'nearest' });
+    const mark = context.querySelector('mark');
+    if (mark) requestAnimationFrame(() => { context.scrollTop = mark.offsetTop - context.clientHeight / 2; });
   };
   place.append(context);
   show(found);

@@ -11,7 +11,7 @@ export const forgetToken = () => { token = ''; };
 
 /** Take a token; false where it is none that a header can carry. */
 export function useToken(value) {
-  const usable = /^[\x21-\x7e]+$/.test(value);
+  const usable = /^[\x20-\x7e]+$/.test(value);
   if (usable) token = value;
   return usable;
 }
@@ -97,7 +97,7 @@ function failure(response, body) {
 export function curl(request) {
   const address = new URL(request.path, document.baseURI).href;
   const lines = [`curl -sS ${quoted(address)}`, `-H 'Content-Type: application/json'`];
-  if (hasToken()) lines.push('-H "Authorization: Bearer $ERNIE_TOKEN"');
+  if (hasToken()) lines.push('-H "Authorization: Bearer $PROPELLER_AUTH_TOKEN"');
   return [...lines, `-d ${quoted(JSON.stringify(request.body))}`].join(' \\\n  ');
 }
 
