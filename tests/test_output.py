@@ -11,10 +11,12 @@ import pytest
 import run_classifier
 from ernie.command import main
 from ernie.finetune import next_step
+from ernie.finetune.setting_facts import changed_settings
 from ernie.reader.class_counts import counts_text
 from ernie.run import resume
 from ernie.run.blocks import clock, show
 from ernie.run.machine import processor, size_text
+from ernie.settings.finetune import FinetuneSettings
 from propeller.errors import UsageError
 from propeller.width import width_of
 from tests.ernie import tiny_reading, tiny_tagging
@@ -118,6 +120,17 @@ def test_40_steps_with_a_file_of_ones_own_are_22_lines_at_most(tmp_path, model, 
     assert main(words[words.index('predict') :]) == 0
     answered = capsys.readouterr().out.splitlines()
     assert len(answered) == 1 if task != 'read' else len(answered) == 20
+
+
+def test_the_start_names_the_settings_that_the_user_gave():
+    given = FinetuneSettings(train_set='t', weight_decay=0.01, use_crf=True, dev_share=0.2, learning_rate=3e-5, epoch=9)
+    # What a folder says of its model, and what the program makes of what was not given.
+    args = given.replace(do_lower_case=False, chunk_scheme='IO', max_seq_len=96)
+    assert changed_settings(args) == 'max_seq_len 96, learning_rate 3e-05, use_crf true, dev_share 0.2'
+    chosen = ('learning_rate', 'max_seq_len')
+    assert changed_settings(args, chosen, own_data=True) == 'use_crf true, dev_share 0.2'
+    own = FinetuneSettings(train_set='t', dev_set='d', max_steps=40).replace(dev_share=0.0)
+    assert changed_settings(own, chosen, True, 40) == '' and changed_settings(own, chosen, True, 30) == 'max_steps 40'
 
 
 class Rows:

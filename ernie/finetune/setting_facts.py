@@ -16,7 +16,7 @@ _ALWAYS = ('learning_rate', 'max_seq_len')
 
 
 def changed_settings(args, chosen=(), own_data=False, steps=None):
-    """`learning_rate 3e-5, max_seq_len 128, use_crf true`: what is not as the program has it by itself.
+    """`learning_rate 3e-5, max_seq_len 128, use_crf true`: what the user gave and is not the default.
 
     Args:
         args: `FinetuneSettings`.
@@ -26,11 +26,11 @@ def changed_settings(args, chosen=(), own_data=False, steps=None):
     """
     found, defaults = [], described(OwnDataSettings if own_data else type(args))
     for name in described(type(args)):
-        one = defaults[name]
         value = getattr(args, name)
         if name in chosen or (name == 'max_steps' and value == steps):
             continue
-        if name in _ALWAYS or (name not in _ELSEWHERE and value != one.default and value != AUTO):
+        is_changed = args.gave(name) and name not in _ELSEWHERE and value not in (defaults[name].default, AUTO)
+        if name in _ALWAYS or is_changed:
             found.append(f'{name} {value_text(value)}')
     return ', '.join(sorted(found, key=lambda text: text.split()[0] not in _ALWAYS))
 

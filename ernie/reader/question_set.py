@@ -225,7 +225,11 @@ class MrcReader:
         if empty:
             log.warning('%s: %d empty questions, the first of them %r', path, len(empty), empty[0])
         if training and no_window:
-            log.warning('%s: %d answers lie in no window whole: their questions count as not answered', path, no_window)
+            log.warning(
+                '%s: %d answers fit into no window of %d tokens and are not learned. A larger --max_seq_len helps, '
+                'or a smaller --doc_stride than %d',
+                *(path, no_window, limits.max_seq_len, limits.doc_stride),
+            )
 
 
 def _answer_fault(question, answer, start):

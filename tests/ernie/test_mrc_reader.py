@@ -186,7 +186,7 @@ def test_what_cannot_be_learnt_is_counted(tokenizer, tmp_path, caplog_text):
     log = caplog_text()
     assert '1 questions longer than 5 tokens were cut' in log
     assert '1 questions left out: their answer has no token' in log
-    assert '1 answers lie in no window whole' in log
+    assert '1 answers fit into no window of 18 tokens and are not learned' in log
 
 
 def test_several_processes_give_the_same(tokenizer, tmp_path):

@@ -108,7 +108,8 @@ class MrcTask(Task):
     def count_text(self, rows):
         none = sum(question.is_impossible for question in rows.questions)
         without = f', {none:,} without an answer' if none else ''
-        return f'{len(rows.questions):,} questions{without} ({len(rows):,} windows)'
+        windows = f' ({len(rows):,} windows)' if rows is self.training_rows else ''
+        return f'{len(rows.questions):,} questions{without}{windows}'
 
     def first_rows(self, path, count):
         questions = self.training_rows.questions[:count] if path == self.training_rows.path else ()
