@@ -11,7 +11,9 @@ from ernie.reader import columnar
 from ernie.reader.columns import TEXTS, Columns, Notices, listed, misspelt
 from ernie.reader.dataset_folder import data_files
 from ernie.reader.delimited import SEPARATORS, cells_of, parse_records, share_of_rows
+from ernie.reader.fasttext import fasttext_rows, is_fasttext
 from ernie.reader.forms import (
+    FASTTEXT,
     JSON,
     PARQUET,
     TABLE,
@@ -117,13 +119,16 @@ def _rows(look, known, naming, input_format, is_named):
         raise bad_input(name, 'an empty file', 'at least one row')
     form = None
     if kind == 'auto':
-        form = form_of_look(look, naming) if ending else _form_of_text(look, known.required, naming)
+        is_certain = ending or look.said or is_fasttext(look.first_line)
+        form = form_of_look(look, naming) if is_certain else _form_of_text(look, known.required, naming)
         if form.note:
             Notes(name).tell(form.note)
         kind = _json_kind(look) if form.kind == JSON else form.kind
     is_sure = input_format != 'auto' or ending is not None
     if kind in ('json', 'jsonl'):
         return _json_rows(look, known, naming, kind, is_sure)
+    if kind == FASTTEXT:
+        return _object_rows(fasttext_rows(name, look.lines()), name, known, naming, 'a line')
     if kind == 'text':
         return _text_rows(name, look.lines(), known)
     is_csv = input_format == 'csv' or is_csv_name(name)

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import itertools
+import re
 import sys
 from collections import Counter
 
@@ -12,6 +14,7 @@ from propeller.errors import bad_input, quoted
 NAMELESS = 'Unnamed: '  # what pandas calls a column without a name, with its number
 TAB = '\t'
 SEPARATORS = {',': 'commas', ';': 'semicolons', TAB: 'TABs', '|': 'vertical bars'}  # of CSV
+_SAID = re.compile(r'"?sep=([,;|\t])"?\s*', re.IGNORECASE)
 _CARRIAGE_RETURN = (
     'a carriage return alone, outside of quotes',
     'lines that end with a line feed',
@@ -37,7 +40,7 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
     rows = _csv_rows(lines, separator) if separator else _tsv_rows(lines, notes)
     first = next(rows, None)
     header = _header(path, lines.undecodable(1) or first, bool(separator))
-    called = naming.of(header, path, 1, notes, is_csv_name, is_header=True)
+    called = naming.of(header, path, first[0], notes, is_csv_name, is_header=True)
     cells = [(called[name], place) for place, name in enumerate(header) if name in called]
     cells = [(name, place) for place, name in enumerate(header)] if own_names else cells
     count = 0
@@ -53,6 +56,12 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
     if not count:
         found = 'no usable row after the header line' if bad_rows else 'a header line and no row'
         raise bad_input(path, found, 'at least one row')
+
+
+def said_separator(line):
+    """What a first line such as `sep=;`, which is for Excel, says; None of others. line: str, perhaps with its end."""
+    said = _SAID.fullmatch(line)
+    return said[1] if said else None
 
 
 def cells_of(text, separator):
@@ -113,9 +122,12 @@ def _csv_rows(lines, separator):
     """Rows of a CSV file, and a `BadRow` where the quoting is wrong; a quote that never closes ends everything."""
     # The library's limit of 128 KiB a cell is a guard against unclosed quotes, which strict mode reports by itself.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.reader(iter(lines), strict=True, delimiter=separator)
+    texts = iter(lines)
+    first = list(itertools.islice(texts, 1))
+    is_said = any(map(said_separator, first))
+    reader = csv.reader(itertools.chain([] if is_said else first, texts), strict=True, delimiter=separator)
+    first_line = 2 if is_said else 1
     while True:
-        first_line = lines.number + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -129,6 +141,7 @@ def _csv_rows(lines, separator):
             yield BadRow(first_line, *(_CARRIAGE_RETURN if 'new-line character' in str(e) else fault))
         else:
             yield first_line, cells or ['']
+        first_line = lines.number + 1
 
 
 def _header(path, row, is_csv):
@@ -139,9 +152,9 @@ def _header(path, row, is_csv):
         raise row.as_error(path)
     header = [name.strip() for name in row[1]]
     if not any(header):
-        raise bad_input(path, 'an empty first line', 'a header line that names the columns', line=1)
+        raise bad_input(path, 'an empty first line', 'a header line that names the columns', line=row[0])
     if any('\r' in name for name in header):
-        raise BadRow(1, *_CARRIAGE_RETURN).as_error(path)
+        raise BadRow(row[0], *_CARRIAGE_RETURN).as_error(path)
     if is_csv and len(header) > 1:
         # The numbers of the rows, as pandas writes them, or empty columns of a spreadsheet.
         header = [name or f'{NAMELESS}{i}' for i, name in enumerate(header)]
@@ -149,7 +162,7 @@ def _header(path, row, is_csv):
     for name in header:
         if not name or times[name] > 1:
             what = f'the column {quoted(name)} twice' if name else 'a column without a name'
-            raise bad_input(path, what, 'a different name for every column', line=1)
+            raise bad_input(path, what, 'a different name for every column', line=row[0])
     return header
 
 

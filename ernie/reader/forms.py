@@ -9,12 +9,13 @@ from codecs import BOM_UTF8
 from typing import NamedTuple
 
 from ernie.reader.columnar import ARROW, MAGIC, PARQUET
-from ernie.reader.delimited import SEPARATORS, TAB, cells_of, share_of_rows
+from ernie.reader.delimited import SEPARATORS, TAB, cells_of, said_separator, share_of_rows
 from ernie.reader.encoding import UTF16_MARKS, Utf16, seems_utf16
+from ernie.reader.fasttext import is_fasttext
 from ernie.reader.json_records import ARRAY, LINE_ENDINGS, first_look, form_of
 from propeller.errors import bad_input
 
-TABLE, JSON = 'table', 'json'
+TABLE, JSON, FASTTEXT = 'table', 'json', 'fastText'
 COLUMNAR = (PARQUET, ARROW)
 _ENDINGS = {'.parquet': PARQUET, '.arrow': ARROW, '.feather': ARROW, '.json': JSON, **dict.fromkeys(LINE_ENDINGS, JSON)}
 _OTHERS = {
@@ -38,7 +39,7 @@ _LOOKED_AT = 20  # rows
 
 
 class Form(NamedTuple):
-    """kind: `TABLE`, `JSON`, `PARQUET` or `ARROW`. separator: of CSV, see `parse_records`. note: what to say of it."""
+    """kind: `TABLE`, `JSON`, `FASTTEXT`, `PARQUET` or `ARROW`. separator: of CSV, see `parse_records`. note: to say."""
 
     kind: str
     separator: str | None = None
@@ -54,6 +55,7 @@ class Look:
     Attributes:
         magic: `PARQUET` or `ARROW`; None for text.
         head: bytes of text up to the first line that is not blank.
+        said: the separator that a line before that one says, for Excel; None without one.
         is_utf16: whether it was; what is read of it is UTF-8.
     Raises:
         UserError: it is something that cannot be read, by name.
@@ -74,6 +76,9 @@ class Look:
         if self.is_utf16:
             self.file = io.BufferedReader(Utf16(path, self.file))
         self.head = b'' if self.magic else first_look(self.file)
+        self.said = said_separator(self._line(0))
+        if self.said:
+            self.head += first_look(self.file)
         self._more = []
 
     def lines(self):
@@ -90,9 +95,12 @@ class Look:
 
     @property
     def first_line(self):
-        """The first line as text, without its end."""
-        head = self.head.removeprefix(BOM_UTF8)
-        return head[: head.find(b'\n') + 1 or None].decode(errors='replace').rstrip('\r\n')
+        """The first line as text, without its end; the one after `sep=;`."""
+        return self._line(1 if self.said else 0)
+
+    def _line(self, number):
+        lines = self.head.removeprefix(BOM_UTF8).split(b'\n', number + 1)
+        return lines[number].decode(errors='replace').rstrip('\r') if len(lines) > number else ''
 
     def more(self):
         """Some lines after the first, as text."""
@@ -123,6 +131,8 @@ def form_of_look(look, naming):
     if is_json(look.head):
         note = '' if ending in (JSON, None) else 'the content is JSON, whatever its name says'
         return Form(JSON, note=note)
+    if is_fasttext(look.first_line):
+        return Form(FASTTEXT, note='lines of fastText: __label__ marks a label, all else is the text')
     separator, known = separator_of(look, naming)
     if ending in (JSON, *COLUMNAR) and known and len(look.first_line.split(separator or TAB)) > 1:
         kind = f'CSV with {SEPARATORS[separator]}' if separator else 'TSV'
@@ -170,6 +180,8 @@ def separator_of(look, naming, is_csv=None):
     is_csv: whether it is CSV; None: as the name says.
     """
     header, is_csv = look.first_line, is_csv_name(look.path) if is_csv is None else is_csv
+    if look.said:
+        return look.said, naming.knows(cells_of(header, look.said), is_csv)
     own = ',' if is_csv else TAB if look.is_utf16 else None
     cells = cells_of(header, own) if own else [cell.strip() for cell in header.split(TAB)]
     if not own and are_quoted(cells):

@@ -12,7 +12,6 @@ from propeller.json_stream import CHUNK, json_items
 
 LINES, ARRAY, OBJECT = 'lines', 'array', 'object'
 LINE_ENDINGS = ('.jsonl', '.ndjson')
-JSON_ENDINGS = (*LINE_ENDINGS, '.json')
 ACCEPTED = 'a JSON array of objects, an object with such an array as "data", or an object a line'
 _LONGEST_LOOK = 1 << 20
 _KEY = 'data'

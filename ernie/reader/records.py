@@ -6,7 +6,8 @@ from ernie.reader import columnar
 from ernie.reader.columns import ColumnNames
 from ernie.reader.dataset_folder import data_files
 from ernie.reader.delimited import parse_records
-from ernie.reader.forms import COLUMNAR, JSON, Look, form_of_look, is_csv_name, json_form
+from ernie.reader.fasttext import fasttext_rows
+from ernie.reader.forms import COLUMNAR, FASTTEXT, JSON, Look, form_of_look, is_csv_name, json_form
 from ernie.reader.json_records import ACCEPTED, json_rows
 from ernie.reader.naming import Naming
 from ernie.reader.objects import cells_of_objects, expected_object
@@ -20,9 +21,11 @@ def read_records(path, required=('text_a',), bad_rows=None, notes=None, columns=
 
     - TSV: a header line that names the columns, cells separated by TAB, no quoting, lines end at `\\n` only.
     - CSV (a name that ends in `.csv`, or columns that are found so): a header line, cells in double quotes where needed
-      (RFC 4180), line breaks within quotes allowed, separated by `,`, `;`, TAB or `|`, whichever fits header and rows.
+      (RFC 4180), line breaks within quotes allowed, separated by `,`, `;`, TAB or `|`, whichever fits header and rows,
+      or as a first line `sep=;` says.
     - JSON: see `ernie.reader.json_records`. The keys of an object are its columns, a number is the text that it is
       written as, and null is no cell; a list of labels is one cell joined by commas.
+    - Lines of fastText, see `ernie.reader.fasttext`.
     - Parquet and Arrow files, see `ernie.reader.columnar`; folders of data sets, see `ernie.reader.dataset_folder`.
 
     Text is UTF-8, or UTF-16 with its mark; a byte order mark and the `\\r` of a Windows line end are dropped. Columns
@@ -89,6 +92,8 @@ def file_records(path, naming, bad_rows, notes, of_objects=cells_of_objects):
         elif form.kind == JSON:
             expected = expected_object(naming.required)
             yield from of_objects(path, look_json(look, expected), naming, bad_rows, notes)
+        elif form.kind == FASTTEXT:
+            yield from of_objects(path, fasttext_rows(path, look.lines()), naming, bad_rows, notes, 'a line')
         else:
             is_csv = is_csv_name(path)
             yield from parse_records(path, look.lines(), form.separator, naming, bad_rows, notes, is_csv)

@@ -65,11 +65,12 @@ class Sentences:
             if look.magic or is_json(look.head) or kind_of_ending(path) in (JSON, *COLUMNAR):
                 yield from self._list_rows(look, bad_rows, notes, noting)
                 return
-            separator = separator_of(look, self._naming())[0] if look.is_utf16 or is_csv_name(path) else None
+            is_csv = look.is_utf16 or look.said or is_csv_name(path)
+            separator = separator_of(look, self._naming())[0] if is_csv else None
             lines = look.lines()
             head = list(itertools.islice(lines, _FIRST_LINES))
             lines = itertools.chain(head, lines)
-            if self._has_header(path, head, notes):
+            if look.said or self._has_header(path, head, notes):
                 yield from self._table_rows(path, lines, separator, bad_rows, notes, noting)
             else:
                 what = width_of(decoded(path, head)), self.label_map or {}, self.labelled

@@ -9,10 +9,12 @@ from ernie.reader.columnar import read_rows
 from ernie.reader.columns import ColumnNames, bare
 from ernie.reader.conll import DOCUMENT_MARK, columns_of, width_of
 from ernie.reader.dataset_folder import data_files, is_regular
+from ernie.reader.fasttext import is_fasttext
 from ernie.reader.forms import Look, is_json
 from ernie.reader.naming import QuestionNaming
 from ernie.reader.records import open_rows
 from ernie.reader.sentences import SEPARATOR, decoded, is_token_a_row
+from propeller.errors import bad_input
 
 CLASSES, TAGS, QUESTIONS = 'classification', 'sequence_labeling', 'mrc'
 _FIRST_LINES = 200
@@ -33,7 +35,7 @@ def task_of(path, columns=ColumnNames()):  # noqa: B008 (a tuple of None)
         path: the file; anything but a regular file is taken for a table.
         columns: `ColumnNames` that the user gave.
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or its name says CSV, and its lines are of CoNLL.
     """
     path = os.fspath(path)
     if not is_regular(path):
@@ -46,19 +48,29 @@ def task_of(path, columns=ColumnNames()):  # noqa: B008 (a tuple of None)
         if is_json(look.head):
             head = look.head + look.file.read(_LOOKED_AT)
             return _of_json(head.decode('utf-8', errors='replace'))
-        head = list(itertools.islice(look.lines(), _FIRST_LINES))
+        if is_fasttext(look.first_line):
+            return CLASSES
+        head = list(itertools.islice(look.lines(), _FIRST_LINES))[bool(look.said) :]
     lines = decoded(path, head)
     if _joined_tags(lines) or is_token_a_row(lines):
         return TAGS
-    if path.lower().endswith('.csv') or not lines or columns.label:
+    is_csv = path.lower().endswith('.csv')
+    if columns.label or not lines or (is_csv and len(_cells(lines[0])) > 1) or not _is_conll(lines):
         return _of_header(lines)
-    return TAGS if _is_conll(lines) else _of_header(lines)
+    if is_csv:
+        advice = 'Give the file a name that ends in .conll.'
+        raise bad_input(path, 'a token and its label in each line', 'CSV, as the name says', 1, advice)
+    return TAGS
 
 
 def _of_header(lines):
     """Of a table: questions, where the columns are called so."""
-    cells = re.split(r'[\t,;|]', lines[0].lower()) if lines else []
+    cells = _cells(lines[0].lower()) if lines else []
     return _of_keys(dict.fromkeys(cell.strip(' "\'') for cell in cells))
+
+
+def _cells(line):
+    return re.split(r'[\t,;|]', line)
 
 
 def _lists_and_texts(row):

@@ -46,6 +46,51 @@ def test_csv_as_spreadsheets_write_it(tmp_path, separator, encoding):
         assert cells(write(tmp_path / 'a.txt', content)) == ROWS
 
 
+@pytest.mark.parametrize('name', ['a.csv', 'a.txt'])
+@pytest.mark.parametrize(
+    ('separator', 'first'), [(';', 'sep=;\r\n'), (',', '"sep=,"\n'), ('|', 'SEP=|\n'), ('\t', 'sep=\t\n')]
+)
+def test_a_first_line_for_excel_says_the_separator(tmp_path, name, separator, first):
+    path = write(tmp_path / name, first + table(delimiter=separator), 'utf-8-sig')
+    assert cells(path) == ROWS
+    assert [row.cells['类别'] for row in read_rows(str(path))] == [row[2] for row in ROWS]
+    # Lines are counted with that one; the second row has two.
+    assert [row.line for row in read_records(path, ('text_a', 'label'))] == [3, 4, 6]
+    short = write(tmp_path / name, f'{first}text{separator}label\nok{separator}1\nbad\n')
+    with pytest.raises(UserError, match=rf'{name}:4: found 1 cells, expected 2'):
+        list(read_records(short, ('text_a', 'label')))
+    with pytest.raises(UserError, match=rf"{name}:2: found the column 'text' twice"):
+        list(read_records(write(tmp_path / name, f'{first}text{separator}text\na{separator}b\n')))
+    # Nowhere else does it mean anything.
+    assert [r.cells['text_a'] for r in read_records(write(tmp_path / 'b.csv', 'text\nsep=;\n'))] == ['sep=;']
+
+
+def test_lines_of_fasttext(tmp_path, caplog):
+    lines = [
+        '__label__好评 很好, 真的  不错',
+        '',
+        '__label__差评\t不行',
+        '慢 __label__差评 __label__贵',
+        '__label__b',
+        'x __label__',
+    ]
+    path = write(tmp_path / 'a.txt', '\n'.join(lines[:4]), 'utf-8-sig')
+    found = [(1, '很好, 真的  不错', '好评'), (3, '不行', '差评'), (4, '慢', '差评,贵')]
+    with caplog.at_level('INFO'):
+        assert [(r.line, r.cells['text_a'], r.cells['label']) for r in read_records(path, ('text_a', 'label'))] == found
+    assert 'a.txt: lines of fastText: __label__ marks a label' in caplog.text
+    predicted = list(read_rows(str(path)))
+    assert [(r.line, r.record['text_a'], r.cells['label']) for r in predicted] == found
+    for line in (lines[5], '__label__a,b __label__c x', 'no label'):
+        with pytest.raises(
+            UserError, match=r'a\.csv:2: found .*label.*, expected a line of fastText: __label__NAME, then'
+        ):
+            list(read_records(write(tmp_path / 'a.csv', f'__label__a x\n{line}\n'), ('text_a', 'label')))
+    # A table may have a column of that name.
+    path = write(tmp_path / 't.csv', '__label__,text\na,b c\n')
+    assert [r.cells for r in read_records(path)] == [{'__label__': 'a', 'text_a': 'b c'}]
+
+
 def test_lone_columns_and_quotes_of_tsv(tmp_path):
     nsmc = write(tmp_path / 'ratings_train.txt', 'id\tdocument\tlabel\n1\t"아 더빙.. 진짜\t0\n2\t흠...\t1\n')
     rows = list(read_records(nsmc, ('text_a', 'label')))

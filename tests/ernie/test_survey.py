@@ -218,6 +218,7 @@ def test_the_task_of_a_file_by_what_stands_in_it(tmp_path):
             write(tmp_path / 'd.txt', 'id\tdocument\tlabel\n1\t좋다\t1\n2\t싫다\t0\n'),
             write(tmp_path / 'e.jsonl', lines([{'question': '谁', 'context': '我', 'label': 1}])),
             write(tmp_path / 'empty.tsv', ''),
+            write(tmp_path / 'f.txt', '__label__a good\n__label__b bad\n'),
         ],
         'sequence_labeling': [
             tiny_tagging.write_conll(tmp_path / 'a.conll', rows),
@@ -233,11 +234,14 @@ def test_the_task_of_a_file_by_what_stands_in_it(tmp_path):
             reading,
             write(tmp_path / 'r.jsonl', lines(records)),
             write(tmp_path / 's.json', json.dumps({'data': records}, indent=1)),
+            write(tmp_path / 't.csv', 'sep=;\nquestion;context;answer\na;b;b\n'),
         ],
     }
     assert {str(path): task_of(path, ColumnNames()) for paths in files.values() for path in paths} == {
         str(path): task for task, paths in files.items() for path in paths
     }
+    with pytest.raises(UserError, match=r'b\.csv:1: found a token and its label in each line, .* ends in \.conll\.'):
+        task_of(tiny_tagging.write_conll(tmp_path / 'b.csv', rows))
 
 
 def test_a_sample_is_spread_over_the_file_and_bounded():

@@ -26,6 +26,8 @@ def _table(name, content, for_cn):
 
 _table('data.tsv', TSV, True)
 _table('data.csv', CSV, False)
+_table('said.csv', 'sep=;\ntext_a;label\n"今;天";1\n热;0\n'.encode(), True)
+_table('fast.txt', '__label__1 今天\n__label__0 热 天\n'.encode(), True)
 
 
 def _tagging(name, content):
