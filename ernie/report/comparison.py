@@ -20,7 +20,6 @@ _NOT_COMPARED = (
     'overwrite_checkpoints',
     'log_level',
 )
-_COLUMNS = ('precision', 'recall', 'f1')
 
 
 class Table(NamedTuple):

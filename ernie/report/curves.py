@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from ernie.report.drawing import new_figure, png, tidy
+from ernie.report.words import SCORES, score_name
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file
 from propeller.train.state import is_number
@@ -16,20 +17,6 @@ RATE = 'learning_rate'
 _NOT_A_METRIC = ('step', 'epoch', 'phase', 'time', 'loss', RATE, 'elapsed', 'data_num', 'stage')
 _ENDS_OF_NO_METRIC = ('_per_second', '_share', '_loss')
 _MOST_PANELS = 10
-_NAMES = {
-    'acc': 'accuracy',
-    'f1': 'F1',
-    'em': 'exact match (%)',
-    'avg': 'mean of EM and F1 (%)',
-    'ppl': 'perplexity',
-    'mrr': 'mean reciprocal rank',
-    'corr': 'mean of Pearson and Spearman',
-    'micro_f1': 'micro F1',
-    'macro_f1': 'macro F1',
-    'weighted_f1': 'weighted F1',
-    'subset_acc': 'share of rows with all labels right',
-    'matthews_corrcoef': 'Matthews correlation',
-}
 
 
 def smooth(values, width=None):
@@ -122,7 +109,7 @@ def panels_of(records, metrics=None):
     evaluated = {key for r in records if r['phase'] != 'train' for key in r}
     scores = [k for k in keys if k not in _NOT_A_METRIC and not k.endswith(_ENDS_OF_NO_METRIC)]
     # Of training alone only what is known to be a score, not speeds.
-    scores = [k for k in scores if k in evaluated or k in _NAMES or k.endswith('_acc')]
+    scores = [k for k in scores if k in evaluated or k in SCORES or k.endswith('_acc')]
     losses = [k for k in keys if k.endswith('_loss')]
     found = [*(losses if len(losses) > 1 else ()), *scores]
     found = _without_twins(records, found)
@@ -182,7 +169,7 @@ def _panels(keys, loss_unit):
     panels = grid.T.reshape(-1) if rows > 1 else grid.reshape(-1)
     for panel, key in zip(panels, keys, strict=False):
         unit = f' ({loss_unit})' if loss_unit and (key == 'loss' or key.endswith('_loss')) else ''
-        panel.set_ylabel(_NAMES.get(key, key.replace('_', ' ')) + unit)
+        panel.set_ylabel(score_name(key) + unit)
         panel.tick_params(labelbottom=True)
         panel.set_xlabel('step (updates)')
         if key == 'ppl':

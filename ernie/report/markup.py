@@ -5,6 +5,8 @@ import hashlib
 import html
 from typing import NamedTuple
 
+from propeller.width import width_of
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #2b6cb0; }
 @media (prefers-color-scheme: dark) { :root { --accent: #7fb4ea; } }
@@ -23,9 +25,10 @@ p { margin: .4rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92em; margin: .3rem 0 .8rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; min-width: 3rem; }
+  overflow-wrap: anywhere; min-width: 7rem; }
 th { background: var(--soft); white-space: nowrap; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.s, td.n, th.n { white-space: nowrap; min-width: 3rem; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 table.sortable th { cursor: pointer; }
 table.sortable th::after { content: " \\2195"; opacity: .35; }
 td.t { min-width: 16rem; max-width: 38rem; white-space: pre-wrap; }
@@ -52,6 +55,10 @@ document.querySelectorAll('table.sortable').forEach(function (table) {
   });
 });
 """
+
+
+_SHORT, _SHORT_NAME = 12, 28  # columns of a cell that stays on one line, and of one in the first column
+_LEAST_SCALE = 0.6  # of a picture: its letters are no smaller, on a narrow page it is moved sideways
 
 
 class Raw(NamedTuple):
@@ -124,16 +131,25 @@ def table(rows, head=(), sortable=False, texts=()):
         texts: numbers of the columns that hold long texts.
     """
     rows = [list(row) for row in rows]
-    numeric = {c for c in range(len(head) or len(rows[0]) if rows else 0) if all(_is_number(r[c]) for r in rows)}
-    style = lambda c: 'n' if c in numeric else 't' if c in texts else ''  # noqa: E731
-    row = lambda cells: '<tr>' + ''.join(  # noqa: E731
-        tag('td', _shown(cell), class_=style(c)).text for c, cell in enumerate(cells)
-    ) + '</tr>'  # fmt: skip
-    top = ''.join(tag('th', name, class_=style(c)).text for c, name in enumerate(head))
-    top = f'<thead><tr>{top}</tr></thead>' if head else ''
-    body = '\n'.join(map(row, rows))
+    count = len(head) or (len(rows[0]) if rows else 0)
+    styles = ['t' if c in texts else _style([row[c] for row in rows], c == 0) for c in range(count)]
+    top = f'<thead>{_row("th", head, styles)}</thead>' if head else ''
+    body = '\n'.join(_row('td', map(_shown, row), styles) for row in rows)
     kind = ' class="sortable"' if sortable and len(rows) > 1 else ''
     return Raw(f'<div class="wide"><table{kind}>{top}<tbody>\n{body}\n</tbody></table></div>')
+
+
+def _row(kind, cells, styles):
+    inner = ''.join(tag(kind, cell, class_=style).text for cell, style in zip(cells, styles, strict=True))
+    return f'<tr>{inner}</tr>'
+
+
+def _style(cells, is_first):
+    """The class of a column: n for numbers, s for what is short enough for one line."""
+    if all(map(_is_number, cells)):
+        return 'n'
+    most = _SHORT_NAME if is_first else _SHORT
+    return 's' if all(width_of(str(_shown(cell))) <= most for cell in cells) else ''
 
 
 def _is_number(cell):
@@ -150,5 +166,6 @@ def picture(content, text):
     """A PNG inside the page; nothing where there is none. text: what it shows."""
     if not content:
         return Raw('')
-    data = base64.b64encode(content).decode()
-    return Raw(f'<p><img alt="{escape(text)}" src="data:image/png;base64,{data}"></p>')
+    data, width = base64.b64encode(content).decode(), int.from_bytes(content[16:20], 'big')
+    style = f'min-width: {round(_LEAST_SCALE * width)}px'
+    return Raw(f'<p class="wide"><img alt="{escape(text)}" style="{style}" src="data:image/png;base64,{data}"></p>')

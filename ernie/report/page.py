@@ -6,21 +6,20 @@ import os
 
 from ernie.metrics.outcomes import OWN_COLUMNS
 from ernie.report import markup
-from ernie.report.curves import curves_picture
+from ernie.report.curves import by_set, curves_picture
 from ernie.report.loading import loading_code
 from ernie.report.markup import Raw, cards, folded, heading, joined, note, table, tag
 from ernie.report.names import ERRORS, PICTURES
 from ernie.report.pictures import calibration_picture, confusion_picture, precision_recall_picture, values_picture
 from ernie.report.run_files import seconds_of
 from ernie.report.sets import read_rows
-from ernie.report.words import duration
+from ernie.report.words import duration, score_name
 from propeller.inputs import open_regular
 from propeller.storage.atomic import output_file
 
 SHOWN_ROWS = 200
 _LONGEST_TEXT = 400
 _LONGEST_LINE = 1 << 22
-_FEW_POINTS = 2
 _AVERAGES = {'micro_avg': 'micro average', 'macro_avg': 'macro average', 'weighted_avg': 'weighted average'}
 
 
@@ -38,9 +37,10 @@ def write_page(run, path, curves=None):
     parts = [heading(f'Report of {name}', 1), _subtitle(run), _headline(run), _data(run)]
     if curves or run.records:
         content = curves or curves_picture(run.records, best_step=run.scores.get('step'))
-        about = 'Learning curves. Faint: each recorded value; bold: smoothed without lag; dotted: the best checkpoint.'
+        about = 'Faint: each recorded value. Bold: the same, smoothed without lag.'
+        about += ' Dotted: the best checkpoint.' if run.scores.get('step') is not None else ''
         parts.append(joined(heading('Learning curves'), note(about), markup.picture(content, 'Learning curves')))
-    parts += [_set(run, key, summary) for key, summary in run.summaries.items()]
+    parts += [_set(run, key, summary) for key, summary in run.summaries.items()] or [_last_scores(run.records)]
     parts += [_loading(run), _settings(run)]
     with output_file(path) as f:
         f.write(markup.page(f'{name}: report', parts))
@@ -56,26 +56,31 @@ def _headline(run):
     step, last = run.scores.get('step'), run.step
     found = []
     if run.main:
-        found.append((f'{run.main[0]} of the best checkpoint', f'{run.main[1]:.4f}'))
+        found.append((f'{score_name(run.main[0])} of the best checkpoint', f'{run.main[1]:.4f}'))
     if step is not None:
         found.append(('best at step', f'{step:,} of {last:,}' if last else f'{step:,}'))
     elif last:
         found.append(('steps', f'{last:,}'))
     train = run.facts.get('train', {})
-    found.append(('training rows', f'{train["rows"]:,}' if 'rows' in train else ''))
+    found.append((f'training {_unit(run)}', f'{train["rows"]:,}' if 'rows' in train else ''))
     seconds = seconds_of(run)
     found.append(('time', duration(seconds) if seconds else ''))
     return cards(found)
 
 
+def _unit(run):
+    """What the user counts in this run: rows, sentences or questions."""
+    return next(iter(run.summaries.values()), {}).get('unit', 'rows')
+
+
 def _data(run):
     facts, model = run.facts, run.facts.get('model', {})
     train = facts.get('train', {})
-    rows = [('training file', train.get('file')), ('rows', train.get('rows'))]
+    rows = [('training file', train.get('file')), (_unit(run), train.get('rows'))]
     if {'tokens_mean', 'tokens_most', 'max_seq_len'} <= train.keys():
         cut = f'; {train["cut"]:,} rows are longer than {train["max_seq_len"]}' if train.get('cut') else ''
         rows.append(('tokens a row', f'{train["tokens_mean"]:g} on average, at most {train["tokens_most"]:,}{cut}'))
-    rows += [('dev set', f'{dev["file"]} ({dev["rows"]:,} rows)') for dev in facts.get('dev', ())]
+    rows += [('dev set', f'{dev["file"]} ({dev["rows"]:,} {_unit(run)})') for dev in facts.get('dev', ())]
     origin = model.get('origin', {})
     rows.append(('starts from', ', '.join(filter(None, [model.get('path'), origin.get('name'), origin.get('source')]))))
     if model.get('parameters') and model.get('vocabulary'):
@@ -96,11 +101,25 @@ def _data(run):
     return joined(*parts)
 
 
+def _last_scores(records):
+    """What the last evaluation gave, where no summary has more: of a pre-training."""
+    parts = []
+    for name, found in by_set(records).items():
+        scores = {key: value for key, value in found[-1].items() if key not in ('step', 'epoch', 'time')}
+        parts += [heading(f'Last evaluation: {name}'), note(f'at step {found[-1]["step"]:,}'), _values(scores)]
+    return joined(*parts)
+
+
+def _values(scores):
+    """Scores on a line. scores: dict; what is no number is left out, and the time that was taken."""
+    found = {k: v for k, v in scores.items() if isinstance(v, int | float) and k != 'elapsed'}
+    return table([found.values()], tuple(map(score_name, found)))
+
+
 def _set(run, name, summary):
     """What was found in a dev set."""
-    values = {k: v for k, v in summary['values'].items() if isinstance(v, int | float) and k != 'elapsed'}
     step = f' at step {summary["step"]:,}' if isinstance(summary.get('step'), int) else ''
-    parts = [heading(f'Dev set {name}'), note(f'{summary["file"]}{step}'), table([values.values()], tuple(values))]
+    parts = [heading(f'Dev set {name}'), note(f'{summary["file"]}{step}'), _values(summary['values'])]
     report = summary.get('report')
     if report:
         parts += [_classes(report), _pictured(run, name, 0, 'Confusion', confusion_picture, report)]

@@ -12,12 +12,15 @@ _MOST_DOTS = 5000
 _WIDTH_OF_NAME = 22  # columns; a Chinese character takes two
 
 
-def shortened(names, width=_WIDTH_OF_NAME):
-    """Names cut to a width in the middle, with `…`; those that would become the same get their number before them."""
-    cut = [_cut(visible(name), width) for name in names]
+def shortened(names, width=_WIDTH_OF_NAME, numbers=None):
+    """Names cut to a width in the middle, with `…`; those that would become the same get their number before them.
+
+    numbers: of the names; None: from 0.
+    """
+    cut, numbers = [_cut(visible(name), width) for name in names], range(len(names)) if numbers is None else numbers
     return [
         text if cut.count(text) == 1 else _cut(f'{i} {visible(name)}', width)
-        for i, (text, name) in enumerate(zip(cut, names, strict=True))
+        for i, text, name in zip(numbers, cut, names, strict=True)
     ]
 
 
@@ -59,7 +62,7 @@ def confusion_picture(report):
 
 def _labels(names, numbers, lettering):
     """Names as they are drawn: by number, where a font is missing."""
-    short = shortened([names[i] for i in numbers])
+    short = shortened([names[i] for i in numbers], numbers=numbers)
     return [
         lettering.plain(text) if lettering.can(names[i]) else f'#{i}' for i, text in zip(numbers, short, strict=True)
     ]
@@ -76,7 +79,7 @@ def _matrix(matrix, names, lettering):
     figure = new_figure(count * cell + 3.2, count * cell + 2.4)
     panel = figure.subplots()
     image = panel.imshow(shares, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    _write_cells(panel, matrix, shares, 10 if count <= 3 else 8 if count <= 16 else 6)
+    _write_cells(panel, matrix, shares, 10 if count <= 3 else 8 if count <= 16 else 7)
     panel.set_xticks(range(count), labels, rotation=45 if count <= 16 else 90, ha='right', va='top')
     panel.tick_params(axis='x', rotation=45 if count <= 16 else 90)
     for tick in panel.get_xticklabels():

@@ -133,8 +133,22 @@ def test_a_pretraining_has_a_page_too(tmp_path):
     with MetricsFile(tmp_path / 'metrics.jsonl') as f:
         for step in (5, 10):
             f.append('train', step, 0, {'loss': 9.0, 'ppl': 88.0, 'next_sentence_acc': 0.5, 'learning_rate': 1e-4})
+            f.append('valid', step, 0, {'loss': 8.5, 'ppl': 70.0 + step, 'next_sentence_acc': 0.625, 'file': 'v'})
     text = read(write_training_report(str(tmp_path), {'version': '1'}))
-    assert Page(text) and text.count('<img') == 1 and 'Dev set' not in text and '<b>10</b>' in text
+    assert text.count('<img') == 1 and 'Dev set' not in text and '<b>10</b>' in text and 'Dotted' not in text
+    shown = [part.strip() for part in Page(text).texts if part.strip()]
+    place = shown.index('Last evaluation: valid')
+    found = ['at step 10', 'loss', 'perplexity', 'next sentence accuracy', '8.5000', '80.0000', '0.6250']
+    assert shown[place + 1 : place + 8] == found
+
+
+def test_columns_of_a_table_are_broken_where_they_may_be():
+    """Numbers, ids and short names stay on one line; long names and paths are broken; texts have room."""
+    rows = [['a_rather_long_setting', 'q1440', '/a/path/with/many/parts', 0.5, '很长的文本'], ['b', 'q2', 'c', 1, '短']]
+    found = [
+        attrs.get('class') for tag, attrs in Page(table(rows, tuple('abcde'), texts=[4]).text).found if tag == 'td'
+    ]
+    assert found == ['s', 's', None, 'n', 't'] * 2
 
 
 def test_folders_that_are_no_run(tmp_path, folder):
