@@ -16,6 +16,6 @@ def survey_questions(path, args):
     bad_rows = BadRows(path) if args.skip_bad_rows else None
     found = read_questions(path, bad_rows, columns=ColumnNames.of(args), notes=Notes(path, []))
     for question in found.questions:
-        answer = question.answers[0][0] if question.answers else ''
+        answer = question.answers[0][0] if question.answers else '(no answer)' if question.is_impossible else ''
         sample.add((question.question, question.context), answer)
     return Survey(path, 'mrc', None, sample.count, columns=found.names or {}, first=sample.first, sample=sample.kept)

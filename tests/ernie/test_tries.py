@@ -300,6 +300,10 @@ def test_which_test_sets_can_be_scored(asked, tmp_path):
     assert [_is_labelled(str(tmp_path / name), asked, tags) for name in contents] == [True, False]
     questions = squad(*puzzles(2, 1))
     assert _is_labelled(write_json(tmp_path / 'q.json', questions), asked, table.find('mrc'))
+    asks = '{"question": "谁", "context": "我"%s}\n'
+    for name, more, labelled in (('i', ', "is_impossible": true', True), ('u', '', False)):
+        (tmp_path / f'{name}.jsonl').write_text(4 * (asks % more), encoding='utf-8')
+        assert _is_labelled(str(tmp_path / f'{name}.jsonl'), asked, table.find('mrc')) is labelled
 
 
 # ------------------------------------------------------------------------------------------ the process of a try
