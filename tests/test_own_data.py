@@ -144,9 +144,9 @@ def test_what_is_odd_about_the_data_is_said_before_the_training(tmp_path, model,
         f'{path}: only 19 rows. Some hundreds are what a model can learn from; add rows.',
         f"{path}: 1 of 19 rows have no text in the column 'text'. Fill it in, or leave them out.",
         f"{path}: one row only for class '问题': it is hardly learned. Add rows, or join it with another class.",
-        f'{path}: 1 texts are there with different labels (lines 17 and 18, say). A model cannot learn both; '
+        f'{path}: 1 texts have different labels in different rows (lines 17 and 18, say). A model cannot learn both; '
         'correct them',
-        f'{dev}: 1 of 2 texts are also in {path}: the score says too much. Take them out of one of the two',
+        f'{dev}: 1 of 2 texts are also in {path}, so the score is too high. Take them out of one of the two',
     ):
         assert logged.count(words) == 1, words
 

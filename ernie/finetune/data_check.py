@@ -35,7 +35,7 @@ def check_data(survey, coverage, model, rows, sets):
     for name, others in sets:
         if getattr(others, 'keys', None) is not None and (count := shared(others.keys, keys)):
             log.warning(
-                '%s: %d of %d texts are also in %s: the score says too much. Take them out of one of the two',
+                '%s: %d of %d texts are also in %s, so the score is too high. Take them out of one of the two',
                 *(name, count, len(others.keys), path),
             )
 
@@ -58,7 +58,7 @@ def _tell_contradictions(rows):
     count, lines = contradictions(rows)
     if count:
         log.warning(
-            '%s: %d texts are there with different labels (lines %d and %d, say). A model cannot learn both; '
+            '%s: %d texts have different labels in different rows (lines %d and %d, say). A model cannot learn both; '
             'correct them',
             *(rows.path, count, *lines),
         )

@@ -122,7 +122,7 @@ def batch_of(facts: Facts, length: int) -> Choice:
         size //= 2
     if size < wanted:
         return Choice(size, f'what {(facts.memory or 0) / _MEGABYTE:,.0f} MB of memory allow at {length} tokens')
-    shared = f', {facts.parts} such in an update' if facts.parts > 1 else ''
+    shared = f', {facts.parts} batches an update' if facts.parts > 1 else ''
     return Choice(size, f'{facts.rows:,} rows{shared}')
 
 

@@ -59,7 +59,7 @@ def test_numbers_are_possible_whatever_the_data(task, rows):
 def test_the_parts_of_an_update_share_its_batch(parts):
     one, several = (choose(facts(1350, parts=count), {}) for count in (1, parts))
     batch = max(one['batch_size'].value // parts, 1)
-    assert several['batch_size'] == (batch, f'1,350 rows, {parts} such in an update')
+    assert several['batch_size'] == (batch, f'1,350 rows, {parts} batches an update')
     # As many epochs as one process takes with batches of all parts, and as many updates are said.
     alike = choose(facts(1350), {'batch_size': batch * parts})
     assert several['epoch'] == alike['epoch'] and several['learning_rate'] == one['learning_rate']
