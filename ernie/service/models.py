@@ -88,6 +88,7 @@ class TextModel(ServedModel):
             'task': self.task,
             'max_seq_len': self.settings['max_seq_len'],
             'labels': self._labels(),
+            'columns': self.settings.get('columns'),  # of texts that it learnt from; None where that is not known
             'hidden_size': folder.config.hidden_size,
             'layers': folder.config.num_hidden_layers,
             'vocab_size': len(self.tokenizer.vocab),

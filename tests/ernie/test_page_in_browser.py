@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests import chromium
+from script import chromium
 from tests.ernie.page_server import MANY, Service, serving
 
 READY, SHOWN = '!document.getElementById("form").hidden', '!document.getElementById("result").hidden'
@@ -16,6 +16,8 @@ FOCUS = 'document.activeElement.id'
 
 @pytest.fixture(scope='module')
 def browser(tmp_path_factory):
+    if chromium.program() is None:
+        pytest.skip(f'no Chromium here (none of {", ".join(chromium.PROGRAMS)})')
     with chromium.browser(tmp_path_factory.mktemp('profile')) as new_tab:
         yield new_tab
 

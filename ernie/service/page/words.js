@@ -60,7 +60,7 @@ const WORDS = {
     trip: '往返', queue: '排队', tokenizing: '切词', inference: '推理', tokens: '词元数',
     cut: '文本超出模型能读的长度：有一部分没有被读到。',
     cut_most: '文本超出模型能读的长度（{n} 个词元）：有一部分没有被读到。',
-    cut_some: '以下句子超出模型能读的长度，末尾没有被读到：{which}。',
+    cut_some: '以下句子超出模型能读的长度，有一部分没有被读到：{which}。',
     network: '{address} 没有回应。服务器是否在运行？从这里能否访问？',
     odd: '服务器的回答不是本页认识的形式。页面和服务器的版本是否一致？',
     retry: '请在 {seconds} 秒后重试。',

@@ -1,44 +1,51 @@
 """A headless Chromium, driven through its DevTools protocol."""
 
+import base64
 import contextlib
 import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
-import pytest
-
-_PROGRAMS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+PROGRAMS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 _KEYS = {'Tab': 9, 'Enter': 13, 'Escape': 27, ' ': 32, 'ArrowUp': 38, 'ArrowDown': 40}
 _SHIFT, _CONTROL = 8, 2
 
 
 def program():
-    """Path of Chromium; the test is skipped where there is none."""
-    found = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    return found or pytest.skip(f'no Chromium here (none of {", ".join(_PROGRAMS)})')
+    """Path of Chromium; None where there is none."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 @contextlib.contextmanager
-def browser(folder):
-    """A new Chromium. folder: a new one, for its profile. Yields a function that opens a `Tab`."""
+def browser(folder, environment=None):
+    """A new Chromium. Yields a function that opens a `Tab`.
+
+    Args:
+        folder: a new one, for its profile.
+        environment: dict of variables that it gets besides.
+    """
     words = '--headless --no-sandbox --disable-gpu --hide-scrollbars --remote-debugging-port=0 --lang=en-US'
     quiet = '--no-first-run --disable-background-networking --disable-component-update --disable-sync --no-pings'
-    command = [program(), *words.split(), *quiet.split(), f'--user-data-dir={folder}', 'about:blank']
-    environment = os.environ | {'LANGUAGE': 'en_US'}
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+        [program(), *words.split(), *quiet.split(), f'--user-data-dir={folder}', 'about:blank'],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {'LANGUAGE': 'en_US'} | (environment or {}),
+        start_new_session=True,
     )
     try:
         with contextlib.ExitStack() as stack:
             port = _port(process, Path(folder) / 'DevToolsActivePort')
             yield lambda: stack.enter_context(_tab(port))
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -158,14 +165,12 @@ class Tab:
     def texts(self, selector):
         return self.run(f'[...document.querySelectorAll({json.dumps(selector)})].map(e => e.innerText)')
 
-    def screenshot(self, path):
-        """The whole page as PNG."""
-        import base64
-
+    def screenshot(self):
+        """The whole page as PNG, bytes."""
         size = self.call('Page.getLayoutMetrics')['cssContentSize']
         clip = {'x': 0, 'y': 0, 'width': size['width'], 'height': size['height'], 'scale': 1}
         found = self.call('Page.captureScreenshot', format='png', clip=clip, captureBeyondViewport=True)
-        Path(path).write_bytes(base64.b64decode(found['data']))
+        return base64.b64decode(found['data'])
 
 
 _ALL = 'document.body.innerText'
