@@ -13,12 +13,13 @@ what a server can do at most; its latencies do not show what users wait.
 import argparse
 import asyncio
 import json
-import os
 import sys
 
 from propeller.args import Parser
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.inputs import read_text
+from propeller.service import slots
+from propeller.service.security import TOKEN_VARIABLE, read_token
 from propeller.storage.atomic import output_file
 from propeller.tools.load import result
 from propeller.tools.load.arrivals import KINDS, arrivals
@@ -27,7 +28,6 @@ from propeller.tools.load.connections import HttpTarget, ZmqTarget
 from propeller.tools.load.drive import Load, Plan
 
 _IN_FLIGHT = 1000
-TOKEN = 'PROPELLER_AUTH_TOKEN'
 
 
 def parser():
@@ -49,7 +49,9 @@ def parser():
     what.add_argument('--rows', type=int, default=1, help='Lines of {lines}, rows of --arrays. Default: %(default)s.')
     what.add_argument('--header', action='append', default=[], help="'Name: value', of HTTP; may be repeated.")
     what.add_argument('--method', help='Of HTTP. Default: POST, or GET without a body.')
-    what.add_argument('--auth_token', help=f'Token of the server. Default: that of ${TOKEN}.')
+    what.add_argument('--auth_token', help=f'Token of the server. Default: that of ${TOKEN_VARIABLE}.')
+    what.add_argument('--auth_token_file', metavar='FILE', help='File with it.')
+    what.add_argument('--server_key', help='Public CURVE key of a ZeroMQ server, or the file NAME.key that holds it.')
     when = flags.add_argument_group('when')
     when.add_argument(
         '--clients',
@@ -95,8 +97,8 @@ def plan_of(args):
     return Plan(due, clients, args.warmup, duration, args.requests, args.timeout)
 
 
-def bodies_of(args):
-    """Function number -> bytes, with its `texts`.
+def bodies_of(args, token=None):
+    """Function number -> bytes, with its `texts`. token: of a ZeroMQ server, which every message shows.
 
     Raises:
         UserError: a file cannot be used, or flags cannot be.
@@ -104,22 +106,29 @@ def bodies_of(args):
     if args.arrays:
         if args.body or args.texts:
             raise UsageError('--arrays: expected without --body and --texts.')
-        return Rows(read_arrays(args.arrays), args.rows)
+        return Rows(read_arrays(args.arrays), args.rows, slots.encode_options(token=token) if token else b'')
     body = args.body or ''
     if body.startswith('@'):
         body = read_text(body[1:], 1 << 24, 'the template of a request')
+    if token and body.lstrip().startswith('{'):
+        rest = body.lstrip()[1:].lstrip()
+        body = f'{{"token": {json.dumps(token)}{"" if rest.startswith("}") else ", "}{rest}'
     return Template(body, read_lines(args.texts) if args.texts else (), args.rows)
 
 
-def target_of(args):
+def target_of(args, token):
     """`HttpTarget` or `ZmqTarget`. Raises `UserError`: the address is none, or nobody listens there."""
-    token = args.auth_token or os.environ.get(TOKEN)
-    if args.address.startswith(('tcp://', 'ipc://')):
-        return ZmqTarget(args.address)
+    if is_zmq(args.address):
+        return ZmqTarget(args.address, args.server_key)
     headers = [*args.header, *([f'Authorization: Bearer {token}'] if token else [])]
     target = HttpTarget(args.address, args.method, headers)
     target.check()
     return target
+
+
+def is_zmq(address):
+    """Whether this is an address of ZeroMQ."""
+    return address.startswith(('tcp://', 'ipc://'))
 
 
 def measure(target, bodies, plan, tokens_field='tokens', on_answer=None):
@@ -136,9 +145,10 @@ def measure(target, bodies, plan, tokens_field='tokens', on_answer=None):
 def main(argv=None):
     """Run one load; returns the exit code."""
     args = parser().parse_args(argv)
-    plan, bodies = plan_of(args), bodies_of(args)
+    plan, token = plan_of(args), read_token(args.auth_token, args.auth_token_file)
+    bodies = bodies_of(args, token if is_zmq(args.address) else None)
     loop = {'loop': 'open', 'rate': args.rate, 'arrivals': args.arrivals} if args.rate else {'loop': 'closed'}
-    found = measure(target_of(args), bodies, plan, args.tokens_field)
+    found = measure(target_of(args, token), bodies, plan, args.tokens_field)
     found = {'address': args.address, **loop, 'clients': plan.clients, 'texts_of_a_request': bodies.texts, **found}
     text = json.dumps(found)
     if args.output:

@@ -1,5 +1,6 @@
 """What the requests of a load hold: bodies made of a template and the lines of a file, or arrays."""
 
+import io
 import json
 import re
 
@@ -50,12 +51,13 @@ class Rows:
     Args:
         arrays: list of numpy arrays with the same number of rows, int32, int64 or float32.
         count: rows of a request.
+        options: bytes of `slots.encode_options`, which come first.
     Raises:
         UserError: another type.
     """
 
-    def __init__(self, arrays, count=1):
-        self.texts = count
+    def __init__(self, arrays, count=1, options=b''):
+        self.texts, self._options = count, options
         slots.encode([array[:1] for array in arrays])  # an array of another type is known before the load
         self._arrays, self._rows = arrays, len(arrays[0])
 
@@ -63,9 +65,9 @@ class Rows:
         """The bytes of request `number`, from 0."""
         begin = number * self.texts % self._rows
         if begin + self.texts <= self._rows:
-            return slots.encode([array[begin : begin + self.texts] for array in self._arrays])
+            return self._options + slots.encode([array[begin : begin + self.texts] for array in self._arrays])
         places = np.arange(begin, begin + self.texts) % self._rows
-        return slots.encode([array[places] for array in self._arrays])
+        return self._options + slots.encode([array[places] for array in self._arrays])
 
 
 def read_lines(path):
@@ -90,8 +92,6 @@ def read_arrays(paths):
 
 
 def _array(path):
-    import io
-
     try:
         return np.lib.format.read_array(io.BytesIO(read_bytes(path, _MOST, 'a .npy file')), allow_pickle=False)
     except ValueError as e:

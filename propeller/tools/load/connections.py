@@ -14,7 +14,9 @@ import ssl
 import urllib.parse
 
 from propeller.errors import UsageError, UserError, quoted
+from propeller.optional import optional_package
 from propeller.service import slots
+from propeller.service.connection import Endpoint
 from propeller.service.errors import ServiceError
 
 _LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.I)
@@ -151,50 +153,40 @@ class ZmqTarget:
 
     Args:
         address: `tcp://HOST:PORT` or `ipc://PATH`.
-        prepare: None, or a function of a socket that is called before it is connected.
+        server_key: None, or the public CURVE key of the server, or its file.
     Raises:
-        UserError: the package is not installed, or the address is none.
+        UserError: the package is not installed, the address or the key is none.
     """
 
-    def __init__(self, address, prepare=None):
-        try:
-            import zmq.asyncio
-        except ImportError:
-            raise UserError(f'{address} needs the package pyzmq, which is not installed: pip install pyzmq.') from None
-        self._zmq, self._address, self._prepare = zmq, address, prepare
-        self._context = zmq.asyncio.Context()
-        self._context.max_sockets = min(65536, self._context.get(zmq.SOCKET_LIMIT))
-        self.opened().close()  # an address that is none is known now
+    def __init__(self, address, server_key=None):
+        self._zmq = optional_package('zmq.asyncio', address, 'pyzmq')
+        self._endpoint = Endpoint(address, server_key)
+        self._context = self._zmq.Context()
+        self._context.max_sockets = min(65536, self._context.get(self._endpoint.zmq.SOCKET_LIMIT))
+        with self._endpoint.zmq.Context() as context:  # an address that is none is known now
+            for one in self._endpoint.open(context):
+                one.close()
 
     def connection(self):
         """A `Connection`, not yet open."""
         return ZmqConnection(self)
 
     def opened(self):
-        """A socket that is being connected."""
-        one = self._context.socket(self._zmq.DEALER)
-        one.setsockopt(self._zmq.LINGER, 0)
-        try:
-            if self._prepare:
-                self._prepare(one)
-            one.connect(self._address)
-        except self._zmq.ZMQError as e:
-            one.close()
-            raise UsageError(f'found {quoted(self._address)}, expected tcp://HOST:PORT ({e}).') from None
-        return one
+        """A socket that is being connected, and one of its events."""
+        return self._endpoint.open(self._context)
 
 
 class ZmqConnection(Connection):
-    """A socket with the envelope of a REQ socket. A server that is not there is a time-out."""
+    """A REQ socket. A server that is not there is a time-out."""
 
     def __init__(self, target):
-        self._target, self._socket = target, None
+        self._target, self._socket, self._events = target, None, None
 
     async def request(self, body):
         if self._socket is None:
-            self._socket = self._target.opened()
-        await self._socket.send_multipart([b'', body])
-        content = (await self._socket.recv_multipart())[-1]
+            self._socket, self._events = self._target.opened()
+        await self._socket.send(body)
+        content = await self._socket.recv()
         if content[:1] == b'{':
             if content[:10].replace(b' ', b'').startswith(b'{"error"'):
                 raise Failure(_code(content, 'error'))
@@ -210,6 +202,7 @@ class ZmqConnection(Connection):
     def close(self):
         if self._socket is not None:
             self._socket.close()
+            self._events.close()
             self._socket = None
 
 
