@@ -9,19 +9,20 @@ from propeller.data.parallel import available_cpus
 from propeller.errors import UserError
 
 
-def imported(asked_by, modules=('ray',)):
+def imported(asked_by, modules=('ray',), package=None):
     """The first of the modules, all of which are imported.
 
     Args:
         asked_by: the flag that asks for them, for the message.
         modules: `ray`, and perhaps `ray.data`.
+        package: name of what to install; None: `ray`, or `ray[data]` for several modules.
     Raises:
         UserError: one of them cannot be; tells what to install.
     """
     try:
         ray, *_ = [importlib.import_module(name) for name in modules]
     except ImportError as e:
-        package = 'ray' if len(modules) == 1 else 'ray[data]'
+        package = package or ('ray' if len(modules) == 1 else 'ray[data]')
         quote = '"' if '[' in package else ''
         what = f'{asked_by} needs the package {package}, which is not there ({e}).'
         raise UserError(f'{what} Run: pip install {quote}{package}{quote}') from None
