@@ -89,7 +89,7 @@ def load(address, texts, clients, seconds):
 def our_server(keep, model, texts, args):
     """dict: rates and what front, worker and clients take of the cores; latencies of one client alone."""
     flags = ['--engine', args.engine, '--precision', args.precision, '--threads', str(args.threads)]
-    flags += ['--pooling', 'mean', '--workers', '1', '--exports', keep]
+    flags += ['--pooling', 'mean', '--workers', '1', '--save_inference_model_path', keep]
     found = {}
     with Served(ernie_serve(f'{_MODEL}={model}', *flags)) as server:
         for protocol, address in (('http', f'{server.url}/v1/embed'), ('zmq', server.zmq)):

@@ -11,7 +11,7 @@ import pytest
 from propeller.errors import UsageError, UserError
 from propeller.service import slots
 from propeller.service.errors import ServiceError
-from propeller.tools.bench_client import main
+from propeller.tools.bench_client import bodies_of, main, parser
 from propeller.tools.load import result
 from propeller.tools.load.arrivals import arrivals
 from propeller.tools.load.bodies import Rows, Template
@@ -196,6 +196,18 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             main(flags)
+
+
+def test_a_token_goes_with_every_message():
+    flags = parser().parse_args(['tcp://127.0.0.1:1', '--body', '{"texts": []}'])
+    assert json.loads(bodies_of(flags, 'a "token"')(0)) == {'token': 'a "token"', 'texts': []}
+    assert json.loads(bodies_of(parser().parse_args(['tcp://127.0.0.1:1', '--body', '{}']), 't')(3)) == {'token': 't'}
+    rows = Rows([np.array([[1, 2]])], 1, slots.encode_options(token='a token'))
+    assert slots.decode_options(rows(0)) == {'token': 'a token'} and slots.decode(rows(0))[0].tolist() == [[1, 2]]
+    target = HttpTarget('http://127.0.0.1:1/v1/x?a=1', headers=['Authorization: Bearer t'])
+    head = target.message(b'ab').decode()
+    assert head.startswith('POST /v1/x?a=1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAuthorization: Bearer t\r\n')
+    assert head.endswith('Content-Length: 2\r\n\r\nab') and target.message(b'').startswith(b'GET ')
 
 
 def test_the_program_prints_json(tmp_path, capsys):
