@@ -145,6 +145,7 @@ class WorkerPool:
             await asyncio.sleep(pause)
             try:
                 await self._started(place)
+                log.info('worker %d is there again', place)
                 return
             except UserError as e:
                 pause = min(2 * pause or 1.0, 30.0)

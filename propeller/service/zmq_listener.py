@@ -21,6 +21,7 @@ log = get_logger(__name__)
 
 _AT_ONCE = 64  # messages that are read before others of the event loop have their turn
 _LARGE_JSON = 1 << 16  # bytes beyond which JSON is read beside the event loop
+_MOST_STUCK = 10_000
 _QUIET = 0.05  # seconds without a message after which no more is on its way
 _LINGER = 2000  # milliseconds for answers that are not yet sent
 
@@ -237,7 +238,9 @@ class ZmqListener(Listener):
             self._socket.send_multipart([identity, *way, content], self._zmq.NOBLOCK, copy=False)
             self._stuck.discard(identity)
         except self._zmq.ZMQError as e:
-            if e.errno == errno.EAGAIN and len(self._stuck) < 10_000:
+            if e.errno == errno.EAGAIN:
+                if len(self._stuck) >= _MOST_STUCK:  # most of them have gone; who has not is noted again
+                    self._stuck.clear()
                 self._stuck.add(identity)
             elif e.errno == errno.EHOSTUNREACH:
                 self._stuck.discard(identity)

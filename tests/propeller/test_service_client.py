@@ -156,11 +156,13 @@ def _bad_server(kind):
         port = router.bind_to_random_port('tcp://127.0.0.1')
 
         def answer():
+            if not router.poll(60_000):
+                return
             identity, _, _ = router.recv_multipart()
             if kind == 'garbage':
                 router.send_multipart([identity, b'', b'\xff\xff'])
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         yield f'tcp://127.0.0.1:{port}'
         thread.join()

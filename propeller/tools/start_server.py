@@ -1,0 +1,72 @@
+"""`python -m propeller.tools.start_server -m FOLDER -p PORT`: an exported model behind ZeroMQ, as in 2019.
+
+Clients: `propeller.service.client.InferenceClient`, those of 2019, or any that writes its messages (docs/serving.md).
+"""
+
+from propeller.args import Parser, boolean
+from propeller.errors import UsageError, one_line_errors
+from propeller.log import console
+from propeller.service.flags import add_limits, add_security, limits_of, security_of
+from propeller.service.server import InferenceServer
+
+
+def parser():
+    """All flags."""
+    flags = Parser(prog='python -m propeller.tools.start_server', description=__doc__.partition('\n')[0])
+    flags.add_argument(
+        '-m', '--model_dir', required=True, help='Folder with model.json and model.pdiparams, as exporters write it.'
+    )
+    flags.add_argument('-p', '--port', type=int, required=True, help='Port to bind to; 0 takes one that is free.')
+    flags.add_argument('-v', '--verbose', action='store_true', help='Log each request with its times.')
+    flags.add_argument(
+        '--workers',
+        type=int,
+        help='Processes that compute. Default: one for each entry of CUDA_VISIBLE_DEVICES; one where it is not set.',
+    )
+    flags.add_argument(
+        '--threads', type=int, help='Threads of each worker. Default: the cores, shared out among the workers.'
+    )
+    flags.add_argument(
+        '--bf16',
+        type=boolean,
+        default=False,
+        metavar='BOOL',
+        help='Compute matrix products in bfloat16, where the processor can. Default: %(default)s.',
+    )
+    flags.add_argument(
+        '--drain_timeout',
+        type=float,
+        default=30.0,
+        help='Seconds for what was admitted, after SIGTERM or Ctrl-C. Default: %(default)s.',
+    )
+    add_limits(flags)
+    add_security(flags)
+    return flags
+
+
+def main(argv=None):
+    """Serve until SIGTERM or Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    for name in ('workers', 'threads'):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise UsageError(f'--{name}: found {getattr(arguments, name)}, expected 1 or more.')
+    with console('debug' if arguments.verbose else None):
+        server = InferenceServer(
+            arguments.model_dir,
+            arguments.workers,
+            host=arguments.host,
+            threads=arguments.threads,
+            bf16=arguments.bf16,
+            limits=limits_of(arguments),
+            security=security_of(arguments),
+        )
+        server.listen(
+            arguments.port,
+            when_ready=lambda address: print(f'ready {address}', flush=True),
+            drain_timeout=arguments.drain_timeout,
+        )
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
