@@ -21,7 +21,7 @@ def test_all_files_come_with_their_type_and_a_strict_policy_and_need_no_token(cl
     types = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'svg': 'image/svg+xml'}
     names = list(page_files())
     assert {'index.html', 'style.css', 'page.js', 'icon.svg'} <= set(names)
-    for path, name in [('/', 'index.html'), *((f'/page/{name}', name) for name in names)]:
+    for path, name in [('/', 'index.html'), ('/docs', 'api.html'), *((f'/page/{name}', name) for name in names)]:
         answer = client.get(path)
         assert answer.status_code == 200 and answer.content == page_files()[name]
         assert answer.headers['content-type'].split(';')[0] == types[name.rpartition('.')[2]]
@@ -72,11 +72,12 @@ def test_the_files_name_nothing_outside_and_have_no_markup_from_text():
             name
         )
         assert not re.search(r'@import|\burl\(', text), name
-    html = page_files()['index.html'].decode()
-    assert not re.search(r'\son\w+=|\sstyle=|<style|javascript:', html)
-    assert all('src=' in script for script in re.findall(r'<script[^>]*>', html))
-    # Relative, so that the page works behind a path of a proxy too.
-    assert not re.search(r'(src|href)="/', html)
+    for name in ('index.html', 'api.html'):
+        html = page_files()[name].decode()
+        assert not re.search(r'\son\w+=|\sstyle=|<style|javascript:', html)
+        assert all('src=' in script for script in re.findall(r'<script[^>]*>', html))
+        # Relative, so that the page works behind a path of a proxy too.
+        assert not re.search(r'(src|href)="/', html)
 
 
 def test_both_languages_have_the_same_words():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import httpx
 import pytest
 
 from script import chromium
@@ -142,8 +143,11 @@ def test_sentences_are_compared(ask, service):
         ('2', '我想要退货'), ('1', '我想退货'), ('4', '天气今天好吗'), ('3', '今天天气好')
     ]  # fmt: skip
     cells = tab.texts('.heat td')
+    assert tab.run('document.querySelector(".heat").tabIndex') == -1
     assert len(cells) == 25 and cells[0] == cells[6] == '1.00' and cells[1] == cells[5] == found[0][2]
     assert cells[1] == f'{4 / (4 * 5) ** 0.5:.2f}'
+    tab.run('(h => { h.style.width = "100px"; })(document.querySelector(".heat"))')
+    tab.wait('document.querySelector(".heat").tabIndex === 0')
     tab = ask('e5zh', sentences='只有一句')
     assert 'A vector of 384 numbers' in tab.text('#shown') and not tab.texts('.heat')
 
@@ -315,6 +319,23 @@ def test_a_token_is_asked_for_and_kept_in_memory_only(browser, address):
     tab.run('document.querySelector("#token-form button").click()')
     tab.wait(f'{ALERT}.startsWith("No answer from 127.0.0.1")')
     assert not tab.complaints
+
+
+def test_the_page_of_the_api_has_all_routes_and_objects(browser, service, address):
+    tab = browser()
+    tab.open(f'{address}/docs', 360)
+    tab.wait('!document.getElementById("schemas").hidden')
+    file = httpx.get(f'{address}/openapi.json').json()
+    expected = [f'{method.upper()} {path}' for path, operations in file['paths'].items() for method in operations]
+    assert tab.texts('#routes h2') == tab.texts('#list a') == expected and 'POST /v1/classify' in expected
+    names = tab.texts('#schemas h3')
+    assert names == list(file['components']['schemas'])
+    lost = '[...document.querySelectorAll("main a[href^=\\"#\\"]")].filter(a => !document.querySelector(a.hash))'
+    assert tab.run(f'{lost}.map(a => a.hash)') == []
+    section = tab.text('#POST-v1-classify')
+    assert 'top_k' in section and 'integer' in section and 'Needs the token' in section
+    assert 'Needs the token' not in tab.text('#GET-livez')
+    assert tab.run('document.documentElement.scrollWidth') == 360 and not tab.complaints
 
 
 def test_no_request_leaves_the_server(tab, address):

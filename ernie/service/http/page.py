@@ -48,7 +48,7 @@ def page_files():
 
 
 def add_page(app):
-    """Serve the page at `/`, and its files at `/page/NAME`.
+    """Serve the page at `/`, the description of the routes at `/docs`, and their files at `/page/NAME`.
 
     They hold nothing of any model and need no token: the page asks for it.
 
@@ -74,11 +74,15 @@ def add_page(app):
     async def page(request: Request):
         return answer(request, 'index.html')
 
+    async def docs(request: Request):
+        return answer(request, 'api.html')
+
     async def page_file(request: Request):
         return answer(request, request.path_params['file'])
 
-    app.state.open_paths |= {'/', *(f'/page/{name}' for name in files)}
+    app.state.open_paths |= {'/', '/docs', *(f'/page/{name}' for name in files)}
     app.add_route('/', page, methods=['GET'], include_in_schema=False)
+    app.add_route('/docs', docs, methods=['GET'], include_in_schema=False)
     app.add_route('/page/{file}', page_file, methods=['GET'], include_in_schema=False)
 
 

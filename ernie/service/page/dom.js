@@ -16,11 +16,21 @@ export function element(name, given = {}, ...children) {
 
 export const find = id => document.getElementById(id);
 
+// What scrolls is reached with Tab, and what does not is no stop.
+const sizes = new ResizeObserver(entries => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.setAttribute('tabindex', '0');
+    else target.removeAttribute('tabindex');
+  }
+});
+
 /** A table in a box that scrolls by itself. head, rows: lists of cells; the first cell of a row is its head. */
 export function table(label, head, rows) {
   const top = element('tr', {}, ...head.map(cell => element('th', { scope: 'col' }, cell)));
   const body = rows.map(([first, ...rest]) =>
     element('tr', {}, element('th', { scope: 'row', dir: 'auto' }, first), ...rest.map(cell => element('td', { dir: 'auto' }, cell))));
   const made = element('table', {}, ...(head.length ? [element('thead', {}, top)] : []), element('tbody', {}, ...body));
-  return element('div', { class: 'wide', tabindex: '0', role: 'region', 'aria-label': label }, made);
+  const box = element('div', { class: 'wide', role: 'group', 'aria-label': label }, made);
+  sizes.observe(box);
+  return box;
 }
