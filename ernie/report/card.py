@@ -32,6 +32,7 @@ _KINDS = {
     'sequence_labeling': 'entities in a text',
     'mrc': 'answers to questions, found in a text',
 }
+_UNITS = {'sequence_labeling': 'sentences', 'mrc': 'questions'}
 _SETTINGS = (
     'learning_rate',
     'batch_size',
@@ -67,7 +68,7 @@ def model_card(facts, settings, scores, report=None, folder='best'):
         f'# {_plain(os.path.basename(os.path.dirname(os.path.abspath(folder))))}\n',
         f'An ERNIE encoder, fine-tuned to give {about}. Trained with the ERNIE suite {facts.get("version", "")}.\n',
         _data(facts),
-        _scores(scores, report),
+        _scores(scores, report, 'entities' if facts.get('task') == 'sequence_labeling' else 'rows'),
         _settings(settings),
         _loading(facts, folder),
         _limits(facts),
@@ -102,24 +103,22 @@ def licence_of(facts):
 
 
 def _data(facts):
-    train, lines = facts.get('train', {}), ['## Data', '']
+    train, lines, unit = facts.get('train', {}), ['## Data', ''], _UNITS.get(facts.get('task'), 'rows')
     if 'rows' in train:
-        lines.append(f'- Training: {train["rows"]:,} rows of {_plain(os.path.basename(train["file"]))}')
+        lines.append(f'- Training: {train["rows"]:,} {unit} of {_plain(os.path.basename(train["file"]))}')
     lines += [
-        f'- Dev set: {dev["rows"]:,} rows of {_plain(os.path.basename(dev["file"]))}' for dev in facts.get('dev', ())
+        f'- Dev set: {dev["rows"]:,} {unit} of {_plain(os.path.basename(dev["file"]))}' for dev in facts.get('dev', ())
     ]
     classes = train.get('classes', ())
     if classes:
-        lines += [
-            '',
-            *_table(('class', 'in training rows'), [(n, f'{count:,}') for n, count in classes[:_MOST_CLASSES]]),
-        ]
+        counts = [(name, f'{count:,}') for name, count in classes[:_MOST_CLASSES]]
+        lines += ['', *_table(('class', 'times in the training file'), counts)]
         if len(classes) > _MOST_CLASSES:
             lines += ['', f'and {len(classes) - _MOST_CLASSES} more classes (see labels.json).']
     return '\n'.join([*lines, '']) if len(lines) > 2 else ''
 
 
-def _scores(scores, report):
+def _scores(scores, report, counted):
     values = {k: v for k, v in scores.items() if isinstance(v, float) and k not in ('elapsed', 'main_value')}
     if not values:
         return ''
@@ -134,7 +133,7 @@ def _scores(scores, report):
             (row['name'], *(f'{row[key]:.3f}' for key in ('precision', 'recall', 'f1')), f'{row["support"]:,}')
             for row in report['classes'][:_MOST_CLASSES]
         ]
-        lines += ['', *_table(('class', 'precision', 'recall', 'F1', 'rows'), rows)]
+        lines += ['', *_table(('class', 'precision', 'recall', 'F1', counted), rows)]
     return '\n'.join([*lines, ''])
 
 

@@ -172,6 +172,7 @@ def _panels(keys, loss_unit):
         panel.set_ylabel(score_name(key) + unit)
         panel.tick_params(labelbottom=True)
         panel.set_xlabel('step (updates)')
+        panel.xaxis.get_major_locator().set_params(integer=True)
         if key == 'ppl':
             panel.set_yscale('log')
     for panel in panels[len(keys) :]:

@@ -27,7 +27,7 @@ table { border-collapse: collapse; font-size: .92em; margin: .3rem 0 .8rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
   overflow-wrap: anywhere; min-width: 7rem; }
 th { background: var(--soft); white-space: nowrap; }
-td.s, td.n, th.n { white-space: nowrap; min-width: 3rem; }
+td.s, th.s, td.n, th.n { white-space: nowrap; min-width: 3rem; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 table.sortable th { cursor: pointer; }
 table.sortable th::after { content: " \\2195"; opacity: .35; }

@@ -20,6 +20,8 @@ from propeller.storage.atomic import output_file
 SHOWN_ROWS = 200
 _LONGEST_TEXT = 400
 _LONGEST_LINE = 1 << 22
+# What the classes of a report have been counted in, and its accuracy and matrix, where these are not rows.
+_COUNTED = {'tagging': ('entities', 'tokens')}
 _AVERAGES = {'micro_avg': 'micro average', 'macro_avg': 'macro average', 'weighted_avg': 'weighted average'}
 
 
@@ -94,10 +96,10 @@ def _data(run):
         total = sum(count for _, count in classes) or 1
         counted = table(
             [(name, count, f'{count / total:.1%}') for name, count in classes],
-            ('class', 'in training rows', 'share'),
+            ('class', 'times in the training file', 'share'),
             sortable=True,
         )
-        parts.append(folded(f'{len(classes)} classes and how often they are in the training rows', counted))
+        parts.append(folded(f'{len(classes)} classes and how often each is in the training file', counted))
     return joined(*parts)
 
 
@@ -122,7 +124,9 @@ def _set(run, name, summary):
     parts = [heading(f'Dev set {name}'), note(f'{summary["file"]}{step}'), _values(summary['values'])]
     report = summary.get('report')
     if report:
-        parts += [_classes(report), _pictured(run, name, 0, 'Confusion', confusion_picture, report)]
+        counted, judged = _COUNTED.get(summary.get('kind'), ('rows', 'rows'))
+        parts.append(_classes(report, counted, judged))
+        parts.append(_pictured(run, name, 0, f'Confusion matrix of {judged}', confusion_picture, report))
     curves, trust = summary.get('curves'), summary.get('calibration')
     if curves:
         parts.append(_pictured(run, name, 1, 'Precision and recall', precision_recall_picture, curves))
@@ -136,15 +140,15 @@ def _set(run, name, summary):
     return joined(*parts)
 
 
-def _classes(report):
+def _classes(report, counted, judged):
     names = ('precision', 'recall', 'f1', 'support')
     rows = [(row['name'], *(row[key] for key in names)) for row in report['classes']]
     averages = [(text, *(report[key][k] for k in names)) for key, text in _AVERAGES.items() if key in report]
     return joined(
         heading('By class', 3),
-        table(rows, ('class', 'precision', 'recall', 'F1', 'rows'), sortable=True),
-        table(averages, ('average', 'precision', 'recall', 'F1', 'rows')),
-        note(f'Right: {report["accuracy"]:.2%}.'),
+        table(rows, ('class', 'precision', 'recall', 'F1', counted), sortable=True),
+        table(averages, ('average', 'precision', 'recall', 'F1', counted)),
+        note(f'Right: {report["accuracy"]:.2%} of the {judged}.'),
     )
 
 
@@ -154,7 +158,7 @@ def _pictured(run, name, number, title, draw, found):
         return Raw('')
     with output_file(os.path.join(run.reports, name + PICTURES[number]), binary=True) as f:
         f.write(content)
-    return joined(heading(title, 3), markup.picture(content, f'{title} of {name}'))
+    return joined(heading(title, 3), markup.picture(content, f'{title}: {name}'))
 
 
 def _wrong_rows(run, name, summary):

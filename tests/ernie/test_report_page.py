@@ -3,6 +3,7 @@ import hashlib
 import html.parser
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,16 @@ def test_the_page_tells_what_the_files_say(page, folder):
     names = {path.name for path in (folder / 'reports').iterdir()}
     assert {'dev.confusion.png', 'dev.precision_recall.png', 'dev.calibration.png'} <= names
     assert page.count('<img') == 4 and (folder / 'curves.png').is_file()
+
+
+def test_the_page_of_a_tagger_counts_entities_and_tokens(folder, tmp_path):
+    shutil.copytree(folder / 'reports', tmp_path / 'reports')
+    path = tmp_path / 'reports/dev.summary.json'
+    path.write_text(json.dumps({**json.loads(path.read_text('utf-8')), 'kind': 'tagging', 'unit': 'sentences'}))
+    text = read(write_training_report(str(tmp_path), {**FACTS, 'task': 'sequence_labeling'}))
+    shown = [part.strip() for part in Page(text).texts if part.strip()]
+    assert shown.count('entities') == 2 and 'Confusion matrix of tokens' in shown
+    assert 'training sentences' in shown and any(re.fullmatch(r'Right: [0-9.]+% of the tokens\.', s) for s in shown)
 
 
 def test_only_the_first_wrong_rows_are_in_the_page(tmp_path):
@@ -205,5 +216,7 @@ def test_the_model_card(folder):
     )
     assert 'AutoModelForSequenceClassification' in body and "ernie.load('runs/投诉/best')" in body
     assert "ernie convert 'runs/投诉/best' hf_model --to huggingface" in body
+    tags = model_card({**FACTS, 'task': 'sequence_labeling'}, {}, scores, summary['report'], 'x/best')
+    assert '1,234 sentences of' in tags and '| F1 | entities |' in tags and '| F1 | rows |' in body
     empty = model_card({'task': 'other'}, {}, {}, None, 'x/best')
     assert yaml.safe_load(empty.split('---\n')[1]) == {'tags': ['ernie']} and 'transformers' not in empty
