@@ -30,6 +30,7 @@ VERBS = {
     'predict': Verb('answers for texts, files or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
     'export': Verb('a checkpoint as inference model of Paddle or ONNX', 'ernie.programs:EXPORT.main'),
     'encode': Verb('vectors of texts and tokens as NumPy files (ernie_encoder.py)', 'ernie.programs:ENCODE.main'),
+    'serve': Verb('models behind HTTP and ZeroMQ, until they are stopped', 'ernie.programs:SERVE.main'),
     'compare': Verb('two or more runs: scores, settings, curves, chance', 'ernie.report.compare:main'),
     'score': Verb('EM and F1 of a file of answers, as CMRC 2018 or SQuAD do', 'ernie.metrics.mrc:main'),
     'pretrain': Verb('ERNIE 1.0 and 2.0 from sample files (train.py)', 'ernie.programs:PRETRAIN.main'),

@@ -91,3 +91,4 @@ INFER = _program('infer_classifyer.py', 'predict', 'predict:PredictSettings', _I
 # The two halves of that program, as verbs of their own.
 PREDICT = _program('', 'predict', 'predict:PredictVerbSettings', _call('ernie.inference.verb:predict'))
 EXPORT = _program('', 'export', 'predict:ExportSettings', _INFER)
+SERVE = _program('', 'serve', 'serve:ServeSettings', _call('ernie.service.verb:serve_models'))

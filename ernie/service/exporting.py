@@ -94,7 +94,11 @@ def do(job):
 
     folder = _folder(job, source)
     log.info('%s: exporting %s', job.name, source)
-    export(folder, target, job.format)
+    try:
+        export(folder, target, job.format)
+    except UserError:
+        if not os.path.isfile(os.path.join(target, INFERENCE)):  # else another server was faster
+            raise
     return target
 
 

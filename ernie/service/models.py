@@ -10,7 +10,7 @@ import numpy as np
 from ernie.inference.loaded import row_of_record
 from ernie.inference.pooling import unit_length
 from ernie.inference.predict import output_shapes, tokenized_rows
-from ernie.inference.vectors import NO_POOLING, VectorFolder
+from ernie.inference.vectors import VectorFolder
 from ernie.reader.columns import TEXTS
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.tasks.codec import EVERYTHING, BadRecord
@@ -60,6 +60,8 @@ class TextModel(ServedModel):
         tokenizer: `Tokenizer`.
         pooling: None but for 'embed'.
         normalize: whether vectors have length 1 where a request does not say.
+        config: `ErnieConfig`.
+        shapes: shape of each output, -1 for sizes that vary; varies: for each whether it has the length of the row.
         info: dict for JSON.
     """
 
@@ -68,7 +70,8 @@ class TextModel(ServedModel):
     def __init__(self, name, folder, engine, precision='fp32', threads=None, use_cuda=None, kept=None):
         self.name, self.path, self._kept = name, folder.path, kept
         is_vectors = isinstance(folder, VectorFolder)
-        self._codec, self._shapes = folder.codec, output_shapes(folder.exported)
+        self._codec, self.shapes = folder.codec, output_shapes(folder.exported)
+        self.varies = [len(shape) > 1 and shape[1] == -1 for shape in self.shapes]
         self.tokenizer, self.settings = folder.codec.tokenizer, folder.settings
         self.codec = None if is_vectors else folder.codec
         self.task = EMBED if is_vectors else _task_of(folder)
@@ -110,6 +113,11 @@ class TextModel(ServedModel):
     def columns(self):
         """`Columns` of the records."""
         return self._codec.columns
+
+    @property
+    def task_id(self):
+        """Value of the task id input; None where the model has no task embedding."""
+        return self._codec.task_id
 
     # ---------------------------------------------------------------- texts
 
@@ -173,7 +181,7 @@ class TextModel(ServedModel):
         if isinstance(rows[0], TokenRow):
             return self._pack_arrays(rows)
         tokenized = tokenized_rows([ids for ids, _ in rows], [split for _, split in rows])
-        return encoder_arrays(tokenized, np.arange(len(rows)), self._codec.task_id)
+        return encoder_arrays(tokenized, np.arange(len(rows)), self.task_id)
 
     def _pack_arrays(self, rows):
         shape = len(rows), max(len(row.ids) for row in rows)
@@ -183,16 +191,15 @@ class TextModel(ServedModel):
             count = len(row.ids)
             ids[place, :count], types[place, :count], mask[place, :count] = row
             positions[place, :count] = np.arange(count)
-        task_id = self._codec.task_id
+        task_id = self.task_id
         tasks = [] if task_id is None else [np.where(mask > 0, task_id, 0)]
         return [ids, types, positions, mask, *tasks]
 
     def unpack(self, outputs, rows):
-        if len(outputs) != len(self._shapes) or any(len(array) != len(rows) for array in outputs):
+        if len(outputs) != len(self.shapes) or any(len(array) != len(rows) for array in outputs):
             raise ServiceError('internal', f'{self.name}: the engine gave outputs of other shapes than the export has.')
-        varies = [len(shape) > 1 and shape[1] == -1 for shape in self._shapes]
         return [
-            [array[i, : len(row[0])] if cut else array[i] for array, cut in zip(outputs, varies, strict=True)]
+            [array[i, : len(row[0])] if cut else array[i] for array, cut in zip(outputs, self.varies, strict=True)]
             for i, row in enumerate(rows)
         ]
 
@@ -215,8 +222,3 @@ def _check_text(name, text):
         text.encode()
     except UnicodeEncodeError as e:
         raise _invalid(f'half of a surrogate pair in {name}, character {e.start + 1}', 'a text') from None
-
-
-def is_tokens(model):
-    """Whether a model gives the vectors of all tokens."""
-    return model.pooling == NO_POOLING

@@ -1,5 +1,6 @@
 """From paths and names of models to `TextModel`s, without Paddle."""
 
+import importlib.util
 import os
 import re
 import tempfile
@@ -10,10 +11,11 @@ from ernie.inference.vectors import VectorFolder
 from ernie.run.source import INFERENCE, VECTORS, Source
 from ernie.service.exporting import EMBEDDING, Job, run_jobs
 from ernie.service.models import TextModel
-from propeller.errors import UsageError, UserError, quoted
+from propeller.errors import UsageError, UserError
 
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 _NAMED = re.compile(rf'({_NAME.pattern})=(.+)', re.DOTALL)
+_PACKAGES = ('onnxruntime', 'openvino')  # engines that are packages of their name
 _NO_NAMES = re.compile(r'best|checkpoints?|model|step_?\d+|\d+')
 
 
@@ -85,6 +87,8 @@ def open_models(
         UsageError: arguments that contradict each other.
     """
     check_engine(engine or 'predictor', precision, bool(use_cuda))
+    if engine in _PACKAGES and importlib.util.find_spec(engine) is None:
+        raise UserError(f'--engine {engine} needs the package {engine}. Install it: pip install {engine}')
     given = {name: value for name, value in given.items() if value is not None}
     place = tempfile.TemporaryDirectory(prefix='ernie-serve-')
     target = os.path.abspath(keep) if keep else place.name
@@ -131,9 +135,3 @@ def _opened(path, task, pooling, layer, normalize, given):
     if task == EMBEDDING or pooling or layer is not None:
         return VectorFolder(path, pooling, layer, normalize)  # says what is wrong
     return ModelFolder(path, task, **given)
-
-
-def check_name(name):
-    """Raises `UsageError`: it cannot be the name of a model."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f'{quoted(name)}: expected a name of letters, digits, dots and dashes.')

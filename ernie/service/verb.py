@@ -1,0 +1,198 @@
+"""The verb `ernie serve`: models behind HTTP and ZeroMQ."""
+
+import contextlib
+import json
+import os
+import shlex
+import socket
+import sys
+
+from ernie.run.blocks import show
+from ernie.service.arrays import ArrayService
+from ernie.service.models import EMBED
+from ernie.service.open import named_models, open_models
+from ernie.service.requests import answer
+from ernie.service.text import TextService
+from propeller.environment import usable_cores
+from propeller.errors import UserError
+from propeller.log import get_logger
+from propeller.optional import optional_package
+from propeller.service.core import ServiceCore
+from propeller.service.front import serve
+from propeller.service.pool import PoolSettings
+from propeller.service.security import Security, read_token
+
+log = get_logger(__name__)
+
+# Seconds after which the event loop has its turn again where a thread tokenizes; Python's own 5 ms are felt.
+SWITCH = 0.0005
+_EXAMPLE = {'text_a': '今天天气很好', 'question': '总部在哪里?', 'context': '百度的总部在北京。'}
+
+
+def serve_models(args):
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        args: `ServeSettings`.
+    Raises:
+        UserError: anything the user can mend.
+    """
+    args = args.checked()
+    security = Security(
+        read_token(args.auth_token, args.auth_token_file), args.curve_secret_key, args.curve_client_keys
+    )
+    named = named_models(args.models)
+    _check_places(args)
+    workers, threads = share_out(args.workers, args.cpu_threads)
+    models = open_models(
+        named,
+        args.engine,
+        args.precision,
+        threads,
+        args.pooling,
+        args.layer,
+        args.normalize,
+        task=args.task,
+        use_cuda=args.use_cuda,
+        keep=args.save_inference_model_path,
+        **args.given,
+    )
+    limits = args.limits()
+    core = ServiceCore(models, limits, PoolSettings(workers=workers, environments=environments(workers, threads)))
+    service = TextService(core, args.tokenizer_threads, args.max_chars)
+    listeners = open_listeners(args, service, limits, security)
+    run(service, listeners, args.drain_timeout, lambda: _tell(args, models, listeners, workers, threads, limits))
+
+
+def run(service, listeners, drain_timeout, when_ready):
+    """`propeller.service.front.serve` for a `TextService`, whose threads leave the event loop its turns."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        serve(service.core, listeners, drain_timeout, when_ready)
+    finally:
+        sys.setswitchinterval(before)
+        service.close()
+
+
+def open_listeners(args, service, limits, security):
+    """The `Listener`s that the settings ask for."""
+    listeners = []
+    if args.http_port is not None:
+        from ernie.service.http.app import create_app
+        from ernie.service.http.listener import HttpListener
+
+        listeners.append(HttpListener(create_app(service, security, limits), args.host, args.http_port))
+    if args.port is not None:
+        from propeller.service.zmq_listener import ZmqListener
+
+        arrays = ArrayService(service.core)
+        listeners.append(
+            ZmqListener(arrays.run, args.host, args.port, limits, security, lambda request: answer(service, request))
+        )
+    return listeners
+
+
+def share_out(workers, threads):
+    """(number of workers, threads of each) for what is given; None where nothing is."""
+    devices = visible_devices()
+    workers = workers or len(devices) or 1
+    return workers, threads or max(usable_cores() // workers, 1)
+
+
+def visible_devices():
+    """The entries of CUDA_VISIBLE_DEVICES; [] where it is not set."""
+    return [entry.strip() for entry in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if entry.strip()]
+
+
+def environments(workers, threads):
+    """The environment of each worker: one GPU each, where some are named, and its threads."""
+    devices, own = visible_devices(), {'OMP_NUM_THREADS': str(threads)}
+    if not devices:
+        return (own,)
+    return tuple(own | {'CUDA_VISIBLE_DEVICES': devices[i % len(devices)]} for i in range(workers))
+
+
+def _check_places(args):
+    """What would be found out only after the export otherwise."""
+    if args.http_port is not None:
+        for package in ('fastapi', 'uvicorn', 'pydantic', 'prometheus_client'):
+            optional_package(package, '--http_port', package.replace('_', '-'))
+    if args.port is not None:
+        optional_package('zmq', '--port', 'pyzmq')
+    for flag in ('http_port', 'port'):
+        if getattr(args, flag):
+            check_port(args.host, getattr(args, flag), flag)
+
+
+def check_port(host, port, flag='port'):
+    """Raises `UserError`: the port is taken, or may not be used. The listener that binds it has the last word."""
+    host = '0.0.0.0' if host in ('', '*') else host
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as e:
+        raise UserError(f'--host {host}: no address of this machine ({e.strerror or e}).') from None
+    with contextlib.closing(socket.socket(family, kind)) as one:
+        try:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(address)
+            one.listen(1)
+        except OSError as e:
+            raise UserError(
+                f'--{flag} {port}: cannot be used on {host} ({e.strerror or e}). Give another one.'
+            ) from None
+
+
+def _tell(args, models, listeners, workers, threads, limits):
+    """The block at the start."""
+    pairs = [('model' if place == 0 else '', about(model)) for place, model in enumerate(models)]
+    processes = f'{workers} process{"es" if workers > 1 else ""}, {threads} thread{"s" if threads > 1 else ""} each'
+    pairs += [
+        ('workers', processes),
+        (
+            'limits',
+            f'a request: {limits.max_texts:,} texts, {limits.request_tokens:,} tokens, {limits.timeout:g} s; '
+            f'waiting: {limits.queue_tokens:,} tokens',
+        ),
+        *(('address' if place == 0 else '', listener.address) for place, listener in enumerate(listeners)),
+    ]
+    show([*pairs, ('try', (example(models[0], listeners, bool(args.auth_token or args.auth_token_file)),))])
+    if args.host not in ('127.0.0.1', 'localhost', '::1') and not (args.auth_token or args.auth_token_file):
+        log.warning('%s: other machines can ask, and no --auth_token is given', args.host)
+
+
+def about(model):
+    """A line about a model."""
+    info = model.info
+    if model.task == EMBED:
+        pooling = 'all tokens' if info['pooling'] == 'none' else info['pooling']
+        what = f'vectors of {info["hidden_size"]} numbers ({pooling}, layer {info["layer"]})'
+    else:
+        what = model.task + (f', {len(info["labels"])} labels' if info['labels'] else '')
+    return f'{model.name}: {what}; {info["max_seq_len"]} tokens; {info["engine"]} {info["precision"]}'
+
+
+def example(model, listeners, with_token):
+    """A command to type next."""
+    address = next((one.address for one in listeners if one.address.startswith('http')), None)
+    if address is None:
+        host, _, port = listeners[0].address.removeprefix('tcp://').rpartition(':')
+        given = "('你好',)" if model.task != 'answer' else ''
+        text = (
+            f"from ernie.service.client import TextClient; print(TextClient(host='{host}', port={port})({given[1:-2]}))"
+        )
+        return f'python -c {shlex.quote(text)}'
+    route, body = request_of(model)
+    token = ' -H "Authorization: Bearer TOKEN"' if with_token else ''
+    content = json.dumps(body, ensure_ascii=False)
+    return f"curl {address}{route}{token} -H 'Content-Type: application/json' -d {shlex.quote(content)}"
+
+
+def request_of(model):
+    """(route, body) of a request that suits a model."""
+    route = {'tag': '/v1/tag', 'answer': '/v1/answer', 'embed': '/v1/embed'}.get(model.task, '/v1/classify')
+    if model.task == 'answer':
+        return route, {name: _EXAMPLE[name] for name in ('question', 'context')} | {'model': model.name}
+    text = _EXAMPLE['text_a']
+    pair = 'text_b' in model.columns.required
+    return route, {'model': model.name, 'text': [text, text] if pair else text}
