@@ -26,6 +26,7 @@ from propeller.log import get_logger
 log = get_logger(__name__)
 
 EMBEDDING = 'embedding'
+OF_CLASSES = ('label_map_config', 'num_labels')  # arguments that vectors have no use for
 _DIGITS = 12
 
 
@@ -39,7 +40,7 @@ class Job:
         place: folder for the export. One that is there, of the same model for the same use, is taken as it is.
         format: of `ernie.inference.engines.MODEL_FORMATS`.
         task: of `ernie.tasks.table.choices`, or `EMBEDDING`; None: what it was trained for, vectors if for nothing.
-        pooling, layer: see `VectorFolder`.
+        pooling, layer: see `VectorFolder`; of models that give vectors.
         given: dict, further arguments of `ModelFolder` or `VectorFolder`.
     """
 
@@ -106,12 +107,8 @@ def _folder(job, path):
     """`ModelFolder` or `VectorFolder`, whichever is meant."""
     given = dict(job.given)
     if job.task != EMBEDDING and (job.task or _is_fine_tuned(path, given)):
-        if job.pooling or job.layer is not None:
-            raise UsageError(f'--pooling and --layer are for vectors, and {job.name} has a task. --task embedding?')
         return ModelFolder(path, job.task, **given)
-    for name in ('label_map_config', 'num_labels'):
-        if given.pop(name, None) is not None:
-            raise UsageError(f'--{name}: {job.name} gives vectors, which have no classes.')
+    given = {name: value for name, value in given.items() if name not in OF_CLASSES}
     return VectorFolder(path, job.pooling, job.layer, **given)
 
 

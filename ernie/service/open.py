@@ -9,8 +9,8 @@ from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_
 from ernie.inference.folder import ModelFolder
 from ernie.inference.vectors import VectorFolder
 from ernie.run.source import INFERENCE, VECTORS, Source
-from ernie.service.exporting import EMBEDDING, Job, run_jobs
-from ernie.service.models import TextModel
+from ernie.service.exporting import EMBEDDING, OF_CLASSES, Job, run_jobs
+from ernie.service.models import EMBED, TextModel
 from propeller.errors import UsageError, UserError
 
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
@@ -74,7 +74,7 @@ def open_models(
             `ernie.zoo` knows.
         engine, precision, threads: see `ernie.inference.engines.open_engine`; engine None: 'predictor', and of an
             exported model what reads it.
-        pooling, layer, normalize: of vectors, see `VectorFolder`.
+        pooling, layer, normalize: see `VectorFolder`; of those models that give vectors.
         task: of `ernie.tasks.table.choices`, or 'embedding': vectors of a model whatever its task; None: as it is.
         use_cuda: whether a GPU is used; None: where the engine has one.
         keep: folder for exports, which the next server of the same models takes; None: one that vanishes with the
@@ -123,7 +123,19 @@ def open_models(
         check_format(chosen, folder)
         check_engine(chosen, precision, bool(use_cuda))
         models.append(TextModel(name, folder, chosen, precision, threads, use_cuda, place))
+    _check_used(models, pooling, layer, given)
     return models
+
+
+def _check_used(models, pooling, layer, given):
+    """Raises `UsageError`: something was said that no model has a use for."""
+    tasks = {model.task for model in models}
+    said = f'{", ".join(model.name for model in models)}: {", ".join(sorted(tasks))}'
+    if EMBED not in tasks and (pooling or layer is not None):
+        raise UsageError(f'--pooling and --layer are for vectors, which none of the models gives ({said}).')
+    for name in OF_CLASSES:
+        if name in given and tasks == {EMBED}:
+            raise UsageError(f'--{name} is for classes, which none of the models has ({said}).')
 
 
 def _opened(path, task, pooling, layer, normalize, given):
@@ -131,7 +143,8 @@ def _opened(path, task, pooling, layer, normalize, given):
     if VECTORS in (_Exported(path).exported or {}):
         if task not in (None, EMBEDDING):
             raise UserError(f'{path}: found a model exported for vectors, expected one for {task} (--task).')
+        given = {name: value for name, value in given.items() if name not in OF_CLASSES}
         return VectorFolder(path, pooling, layer, normalize, **given)
-    if task == EMBEDDING or pooling or layer is not None:
-        return VectorFolder(path, pooling, layer, normalize)  # says what is wrong
+    if task == EMBEDDING:
+        return VectorFolder(path, pooling, layer)  # says what is wrong
     return ModelFolder(path, task, **given)

@@ -49,7 +49,7 @@ class TextClient(InferenceClient):
         answers = self._ask([_encoded(self, request, self._token) for request in requests])
         return _results(inputs, answers)
 
-    _decoded = staticmethod(lambda content: _decoded(content))
+    _decoded = staticmethod(lambda content: decoded(content))
 
 
 class AsyncTextClient(AsyncInferenceClient):
@@ -67,7 +67,7 @@ class AsyncTextClient(AsyncInferenceClient):
         messages = [_encoded(self, request, self._token) for request in _requests(self, inputs, options)]
         return _results(inputs, await self._ask(messages))
 
-    _decoded = staticmethod(lambda content: _decoded(content))
+    _decoded = staticmethod(lambda content: decoded(content))
 
 
 def _requests(client, inputs, options):
@@ -98,7 +98,7 @@ def _encoded(client, request, token):
         raise UserError('an input has half of a surrogate pair, expected texts.') from None
 
 
-def _decoded(content):
+def decoded(content):
     """The results of an answer. Raises `InferenceError`: it is an error, or no message."""
     try:
         answer = json.loads(content)

@@ -61,7 +61,12 @@ def serve_models(args):
     core = ServiceCore(models, limits, PoolSettings(workers=workers, environments=environments(workers, threads)))
     service = TextService(core, args.tokenizer_threads, args.max_chars)
     listeners = open_listeners(args, service, limits, security)
-    run(service, listeners, args.drain_timeout, lambda: _tell(args, models, listeners, workers, threads, limits))
+    run(
+        service,
+        listeners,
+        args.drain_timeout,
+        lambda: _tell(args, models, listeners, (workers, threads), limits, security),
+    )
 
 
 def run(service, listeners, drain_timeout, when_ready):
@@ -143,8 +148,9 @@ def check_port(host, port, flag='port'):
             ) from None
 
 
-def _tell(args, models, listeners, workers, threads, limits):
-    """The block at the start."""
+def _tell(args, models, listeners, running, limits, security):
+    """The block at the start. running: (workers, threads of each)."""
+    workers, threads = running
     pairs = [('model' if place == 0 else '', about(model)) for place, model in enumerate(models)]
     processes = f'{workers} process{"es" if workers > 1 else ""}, {threads} thread{"s" if threads > 1 else ""} each'
     pairs += [
@@ -156,8 +162,8 @@ def _tell(args, models, listeners, workers, threads, limits):
         ),
         *(('address' if place == 0 else '', listener.address) for place, listener in enumerate(listeners)),
     ]
-    show([*pairs, ('try', (example(models[0], listeners, bool(args.auth_token or args.auth_token_file)),))])
-    if args.host not in ('127.0.0.1', 'localhost', '::1') and not (args.auth_token or args.auth_token_file):
+    show([*pairs, ('try', (example(models[0], listeners, security.token is not None, len(models) > 1),))])
+    if args.host not in ('127.0.0.1', 'localhost', '::1') and security.token is None:
         log.warning('%s: other machines can ask, and no --auth_token is given', args.host)
 
 
@@ -172,20 +178,31 @@ def about(model):
     return f'{model.name}: {what}; {info["max_seq_len"]} tokens; {info["engine"]} {info["precision"]}'
 
 
-def example(model, listeners, with_token):
+def example(model, listeners, with_token, several=False):
     """A command to type next."""
     address = next((one.address for one in listeners if one.address.startswith('http')), None)
     if address is None:
-        host, _, port = listeners[0].address.removeprefix('tcp://').rpartition(':')
-        given = "('你好',)" if model.task != 'answer' else ''
-        text = (
-            f"from ernie.service.client import TextClient; print(TextClient(host='{host}', port={port})({given[1:-2]}))"
-        )
-        return f'python -c {shlex.quote(text)}'
+        return _python_call(model, listeners[0].address.removeprefix('tcp://'), several)
     route, body = request_of(model)
     token = ' -H "Authorization: Bearer TOKEN"' if with_token else ''
     content = json.dumps(body, ensure_ascii=False)
     return f"curl {address}{route}{token} -H 'Content-Type: application/json' -d {shlex.quote(content)}"
+
+
+def _python_call(model, address, several):
+    """The same for a server without HTTP."""
+    host, _, port = address.rpartition(':')
+    body = request_of(model)[1]
+    given = {name: value for name, value in body.items() if name != 'model'}
+    given = given.get('text', given)
+    values = json.dumps(given, ensure_ascii=False)
+    values = f'({values[1:-1]})' if isinstance(given, list) else values  # a pair
+    name = f', model="{model.name}"' if several else ''
+    lines = (
+        'from ernie.service.client import TextClient',
+        f'print(TextClient("{host}", {port}{name})({values}))',
+    )
+    return f'python -c {shlex.quote("; ".join(lines))}'
 
 
 def request_of(model):

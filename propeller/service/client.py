@@ -34,6 +34,8 @@ class InferenceClient:
         server_key, client_key: CURVE keys, see `propeller.service.connection.Endpoint`.
     """
 
+    _decoded = staticmethod(calls.decoded)  # of the bytes of an answer; clients of other messages have their own
+
     def __init__(
         self,
         address,
@@ -86,7 +88,7 @@ class InferenceClient:
                     busy.add(one := self._connection())
                     one.send(*waiting.popleft(), self.timeout)
                 for one in self._heard(busy):
-                    answers[one.place] = calls.decoded(one.answer)
+                    answers[one.place] = self._decoded(one.answer)
                     busy.discard(one)
                     with self._lock:
                         self._free.append(one)
@@ -184,6 +186,8 @@ class AsyncInferenceClient:
     connections, by which the server knows that nobody waits. One event loop at a time.
     """
 
+    _decoded = staticmethod(calls.decoded)
+
     def __init__(self, address, batch_size=128, num_coroutine=10, timeout=10.0, auth_token=None, **keys):
         _check(batch_size=batch_size, num_coroutine=num_coroutine, timeout=timeout)
         self.batch_size, self.num_coroutine, self.timeout, self._token = batch_size, num_coroutine, timeout, auth_token
@@ -195,10 +199,13 @@ class AsyncInferenceClient:
         """The outputs of the model; see `InferenceClient.__call__`."""
         requests = calls.cut(arrays, self.batch_size)
         messages = [calls.encoded(request, self.timeout, self._token) for request in requests]
+        return calls.joined(await self._ask(messages))
+
+    async def _ask(self, messages):
         self._enter_loop()
         tasks = [asyncio.create_task(self._request(message)) for message in messages]
         try:
-            return calls.joined(await asyncio.gather(*tasks))
+            return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -237,7 +244,7 @@ class AsyncInferenceClient:
                 one.close()
                 raise
             self._free.append(one)
-            return calls.decoded(answer)
+            return self._decoded(answer)
 
     def _connection(self):
         while self._free:

@@ -2,52 +2,34 @@
 
 import asyncio
 import json
+import time
 
 import numpy as np
 import pytest
 
 import ernie
-from ernie.service.open import name_of, named_models, open_models
+from ernie.inference.folder import ModelFolder
+from ernie.inference.vectors import VectorFolder
+from ernie.service.open import name_of, named_models
 from ernie.service.text import TextService
 from ernie.tasks.codec import Selection
-from propeller.errors import UsageError
+from propeller.errors import UsageError, UserError
 from propeller.service.core import ServiceCore
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
 from propeller.service.pool import PoolSettings
-from tests.ernie.tiny_inference import records, write_checkpoint
-from tests.ernie.tiny_model import TASK_CONFIG, write_model
-
-KINDS = {'classify': 'classify', 'crf': 'tag', 'reading': 'answer', 'regression': 'regression'}
+from tests.ernie.tiny_inference import records
+from tests.ernie.tiny_service import KINDS, served, with_service, write_models
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Checkpoints of several kinds, and an encoder."""
-    folder = tmp_path_factory.mktemp('models')
-    for kind in KINDS:
-        write_checkpoint(folder / kind, kind)
-    write_model(folder / 'encoder', config=TASK_CONFIG)
-    return folder
+    return write_models(tmp_path_factory.mktemp('models'), *KINDS, 'encoder', 'mean')
 
 
 @pytest.fixture(scope='module')
 def models(folder):
-    """All of them, exported for Paddle's predictor by one process."""
-    named = [(name, str(folder / name)) for name in (*KINDS, 'encoder')]
-    models = open_models(named, threads=1, normalize=True)
-    return {model.name: model for model in models}
-
-
-async def _with_service(models, work, limits=None, **options):
-    core = ServiceCore(list(models.values()), limits or Limits(batch_tokens=200), PoolSettings(workers=1))
-    service = TextService(core, **options)
-    await core.start()
-    try:
-        return await work(service)
-    finally:
-        service.close()
-        await core.drain(timeout=0)
+    return {model.name: model for model in served(folder, *KINDS, 'encoder', 'mean', normalize=True)}
 
 
 def usable(kind):
@@ -65,7 +47,7 @@ def test_results_of_all_tasks_equal_the_offline_ones(folder, models):
         plain = await service.run('encoder', given['encoder'], normalize=False)
         return dict(zip(given, answers, strict=True)), single, ranked, plain
 
-    answers, single, ranked, plain = asyncio.run(_with_service(models, work))
+    answers, single, ranked, plain = with_service(list(models.values()), work)
     for kind, task in KINDS.items():
         assert models[kind].task == task
         with ernie.load(folder / kind, engine='executor') as model:
@@ -74,8 +56,10 @@ def test_results_of_all_tasks_equal_the_offline_ones(folder, models):
                 same(model(given[kind], top_k=2, min_confidence=0.5), ranked.results)
         assert json.loads(json.dumps(answers[kind].results, ensure_ascii=False)) == answers[kind].results
     same(answers['classify'].results, [answer.results[0] for answer in single])
-    with ernie.load(folder / 'encoder', task='embedding', max_seq_len=17) as model:
+    with ernie.load(folder / 'encoder', task='embedding') as model:
         expected = model(given['encoder'])
+        mean = VectorFolder(str(folder / 'mean-exported'))
+        assert (mean.pooling, mean.layer, mean.settings['task_id']) == ('mean', 2, 1)
     np.testing.assert_allclose(plain.results, expected, atol=1e-5)
     unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(answers['encoder'].results, unit, atol=1e-5)
@@ -118,6 +102,13 @@ BAD = [
 ]
 
 
+class _NeverReached(ServiceCore):
+    """Without workers: nothing that is refused costs one."""
+
+    def check_open(self):
+        pass
+
+
 def test_what_a_model_cannot_use_is_refused_by_its_number(models):
     async def work(service):
         found = []
@@ -134,7 +125,8 @@ def test_what_a_model_cannot_use_is_refused_by_its_number(models):
         assert caught.value.limit == {'name': 'max_texts', 'value': 4, 'found': 5}
         return found
 
-    found = asyncio.run(_with_service(models, work, Limits(max_texts=4), max_chars=1000))
+    core = _NeverReached(list(models.values()), Limits(max_texts=4), PoolSettings())
+    found = asyncio.run(work(TextService(core, max_chars=1000)))
     for (name, _, code, message), alone, second in zip(BAD, found[::2], found[1::2], strict=True):
         assert (alone.code, second.code) == (code, code)
         with pytest.raises(ServiceError, match=message):
@@ -158,3 +150,73 @@ def test_names(tmp_path, monkeypatch):
     assert name_of('reviews/best/') == 'reviews'
     with pytest.raises(UsageError, match='reviews and reviews/best: both are called reviews. Give NAME=PATH'):
         named_models(['reviews', 'reviews/best'])
+
+
+def test_exports_for_vectors_and_for_tasks_are_told_apart(folder):
+    vectors, task = str(folder / 'mean-exported'), str(folder / 'classify-exported')
+    with pytest.raises(UserError, match='mean-exported: found an exported model that gives vectors'):
+        ModelFolder(vectors)
+    with pytest.raises(UserError, match='classify-exported: found an exported model of a task'):
+        VectorFolder(task)
+    with pytest.raises(UsageError, match='--pooling cls: .*mean-exported was exported with mean'):
+        VectorFolder(vectors, 'cls')
+    with pytest.raises(UsageError, match='--layer 1: .* was exported with 2'):
+        VectorFolder(vectors, layer=1)
+    assert VectorFolder(vectors, 'mean', -1).layer == 2
+    with pytest.raises(UsageError, match='--layer 1: --pooling pooled is made of the last layer'):
+        VectorFolder(str(folder / 'encoder'), 'pooled', 1)
+    with pytest.raises(UserError, match='exported for vectors, expected one for classification'):
+        served(folder, 'mean', task='classification')
+
+
+def test_a_damaged_export_for_vectors_is_one_line(folder, tmp_path):
+    for file in (folder / 'mean-exported').iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    inference = json.loads((tmp_path / 'inference.json').read_text())
+    for wrong in ([], {'pooling': 'sum'}, {'pooling': 'mean', 'layer': 2, 'reading': {'task_id': -1}}):
+        (tmp_path / 'inference.json').write_text(json.dumps(inference | {'vectors': wrong}))
+        with pytest.raises(UserError, match='inference.json: found '):
+            VectorFolder(str(tmp_path))
+
+
+def test_long_texts_leave_the_event_loop_its_turns(models):
+    """Tokenizing 200,000 characters takes far longer than the loop ever waits."""
+
+    async def work():
+        core = _NeverReached([models['reading']], Limits(), PoolSettings())
+        service, delays = TextService(core), []
+        text = '的一是不了人' * 8_000 + ' finely' * 8_000
+        task = asyncio.create_task(service.run('reading', [{'question': '谁', 'context': text}]))
+        began = last = time.monotonic()
+        while not task.done():
+            await asyncio.sleep(0)
+            delays.append(time.monotonic() - last)
+            last = time.monotonic()
+        with pytest.raises(ServiceError, match='request_tokens'):
+            await task
+        return max(delays), time.monotonic() - began
+
+    longest, whole = asyncio.run(work())
+    assert whole > 4 * longest
+
+
+def test_a_client_that_has_gone_stops_the_tokenizing(models, monkeypatch):
+    seen = []
+    encode = models['classify'].encode
+    monkeypatch.setattr(models['classify'], 'encode', lambda record: (seen.append(1), encode(record))[1])
+
+    async def work():
+        service = TextService(_NeverReached(list(models.values()), Limits(), PoolSettings()))
+        task = asyncio.create_task(service.run('classify', [{'text_a': '好美赞' * 2000} for _ in range(60)]))
+        while not seen:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert service._waiting == 0
+        count = len(seen)
+        await asyncio.to_thread(service._threads.shutdown)
+        return count
+
+    count = asyncio.run(work())
+    assert len(seen) <= count + 4 < 60

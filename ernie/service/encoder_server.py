@@ -1,0 +1,132 @@
+"""An encoder behind ZeroMQ, as in 2019: token ids and sentence types in, vectors out. Any model is taken.
+
+    python ernie/service/encoder_server.py -m MODEL -p 8888 -v --encode_layer pooler
+
+In: token ids and sentence types, int64 [N, T, 1]; positions and mask are made here. Out: float32 [N, H] of `pooler`,
+[N, T, H] of a layer. With --text also JSON, `{"texts": ["..."]}`. Clients: `ernie.service.client`.
+"""
+
+import os
+import sys
+
+if not __package__ and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
+    # Started as a file: its folder is no place for imports, that of the packages is.
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import re
+
+from ernie.inference.engines import ENGINES, PRECISIONS, check_engine
+from ernie.inference.pooling import POOLINGS
+from ernie.inference.vectors import NO_POOLING
+from ernie.service.arrays import ArrayService
+from ernie.service.exporting import EMBEDDING
+from ernie.service.open import name_of, open_models
+from ernie.service.requests import answer
+from ernie.service.text import TextService
+from ernie.service.verb import about, check_port, environments, run, share_out
+from propeller.args import Parser, boolean
+from propeller.errors import UsageError, one_line_errors
+from propeller.log import console, get_logger
+from propeller.service.core import ServiceCore
+from propeller.service.flags import add_limits, add_security, limits_of, security_of
+from propeller.service.pool import PoolSettings
+from propeller.service.zmq_listener import ZmqListener
+
+log = get_logger('ernie.service.encoder_server')
+
+POOLER = 'pooler'
+_LAYER = re.compile(r'layer(\d{1,3})')
+
+
+def build_parser(prog=None):
+    """The flags."""
+    flags = Parser(prog=prog, description='An encoder behind ZeroMQ: tokens in, vectors out.')
+    flags.add_argument(
+        '-m', '--model_dir', required=True, help='A model, checkpoint, export for vectors, or a name of `ernie list`.'
+    )
+    flags.add_argument('-p', '--port', type=int, default=8888, help='Port to bind to; 0: a free one. Default: 8888.')
+    flags.add_argument('-v', '--verbose', action='store_true', help='Print all lines of the log.')
+    flags.add_argument(
+        '--encode_layer',
+        default=POOLER,
+        help='pooler: the pooled output; layer1, layer2 ...: the vectors of all tokens of that layer. Default: pooler.',
+    )
+    flags.add_argument(
+        '--pooling', choices=POOLINGS, help='Vectors of texts made of that layer, instead of those of all tokens.'
+    )
+    flags.add_argument('--normalize', type=boolean, default=False, help='With --text: vectors of length 1.')
+    flags.add_argument(
+        '--text', action='store_true', help='The server tokenizes too: JSON requests {"texts": [...]} are taken.'
+    )
+    flags.add_argument('--engine', choices=list(ENGINES), help='What runs the model. Default: what reads it.')
+    flags.add_argument('--precision', choices=PRECISIONS, default='fp32', help='Default: fp32.')
+    flags.add_argument('--workers', type=int, help='Processes that compute. Default: one, or one a visible GPU.')
+    flags.add_argument('--threads', type=int, help='Threads of each worker. Default: the cores, shared out.')
+    flags.add_argument('--max_seq_len', type=int, help='With --text: longest input in tokens.')
+    flags.add_argument('--drain_timeout', type=float, default=30.0, help='Seconds for the last answers. Default: 30.')
+    add_limits(flags)
+    add_security(flags)
+    return flags
+
+
+def layer_of(text, pooling=None):
+    """(pooling, layer) of `--encode_layer`; layer None: the last.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text == POOLER:
+        return (pooling or 'pooled'), None
+    match = _LAYER.fullmatch(text)
+    if not match or not int(match[1]):
+        raise UsageError(f'--encode_layer {text}: expected {POOLER}, or layer1 to the last layer of the model.')
+    return (pooling or NO_POOLING), int(match[1])
+
+
+def main(argv=None, prog=None):
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    args = build_parser(prog).parse_args(argv)
+    for name in ('workers', 'threads'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise UsageError(f'--{name}: found {getattr(args, name)}, expected 1 or more.')
+    with console('debug' if args.verbose else None):
+        _serve(args)
+
+
+def _serve(args):
+    pooling, layer = layer_of(args.encode_layer, args.pooling)
+    check_engine(args.engine or 'predictor', args.precision, False)
+    limits, security = limits_of(args), security_of(args)
+    if args.port:
+        check_port(args.host, args.port)
+    workers, threads = share_out(args.workers, args.threads)
+    (model,) = open_models(
+        [(name_of(args.model_dir), args.model_dir)],
+        args.engine,
+        args.precision,
+        threads,
+        pooling,
+        layer,
+        args.normalize,
+        task=EMBEDDING,
+        max_seq_len=args.max_seq_len,
+    )
+    core = ServiceCore([model], limits, PoolSettings(workers=workers, environments=environments(workers, threads)))
+    service = TextService(core)
+    text = (lambda request: answer(service, request)) if args.text else None
+    listener = ZmqListener(ArrayService(core).run, args.host, args.port, limits, security, text)
+
+    def ready():
+        log.info('%s', about(model))
+        log.info('propeller server listent on port %d', listener.bound_port)
+
+    run(service, [listener], args.drain_timeout, ready)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

@@ -1,0 +1,224 @@
+"""`ernie serve` as a process: what it prints, what it is made of, and how it ends."""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ernie
+from ernie.programs import SERVE
+from ernie.service.client import TextClient
+from ernie.service.encoder_server import build_parser, layer_of
+from ernie.service.encoder_server import main as encoder_server
+from ernie.settings.fields import described
+from ernie.settings.serve import ServeSettings
+from propeller.errors import UsageError, UserError
+from propeller.service.client import InferenceError
+from propeller.service.limits import Limits
+from tests.ernie.tiny_inference import write_checkpoint
+from tests.ernie.tiny_model import write_model
+
+ROOT = Path(__file__).parents[2]
+FLAGS = {
+    'models': (), 'http_port': None, 'port': None, 'host': '127.0.0.1', 'auth_token': None, 'auth_token_file': None,
+    'curve_secret_key': None, 'curve_client_keys': None, 'workers': None, 'cpu_threads': None, 'tokenizer_threads': 1,
+    'engine': None, 'precision': 'fp32', 'use_cuda': None, 'task': None, 'pooling': None, 'layer': None,
+    'normalize': False, 'max_seq_len': None, 'do_lower_case': None, 'tokenizer': None, 'for_cn': None,
+    'label_map_config': None, 'num_labels': None, 'ernie_config_path': None, 'vocab_path': None, 'log_level': None,
+    'save_inference_model_path': '', 'max_chars': 200_000, 'drain_timeout': 30.0,
+}  # fmt: skip
+
+
+class Server:
+    """A running `ernie serve`. addresses: dict 'http' and 'tcp' -> address. lines: what it has said."""
+
+    def __init__(self, *flags):
+        self.lines, self.addresses = [], {}
+        command = [sys.executable, '-m', 'ernie', 'serve', *flags]
+        environment = os.environ | {'ERNIE_LOG_LEVEL': 'info'}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip('\n'))
+            found = re.search(r'((http|tcp)://\S+:\d+)$', self.lines[-1])
+            if found and not line.startswith('listening'):
+                self.addresses[found[2]] = found[1]
+            if line.startswith('try '):
+                break
+        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
+        self._reader.start()
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        self._reader.join()
+        return code
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+    """Two models, exported by the server's own child process."""
+    folder = tmp_path_factory.mktemp('served')
+    write_checkpoint(folder / 'reviews' / 'best', 'classify')
+    write_model(folder / 'encoder')
+    flags = ('--port', '0', '--http_port', '0', '--engine', 'onnxruntime', '--pooling', 'mean', '--threads', '1')
+    models = (str(folder / 'reviews'), f'vectors={folder / "encoder"}')
+    one = Server(*models, *flags, '--save_inference_model_path', str(folder / 'kept'))
+    one.folder = folder
+    yield one
+    one.process.kill()
+    one.process.wait()
+
+
+def post(address, route, body):
+    request = urllib.request.Request(address + route, json.dumps(body).encode(), {'Content-Type': 'application/json'})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_the_start_says_what_is_served_and_what_to_type(server):
+    said = '\n'.join(server.lines)
+    assert re.search(r'^model +reviews: classify, 3 labels; 15 tokens; onnxruntime fp32$', said, re.M)
+    assert re.search(r'^ +vectors: vectors of 12 numbers \(mean, layer 2\); 17 tokens; onnxruntime fp32$', said, re.M)
+    assert re.search(r'^workers +1 process, 1 thread each$', said, re.M)
+    assert re.search(r'^limits +a request: 1,024 texts, 131,072 tokens, 30 s; waiting: 262,144 tokens$', said, re.M)
+    call = shlex.split(server.lines[-1].removeprefix('try'))
+    assert call[0] == 'curl' and call[1] == server.addresses['http'] + '/v1/classify'
+    found = post(server.addresses['http'], '/v1/classify', json.loads(call[-1]))
+    assert found['model'] == 'reviews' and found['results'][0]['label'] in ('坏', 'so so', '好')
+
+
+def test_http_and_zmq_give_the_results_of_load(server):
+    texts = ['好美赞', '差', 'Finely, poor。']
+    port = int(server.addresses['tcp'].rpartition(':')[2])
+    with ernie.load(server.folder / 'reviews') as model:
+        expected = model(texts)
+    for got in (
+        post(server.addresses['http'], '/v1/classify', {'texts': texts})['results'],
+        TextClient(port=port, model='reviews')(texts),
+    ):
+        assert [r['label'] for r in got] == [r['label'] for r in expected]
+        for have, want in zip(got, expected, strict=True):
+            assert have['probabilities'] == pytest.approx(want['probabilities'], abs=1e-5)
+    with ernie.load(server.folder / 'encoder', task='embedding', pooling='mean') as model:
+        expected = model(texts)
+    np.testing.assert_allclose(TextClient(port=port, model='vectors')(texts), expected, atol=1e-5)
+    got = post(server.addresses['http'], '/v1/embed', {'model': 'vectors', 'texts': texts})['results']
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_the_front_process_has_neither_paddle_nor_an_engine(server):
+    pid = server.process.pid
+    with open(f'/proc/{pid}/maps', encoding='utf-8') as f:
+        libraries = {os.path.basename(line.split()[-1]) for line in f if '.so' in line}
+    assert not [name for name in libraries if re.search('paddle|onnxruntime|openvino', name)]
+    with open(f'/proc/{pid}/status', encoding='ascii') as f:
+        resident = next(int(line.split()[1]) >> 10 for line in f if line.startswith('VmRSS'))
+    assert resident < 150
+    code = (
+        'import sys, ernie.service.verb, ernie.service.encoder_server, ernie.service.client\n'
+        'from ernie.service.http.app import create_app\n'
+        'print([n for n in sys.modules if n.split(".")[0] in ("paddle", "onnxruntime", "openvino", "matplotlib")])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout == '[]\n', done.stderr
+
+
+def test_sigterm_answers_what_was_admitted(server):
+    """The last of this module: it ends the server."""
+    port, answered, failed = int(server.addresses['tcp'].rpartition(':')[2]), [], []
+
+    def ask():
+        with TextClient(port=port, model='reviews', timeout=30) as client:
+            try:
+                while True:
+                    answered.append(client(['好美赞'] * 20))
+            except InferenceError as e:
+                failed.append(e)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(answered) < 5:
+        time.sleep(0.01)
+    assert server.end() == 0
+    for thread in threads:
+        thread.join(40)
+    assert {e.code for e in failed} == {'unavailable'} and len(failed) == 3
+    assert any('answering what was admitted' in line for line in server.lines)
+    assert not any('Traceback' in line for line in server.lines)
+    kept = sorted(path.name.rpartition('-')[0] for path in (server.folder / 'kept').iterdir())
+    assert kept == ['reviews', 'vectors']
+
+
+# ---------------------------------------------------------------- flags and mistakes
+
+
+def test_no_flag_comes_goes_or_changes_its_default():
+    limits = {field.name: field.default for field in dataclasses.fields(Limits)}
+    found = vars(SERVE.build_parser().parse_args([]))
+    assert found == FLAGS | limits
+    assert ServeSettings().limits() == Limits()
+    assert set(described(ServeSettings)) == set(found)
+    assert SERVE.build_parser().parse_args(['m', '--threads', '3']).cpu_threads == 3
+
+
+def test_flags_of_the_encoder_server():
+    found = vars(build_parser().parse_args(['-m', 'x']))
+    own = {
+        name: found[name] for name in ('model_dir', 'port', 'verbose', 'encode_layer', 'text', 'engine', 'precision')
+    }
+    assert own == {'model_dir': 'x', 'port': 8888, 'verbose': False, 'encode_layer': 'pooler', 'text': False,
+                   'engine': None, 'precision': 'fp32'}  # fmt: skip
+    assert layer_of('pooler') == ('pooled', None)
+    assert layer_of('layer12') == ('none', 12)
+    assert layer_of('layer1', 'mean') == ('mean', 1)
+    for wrong in ('layer0', 'layer', 'enc1', ''):
+        with pytest.raises(UsageError, match='--encode_layer .*: expected pooler, or layer1'):
+            layer_of(wrong)
+
+
+MISTAKES = [
+    ([], UsageError, 'no model is given. Expected: ernie serve MODEL'),
+    (['nowhere/at/all'], UserError, 'nowhere/at/all: found no such folder, expected a checkpoint'),
+    (['m', '--engine', 'executor', '--precision', 'bf16'], UsageError, '--precision bf16: --engine executor cannot'),
+    (['m', '--port', '70000'], UsageError, '--port 70000: expected from 0 to 65535'),
+    (['m', '--port', '7', '--http_port', '7'], UsageError, 'expected two ports'),
+    (['m', '--queue_tokens', '5'], UsageError, '--queue_tokens: found 5, expected at least request_tokens'),
+    (['a', 'b', '--vocab_path', 'v'], UsageError, '--vocab_path is for one model, and 2 are given'),
+    (['m', '--auth_token', 'short'], UsageError, '--auth_token: expected 8 or more'),
+    (['m', '--host', 'no.such.host.invalid', '--port', '8123'], UserError, 'no.such.host.invalid: no address'),
+]
+
+
+@pytest.mark.parametrize(('flags', 'kind', 'message'), MISTAKES, ids=[' '.join(f) for f, _, _ in MISTAKES])
+def test_mistakes_are_told_before_anything_is_exported(flags, kind, message):
+    with pytest.raises(kind, match=message) as caught:
+        SERVE.main(flags)
+    assert type(caught.value) is kind
+
+
+def test_a_port_that_is_taken():
+    with socket.create_server(('127.0.0.1', 0)) as one:
+        port = one.getsockname()[1]
+        for main, flags in ((SERVE.main, ['m', '--port', str(port)]), (encoder_server, ['-m', 'm', '-p', str(port)])):
+            with pytest.raises(UserError, match=f'--port {port}: cannot be used on 127.0.0.1'):
+                main(flags)
+
+
+def test_programs_start_as_files():
+    for name in ('client', 'encoder_server'):
+        path = os.path.join('ernie', 'service', f'{name}.py')
+        done = subprocess.run([sys.executable, path, '--help'], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0 and 'usage' in done.stdout, done.stderr
