@@ -213,6 +213,33 @@ def test_a_request_can_be_stopped_and_the_next_one_is_answered(ask):
     tab.wait(SHOWN)
 
 
+def test_what_no_server_of_ours_says_is_a_sentence_too(ask):
+    tab = ask('点评', text='好')
+    for answer, words in (
+        ('new Response("<h1>Bad Gateway</h1>", {status: 502})', 'status 502'),
+        ('new Response("<h1>Welcome</h1>")', 'of one version'),
+        ('new Response(JSON.stringify({results: []}))', 'of one version'),
+    ):
+        tab.run(f'window.fetch = async () => {answer}')
+        tab.run('document.getElementById("send").click()')
+        tab.wait(f'{ALERT}.includes("{words}")')
+        assert tab.run('document.getElementById("result").hidden')
+    tab.complaints.clear()  # the last one is an error in the console
+
+
+def test_models_are_asked_for_again(browser, address):
+    tab = browser()
+    broken = '(f => { let n = 0; window.fetch = (...a) => n++ ? f(...a) : Promise.reject(new TypeError()); })(fetch)'
+    tab.call('Page.addScriptToEvaluateOnNewDocument', source=broken)
+    tab.open(address)
+    tab.wait(f'{ALERT}.startsWith("No answer from")')
+    assert tab.run('document.getElementById("form").hidden')
+    tab.tab_to('#again')
+    tab.press('Enter')
+    tab.wait(READY)
+    assert not tab.run(ALERT) and tab.run('document.getElementById("again").hidden')
+
+
 def test_everything_is_done_with_the_keyboard_alone(tab, address, service):
     tab.open(address)
     tab.wait(READY)
@@ -224,8 +251,12 @@ def test_everything_is_done_with_the_keyboard_alone(tab, address, service):
     outline = tab.run('(s => [s.outlineStyle, parseFloat(s.outlineWidth)])(getComputedStyle(document.activeElement))')
     assert outline == ['solid', 3]
     tab.type('王菲')
+    asked = len(service.asked)
+    composing = 'new KeyboardEvent("keydown", {key: "Enter", ctrlKey: true, isComposing: true, bubbles: true})'
+    tab.run(f'document.activeElement.dispatchEvent({composing})')
     tab.press('Enter', control=True)
     tab.wait(SHOWN)
+    assert len(service.asked) == asked + 1
     assert tab.run(STATUS) == '1 found: 王菲 (PER).' and tab.run(FOCUS) == 'text'
     tab.press('Tab')
     assert tab.run(FOCUS) == 'send'
@@ -234,6 +265,7 @@ def test_everything_is_done_with_the_keyboard_alone(tab, address, service):
     tab.wait(f'{SHOWN} && {STATUS}.startsWith("1 found")')
     assert len(service.asked) == asked + 1
     tab.tab_to('.example')
+    tab.press('Tab')
     tab.press(' ')
     tab.wait(f'{STATUS}.startsWith("5 found")')
     tab.tab_to('#copy')
@@ -268,11 +300,13 @@ def test_every_example_of_every_model_is_answered(tab, address):
 @pytest.mark.parametrize('width, dark', [(360, False), (1200, True)])
 def test_nothing_is_wider_than_the_screen_and_the_colours_follow(tab, address, width, dark):
     for model in ('intent', 'pairs', 'people', 'reader', 'e5zh'):
-        tab.open(f'{address}/?model={model}', width, 700, dark)
+        tab.open(f'{address}/?model={model}', width, 700, dark, reduced=dark)
         tab.wait(READY)
         tab.run('[...document.querySelectorAll(".example")].at(-1).click()')
         tab.wait(SHOWN)
         assert tab.run('document.documentElement.scrollWidth') == width, model
+    motion = tab.run('getComputedStyle(document.documentElement).scrollBehavior')
+    assert motion == ('auto' if dark else 'smooth')
     ground = tab.run('getComputedStyle(document.body).backgroundColor').removeprefix('rgb(').split(',')[0]
     assert (int(ground) < 60) == dark
 
@@ -280,7 +314,7 @@ def test_nothing_is_wider_than_the_screen_and_the_colours_follow(tab, address, w
 def test_chinese(tab, address):
     tab.open(f'{address}/?model=people')
     tab.wait(READY)
-    tab.run('document.querySelector(".example").click()')
+    tab.run('document.querySelectorAll(".example")[1].click()')
     tab.wait(SHOWN)
     tab.run('document.getElementById("language").click()')
     assert tab.run('document.documentElement.lang') == 'zh-CN' and tab.text('#send') == '发送'

@@ -16,7 +16,7 @@ export const EXAMPLES = {
     { text: 'A man is playing the guitar.', text_b: 'Nobody is making music.' },
   ],
   tag: [
-    { text: '李彦宏2000年在北京创立百度，公司总部位于海淀区。' },
+    { text: '联合国秘书长潘基文在纽约会见了清华大学校长。' },
     { text: '1978年10月，邓小平访问日本，在东京会见了福田赳夫首相。' },
     { text: 'Angela Merkel met Tim Cook of Apple in Berlin on Monday.' },
     { text: 'The University of Oxford and Siemens opened a laboratory in Munich.' },
