@@ -5,8 +5,9 @@ import subprocess
 
 import httpx
 import pytest
+from PIL import Image
 
-from script import chromium
+from script import chromium, page_pictures
 from tests.ernie.page_server import MANY, Service, serving
 
 READY, SHOWN = '!document.getElementById("form").hidden', '!document.getElementById("result").hidden'
@@ -370,6 +371,16 @@ def test_the_page_of_the_api_has_all_routes_and_objects(browser, service, addres
     assert 'top_k' in section and 'integer' in section and 'Needs the token' in section
     assert 'Needs the token' not in tab.text('#GET-livez')
     assert tab.run('document.documentElement.scrollWidth') == 360 and not tab.complaints
+
+
+def test_pictures_for_the_documents(tab, address, tmp_path):
+    shown = [
+        page_pictures.picture(tab, address, name, width, False) for name, width in (('people', 400), ('点评', 700))
+    ]
+    page_pictures.save(page_pictures.beside(shown), tmp_path / 'page.png')
+    with Image.open(tmp_path / 'page.png') as picture:
+        assert picture.size == (1100 + page_pictures.GAP, max(one.height for one in shown))
+        assert len(picture.getcolors()) > 20
 
 
 def test_no_request_leaves_the_server(tab, address):
