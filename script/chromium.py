@@ -113,7 +113,7 @@ class Tab:
         assert 'exceptionDetails' not in found, found
         return found['result'].get('value')
 
-    def wait(self, expression, seconds=20):
+    def wait(self, expression, seconds=60):
         """The value of an expression once it is true."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -153,7 +153,7 @@ function embed(place, vectors, sentences) {
 function heat(matrix, best, name) {
   const others = matrix.flatMap((row, i) => row.filter((_, j) => i !== j));
   const least = Math.min(...others), range = Math.max(...others) - least || 1;
-  const box = table(say('matrix'), ['', ...matrix.map((_, i) => name(i))], matrix.map((row, i) => [name(i), ...row.map(value => value.toFixed(2))]));
+  const box = table(say('matrix'), ['#', ...matrix.map((_, i) => name(i))], matrix.map((row, i) => [name(i), ...row.map(value => value.toFixed(2))]));
   box.classList.add('heat');
   box.querySelectorAll('tbody tr').forEach((row, i) => row.querySelectorAll('td').forEach((cell, j) => {
     cell.style.setProperty('--share', i === j ? 0 : ((matrix[i][j] - least) / range).toFixed(3));
