@@ -15,14 +15,17 @@ from propeller.service import slots
 from propeller.service.envelope import split
 from propeller.service.errors import ServiceError
 from propeller.service.front import Listener
+from propeller.service.limits import Limits
 from propeller.service.security import Security
 
 log = get_logger(__name__)
 
 _AT_ONCE = 64  # messages that are read before others of the event loop have their turn
+_READ_AHEAD = 32  # messages of one client that wait to be looked at
 _LARGE_JSON = 1 << 16  # bytes beyond which JSON is read beside the event loop
 _MOST_STUCK = 10_000
 _QUIET = 0.05  # seconds without a message after which no more is on its way
+_MOST_QUIET = 40
 _LINGER = 2000  # milliseconds for answers that are not yet sent
 
 
@@ -45,7 +48,7 @@ class ZmqListener(Listener):
 
     def __init__(self, handler, host='127.0.0.1', port=0, limits=None, security=None, text_handler=None):
         self.handler, self.text_handler = handler, text_handler
-        self.host, self.port, self.limits, self.security = host, port, limits, security or Security()
+        self.host, self.port, self.limits, self.security = host, port, limits or Limits(), security or Security()
         self._zmq = optional_package('zmq', 'a server over ZeroMQ', 'pyzmq')
         self._context = self._socket = self._monitor = self._endpoint = None
         self._outstanding = collections.Counter()  # identity -> requests under way
@@ -71,8 +74,8 @@ class ZmqListener(Listener):
         router.linger = _LINGER
         # An answer that cannot be sent is an error here, not a wait and not a silence.
         router.router_mandatory = True
-        # libzmq frees places of a full pipe by halves.
-        router.rcvhwm, router.sndhwm = 2 * self.limits.client_requests, 4 * self.limits.client_requests
+        # libzmq frees places of a full pipe by halves. What comes is refused or admitted at once: few have to wait.
+        router.rcvhwm, router.sndhwm = _READ_AHEAD, 4 * self.limits.client_requests
         # Larger ones are not read at all: their connection ends. Between the two the answer says the limit.
         router.maxmsgsize = 2 * self.limits.message_bytes
         router.tcp_keepalive, router.tcp_keepalive_idle = 1, 60
@@ -95,14 +98,16 @@ class ZmqListener(Listener):
             return
         with contextlib.suppress(self._zmq.ZMQError):
             self._socket.unbind(self._endpoint)
-        # What was sent before is on its way still; the core says by now that the server is going down.
-        taken = -1
-        while self._tasks or taken != self._taken:
+        # What was sent before is on its way still; the core says by now that the server is going down. Clients that
+        # send on and on whatever the answer are not waited for.
+        for _ in range(_MOST_QUIET):
             taken = self._taken
             if self._tasks:
                 await asyncio.wait(list(self._tasks))
             await asyncio.sleep(_QUIET)
             self._readable()
+            if taken == self._taken and not self._tasks:
+                break
         context = self._context
         self._close()
         await asyncio.to_thread(context.term)
@@ -164,7 +169,7 @@ class ZmqListener(Listener):
         self._note_ends()
         way, message = split([frame.buffer for frame in frames[1:]], self.limits.message_bytes)
         way = [bytes(frame) for frame in way]
-        is_json = not isinstance(message, ServiceError) and message[0] == ord('{')
+        is_json = frames[-1].buffer[:1] == b'{'
         if isinstance(message, ServiceError):
             self._send_error(identity, way, message, is_json)
         elif identity in self._stuck:
@@ -194,9 +199,8 @@ class ZmqListener(Listener):
             self._send_error(identity, way, e, is_json)
         except Exception:  # a fault of a handler: its request fails, the server goes on
             log.exception('a request could not be answered')
-            self._send_error(
-                identity, way, ServiceError('internal', 'a fault of this server; its log says more.'), is_json
-            )
+            error = ServiceError('internal', 'a fault of this server; its log says more.')
+            self._send_error(identity, way, error, is_json)
         else:
             self._send(identity, way, answer)
 
@@ -234,6 +238,8 @@ class ZmqListener(Listener):
         self._send(identity, way, content)
 
     def _send(self, identity, way, content):
+        if self._socket is None:
+            return
         try:
             self._socket.send_multipart([identity, *way, content], self._zmq.NOBLOCK, copy=False)
             self._stuck.discard(identity)

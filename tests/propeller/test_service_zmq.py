@@ -142,6 +142,7 @@ def test_json_is_answered_in_json():
             assert await ask('{"text": "一只猫"}') == {'request': {'text': '一只猫'}}
             for wrong in ('{', '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": "\udcff"}', '{' * 70000):
                 assert (await ask(wrong))['error']['code'] == 'malformed'
+            assert (await ask('{' + ' ' * (16 << 20) + '}'))['error']['code'] == 'too_large'
             assert (await ask('{"fault": 1}'))['error']['code'] == 'internal'
             served.listener.text_handler = None
             assert (await ask('{}'))['error']['code'] == 'not_found'
