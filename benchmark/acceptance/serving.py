@@ -74,14 +74,22 @@ def put(server, args, plan, texts=1, on_answer=None):
     return result.summary(records, plan, texts, load.processor_seconds), records
 
 
-def closed(seconds=None, requests=None, clients=CLIENTS, timeout=60.0):
+def closed(seconds=None, requests=None, clients=CLIENTS, timeout=60.0, warmup=1.0):
     """The `Plan` of a closed load."""
-    return Plan(None, clients, 1.0 if requests is None else 0.0, seconds, requests, timeout)
+    return Plan(None, clients, warmup if requests is None else 0.0, seconds, requests, timeout)
 
 
 def opened(rate, seconds, timeout=60.0):
     """The `Plan` of an open load."""
     return Plan(arrivals('poisson', rate), 4000, 0.0, seconds, None, timeout)
+
+
+def settle(server):
+    """Returns when nothing has waited for a second."""
+    quiet = 0
+    while quiet < 4:
+        time.sleep(0.25)
+        quiet = 0 if server.metric('ernie_queue_tokens') else quiet + 1
 
 
 def told(rows):
@@ -96,7 +104,7 @@ def told(rows):
 
 def overload(args):
     with start(args) as server:
-        best = put(server, args, closed(args.seconds / 4), args.texts_of_a_request)[0]
+        best = put(server, args, closed(args.seconds / 3, warmup=args.seconds / 12), args.texts_of_a_request)[0]
         rate, before = best['per_second']['requests'], server.memory()
         with Meter(server) as meter:
             found, _ = put(server, args, opened(10 * rate, args.seconds), args.texts_of_a_request)
@@ -153,7 +161,8 @@ def _strike(server, number, after, struck):
     began = time.monotonic()
     while time.monotonic() - began < 60:
         time.sleep(0.1)
-        if victim not in server.workers() and server.metric('ernie_workers_up') == 2:
+        now = server.workers()
+        if victim not in now and len(now) == 2 and server.metric('ernie_workers_up') == 2:
             break
     struck += [victim, time.monotonic() - began]
 
@@ -267,6 +276,7 @@ def clients(args):
         host, port = '127.0.0.1', int(server.url.rpartition(':')[2])
         alone = put(server, args, closed(6, clients=4))[0]
         with bad_clients.crowd(host, port, args.bad) as crowd:
+            settle(server)  # some of them have asked for something
             beside = put(server, args, closed(10, clients=4))[0]
         memory = server.memory()
         after = put(server, args, closed(4, clients=4))[0]
