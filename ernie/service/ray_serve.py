@@ -8,45 +8,32 @@ Serve routes requests to them, replaces them, and makes more or fewer. It needs 
 
 import asyncio
 import contextlib
+import sys
 
+from ernie.programs import SERVE
 from ernie.run.ray_session import imported
-from propeller.args import boolean
-from propeller.errors import UsageError, one_of
-from propeller.service.core import ServiceCore
-from propeller.service.limits import Limits
-from propeller.service.pool import PoolSettings
+from ernie.service.verb import SWITCH, open_service
+from propeller.errors import UsageError, UserError, quoted
+from propeller.service.security import Security, read_token
 
 # How many requests a replica is given at once: its own queue has the limit, which it says in its answers.
 _ONGOING = 10_000
-_DRAIN = 30.0
-_OPENING = {
-    'engine': str,
-    'precision': str,
-    'threads': int,
-    'pooling': str,
-    'layer': int,
-    'normalize': boolean,
-    'task': str,
-    'keep': str,
-}
+# Ray's proxy has the address.
+_NOT_HERE = ('host', 'port', 'http_port', 'curve_secret_key', 'curve_client_keys')
 
 
 class Replica:
     """What a replica is, without Ray: an application over models. `start` first, `stop` last.
 
     Args:
-        models: list of `PATH` or `NAME=PATH`, as seen from the machine of the replica.
-        workers: processes that compute.
-        limits: dict of fields of `Limits`.
-        opening: dict of arguments of `ernie.service.open.open_models`.
+        settings: `ServeSettings`; paths are those of the machine of the replica.
     Attributes:
         app: the ASGI application.
     """
 
-    def __init__(self, models, workers=1, limits=None, opening=None):
-        self._models, self._workers = models, workers
-        self._limits, self._opening = Limits(**(limits or {})), opening or {}
-        self.app = self._core = self._service = None
+    def __init__(self, settings):
+        self._settings = settings
+        self.app = self._service = None
 
     async def start(self):
         """Returns when the workers have the models open.
@@ -55,29 +42,29 @@ class Replica:
             UserError: one of them cannot be opened.
         """
         from ernie.service.http.app import create_app
-        from ernie.service.open import named_models, open_models
-        from ernie.service.text import TextService
 
-        models = await asyncio.to_thread(open_models, named_models(self._models), **self._opening)
-        self._core = ServiceCore(models, self._limits, PoolSettings(workers=self._workers))
-        self._service = TextService(self._core)
-        self.app = create_app(self._service, limits=self._limits)
-        await self._core.start()
+        args = self._settings
+        security = Security(read_token(args.auth_token, args.auth_token_file))
+        service, _ = await asyncio.to_thread(open_service, args)
+        sys.setswitchinterval(SWITCH)
+        self.app = create_app(service, security)
+        self._service = service
+        await service.core.start()
 
     @property
     def alive(self):
         """Whether a worker answers."""
-        return self._core.workers_up > 0
+        return self._service.core.workers_up > 0
 
     async def stop(self):
         """Answers what was admitted, and ends the workers."""
-        if self._core is not None:
-            await self._core.drain(_DRAIN)
+        if self._service is not None:
+            await self._service.core.drain(self._settings.drain_timeout)
             self._service.close()
 
 
 def deployment():
-    """The deployment class; its arguments are those of `Replica`.
+    """The deployment class; its argument is that of `Replica`.
 
     Raises:
         UserError: `ray[serve]` is not installed.
@@ -97,11 +84,11 @@ def deployment():
     def made():
         return application
 
-    @serve.deployment(max_ongoing_requests=_ONGOING, graceful_shutdown_timeout_s=_DRAIN + 10)
+    @serve.deployment(max_ongoing_requests=_ONGOING)
     @serve.ingress(made)
     class ErnieServer:
-        async def __init__(self, *arguments, **named):
-            self.replica = Replica(*arguments, **named)
+        async def __init__(self, settings):
+            self.replica = Replica(settings)
             await self.replica.start()
 
         def check_health(self):
@@ -115,38 +102,33 @@ def build(args):
     """The application that `serve run` and a configuration file of Ray Serve start.
 
     Args:
-        args: dict of text or values: `models`, a list or names joined by commas (`PATH` or `NAME=PATH`); `workers`,
-            processes of a replica; the fields of `Limits`; of how models are opened `engine`, `precision`, `threads`,
-            `pooling`, `layer`, `normalize`, `task`, `keep`; `replicas`, a number.
+        args: dict of the flags of `ernie serve` without their dashes, text or values; `models` is a list, or text with
+            commas; one worker with one thread where it does not say. `replicas`: a number.
     Returns:
         an application of Ray Serve.
     Raises:
-        UsageError: an argument that cannot be.
-        UserError: `ray[serve]` is not installed.
+        UserError: an argument that cannot be; `ray[serve]` is not installed.
     """
     left = dict(args)
-    models = left.pop('models', None) or []
-    models = [one.strip() for one in models.split(',')] if isinstance(models, str) else list(models)
-    if not models:
-        raise UsageError('models: found none, expected PATH or NAME=PATH.')
-    workers, replicas = (_value(left, name, int, 1) for name in ('workers', 'replicas'))
-    opening = {name: _value(left, name, kind) for name, kind in _OPENING.items() if name in left}
-    limits = {name: _value(left, name, type(getattr(Limits(), name))) for name in list(left) if hasattr(Limits, name)}
-    if left:
-        name, known = next(iter(left)), ('models', 'workers', 'replicas', *_OPENING, *vars(Limits()))
-        raise UsageError(f'{name}: found no such argument, expected {one_of(name, known)}')
-    threads = opening.setdefault('threads', 1)
-    options = {'num_replicas': replicas, 'ray_actor_options': {'num_cpus': workers * threads}}
-    return deployment().options(**options).bind(models, workers, limits, opening)
-
-
-def _value(args, name, kind, default=None):
-    """An argument, taken out of `args`."""
-    value = args.pop(name, default)
+    models, replicas = left.pop('models', ()), left.pop('replicas', 1)
+    for name in _NOT_HERE:
+        if name in left:
+            raise UsageError(f'{name}: Ray Serve has the address. Leave it out.')
+    if not str(replicas).isdecimal() or not int(replicas):
+        raise UsageError(f'replicas: found {quoted(replicas)}, expected a number above 0.')
+    models = models.split(',') if isinstance(models, str) else models
+    words = [f'--{name}={value}' for name, value in ({'workers': 1, 'threads': 1} | left).items()]
     try:
-        return kind(value)
-    except Exception:
-        raise UsageError(f'{name}: found {value!r}, expected a value of type {kind.__name__}.') from None
+        settings = SERVE.build_parser('ernie').parse_args([*words, '--', *(model.strip() for model in models)])
+        settings = settings.checked()
+    except UserError as e:
+        raise type(e)(str(e).replace(' --help lists all flags.', '')) from None
+    options = {
+        'num_replicas': int(replicas),
+        'graceful_shutdown_timeout_s': settings.drain_timeout + 10,
+        'ray_actor_options': {'num_cpus': settings.workers * settings.cpu_threads},
+    }
+    return deployment().options(**options).bind(settings)
 
 
 async def _live(receive, send, here):

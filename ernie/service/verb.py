@@ -41,11 +41,25 @@ def serve_models(args):
     security = Security(
         read_token(args.auth_token, args.auth_token_file), args.curve_secret_key, args.curve_client_keys
     )
-    named = named_models(args.models)
+    named_models(args.models)  # what is wrong with the names is known first
     _check_places(args)
+    service, running = open_service(args)
+    models, limits = list(service.models.values()), service.core.limits
+    listeners = open_listeners(args, service, limits, security)
+    run(service, listeners, args.drain_timeout, lambda: _tell(args, models, listeners, running, limits, security))
+
+
+def open_service(args):
+    """(`TextService` over a core that is not started, (number of workers, threads of each)).
+
+    What is not exported yet is exported. args: `ServeSettings`, checked.
+
+    Raises:
+        UserError: a model cannot be had or opened.
+    """
     workers, threads = share_out(args.workers, args.cpu_threads)
     models = open_models(
-        named,
+        named_models(args.models),
         args.engine,
         args.precision,
         threads,
@@ -57,16 +71,9 @@ def serve_models(args):
         keep=args.save_inference_model_path,
         **args.given,
     )
-    limits = args.limits()
-    core = ServiceCore(models, limits, PoolSettings(workers=workers, environments=environments(workers, threads)))
-    service = TextService(core, args.tokenizer_threads, args.max_chars)
-    listeners = open_listeners(args, service, limits, security)
-    run(
-        service,
-        listeners,
-        args.drain_timeout,
-        lambda: _tell(args, models, listeners, (workers, threads), limits, security),
-    )
+    settings = PoolSettings(workers=workers, environments=environments(workers, threads))
+    core = ServiceCore(models, args.limits(), settings)
+    return TextService(core, args.tokenizer_threads, args.max_chars), (workers, threads)
 
 
 def run(service, listeners, drain_timeout, when_ready):

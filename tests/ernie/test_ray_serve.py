@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from ernie.programs import SERVE
 from ernie.service import ray_serve
 from ernie.service.open import open_models
 from propeller.errors import UsageError, UserError
@@ -36,19 +37,23 @@ def test_a_replica_answers_as_the_server_does(exported):
     httpx = pytest.importorskip('httpx')
 
     async def run():
-        replica = ray_serve.Replica([f'tiny={exported}'], 1, {'max_texts': 2}, {'threads': 1})
+        flags = [f'tiny={exported}', '--workers', '1', '--threads', '1', '--max_texts', '2']
+        replica = ray_serve.Replica(SERVE.build_parser().parse_args([*flags, '--auth_token', 'a good token']).checked())
         await replica.start()
         assert replica.alive
         try:
             transport = httpx.ASGITransport(replica.app)
-            async with httpx.AsyncClient(transport=transport, base_url='http://x') as client:
+            shown = {'Authorization': 'Bearer a good token'}
+            async with httpx.AsyncClient(transport=transport, base_url='http://x', headers=shown) as client:
                 good = await client.post('/v1/embed', json={'texts': ['你好', 'x']})
                 refused = await client.post('/v1/embed', json={'texts': ['a', 'b', 'c']})
-                return good, refused
+                stranger = await client.get('/v1/models', headers={'Authorization': 'Bearer another'})
+                return good, refused, stranger
         finally:
             await replica.stop()
 
-    good, refused = asyncio.run(run())
+    good, refused, stranger = asyncio.run(run())
+    assert stranger.status_code == 401
     assert good.status_code == 200 and good.json()['model'] == 'tiny' and len(good.json()['results']) == 2
     assert refused.status_code == 413 and refused.json()['error']['limit']['value'] == 2
 
@@ -66,17 +71,19 @@ def test_arguments_are_checked_before_anything_starts(monkeypatch):
             return 'application'
 
     monkeypatch.setattr(ray_serve, 'deployment', Deployment)
-    args = {'models': 'a=/m/a, /m/b', 'workers': '2', 'threads': '3', 'normalize': 'true', 'max_texts': '7'}
+    args = {'models': 'a=/m/a, /m/b', 'workers': '2', 'threads': 3, 'normalize': True, 'max_texts': '7', 'replicas': 2}
     assert ray_serve.build(args) == 'application'
-    options, (models, workers, limits, opening) = made
-    assert options == {'num_replicas': 1, 'ray_actor_options': {'num_cpus': 6}}
-    assert models == ['a=/m/a', '/m/b'] and workers == 2 and limits == {'max_texts': 7}
-    assert opening == {'threads': 3, 'normalize': True}
+    options, (settings,) = made
+    assert options['num_replicas'] == 2 and options['ray_actor_options'] == {'num_cpus': 6}
+    assert options['graceful_shutdown_timeout_s'] > settings.drain_timeout
+    assert settings.models == ('a=/m/a', '/m/b') and settings.limits().max_texts == 7 and settings.normalize is True
     for wrong, message in (
-        ({}, 'models: found none'),
-        ({'models': 'a', 'max_text': 3}, 'max_text: found no such argument.* Did you mean max_texts'),
-        ({'models': 'a', 'workers': 'two'}, "workers: found 'two'"),
-        ({'models': 'a', 'normalize': 'perhaps'}, "normalize: found 'perhaps'"),
+        ({}, 'no model is given'),
+        ({'models': 'a', 'max_words': 3}, 'unrecognized arguments: --max_words=3. Did you mean'),
+        ({'models': 'a', 'workers': 'two'}, 'two'),
+        ({'models': 'a', 'normalize': 'perhaps'}, 'perhaps'),
+        ({'models': 'a', 'replicas': 0}, 'replicas: found 0'),
+        ({'models': 'a', 'http_port': 80}, 'http_port: Ray Serve has the address'),
     ):
         with pytest.raises(UsageError, match=message):
             ray_serve.build(wrong)
