@@ -19,9 +19,9 @@ from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.loaded import LoadedModel
 from ernie.inference.predict import Prediction, output_shapes
-from ernie.inference.vectors import VectorCodec
+from ernie.inference.vectors import NO_POOLING, VectorCodec, VectorFolder
 from ernie.programs import fine_tuning, own_data
-from ernie.run.source import Source
+from ernie.run.source import Source, is_exported
 from ernie.settings.base import Settings
 from ernie.settings.fields import described
 from ernie.settings.finetune import FinetuneSettings, OwnDataSettings
@@ -64,10 +64,10 @@ def load(
     Args:
         folder: its path, or that of a training's folder: its best checkpoint, else the newest.
         task: the task that it must be of, as `infer_classifyer.py --task` has them; None: whatever it is. 'embedding':
-            vectors of texts, with any model that is not exported.
+            vectors of texts, of any model, or of an export for vectors (`ernie export --task embedding`).
         engine: 'predictor', 'executor', 'onnxruntime' or 'openvino'; None: what an exported folder is for, else
             'predictor'. A checkpoint is exported for it, into a folder that vanishes again; the executor needs no
-            export. Vectors come from the executor.
+            export. Vectors of a model that is not exported come from the executor.
         precision: 'fp32' or 'bf16'.
         device: 'cpu', 'gpu' or 'gpu:N'; None: a GPU where the engine has one.
         threads: of matrix products; None: as many as the machine has cores. Where Paddle is loaded already, the
@@ -94,7 +94,12 @@ def load(
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
-        codec, runner = _vectors(folder, device, settings, pooling or 'pooled', layer, bool(normalize))
+        if is_exported(folder):
+            options = (engine, precision, device, threads)
+            codec, runner = _exported_vectors(folder, options, settings, pooling, layer, bool(normalize))
+        else:
+            _check_executor(engine, precision)
+            codec, runner = _vectors(folder, device, settings, pooling or 'pooled', layer, bool(normalize))
         codec.check_selection(selection)
         return LoadedModel(Prediction(codec, runner, [(-1, codec.config.hidden_size)], batch_size, length_window))
     source = ModelFolder(find_model(folder), task, **settings)
@@ -113,8 +118,6 @@ def _check_arguments(task, settings, running, vectors):
         running: dict, others by their flags.
         vectors: those that are for vectors alone.
     """
-    if task == EMBEDDING and (running['engine'] not in (None, 'executor') or running['precision'] != 'fp32'):
-        raise UsageError('vectors: they come from the executor in fp32; leave engine and precision out.')
     if task != EMBEDDING and any(value is not None for value in vectors):
         raise UsageError("pooling, layer, normalize: they are for task='embedding'.")
     unknown = [name for name in settings if name not in (*_SETTINGS, *(() if task == EMBEDDING else _CLASSES))]
@@ -222,6 +225,24 @@ def _device(device, engine, precision):
 
 
 # ---------------------------------------------------------------- vectors
+
+
+def _check_executor(engine, precision):
+    if engine not in (None, 'executor') or precision != 'fp32':
+        advice = 'Leave engine and precision out, or export it: ernie export MODEL --task embedding.'
+        raise UsageError(f'vectors of a model that is not exported come from the executor in fp32. {advice}')
+
+
+def _exported_vectors(folder, options, settings, pooling, layer, normalize):
+    """(codec, engine) of an export for vectors. options: (engine, precision, device, threads)."""
+    engine, precision, device, threads = options
+    source = VectorFolder(folder, pooling, layer, normalize, **settings)
+    if source.pooling == NO_POOLING:
+        raise UsageError(f'{folder}: gives the vectors of all tokens, and no vector of a text.')
+    engine = engine or MODEL_ENGINES[source.exported['format']]
+    number = _device(device, engine, precision)
+    check_format(engine, source)
+    return source.codec, _InTurn(open_engine(engine, source.path, precision, threads, number))
 
 
 def _vectors(folder, device, settings, pooling, layer, normalize):

@@ -90,5 +90,5 @@ ENCODE = _program(
 INFER = _program('infer_classifyer.py', 'predict', 'predict:PredictSettings', _INFER)
 # The two halves of that program, as verbs of their own.
 PREDICT = _program('', 'predict', 'predict:PredictVerbSettings', _call('ernie.inference.verb:predict'))
-EXPORT = _program('', 'export', 'predict:ExportSettings', _INFER)
+EXPORT = _program('', 'export', 'predict:ExportSettings', _call('ernie.inference.program:export_model'))
 SERVE = _program('', 'serve', 'serve:ServeSettings', _call('ernie.service.verb:serve_models'))

@@ -12,9 +12,11 @@ from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.results import Layout, open_writer, output_of, write_results
 from ernie.inference.stream import STDIN, count_lines, read_rows
+from ernie.inference.vectors import OF_CLASSES, VectorFolder
 from ernie.reader.columns import ColumnNames
 from ernie.reader.dataset_folder import is_there, named_split
 from ernie.run.outputs import read_files
+from ernie.settings.predict import EMBEDDING
 from ernie.tasks.codec import Selection
 from propeller.args import print_arguments, settings_lines
 from propeller.distribution import require_single_process
@@ -53,6 +55,30 @@ def infer(args):
             predict(args, folder, open_prediction(args, folder, exported, device))
         elif args.do_prediction:
             log.info('no --predict_set: nothing to predict')
+
+
+def export_model(args):
+    """Export a model for its task, or with `--task embedding` for vectors of texts.
+
+    Args:
+        args: `ExportSettings`.
+    Raises:
+        UserError: anything the user can mend.
+    """
+    if args.task != EMBEDDING:
+        infer(args)
+        return
+    require_single_process('ernie export')
+    given, args = args, args.checked()
+    print_arguments(given, log)
+    args = args.replace(init_checkpoint=find_model(args.init_checkpoint))
+    given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS) if name not in OF_CLASSES}
+    folder = VectorFolder(args.init_checkpoint, args.pooling, args.layer, **given)
+    if folder.exported:
+        raise UsageError(f'{folder.path} is exported already.')
+    target = target_folder(args.save_inference_model_path, args.init_checkpoint)
+    export(folder, target, args.export_format, args.overwrite)
+    log.info('save inference model to %s', target)
 
 
 def open_folder(args):

@@ -14,6 +14,7 @@ from ernie.tasks.codec import TextCodec
 from propeller.errors import UsageError, bad_input, one_of, quoted
 
 NO_POOLING = 'none'  # the vectors of all tokens
+OF_CLASSES = ('label_map_config', 'num_labels')  # arguments of `ModelFolder` that vectors have no use for
 _READING = ('task_id', 'for_cn', 'max_seq_len')
 
 

@@ -129,6 +129,11 @@ class Source:
             raise UsageError(f'--task_id {task_id}: the model has {config.task_type_vocab_size} task types.')
 
 
+def is_exported(path):
+    """Whether a path is that of an exported model."""
+    return os.path.isfile(os.path.join(path, INFERENCE))
+
+
 def _read_exported(folder):
     """Content of `inference.json`, checked; None where there is none."""
     path = os.path.join(folder, INFERENCE)

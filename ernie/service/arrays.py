@@ -48,10 +48,11 @@ class ArrayService:
         if size > core.limits.result_bytes:
             raise core.refused(beyond('result_bytes', size, core.limits.result_bytes, 'bytes of results'))
         answer = await core.submit(model, rows, options.get('timeout'), count)
-        return [
+        outputs = [
             _joined([row[number] for row in answer.results], length if model.varies[number] else None)
             for number in range(len(model.shapes))
         ]
+        return [model.normalized(outputs[0])] if model.normalize and outputs[0].ndim == 2 else outputs
 
 
 def token_rows(model, arrays):

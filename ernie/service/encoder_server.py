@@ -19,11 +19,11 @@ from ernie.inference.engines import ENGINES, PRECISIONS, check_engine
 from ernie.inference.pooling import POOLINGS
 from ernie.inference.vectors import NO_POOLING
 from ernie.service.arrays import ArrayService
-from ernie.service.exporting import EMBEDDING
 from ernie.service.open import name_of, open_models
 from ernie.service.requests import answer
 from ernie.service.text import TextService
 from ernie.service.verb import about, check_port, environments, run, share_out
+from ernie.settings.predict import EMBEDDING
 from propeller.args import Parser, boolean
 from propeller.errors import UsageError, one_line_errors
 from propeller.log import console, get_logger
@@ -54,7 +54,7 @@ def build_parser(prog=None):
     flags.add_argument(
         '--pooling', choices=POOLINGS, help='Vectors of texts made of that layer, instead of those of all tokens.'
     )
-    flags.add_argument('--normalize', type=boolean, default=False, help='With --text: vectors of length 1.')
+    flags.add_argument('--normalize', type=boolean, default=False, help='Scale vectors of texts to length 1.')
     flags.add_argument(
         '--text', action='store_true', help='The server tokenizes too: JSON requests {"texts": [...]} are taken.'
     )

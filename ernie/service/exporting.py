@@ -16,8 +16,9 @@ import sys
 
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
-from ernie.inference.vectors import VectorFolder
-from ernie.run.source import INFERENCE, Source
+from ernie.inference.vectors import OF_CLASSES, VectorFolder
+from ernie.run.source import Source, is_exported
+from ernie.settings.predict import EMBEDDING
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError
 from propeller.inputs import read_json_object
@@ -25,8 +26,6 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-EMBEDDING = 'embedding'
-OF_CLASSES = ('label_map_config', 'num_labels')  # arguments that vectors have no use for
 _DIGITS = 12
 
 
@@ -85,10 +84,10 @@ def do(job):
         UserError: it cannot be exported.
     """
     source = find_model(job.path)
-    if os.path.isfile(os.path.join(source, INFERENCE)):
+    if is_exported(source):
         return source  # the folder of a training may lead to an export
     target = os.path.join(job.place, f'{job.name}-{_digest(job, source)}')
-    if os.path.isfile(os.path.join(target, INFERENCE)):
+    if is_exported(target):
         log.info('%s: the export in %s', job.name, target)
         return target
     from ernie.inference.export import export
@@ -98,7 +97,7 @@ def do(job):
     try:
         export(folder, target, job.format)
     except UserError:
-        if not os.path.isfile(os.path.join(target, INFERENCE)):  # else another server was faster
+        if not is_exported(target):  # else another server was faster
             raise
     return target
 

@@ -26,13 +26,14 @@ class Encoded(NamedTuple):
     """A record as the model reads it.
 
     rows: list of (ids, split), for `TextModel.pack`. tokens: of all rows. truncated: whether something of the record
-    was left out. windows: `Windows`, for `TextModel.decode`.
+    was left out. windows: `Windows`, for `TextModel.decode`; record: the record with the names that the codec knows.
     """
 
     rows: list
     tokens: int
     truncated: bool
     windows: object
+    record: dict | None = None
 
 
 class TokenRow(NamedTuple):
@@ -130,7 +131,7 @@ class TextModel(ServedModel):
         row = row_of_record(self._codec, dict(record), None)
         if row.bad:
             raise _invalid(row.bad.found, row.bad.expected)
-        record.update(row.record)
+        record = row.record
         for name in (*TEXTS, 'question', 'context'):
             _check_text(name, record.get(name))
         first = self.columns.required[0] if self.columns.required else TEXTS[0]
@@ -141,7 +142,7 @@ class TextModel(ServedModel):
         except BadRecord as e:
             raise _invalid(e.found, e.expected) from None
         rows = list(zip(windows.ids, windows.split, strict=True))
-        return Encoded(rows, sum(map(len, windows.ids)), windows.cut, windows)
+        return Encoded(rows, sum(map(len, windows.ids)), windows.cut, windows, record)
 
     def check_selection(self, selection):
         """Raises `ServiceError`: 'invalid': the task cannot select in this way."""
@@ -154,7 +155,7 @@ class TextModel(ServedModel):
         """The result of a record.
 
         Args:
-            record: as `encode` left it.
+            record: that of `encode`.
             encoded: what `encode` made of it.
             outputs: the results of its rows, list.
             selection: `Selection`.
@@ -163,6 +164,7 @@ class TextModel(ServedModel):
         """
         if self.codec is None:
             return outputs[0][0]
+        record = record if encoded.record is None else encoded.record
         return self.codec.select(self.codec.decode(record, encoded.windows, outputs), selection)
 
     def normalized(self, vectors):

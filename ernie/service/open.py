@@ -7,10 +7,11 @@ import tempfile
 
 from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format
 from ernie.inference.folder import ModelFolder
-from ernie.inference.vectors import VectorFolder
-from ernie.run.source import INFERENCE, VECTORS, Source
-from ernie.service.exporting import EMBEDDING, OF_CLASSES, Job, run_jobs
+from ernie.inference.vectors import OF_CLASSES, VectorFolder
+from ernie.run.source import VECTORS, Source, is_exported
+from ernie.service.exporting import Job, run_jobs
 from ernie.service.models import EMBED, TextModel
+from ernie.settings.predict import EMBEDDING
 from propeller.errors import UsageError, UserError
 
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
@@ -109,7 +110,7 @@ def open_models(
             given=given,
         )
         for name, path in named
-        if not os.path.isfile(os.path.join(path, INFERENCE))
+        if not is_exported(path)
     }
     folders = dict(named)
     if jobs:

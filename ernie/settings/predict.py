@@ -14,6 +14,12 @@ from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
 
 CLUSTERS = ('local', 'ray')
+EMBEDDING = 'embedding'
+
+
+def tasks() -> tuple[str, ...]:
+    """What `--task` takes where vectors are something that a model can be for."""
+    return (*choices(), EMBEDDING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +154,23 @@ class ExportSettings(PredictSettings):
     flags = (
         *('model', 'init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
         *('vocab_path', 'label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer'),
-        *('for_cn', 'cpu_threads', 'log_level'),
+        *('for_cn', 'pooling', 'layer', 'cpu_threads', 'log_level'),
     )
     model: str | None = setting(
         None, 'A checkpoint, or the folder of a training: its best checkpoint.', positional=True
+    )
+    task: str | None = changed(
+        PredictSettings,
+        'task',
+        None,
+        'That of the checkpoint; others are refused. embedding: vectors of texts, of any model.',
+        choices=tasks,
+    )
+    pooling: str | None = setting(
+        None, 'With --task embedding: vector of a text. Left out: pooled.', choices=POOLINGS, listed=True
+    )
+    layer: int | None = setting(
+        None, 'With --task embedding: 0 embeddings, 1 first, -1 last. Left out: the last, as pooled always is.'
     )
     save_inference_model_path: str = changed(
         PredictSettings, 'save_inference_model_path', 'inference_model', 'Folder for the model.'
@@ -162,6 +181,10 @@ class ExportSettings(PredictSettings):
     def checked(self) -> Self:
         if self.model and self.init_checkpoint:
             raise UsageError(f'{self.model} and --init_checkpoint {self.init_checkpoint}: give one model.')
+        if self.task != EMBEDDING and (self.pooling or self.layer is not None):
+            raise UsageError('--pooling and --layer are for vectors: give --task embedding.')
+        if self.task == EMBEDDING and (self.label_map_config or self.num_labels):
+            raise UsageError('--label_map_config and --num_labels are for classes, which vectors do not have.')
         model = self.model or self.init_checkpoint
         return super(ExportSettings, self.replace(model=None, init_checkpoint=model)).checked()
 

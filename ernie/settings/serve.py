@@ -8,18 +8,12 @@ from ernie.inference.engines import ENGINES, PRECISIONS, check_engine
 from ernie.inference.pooling import POOLINGS
 from ernie.settings.fields import setting
 from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings
-from ernie.tasks.table import choices
+from ernie.settings.predict import tasks
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
 from propeller.service.limits import Limits
 
-EMBEDDING = 'embedding'
 HTTP_PORT = 8080
-
-
-def tasks() -> tuple[str, ...]:
-    """What `--task` takes."""
-    return (*choices(), EMBEDDING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 import ernie
-from ernie.programs import SERVE
+from ernie.programs import EXPORT, SERVE
 from ernie.service.client import TextClient
 from ernie.service.encoder_server import build_parser, layer_of
 from ernie.service.encoder_server import main as encoder_server
+from ernie.service.open import open_models
 from ernie.settings.fields import described
 from ernie.settings.serve import ServeSettings
 from propeller.errors import UsageError, UserError
@@ -160,6 +161,31 @@ def test_sigterm_answers_what_was_admitted(server):
     assert not any('Traceback' in line for line in server.lines)
     kept = sorted(path.name.rpartition('-')[0] for path in (server.folder / 'kept').iterdir())
     assert kept == ['reviews', 'vectors']
+
+
+def test_a_model_exported_for_vectors_by_hand(tmp_path):
+    write_model(tmp_path / 'encoder')
+    flags = ['--task', 'embedding', '--pooling', 'max', '--layer', '1', '--save_inference_model_path', str(tmp_path)]
+    EXPORT.main([str(tmp_path / 'encoder'), *flags])
+    texts = ['好美赞', '', '的一是不了人我在有他这中大来上国个到说们']
+    exported = str(tmp_path / 'encoder_inference_model')
+    with ernie.load(tmp_path / 'encoder', task='embedding', pooling='max', layer=1) as model:
+        expected = model(texts)
+    with ernie.load(exported, task='embedding', engine='predictor', threads=1) as model:
+        np.testing.assert_allclose(model(texts), expected, atol=1e-5)
+    (served,) = open_models([('m', exported)])
+    assert (served.info['pooling'], served.info['layer'], served.task) == ('max', 1, 'embed')
+    for wrong, message in (
+        (['--pooling', 'max'], 'give --task embedding'),
+        (['--task', 'embedding', '--num_labels', '3'], 'are for classes'),
+        (['--task', 'embedding', '--layer', '1'], 'pooled is made of the last layer'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            EXPORT.main([str(tmp_path / 'encoder'), *wrong])
+    with pytest.raises(UsageError, match='is exported already'):
+        EXPORT.main([exported, '--task', 'embedding'])
+    with pytest.raises(UsageError, match='come from the executor.*ernie export MODEL --task embedding'):
+        ernie.load(tmp_path / 'encoder', task='embedding', engine='predictor')
 
 
 # ---------------------------------------------------------------- flags and mistakes

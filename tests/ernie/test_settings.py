@@ -21,11 +21,12 @@ from ernie.settings.finetune import FinetuneSettings
 from ernie.settings.flags import SettingsParser
 from ernie.settings.predict import EncodeSettings, ExportSettings, PredictSettings
 from ernie.settings.pretrain import PretrainSettings
+from ernie.settings.serve import ServeSettings
 from propeller.errors import UsageError, UserError
 from propeller.session import Session
 from tests.ernie.tiny_model import flags, run, sentences, table, write_model
 
-CLASSES = (FinetuneSettings, PretrainSettings, PredictSettings, EncodeSettings, ExportSettings)
+CLASSES = (FinetuneSettings, PretrainSettings, PredictSettings, EncodeSettings, ExportSettings, ServeSettings)
 
 
 @pytest.mark.parametrize('kind', CLASSES)
