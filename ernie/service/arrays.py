@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ernie.service.models import TokenRow
+from ernie.service.models import EMBED, TokenRow
 from propeller.service.errors import ServiceError, beyond
 
 NAMES = ('token ids', 'sentence types', 'positions', 'mask', 'task ids')
@@ -48,11 +48,12 @@ class ArrayService:
         if size > core.limits.result_bytes:
             raise core.refused(beyond('result_bytes', size, core.limits.result_bytes, 'bytes of results'))
         answer = await core.submit(model, rows, options.get('timeout'), count)
-        outputs = [
+        if model.task == EMBED:
+            return [_joined([model.vector(row) for row in answer.results], length if model.varies[0] else None)]
+        return [
             _joined([row[number] for row in answer.results], length if model.varies[number] else None)
             for number in range(len(model.shapes))
         ]
-        return [model.normalized(outputs[0])] if model.normalize and outputs[0].ndim == 2 else outputs
 
 
 def token_rows(model, arrays):

@@ -160,16 +160,21 @@ class TextModel(ServedModel):
             outputs: the results of its rows, list.
             selection: `Selection`.
         Returns:
-            a dict for JSON; of 'embed' float32 [H] ([T, H] without pooling), not normalised.
+            a dict for JSON; of 'embed' float32 [H] ([T, H] without pooling), as it comes from the model.
         """
         if self.codec is None:
-            return outputs[0][0]
-        record = record if encoded.record is None else encoded.record
+            return self.vector(outputs[0], False)
+        record = getattr(encoded, 'record', None) or record
         return self.codec.select(self.codec.decode(record, encoded.windows, outputs), selection)
 
-    def normalized(self, vectors):
-        """Vectors float32 [N, H] with length 1."""
-        return unit_length(vectors)
+    def vector(self, outputs, normalize=None):
+        """The vector of a text, float32 [H]; without pooling those of its tokens [T, H].
+
+        Args:
+            outputs: the result of its row.
+            normalize: whether it gets length 1, where there is pooling; None: as `normalize` of the model says.
+        """
+        return outputs[-1] if (self.normalize if normalize is None else normalize) else outputs[0]
 
     # ---------------------------------------------------------------- rows
 
@@ -200,6 +205,8 @@ class TextModel(ServedModel):
     def unpack(self, outputs, rows):
         if len(outputs) != len(self.shapes) or any(len(array) != len(rows) for array in outputs):
             raise ServiceError('internal', f'{self.name}: the engine gave outputs of other shapes than the export has.')
+        if self.task == EMBED and not self.varies[0]:  # both, for a batch at once: requests of either kind share it
+            return list(zip(outputs[0], unit_length(outputs[0]), strict=True))
         return [
             [array[i, : len(row[0])] if cut else array[i] for array, cut in zip(outputs, self.varies, strict=True)]
             for i, row in enumerate(rows)

@@ -5,8 +5,6 @@ import concurrent.futures
 import itertools
 from typing import NamedTuple
 
-import numpy as np
-
 from ernie.service.models import EMBED
 from ernie.tasks.codec import EVERYTHING
 from propeller.service.errors import ServiceError
@@ -88,27 +86,35 @@ class TextService:
         core.check_open()
         core.check_room(len(records))
         timeout = core.limits.timeout if timeout is None else min(timeout, core.limits.max_timeout)
-        prepare = lambda place: _encoded(model, records, place)  # noqa: E731
-        try:
-            async with asyncio.timeout(timeout):
-                encoded = await self._each(prepare, sizes, admit=True)
-        except TimeoutError:
-            limit = {'name': 'timeout', 'value': timeout}
-            raise ServiceError('expired', f'not computed within {timeout:g} s.', limit) from None
+        encoded = await self._prepared(model, records, sizes, timeout)
         tokenized = loop.time()
         rows = [row for one in encoded for row in one.rows]
         answer = await core.submit(model, rows, max(timeout - (tokenized - began), 1e-3), len(records))
         outputs = _shared_out(answer.results, encoded)
-        read = lambda place: model.decode(records[place], encoded[place], outputs[place], selection)  # noqa: E731
-        results = await self._each(read, [0 if model.task == EMBED else size for size in sizes])
-        if model.normalize if normalize is None else normalize:
-            results = _normalized(model, results)
+        if model.task == EMBED:
+            results = [model.vector(of_text, normalize) for (of_text,) in outputs]
+        else:
+            read = lambda place: model.decode(records[place], encoded[place], outputs[place], selection)  # noqa: E731
+            results = await self._each(read, sizes)
         tokens, truncated = [one.tokens for one in encoded], [one.truncated for one in encoded]
         return TextAnswer(results, tokens, truncated, TextSeconds(tokenized - began, *answer.seconds), model)
 
     def close(self):
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _prepared(self, model, records, sizes, timeout):
+        """`Encoded` of each record."""
+        prepare = lambda place: _encoded(model, records, place)  # noqa: E731
+        if sum(sizes) <= _SHORT:
+            return [prepare(place) for place in range(len(records))]
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._each(prepare, sizes, admit=True)
+        except TimeoutError:
+            limit = {'name': 'timeout', 'value': timeout}
+            error = ServiceError('expired', f'not computed within {timeout:g} s.', limit)
+            raise self.core.refused(error) from None
 
     def _size(self, record, place, count):
         """Characters of a record."""
@@ -183,9 +189,3 @@ def _shared_out(results, encoded):
     """For each of `encoded` the list of the results of its rows."""
     results = iter(results)
     return [list(itertools.islice(results, len(one.rows))) for one in encoded]
-
-
-def _normalized(model, results):
-    if model.task != EMBED or not results or results[0].ndim != 1:
-        return results
-    return list(model.normalized(np.stack(results)))
