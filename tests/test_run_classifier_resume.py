@@ -1,7 +1,9 @@
 """A run that was killed and resumed gives the numbers of a run that was not, to the last bit."""
 
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,21 +139,59 @@ def test_a_finished_run_stays_as_it_is(data):
 # ------------------------------------------------------------------------------------------ in this process
 
 
-@pytest.fixture
-def short(tmp_path):
+def runs_in(folder):
     """Function (flags) -> `Ran`: 40 rows, five steps an epoch, a checkpoint at every third step."""
-    write_model(tmp_path / 'm')
     settings = {
-        'init_pretraining_params': tmp_path / 'm',
-        'train_set': write_table(tmp_path / 'train.tsv', ['text_a', 'label'], sentences(40, 1)),
+        'init_pretraining_params': folder / 'm',
+        'train_set': folder / 'train.tsv',
         'do_val': False,
         'do_test': False,
-        'checkpoints': tmp_path / 'c',
+        'checkpoints': folder / 'c',
         'epoch': 1,
         'save_steps': 3,
         'skip_steps': 1,
     }
     return lambda **values: run(**(settings | values))
+
+
+def write_inputs(folder):
+    write_model(folder / 'm')
+    write_table(folder / 'train.tsv', ['text_a', 'label'], sentences(40, 1))
+
+
+@pytest.fixture
+def short(tmp_path):
+    """`runs_in` a folder without checkpoints."""
+    write_inputs(tmp_path)
+    return runs_in(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Function (steps) -> folder of a run that ended there. Trained once for all tests."""
+
+    @functools.cache
+    def folder(steps):
+        made = tmp_path_factory.mktemp('trained')
+        write_inputs(made)
+        runs_in(made)(max_steps=steps)
+        return made
+
+    return folder
+
+
+@pytest.fixture
+def stopped(tmp_path, trained):
+    """`runs_in` a folder with `c/step_3`, of a run that was told to stop there."""
+    shutil.copytree(trained(3), tmp_path, dirs_exist_ok=True)
+    return runs_in(tmp_path)
+
+
+@pytest.fixture
+def ended(tmp_path, trained):
+    """`runs_in` a folder with `c/step_3` and `c/step_5`, of a run to the end of its epoch."""
+    shutil.copytree(trained(0), tmp_path, dirs_exist_ok=True)
+    return runs_in(tmp_path)
 
 
 def test_resume_without_a_checkpoint_starts_anew(tmp_path, short):
@@ -168,12 +208,11 @@ def test_resume_with_more_epochs(tmp_path, short):
     assert (tmp_path / 'c/step_10').is_dir()
 
 
-def test_later_records_of_the_lost_steps_are_dropped(tmp_path, short):
-    short()
+def test_later_records_of_the_lost_steps_are_dropped(tmp_path, ended):
     first = records(tmp_path / 'c')
     for name in ('model.safetensors', 'training_state.json'):
         (tmp_path / 'c/step_5' / name).unlink()
-    short(resume=True)
+    ended(resume=True)
     assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
     assert records(tmp_path / 'c')[:3] == first[:3]
 
@@ -188,36 +227,32 @@ def test_later_records_of_the_lost_steps_are_dropped(tmp_path, short):
         ({'freeze_encoder': True}, ['word_embedding_moment1_0 is not part of this program']),
     ],
 )
-def test_other_settings_are_refused(short, values, parts):
-    short(max_steps=3)
+def test_other_settings_are_refused(stopped, values, parts):
     with pytest.raises(UserError) as caught:
-        short(resume=True, **values)
+        stopped(resume=True, **values)
     assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
-def test_other_data_are_refused(tmp_path, short):
-    short(max_steps=3)
+def test_other_data_are_refused(tmp_path, stopped):
     with pytest.raises(UserError, match='rows 40.* rows 41'):
-        short(resume=True, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(41, 1)))
+        stopped(resume=True, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(41, 1)))
 
 
-def test_another_vocabulary_is_refused(tmp_path, short):
-    short(max_steps=3)
+def test_another_vocabulary_is_refused(tmp_path, stopped):
     first, *others = (tmp_path / 'm' / 'vocab.txt').read_text(encoding='utf-8').splitlines()
     same, other = tmp_path / 'same.txt', tmp_path / 'other.txt'
     same.write_text('\n'.join([first, *others]) + '\n', encoding='utf-8')
     other.write_text('\n'.join([first, *others[:-2], others[-1], others[-2]]) + '\n', encoding='utf-8')
     with pytest.raises(UserError, match='other.txt: found another vocabulary, expected that of the checkpoint'):
-        short(resume=True, vocab_path=other)
-    short(resume=True, vocab_path=same)
+        stopped(resume=True, vocab_path=other)
+    stopped(resume=True, vocab_path=same)
     assert [r['step'] for r in records(tmp_path / 'c')] == [1, 2, 3, 4, 5]
 
 
-def test_state_of_another_program_is_refused(tmp_path, short):
-    short(max_steps=3)
+def test_state_of_another_program_is_refused(tmp_path, stopped):
     (tmp_path / 'c/step_3/training_state.json').write_text('{"global_step": 3, "data_position": {}}')
     with pytest.raises(UserError, match='training_state.json: found no random_state, hooks'):
-        short(resume=True)
+        stopped(resume=True)
 
 
 # ------------------------------------------------------------------------------------------ whose folder it is
@@ -227,11 +262,10 @@ def state(folder):
     return json.loads((folder / 'training_state.json').read_text())
 
 
-def test_a_new_run_in_a_used_folder_is_refused_and_costs_nothing(tmp_path, short):
-    short()
+def test_a_new_run_in_a_used_folder_is_refused_and_costs_nothing(tmp_path, ended):
     before = {p: p.read_bytes() for p in (tmp_path / 'c').rglob('*') if p.is_file() and 'propeller' not in p.name}
     with pytest.raises(UsageError) as caught:
-        short(max_steps=4)
+        ended(max_steps=4)
     for part in (f'{tmp_path}/c: ', '(step_3, step_5)', '--resume true', '--overwrite_checkpoints true'):
         assert part in str(caught.value)
     assert {p: p.read_bytes() for p in before} == before
@@ -257,10 +291,9 @@ def test_overwriting_deletes_the_older_run_and_nothing_else(tmp_path, short):
     assert [path.read_text() for path in theirs] == ['mine'] * 4
 
 
-def test_a_run_never_deletes_what_it_starts_from(tmp_path, short):
-    short()
+def test_a_run_never_deletes_what_it_starts_from(tmp_path, ended):
     with pytest.raises(UsageError, match='would delete .*step_5, which this training starts from'):
-        short(init_pretraining_params=tmp_path / 'c/step_5', overwrite_checkpoints=True)
+        ended(init_pretraining_params=tmp_path / 'c/step_5', overwrite_checkpoints=True)
     assert (tmp_path / 'c/step_5/model.safetensors').exists()
 
 
@@ -272,56 +305,51 @@ def test_a_folder_of_another_program_in_the_place_of_a_checkpoint_is_refused(tmp
     assert os.listdir(tmp_path / 'c/step_3') == ['thesis.txt']
 
 
-def test_resume_without_the_optimizer_is_an_error(tmp_path, short):
-    short()
+def test_resume_without_the_optimizer_is_an_error(tmp_path, ended):
     (tmp_path / 'c/step_5/optimizer.safetensors').unlink()
     before = os.stat(tmp_path / 'c/step_3/model.safetensors').st_mtime_ns
     with pytest.raises(UserError, match='step_5: found no optimizer.safetensors, expected all that a training needs'):
-        short(resume=True)
+        ended(resume=True)
     assert os.stat(tmp_path / 'c/step_3/model.safetensors').st_mtime_ns == before
 
 
-def test_another_training_file_with_as_many_rows_is_refused(tmp_path, short):
-    short(max_steps=3)
+def test_another_training_file_with_as_many_rows_is_refused(tmp_path, stopped):
     other = write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(40, 5))
     with pytest.raises(UserError, match=r't.tsv: found another content, expected the training file of .*step_3'):
-        short(resume=True, train_set=other)
+        stopped(resume=True, train_set=other)
     path = tmp_path / 'c/step_3/training_state.json'
     found = json.loads(path.read_text())
     del found['train_file']  # as older versions wrote it
     path.write_text(json.dumps(found))
-    short(resume=True, train_set=other)
+    stopped(resume=True, train_set=other)
 
 
-def test_another_number_of_processes_is_told_with_what_to_do(tmp_path, short):
-    short(max_steps=3)
+def test_another_number_of_processes_is_told_with_what_to_do(tmp_path, stopped):
     path = tmp_path / 'c/step_3/training_state.json'
     found = json.loads(path.read_text())
     path.write_text(json.dumps({**found, 'random_states': found['random_states'] * 2}))
     with pytest.raises(UserError, match='a training of 2 processes, expected one of 1 process. Start it as before, '
                                         'with --nproc_per_node 2, or start a new training'):  # fmt: skip
-        short(resume=True)
+        stopped(resume=True)
 
 
-def test_runs_from_before_identities_count_as_one(tmp_path, short):
-    short(max_steps=3)
+def test_runs_from_before_identities_count_as_one(tmp_path, stopped):
     (tmp_path / 'c/.propeller-run.json').unlink()
     path = tmp_path / 'c/step_3/training_state.json'
     found = json.loads(path.read_text())
     del found['run']
     path.write_text(json.dumps(found))
     with pytest.raises(UsageError, match='found checkpoints of an earlier training'):
-        short()
-    short(resume=True)
+        stopped()
+    stopped(resume=True)
     assert state(tmp_path / 'c/step_5')['run'] == 'unnamed' and len(records(tmp_path / 'c')) == 5
 
 
-def test_init_checkpoint_from_the_middle_of_its_own_folder(tmp_path, short):
-    short()
+def test_init_checkpoint_from_the_middle_of_its_own_folder(tmp_path, ended):
     start = tmp_path / 'c/step_3'
     with pytest.raises(UsageError, match=r'earlier training \(step_5\)'):
-        short(init_checkpoint=start, init_pretraining_params=None)
-    short(init_checkpoint=start, init_pretraining_params=None, overwrite_checkpoints=True, max_steps=4)
+        ended(init_checkpoint=start, init_pretraining_params=None)
+    ended(init_checkpoint=start, init_pretraining_params=None, overwrite_checkpoints=True, max_steps=4)
     assert sorted(p.name for p in (tmp_path / 'c').glob('step_*')) == ['step_3', 'step_4']
     assert state(start)['run'] == state(tmp_path / 'c/step_4')['run']
 
