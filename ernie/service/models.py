@@ -176,6 +176,10 @@ class TextModel(ServedModel):
         """
         return outputs[-1] if (self.normalize if normalize is None else normalize) else outputs[0]
 
+    def normalized(self, vectors):
+        """Vectors float32 [N, H] with length 1."""
+        return unit_length(vectors)
+
     # ---------------------------------------------------------------- rows
 
     def tokens(self, row):

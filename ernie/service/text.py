@@ -51,10 +51,11 @@ class TextService:
         max_chars: characters of a text.
     Attributes:
         models: dict name -> `TextModel`.
+        threads, max_chars: as given.
     """
 
     def __init__(self, core, threads=1, max_chars=MAX_CHARS):
-        self.core, self.max_chars = core, max_chars
+        self.core, self.threads, self.max_chars = core, threads, max_chars
         self._threads = concurrent.futures.ThreadPoolExecutor(threads, 'tokenize')
         self._waiting = 0  # characters that wait for a thread, or are in one
 
@@ -95,7 +96,7 @@ class TextService:
             results = [model.vector(of_text, normalize) for (of_text,) in outputs]
         else:
             read = lambda place: model.decode(records[place], encoded[place], outputs[place], selection)  # noqa: E731
-            results = await self._each(read, sizes)
+            results = await self.each(read, sizes)
         tokens, truncated = [one.tokens for one in encoded], [one.truncated for one in encoded]
         return TextAnswer(results, tokens, truncated, TextSeconds(tokenized - began, *answer.seconds), model)
 
@@ -110,7 +111,7 @@ class TextService:
             return [prepare(place) for place in range(len(records))]
         try:
             async with asyncio.timeout(timeout):
-                return await self._each(prepare, sizes, admit=True)
+                return await self.each(prepare, sizes, admit=True)
         except TimeoutError:
             limit = {'name': 'timeout', 'value': timeout}
             error = ServiceError('expired', f'not computed within {timeout:g} s.', limit)
@@ -127,7 +128,7 @@ class TextService:
             raise numbered(ServiceError('too_large', message, limit), place, count)
         return sum(sizes) + 1
 
-    async def _each(self, function, sizes, admit=False):
+    async def each(self, function, sizes, admit=False):
         """[function(0), function(1), ...]: a few short ones at once, all others in slices that threads take in turn.
 
         sizes: characters that each has to do with. admit: whether too much that waits is a reason to refuse it.
