@@ -104,17 +104,7 @@ def _serve(args):
     if args.port:
         check_port(args.host, args.port)
     workers, threads = share_out(args.workers, args.threads)
-    (model,) = open_models(
-        [(name_of(args.model_dir), args.model_dir)],
-        args.engine,
-        args.precision,
-        threads,
-        pooling,
-        layer,
-        args.normalize,
-        task=EMBEDDING,
-        max_seq_len=args.max_seq_len,
-    )
+    model = _opened(args, pooling, layer, threads)
     core = ServiceCore([model], limits, PoolSettings(workers=workers, environments=environments(workers, threads)))
     service = TextService(core)
     text = (lambda request: answer(service, request)) if args.text else None
@@ -125,6 +115,28 @@ def _serve(args):
         log.info('propeller server listent on port %d', listener.bound_port)
 
     run(service, [listener], args.drain_timeout, ready)
+
+
+def _opened(args, pooling, layer, threads):
+    """The `TextModel`."""
+    try:
+        (model,) = open_models(
+            [(name_of(args.model_dir), args.model_dir)],
+            args.engine,
+            args.precision,
+            threads,
+            pooling,
+            layer,
+            args.normalize,
+            task=EMBEDDING,
+            max_seq_len=args.max_seq_len,
+        )
+    except UsageError as e:
+        if not str(e).startswith(f'--layer {layer}'):
+            raise
+        what = f'--encode_layer {args.encode_layer}: {args.model_dir} has no such layer'
+        raise UsageError(f'{what}. ernie inspect {args.model_dir} tells how many it has.') from None
+    return model
 
 
 if __name__ == '__main__':

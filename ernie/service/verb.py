@@ -189,14 +189,14 @@ def example(model, listeners, with_token, several=False):
     """A command to type next."""
     address = next((one.address for one in listeners if one.address.startswith('http')), None)
     if address is None:
-        return _python_call(model, listeners[0].address.removeprefix('tcp://'), several)
+        return _python_call(model, listeners[0].address.removeprefix('tcp://'), with_token, several)
     route, body = request_of(model)
     token = ' -H "Authorization: Bearer TOKEN"' if with_token else ''
     content = json.dumps(body, ensure_ascii=False)
     return f"curl {address}{route}{token} -H 'Content-Type: application/json' -d {shlex.quote(content)}"
 
 
-def _python_call(model, address, several):
+def _python_call(model, address, with_token, several):
     """The same for a server without HTTP."""
     host, _, port = address.rpartition(':')
     body = request_of(model)[1]
@@ -204,7 +204,7 @@ def _python_call(model, address, several):
     given = given.get('text', given)
     values = json.dumps(given, ensure_ascii=False)
     values = f'({values[1:-1]})' if isinstance(given, list) else values  # a pair
-    name = f', model="{model.name}"' if several else ''
+    name = (f', model="{model.name}"' if several else '') + (', auth_token="TOKEN"' if with_token else '')
     lines = (
         'from ernie.service.client import TextClient',
         f'print(TextClient("{host}", {port}{name})({values}))',

@@ -103,7 +103,7 @@ def test_the_start_says_what_is_served_and_what_to_type(server):
 def test_http_and_zmq_give_the_results_of_load(server):
     texts = ['好美赞', '差', 'Finely, poor。']
     port = int(server.addresses['tcp'].rpartition(':')[2])
-    with ernie.load(server.folder / 'reviews') as model:
+    with ernie.load(server.folder / 'reviews', engine='executor') as model:
         expected = model(texts)
     for got in (
         post(server.addresses['http'], '/v1/classify', {'texts': texts})['results'],
