@@ -64,7 +64,7 @@ class ExportedServed(ServedModel):
     """A folder with `model.json` and `model.pdiparams`.
 
     Rows of several requests make a batch where their shapes are equal. Whether a model computes each row by itself is
-    seen at its first request: two rows must have the same results alone and together, and every output a row for each.
+    seen by its first request: two rows must have the same results alone and together, and every output a row for each.
     A model that fails this is given each request as it came, always; so is one whose inputs or outputs do not have the
     number of rows as first dimension.
 
@@ -88,7 +88,7 @@ class ExportedServed(ServedModel):
         names = [array.name for array in self.description.inputs]
         self.arguments = {'folder': os.path.abspath(folder), 'threads': threads, 'bf16': bf16, 'inputs': names}
         self.by_rows = None if self.description.may_batch else False  # None: not known yet
-        self._proving = asyncio.Lock()
+        self.proving = None  # task that finds it out
 
     def opened(self, description):
         """Messages have the arrays in the order of the predictor."""
@@ -136,9 +136,11 @@ class ExportedServed(ServedModel):
         if size > core.limits.result_bytes:
             raise beyond('result_bytes', size, core.limits.result_bytes, 'bytes of results')
         deadline = asyncio.get_running_loop().time() + options.get('timeout', core.limits.timeout)
-        if self.by_rows is None and not self._proving.locked():
-            async with self._proving:
-                self.by_rows = await self._prove(core, arrays, deadline)
+        limits = core.limits
+        if count > limits.batch_rows or count * length > limits.batch_tokens:
+            self._learn(core, arrays)  # it is more than a batch should have: first whether it may be split
+            if self.proving is not None:
+                await asyncio.wait([self.proving])
         if self.by_rows:
             rows = self._rows(arrays, count)
             answer = await core.submit(self, rows, _left(deadline))
@@ -146,7 +148,9 @@ class ExportedServed(ServedModel):
                 log.debug('%d rows: %s', count, answer.seconds)
                 return _joined(answer.results)
             self._give_up('an output has another number of rows than the batch')
-        return await self._whole(core, arrays, count, deadline)
+        answer = await self._whole(core, arrays, count, deadline)
+        self._learn(core, arrays)
+        return answer
 
     def _rows(self, arrays, count):
         kind = tuple(array.shape[1:] for array in arrays)
@@ -161,8 +165,13 @@ class ExportedServed(ServedModel):
         log.debug('%d rows, whole: %s', count, answer.seconds)
         return answer.results[0]
 
-    async def _prove(self, core, arrays, deadline):
-        """Whether the model computes each row by itself, as far as two rows show; None where they show nothing.
+    def _learn(self, core, arrays):
+        """Begin to find out whether rows are independent, where that is not known."""
+        if self.by_rows is None and self.proving is None:
+            self.proving = asyncio.create_task(self._prove(core, [array[:2] for array in arrays]))
+
+    async def _prove(self, core, arrays):
+        """See whether the model computes each row by itself, as far as two rows show.
 
         The second row of a request that has one only, or the same twice, is the first with its values moved along.
         """
@@ -171,15 +180,20 @@ class ExportedServed(ServedModel):
         if not len(other[0]) or all(np.array_equal(a, b) for a, b in zip(one, other, strict=True)):
             other = [np.roll(array, 1, axis=min(array.ndim - 1, 1)) for array in one]
         both = [np.concatenate(pair) for pair in zip(one, other, strict=True)]
+        deadline = asyncio.get_running_loop().time() + core.limits.timeout
         try:
             alone = [await self._whole(core, rows, 1, deadline) for rows in (one, other)]
             together = await self._whole(core, both, 2, deadline)
         except ServiceError as e:
-            if e.code != 'internal':
-                raise
-            return None  # a row that the model cannot compute: its own request says so
+            log.debug('rows are not compared: %s', e)  # the next request shows more
+        else:
+            self.by_rows = self._agree(alone, together)
+        finally:
+            self.proving = None
+
+    def _agree(self, alone, together):
         for place, (first, second, found) in enumerate(zip(*alone, together, strict=True)):
-            if not first.shape[:1] == second.shape[:1] == (1,) or len(found) != 2:
+            if not first.shape[:1] == second.shape[:1] == (1,) or found.shape[:1] != (2,):
                 self._give_up(f'output {place} has not one row for each row of the input')
                 return False
             expected = (first, second)
