@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import tempfile
 
 from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format
 from ernie.inference.folder import ModelFolder
@@ -11,6 +10,7 @@ from ernie.inference.vectors import OF_CLASSES, VectorFolder
 from ernie.run.source import VECTORS, Source, is_exported
 from ernie.service.exporting import Job, run_jobs
 from ernie.service.models import EMBED, TextModel
+from ernie.service.place import PrivatePlace
 from ernie.settings.predict import EMBEDDING
 from propeller.errors import UsageError, UserError
 
@@ -91,7 +91,7 @@ def open_models(
     if engine in _PACKAGES and importlib.util.find_spec(engine) is None:
         raise UserError(f'--engine {engine} needs the package {engine}. Install it: pip install {engine}')
     given = {name: value for name, value in given.items() if value is not None}
-    place = tempfile.TemporaryDirectory(prefix='ernie-serve-')
+    place = PrivatePlace()
     target = os.path.abspath(keep) if keep else place.name
     if keep:
         try:

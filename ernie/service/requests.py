@@ -86,13 +86,16 @@ def _record(value, place):
 
 def as_json(result):
     """A result for JSON: of vectors lists of numbers. Raises `ServiceError`: one of them is not finite."""
-    if isinstance(result, np.ndarray):
-        if not np.isfinite(result).all():
-            raise ServiceError('internal', 'the model gave a number that is not finite.')
-        return result.tolist()
-    if any(isinstance(value, float) and not math.isfinite(value) for value in result.values()):
+    is_vector = isinstance(result, np.ndarray)
+    if not (np.isfinite(result).all() if is_vector else _is_finite(result)):
         raise ServiceError('internal', 'the model gave a number that is not finite.')
-    return result
+    return result.tolist() if is_vector else result
+
+
+def _is_finite(value):
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _invalid(name, text):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -23,6 +24,7 @@ from ernie.service.client import TextClient
 from ernie.service.encoder_server import build_parser, layer_of
 from ernie.service.encoder_server import main as encoder_server
 from ernie.service.open import open_models
+from ernie.service.place import PrivatePlace
 from ernie.settings.fields import described
 from ernie.settings.serve import ServeSettings
 from propeller.errors import UsageError, UserError
@@ -186,6 +188,28 @@ def test_a_model_exported_for_vectors_by_hand(tmp_path):
         EXPORT.main([exported, '--task', 'embedding'])
     with pytest.raises(UsageError, match='come from the executor.*ernie export MODEL --task embedding'):
         ernie.load(tmp_path / 'encoder', task='embedding', engine='predictor')
+
+
+def test_the_exports_of_a_killed_server_go_when_the_next_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    code = (
+        'import os, signal, sys, tempfile; tempfile.tempdir = sys.argv[1]\n'
+        'from ernie.service.place import PrivatePlace\n'
+        'place = PrivatePlace(); open(os.path.join(place.name, "model"), "w").close()\n'
+        'os.kill(os.getpid(), signal.SIGKILL)'
+    )
+    assert subprocess.run([sys.executable, '-c', code, str(tmp_path)], cwd=ROOT).returncode == -signal.SIGKILL
+    (killed,) = tmp_path.iterdir()
+    for other in ('ernie-serve-notours', 'something'):
+        (tmp_path / other).mkdir()
+    place = PrivatePlace()
+    assert not killed.exists()
+    assert os.stat(place.name).st_mode & 0o077 == 0
+    second = PrivatePlace()  # the first one lives
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {'ernie-serve-notours', 'something', *(os.path.basename(p.name) for p in (place, second))}
+    del place, second
+    assert {path.name for path in tmp_path.iterdir()} == {'ernie-serve-notours', 'something'}
 
 
 # ---------------------------------------------------------------- flags and mistakes
