@@ -85,8 +85,8 @@ class TextService:
         model.check_selection(selection)
         sizes = [self._size(record, place, len(records)) for place, record in enumerate(records)]
         core.check_open()
-        core.check_room(len(records))
-        timeout = core.limits.timeout if timeout is None else min(timeout, core.limits.max_timeout)
+        timeout = core.seconds(timeout)
+        core.check_room(len(records), timeout)
         encoded = await self._prepared(model, records, sizes, timeout)
         tokenized = loop.time()
         rows = [row for one in encoded for row in one.rows]

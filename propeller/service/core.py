@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 from propeller.log import get_logger
 from propeller.service.errors import ServiceError, beyond
+from propeller.service.pace import Pace
 from propeller.service.pool import Batch, WorkerPool
 from propeller.service.requests import Request, RequestQueue
 
 log = get_logger(__name__)
+
+_SHARE_OF_WAITING = 0.5  # of its time, that a request may have to wait; the rest is for errors of the estimate
 
 
 class Observer:
@@ -64,7 +67,7 @@ class ServiceCore:
         self._queue = RequestQueue(limits)
         self._pool = WorkerPool(models, settings, self)
         self._live, self._draining = set(), False
-        self._rate = 0.0  # tokens a second, of the last batches
+        self._pace = Pace()
 
     async def start(self):
         """Open the models; returns when all workers are ready.
@@ -124,20 +127,34 @@ class ServiceCore:
         if not self._pool.up:
             raise self.refused(ServiceError('unavailable', 'no worker answers at the moment.', retry_after=5))
 
-    def check_room(self, tokens):
-        """Refuse a request that would not find room in the queue, before work is done for it.
+    def check_room(self, tokens, timeout=None):
+        """Refuse a request that would not find room in the queue, or its turn in time, before work is done for it.
+
+        A queue that is longer than its requests can wait would have all of them expire just before their turn.
 
         Args:
             tokens: that it has at least.
+            timeout: seconds that it has; None is that of the limits.
         Raises:
             ServiceError: 'overloaded'.
         """
-        limits = self.limits
-        if self._queue.tokens + tokens > limits.queue_tokens:
-            pause = self._queue.tokens / self._rate if self._rate else 1.0
-            message = f'{self._queue.tokens:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
-            limit = {'name': 'queue_tokens', 'value': limits.queue_tokens, 'found': self._queue.tokens + tokens}
-            raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(pause), 1)))
+        limits, waiting = self.limits, self._queue.tokens
+        wait = self._pace.wait(waiting, self._pool.up)
+        most = self.seconds(timeout) * _SHARE_OF_WAITING
+        if waiting + tokens > limits.queue_tokens:
+            message = f'{waiting:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
+            limit = {'name': 'queue_tokens', 'value': limits.queue_tokens, 'found': waiting + tokens}
+            raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait), 1)))
+        if wait > most:
+            message = (
+                f'{waiting:,} tokens wait already, about {wait:.1f} s; a request of {2 * most:g} s waits {most:g} s.'
+            )
+            limit = {'name': 'timeout', 'value': 2 * most, 'found': round(2 * wait, 1)}
+            raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait - most), 1)))
+
+    def seconds(self, timeout=None):
+        """The seconds that a request has. timeout: that it asks for; None: it does not say."""
+        return self.limits.timeout if timeout is None else min(timeout, self.limits.max_timeout)
 
     def refused(self, error):
         """The error of a request that is not admitted, counted."""
@@ -165,9 +182,9 @@ class ServiceCore:
         request = Request(model, contents, loop.time())
         if not request.rows:
             return Answer([], Seconds(0.0, 0.0))
-        self._admit(request)
+        timeout = self.seconds(timeout)
+        self._admit(request, timeout)
         request.future = loop.create_future()
-        timeout = self.limits.timeout if timeout is None else min(timeout, self.limits.max_timeout)
         self._live.add(request)
         try:
             self.worker_idle()
@@ -200,11 +217,11 @@ class ServiceCore:
             self._fail(request, ServiceError('unavailable', 'the server went down before this was computed.'))
         await self._pool.stop()
 
-    def _admit(self, request):
+    def _admit(self, request, timeout):
         limits, tokens = self.limits, request.tokens
         if tokens > limits.request_tokens:
             raise self.refused(beyond('request_tokens', tokens, limits.request_tokens, 'tokens'))
-        self.check_room(tokens)
+        self.check_room(tokens, timeout)
         self._queue.add(request)
 
     # ---------------------------------------------------------------- what the pool tells
@@ -220,7 +237,8 @@ class ServiceCore:
             for row in rows:
                 row.request.started = row.request.started or now
             try:
-                self._pool.run(worker, Batch(model, rows, now), model.pack([row.content for row in rows]))
+                batch = Batch(model, rows, now, crowded=self._queue.tokens > 0)
+                self._pool.run(worker, batch, model.pack([row.content for row in rows]))
             except Exception as e:  # a fault of the model's class: neither the queue nor the worker may end by it
                 self._fault(rows, e)
 
@@ -232,7 +250,8 @@ class ServiceCore:
             self._fault(batch.rows, e)
             return
         tokens, seconds = sum(row.tokens for row in batch.rows), max(now - batch.started, 1e-6)
-        self._rate = 0.8 * self._rate + 0.2 * tokens / seconds * self._pool.up if self._rate else tokens / seconds
+        if batch.crowded:
+            self._pace.note(tokens, seconds)
         self.observer.batch(batch.model.name, len(batch.rows), tokens, batch.padded, seconds)
         size = sum(array.nbytes for array in outputs) // len(batch.rows)
         for row, result in zip(batch.rows, results, strict=True):

@@ -41,12 +41,12 @@ class PoolSettings:
 
 
 class Batch:
-    """Rows on their way to a worker and back. started: time; padded: tokens with padding."""
+    """Rows on their way to a worker and back. started: time; padded: tokens with padding; crowded: others wait."""
 
-    __slots__ = ('model', 'rows', 'started', 'padded')
+    __slots__ = ('model', 'rows', 'started', 'padded', 'crowded')
 
-    def __init__(self, model, rows, started):
-        self.model, self.rows, self.started = model, rows, started
+    def __init__(self, model, rows, started, crowded=False):
+        self.model, self.rows, self.started, self.crowded = model, rows, started, crowded
         self.padded = len(rows) * max(row.tokens for row in rows)
 
 

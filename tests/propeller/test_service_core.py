@@ -12,6 +12,7 @@ from propeller.errors import UserError
 from propeller.service.core import Observer, ServiceCore
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
+from propeller.service.pace import Pace
 from propeller.service.pool import PoolSettings
 from tests.propeller.service_models import BAD, GROW, HANG, POISON, SLOW, STOP, Sums
 
@@ -259,3 +260,31 @@ def test_models_by_name():
                 assert caught.value.status == 404
 
     asyncio.run(scene())
+
+
+def test_a_request_that_would_not_have_its_turn_in_time_is_refused_at_once():
+    async def scene():
+        async with serving(limits=Limits(batch_rows=1)) as core:
+            slow = [asyncio.ensure_future(ask(core, [SLOW])) for _ in range(12)]
+            await until(lambda: sum(one.done() for one in slow) >= 2)  # the second left others waiting
+            # Several of 0.3 s each wait: too many for a second, not for many.
+            with pytest.raises(ServiceError, match='tokens wait already, about') as refused:
+                await ask(core, [1], timeout=1.0)
+            assert refused.value.code == 'overloaded' and refused.value.limit['name'] == 'timeout'
+            assert refused.value.retry_after >= 1 and core.observer.noted == ['overloaded']
+            patient = await ask(core, [1, 2], timeout=20.0)
+            assert patient.results[0][0] == 3 and all(one.done() for one in slow)
+            assert (await ask(core, [1, 2], timeout=0.5)).results[0][0] == 3  # nothing waits any more
+
+    asyncio.run(scene())
+
+
+def test_the_pace_is_that_of_the_last_seconds():
+    pace = Pace()
+    assert pace.wait(1000, 2) == 0.0
+    for _ in range(100):
+        pace.note(500, 0.25)
+    assert pace.wait(4000, 2) == pytest.approx(1.0)
+    for _ in range(30):
+        pace.note(500, 1.0)
+    assert pace.wait(4000, 1) == pytest.approx(8.0, rel=0.01)
