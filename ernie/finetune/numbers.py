@@ -43,12 +43,12 @@ def facts_of(args, survey, coverage, source, processes=1):
     rows = max(round(survey.rows * (1 - held_share(args))), 1)
     # The question has its room whether it needs it or not.
     least = args.max_query_length + _LEAST_PART if survey.task == READING else 0
-    lengths, memory = percentiles(np.maximum(coverage.lengths, least)), memory_of(args, source)
+    lengths, memory = percentiles(coverage.lengths), memory_of(args, source)
     classes, positions = survey.num_labels, config.max_position_embeddings
     # What was fine-tuned has the layers that it was trained with.
     makes_vectors = source.origin.get('name') in TEXT_ENCODERS and not source.saved
     model = config.hidden_size, config.get('num_hidden_layers') or 0, makes_vectors
-    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, *model, parts)
+    return Facts(survey.task, survey.kind, rows, lengths, classes, positions, *memory, *model, parts, least)
 
 
 def held_share(args):

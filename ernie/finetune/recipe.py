@@ -42,6 +42,7 @@ class Facts(NamedTuple):
         layers: of its encoder.
         makes_vectors: whether it is one of `TEXT_ENCODERS`.
         parts: batches of an update: processes times `gradient_accumulation_steps`.
+        least: tokens that an input must have room for, whatever the rows.
     """
 
     task: str
@@ -56,6 +57,7 @@ class Facts(NamedTuple):
     layers: int = 12
     makes_vectors: bool = False
     parts: int = 1
+    least: int = 0
 
 
 class Choice(NamedTuple):
@@ -93,7 +95,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> dict[str, Choice]:
 def length_of(facts: Facts) -> Choice:
     """The length that 99 of 100 rows fit into, or all where that is little more."""
     percent = _COVERED.get(facts.task, 99)
-    tokens, longest = facts.lengths[percent], facts.lengths[100]
+    tokens, longest = (max(facts.lengths[share], facts.least) for share in (percent, 100))
     if longest <= 1.25 * tokens:
         percent, tokens = 100, longest
     rounded = max(8 * math.ceil(tokens / 8), _SHORTEST)
@@ -101,7 +103,8 @@ def length_of(facts: Facts) -> Choice:
     if rounded > most:
         limit = 'the model has' if most == facts.positions else 'this task takes'
         return Choice(most, f'the most that {limit}; {percent} % of the rows have up to {tokens:,} tokens')
-    return Choice(rounded, f'{f"{percent} % of the" if percent < 100 else "all"} rows have at most {tokens} tokens')
+    have = f'{f"{percent} % of the" if percent < 100 else "all"} rows have at most {facts.lengths[percent]} tokens'
+    return Choice(rounded, have if facts.lengths[percent] >= facts.least else f'{have}, a long question needs more')
 
 
 def fits(facts: Facts, rows: int, length: int) -> bool:

@@ -67,6 +67,13 @@ def test_the_parts_of_an_update_share_its_batch(parts):
     assert given['epoch'] == choose(facts(1350), {'batch_size': 16 * parts})['epoch']
 
 
+def test_a_question_has_its_room_whatever_the_rows():
+    length = lambda rows, least: choose(facts(1600, rows, 'mrc', least=least), {})['max_seq_len']  # noqa: E731
+    assert length(TITLES, 99) == (104, 'all rows have at most 33 tokens, a long question needs more')
+    assert length(TITLES, 33) == (40, 'all rows have at most 33 tokens')
+    assert length((50, 90, 99, 200, 300), 99) == (104, '95 % of the rows have at most 99 tokens')
+
+
 def test_the_reasons_say_what_was_looked_at():
     found = choose(facts(8000, (17, 50, 67, 125, 437)), {})
     assert found['max_seq_len'] == (128, '99 % of the rows have at most 125 tokens')
