@@ -21,7 +21,7 @@ from tests.ernie.tiny_model import SETTINGS, flags, messages, run, sentences, wr
 from tests.processes import free_ports
 
 ROOT = Path(__file__).parents[1]
-ROWS, EPOCHS, STEPS = 203, 12, 12 * 26
+ROWS, EPOCHS, STEPS = 203, 6, 6 * 26
 
 
 def command(folder, checkpoints, **values):
@@ -91,9 +91,9 @@ def assert_same_state(a, b):
 @pytest.mark.slow
 def test_killed_and_resumed(data):
     whole, parts = data / 'whole', data / 'parts'
-    kill_after(command(data, parts), parts / 'step_100')
+    kill_after(command(data, parts), parts / 'step_50')
     done = max(int(p.name.removeprefix('step_')) for p in parts.glob('step_*'))
-    assert 100 <= done < STEPS
+    assert 50 <= done < STEPS
     lines = finish(command(data, parts, resume=True))
     assert f'resume: {parts}/step_{done}' in lines and f'continuing from {parts}/step_{done}' in lines
     found = records(parts)
@@ -115,13 +115,13 @@ def test_init_checkpoint_continues_the_same_way(data):
         command(
             data,
             other,
-            init_checkpoint=whole / 'step_250',
+            init_checkpoint=whole / 'step_100',
             init_pretraining_params=None,
             random_seed=None,
         )
     )
     assert 'random seed: 1' in lines
-    assert records(other) == [r for r in records(whole) if r['step'] > 250]
+    assert records(other) == [r for r in records(whole) if r['step'] > 100]
     file = f'step_{STEPS}/model.safetensors'
     assert_same_tensors(whole / file, other / file)
     assert_same_state(whole / f'step_{STEPS}', other / f'step_{STEPS}')
