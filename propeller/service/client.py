@@ -5,8 +5,10 @@ A client program needs numpy and pyzmq, never Paddle.
 
 import asyncio
 import collections
+import os
 import threading
 import time
+import weakref
 
 from propeller.errors import UsageError
 from propeller.log import get_logger
@@ -144,6 +146,7 @@ class _Connection:
     def __init__(self, endpoint, context):
         self._zmq, self.state = endpoint.zmq, State(endpoint)
         self._socket, self._events = endpoint.open(context)
+        self.close = weakref.finalize(self, close, self._socket, self._events, os.getpid())
         self.place = self.deadline = self.answer = None
 
     def send(self, place, message, timeout):
@@ -174,9 +177,6 @@ class _Connection:
     def _note(self):
         while self._events.poll(0):
             self.state.note(self._events.recv_multipart()[0])
-
-    def close(self):
-        close(self._socket, self._events)
 
 
 class AsyncInferenceClient:
@@ -213,6 +213,7 @@ class AsyncInferenceClient:
 
     async def close(self):
         """Close all connections; the next call opens new ones."""
+        self._enter_loop()
         free, self._free = self._free, []
         for one in free:
             one.close()
@@ -261,6 +262,9 @@ class _AsyncConnection:
     def __init__(self, endpoint, context):
         self.state = State(endpoint)
         self._socket, self._events = endpoint.open(context)
+        self._left = weakref.finalize(
+            self, close, self._socket, self._events, os.getpid(), endpoint.zmq.Socket
+        )  # by a client that was not closed, after its loop
         self.fate = asyncio.create_task(self._listen())
 
     async def _listen(self):
@@ -284,7 +288,8 @@ class _AsyncConnection:
         self.fate.cancel()
         if self.fate.done() and not self.fate.cancelled():
             self.fate.exception()  # it was told, or nobody asked
-        close(self._socket, self._events)
+        if self._left.detach():
+            close(self._socket, self._events)
 
 
 def _check(**numbers):

@@ -74,14 +74,22 @@ class Endpoint:
         return one, events
 
 
-def close(socket, events):
+def close(socket, events, process=None, plain=None):
     """Close a socket and the one that tells of it.
 
-    In this order: libzmq waits for ever where it has something to tell and nobody is left.
+    In this order: libzmq waits for ever where it has something to tell and nobody is left. For the same reason the two
+    are never left to the garbage collector, which knows no order: `weakref.finalize` holds them.
+
+    Args:
+        socket, events: of `Endpoint.open`.
+        process: number of the process that they are of; nothing is done in another.
+        plain: class whose `close` is taken, where that of the sockets needs their event loop.
     """
+    if process not in (None, os.getpid()):
+        return
     socket.disable_monitor()
-    socket.close()
-    events.close()
+    for one in (socket, events):
+        one.close() if plain is None else plain.close(one)
 
 
 class State:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import subprocess
 import sys
@@ -144,6 +145,17 @@ def test_a_client_works_again_after_a_time_out(served):
     assert caught.value.code in ('expired', 'unavailable') and time.monotonic() - begin < 0.8 + _LATE
     client.timeout = 10.0
     assert (client(ROWS)[0] == 2 * ROWS).all()
+
+
+def test_clients_that_are_dropped_do_not_hinder_others(served):
+    for number in range(8):
+        client = InferenceClient(served.address, batch_size=2, num_coroutine=4)
+        client(ROWS)
+        client.itself = client  # the garbage collector finds it, with its sockets in whatever order
+        asyncio.run(AsyncInferenceClient(served.address)(ROWS + number))
+        del client
+        gc.collect()
+    assert (InferenceClient(served.address)(ROWS)[0] == 2 * ROWS).all()
 
 
 @contextlib.contextmanager
