@@ -196,6 +196,26 @@ def _exported(folder):
     model.codec.encode({'text_a': '今天 bad'})
 
 
+_READING = {'task_id': 0, 'for_cn': False, 'max_seq_len': 9}
+
+
+@parser(
+    'inference.json of vectors',
+    {
+        'inference.json': json.dumps(
+            _EXPORTED | {'vectors': {'pooling': 'mean', 'layer': 1, 'reading': _READING}}
+        ).encode(),
+        'ernie_config.json': json.dumps(CONFIG).encode(),
+        'vocab.txt': VOCABULARY,
+    },
+    mutate_json,
+)
+def _exported_vectors(folder):
+    from ernie.inference.vectors import VectorFolder
+
+    VectorFolder(str(folder)).codec.encode({'text_a': '今天 bad'})
+
+
 _COMMON = {'max_seq_len': 16, 'do_lower_case': True, 'tokenizer': 'FullTokenizer', 'task_id': 0}
 _TAGGER = {'task': 'sequence_labeling', 'label_map': TAGS, 'num_labels': len(TAGS), 'chunk_scheme': 'IOB'}
 _READER = {'task': 'mrc', 'max_query_length': 4, 'doc_stride': 3, 'max_answer_length': 5, 'n_best_size': 3}
