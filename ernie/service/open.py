@@ -14,7 +14,7 @@ from ernie.service.place import PrivatePlace
 from ernie.settings.predict import EMBEDDING
 from propeller.errors import UsageError, UserError
 
-_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
+_NAME = re.compile(r'[^\W_][\w.-]{0,59}')  # in any script; it begins the name of a folder too
 _NAMED = re.compile(rf'({_NAME.pattern})=(.+)', re.DOTALL)
 _PACKAGES = ('onnxruntime', 'openvino')  # engines that are packages of their name
 _NO_NAMES = re.compile(r'best|checkpoints?|model|step_?\d+|\d+')
@@ -49,8 +49,8 @@ def name_of(path):
     parts = [part for part in os.path.abspath(path).split(os.sep) if part] if os.path.exists(path) else path.split('/')
     for part in reversed(parts):
         if not _NO_NAMES.fullmatch(part):
-            name = re.sub(r'[^A-Za-z0-9._-]+', '-', part).strip('-._')
-            return name[:100] or 'model'
+            name = re.sub(r'[^\w.-]+', '-', part).strip('-._')
+            return name[:60] or 'model'
     return 'model'
 
 

@@ -139,13 +139,16 @@ def test_names(tmp_path, monkeypatch):
     (tmp_path / 'reviews' / 'best').mkdir(parents=True)
     (tmp_path / 'a=b').mkdir()
     monkeypatch.chdir(tmp_path)
-    given = ['reviews/best', 'multilingual-e5-small', 'nearest=reviews', 'a=b', 'hfl/rbt3']
+    (tmp_path / '点评').mkdir()
+    given = ['reviews/best', 'multilingual-e5-small', 'nearest=reviews', 'a=b', 'hfl/rbt3', '点评', '人名=reviews']
     assert named_models(given) == [
         ('reviews', 'reviews/best'),
         ('multilingual-e5-small', 'multilingual-e5-small'),
         ('nearest', 'reviews'),
         ('a-b', 'a=b'),
         ('rbt3', 'hfl/rbt3'),
+        ('点评', '点评'),
+        ('人名', 'reviews'),
     ]
     assert name_of('reviews/best/') == 'reviews'
     with pytest.raises(UsageError, match='reviews and reviews/best: both are called reviews. Give NAME=PATH'):
