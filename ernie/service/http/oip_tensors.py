@@ -8,6 +8,7 @@ import numpy as np
 
 from ernie.service.http.bodies import dump, dump_vectors
 from ernie.service.http.calls import CLASSIFYING, check_count, text_of
+from ernie.service.models import TokenRow
 from propeller.errors import one_of, quoted
 from propeller.service.errors import ServiceError
 
@@ -70,8 +71,6 @@ async def run_ids(service, model, tensors):
     types = arrays.get('token_type_ids', np.zeros_like(ids))
     mask = arrays.get('attention_mask', np.ones_like(ids))
     _check_ids(model, ids, types, mask)
-    from ernie.service.models import TokenRow
-
     rows = []
     for place, length in enumerate(mask.sum(axis=1)):
         kept = slice(int(length))
