@@ -57,12 +57,15 @@ class Model:
         if selection.top_k is not None and self.task in ('tag', 'embed', 'regression'):
             raise ServiceError('invalid', f'top_k {selection.top_k}: this task has no classes to rank.')
 
-    def vector(self, number):
+    def vector_of(self, number):
         return np.cos(np.arange(HIDDEN) + number).astype(np.float32)
+
+    def vector(self, outputs, normalize=None):
+        return self.vector_of(int(outputs[0][0]))
 
     def result(self, record, number):
         if self.task == 'embed':
-            return self.vector(number)
+            return self.vector_of(number)
         if self.task in ('classify', 'multilabel'):
             p = round(1 / (1 + number), 4)
             probabilities = dict(zip(self.labels, [p] + [(1 - p) / (len(self.labels) - 1)] * 8, strict=False))
@@ -80,7 +83,7 @@ class Model:
         return {'answer': record['context'][:2]} | best | {'n_best': [span]}
 
     def decode(self, record, encoded, outputs, selection=EVERYTHING):
-        return self.result(record, int(outputs[0][0]))
+        return self.result(record, int(outputs[0][0][0]))
 
 
 class Core:

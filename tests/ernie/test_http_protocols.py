@@ -19,7 +19,7 @@ EMBED = Model('vectors', 'embed')
 
 
 def unit(*lengths):
-    return unit_length(np.stack([EMBED.vector(n) for n in lengths]))
+    return unit_length(np.stack([EMBED.vector_of(n) for n in lengths]))
 
 
 @pytest.fixture(scope='module')
@@ -85,7 +85,7 @@ def test_embed_and_similarity(call):
     found = np.float32(call('POST', '/embed', json={'inputs': ['a', 'bb']}).json())
     assert np.array_equal(found, unit(3, 4))
     found = np.float32(call('POST', '/embed', json={'inputs': 'a', 'normalize': False, 'truncate': True}).json())
-    assert np.array_equal(found[0], EMBED.vector(3))
+    assert np.array_equal(found[0], EMBED.vector_of(3))
     inputs = {'source_sentence': 'a', 'sentences': ['b', 'ccc']}
     found = call('POST', '/similarity', json={'inputs': inputs, 'parameters': {}}).json()
     np.testing.assert_allclose(found, [1, unit(3)[0] @ unit(5)[0]], atol=1e-6)
@@ -204,7 +204,7 @@ def test_texts_as_bytes(call):
     content = infer(call, 'vectors', tensor('text_a', ['a', 'bb'])).json()
     assert content['outputs'][0]['shape'] == [2, HIDDEN]
     found = np.float32(content['outputs'][0]['data']).reshape(2, HIDDEN)
-    assert np.array_equal(found, np.stack([EMBED.vector(3), EMBED.vector(4)]))
+    assert np.array_equal(found, np.stack([EMBED.vector_of(3), EMBED.vector_of(4)]))
 
 
 def test_token_ids(call):
@@ -214,7 +214,7 @@ def test_token_ids(call):
     content = infer(call, 'mood', ids, mask, outputs=[{'name': 'probabilities'}]).json()
     assert content['outputs'][0]['data'] == [0.2, 0.8, 0.25, 0.75]
     content = infer(call, 'vectors', ids).json()
-    assert np.float32(content['outputs'][0]['data'][:HIDDEN]).tolist() == EMBED.vector(4).tolist()
+    assert np.float32(content['outputs'][0]['data'][:HIDDEN]).tolist() == EMBED.vector_of(4).tolist()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_the_only_model_for_a_route_needs_no_name():
 def test_vectors():
     model = Model('vectors', 'embed')
     response = post('/v1/embed', {'texts': ['a', 'bc']})
-    expected = np.stack([model.vector(3), model.vector(4)])
+    expected = np.stack([model.vector_of(3), model.vector_of(4)])
     assert (np.array(response.json()['results'], np.float32) == expected).all()
     unit = post('/v1/embed', {'texts': ['a', 'bc'], 'normalize': True}).json()['results']
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)

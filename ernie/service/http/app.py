@@ -3,12 +3,12 @@
 import importlib
 import importlib.util
 
-from ernie.inference.engines import optional_package
 from ernie.service.http.door import Door
 from ernie.service.http.errors import HttpError
 from ernie.service.http.metrics import Metrics
 from propeller import __version__
 from propeller.errors import quoted
+from propeller.optional import optional_package
 from propeller.service.core import Observer
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits

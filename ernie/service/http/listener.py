@@ -6,9 +6,9 @@ import functools
 import resource
 import socket
 
-from ernie.inference.engines import optional_package
 from propeller.errors import UserError
 from propeller.log import get_logger
+from propeller.optional import optional_package
 from propeller.service.front import Listener
 
 log = get_logger(__name__)
@@ -81,7 +81,7 @@ def _bind(host, port):
     Raises:
         UserError: it cannot be had.
     """
-    place = f'{host}:{port}'
+    host, place = '0.0.0.0' if host in ('', '*') else host, f'{host}:{port}'
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

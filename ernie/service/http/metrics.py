@@ -16,9 +16,9 @@ class Metrics(Observer):
     """
 
     def __init__(self, core=None):
-        from ernie.inference.engines import optional_package
+        from propeller.optional import optional_package
 
-        prometheus = optional_package('prometheus_client', '--http_port')
+        prometheus = optional_package('prometheus_client', '--http_port', 'prometheus-client')
         self.core, self._text = core, prometheus.generate_latest
         self.content_type = prometheus.CONTENT_TYPE_LATEST
         self.registry = registry = prometheus.CollectorRegistry()

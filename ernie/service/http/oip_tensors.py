@@ -76,8 +76,10 @@ async def run_ids(service, model, tensors):
         kept = slice(int(length))
         rows.append(TokenRow(ids[place, kept], types[place, kept], np.ones(length, np.float32)))
     answer = await service.core.submit(model, rows)
-    encoded = SimpleNamespace(windows=None)
     seconds = SimpleNamespace(tokenizing=0.0, queue=answer.seconds.queue, inference=answer.seconds.inference)
+    if model.task == 'embed':
+        return [model.vector(outputs) for outputs in answer.results], seconds
+    encoded = SimpleNamespace(windows=None)
     return [model.decode({}, encoded, [outputs]) for outputs in answer.results], seconds
 
 
