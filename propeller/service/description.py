@@ -113,8 +113,8 @@ def read_description(folder):
             if op['#'].endswith('.data'):
                 inputs.append(_array(op))
             elif op['#'].endswith('.fetch'):
-                outputs.append((_attribute(op, 'col'), _array(op)))
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+                outputs.append((int(_attribute(op, 'col')), _array(op)))
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         raise bad_input(path, 'another JSON', _EXPECTED) from None
     if not inputs or not outputs:
         raise bad_input(path, 'no inputs' if not inputs else 'no outputs', _EXPECTED)
@@ -135,4 +135,4 @@ def _array(op):
 
 
 def _attribute(op, name):
-    return next(entry['AT']['D'] for entry in op['A'] if entry['N'] == name)
+    return {entry['N']: entry['AT']['D'] for entry in op['A']}[name]

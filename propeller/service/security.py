@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import struct
 
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.inputs import read_text
@@ -96,17 +97,20 @@ def load_keys(file, secret=False):
     Raises:
         UserError: it is none, or has no secret key where one is needed.
     """
-    auth = optional_package('zmq.auth', 'CURVE', 'pyzmq')
+    auth, zmq = (optional_package(name, 'CURVE', 'pyzmq') for name in ('zmq.auth', 'zmq'))
+    z85 = optional_package('zmq.utils.z85', 'CURVE', 'pyzmq')
     text = read_text(file, _LARGEST_FILE, 'a CURVE certificate')
     if secret and os.stat(file).st_mode & 0o077:
         raise bad_input(file, 'a secret key that others may read', 'one for its owner', advice=f'chmod 600 {file}')
     try:
         public, private = auth.load_certificate(file)
-    except (ValueError, OSError):
-        public = private = None
-    keys = [key for key in (public, private) if key is not None]
-    if public is None or any(len(key) != 40 for key in keys) or 'curve' not in text:
+        valid = 'curve' in text and all(len(z85.decode(key)) == 32 for key in (public, private or public))
+    except (ValueError, LookupError, OSError, struct.error):
+        valid = False
+    if not valid:
         raise bad_input(file, 'no CURVE certificate', 'what zmq.auth.create_certificates writes')
+    if private is not None and zmq.curve_public(private) != public:
+        raise bad_input(file, 'the secret key of another public key', 'two keys of one pair')
     if secret and private is None:
         raise bad_input(file, 'no secret key', 'a file NAME.key_secret')
     return public, private

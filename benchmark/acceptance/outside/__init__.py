@@ -1,6 +1,16 @@
 """Every parser of outside data, for `benchmark.acceptance.hostile_inputs`: PARSERS, name -> `registry.Parser`."""
 
-from benchmark.acceptance.outside import caches, columns, data, data_sets, models, pretraining, reports, training
+from benchmark.acceptance.outside import (
+    caches,
+    columns,
+    data,
+    data_sets,
+    models,
+    pretraining,
+    reports,
+    services,
+    training,
+)
 from benchmark.acceptance.outside.models import PADDLE_MODEL
 from benchmark.acceptance.outside.registry import PARSERS, write
 
@@ -14,6 +24,7 @@ __all__ = [
     'models',
     'pretraining',
     'reports',
+    'services',
     'training',
     'write',
 ]
