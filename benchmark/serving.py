@@ -6,9 +6,9 @@ The texts are the sentences of SST-2 dev in their order. All sides take turns on
 the clients run too. In each round:
 
 - offline: the engine alone in this program's process, batches of `--batch` texts of like length; with and without
-  tokenizing; and the time of one text alone, its median.
-- `ernie serve` with one worker, `--clients` clients (`propeller.tools.bench_client`) that send one text each, over HTTP
-  and over ZeroMQ; and one client alone.
+  tokenizing; and the time of one text alone, its median, with the threads of a worker.
+- `ernie serve` with `--workers` workers that share the cores, `--clients` clients (`propeller.tools.bench_client`) that
+  send one text each, over HTTP and over ZeroMQ; and one client alone.
 - the rivals (`benchmark.serving_rival`), the same clients over HTTP: without batching, and with batches by time. In the
   Python of `--rival_python` are PyTorch, transformers, fastapi and uvicorn (`pip install fastapi uvicorn`).
 
@@ -58,6 +58,7 @@ def offline(keep, model, texts, args):
     batches = [served.pack(ordered[i : i + batch]) for i in range(0, len(ordered), batch)]
     for arrays in batches:
         run(arrays)
+    run_alone = open_served(**served.arguments | {'threads': args.threads // args.workers})
     seconds, alone, deadline = [], [], time.perf_counter() + args.seconds
     while time.perf_counter() < deadline:
         began = time.perf_counter()
@@ -66,7 +67,7 @@ def offline(keep, model, texts, args):
         seconds.append(time.perf_counter() - began)
     for arrays in [served.pack([row]) for row in rows[:300]] * 2:
         began = time.perf_counter()
-        run(arrays)
+        run_alone(arrays)
         alone.append(time.perf_counter() - began)
     computing = statistics.median(seconds)
     return {
@@ -87,9 +88,19 @@ def load(address, texts, clients, seconds):
 
 
 def our_server(keep, model, texts, args):
-    """dict: rates and what front, worker and clients take of the cores; latencies of one client alone."""
-    flags = ['--engine', args.engine, '--precision', args.precision, '--threads', str(args.threads)]
-    flags += ['--pooling', 'mean', '--workers', '1', '--save_inference_model_path', keep]
+    """dict: rates and what front, workers and clients take of the cores; latencies of one client alone."""
+    flags = ['--engine', args.engine, '--precision', args.precision]
+    threads = str(args.threads // args.workers)
+    flags += [
+        '--pooling',
+        'mean',
+        '--workers',
+        str(args.workers),
+        '--threads',
+        threads,
+        '--save_inference_model_path',
+        keep,
+    ]
     found = {}
     with Served(ernie_serve(f'{_MODEL}={model}', *flags)) as server:
         for protocol, address in (('http', f'{server.url}/v1/embed'), ('zmq', server.zmq)):
@@ -158,7 +169,7 @@ def report(args, rounds):
         missed += added > most
         print(
             f'{protocol}: one client alone {middle[f"{protocol} alone"]:.2f} ms, engine {middle["alone_ms"]:.2f} ms: '
-            f'{added:.2f} ms more (at most {most:g}); cores taken: front {front:.2f}, worker {workers:.2f}, '
+            f'{added:.2f} ms more (at most {most:g}); cores taken: front {front:.2f}, workers {workers:.2f}, '
             f'clients {clients:.2f}'
         )
     return int(missed > 0)
@@ -170,6 +181,7 @@ def main(argv=None):
     parser.add_argument('--engine', default='openvino')
     parser.add_argument('--precision', default='fp32', help='bf16 where the processor has it (default: fp32)')
     parser.add_argument('--clients', type=int, default=32)
+    parser.add_argument('--workers', type=int, default=2, help='of the server, which share --threads (default: 2)')
     parser.add_argument('--batch', type=int, default=32, help='texts of a batch offline (default: 32)')
     parser.add_argument('--rival_python', help='Python with PyTorch, transformers, fastapi and uvicorn')
     parser.add_argument('--rival_workers', type=int, default=1, help='batches of a rival at once (default: 1)')

@@ -3,7 +3,7 @@
 import collections
 import itertools
 
-_CHEAP = 32  # tokens of padding that cost less than another batch
+_CHEAP = 16  # tokens of padding that cost less than another batch
 
 
 class Row:
@@ -151,14 +151,14 @@ def choose(rows, limits):
     """The rows of a batch: the first, and those of the same kind whose length is nearest, while padding is cheap.
 
     Many a batch with little padding is computed sooner than one with much: what an engine needs for a batch beside its
-    tokens is worth some tens of tokens (`benchmark.serving` measures it).
+    tokens is worth about ten of them on a processor.
 
     Args:
         rows: list of `Row`, the oldest first.
         limits: `Limits`.
     Returns:
         list of `Row`: number times longest is `batch_tokens` at most, unless the first alone is longer. Padding is a
-        tenth of that at most, or 32 tokens.
+        sixteenth of that at most, or 16 tokens.
     """
     head = rows[0]
     # Rows that failed once wait for a batch of their own.
@@ -185,4 +185,4 @@ def _padding(count, longest, tokens, limits):
     """Padding of a batch of so many rows; None where it cannot be, or has too much."""
     size = count * longest
     padding = size - tokens
-    return padding if size <= limits.batch_tokens and padding <= max(_CHEAP, size / 10) else None
+    return padding if size <= limits.batch_tokens and padding <= max(_CHEAP, size / 16) else None

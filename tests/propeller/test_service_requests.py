@@ -86,7 +86,7 @@ def test_a_batch_has_the_oldest_and_keeps_the_limits(lengths):
     assert rows[0] in chosen and len(set(map(id, chosen))) == len(chosen) <= LIMITS.batch_rows
     assert len(chosen) * longest <= LIMITS.batch_tokens or len(chosen) == 1
     size = len(chosen) * longest
-    assert size - sum(row.tokens for row in chosen) <= max(32, size / 10)
+    assert size - sum(row.tokens for row in chosen) <= max(16, size / 16)
 
 
 @given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=9), min_size=1, max_size=9), st.data())
