@@ -13,7 +13,7 @@ from propeller.service.errors import ServiceError, beyond
 from propeller.service.limits import Limits
 
 HIDDEN, LONGEST = 12, 16
-SLOW, BROKEN, FULL, LATE = 'slow', 'broken', 'full', 'late'  # texts with a meaning
+SLOW, BROKEN, FULL, LATE, ENDED = 'slow', 'broken', 'full', 'late', 'ended'  # texts with a meaning
 
 
 class TextSeconds(NamedTuple):
@@ -124,6 +124,8 @@ class Service:
                 raise ServiceError('invalid', 'found an empty text as text_a, expected some text.')
         if BROKEN in texts:
             raise RuntimeError('a secret of the server')
+        if ENDED in texts:
+            raise asyncio.CancelledError
         if FULL in texts:
             limit = {'name': 'queue_tokens', 'value': 10, 'found': 11}
             raise ServiceError('overloaded', '10 tokens wait already, of 10 (--queue_tokens).', limit, 3)

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from benchmark.acceptance.fuzz_http import Verdict, ask, fuzz, is_whole, request
 from ernie.service.http.app import create_app
 from ernie.service.http.listener import HttpListener
@@ -13,8 +11,6 @@ NAMES = ['mood', 'names', 'reader', 'vectors', 'fit']
 
 
 def test_changed_requests_have_typed_answers():
-    pytest.importorskip('ernie.service.models')
-
     async def scene():
         service = Service()
         service.models['fit'] = Model('fit', 'regression')

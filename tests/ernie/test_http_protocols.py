@@ -208,7 +208,6 @@ def test_texts_as_bytes(call):
 
 
 def test_token_ids(call):
-    pytest.importorskip('ernie.service.models')
     ids = tensor('input_ids', [0, 97, 98, 1, 0, 97, 1, 0], [2, 4], 'INT64')
     mask = tensor('attention_mask', [[1, 1, 1, 1], [1, 1, 1, 0]], [2, 4], 'INT64')
     content = infer(call, 'mood', ids, mask, outputs=[{'name': 'probabilities'}]).json()

@@ -11,7 +11,7 @@ import pytest
 from ernie.service.http.app import create_app
 from propeller.service.limits import Limits
 from tests.ernie.calling_http import caller
-from tests.ernie.fake_text_service import BROKEN, FULL, LATE, SLOW, Model, Service
+from tests.ernie.fake_text_service import BROKEN, ENDED, FULL, LATE, SLOW, Model, Service
 
 
 def post(path, content, service=None, **options):
@@ -170,6 +170,7 @@ def test_overload_lateness_and_faults_have_their_status():
     response = post('/v1/classify', {'text': FULL})
     assert refused(response, 429, 'overloaded')['limit']['value'] == 10 and response.headers['retry-after'] == '3'
     refused(post('/v1/classify', {'text': LATE, 'timeout': 1}), 504, 'expired')
+    refused(post('/v1/classify', {'text': ENDED}), 503, 'unavailable')
     response = post('/v1/classify', {'text': BROKEN})
     assert 'secret' not in response.text and refused(response, 500, 'internal')
 

@@ -61,6 +61,11 @@ class Door:
             if e.code in _OURS:
                 self._metrics.rejected(e.code)
             await _refuse(visit, e, send_on)
+        except asyncio.CancelledError:
+            if asyncio.current_task().cancelling():
+                raise
+            # What it waited for was given up, as at the end of the server.
+            await _refuse(visit, ServiceError('unavailable', 'the server is going down.', retry_after=1), send_on)
         except Exception:
             log.exception('request %s: %s %s', visit.id, visit.method, quoted(visit.path, 100))
             await _refuse(visit, ServiceError('internal', 'a fault of this server; its log says more.'), send_on)
