@@ -14,7 +14,7 @@ import pytest
 from ernie.checkpoint.__main__ import make_parser as checkpoint_parser
 from ernie.command import VERBS, find_verb, help_text
 from ernie.command import main as command
-from ernie.programs import CLASSIFY, INFER, PRETRAIN
+from ernie.programs import CLASSIFY, INFER, PRETRAIN, SERVE
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
 from ernie_encoder import build_parser as encoder_parser
@@ -136,6 +136,7 @@ def test_flags_named_in_the_prose_exist():
         launch_parser(),
         PRETRAIN.build_parser(),
         ranker_parser(),
+        SERVE.build_parser(),
     )
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     others = {'--to', '--config', '--vocab', '--run_config', '--hparam', '--no-deps', '--use_fast_executor'}
