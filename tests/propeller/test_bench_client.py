@@ -115,7 +115,7 @@ def test_failures_are_counted_by_what_they_are():
             (422, json.dumps({'error': 'of another kind', 'error_type': 'Validation'}).encode()),
             (500, b'<html>'),
             None,
-            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"toke\r\nb\r\nns": [1, 2]\r\n0\r\n\r\n',
+            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n"tok\r\nc\r\nens": [1, 2]\r\n0\r\n\r\n',
             b'nonsense\r\n\r\n',
             b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab',
             (200, b'{}'),
