@@ -6,7 +6,7 @@ The texts are the sentences of SST-2 dev in their order. All sides take turns on
 the clients run too. In each round:
 
 - offline: the engine alone in this program's process, batches of `--batch` texts of like length; with and without
-  tokenizing; and the time of one text alone, its median, with the threads of a worker.
+  tokenizing; and the median time of one text alone with the threads of a worker, around each load of one client.
 - `ernie serve` with `--workers` workers that share the cores, `--clients` clients (`propeller.tools.bench_client`) that
   send one text each, over HTTP and over ZeroMQ; and one client alone.
 - the rivals (`benchmark.serving_rival`), the same clients over HTTP: without batching, and with batches by time. In the
@@ -44,37 +44,46 @@ def write_texts(data, path):
     return texts
 
 
-def offline(keep, model, texts, args):
-    """dict: texts a second of the engine, of texts to vectors, and the median time of one text alone, ms."""
+def engine(keep, model, texts, args):
+    """Two functions: -> dict, texts a second offline; -> median time of one text with the threads of a worker, ms."""
     from ernie.service.open import open_models
     from ernie.service.opener import open_served
 
     (served,) = open_models([(_MODEL, model)], args.engine, args.precision, args.threads, 'mean', keep=keep)
-    run, batch = open_served(**served.arguments), args.batch
+    run = open_served(**served.arguments)
+    run_alone = open_served(**served.arguments | {'threads': args.threads // args.workers})
     began = time.perf_counter()
     rows = [served.encode({'text_a': text}).rows[0] for text in texts]
     tokenizing = time.perf_counter() - began
     ordered = sorted(rows, key=served.tokens)
-    batches = [served.pack(ordered[i : i + batch]) for i in range(0, len(ordered), batch)]
-    for arrays in batches:
-        run(arrays)
-    run_alone = open_served(**served.arguments | {'threads': args.threads // args.workers})
-    seconds, alone, deadline = [], [], time.perf_counter() + args.seconds
-    while time.perf_counter() < deadline:
-        began = time.perf_counter()
+    batches = [served.pack(ordered[i : i + args.batch]) for i in range(0, len(ordered), args.batch)]
+    singles = [served.pack([row]) for row in rows[:200]]
+
+    def offline():
+        seconds, deadline = [], time.perf_counter() + args.seconds
         for arrays in batches:
             run(arrays)
-        seconds.append(time.perf_counter() - began)
-    for arrays in [served.pack([row]) for row in rows[:300]] * 2:
-        began = time.perf_counter()
-        run_alone(arrays)
-        alone.append(time.perf_counter() - began)
-    computing = statistics.median(seconds)
-    return {
-        'offline': len(rows) / computing,
-        'offline with tokenizing': len(rows) / (computing + tokenizing),
-        'alone_ms': 1000 * statistics.median(alone[300:]),
-    }
+        while time.perf_counter() < deadline or not seconds:
+            seconds.append(_timed(run, batches))
+        computing = statistics.median(seconds)
+        return {
+            'offline': len(rows) / computing,
+            'offline with tokenizing': len(rows) / (computing + tokenizing),
+        }
+
+    def alone():
+        for arrays in singles[:20]:
+            run_alone(arrays)
+        return 1000 * statistics.median(_timed(run_alone, [arrays]) for arrays in singles)
+
+    return offline, alone
+
+
+def _timed(run, batches):
+    began = time.perf_counter()
+    for arrays in batches:
+        run(arrays)
+    return time.perf_counter() - began
 
 
 def load(address, texts, clients, seconds):
@@ -87,8 +96,9 @@ def load(address, texts, clients, seconds):
     return found
 
 
-def our_server(keep, model, texts, args):
-    """dict: rates and what front, workers and clients take of the cores; latencies of one client alone."""
+def our_server(keep, model, texts, args, alone):
+    """dict: rates and what front, workers and clients take of the cores; latencies of one client alone, and those of
+    the engine right before and after. alone: function of `engine`."""
     flags = ['--engine', args.engine, '--precision', args.precision]
     threads = str(args.threads // args.workers)
     flags += [
@@ -112,7 +122,9 @@ def our_server(keep, model, texts, args):
             found[protocol] = many['per_second']['texts']
             found[f'{protocol} p50 p99'] = many['latency_ms']['p50'], many['latency_ms']['p99']
             found[f'{protocol} shares'] = [shares[0], sum(shares[1:]), many['tool']['cpu_share']]
+            before = alone()
             found[f'{protocol} alone'] = load(address, texts, 1, min(args.seconds, 5))['latency_ms']['p50']
+            found[f'{protocol} engine alone'] = (before + alone()) / 2
     return found
 
 
@@ -133,7 +145,8 @@ def compare(args, work):
     texts = write_texts(args.data, path)
     if args.rival_python:
         convert(model, theirs, 'huggingface')
-    sides = [lambda: offline(keep, model, texts, args), lambda: our_server(keep, model, path, args)]
+    offline, alone = engine(keep, model, texts, args)
+    sides = [offline, lambda: our_server(keep, model, path, args, alone)]
     if args.rival_python:
         for batching in ('none', 'time'):
             sides.append(lambda batching=batching: {f'rival {batching}': rival(theirs, path, args, batching)})
@@ -165,10 +178,11 @@ def report(args, rounds):
         print(f'{name:26} {middle[name]:8.1f}  {ratio:.2f}' + (f' (at least {needed:g})' if needed else ''))
     for protocol, most in ADDED.items():
         front, workers, clients = rounds[-1][f'{protocol} shares']
-        added = middle[f'{protocol} alone'] - middle['alone_ms']
+        server, engine_alone = middle[f'{protocol} alone'], middle[f'{protocol} engine alone']
+        added = server - engine_alone
         missed += added > most
         print(
-            f'{protocol}: one client alone {middle[f"{protocol} alone"]:.2f} ms, engine {middle["alone_ms"]:.2f} ms: '
+            f'{protocol}: one client alone {server:.2f} ms, engine {engine_alone:.2f} ms: '
             f'{added:.2f} ms more (at most {most:g}); cores taken: front {front:.2f}, workers {workers:.2f}, '
             f'clients {clients:.2f}'
         )

@@ -48,9 +48,9 @@ def test_texts_are_the_sentences_of_the_set(tmp_path):
 
 def test_a_rate_that_is_too_low_is_told(capsys):
     shares = [0.3, 1.2, 0.1]
-    found = {'offline': 100.0, 'offline with tokenizing': 90.0, 'alone_ms': 5.0, 'http': 85.0, 'zmq': 90.0}
+    found = {'offline': 100.0, 'offline with tokenizing': 90.0, 'http': 85.0, 'zmq': 90.0}
     found |= {'rival none': 40.0, 'rival time': 50.0, 'http shares': shares, 'zmq shares': shares}
-    found |= {'http alone': 7.5, 'zmq alone': 6.5}
+    found |= {'http alone': 7.5, 'zmq alone': 6.5, 'http engine alone': 5.0, 'zmq engine alone': 5.0}
     args = argparse.Namespace(engine='openvino', precision='fp32', clients=32)
     assert serving.report(args, [found, found, found]) == 0
     text = capsys.readouterr().out

@@ -30,6 +30,7 @@ ENGLISH, CHINESE = ROOT / 'README.md', ROOT / 'README.zh.md'
 PAGES = [page for page in pages() if page.name != 'benchmark/README.md']
 # Programs of the machine; everything else that a command starts must be in the repository.
 MACHINE = {'.', 'cat', 'cd', 'cut', 'echo', 'export', 'git', 'head', 'ls', 'mkdir', 'pip', 'printf', 'python3', 'sed'}
+MACHINE |= {'cc', 'curl', 'docker', 'kubectl', 'serve'}  # of servers; the last is Ray Serve's
 PARSERS = {
     'script/quickstart.sh': quickstart_parser,
     'infer_classifyer.py': INFER.build_parser,
@@ -226,7 +227,8 @@ def test_python_example_runs(checkout, capsys):
 def test_no_output_names_a_machine(page):
     for block in page.blocks:
         for word in ('/home/', '/root/', '/tmp/', 'http://', 'pypi'):
-            assert block.mark == 'not output' or word not in block.text, block.text
+            said = block.text.replace('http://127.0.0.1', '')  # whoever reads it
+            assert block.mark == 'not output' or word not in said, block.text
 
 
 def write_reviews(folder):
