@@ -17,27 +17,21 @@ import asyncio
 import concurrent.futures
 import contextlib
 
-import fastapi
-import pydantic
-import torch
-import transformers
-import uvicorn
-
-
-class Texts(pydantic.BaseModel):
-    texts: list[str]
-
 
 class Encoder:
     """The model. `vectors` is called by several threads at once."""
 
     def __init__(self, folder, dtype, longest):
+        import transformers
+
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=dtype).eval()
         self.longest = longest
 
     def vectors(self, texts):
         """list of lists of floats, one for each text."""
+        import torch
+
         with torch.inference_mode():
             tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=self.longest, return_tensors='pt')
             hidden = self.model(**tokens).last_hidden_state.float()
@@ -76,6 +70,12 @@ class ByTime:
 
 def create_app(encoder, batching, workers, window, most):
     """The application."""
+    import fastapi
+    import pydantic
+
+    class Texts(pydantic.BaseModel):
+        texts: list[str]
+
     pool = concurrent.futures.ThreadPoolExecutor(workers)
 
     async def compute(texts):
@@ -108,6 +108,8 @@ def create_app(encoder, batching, workers, window, most):
 
 def best_dtype():
     """bfloat16 where the processor multiplies it."""
+    import torch
+
     if torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return torch.float32
@@ -125,6 +127,9 @@ def main():
     parser.add_argument('--max_seq_len', type=int, default=128)
     parser.add_argument('--dtype', choices=('auto', 'bf16', 'fp32'), default='auto')
     args = parser.parse_args()
+    import torch
+    import uvicorn
+
     torch.set_num_threads(args.threads)
     dtype = {'auto': best_dtype(), 'bf16': torch.bfloat16, 'fp32': torch.float32}[args.dtype]
     encoder = Encoder(args.model, dtype, args.max_seq_len)

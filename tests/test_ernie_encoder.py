@@ -20,6 +20,7 @@ from ernie.inference import embedding
 from propeller.errors import UserError
 from propeller.graph import cuda_devices
 from propeller.storage import open_tensors, write_safetensors
+from script.documents.page import Page
 from tests.ernie.tiny_model import (
     CONFIG,
     TASK_CONFIG,
@@ -221,7 +222,8 @@ def test_the_page_runs_as_it_stands(tmp_path, encode, monkeypatch, capsys):
     page = ROOT / 'docs/encoder.md'
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / 'minilm', config={**CONFIG, 'num_hidden_layers': 6})
-    for block in blocks(page, 'sh'):
+    run = [block for block in Page(page).blocks if block.mark != 'not run']
+    for block in [block.text for block in run if block.language == 'sh']:
         for line in block.replace('\\\n', ' ').splitlines():
             if line.startswith('python'):
                 check_flags(ernie_encoder.build_parser(), shlex.split(line)[2:])
@@ -229,7 +231,7 @@ def test_the_page_runs_as_it_stands(tmp_path, encode, monkeypatch, capsys):
             else:
                 subprocess.run(['sh', '-c', line], check=True)
     capsys.readouterr()
-    (code,) = blocks(page, 'python')
+    (code,) = (block.text for block in run if block.language == 'python')
     exec(compile(code, page.name, 'exec'), {})
     lines = capsys.readouterr().out.splitlines()
     shown = blocks(page, 'text')[1].splitlines()

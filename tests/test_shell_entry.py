@@ -258,6 +258,8 @@ def test_find_prints_the_python_and_makes_nothing(clone):
 
 def link_packages(clone):
     for name in ('ernie', 'propeller'):
+        # Of the test of the command, where it ran before in the same clone.
+        shutil.rmtree(clone.folder / name, ignore_errors=True)
         (clone.folder / name).symlink_to(os.path.join(ROOT, name))
 
 

@@ -161,17 +161,18 @@ def test_inputs_that_cannot_be(made, kind, value, text):
         ),
         ('classify', {'max_seq_len': '9'}, UsageError, '--max_seq_len 9: expected a whole number'),
         ('classify', {'tokenizer': 'X'}, UsageError, '--tokenizer X: expected one of FullTokenizer'),
-        ('classify', {'task': 'embedding', 'max_seq_len': 2}, UsageError, '--max_seq_len 2: expected at least 3'),
+        ('checkpoint', {'task': 'embedding', 'max_seq_len': 2}, UsageError, '--max_seq_len 2: expected at least 3'),
         ('classify', {'task': 'embedding', 'num_labels': 3}, TypeError, 'num_labels'),
         ('classify', {'max_len': 9}, TypeError, "unexpected keyword argument 'max_len'"),
-        ('classify', {'task': 'embedding'}, UserError, 'found an exported model, expected a checkpoint'),
-        ('classify', {'task': 'embedding', 'pooling': 'sum'}, UsageError, '--pooling sum: expected one of cls'),
-        ('classify', {'task': 'embedding', 'engine': 'predictor'}, UsageError, 'they come from the executor'),
+        ('classify', {'task': 'embedding'}, UserError, 'found an exported model of a task, expected a model for'),
+        ('checkpoint', {'task': 'embedding', 'pooling': 'sum'}, UsageError, '--pooling sum: expected one of cls'),
+        ('checkpoint', {'task': 'embedding', 'engine': 'predictor'}, UsageError, 'come from the executor in fp32'),
     ],
 )
 def test_arguments_that_cannot_be(made, kind, values, error, text):
+    checkpoint, exported = made('classify' if kind == 'checkpoint' else kind)
     with pytest.raises(error, match=text):
-        ernie.load(made(kind)[1], **values)
+        ernie.load(checkpoint if kind == 'checkpoint' else exported, **values)
 
 
 def test_folders_that_are_no_model(tmp_path):

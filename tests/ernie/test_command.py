@@ -160,7 +160,7 @@ def test_predict_keeps_no_export_and_export_predicts_nothing():
     assert vars(predict.parse_args([])) == whole | own | changed
     given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
     changed = {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False}
-    assert vars(given) == whole | changed | {'model': None}
+    assert vars(given) == whole | changed | {'model': None, 'pooling': None, 'layer': None}
     assert export.parse_args(['m']).checked().init_checkpoint == 'm'
     for other in (['--predict_set', 'x'], ['--engine', 'onnxruntime'], ['--do_prediction', 'true']):
         with pytest.raises(UsageError):
