@@ -85,17 +85,8 @@ def _texts(values, name):
     return texts
 
 
-class ErnieClient(InferenceClient):
-    """Vectors of texts from `encoder_server.py` or `ernie serve --port`; texts become tokens here.
-
-    Args:
-        vocab_file, max_seqlen: see `TextEncoder`. The vocabulary must be that of the server's model.
-        host, port: of the server.
-        batch_size: texts of a request.
-        num_coroutine: requests under way at once.
-        timeout: seconds after which a request without an answer fails, and the call with it.
-        security: `auth_token`, `server_key`, `client_key`, see `InferenceClient`.
-    """
+class _Tokenizes:
+    """What both clients are made with."""
 
     def __init__(
         self,
@@ -110,6 +101,19 @@ class ErnieClient(InferenceClient):
     ):
         super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, **security)
         self.encoder = TextEncoder(vocab_file, max_seqlen)
+
+
+class ErnieClient(_Tokenizes, InferenceClient):
+    """Vectors of texts from `encoder_server.py` or `ernie serve --port`; texts become tokens here.
+
+    Args:
+        vocab_file, max_seqlen: see `TextEncoder`. The vocabulary must be that of the server's model.
+        host, port: of the server.
+        batch_size: texts of a request.
+        num_coroutine: requests under way at once.
+        timeout: seconds after which a request without an answer fails, and the call with it.
+        security: `auth_token`, `server_key`, `client_key`, see `InferenceClient`.
+    """
 
     def __call__(self, text_a, text_b=None):
         """The first output of the model: of a pooling server float32 [N, H], of one for layers [N, T, H].
@@ -123,22 +127,8 @@ class ErnieClient(InferenceClient):
         return super().__call__(*self.encoder(text_a, text_b))[0]
 
 
-class AsyncErnieClient(AsyncInferenceClient):
+class AsyncErnieClient(_Tokenizes, AsyncInferenceClient):
     """`ErnieClient` for asyncio: `await client(texts)`. The arguments are the same."""
-
-    def __init__(
-        self,
-        vocab_file,
-        host='localhost',
-        port=8888,
-        batch_size=32,
-        num_coroutine=1,
-        timeout=10.0,
-        max_seqlen=128,
-        **security,
-    ):
-        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, **security)
-        self.encoder = TextEncoder(vocab_file, max_seqlen)
 
     async def __call__(self, text_a, text_b=None):
         """See `ErnieClient.__call__`."""

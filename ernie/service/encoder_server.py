@@ -28,7 +28,7 @@ from propeller.args import Parser, boolean
 from propeller.errors import UsageError, one_line_errors
 from propeller.log import console, get_logger
 from propeller.service.core import ServiceCore
-from propeller.service.flags import add_limits, add_security, limits_of, security_of
+from propeller.service.flags import add_limits, add_security, check_counts, limits_of, security_of
 from propeller.service.pool import PoolSettings
 from propeller.service.zmq_listener import ZmqListener
 
@@ -90,9 +90,7 @@ def main(argv=None, prog=None):
         UserError: anything the user can mend.
     """
     args = build_parser(prog).parse_args(argv)
-    for name in ('workers', 'threads'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UsageError(f'--{name}: found {getattr(args, name)}, expected 1 or more.')
+    check_counts(args)
     with console('debug' if args.verbose else None):
         _serve(args)
 

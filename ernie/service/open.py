@@ -92,40 +92,34 @@ def open_models(
         raise UserError(f'--engine {engine} needs the package {engine}. Install it: pip install {engine}')
     given = {name: value for name, value in given.items() if value is not None}
     place = PrivatePlace()
-    target = os.path.abspath(keep) if keep else place.name
-    if keep:
-        try:
-            os.makedirs(target, exist_ok=True)
-        except OSError as e:
-            raise UserError(f'{keep}: cannot be made ({e.strerror or e}).') from None
-    jobs = {
-        name: Job(
-            name=name,
-            path=path,
-            place=target,
-            format=ENGINES[engine or 'predictor'].format,
-            task=task,
-            pooling=pooling,
-            layer=layer,
-            given=given,
-        )
-        for name, path in named
-        if not is_exported(path)
-    }
-    folders = dict(named)
-    if jobs:
-        made = run_jobs(list(jobs.values()), os.path.join(place.name, 'jobs.json'))
-        folders |= dict(zip(jobs, made, strict=True))
+    options = {'format': ENGINES[engine or 'predictor'].format, 'task': task, 'pooling': pooling, 'layer': layer}
+    made = _export(named, place, keep, options | {'given': given})
+    folders = dict(named) | made
     models = []
     for name, path in folders.items():
-        options = {} if name in jobs else given  # an export of ours has them already
-        folder = _opened(path, task, pooling, layer, normalize, options)
+        # An export of ours has them already.
+        folder = _opened(path, task, pooling, layer, normalize, {} if name in made else given)
         chosen = engine or MODEL_ENGINES[folder.exported['format']]
         check_format(chosen, folder)
         check_engine(chosen, precision, bool(use_cuda))
         models.append(TextModel(name, folder, chosen, precision, threads, use_cuda, place))
     _check_used(models, pooling, layer, given)
     return models
+
+
+def _export(named, place, keep, options):
+    """dict name -> folder of the export, of the models that are not exported yet. options: of `Job`."""
+    target = os.path.abspath(keep) if keep else place.name
+    if keep:
+        try:
+            os.makedirs(target, exist_ok=True)
+        except OSError as e:
+            raise UserError(f'{keep}: cannot be made ({e.strerror or e}).') from None
+    jobs = [Job(name=name, path=path, place=target, **options) for name, path in named if not is_exported(path)]
+    if not jobs:
+        return {}
+    made = run_jobs(jobs, os.path.join(place.name, 'jobs.json'))
+    return {job.name: folder for job, folder in zip(jobs, made, strict=True)}
 
 
 def _check_used(models, pooling, layer, given):

@@ -4,6 +4,7 @@ import asyncio
 import math
 from typing import NamedTuple
 
+from propeller.errors import quoted
 from propeller.log import get_logger
 from propeller.service.errors import ServiceError, beyond
 from propeller.service.pace import Pace
@@ -104,7 +105,7 @@ class ServiceCore:
         if name is None:
             raise ServiceError('not_found', f'no model is named in the request; there are {names}.')
         if name not in self.models:
-            raise ServiceError('not_found', f'model {name!r} is not served here; there is {names}.')
+            raise ServiceError('not_found', f'model {quoted(name, 60)} is not served here; there is {names}.')
         return self.models[name]
 
     def check_texts(self, count):
@@ -147,7 +148,8 @@ class ServiceCore:
             raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait), 1)))
         if wait > most:
             message = (
-                f'{waiting:,} tokens wait already, about {wait:.1f} s; a request of {2 * most:g} s waits {most:g} s.'
+                f'{waiting:,} tokens wait already, about {wait:.1f} s of work. '
+                f'With a timeout of {2 * most:g} s, a request is taken where at most {most:g} s wait.'
             )
             limit = {'name': 'timeout', 'value': 2 * most, 'found': round(2 * wait, 1)}
             raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait - most), 1)))

@@ -63,3 +63,10 @@ def security_of(arguments):
     """The `Security` that flags say. Raises `UserError`."""
     token = read_token(arguments.auth_token, arguments.auth_token_file)
     return Security(token, arguments.curve_secret_key, arguments.curve_client_keys)
+
+
+def check_counts(args):
+    """Raises `UsageError`: `--workers` or `--threads` is below 1."""
+    for name in ('workers', 'threads'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise UsageError(f'--{name}: found {getattr(args, name)}, expected 1 or more.')

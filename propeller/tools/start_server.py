@@ -4,9 +4,9 @@ Clients: `propeller.service.client.InferenceClient`, those of 2019, or any that 
 """
 
 from propeller.args import Parser, boolean
-from propeller.errors import UsageError, one_line_errors
+from propeller.errors import one_line_errors
 from propeller.log import console
-from propeller.service.flags import add_limits, add_security, limits_of, security_of
+from propeller.service.flags import add_limits, add_security, check_counts, limits_of, security_of
 from propeller.service.server import InferenceServer
 
 
@@ -47,9 +47,7 @@ def parser():
 def main(argv=None):
     """Serve until SIGTERM or Ctrl-C."""
     arguments = parser().parse_args(argv)
-    for name in ('workers', 'threads'):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise UsageError(f'--{name}: found {getattr(arguments, name)}, expected 1 or more.')
+    check_counts(arguments)
     with console('debug' if arguments.verbose else None):
         server = InferenceServer(
             arguments.model_dir,
