@@ -8,5 +8,5 @@ cd -- "$(dirname -- "$0")/.."
 python=.venv/bin/python
 "$python" -m ruff check --quiet .
 "$python" -m ruff format --check --quiet .
-"$python" -m codespell_lib benchmark config docs ernie example propeller script tests ./*.md ./*.py ./*.toml
+"$python" -m codespell_lib benchmark config distill docs ernie example propeller script tests ./*.md ./*.py ./*.toml
 "$python" -m mypy

@@ -1,0 +1,1 @@
+"""Programs that fine-tune an encoder with propeller: templates to change."""

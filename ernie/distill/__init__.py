@@ -1,0 +1,1 @@
+"""What small models are taught with: words of texts, augmented texts, answers of a teacher."""
