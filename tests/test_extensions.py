@@ -102,7 +102,7 @@ def test_a_tokenizer_that_nobody_knows(tmp_path):
 
 
 LSTM = {
-    'encoder': 'bilstm',
+    'encoder': 'mean_lstm',
     'vocab_size': len(VOCABULARY),
     'hidden_size': 14,
     'num_hidden_layers': 2,
@@ -113,7 +113,7 @@ LSTM = {
 
 @pytest.fixture
 def bilstm(monkeypatch):
-    monkeypatch.setitem(ENCODERS, 'bilstm', 'tests.extensions.bilstm:BiLstm')
+    monkeypatch.setitem(ENCODERS, 'mean_lstm', 'tests.extensions.bilstm:BiLstm')
 
 
 @pytest.mark.slow
@@ -158,8 +158,8 @@ def test_an_encoder_trains_resumes_predicts_and_exports(tmp_path, bilstm):
     'changed, message',
     [
         ({'hidden_size': 13}, 'hidden_size = 13, expected an even number: two directions'),
-        ({'encoder': 'lstm'}, "encoder = 'lstm', expected one of ernie, bilstm"),
-        ({'encoder': 3}, 'encoder = 3, expected one of ernie, bilstm'),
+        ({'encoder': 'lstm'}, "encoder = 'lstm', expected one of ernie, bow, bilstm, mean_lstm"),
+        ({'encoder': 3}, 'encoder = 3, expected one of ernie, bow, bilstm, mean_lstm'),
         (
             {'vocab_size': None},
             "key 'vocab_size' is missing. Required keys: vocab_size, hidden_size, num_hidden_layers",

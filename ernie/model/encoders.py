@@ -6,7 +6,11 @@ from propeller.table import Table
 
 ERNIE = 'ernie'
 # Value of `encoder` in ernie_config.json (`ernie` where it is absent) -> subclass of `Encoder`.
-ENCODERS = Table(ernie='ernie.model.ernie:ErnieModel')
+ENCODERS = Table(
+    ernie='ernie.model.ernie:ErnieModel',
+    bow='ernie.model.bag_of_words:BagOfWords',
+    bilstm='ernie.model.bilstm:BiLstm',
+)
 
 
 class Encoder(abc.ABC):
