@@ -32,12 +32,10 @@ class ModelFolder(Source):
         UsageError: the flags contradict the folder.
     """
 
-    takes_exported = True
-
     def __init__(self, path, task=None, *, ernie_config_path=None, vocab_path=None, label_map_config=None, **given):
         if not os.path.exists(path):
             raise bad_input(path, 'no such folder', 'a checkpoint or an exported model')
-        super().__init__(path, ernie_config_path, vocab_path)
+        super().__init__(path, ernie_config_path, vocab_path, takes_exported=True)
         if self.exported and VECTORS in self.exported:
             advice = "ernie.load(..., task='embedding') reads it."
             raise bad_input(self.path, 'an exported model that gives vectors', 'a fine-tuned model', advice=advice)

@@ -54,12 +54,10 @@ class VectorFolder(Source):
         UsageError: no such pooling or layer, or another one than in the export.
     """
 
-    takes_exported = True
-
     def __init__(
         self, path, pooling=None, layer=None, normalize=False, *, ernie_config_path=None, vocab_path=None, **given
     ):
-        super().__init__(path, ernie_config_path, vocab_path)
+        super().__init__(path, ernie_config_path, vocab_path, takes_exported=True)
         given = {name: value for name, value in given.items() if value is not None}
         if self.exported and VECTORS not in self.exported:
             raise bad_input(self.path, 'an exported model of a task', 'a model for vectors, or an export of one')

@@ -30,11 +30,12 @@ class Source:
         path: the folder, or a name that `ernie.zoo` knows; None when training starts from random values.
         config_path, vocab_path: files instead of those in the folder.
         texts: iterable of str, for the vocabulary of a model of many languages: see `ernie.zoo.find`.
+        takes_exported: whether an exported model is one too.
 
     Attributes:
         path: the folder.
         origin: dict, what is known of where the model comes from, see `ernie.zoo.Found`.
-        exported: content of `inference.json`; None for anything but an exported folder, which `takes_exported` allows.
+        exported: content of `inference.json`; None for anything but an exported folder.
         tensors: the parameters by name, read when they are asked for; None without a folder and for an exported one.
         folder: where what belongs to the model lies; None without a folder.
         config: `ErnieConfig`.
@@ -48,13 +49,11 @@ class Source:
         UsageError: a flag is missing, or one too many.
     """
 
-    takes_exported = False
-
-    def __init__(self, path, config_path=None, vocab_path=None, texts=()):
+    def __init__(self, path, config_path=None, vocab_path=None, texts=(), takes_exported=False):
         found = find(path, texts) if path else Found(None, {})
         self.path, self.origin = found
         self.exported = _read_exported(self.path) if self.path else None
-        if self.exported and not self.takes_exported:
+        if self.exported and not takes_exported:
             raise bad_input(self.path, 'an exported model', 'a checkpoint or a pre-trained model')
         self.tensors = open_model(self.path) if self.path and not self.exported else None
         self.folder = self.path if self.exported else self.tensors and self.tensors.folder

@@ -20,10 +20,6 @@ _PACKAGES = ('onnxruntime', 'openvino')  # engines that are packages of their na
 _NO_NAMES = re.compile(r'best|checkpoints?|model|step_?\d+|\d+')
 
 
-class _Exported(Source):
-    takes_exported = True
-
-
 def named_models(given):
     """(name, path) of each model of a command line.
 
@@ -135,7 +131,7 @@ def _check_used(models, pooling, layer, given):
 
 def _opened(path, task, pooling, layer, normalize, given):
     """`ModelFolder` or `VectorFolder` of an exported model."""
-    if VECTORS in (_Exported(path).exported or {}):
+    if VECTORS in (Source(path, takes_exported=True).exported or {}):
         if task not in (None, EMBEDDING):
             raise UserError(f'{path}: found a model exported for vectors, expected one for {task} (--task).')
         given = {name: value for name, value in given.items() if name not in OF_CLASSES}
