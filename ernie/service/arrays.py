@@ -20,7 +20,7 @@ class ArrayService:
 
     Args:
         core: `ServiceCore` over `TextModel`s.
-        name: of the model that is meant where there are several.
+        name: of the model that is meant where a request names none; None: the only one there is.
     """
 
     def __init__(self, core, name=None):
@@ -31,14 +31,14 @@ class ArrayService:
 
         Args:
             arrays: list of 2 to 5 arrays, see above.
-            options: dict; `timeout` in seconds where the client says it.
+            options: dict; `timeout` in seconds and `model`, its name, where the client says them.
         Returns:
             list of arrays [N, ...]; what has a vector for each token is `[N, T, ...]`, zeros after the tokens.
         Raises:
             ServiceError: the arrays cannot be used; see `ServiceCore.submit`.
         """
         core = self.core
-        model = core.model(self._name)
+        model = core.model(options.get('model', self._name))
         core.check_open()
         arrays = [_flat(array, place) for place, array in enumerate(_counted(arrays))]
         count, length = arrays[0].shape

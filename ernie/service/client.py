@@ -97,9 +97,10 @@ class _Tokenizes:
         num_coroutine=1,
         timeout=10.0,
         max_seqlen=128,
+        model=None,
         **security,
     ):
-        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, **security)
+        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, model=model, **security)
         self.encoder = TextEncoder(vocab_file, max_seqlen)
 
 
@@ -112,27 +113,29 @@ class ErnieClient(_Tokenizes, InferenceClient):
         batch_size: texts of a request.
         num_coroutine: requests under way at once.
         timeout: seconds after which a request without an answer fails, and the call with it.
+        model: name of the model where the server has several; None: the only one.
         security: `auth_token`, `server_key`, `client_key`, see `InferenceClient`.
     """
 
-    def __call__(self, text_a, text_b=None):
+    def __call__(self, text_a, text_b=None, *, model=None):
         """The first output of the model: of a pooling server float32 [N, H], of one for layers [N, T, H].
 
         Args:
             text_a, text_b: see `TextEncoder.__call__`.
+            model: name of the model for this call; None: that of the client. The vocabulary must be its too.
         Raises:
             ValueError: the texts cannot be used.
             InferenceError: a request failed.
         """
-        return super().__call__(*self.encoder(text_a, text_b))[0]
+        return super().__call__(*self.encoder(text_a, text_b), model=model)[0]
 
 
 class AsyncErnieClient(_Tokenizes, AsyncInferenceClient):
     """`ErnieClient` for asyncio: `await client(texts)`. The arguments are the same."""
 
-    async def __call__(self, text_a, text_b=None):
+    async def __call__(self, text_a, text_b=None, *, model=None):
         """See `ErnieClient.__call__`."""
-        return (await super().__call__(*self.encoder(text_a, text_b)))[0]
+        return (await super().__call__(*self.encoder(text_a, text_b), model=model))[0]
 
 
 # ---------------------------------------------------------------- the program
@@ -146,6 +149,7 @@ def build_parser(prog=None):
     parser.add_argument('-i', '--input', required=True, help='Text file: a line is a text, or two parted by TAB.')
     parser.add_argument('-o', '--output', required=True, help='NumPy file of the vectors, float32 [N, H].')
     parser.add_argument('--vocab', required=True, help="Vocabulary of the server's model.")
+    parser.add_argument('--model', help='Name of the model where the server has several. Default: the only one.')
     parser.add_argument('--batch_size', type=int, default=32, help='Texts of a request. Default: 32.')
     parser.add_argument('--num_coroutine', type=int, default=1, help='Requests under way at once. Default: 1.')
     parser.add_argument('--max_seqlen', type=int, default=128, help='Longest input in tokens. Default: 128.')
@@ -173,6 +177,7 @@ def main(argv=None, prog=None):
         args.num_coroutine,
         args.timeout,
         args.max_seqlen,
+        args.model,
         auth_token=read_token(file=args.auth_token_file),
     )
     count, seconds, vectors = 0, 0.0, []

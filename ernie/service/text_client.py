@@ -27,10 +27,9 @@ class TextClient(InferenceClient):
     def __init__(
         self, host='localhost', port=8888, model=None, batch_size=32, num_coroutine=1, timeout=10.0, **security
     ):
-        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, **security)
-        self.model = model
+        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, model=model, **security)
 
-    def __call__(self, inputs, *, top_k=None, min_confidence=None, normalize=None):
+    def __call__(self, inputs, *, top_k=None, min_confidence=None, normalize=None, model=None):
         """The results of texts.
 
         Args:
@@ -38,18 +37,15 @@ class TextClient(InferenceClient):
                 `context`), or a list of them.
             top_k, min_confidence: see `ernie.load`.
             normalize: of vectors: whether they get length 1; None: as the server does.
+            model: name of the model for this call; None: that of the client.
         Returns:
             as `ernie.load` gives it: a dict, for vectors float32 [H]; of a list a list of dicts, or float32 [N, H].
         Raises:
             ValueError: an input that is no text.
             InferenceError: a request failed.
         """
-        options = Selection(top_k, min_confidence)._asdict() | {'normalize': normalize}
-        requests = _requests(self, inputs, options)
-        answers = self._ask([_encoded(self, request, self._token) for request in requests])
-        return _results(inputs, answers)
-
-    _decoded = staticmethod(lambda content: decoded(content))
+        options = Selection(top_k, min_confidence)._asdict() | {'normalize': normalize, 'model': model}
+        return _results(inputs, self._ask(_messages(self, inputs, options), decoded))
 
 
 class AsyncTextClient(AsyncInferenceClient):
@@ -58,26 +54,23 @@ class AsyncTextClient(AsyncInferenceClient):
     def __init__(
         self, host='localhost', port=8888, model=None, batch_size=32, num_coroutine=1, timeout=10.0, **security
     ):
-        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, **security)
-        self.model = model
+        super().__init__(f'tcp://{host}:{port}', batch_size, num_coroutine, timeout, model=model, **security)
 
-    async def __call__(self, inputs, *, top_k=None, min_confidence=None, normalize=None):
+    async def __call__(self, inputs, *, top_k=None, min_confidence=None, normalize=None, model=None):
         """See `TextClient.__call__`."""
-        options = Selection(top_k, min_confidence)._asdict() | {'normalize': normalize}
-        messages = [_encoded(self, request, self._token) for request in _requests(self, inputs, options)]
-        return _results(inputs, await self._ask(messages))
-
-    _decoded = staticmethod(lambda content: decoded(content))
+        options = Selection(top_k, min_confidence)._asdict() | {'normalize': normalize, 'model': model}
+        return _results(inputs, await self._ask(_messages(self, inputs, options), decoded))
 
 
-def _requests(client, inputs, options):
-    """The requests of a call, dicts."""
+def _messages(client, inputs, options):
+    """The messages of a call, list of bytes."""
     values = inputs if isinstance(inputs, list) else [inputs]
     records = [_record(value, place) for place, value in enumerate(values, start=1)]
+    options['model'] = client.model if options['model'] is None else calls.check_model(options['model'])
+    options |= {'timeout': client.timeout, 'token': client._token}
     options = {name: value for name, value in options.items() if value is not None}
-    options |= {} if client.model is None else {'model': client.model}
     size = client.batch_size
-    return [{'texts': records[at : at + size], **options} for at in range(0, len(records), size)]
+    return [_encoded({'texts': records[at : at + size], **options}) for at in range(0, len(records), size)]
 
 
 def _record(value, place):
@@ -90,8 +83,7 @@ def _record(value, place):
     return value
 
 
-def _encoded(client, request, token):
-    request = request | {'timeout': client.timeout} | ({} if token is None else {'token': token})
+def _encoded(request):
     try:
         return json.dumps(request, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from propeller.errors import UserError
+from propeller.errors import UserError, quoted
 from propeller.service import slots
 from propeller.service.errors import ServiceError
 
@@ -38,26 +38,41 @@ def cut(arrays, batch_size):
     return [[array[at : at + batch_size] for array in arrays] for at in range(0, counts[0], batch_size)]
 
 
-def encoded(arrays, timeout, token):
+def check_model(name):
+    """A name of a model, or None. Raises ValueError: it is none."""
+    if name is not None and not (isinstance(name, str) and name.encode(errors='ignore').decode() == name != ''):
+        raise UserError(f'model: found {quoted(name, 60)} ({type(name).__name__}), expected the name of a model.')
+    return name
+
+
+def encoded(arrays, timeout, token, model=None):
     """The message of a request. Raises `InferenceError`: a type that messages have not."""
     try:
-        return slots.encode(arrays) + slots.encode_options(timeout, token)
+        return slots.encode(arrays) + slots.encode_options(timeout, token, model)
     except UserError as e:
         raise InferenceError('invalid', f'Client call failed: {e}') from None
 
 
-def decoded(content):
+def decoded(content, model=None):
     """The arrays of an answer.
 
+    Args:
+        content: bytes.
+        model: that the request named; None: it did not.
     Raises:
-        InferenceError: it is an error, or no message.
+        InferenceError: it is an error, or no message, or of a server that does not know models by name.
     """
     try:
-        return slots.decode(content)
+        arrays = slots.decode(content)
+        heeded = model is None or slots.decode_options(content).get('model') == model
     except ServiceError as e:
         raise InferenceError.of(e) from None
     except UserError as e:
         raise InferenceError('malformed', f'Client call failed: the answer is no Slots message: {e}') from None
+    if not heeded:
+        text = f'Client call failed: the server knows no models by name, and {quoted(model, 60)} was asked for.'
+        raise InferenceError('not_found', f'{text} Leave model out if it has that one only.')
+    return arrays
 
 
 def joined(answers):

@@ -5,6 +5,7 @@ A client program needs numpy and pyzmq, never Paddle.
 
 import asyncio
 import collections
+import functools
 import os
 import threading
 import time
@@ -34,9 +35,8 @@ class InferenceClient:
         timeout: seconds after which a request without an answer fails, and the call with it.
         auth_token: token of the server, where it has one.
         server_key, client_key: CURVE keys, see `propeller.service.connection.Endpoint`.
+        model: name of the model where the server has several; None: the only one.
     """
-
-    _decoded = staticmethod(calls.decoded)  # of the bytes of an answer; clients of other messages have their own
 
     def __init__(
         self,
@@ -47,26 +47,27 @@ class InferenceClient:
         auth_token=None,
         server_key=None,
         client_key=None,
+        model=None,
     ):
         _check(batch_size=batch_size, num_coroutine=num_coroutine, timeout=timeout)
         self.batch_size, self.num_coroutine, self.timeout, self._token = batch_size, num_coroutine, timeout, auth_token
-        self._endpoint = Endpoint(address, server_key, client_key)
+        self._endpoint, self.model = Endpoint(address, server_key, client_key), calls.check_model(model)
         self._lock, self._free = threading.Lock(), collections.deque()
         self._context = None
 
-    def __call__(self, *arrays):
+    def __call__(self, *arrays, model=None):
         """The outputs of the model.
 
         Args:
             arrays: numpy arrays with the same first dimension, in the order of the model's inputs.
+            model: name of the model for this call; None: that of the client.
         Returns:
             list of arrays; the results of all rows in order.
         Raises:
             ValueError: what is no array, or arrays that do not fit together.
             InferenceError: a request failed; also a RuntimeError, as in 2019.
         """
-        requests = calls.cut(arrays, self.batch_size)
-        return calls.joined(self._ask([calls.encoded(request, self.timeout, self._token) for request in requests]))
+        return calls.joined(self._ask_arrays(calls.cut(arrays, self.batch_size), model))
 
     def close(self):
         """Close all connections; the next call opens new ones."""
@@ -81,8 +82,12 @@ class InferenceClient:
     def __exit__(self, *_):
         self.close()
 
-    def _ask(self, messages):
-        """The arrays of the answers to messages, in their order."""
+    def _ask_arrays(self, requests, model):
+        """The answers to requests, lists of arrays."""
+        return self._ask(*_messages(self, requests, model))
+
+    def _ask(self, messages, decoded):
+        """What `decoded` makes of the answers to messages, in their order."""
         answers, waiting, busy = [None] * len(messages), collections.deque(enumerate(messages)), set()
         try:
             while waiting or busy:
@@ -90,7 +95,7 @@ class InferenceClient:
                     busy.add(one := self._connection())
                     one.send(*waiting.popleft(), self.timeout)
                 for one in self._heard(busy):
-                    answers[one.place] = self._decoded(one.answer)
+                    answers[one.place] = decoded(one.answer)
                     busy.discard(one)
                     with self._lock:
                         self._free.append(one)
@@ -133,10 +138,10 @@ class InferenceBaseClient(InferenceClient):
     def __init__(self, address, timeout=10.0, **security):
         super().__init__(address, num_coroutine=1, timeout=timeout, **security)
 
-    def __call__(self, *arrays):
-        """The outputs of the model, list of arrays. For errors see `InferenceClient`."""
+    def __call__(self, *arrays, model=None):
+        """The outputs of the model, list of arrays. For `model` and errors see `InferenceClient`."""
         calls.check_arrays(arrays)
-        (answer,) = self._ask([calls.encoded(arrays, self.timeout, self._token)])
+        (answer,) = self._ask_arrays([arrays], model)
         return [array.copy() for array in answer]
 
 
@@ -186,24 +191,21 @@ class AsyncInferenceClient:
     connections, by which the server knows that nobody waits. One event loop at a time.
     """
 
-    _decoded = staticmethod(calls.decoded)
-
-    def __init__(self, address, batch_size=128, num_coroutine=10, timeout=10.0, auth_token=None, **keys):
+    def __init__(self, address, batch_size=128, num_coroutine=10, timeout=10.0, auth_token=None, model=None, **keys):
         _check(batch_size=batch_size, num_coroutine=num_coroutine, timeout=timeout)
         self.batch_size, self.num_coroutine, self.timeout, self._token = batch_size, num_coroutine, timeout, auth_token
-        self._endpoint = Endpoint(address, **keys)
+        self._endpoint, self.model = Endpoint(address, **keys), calls.check_model(model)
         self._loop = self._context = self._places = None
         self._free = []
 
-    async def __call__(self, *arrays):
+    async def __call__(self, *arrays, model=None):
         """The outputs of the model; see `InferenceClient.__call__`."""
         requests = calls.cut(arrays, self.batch_size)
-        messages = [calls.encoded(request, self.timeout, self._token) for request in requests]
-        return calls.joined(await self._ask(messages))
+        return calls.joined(await self._ask(*_messages(self, requests, model)))
 
-    async def _ask(self, messages):
+    async def _ask(self, messages, decoded):
         self._enter_loop()
-        tasks = [asyncio.create_task(self._request(message)) for message in messages]
+        tasks = [asyncio.create_task(self._request(message, decoded)) for message in messages]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -232,7 +234,7 @@ class AsyncInferenceClient:
             self._loop, self._places, self._free = loop, asyncio.Semaphore(self.num_coroutine), []
             self._context = zmq.asyncio.Context(self._endpoint.context())
 
-    async def _request(self, message):
+    async def _request(self, message, decoded):
         async with self._places:
             one = self._connection()
             try:
@@ -245,7 +247,7 @@ class AsyncInferenceClient:
                 one.close()
                 raise
             self._free.append(one)
-            return self._decoded(answer)
+            return decoded(answer)
 
     def _connection(self):
         while self._free:
@@ -290,6 +292,13 @@ class _AsyncConnection:
             self.fate.exception()  # it was told, or nobody asked
         if self._left.detach():
             close(self._socket, self._events)
+
+
+def _messages(client, requests, model):
+    """(bytes of the messages of requests, list; function that reads an answer)."""
+    model = client.model if model is None else calls.check_model(model)
+    messages = [calls.encoded(request, client.timeout, client._token, model) for request in requests]
+    return messages, functools.partial(calls.decoded, model=model)
 
 
 def _check(**numbers):

@@ -4,7 +4,7 @@ import asyncio
 import math
 from typing import NamedTuple
 
-from propeller.errors import quoted
+from propeller.errors import did_you_mean, quoted
 from propeller.log import get_logger
 from propeller.service.errors import ServiceError, beyond
 from propeller.service.pace import Pace
@@ -13,6 +13,7 @@ from propeller.service.requests import Request, RequestQueue
 
 log = get_logger(__name__)
 
+_LONGEST_NAME = 100  # of a model, that is compared with others
 _SHARE_OF_WAITING = 0.5  # of its time, that a request may have to wait; the rest is for errors of the estimate
 
 
@@ -101,11 +102,12 @@ class ServiceCore:
         """
         if name is None and len(self.models) == 1:
             return next(iter(self.models.values()))
-        names = ', '.join(self.models)
+        there = f'there {"is" if len(self.models) == 1 else "are"} {", ".join(self.models)}.'
         if name is None:
-            raise ServiceError('not_found', f'no model is named in the request; there are {names}.')
+            raise ServiceError('not_found', f'no model is named in the request; {there}')
         if name not in self.models:
-            raise ServiceError('not_found', f'model {quoted(name, 60)} is not served here; there is {names}.')
+            meant = did_you_mean(name[:_LONGEST_NAME], self.models)
+            raise ServiceError('not_found', f'model {quoted(name, 60)} is not served here; {there}{meant}')
         return self.models[name]
 
     def check_texts(self, count):

@@ -122,7 +122,7 @@ class ExportedServed(ServedModel):
         Args:
             core: `ServiceCore` that has this model.
             arrays: list of numpy arrays, in the order of the inputs.
-            options: dict; `timeout` in seconds.
+            options: dict; `timeout` in seconds where the client says it.
         Returns:
             list of arrays.
         Raises:

@@ -69,7 +69,7 @@ class InferenceServer:
         core = ServiceCore([self.model], self.limits, self.settings)
 
         async def handler(arrays, options):
-            return await self.model.run(core, arrays, options)
+            return await core.model(options.get('model')).run(core, arrays, options)
 
         listener = ZmqListener(handler, self.host, port, self.limits, self.security)
 

@@ -3,8 +3,9 @@
     message Slot  { Type type = 1; repeated int64 dims = 2; bytes data = 3; }
     message Slots { repeated Slot slots = 1; }
 
-A request may have two fields more, which servers of 2019 pass over: 14, bytes: the token; 15, varint: milliseconds
-after which nobody waits for the answer.
+A request may have three fields more, which servers of 2019 pass over: 13, bytes: the name of the model; 14, bytes: the
+token; 15, varint: milliseconds after which nobody waits for the answer. The answer to a request that names a model has
+its field 13 too, by which the client knows that the server heeded it.
 
 Values are row-major and little-endian. Errors are told in a slot of type UINT8 with the shape [1, N] and N bytes of
 JSON: clients of 2019 know no UINT8 and raise an exception.
@@ -25,7 +26,8 @@ TYPES = {0: '?', 1: '<i2', 2: '<i4', 3: '<i8', 4: '<f2', 5: '<f4', 6: '<f8', 20:
 NUMBERS = {np.dtype(code): number for number, code in TYPES.items()}
 PUBLIC = (2, 3, 5)  # what clients of 2019 send and understand: INT32, INT64, FP32
 _ERROR = 20
-_TOKEN, _TIMEOUT = 14, 15
+_MODEL, _TOKEN, _TIMEOUT = 13, 14, 15
+_TEXTS = {_MODEL: 'model', _TOKEN: 'token'}
 _MOST_DIMS, _LARGEST = 8, (1 << 31) - 1
 
 
@@ -55,9 +57,11 @@ def encode_error(error):
     return bytes(out)
 
 
-def encode_options(timeout=None, token=None):
-    """What may follow the arrays of a request. timeout: seconds; token: text."""
+def encode_options(timeout=None, token=None, model=None):
+    """What may follow the arrays of a request. timeout: seconds; token: text; model: its name."""
     out = bytearray()
+    if model is not None:
+        wire.put_bytes(out, _MODEL, model.encode())
     if token is not None:
         wire.put_bytes(out, _TOKEN, token.encode())
     if timeout is not None:
@@ -67,7 +71,7 @@ def encode_options(timeout=None, token=None):
 
 
 def decode_options(content):
-    """What a request says beside its arrays: dict with `timeout` (seconds) and `token` where it has them.
+    """What a message says beside its arrays: dict with `timeout` (seconds), `token` and `model` where it has them.
 
     Raises:
         UserError: it is no such message.
@@ -79,9 +83,9 @@ def decode_options(content):
         at = _skip(content, begin, end, kind)
         if field == _TIMEOUT and kind == wire.VARINT:
             options['timeout'] = max(wire.varint(content, begin, end)[0], 1) / 1000
-        elif field == _TOKEN and kind == wire.BYTES:
+        elif field in _TEXTS and kind == wire.BYTES:
             begin, at = wire.span(content, begin, end, kind)
-            options['token'] = bytes(content[begin:at]).decode(errors='replace')
+            options[_TEXTS[field]] = bytes(content[begin:at]).decode(errors='replace')
     return options
 
 

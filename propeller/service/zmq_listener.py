@@ -38,7 +38,8 @@ class ZmqListener(Listener):
 
     Args:
         handler: async function (arrays: list of numpy arrays that may not be written to, options: dict with `timeout`,
-            seconds, where the client says it) -> list of numpy arrays. Raises `ServiceError`.
+            seconds, and `model`, the name of the model that is meant, where the client says them) -> list of numpy
+            arrays. Raises `ServiceError`.
         host: name or address to bind to.
         port: number; 0 takes one that is free.
         limits: `Limits`.
@@ -216,7 +217,7 @@ class ZmqListener(Listener):
             raise ServiceError('malformed', 'found an error message, expected arrays.') from None
         except UserError as e:
             raise ServiceError('malformed', f'found no Slots message: {e}') from None
-        return slots.encode(await self.handler(arrays, options))
+        return slots.encode(await self.handler(arrays, options)) + slots.encode_options(model=options.get('model'))
 
     async def _json(self, message):
         try:

@@ -73,6 +73,31 @@ def test_vectors_of_texts_and_pairs(ports, vocabulary, expected):
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+def test_one_of_several_models_is_named_by_the_client_or_by_the_call(ports, vocabulary, expected):
+    with ErnieClient(vocabulary, port=ports[''], max_seqlen=17, batch_size=4, model='encoder') as client:
+        np.testing.assert_allclose(client(TEXTS), expected[0], atol=1e-5)
+        assert client(TEXTS, model='classify').shape == (len(TEXTS), 3)
+        assert client(TEXTS, PAIRS, model='tokens').shape[2] == 12
+        with pytest.raises(InferenceError) as caught:
+            client(TEXTS, model='encode')
+        assert caught.value.code == 'not_found'
+        assert "'encode' is not served here; there are classify, crf, reading, encoder, tokens." in str(caught.value)
+        assert str(caught.value).endswith('Did you mean encoder?')
+    unnamed = ErnieClient(vocabulary, port=ports[''])
+    with pytest.raises(InferenceError, match='no model is named in the request; there are classify, crf'):
+        unnamed(TEXTS)
+    with ErnieClient(vocabulary, port=ports['encoder'], model='encoder') as client:  # a name is heeded by any of ours
+        assert client(TEXTS[:1], model='classify').shape == (1, 3)
+
+    async def run():
+        async with AsyncErnieClient(vocabulary, port=ports[''], max_seqlen=17, model='encoder') as client:
+            return await asyncio.gather(client(TEXTS), client(TEXTS, model='classify'))
+
+    vectors, scores = asyncio.run(run())
+    np.testing.assert_allclose(vectors, expected[0], atol=1e-5)
+    assert scores.shape == (len(TEXTS), 3)
+
+
 def test_vectors_of_tokens_of_a_layer(ports, folder, vocabulary):
     client = ErnieClient(vocabulary, port=ports['tokens'], batch_size=4, max_seqlen=17)
     got = client(TEXTS)
@@ -172,16 +197,21 @@ def test_texts_as_json_give_the_results_of_load(ports, folder, expected):
     assert client(['好']).shape == (1, 12)
     with pytest.raises(UserError, match='input 2: found 7'):
         client(['好', 7])
-    with pytest.raises(InferenceError, match="model 'nothing' is not served here"):
-        TextClient(port=ports[''], model='nothing')(['好'])
+    assert client(['好'], model='classify')[0].keys() == {'label', 'probabilities'}
+    with pytest.raises(InferenceError, match="model 'nothing' is not served here; there are classify, crf"):
+        client(['好'], model='nothing')
+    with pytest.raises(ValueError, match='model: found 7'):
+        client(['好'], model=7)
     with pytest.raises(InferenceError, match='takes arrays .Slots., no JSON'):
         TextClient(port=ports['encoder'])(['好'])
 
     async def run():
         async with AsyncTextClient(port=ports[''], model='encoder', batch_size=1) as client:
-            return await client(texts)
+            return await asyncio.gather(client(texts), client(texts, model='classify'))
 
-    np.testing.assert_allclose(asyncio.run(run()), vectors, atol=1e-6)
+    again, classes = asyncio.run(run())
+    np.testing.assert_allclose(again, vectors, atol=1e-6)
+    assert [r.keys() for r in classes] == [{'label', 'probabilities'}] * len(texts)
 
 
 def test_wrong_json_requests(ports):
@@ -208,7 +238,18 @@ def test_wrong_json_requests(ports):
 
 def test_the_program_writes_the_vectors_of_a_file(ports, vocabulary, expected, tmp_path, capsys):
     (tmp_path / 'texts.txt').write_text('\ufeff' + '\n'.join(TEXTS), encoding='utf-8')
-    flags = ['-p', str(ports['encoder']), '--vocab', vocabulary, '--batch_size', '2', '--max_seqlen', '17']
+    flags = [
+        '-p',
+        str(ports['']),
+        '--model',
+        'encoder',
+        '--vocab',
+        vocabulary,
+        '--batch_size',
+        '2',
+        '--max_seqlen',
+        '17',
+    ]
     client_program.main(['-i', str(tmp_path / 'texts.txt'), '-o', str(tmp_path / 'vectors'), *flags])
     assert capsys.readouterr().out.startswith('query num: 6 average latency 0.')
     np.testing.assert_allclose(np.load(tmp_path / 'vectors.npy'), expected[0], atol=1e-5)

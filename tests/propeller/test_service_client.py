@@ -250,6 +250,62 @@ def test_asyncio(served):
         assert asyncio.run(client(ROWS))[1].shape == (7, 1)
 
 
+def test_a_model_is_named_by_the_client_or_by_the_call(served):
+    async def asked(client):
+        async with client:
+            await client(ROWS)
+            await client(ROWS, model='other')
+
+    served.seen.clear()
+    with InferenceClient(served.address, model='点评') as client:
+        client(ROWS)
+        client(ROWS, model='other')
+    InferenceBaseClient(served.address)(ROWS, model='base')
+    asyncio.run(asked(AsyncInferenceClient(served.address, model='later')))
+    assert [options.get('model') for options in served.seen] == ['点评', 'other', 'base', 'later', 'other']
+    for wrong in ('', 7, b'x', '\ud800'):
+        with pytest.raises(ValueError, match='model: found .* expected the name of a model'):
+            InferenceClient(served.address, model=wrong)
+        with pytest.raises(ValueError, match='model: found'):
+            client(ROWS, model=wrong)
+
+
+class _ServerOf2019:
+    """Answers each request with its own arrays, and keeps the bytes that came."""
+
+    def __init__(self, count):
+        self.requests, self._context = [], zmq.Context()
+        self._socket, self._count = self._context.socket(zmq.REP), count
+        self._socket.linger = 1000
+        self.address = f'tcp://127.0.0.1:{self._socket.bind_to_random_port("tcp://127.0.0.1")}'
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        for _ in range(self._count):
+            if not self._socket.poll(60_000):
+                return
+            self.requests.append(self._socket.recv())
+            self._socket.send(slots.encode(slots.decode(self.requests[-1])))
+
+    def end(self):
+        self._thread.join()
+        self._context.destroy()
+
+
+def test_a_server_of_2019_is_asked_as_ever_and_never_answers_for_a_model_that_it_was_not_asked_for():
+    server = _ServerOf2019(2)
+    client = InferenceClient(server.address, timeout=2.5)
+    assert (client(ROWS)[0] == ROWS).all()
+    with pytest.raises(InferenceError, match="knows no models by name, and 'reviews' was asked for") as caught:
+        client(ROWS, model='reviews')
+    assert caught.value.code == 'not_found'
+    client.close()
+    server.end()
+    plain = slots.encode([ROWS]) + bytes.fromhex('78c413')  # field 15: 2500 ms
+    assert server.requests == [plain, slots.encode([ROWS]) + bytes.fromhex('6a0772657669657773 78c413')]
+
+
 def test_a_token():
     with Served(security=Security('a long secret')) as one:
         assert (InferenceClient(one.address, auth_token='a long secret')(ROWS)[0] == 2 * ROWS).all()

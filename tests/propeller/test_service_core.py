@@ -254,10 +254,15 @@ def test_models_by_name():
     async def scene():
         async with serving(models=[Sums(), Sums('other')]) as core:
             assert core.model('other').name == 'other'
-            for name in (None, 'third'):
-                with pytest.raises(ServiceError, match='sums, other') as caught:
+            for name, found in (
+                (None, 'no model is named in the request; there are sums, other.'),
+                ('quick', "model 'quick' is not served here; there are sums, other."),
+                ('summs', "model 'summs' is not served here; there are sums, other. Did you mean sums?"),
+                ('', "model '' is not served here; there are sums, other."),
+            ):
+                with pytest.raises(ServiceError) as caught:
                     core.model(name)
-                assert caught.value.status == 404
+                assert caught.value.status == 404 and str(caught.value) == found
 
     asyncio.run(scene())
 

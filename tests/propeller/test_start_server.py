@@ -136,6 +136,14 @@ def test_limits_at_the_limit_and_one_beyond(server):
     assert caught.value.limit == {'name': 'max_texts', 'value': 200, 'found': 201}
 
 
+def test_its_model_may_be_named_and_no_other(server):
+    client = InferenceBaseClient(server.address, timeout=60)
+    assert client(*request(2, 3), model='model')[0].shape == (2, 3)
+    with pytest.raises(InferenceError, match="model 'other' is not served here; there is model.") as caught:
+        client(*request(2, 3), model='other')
+    assert caught.value.code == 'not_found'
+
+
 def test_ids_that_the_model_has_not_fail_alone(server):
     client = InferenceBaseClient(server.address, timeout=60)
     ids, weights = request(3, 5)
