@@ -63,7 +63,7 @@ class TextService:
     def models(self):
         return self.core.models
 
-    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None):
+    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None, truncate=True):
         """The results of records.
 
         A cancelled call is one whose client has gone: what is not done of it by then is dropped.
@@ -74,10 +74,12 @@ class TextService:
             selection: `Selection`.
             timeout: seconds; None is that of the limits.
             normalize: of vectors: whether they get length 1; None: as the model's `normalize` says.
+            truncate: whether what is longer than the model reads is cut; False: it is refused.
         Returns:
             `TextAnswer`.
         Raises:
-            ServiceError: see `ServiceCore.submit`; 'invalid' for what the model cannot use, with the text's number.
+            ServiceError: see `ServiceCore.submit`; 'invalid' for what the model cannot use, with the text's number;
+                'too_large' for what may not be cut.
         """
         core, loop = self.core, asyncio.get_running_loop()
         began, model = loop.time(), core.model(name)
@@ -88,6 +90,8 @@ class TextService:
         timeout = core.seconds(timeout)
         core.check_room(len(records), timeout)
         encoded = await self._prepared(model, records, sizes, timeout)
+        if not truncate:
+            self._check_whole(model, encoded)
         tokenized = loop.time()
         rows = [row for one in encoded for row in one.rows]
         answer = await core.submit(model, rows, max(timeout - (tokenized - began), 1e-3), len(records))
@@ -116,6 +120,15 @@ class TextService:
             limit = {'name': 'timeout', 'value': timeout}
             error = ServiceError('expired', f'not computed within {timeout:g} s.', limit)
             raise self.core.refused(error) from None
+
+    def _check_whole(self, model, encoded):
+        """Raises `ServiceError`: something of a record was left out."""
+        for place, one in enumerate(encoded):
+            if one.truncated:
+                longest = model.info['max_seq_len']
+                message = f'found more than {longest} tokens, and truncate is false.'
+                error = ServiceError('too_large', message, {'name': 'max_seq_len', 'value': longest})
+                raise self.core.refused(numbered(error, place, len(encoded)))
 
     def _size(self, record, place, count):
         """Characters of a record."""

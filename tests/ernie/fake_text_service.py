@@ -92,7 +92,11 @@ class Core:
 
     def check_texts(self, count):
         if count > self.limits.max_texts:
-            raise beyond('max_texts', count, self.limits.max_texts, 'texts')
+            raise self.refused(beyond('max_texts', count, self.limits.max_texts, 'texts'))
+
+    def refused(self, error):
+        self.observer.rejected(error.code)
+        return error
 
     async def submit(self, model, contents, timeout=None, texts=None):
         return Answer([[np.float32([len(row.ids)])] for row in contents], Seconds(0.001, 0.002))
@@ -116,7 +120,7 @@ class Service:
     async def each(self, function, sizes, admit=False):
         return [function(place) for place in range(len(sizes))]
 
-    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None):
+    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None, truncate=True):
         model, self.begun = self.models[name], self.begun + 1
         texts = [''.join(record.values()) for record in records]
         for text in texts:
@@ -131,6 +135,8 @@ class Service:
             raise ServiceError('overloaded', '10 tokens wait already, of 10 (--queue_tokens).', limit, 3)
         if LATE in texts:
             raise ServiceError('expired', 'not computed within 1 s.', {'name': 'timeout', 'value': timeout})
+        if not truncate and max(map(len, texts)) + 2 > LONGEST:
+            raise ServiceError('too_large', f'found more than {LONGEST} tokens, and truncate is false.')
         if SLOW in texts:
             await asyncio.sleep(self.pause)
         self.computed.extend(records)

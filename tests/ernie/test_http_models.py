@@ -23,6 +23,11 @@ def usable(kind):
     return [r for r in records(kind, 5) if all(v.strip() for n, v in r.items() if n != 'text_b')]
 
 
+def batches(metrics):
+    """Batches of the model `mean` so far."""
+    return float(metrics.partition('ernie_batch_texts_count{model="mean"} ')[2].partition('\n')[0])
+
+
 def test_answers_of_all_routes_are_those_of_the_service(models):
     async def work(service):
         client = httpx.AsyncClient(transport=httpx.ASGITransport(create_app(service)), base_url='http://x')
@@ -65,6 +70,19 @@ def test_answers_of_all_routes_are_those_of_the_service(models):
                 ][0]['data']
             ]
             assert [row[0]['label'] for row in predicted] == best
+            long = {'model': 'mean', 'inputs': ['今天', '今' * 40]}
+            before = batches((await client.get('/metrics')).text)
+            response = await client.post('/embed', json=long | {'truncate': False})
+            assert response.status_code == 413
+            assert response.json() == {
+                'error': 'text 2: found more than 17 tokens, and truncate is false.',
+                'error_type': 'Validation',
+                'limit': {'name': 'max_seq_len', 'value': 17},
+            }
+            after = (await client.get('/metrics')).text
+            assert batches(after) == before and 'ernie_rejected_requests_total{reason="too_large"} 1.0' in after
+            assert len(await call('/embed', **long)) == 2
+            assert batches((await client.get('/metrics')).text) > before > 0
             assert (await client.get('/info?model=mean')).json()['model_type'] == {'embedding': {'pooling': 'mean'}}
             metrics = (await client.get('/metrics')).text
             assert 'ernie_texts_total{model="mean"}' in metrics and 'ernie_workers_up 1.0' in metrics

@@ -145,7 +145,6 @@ def test_info(call):
     [
         ('/embed', {'inputs': []}, 422, 'Validation', 'inputs: found [], expected a text or a list of texts.'),
         ('/embed', {'inputs': [1, 2]}, 422, 'Validation', 'inputs: found token ids'),
-        ('/embed', {'inputs': 'a' * 20, 'truncate': False}, 413, 'Validation', 'text 1 has more than 16 tokens'),
         ('/embed', {'inputs': 'a', 'truncation_direction': 'Left'}, 422, 'Validation', 'truncation_direction: input'),
         ('/embed', {'inputs': 'a', 'prompt_name': 'query'}, 422, 'Validation', 'prompt_name: input should be None'),
         ('/embed', {'inputs': 'a', 'model': 'names'}, 424, 'Backend', 'model names is for tag; this route is for'),
@@ -159,6 +158,29 @@ def test_refusals_have_the_form_of_that_server(call, path, request_, status, kin
     response = call('POST', path, json=request_)
     assert (response.status_code, response.json()['error_type']) == (status, kind), response.text
     assert response.json()['error'].startswith(text)
+
+
+LONG = 'a' * 15  # with [CLS] and [SEP] one token more than the model reads
+
+
+@pytest.mark.parametrize(
+    ('path', 'request_'),
+    [
+        ('/embed', {'inputs': ['a', LONG]}),
+        ('/predict', {'inputs': [['a'], [LONG[:7], LONG[7:]]]}),
+        ('/rerank', {'query': 'q', 'texts': ['a', LONG[1:]]}),
+        ('/similarity', {'inputs': {'source_sentence': 'a', 'sentences': [LONG]}}),
+    ],
+)
+def test_texts_that_may_not_be_cut_are_refused_before_they_are_computed(path, request_):
+    service = Service()
+    call = caller(service)
+    cutting = lambda value: {'parameters': {'truncate': value}} if path == '/similarity' else {'truncate': value}  # noqa: E731
+    response = call('POST', path, json=request_ | cutting(False))
+    assert (response.status_code, response.json()['error_type']) == (413, 'Validation'), response.text
+    assert service.begun == 1 and service.computed == []
+    assert call('POST', path, json=request_ | cutting(True)).status_code == 200
+    assert len(service.computed) == 2
 
 
 # ---------------------------------------------------------------- Open Inference Protocol
