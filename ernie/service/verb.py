@@ -156,7 +156,7 @@ def check_port(host, port, flag='port'):
 
 
 def _tell(args, models, listeners, running, limits, security):
-    """The block at the start. running: (workers, threads of each)."""
+    """The block at the start, after the addresses. running: (workers, threads of each)."""
     workers, threads = running
     pairs = [('model' if place == 0 else '', about(model)) for place, model in enumerate(models)]
     processes = f'{workers} process{"es" if workers > 1 else ""}, {threads} thread{"s" if threads > 1 else ""} each'
@@ -167,7 +167,6 @@ def _tell(args, models, listeners, running, limits, security):
             f'a request: {limits.max_texts:,} texts, {limits.request_tokens:,} tokens, {limits.timeout:g} s; '
             f'waiting: {limits.queue_tokens:,} tokens',
         ),
-        *(('address' if place == 0 else '', listener.address) for place, listener in enumerate(listeners)),
     ]
     show([*pairs, ('try', (example(models[0], listeners, security.token is not None, len(models) > 1),))])
     if args.host not in ('127.0.0.1', 'localhost', '::1') and security.token is None:

@@ -54,8 +54,7 @@ class Server:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         for line in self.process.stderr:
             self.lines.append(line.rstrip('\n'))
-            found = re.search(r'((http|tcp)://\S+:\d+)$', self.lines[-1])
-            if found and not line.startswith('listening'):
+            if found := re.search(r'((http|tcp)://\S+:\d+)$', self.lines[-1]):
                 self.addresses[found[2]] = found[1]
             if line.startswith('try '):
                 break
@@ -96,6 +95,8 @@ def test_the_start_says_what_is_served_and_what_to_type(server):
     assert re.search(r'^ +vectors: vectors of 12 numbers \(mean, layer 2\); 17 tokens; onnxruntime fp32$', said, re.M)
     assert re.search(r'^workers +1 process, 1 thread each$', said, re.M)
     assert re.search(r'^limits +a request: 1,024 texts, 131,072 tokens, 30 s; waiting: 262,144 tokens$', said, re.M)
+    for address in server.addresses.values():
+        assert [line for line in server.lines if line.endswith(address)] == [f'listening on {address}']
     call = shlex.split(server.lines[-1].removeprefix('try'))
     assert call[0] == 'curl' and call[1] == server.addresses['http'] + '/v1/classify'
     found = post(server.addresses['http'], '/v1/classify', json.loads(call[-1]))
