@@ -143,7 +143,7 @@ def read_setup(program, parser, argv, needed=('num_label',), least=3):
     if args.do_predict and args.skip_bad_rows:
         raise UsageError('--skip_bad_rows: found --do_predict, expected one of them: each line that is read gets one.')
     run_config, params = propeller.parse_runconfig(args), propeller.parse_hparam(args)
-    _check_numbers(params, (*NUMBERS.keys() - DEFAULTS.keys() - {'num_label'}, *needed))
+    check_numbers(params, (*NUMBERS.keys() - DEFAULTS.keys() - {'num_label'}, *needed))
     config = ErnieConfig(params)
     if config.use_task_id and params.task_id >= config.task_type_vocab_size:
         raise UserError(f'--hparam task_id: found {params.task_id}, expected less than task_type_vocab_size.')
@@ -162,11 +162,12 @@ def read_setup(program, parser, argv, needed=('num_label',), least=3):
     if not run_config.model_dir:
         raise UserError('--run_config: found no model_dir, expected the folder of checkpoints.')
     if not args.do_predict:
-        run_config = _with_end(run_config)
+        run_config = with_end(run_config)
     return Setup(program, args, run_config, params, vocab, make_cutter(args, vocab))
 
 
-def _check_numbers(params, needed):
+def check_numbers(params, needed):
+    """Give hyper-parameters their defaults. Raises `UserError`: one of `needed` is missing, or one is no number."""
     for name, value in DEFAULTS.items():
         params[name] = params.get(name, value)
     for name in sorted(needed):
@@ -186,7 +187,8 @@ def _check_numbers(params, needed):
         params[name] = int(value) if whole else value
 
 
-def _with_end(run_config):
+def with_end(run_config):
+    """The `RunConfig` of a training, evaluated at its end at least. Raises `UserError`: it has no end."""
     if run_config.max_steps is None:
         raise UserError('--run_config: found no max_steps, expected a number: the learning rate is 0 there.')
     if (run_config.eval_steps or 1000) > run_config.max_steps:
