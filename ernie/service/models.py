@@ -132,6 +132,7 @@ class TextModel(ServedModel):
         if row.bad:
             raise _invalid(row.bad.found, row.bad.expected)
         record = row.record
+        self._check_names(record)
         for name in (*TEXTS, 'question', 'context'):
             _check_text(name, record.get(name))
         first = self.columns.required[0] if self.columns.required else TEXTS[0]
@@ -143,6 +144,17 @@ class TextModel(ServedModel):
             raise _invalid(e.found, e.expected) from None
         rows = list(zip(windows.ids, windows.split, strict=True))
         return Encoded(rows, sum(map(len, windows.ids)), windows.cut, windows, record)
+
+    def _check_names(self, record):
+        """Raises `ServiceError`: something is given that the model does not read; it would be missing in silence."""
+        columns = self.columns
+        known = (*columns.names, 'tokens') if columns.words == 'tokens' else columns.names
+        unread = next((name for name in record if name not in known), None)
+        if unread is not None:
+            read = (*columns.required, *(name for name in columns.known if name in TEXTS))
+            first, *more = dict.fromkeys(read)
+            expected = f'{first} and {more[0]}' if len(columns.required) > 1 else ' and perhaps '.join([first, *more])
+            raise _invalid(f'{quoted(unread, 60)}, which {self.name} ({self.task}) does not read', expected)
 
     def check_selection(self, selection):
         """Raises `ServiceError`: 'invalid': the task cannot select in this way."""

@@ -95,7 +95,20 @@ BAD = [
     ('classify', {}, 'invalid', 'nothing as text_a'),
     ('classify', '好', 'invalid', 'found a str, expected a text'),
     ('reading', {'question': '谁?', 'context': ''}, 'invalid', 'empty context'),
-    ('reading', {'text_a': '谁?'}, 'invalid', 'no text in question'),
+    (
+        'reading',
+        {'text_a': '谁?'},
+        'invalid',
+        "found 'text_a', which reading .answer. does not read, expected question",
+    ),
+    (
+        'crf',
+        {'text_a': '王', 'text_b': '李'},
+        'invalid',
+        "found 'text_b', which crf .tag. does not read, expected text_a",
+    ),
+    ('crf', {'question': '谁?', 'context': '王'}, 'invalid', "found 'context', which"),
+    ('encoder', {'text_a': '王', 'txt_b': '李'}, 'invalid', "found 'txt_b', which encoder .embed. does not read"),
     ('classify', {'text_a': '好' * 1001}, 'too_large', r'1,001 characters, where at most 1,000 .*--max_chars'),
     ('nothing', {'text_a': '好'}, 'not_found', 'there is classify'),
     (None, {'text_a': '好'}, 'not_found', 'no model is named'),
@@ -113,7 +126,8 @@ def test_what_a_model_cannot_use_is_refused_by_its_number(models):
     async def work(service):
         found = []
         for name, record, _, _ in BAD:
-            for given in ([record], [{'text_a': '好', 'question': '好', 'context': '好'}, record]):
+            good = {'question': '好', 'context': '好'} if name == 'reading' else {'text_a': '好'}
+            for given in ([record], [good, record]):
                 with pytest.raises(ServiceError) as caught:
                     await service.run(name, given)
                 found.append(caught.value)

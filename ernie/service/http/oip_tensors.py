@@ -17,7 +17,9 @@ _JSON = 'result'  # the output that is the whole result of a text, as JSON
 
 
 def _text_names(model):
-    return ('question', 'context') if model.task == 'answer' else ('text_a', 'text_b')
+    if model.task == 'answer':
+        return ('question', 'context')
+    return ('text_a',) if model.task == 'tag' else tuple(model.info.get('columns') or ('text_a', 'text_b'))
 
 
 def _takes_ids(model):
