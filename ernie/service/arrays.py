@@ -71,12 +71,15 @@ def token_rows(model, arrays):
         raise _invalid('a mask with other numbers than 0 and 1', '1 for tokens and 0 for padding')
     on_token = mask == 1
     config = model.config
-    for place, array, most in ((0, ids, config.vocab_size), (1, types, config.sentence_types)):
-        bad = np.argwhere(on_token & ((array < 0) | (array >= most)))
-        if len(bad):
-            found = f'{NAMES[place]}: {array[tuple(bad[0])]} in row {bad[0][0] + 1}'
-            raise _invalid(found, f'numbers from 0 to {most - 1}')
     lengths = ids.shape[1] - np.argmax(on_token[:, ::-1], axis=1) if ids.shape[1] else np.zeros(len(ids), int)
+    # What is masked between tokens goes into the model too; what is behind the last one does not.
+    in_row = np.arange(ids.shape[1]) < lengths[:, None]
+    for place, array, most in ((0, ids, config.vocab_size), (1, types, config.sentence_types)):
+        if array.size and (array.min() < 0 or array.max() >= most):
+            bad = np.argwhere(in_row & ((array < 0) | (array >= most)))
+            if len(bad):
+                found = f'{NAMES[place]}: {array[tuple(bad[0])]} in row {bad[0][0] + 1}'
+                raise _invalid(found, f'numbers from 0 to {most - 1}, for the model has {most:,}')
     empty = np.flatnonzero(~on_token.any(1))
     if len(empty):
         raise _invalid(f'row {empty[0] + 1} without a token: all of it is padding', 'a token at least')

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propeller.errors import bad_input
+from propeller.errors import bad_input, quoted
 from propeller.inputs import read_json_object
 from propeller.service.errors import ServiceError
 
@@ -24,12 +24,28 @@ _TYPES = {
 }
 
 
+# Operators behind which the numbers of a tensor are those before it.
+_SAME_NUMBERS = ('reshape', 'squeeze', 'unsqueeze', 'flatten', 'assign', 'cast')
+
+
+class Table(NamedTuple):
+    """An embedding. name: of the parameter; rows: number of ids that it has, from 0."""
+
+    name: str
+    rows: int
+
+
 class Array(NamedTuple):
-    """An input or output. shape: tuple, -1 for sizes that vary; dtype: of numpy, '' where it has none."""
+    """An input or output.
+
+    shape: tuple, -1 for sizes that vary; dtype: of numpy, '' where it has none; table: the smallest `Table` that an
+    input of whole numbers is looked up in, as it comes; None where there is none, or the model does not show it.
+    """
 
     name: str
     shape: tuple
     dtype: str
+    table: Table | None = None
 
     def __str__(self):
         sizes = ['*' if size < 0 else str(size) for size in self.shape]
@@ -58,7 +74,8 @@ class Description(NamedTuple):
         Returns:
             (list of arrays, number of rows).
         Raises:
-            ServiceError: number, types or shapes are others; a size is 0; a number is NaN.
+            ServiceError: number, types or shapes are others; a size is 0; a number is NaN, or an id that its table
+                has not.
         """
         if len(arrays) != len(self.inputs):
             expected = '; '.join(map(str, self.inputs))
@@ -96,7 +113,17 @@ def _fitted(place, array, expected):
         raise ServiceError('invalid', f'array {place}: found shape {list(array.shape)}, expected {expected}.')
     if array.dtype.kind == 'f' and np.isnan(array).any():
         raise ServiceError('invalid', f'array {place}: found NaN, expected numbers.')
+    if expected.table is not None and (array.min() < 0 or array.max() >= expected.table.rows):
+        raise _unknown_id(place, array, expected.table)
     return array.reshape(shape)
+
+
+def _unknown_id(place, array, table):
+    """The error of ids that a table has not."""
+    at = np.argwhere((array < 0) | (array >= table.rows))[0]
+    row = f' in row {at[0] + 1}' if array.ndim else ''
+    expected = f'0 to {table.rows - 1:,}: {quoted(table.name, 60)} has {table.rows:,} rows'
+    return ServiceError('invalid', f'array {place}: found the id {array[tuple(at)]:,}{row}, expected {expected}.')
 
 
 def read_description(folder):
@@ -109,9 +136,13 @@ def read_description(folder):
     fields = read_json_object(path, _EXPECTED, finite=False)
     inputs, outputs = [], []
     try:
-        for op in fields['program']['regions'][0]['blocks'][0]['ops']:
+        ops = fields['program']['regions'][0]['blocks'][0]['ops']
+        tables = _tables(ops)
+        for op in ops:
             if op['#'].endswith('.data'):
-                inputs.append(_array(op))
+                array = _array(op)
+                whole = array.dtype.startswith('int')
+                inputs.append(array._replace(table=tables.get(op['O'][0]['%'])) if whole else array)
             elif op['#'].endswith('.fetch'):
                 outputs.append((int(_attribute(op, 'col')), _array(op)))
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
@@ -132,6 +163,26 @@ def _array(op):
     kind, shape = value['TT']['D'][:2]
     shape = tuple(int(size) for size in shape)
     return Array(str(_attribute(op, 'name')), shape, _TYPES.get(kind['#'].rpartition('.')[2], ''))
+
+
+def _tables(ops):
+    """dict number of a value -> the smallest `Table` that it is looked up in, of what comes from outside."""
+    names, shapes, sources, found = {}, {}, {}, {}
+    for op in ops:
+        kind = op['#'].rpartition('.')[2].removesuffix('_')
+        if kind == 'p':
+            names[op['O']['%']], shapes[op['O']['%']] = str(op['A'][3]), op['O']['TT']['D'][1]
+        elif kind in _SAME_NUMBERS:
+            made = op['O'][0]
+            taken = op['I'][0]['%']
+            sources[made['%']], shapes[made['%']] = sources.get(taken, taken), made['TT']['D'][1]
+        elif kind == 'embedding':
+            ids, table = (value['%'] for value in op['I'])
+            ids, name = sources.get(ids, ids), names.get(sources.get(table, table))
+            if name is not None and shapes[table][0] > 0:
+                one = Table(name, int(shapes[table][0]))
+                found[ids] = min(one, found.get(ids, one), key=lambda table: table.rows)
+    return found
 
 
 def _attribute(op, name):

@@ -8,7 +8,7 @@ from propeller.session import Session
 
 IDS = graph.Feed('ids', (-1, -1), 'int64')
 WEIGHTS = graph.Feed('weights', (-1, 3), 'float32')
-SAMPLE = [np.arange(10).reshape(2, 5) % 7, np.ones((2, 3), np.float32)]
+SAMPLE = [np.arange(10).reshape(2, 5) % 5, np.ones((2, 3), np.float32)]
 
 
 def bag_of_words(ids, weights):
@@ -37,6 +37,19 @@ def mean(ids, weights):
 def chosen(ids, weights):
     """An output with a row for each id that is not 0."""
     return [ids, weights], [paddle.masked_select(ids, ids != 0), scaled(weights)]
+
+
+def looked_up(ids, weights):
+    """Ids that a reshape and a cast bring to one table, and that come to a longer one as they are."""
+    short, long = (graph.parameter(*one, graph.truncated_normal(0.5)) for one in (('short', [5, 3]), ('long', [9, 3])))
+    flat = F.embedding(ids.reshape([-1]).astype('int32'), short).sum(axis=0)
+    return [ids, weights], [F.embedding(ids, long).sum(axis=1) * weights + flat]
+
+
+def shifted(ids, weights):
+    """Ids that are computed with before they are looked up: -1 is the first row."""
+    table = graph.parameter('table', [7, 3], graph.truncated_normal(0.5))
+    return [ids, weights], [F.embedding((ids + 1) % 7, table).sum(axis=1) * weights]
 
 
 def export(build, folder):

@@ -2,16 +2,17 @@
 
 import asyncio
 import json
+import time
 
 import numpy as np
 import pytest
 
 from propeller.errors import UserError
-from propeller.service.description import Array, Description, read_description
+from propeller.service.description import Array, Description, Table, read_description
 from propeller.service.errors import ServiceError
 from propeller.service.exported import ExportedServed, open_exported
 from propeller.service.limits import Limits
-from tests.propeller.exported_models import bag_of_words, centred, chosen, export, mean, request
+from tests.propeller.exported_models import bag_of_words, centred, chosen, export, looked_up, mean, request, shifted
 
 
 @pytest.fixture(scope='module')
@@ -124,10 +125,11 @@ def test_an_output_that_fits_once_by_chance_is_seen_later(folders):
 
 def test_a_model_is_described_by_its_file(folders):
     assert read_description(folders(bag_of_words)) == Description(
-        [Array('ids', (-1, -1), 'int64'), Array('weights', (-1, 3), 'float32')],
+        [Array('ids', (-1, -1), 'int64', Table('table', 7)), Array('weights', (-1, 3), 'float32')],
         [Array('fetch_name_0', (-1, 3), 'float32'), Array('fetch_name_1', (-1,), 'float32')],
     )
     assert not read_description(folders(mean)).may_batch
+    assert read_description(folders(mean)).inputs[0].table is None
 
 
 def test_requests_that_do_not_fit_are_refused(folders):
@@ -135,6 +137,8 @@ def test_requests_that_do_not_fit_are_refused(folders):
     ids, weights = request(2, 5)
     nan = weights.copy()
     nan[1, 2] = np.nan
+    beyond = ids.copy()
+    beyond[1, 4] = 7
     for found, arrays in (
         (r'found 1 arrays, expected 2: int64 \[rows, \*\]; float32 \[rows, 3\]', [ids]),
         ('array 0: found int32, expected int64', [ids.astype(np.int32), weights]),
@@ -144,6 +148,8 @@ def test_requests_that_do_not_fit_are_refused(folders):
         (r'array 0: found shape \[0, 5\]', [ids[:0], weights[:0]]),
         ('array 1: found 1 rows, expected 2', [ids, weights[:1]]),
         ('array 1: found NaN', [ids, nan]),
+        ("array 0: found the id 7 in row 2, expected 0 to 6: 'table' has 7 rows", [beyond, weights]),
+        ('array 0: found the id -1 in row 1', [ids[:, :, None] - 1 - ids[0, 0], weights]),
     ):
         with pytest.raises(ServiceError, match=found) as caught:
             _asked(served, arrays)
@@ -151,6 +157,24 @@ def test_requests_that_do_not_fit_are_refused(folders):
     of_2019 = [ids[:, :, None], weights]  # [rows, length, 1]
     (answer,), _ = _asked(served, of_2019)
     np.testing.assert_allclose(answer[0], open_exported(folders(bag_of_words))([ids, weights])[0], rtol=1e-5)
+
+
+def test_ids_are_followed_to_their_table_as_long_as_they_are_what_was_sent(folders):
+    ids = read_description(folders(looked_up)).inputs[0]
+    assert ids.table == Table('short', 5)  # reshaped and cast on the way, and looked up in a longer one too
+    assert read_description(folders(shifted)).inputs[0].table is None
+    served, (_, weights) = ExportedServed(folders(shifted)), request(2, 3)
+    assert len(_asked(served, [np.full((2, 3), -1), weights])[0][0][0]) == 2  # -1 is 0 to its table
+
+
+def test_the_look_at_ids_costs_microseconds(folders):
+    description, arrays = read_description(folders(bag_of_words)), request(64, 128)
+    times = []
+    for _ in range(20):
+        began = time.thread_time()
+        description.check(arrays)
+        times.append(time.thread_time() - began)
+    assert min(times) < 1e-3
 
 
 def test_limits_of_rows_and_results(folders):

@@ -144,12 +144,14 @@ def test_its_model_may_be_named_and_no_other(server):
     assert caught.value.code == 'not_found'
 
 
-def test_ids_that_the_model_has_not_fail_alone(server):
+def test_ids_that_the_model_has_not_are_the_mistake_of_the_client(server):
     client = InferenceBaseClient(server.address, timeout=60)
     ids, weights = request(3, 5)
-    with pytest.raises(InferenceError, match='could not be computed, twice') as caught:
-        client(ids + 1_000_000, weights)
-    assert caught.value.code == 'internal' and client(ids, weights)[0].shape == (3, 3)
+    ids[2, 1] = 1_000_000
+    with pytest.raises(InferenceError, match="id 1,000,000 in row 3, expected 0 to 6: 'table' has 7 rows") as caught:
+        client(ids, weights)
+    assert caught.value.code == 'invalid' and client(ids % 7, weights)[0].shape == (3, 3)
+    assert not any('failed on a batch' in line for line in server.log)
 
 
 def test_fuzzed_frames_cost_no_worker(server):
