@@ -6,6 +6,8 @@ import os
 import propeller.paddle as propeller
 from ernie.config import ErnieConfig
 from ernie.distill.online import OUTPUTS
+from ernie.distill.segmented import UNKNOWN
+from ernie.distill.unknown import around_unknown
 from ernie.tokenizers.vocabulary import load_vocab
 from ernie.utils.data import SpaceTokenizer
 from example.command_line import Setup, check_numbers, with_end
@@ -14,6 +16,7 @@ from propeller.errors import UsageError, UserError, bad_input
 from propeller.inputs import read_bytes
 
 STUDENTS = ('bow', 'bilstm')
+LABELS = ('soft', 'hard')
 DATA = """\
 data: files without a header, in UTF-8:
   DATA_DIR/train/*, DATA_DIR/dev/*    segmented text<TAB>label, the label a number from 0 to num_label - 1
@@ -41,6 +44,8 @@ def build_parser(name, description, online):
         help='folder of what the teacher labels (with --teacher_host: default DATA_DIR/unsup_train_aug)',
     )
     add('--skip_bad_rows', action='store_true', help='leave out rows that cannot be used')
+    add('--teacher_outputs', help='folder that teacher_outputs.py filled for the files of --unsupervise_data_dir')
+    add('--teacher_labels', choices=LABELS, default=LABELS[0], help='what of them counts: logits (soft) or the class')
     teacher = parser.add_argument_group('a teacher behind propeller.tools.start_server')
     add = teacher.add_argument
     add('--teacher_host', required=online, help='its address, e.g. tcp://localhost:8113')
@@ -86,6 +91,8 @@ def _check_flags(args):
     if args.max_seqlen < 3:
         raise UsageError(f'--max_seqlen {args.max_seqlen}: expected at least 3.')
     if args.teacher_host:
+        if args.teacher_outputs:
+            raise UsageError('--teacher_outputs and --teacher_host: found both, expected one of them.')
         if not args.teacher_vocab_file:
             raise UsageError('--teacher_host: found no --teacher_vocab_file, expected the vocab.txt of the teacher.')
         args.unsupervise_data_dir = args.unsupervise_data_dir or os.path.join(args.data_dir, 'unsup_train_aug')
@@ -93,6 +100,8 @@ def _check_flags(args):
         raise UsageError(
             '--unsupervise_data_dir is missing: it is the folder of what the teacher labelled (or --teacher_host).'
         )
+    elif args.teacher_outputs and args.skip_bad_rows:
+        raise UsageError('--skip_bad_rows: found --teacher_outputs, expected one of them: each row has its answer.')
     for name, least in (('teacher_max_seqlen', 3), ('server_batch_size', 1), ('num_coroutine', 1)):
         if getattr(args, name) < least:
             raise UsageError(f'--{name} {getattr(args, name)}: expected at least {least}.')
@@ -124,9 +133,6 @@ def teacher_cutter(args, vocab):
     cut = make_cutter(argparse.Namespace(vocab_file=args.teacher_vocab_file), vocab)
 
     def cut_around(text):
-        pieces = []
-        for i, part in enumerate(text.split('[UNK]')):
-            pieces += ['[UNK]'] * (i > 0) + list(cut(part.encode()))
-        return pieces
+        return around_unknown(text, lambda part: cut(part.encode()), UNKNOWN)
 
     return Cutter(cut_around, f'{cut.name}, [UNK]', cut.digest.encode())

@@ -7,6 +7,7 @@ import numpy as np
 import propeller.paddle as propeller
 from distill.command_line import adds_special, teacher_cutter
 from distill.student_folder import StudentExporter
+from ernie.distill.answered import AnsweredFiles
 from ernie.distill.mixing import alternate
 from ernie.distill.online import ServedTeacher
 from ernie.model.encoders import build_encoder
@@ -71,6 +72,15 @@ class Data:
         batches = rows.map(example).padded_batch(self.setup.params.batch_size, (0, pad))
         return self.described(batches.map(_Asked(args, self.classes)).buffered(_AHEAD))
 
+    def answered(self, folder, answers):
+        """Of files `segmented text<TAB>...` and `answers` to them, a folder of `distill/teacher_outputs.py`."""
+        files = AnsweredFiles(folder, answers, self._text, self.classes)
+        hard = self.args.teacher_labels == 'hard'
+        rows = files.dataset().map(
+            lambda text, logits, label: (self._ids(text), self._certain(int(label)) if hard else logits)
+        )
+        return self._batches(rows, (0, 0.0))
+
     def _rows(self, columns, name, folder, training):
         skip = self.args.skip_bad_rows
         return self.setup.columns(columns).build_dataset(
@@ -120,18 +130,22 @@ class _Asked:
 
 def train(setup):
     """Train as `setup` says. Returns the best accuracy on the dev set; None in processes beside the first of a job."""
-    check_inputs(setup)
     args, data = setup.args, Data(setup)
-    folder = args.unsupervise_data_dir
-    taught = data.taught(folder) if args.teacher_host else data.labelled('unsup', folder, True)
+    folder, answers = args.unsupervise_data_dir, args.teacher_outputs
+    if args.teacher_host:
+        taught = data.taught(folder)
+    else:
+        taught = data.answered(folder, answers) if answers else data.labelled('unsup', folder, True)
     train_set = data.described(alternate(data.labelled('train', setup.folder('train'), True), taught))
+    dev_set = data.labelled('dev', setup.folder('dev'), False)
+    check_inputs(setup)
     best = StudentExporter(os.path.join(setup.run_config.model_dir, 'best'), setup)
     propeller.train_and_eval(
         model_class_or_model_fn=Student,
         params=setup.params,
         run_config=setup.run_config,
         train_dataset=train_set,
-        eval_dataset=data.labelled('dev', setup.folder('dev'), False),
+        eval_dataset=dev_set,
         exporters=[best],
     )
     if not propeller.train.distribution.status.is_master:

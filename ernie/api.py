@@ -104,9 +104,16 @@ def load(
         return LoadedModel(Prediction(codec, runner, [(-1, codec.config.hidden_size)], batch_size, length_window))
     source = ModelFolder(find_model(folder), task, **settings)
     source.codec.check_selection(selection)
+    return LoadedModel(
+        open_prediction(source, engine, precision, device, threads, batch_size, length_window), selection
+    )
+
+
+def open_prediction(source, engine=None, precision='fp32', device=None, threads=None, batch_size=32, length_window=50):
+    """The `Prediction` of a `ModelFolder`. For the arguments and errors see `load`."""
     with _EXECUTOR:
         runner, outputs = _open(source, engine, precision, device, threads)
-    return LoadedModel(Prediction(source.codec, runner, outputs, batch_size, length_window), selection)
+    return Prediction(source.codec, runner, outputs, batch_size, length_window)
 
 
 def _check_arguments(task, settings, running, vectors):

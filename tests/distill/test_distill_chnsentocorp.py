@@ -30,6 +30,8 @@ FLAGS = {
     'data_dir': None,
     'unsupervise_data_dir': None,
     'skip_bad_rows': False,
+    'teacher_outputs': None,
+    'teacher_labels': 'soft',
     'teacher_host': None,
     'teacher_vocab_file': None,
     'teacher_max_seqlen': 128,

@@ -1,0 +1,91 @@
+"""Rows of text files with a teacher's answers as a further column."""
+
+import itertools
+import os
+
+import numpy as np
+
+from ernie.distill.teacher_outputs import TeacherOutputs
+from propeller.data.columns import BadValue
+from propeller.data.dataset import Dataset
+from propeller.data.text_rows import RowParser, TextRows
+from propeller.errors import UserError, bad_input, quoted
+from propeller.inputs import content_digest
+from propeller.log import get_logger
+
+log = get_logger(__name__)
+
+_SHUFFLE_BUFFER, _MOST_OPEN = 1000, 200  # as `FeatureColumns.build_dataset`
+
+
+def check_labels(answers):
+    """Raises `UserError`: the classes of a teacher are called by numbers that are not theirs.
+
+    Labels of students are numbers; a teacher whose label map has them in another order would teach the wrong class.
+    """
+    names = answers.identity.get('labels')
+    if not isinstance(names, list) or len(names) != answers.classes:
+        raise bad_input(answers.folder, f'labels {quoted(names)}', f'{answers.classes} names of classes')
+    numbers = [str(i) for i in range(answers.classes)]
+    if names != numbers and all(isinstance(name, str) and name.strip().lstrip('-').isdigit() for name in names):
+        expected = f'{", ".join(numbers)}, as the rows of students have them'
+        raise bad_input(answers.folder, f'a teacher with the classes {", ".join(names)}', expected)
+    log.info('%s: %s', answers.folder, ', '.join(f'{i} is {name}' for i, name in enumerate(names)))
+
+
+class AnsweredFiles:
+    """The files of a folder, each with a folder of answers of its name.
+
+    Args:
+        folder: of TAB-separated text, whose first column is the student's.
+        answers: folder that `distill/teacher_outputs.py` filled.
+        column: `TextColumn` of the student's text.
+        classes: of the student.
+    Raises:
+        UserError: there is no file, or the answers are to another file, to a part of it, or of other classes.
+    """
+
+    def __init__(self, folder, answers, column, classes):
+        self._column, self._files = column, {}
+        names = sorted(name for name in os.listdir(folder) if not name.startswith('.')) if os.path.isdir(folder) else []
+        if not names:
+            raise bad_input(folder, 'no files', 'a folder of files')
+        for name in names:
+            path = os.path.join(folder, name)
+            found = TeacherOutputs(os.path.join(answers, name))
+            if found.classes != classes:
+                raise bad_input(found.folder, f'{found.classes} classes', f'num_label {classes} of --hparam')
+            check_labels(found)
+            if found.identity.get('file') != content_digest(path):
+                advice = 'Make them anew with teacher_outputs.py.'
+                raise bad_input(found.folder, 'answers to another file', f'those to {path}', advice=advice)
+            self._files[path] = found.folder
+
+    def dataset(self):
+        """An endless, shuffled `Dataset` of (ids of the text, logits float32 [C], class int64)."""
+        paths = list(self._files)
+        names = Dataset.from_list(paths).repeat().shuffle(len(paths), 0)
+        rows = names.interleave(self._file, cycle_length=min(len(paths), _MOST_OPEN), block_length=1)
+        return rows.shuffle(_SHUFFLE_BUFFER, 0)
+
+    def _file(self, path):
+        # Blank lines are no rows to the teacher either.
+        rows = TextRows(path, RowParser([self._column, self._column])).dataset()
+
+        def start_at(start):
+            answers = TeacherOutputs(self._files[path])
+            for number, row in zip(itertools.count(start), rows.iterate_from(start)):  # noqa: B905
+                if number >= answers.rows:
+                    raise bad_input(answers.folder, f'answers to {answers.rows} rows', f'those to all of {path}')
+                logits, label = answers[number]
+                yield self._ids(row), logits, np.array(label, np.int64)
+
+        return Dataset(lambda: start_at(0), start_at=start_at, count=rows.count)
+
+    def _ids(self, row):
+        try:
+            return self._column.raw_to_instance(row.raw.partition(b'\t')[0])
+        except BadValue as e:
+            raise bad_input(row.path, e.found, e.expected, line=row.line) from None
+        except UserError as e:
+            raise bad_input(row.path, str(e), 'UTF-8 text', line=row.line) from None
