@@ -1,6 +1,7 @@
 """The verb `ernie serve`: models behind HTTP and ZeroMQ."""
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -100,7 +101,11 @@ def open_listeners(args, service, limits, security):
 
         arrays = ArrayService(service.core)
         listeners.append(
-            ZmqListener(arrays.run, args.host, args.port, limits, security, lambda request: answer(service, request))
+            ZmqListener(
+                *(arrays.run, args.host, args.port, limits, security),
+                text_handler=lambda request: answer(service, request),
+                refused=service.core.refused,
+            )
         )
     return listeners
 
@@ -150,6 +155,8 @@ def check_port(host, port, flag='port'):
             one.bind(address)
             one.listen(1)
         except OSError as e:
+            if e.errno == errno.EADDRNOTAVAIL:
+                raise UserError(f'--host {host}: no address of this machine.') from None
             raise UserError(
                 f'--{flag} {port}: cannot be used on {host} ({e.strerror or e}). Give another one.'
             ) from None

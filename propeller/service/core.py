@@ -161,8 +161,10 @@ class ServiceCore:
         return self.limits.timeout if timeout is None else min(timeout, self.limits.max_timeout)
 
     def refused(self, error):
-        """The error of a request that is not admitted, counted."""
-        self.observer.rejected(error.code)
+        """The error that a request gets instead of a result, counted once, wherever it is told."""
+        if not error.counted:
+            error.counted = True
+            self.observer.rejected(error.code)
         return error
 
     async def submit(self, model, contents, timeout=None, texts=None):

@@ -24,7 +24,12 @@ class ServiceError(UserError):
         message: one sentence: what was found, what is expected.
         limit: None, or dict with the `name` of the limit that was met, its `value`, and what was `found`.
         retry_after: None, or seconds after which the same request may succeed.
+
+    Attributes:
+        counted: whether an `Observer` was told of it.
     """
+
+    counted = False
 
     def __init__(self, code, message, limit=None, retry_after=None):
         super().__init__(message)

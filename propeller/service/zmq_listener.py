@@ -45,10 +45,11 @@ class ZmqListener(Listener):
         limits: `Limits`.
         security: `Security`; None: everybody who reaches the port is served.
         text_handler: async function (request: dict) -> dict for JSON. Raises `ServiceError`. None: no JSON.
+        refused: None, or function that counts a `ServiceError` that is an answer; `ServiceCore.refused`.
     """
 
-    def __init__(self, handler, host='127.0.0.1', port=0, limits=None, security=None, text_handler=None):
-        self.handler, self.text_handler = handler, text_handler
+    def __init__(self, handler, host='127.0.0.1', port=0, limits=None, security=None, text_handler=None, refused=None):
+        self.handler, self.text_handler, self._refused = handler, text_handler, refused
         self.host, self.port, self.limits, self.security = host, port, limits or Limits(), security or Security()
         self._zmq = optional_package('zmq', 'a server over ZeroMQ', 'pyzmq')
         self._context = self._socket = self._monitor = self._endpoint = None
@@ -235,6 +236,8 @@ class ZmqListener(Listener):
     # ---------------------------------------------------------------- answers
 
     def _send_error(self, identity, way, error, is_json):
+        if self._refused is not None:
+            self._refused(error)
         content = _to_json({'error': error.to_dict()}) if is_json else slots.encode_error(error)
         self._send(identity, way, content)
 

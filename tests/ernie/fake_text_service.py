@@ -8,7 +8,7 @@ import numpy as np
 
 from ernie.inference.pooling import unit_length
 from ernie.tasks.codec import EVERYTHING
-from propeller.service.core import Answer, Observer, Seconds
+from propeller.service.core import Answer, Observer, Seconds, ServiceCore
 from propeller.service.errors import ServiceError, beyond
 from propeller.service.limits import Limits
 
@@ -94,9 +94,7 @@ class Core:
         if count > self.limits.max_texts:
             raise self.refused(beyond('max_texts', count, self.limits.max_texts, 'texts'))
 
-    def refused(self, error):
-        self.observer.rejected(error.code)
-        return error
+    refused = ServiceCore.refused
 
     async def submit(self, model, contents, timeout=None, texts=None):
         return Answer([[np.float32([len(row.ids)])] for row in contents], Seconds(0.001, 0.002))

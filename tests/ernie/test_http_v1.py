@@ -65,6 +65,9 @@ def test_models_are_listed():
     content = caller()('GET', '/v1/models').json()
     assert [entry['id'] for entry in content['data']] == ['mood', 'names', 'reader', 'vectors']
     assert content['data'][0]['task'] == 'classify' and content['data'][0]['info']['labels'] == ['neg', 'pos']
+    assert caller()('GET', '/v1/models/names').json() == content['data'][1]
+    error = refused(caller()('GET', '/v1/models/name'), 404, 'not_found')
+    assert error['type'] == 'invalid_request_error' and 'Did you mean names?' in error['message']
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_models_are_listed():
         ('classify', {'text': 'a', 'model': 'names'}, 'model names is for tag; this route is for classify or '),
         ('classify', ['a'], "the request: found ['a'], expected a JSON object."),
         ('tag', {'text': 'a', 'top_k': 1}, 'top_k: no such field here; there are model, text, texts, timeout, min_'),
-        ('answer', {'question': 'a'}, 'the request: value error, expected either question and context, or items'),
+        ('answer', {'question': 'a'}, 'the request: expected either question and context, or items.'),
         ('answer', {'items': [{'question': 'a'}]}, 'items[0].context: missing, but required.'),
         ('answer', {'question': 'a', 'context': 3}, 'context: input should be a valid string, found 3.'),
     ],
@@ -250,12 +253,15 @@ def test_a_request_whose_client_goes_is_cancelled():
 
 
 def test_metrics_count_by_route_and_code_and_nothing_that_clients_make_up():
-    service = Service()
+    service = Service(limits=Limits(message_bytes=400, max_texts=3))
     call = caller(service)
     call('POST', '/v1/classify', json={'text': 'a'})
     call('POST', '/v1/classify', json={})
     for i in range(5):
         call('GET', f'/nothing/{i}')
+    call('POST', '/v1/classify', json={'text': 'a' * 500})
+    call('POST', '/v1/classify', json={'text': BROKEN})
+    call('POST', '/v1/classify', json={'texts': ['a'] * 4})
     service.core.observer.batch('mood', 4, 30, 40, 0.01)
     service.core.observer.worker_replaced('it hung')
     text = call('GET', '/metrics').text
@@ -263,9 +269,14 @@ def test_metrics_count_by_route_and_code_and_nothing_that_clients_make_up():
         'ernie_http_requests_total{code="200",route="/v1/classify"} 1.0',
         'ernie_http_requests_total{code="422",route="/v1/classify"} 1.0',
         'ernie_http_requests_total{code="404",route="other"} 5.0',
-        'ernie_http_request_duration_seconds_count{route="/v1/classify"} 2.0',
+        'ernie_http_requests_total{code="413",route="/v1/classify"} 2.0',
+        'ernie_http_requests_total{code="500",route="/v1/classify"} 1.0',
+        'ernie_http_request_duration_seconds_count{route="/v1/classify"} 5.0',
         'ernie_batch_padding_ratio_sum{model="mood"} 0.25',
         'ernie_rejected_requests_total{reason="invalid"} 1.0',
+        'ernie_rejected_requests_total{reason="not_found"} 5.0',
+        'ernie_rejected_requests_total{reason="too_large"} 2.0',
+        'ernie_rejected_requests_total{reason="internal"} 1.0',
         'ernie_worker_restarts_total 1.0',
         'ernie_workers_up 2.0',
         'ernie_queue_tokens 0.0',

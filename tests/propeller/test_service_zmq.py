@@ -153,10 +153,14 @@ def test_json_is_answered_in_json():
 def test_limits_at_the_limit_and_one_beyond():
     message = slots.encode([ONES])
 
+    counted = []
+
     async def scene():
         limits = Limits(message_bytes=len(message), client_requests=3)
-        async with serving(limits) as served:
+        async with serving(limits, refused=lambda error: counted.append(error.code)) as served:
             client = served.client(zmq.DEALER)
+            await client.send_multipart([b'', message])
+            assert (slots.decode((await client.recv_multipart())[1])[0] == 2).all()
             _, error = await told(client, b'', message + b'\x78')
             assert error.code == 'too_large'
             assert error.limit == {'name': 'message_bytes', 'value': len(message), 'found': len(message) + 1}
@@ -176,6 +180,7 @@ def test_limits_at_the_limit_and_one_beyond():
             slots.decode(await other.recv())
 
     asyncio.run(scene())
+    assert counted == ['too_large', 'overloaded']
 
 
 def test_the_requests_of_a_client_that_goes_are_cancelled_and_no_others():

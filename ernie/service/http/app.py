@@ -15,6 +15,7 @@ from propeller.service.limits import Limits
 
 _PROTOCOLS = ('health', 'v1', 'openai', 'tei', 'oip')
 _PAGE = 'ernie.service.http.page'
+_DESCRIPTION = 'Models of ERNIE: classes, entities, answers and vectors of texts. Bodies are JSON in UTF-8.'
 
 
 def create_app(service, security=None, limits=None):
@@ -39,7 +40,12 @@ def create_app(service, security=None, limits=None):
     if type(core.observer) is Observer:
         core.observer = metrics
     app = fastapi.FastAPI(
-        title='ERNIE', version=__version__, description=__doc__, docs_url=None, redoc_url=None, redirect_slashes=False
+        title='ERNIE',
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.open_paths = {'/openapi.json'}  # need no token; `add_page` adds its own
     routes = Routes(app, service, metrics)

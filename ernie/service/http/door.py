@@ -14,7 +14,6 @@ log = get_logger(__name__)
 
 BODY_SECONDS = 20.0  # for the whole body of a request
 _BODIES = 16  # bodies of the largest size that may be here at the same time
-_OURS = ('malformed', 'unauthorized', 'not_found', 'invalid')  # the core counts what else is refused
 _GONE = 499  # nginx's number for a client that did not wait
 
 
@@ -46,6 +45,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         visit = Visit(scope)
+        visit.direct = visit.path if visit.path in self._direct else None
 
         async def send_on(message):
             if message['type'] == 'http.response.start':
@@ -58,21 +58,24 @@ class Door:
         except ClientGone:
             visit.status = _GONE
         except ServiceError as e:
-            if e.code in _OURS:
-                self._metrics.rejected(e.code)
-            await _refuse(visit, e, send_on)
+            await self._refuse(visit, e, send_on)
         except asyncio.CancelledError:
             if asyncio.current_task().cancelling():
                 raise
             # What it waited for was given up, as at the end of the server.
-            await _refuse(visit, ServiceError('unavailable', 'the server is going down.', retry_after=1), send_on)
+            await self._refuse(visit, ServiceError('unavailable', 'the server is going down.', retry_after=1), send_on)
         except Exception:
             log.exception('request %s: %s %s', visit.id, visit.method, quoted(visit.path, 100))
-            await _refuse(visit, ServiceError('internal', 'a fault of this server; its log says more.'), send_on)
+            await self._refuse(visit, ServiceError('internal', 'a fault of this server; its log says more.'), send_on)
         finally:
             self._metrics.http(visit)
             if shows(logging.DEBUG):
                 _log(visit)
+
+    async def _refuse(self, visit, error, send):
+        if not error.counted:
+            self._metrics.rejected(error.code)
+        await _send_error(visit, error, send)
 
     async def _answer(self, visit, receive, send):
         if self._accepts and not self._is_open(visit.path) and not self._accepts(visit.header(b'authorization')):
@@ -114,7 +117,6 @@ class Door:
         if size > most:
             limit = {'name': 'message_bytes', 'value': most, 'found': size}
             message = f'a body of {size:,} bytes or more, where at most {most:,} are taken (--message_bytes).'
-            self._metrics.rejected('too_large')
             raise HttpError(413, 'too_large', message, limit)
 
     def _hold(self, visit, size):
@@ -122,7 +124,6 @@ class Door:
         if self._held + size > most:
             message = f'the bodies of requests that are here have {self._held:,} bytes, of {most:,}.'
             limit = {'name': 'bodies_bytes', 'value': most, 'found': self._held + size}
-            self._metrics.rejected('overloaded')
             raise ServiceError('overloaded', message, limit, retry_after=1)
         self._held += size
         visit.held += size
@@ -148,7 +149,6 @@ class Door:
         if function is None:
             await self._app(visit.scope, _nothing, send)
             return
-        visit.direct = visit.path
         response = await function(visit)
         await response(visit.scope, _nothing, send)
 
@@ -168,7 +168,7 @@ def _log(visit):
     log.debug(what, visit.method, quoted(visit.path, 100)[1:-1], visit.status, 1e3 * visit.seconds, visit.id, trace)
 
 
-async def _refuse(visit, error, send):
+async def _send_error(visit, error, send):
     if visit.status is not None:  # the answer has begun: it cannot become another
         log.error('request %s: ended after its answer had begun', visit.id)
         return

@@ -1,5 +1,7 @@
 """What a client is told where it gets no result: a `ServiceError` in the form of each protocol."""
 
+import math
+
 from ernie.service.http.bodies import dump
 from propeller.service.errors import ServiceError
 
@@ -42,7 +44,7 @@ class WrongTask(ServiceError):
 def answer_to(error, path):
     """What is sent for an error: (status, dict of headers, bytes). path: of the request; protocols differ."""
     status, fields = error.status, error.to_dict()
-    if path in OPENAI_ROUTES:
+    if path in OPENAI_ROUTES or path.startswith('/v1/models/'):
         kind = _OPENAI_TYPES.get(error.code, 'invalid_request_error')
         body = {'error': {'message': fields.pop('message'), 'type': kind, 'param': None} | fields}
     elif path in TEI_ROUTES:
@@ -56,7 +58,7 @@ def answer_to(error, path):
         body = {'error': fields}
     headers = {'Content-Type': 'application/json'} | getattr(error, 'headers', {})
     if error.retry_after is not None:
-        headers['Retry-After'] = str(max(round(error.retry_after), 1))
+        headers['Retry-After'] = str(max(math.ceil(error.retry_after), 1))
     if status == 401:
         headers['WWW-Authenticate'] = 'Bearer'
     return status, headers, dump(body)
@@ -84,5 +86,7 @@ def of_validation(errors, known):
         return ServiceError('invalid', f'{place}: no such field here; there are {", ".join(known)}.{more}')
     if error['type'] == 'missing':
         return ServiceError('invalid', f'{place}: missing, but required.')
+    if error['type'] == 'value_error':
+        return ServiceError('invalid', f'{place}: {error["ctx"]["error"]}.')
     message = error['msg']
     return ServiceError('invalid', f'{place}: {message[:1].lower()}{message[1:]}, found {quoted(error["input"], 80)}.')

@@ -59,7 +59,7 @@ function route(path, method, operation, objects) {
 
 function show(file) {
   const objects = file.components?.schemas ?? {};
-  find('about').textContent = `${file.info.title} ${file.info.version}. Bodies are JSON in UTF-8.`;
+  find('about').textContent = `${file.info.title} ${file.info.version}. ${file.info.description}`;
   for (const [path, operations] of Object.entries(file.paths)) {
     for (const method of METHODS.filter(one => one in operations)) {
       const [name, made] = route(path, method, operations[method], objects);

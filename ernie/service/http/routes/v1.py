@@ -221,16 +221,19 @@ def add(routes):
         fields = {'model': answer.model.name, 'tokens': answer.tokens, 'truncated': answer.truncated}
         return answered(joined(fields, 'results', dump_vectors(answer.results)), answer.seconds)
 
+    def entry(model):
+        fields = {'id': model.name, 'object': 'model', 'created': 0, 'owned_by': 'ernie'}
+        return fields | {'task': model.task, 'info': model.info}
+
     async def models():
-        data = [
-            {'id': model.name, 'object': 'model', 'created': 0, 'owned_by': 'ernie'}
-            | {'task': model.task, 'info': model.info}
-            for model in service.models.values()
-        ]
-        return answered(dump({'object': 'list', 'data': data}))
+        return answered(dump({'object': 'list', 'data': [entry(model) for model in service.models.values()]}))
+
+    async def one_model(model):
+        return answered(dump(entry(choose(service, model, {one.task for one in service.models.values()}))))
 
     routes.post('/v1/classify', classify, ClassifyRequest, ClassifyAnswers, Error, 'Classes, or the number, of texts')
     routes.post('/v1/tag', tag, TagRequest, TagAnswers, Error, 'Entities of texts')
     routes.post('/v1/answer', answer, AnswerRequest, AnswerAnswers, Error, 'Answers to questions, from their contexts')
     routes.post('/v1/embed', embed, EmbedRequest, EmbedAnswers, Error, 'Vectors of texts')
     routes.get('/v1/models', models, ModelList, OpenAIError, 'The models of this server')
+    routes.get('/v1/models/{model}', one_model, ModelEntry, OpenAIError, 'One of the models')
