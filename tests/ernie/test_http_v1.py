@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import httpx
 import numpy as np
 import pytest
 
@@ -160,6 +161,25 @@ def test_bodies_at_the_limit_and_one_beyond():
 
     error = refused(call('POST', '/v1/classify', content=pieces(), headers=headers), 413, 'too_large')
     assert len(taken) == 5 and error['limit']['found'] == 250
+
+
+def test_bodies_of_all_requests_at_the_limit_and_one_beyond():
+    service = Service(limits=Limits(message_bytes=100))
+    service.pause = 0.2
+    body = b'{"text": "slow"}'.ljust(100)
+
+    async def scene():
+        transport = httpx.ASGITransport(create_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url='http://server') as client:
+            send = lambda: client.post('/v1/classify', content=body)  # noqa: E731
+            first = await asyncio.gather(*(send() for _ in range(17)))
+            return first, await send()
+
+    first, after = asyncio.run(scene())
+    assert [response.status_code for response in first] == [200] * 16 + [429] and after.status_code == 200
+    error = refused(first[-1], 429, 'overloaded')
+    assert error['limit'] == {'name': 'bodies_bytes', 'value': 1600, 'found': 1700}
+    assert first[-1].headers['retry-after'] == '1'
 
 
 def test_too_many_texts_are_refused_before_anything_is_made_of_them():

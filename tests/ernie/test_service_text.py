@@ -122,6 +122,24 @@ class _NeverReached(ServiceCore):
         pass
 
 
+def test_characters_at_the_limit_and_one_beyond(models):
+    async def work(service):
+        found = []
+        for text, waiting in (('好' * 300, 99), ('好' * 301, 0), ('好' * 299, 101)):
+            service._waiting = waiting
+            with pytest.raises(ServiceError) as caught:
+                await service.run('classify', [{'text_a': text}], timeout=60.0 if text == '好' * 301 else 0.2)
+            found.append(caught.value)
+        return found
+
+    limits = Limits(request_tokens=100, queue_tokens=100)
+    core = _NeverReached(list(models.values()), limits, PoolSettings())
+    at_both, too_long, too_many = asyncio.run(work(TextService(core, max_chars=300)))
+    assert at_both.code == 'expired'  # it was admitted
+    assert too_long.limit == {'name': 'max_chars', 'value': 300, 'found': 301}
+    assert too_many.status == 429 and too_many.limit['found'] == 401 and '4 times --queue_tokens' in str(too_many)
+
+
 def test_what_a_model_cannot_use_is_refused_by_its_number(models):
     async def work(service):
         found = []

@@ -108,6 +108,11 @@ def test_limits_at_the_limit_and_one_beyond():
     asyncio.run(scene())
 
 
+def test_time_at_the_limit_and_beyond():
+    core = ServiceCore([], Limits(timeout=3, max_timeout=5), PoolSettings())
+    assert [core.seconds(asked) for asked in (None, 4, 5, 5.001)] == [3, 4, 5, 5]
+
+
 def test_results_wait_in_bounded_memory():
     async def scene():
         async with serving(limits=Limits(result_bytes=16 * 200, batch_rows=8)) as core:
