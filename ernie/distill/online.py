@@ -1,5 +1,6 @@
 """A teacher behind a server: asked for batches, again where it does not answer, and given up with a plain error."""
 
+import os
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ log = get_logger(__name__)
 # Another try may succeed: the server was starting, restarting or busy.
 _AGAIN = ('unavailable', 'expired', 'overloaded', 'internal')
 _LONGEST_WAIT = 30.0
+_PROBE_SECONDS, _PAUSE = 2.0, 0.2
 OUTPUTS = ('logits', 'probabilities')
 
 
@@ -85,3 +87,42 @@ class ServedTeacher:
 def log_of(probabilities):
     """Logits whose softmax gives these probabilities back: their logarithms, float32."""
     return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def wait_for_teacher(address, seconds=300.0, pid=0):
+    """Return when a server answers a request of one row.
+
+    Args:
+        address: `tcp://HOST:PORT`.
+        seconds: how long to wait.
+        pid: process of the server, on this machine; 0: not known.
+    Raises:
+        UserError: the process has ended, or the time is up.
+    """
+    ids = np.ones((1, 2, 1), np.int64)
+    until = time.monotonic() + seconds
+    with InferenceClient(address, num_coroutine=1, timeout=_PROBE_SECONDS) as client:
+        while True:
+            if pid and not _runs(pid):
+                raise UserError(f'{address}: its server, process {pid}, has ended; see what it said.')
+            try:
+                client(ids, np.zeros_like(ids))
+                return
+            except InferenceError as e:
+                if e.code not in _AGAIN:
+                    return  # it answers; whether it is the right teacher is for the training to say
+                if time.monotonic() >= until:
+                    raise UserError(f'{address}: found no answer within {seconds:g} s ({e})') from None
+            time.sleep(_PAUSE)
+
+
+def _runs(pid):
+    """Whether a process is there, and no zombie where the system tells."""
+    try:
+        os.kill(pid, 0)
+        with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
+            return f.read().rpartition(')')[2].split()[0] not in ('Z', 'X')
+    except ProcessLookupError:
+        return False
+    except OSError:  # no /proc, or a process of another user
+        return True
