@@ -178,6 +178,9 @@ class OpenVinoEngine(Engine):
 
     @classmethod
     def open(cls, folder, precision, threads, device):
+        # Beside its own cache (below) oneDNN keeps the code of 1,024 products, some for each shape of a batch: 50 KB a
+        # shape, until a server has seen them all, and no faster with it.
+        os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '0')
         openvino = optional_package('openvino', '--engine openvino')
         path = _onnx_file(folder)
         settings = {
