@@ -7,8 +7,8 @@ import numpy as np
 from distill.command_line import adds_special
 from ernie.checkpoint.model_folder import VOCABULARY, companion_files
 from ernie.tasks.classification import SPEC
-from ernie.tokenization import CharTokenizer
 from ernie.tokenizers.vocabulary import SPECIAL_TOKENS, as_lines
+from ernie.tokenizers.words import WordTokenizer, lexer_beside
 from propeller.log import get_logger
 from propeller.storage import write_safetensors
 from propeller.storage.folders import whole_folder
@@ -27,6 +27,7 @@ class StudentExporter(BestExporter):
 
     def __init__(self, export_dir, setup):
         super().__init__(export_dir, lambda old, new: new['eval']['acc'] > old['eval']['acc'])
+        self.lexer = lexer_beside(setup.args.vocab_file)
         self.setup, self.vocab = setup, with_special_tokens(setup.vocab, setup.params.ernie.vocab_size)
         if self.vocab is None:
             log.warning(
@@ -44,7 +45,7 @@ class StudentExporter(BestExporter):
             vocabulary = os.path.join(folder, VOCABULARY)
             with open(vocabulary, 'wb') as f:
                 f.write(as_lines(self.vocab))
-            tokenizer = CharTokenizer(vocabulary)
+            tokenizer = WordTokenizer(vocabulary, lexer=self.lexer)
             for name, content in companion_files(self.setup.params.ernie, tokenizer, self._labels()).items():
                 with open(os.path.join(folder, name), 'wb') as f:
                     f.write(content)
@@ -74,7 +75,7 @@ class StudentExporter(BestExporter):
             'columns': ['text_a'],
             'for_cn': False,
             'max_seq_len': longest if adds_special(params.ernie) else longest + 2,
-            'tokenizer': CharTokenizer.__name__,
+            'tokenizer': WordTokenizer.__name__,
             'do_lower_case': True,
             'task_id': 0,
         }

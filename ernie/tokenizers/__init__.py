@@ -18,6 +18,7 @@ _WORD = re.compile(r'\S+')
 TOKENIZERS = Table(
     FullTokenizer='ernie.tokenization:FullTokenizer',
     CharTokenizer='ernie.tokenization:CharTokenizer',
+    WordTokenizer='ernie.tokenizers.words:WordTokenizer',
 )
 
 

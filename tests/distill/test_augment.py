@@ -1,17 +1,19 @@
 """`distill/augment.py`, `segment.py`, `build_vocab.py`: rules, golden rows, any number of processes, faults."""
 
 import random
+import re
 from collections import Counter
 
 import pytest
 from scipy import stats
 
-from distill import augment, build_vocab, segment
+from distill import augment, build_vocab, segment, teacher_outputs, wait_for_teacher
 from ernie.distill.augmentation import Mixture, WordTable, add_noise, replace_same_pos, sample_fragment
 from ernie.distill.augmenting import augment_files
 from ernie.distill.segmented import Segmenter, Words
 from ernie.distill.text_files import read_texts
 from ernie.pretrain.building import lexers
+from ernie.tokenizers.words import lexer_beside
 from propeller.errors import UsageError, UserError
 from tests.distill.common import write
 
@@ -120,7 +122,9 @@ def test_a_word_list(tmp_path):
     build_vocab.main(['--input', str(path), '--output', str(tmp_path / 'v'), '--size', '8'])
     first = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
     assert (tmp_path / 'v').read_text().split('\n') == [*first, 'a', 'b', 'c', '']
-    build_vocab.main(['--input', str(path), '--output', str(tmp_path / 'v'), '--min_count', '2'])
+    assert not (tmp_path / 'tokenizer_config.json').exists()
+    build_vocab.main(['--input', str(path), '--output', str(tmp_path / 'v'), '--min_count', '2', '--lexer', 'words'])
+    assert lexer_beside(tmp_path / 'v') == 'words'
     assert (tmp_path / 'v').read_text().split('\n') == [*first, 'a', 'b', '']
 
 
@@ -158,3 +162,21 @@ def test_a_lexer_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(lexers.Jieba, 'module', 'no_such_module')
     with pytest.raises(UserError, match=r'needs the package jieba>=0.42.1, .* Run: pip install "jieba>=0.42.1"'):
         Segmenter('jieba')
+
+
+FLAGS = {
+    augment: 'column copies input lexer noise_probability noise_ratio output pos_probability pos_ratio processes '
+    'sample_ratio seed tagger',
+    segment: 'column input lexer output processes second',
+    build_vocab: 'column do_lower_case input lexer min_count output size',
+    teacher_outputs: 'batch_size column engine input max_seq_len output precision teacher',
+    wait_for_teacher: 'pid seconds teacher_host',
+}
+
+
+@pytest.mark.parametrize('program', FLAGS, ids=lambda program: program.__name__)
+def test_flags(program, capsys):
+    with pytest.raises(SystemExit):
+        program.main(['--help'])
+    usage = capsys.readouterr().out.partition('\n\n')[0]
+    assert set(re.findall(r'--(\w+)', usage)) == {'config', *FLAGS[program].split()}

@@ -50,7 +50,7 @@ def test_every_default_is_a_value_that_the_setting_may_have(kind):
         ('learning_rate', math.nan, 'expected a number above 0'),
         ('warmup_proportion', 1, 'expected a share from 0 to below 1'),
         ('lr_scheduler', 'cosine', 'expected one of linear_warmup_decay, noam_decay, constant'),
-        ('tokenizer', 'Tokenizer', 'expected one of FullTokenizer, CharTokenizer'),
+        ('tokenizer', 'Tokenizer', 'expected one of FullTokenizer, CharTokenizer, WordTokenizer'),
         ('dev_set', ['a', 'b,c'], 'expected a list whose parts have no comma'),
         ('dev_set', ['a', None], 'expected a list of texts or numbers'),
     ],

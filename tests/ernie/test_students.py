@@ -99,8 +99,7 @@ def test_it_trains_exports_and_predicts_like_any_other(tmp_path, config):
     run(
         ernie_config_path=tmp_path / 'config.json',
         vocab_path=tmp_path / 'vocab.txt',
-        tokenizer='CharTokenizer',
-        for_cn=False,
+        tokenizer='WordTokenizer',
         train_set=table(tmp_path / 'train.tsv', rows(90, 1)),
         dev_set=table(tmp_path / 'dev.tsv', rows(30, 2)),
         test_set=test,
