@@ -1,6 +1,7 @@
 """Processor settings that paddle's math library reads once, when it is loaded."""
 
 import ctypes
+import math
 import os
 
 # The environment as the program found it, for those that it starts: the settings below divide a machine by what one
@@ -9,6 +10,17 @@ of_user = dict(os.environ)
 
 # Whether programs get operators of our own: where they can be had, or an error, or never. See `propeller.ops`.
 FUSED_OPS = ('auto', 'true', 'false')
+
+# Of the container that this runs in, of version 2 of cgroups and of version 1: files of microseconds of the processors'
+# time and of the period that they are for; file of the limit of memory -> file of what is taken of it.
+CPU_QUOTAS = (
+    ('/sys/fs/cgroup/cpu.max',),
+    ('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', '/sys/fs/cgroup/cpu/cpu.cfs_period_us'),
+)
+MEMORY_LIMITS = {
+    '/sys/fs/cgroup/memory.max': '/sys/fs/cgroup/memory.current',
+    '/sys/fs/cgroup/memory/memory.limit_in_bytes': '/sys/fs/cgroup/memory/memory.usage_in_bytes',
+}
 
 
 def is_amd(cpuinfo='/proc/cpuinfo'):
@@ -20,9 +32,38 @@ def is_amd(cpuinfo='/proc/cpuinfo'):
         return False
 
 
-def usable_cores():
-    """Number of cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+def usable_cores(quotas=None):
+    """Number of cores this process may run on; of a container fewer, where it has less of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    for paths in CPU_QUOTAS if quotas is None else quotas:
+        numbers = ' '.join(next(iter(_lines(path)), '') for path in paths).split()
+        if len(numbers) == 2 and all(map(str.isdecimal, numbers)) and int(numbers[1]):  # `max` and -1 are no limit
+            cores = min(cores, max(math.ceil(int(numbers[0]) / int(numbers[1])), 1))
+    return cores
+
+
+def available_memory(meminfo='/proc/meminfo', limits=None):
+    """Bytes that this process may still take: what the system has free, or less by the limit of its container.
+
+    None where neither is known (not Linux).
+    """
+    found = []
+    for line in _lines(meminfo):
+        if line.startswith('MemAvailable:'):
+            found.append(int(line.split()[1]) * 1024)
+    for limit, usage in (MEMORY_LIMITS if limits is None else limits).items():
+        numbers = [next(iter(_lines(path)), '').strip() for path in (limit, usage)]
+        if all(number.isdecimal() for number in numbers):  # a limit of `max` is none
+            found.append(max(0, int(numbers[0]) - int(numbers[1])))
+    return min(found, default=None)
+
+
+def _lines(path):
+    try:
+        with open(path, encoding='ascii', errors='replace') as f:
+            return f.read().splitlines()
+    except OSError:
+        return []
 
 
 def prepare_cpu(environ=None, cpuinfo='/proc/cpuinfo'):

@@ -6,10 +6,11 @@ import numpy as np
 
 from ernie.checkpoint.sizes import parameter_count
 from ernie.finetune.recipe import NUMBERS, READING, TEXT_ENCODERS, Facts, choose
-from ernie.run.memory import available_memory, need_of
+from ernie.run.memory import need_of
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
 from ernie.settings.finetune import FinetuneSettings
+from propeller.environment import available_memory
 from propeller.log import get_logger
 
 log = get_logger(__name__)

@@ -8,6 +8,7 @@ import numpy as np
 
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, bad_input
+from propeller.launch.machine import is_installed, paddle_is_for_cpu
 from propeller.log import get_logger
 from propeller.optional import optional_package
 from propeller.table import Table
@@ -47,6 +48,11 @@ class Engine(abc.ABC):
         return 0
 
     @classmethod
+    def may_use_gpu(cls):
+        """Whether the package that is installed is one for GPUs; loads nothing, as `gpus` does."""
+        return False
+
+    @classmethod
     def require_gpu(cls):
         """Raises `UserError` where it has no GPU."""
         if not cls.gpus():
@@ -71,6 +77,10 @@ class _PaddleEngine(Engine):
         from propeller.graph import cuda_devices
 
         return cuda_devices()
+
+    @classmethod
+    def may_use_gpu(cls):
+        return not paddle_is_for_cpu()
 
     @classmethod
     def require_gpu(cls):
@@ -144,6 +154,10 @@ class OnnxRuntimeEngine(Engine):
         if importlib.util.find_spec('onnxruntime') is None:
             return 0  # `open` says so
         return int(_CUDA in importlib.import_module('onnxruntime').get_available_providers())
+
+    @classmethod
+    def may_use_gpu(cls):
+        return is_installed('onnxruntime-gpu')
 
     @classmethod
     def open(cls, folder, precision, threads, device):

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from propeller import ops
+from propeller.environment import available_memory
 from propeller.execution import LESS_MEMORY
 from propeller.log import get_logger
 
@@ -13,10 +14,6 @@ MEGABYTE = 2**20
 # Python, Paddle and our own modules before anything is computed, measured with PaddlePaddle 3.3 for CPU.
 PROGRAM_BYTES = 330 * MEGABYTE
 HALF_SHARE = 0.8  # of float32's activations in 16 bits: softmax, norms and gelu stay in float32, casts are copies
-CGROUP_FILES = {  # limit, usage: of version 2 and of version 1
-    '/sys/fs/cgroup/memory.max': '/sys/fs/cgroup/memory.current',
-    '/sys/fs/cgroup/memory/memory.limit_in_bytes': '/sys/fs/cgroup/memory/memory.usage_in_bytes',
-}
 
 
 class TrainingMemory(NamedTuple):
@@ -100,30 +97,6 @@ def training_memory(
     else:
         kept = (layers + 1) * layer
     return TrainingMemory(0 if use_cuda else PROGRAM_BYTES, int(states), int(kept))
-
-
-def available_memory(meminfo='/proc/meminfo', cgroup_files=None):
-    """Bytes that this process may still take: what the system has free, or less by the limit of its container.
-
-    None where neither is known (not Linux).
-    """
-    found = []
-    for line in _lines(meminfo):
-        if line.startswith('MemAvailable:'):
-            found.append(int(line.split()[1]) * 1024)
-    for limit, usage in (CGROUP_FILES if cgroup_files is None else cgroup_files).items():
-        numbers = [next(iter(_lines(path)), '').strip() for path in (limit, usage)]
-        if all(number.isdecimal() for number in numbers):  # a limit of `max` is none
-            found.append(max(0, int(numbers[0]) - int(numbers[1])))
-    return min(found, default=None)
-
-
-def _lines(path):
-    try:
-        with open(path, encoding='ascii', errors='replace') as f:
-            return f.read().splitlines()
-    except OSError:
-        return []
 
 
 def report_memory(need, available):

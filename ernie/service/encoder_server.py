@@ -22,14 +22,13 @@ from ernie.service.arrays import ArrayService
 from ernie.service.open import name_of, open_models
 from ernie.service.requests import answer
 from ernie.service.text import TextService
-from ernie.service.verb import about, check_port, environments, run, share_out
+from ernie.service.verb import about, check_port, run, sizing_of
 from ernie.settings.predict import EMBEDDING
 from propeller.args import Parser, boolean
 from propeller.errors import UsageError, one_line_errors
 from propeller.log import console, get_logger
 from propeller.service.core import ServiceCore
-from propeller.service.flags import add_limits, add_security, check_counts, limits_of, security_of
-from propeller.service.pool import PoolSettings
+from propeller.service.flags import add_limits, add_security, add_workers, check_workers, limits_of, security_of
 from propeller.service.zmq_listener import ZmqListener
 
 log = get_logger('ernie.service.encoder_server')
@@ -60,10 +59,8 @@ def build_parser(prog=None):
     )
     flags.add_argument('--engine', choices=list(ENGINES), help='What runs the model. Default: what reads it.')
     flags.add_argument('--precision', choices=PRECISIONS, default='fp32', help='Default: fp32.')
-    flags.add_argument('--workers', type=int, help='Processes that compute. Default: one, or one a visible GPU.')
-    flags.add_argument('--threads', type=int, help='Threads of each worker. Default: the cores, shared out.')
+    add_workers(flags)
     flags.add_argument('--max_seq_len', type=int, help='With --text: longest input in tokens.')
-    flags.add_argument('--drain_timeout', type=float, default=30.0, help='Seconds for the last answers. Default: 30.')
     add_limits(flags)
     add_security(flags)
     return flags
@@ -90,7 +87,7 @@ def main(argv=None, prog=None):
         UserError: anything the user can mend.
     """
     args = build_parser(prog).parse_args(argv)
-    check_counts(args)
+    check_workers(args)
     with console('debug' if args.verbose else None):
         _serve(args)
 
@@ -101,31 +98,31 @@ def _serve(args):
     limits, security = limits_of(args), security_of(args)
     if args.port:
         check_port(args.host, args.port)
-    workers, threads = share_out(args.workers, args.threads)
-    model = _opened(args, pooling, layer, threads)
-    core = ServiceCore([model], limits, PoolSettings(workers=workers, environments=environments(workers, threads)))
+    model = _opened(args, pooling, layer)
+    sizing = sizing_of([model], args.workers, args.threads)
+    core = ServiceCore([model], limits, sizing.settings())
     service = TextService(core)
     text = (lambda request: answer(service, request)) if args.text else None
     listener = ZmqListener(ArrayService(core).run, args.host, args.port, limits, security, text)
 
     def ready():
         log.info('%s', about(model))
+        log.info('workers: %s', sizing)
         log.info('propeller server listent on port %d', listener.bound_port)
 
     run(service, [listener], args.drain_timeout, ready)
 
 
-def _opened(args, pooling, layer, threads):
+def _opened(args, pooling, layer):
     """The `TextModel`."""
     try:
         (model,) = open_models(
             [(name_of(args.model_dir), args.model_dir)],
             args.engine,
             args.precision,
-            threads,
-            pooling,
-            layer,
-            args.normalize,
+            pooling=pooling,
+            layer=layer,
+            normalize=args.normalize,
             task=EMBEDDING,
             max_seq_len=args.max_seq_len,
         )

@@ -8,20 +8,21 @@ import shlex
 import socket
 import sys
 
+from ernie.inference.engines import ENGINES
 from ernie.run.blocks import show
 from ernie.service.arrays import ArrayService
 from ernie.service.models import EMBED
 from ernie.service.open import named_models, open_models
 from ernie.service.requests import answer
 from ernie.service.text import TextService
-from propeller.environment import usable_cores
 from propeller.errors import UserError
+from propeller.launch.machine import visible_gpus
 from propeller.log import get_logger
 from propeller.optional import optional_package
 from propeller.service.core import ServiceCore
 from propeller.service.front import serve
-from propeller.service.pool import PoolSettings
 from propeller.service.security import Security, read_token
+from propeller.service.sizing import sized
 
 log = get_logger(__name__)
 
@@ -44,37 +45,35 @@ def serve_models(args):
     )
     named_models(args.models)  # what is wrong with the names is known first
     _check_places(args)
-    service, running = open_service(args)
+    service, sizing = open_service(args)
     models, limits = list(service.models.values()), service.core.limits
     listeners = open_listeners(args, service, limits, security)
-    run(service, listeners, args.drain_timeout, lambda: _tell(args, models, listeners, running, limits, security))
+    run(service, listeners, args.drain_timeout, lambda: _tell(args, models, listeners, sizing, limits, security))
 
 
 def open_service(args):
-    """(`TextService` over a core that is not started, (number of workers, threads of each)).
+    """(`TextService` over a core that is not started, its `Sizing`).
 
     What is not exported yet is exported. args: `ServeSettings`, checked.
 
     Raises:
         UserError: a model cannot be had or opened.
     """
-    workers, threads = share_out(args.workers, args.cpu_threads)
     models = open_models(
         named_models(args.models),
         args.engine,
         args.precision,
-        threads,
-        args.pooling,
-        args.layer,
-        args.normalize,
+        pooling=args.pooling,
+        layer=args.layer,
+        normalize=args.normalize,
         task=args.task,
         use_cuda=args.use_cuda,
         keep=args.save_inference_model_path,
         **args.given,
     )
-    settings = PoolSettings(workers=workers, environments=environments(workers, threads))
-    core = ServiceCore(models, args.limits(), settings)
-    return TextService(core, args.tokenizer_threads, args.max_chars), (workers, threads)
+    sizing = sizing_of(models, args.workers, args.cpu_threads, args.use_cuda)
+    core = ServiceCore(models, args.limits(), sizing.settings())
+    return TextService(core, args.tokenizer_threads, args.max_chars), sizing
 
 
 def run(service, listeners, drain_timeout, when_ready):
@@ -110,24 +109,19 @@ def open_listeners(args, service, limits, security):
     return listeners
 
 
-def share_out(workers, threads):
-    """(number of workers, threads of each) for what is given; None where nothing is."""
-    devices = visible_devices()
-    workers = workers or len(devices) or 1
-    return workers, threads or max(usable_cores() // workers, 1)
+def sizing_of(models, workers=None, threads=None, use_cuda=None):
+    """The `Sizing` for models, which get its threads.
 
-
-def visible_devices():
-    """The entries of CUDA_VISIBLE_DEVICES; [] where it is not set."""
-    return [entry.strip() for entry in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if entry.strip()]
-
-
-def environments(workers, threads):
-    """The environment of each worker: one GPU each, where some are named, and its threads."""
-    devices, own = visible_devices(), {'OMP_NUM_THREADS': str(threads)}
-    if not devices:
-        return (own,)
-    return tuple(own | {'CUDA_VISIBLE_DEVICES': devices[i % len(devices)]} for i in range(workers))
+    Args:
+        models: list of `TextModel`.
+        workers, threads: what the user says; None: nothing.
+        use_cuda: see `open_models`.
+    """
+    gpu = use_cuda is not False and any(ENGINES[model.info['engine']].may_use_gpu() for model in models)
+    sizing = sized([model.path for model in models], workers, threads, visible_gpus(os.environ) if gpu else ())
+    for model in models:
+        model.arguments['threads'] = sizing.threads
+    return sizing
 
 
 def _check_places(args):
@@ -162,13 +156,11 @@ def check_port(host, port, flag='port'):
             ) from None
 
 
-def _tell(args, models, listeners, running, limits, security):
-    """The block at the start, after the addresses. running: (workers, threads of each)."""
-    workers, threads = running
+def _tell(args, models, listeners, sizing, limits, security):
+    """The block at the start, after the addresses."""
     pairs = [('model' if place == 0 else '', about(model)) for place, model in enumerate(models)]
-    processes = f'{workers} process{"es" if workers > 1 else ""}, {threads} thread{"s" if threads > 1 else ""} each'
     pairs += [
-        ('workers', processes),
+        ('workers', str(sizing)),
         (
             'limits',
             f'a request: {limits.max_texts:,} texts, {limits.request_tokens:,} tokens, {limits.timeout:g} s; '

@@ -11,6 +11,7 @@ from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings
 from ernie.settings.predict import tasks
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
+from propeller.service import flags
 from propeller.service.limits import Limits
 
 HTTP_PORT = 8080
@@ -30,7 +31,7 @@ class LimitSettings(Settings, title='limits'):
     message_bytes: int = setting(16 << 20, 'Bytes of a request.', least=1)
     client_requests: int = setting(128, 'Requests that one ZeroMQ client may have under way.', least=1)
     result_bytes: int = setting(256 << 20, 'Bytes of the results of a request.', least=1)
-    drain_timeout: float = setting(30.0, 'Seconds for what was admitted, after SIGTERM or Ctrl-C.', above=0)
+    drain_timeout: float = setting(flags.DRAIN_TIMEOUT, flags.DRAIN, least=0)
 
     def limits(self) -> Limits:
         """The `Limits`. Raises `UsageError`: they contradict each other."""
@@ -59,12 +60,8 @@ class SecuritySettings(Settings, title='who may ask'):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(Settings, title='workers'):
-    workers: int | None = setting(
-        None, 'Processes that compute. Left out: one; with CUDA_VISIBLE_DEVICES one for each entry.', least=1
-    )
-    cpu_threads: int | None = setting(
-        None, 'Threads of each worker. Left out: the cores, shared out among the workers.', least=1, short='threads'
-    )
+    workers: int | None = setting(None, flags.WORKERS, least=1)
+    cpu_threads: int | None = setting(None, flags.THREADS, least=1, short='threads')
     tokenizer_threads: int = setting(1, 'Threads that tokenize.', least=1)
     engine: str | None = setting(
         None,

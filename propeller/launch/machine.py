@@ -45,14 +45,15 @@ def _listed_gpus(environ):
 
 def paddle_is_for_cpu():
     """Whether the installed paddle is the package without GPU support; False when it was installed in another way."""
+    return is_installed('paddlepaddle') and not is_installed('paddlepaddle-gpu')
 
-    def installed(name):
-        try:
-            return bool(importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
-            return False
 
-    return installed('paddlepaddle') and not installed('paddlepaddle-gpu')
+def is_installed(name):
+    """Whether a distribution of this name is installed."""
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def interface_of(host):

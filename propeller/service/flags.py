@@ -6,6 +6,15 @@ import re
 from propeller.errors import UsageError
 from propeller.service.limits import Limits
 from propeller.service.security import TOKEN_VARIABLE, Security, read_token
+from propeller.service.sizing import MOST
+
+# What the flags of workers mean, of all servers.
+WORKERS = (
+    'Processes that compute, each with the models in its memory. Left out: one for each GPU; without a GPU as many as '
+    f'cores and free memory allow, {MOST} at most.'
+)
+THREADS = 'Threads of each worker. Left out: the cores, shared out among the workers.'
+DRAIN, DRAIN_TIMEOUT = 'Seconds for what was admitted, after SIGTERM or Ctrl-C.', 30.0
 
 
 def add_limits(parser):
@@ -65,8 +74,18 @@ def security_of(arguments):
     return Security(token, arguments.curve_secret_key, arguments.curve_client_keys)
 
 
-def check_counts(args):
-    """Raises `UsageError`: `--workers` or `--threads` is below 1."""
-    for name in ('workers', 'threads'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UsageError(f'--{name}: found {getattr(args, name)}, expected 1 or more.')
+def add_workers(parser):
+    """Add the flags of workers, and of the end."""
+    parser.add_argument('--workers', type=int, help=WORKERS)
+    parser.add_argument('--threads', type=int, help=THREADS)
+    parser.add_argument(
+        '--drain_timeout', type=float, default=DRAIN_TIMEOUT, help=f'{DRAIN} Default: %(default)s.', metavar='SECONDS'
+    )
+
+
+def check_workers(args):
+    """Raises `UsageError`: `--workers` or `--threads` is below 1, or `--drain_timeout` below 0."""
+    for name, least in (('workers', 1), ('threads', 1), ('drain_timeout', 0)):
+        value = getattr(args, name)
+        if value is not None and not value >= least:
+            raise UsageError(f'--{name}: found {value:g}, expected {least} or more.')

@@ -6,7 +6,7 @@ Clients: `propeller.service.client.InferenceClient`, those of 2019, or any that 
 from propeller.args import Parser, boolean
 from propeller.errors import one_line_errors
 from propeller.log import console
-from propeller.service.flags import add_limits, add_security, check_counts, limits_of, security_of
+from propeller.service.flags import add_limits, add_security, add_workers, check_workers, limits_of, security_of
 from propeller.service.server import InferenceServer
 
 
@@ -18,26 +18,13 @@ def parser():
     )
     flags.add_argument('-p', '--port', type=int, required=True, help='Port to bind to; 0 takes one that is free.')
     flags.add_argument('-v', '--verbose', action='store_true', help='Log each request with its times.')
-    flags.add_argument(
-        '--workers',
-        type=int,
-        help='Processes that compute. Default: one for each entry of CUDA_VISIBLE_DEVICES; one where it is not set.',
-    )
-    flags.add_argument(
-        '--threads', type=int, help='Threads of each worker. Default: the cores, shared out among the workers.'
-    )
+    add_workers(flags)
     flags.add_argument(
         '--bf16',
         type=boolean,
         default=False,
         metavar='BOOL',
         help='Compute matrix products in bfloat16, where the processor can. Default: %(default)s.',
-    )
-    flags.add_argument(
-        '--drain_timeout',
-        type=float,
-        default=30.0,
-        help='Seconds for what was admitted, after SIGTERM or Ctrl-C. Default: %(default)s.',
     )
     add_limits(flags)
     add_security(flags)
@@ -47,7 +34,7 @@ def parser():
 def main(argv=None):
     """Serve until SIGTERM or Ctrl-C."""
     arguments = parser().parse_args(argv)
-    check_counts(arguments)
+    check_workers(arguments)
     with console('debug' if arguments.verbose else None):
         server = InferenceServer(
             arguments.model_dir,

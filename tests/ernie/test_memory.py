@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from ernie.checkpoint import backbone_shapes
 from ernie.config import ErnieConfig
-from ernie.run.memory import MEGABYTE, TrainingMemory, available_memory, report_memory, training_memory
+from ernie.run.memory import MEGABYTE, TrainingMemory, report_memory, training_memory
 from propeller import ops
 from tests.ernie.tiny_model import CONFIG, messages, run, sentences, table, write_model
 
@@ -81,37 +80,6 @@ def test_estimate_grows_with_what_costs_memory():
     assert estimate(*sizes, use_cuda=True).program == 0
     assert estimate(4, 320, 128, 16).activations == pytest.approx(2 * base.activations, rel=1e-6)
     assert estimate(4, 320, 256, 8).activations > 2 * base.activations  # softmax is quadratic
-
-
-# ------------------------------------------------------------------------------------------ what is available
-
-
-@pytest.mark.parametrize(
-    ('limit', 'usage', 'expected'),
-    [
-        ('max\n', '5000\n', 3000 * 1024),
-        ('900000\n', '300000\n', 600000),
-        ('900000\n', '950000\n', 0),
-        ('9223372036854771712\n', '300000\n', 3000 * 1024),
-        ('900000\n', None, 3000 * 1024),
-    ],
-)
-def test_available_memory(tmp_path, limit, usage, expected):
-    (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:    3000 kB\n')
-    for name, text in (('limit', limit), ('usage', usage)):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-    files = {str(tmp_path / 'limit'): str(tmp_path / 'usage'), str(tmp_path / 'none'): str(tmp_path / 'none')}
-    assert available_memory(str(tmp_path / 'meminfo'), files) == expected
-
-
-def test_available_memory_is_unknown_without_the_files(tmp_path):
-    assert available_memory(str(tmp_path / 'meminfo'), {}) is None
-
-
-def test_available_memory_of_this_machine():
-    total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    assert 0 < available_memory() <= total
 
 
 # ------------------------------------------------------------------------------------------ what the log says

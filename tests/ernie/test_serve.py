@@ -74,7 +74,20 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp('served')
     write_checkpoint(folder / 'reviews' / 'best', 'classify')
     write_model(folder / 'encoder')
-    flags = ('--port', '0', '--http_port', '0', '--engine', 'onnxruntime', '--pooling', 'mean', '--threads', '1')
+    flags = (
+        '--port',
+        '0',
+        '--http_port',
+        '0',
+        '--engine',
+        'onnxruntime',
+        '--pooling',
+        'mean',
+        '--threads',
+        '1',
+        '--workers',
+        '1',
+    )
     models = (str(folder / 'reviews'), f'vectors={folder / "encoder"}')
     one = Server(*models, *flags, '--save_inference_model_path', str(folder / 'kept'))
     one.folder = folder
@@ -93,7 +106,7 @@ def test_the_start_says_what_is_served_and_what_to_type(server):
     said = '\n'.join(server.lines)
     assert re.search(r'^model +reviews: classify, 3 labels; 15 tokens; onnxruntime fp32$', said, re.M)
     assert re.search(r'^ +vectors: vectors of 12 numbers \(mean, layer 2\); 17 tokens; onnxruntime fp32$', said, re.M)
-    assert re.search(r'^workers +1 process, 1 thread each$', said, re.M)
+    assert re.search(r'^workers +1 process, 1 thread each \(as --workers says\)$', said, re.M)
     assert re.search(r'^limits +a request: 1,024 texts, 131,072 tokens, 30 s; waiting: 262,144 tokens$', said, re.M)
     for address in server.addresses.values():
         assert [line for line in server.lines if line.endswith(address)] == [f'listening on {address}']
@@ -232,6 +245,11 @@ def test_flags_of_the_encoder_server():
     }
     assert own == {'model_dir': 'x', 'port': 8888, 'verbose': False, 'encode_layer': 'pooler', 'text': False,
                    'engine': None, 'precision': 'fp32'}  # fmt: skip
+    assert (found['workers'], found['threads'], found['drain_timeout']) == (None, None, 30.0)
+    helps = {action.dest: action.help for action in build_parser()._actions}
+    settings = described(ServeSettings)
+    for theirs, ours in (('workers', 'workers'), ('threads', 'cpu_threads'), ('drain_timeout', 'drain_timeout')):
+        assert helps[theirs].startswith(settings[ours].description.help)
     assert layer_of('pooler') == ('pooled', None)
     assert layer_of('layer12') == ('none', 12)
     assert layer_of('layer1', 'mean') == ('mean', 1)

@@ -32,7 +32,8 @@ class Server:
     """The program with its address, in an empty folder."""
 
     def __init__(self, folder, cwd, *flags):
-        command = [sys.executable, '-m', 'propeller.tools.start_server', '-m', str(folder), '-p', '0', '--threads', '1']
+        command = [sys.executable, '-m', 'propeller.tools.start_server', '-m', str(folder), '-p', '0']
+        command += ['--workers', '1', '--threads', '1']
         self.log, self.cwd = [], cwd
         self.process = subprocess.Popen(
             [*command, *flags],
@@ -219,3 +220,4 @@ def test_sigterm_under_load_loses_nothing(server, model):
         thread.join()
     assert len(ends) == 4 and all(code == 'unavailable' and 'going down' in text for code, text in ends), ends
     assert any('propeller server listent on port' in line for line in server.log)
+    assert any('workers: 1 process, 1 thread each (as --workers says)' in line for line in server.log)
