@@ -80,6 +80,26 @@ def test_a_connection_takes_several_requests():
     run(scene)
 
 
+def test_an_answer_is_one_packet(monkeypatch):
+    async def scene():
+        async with serving() as listener:
+            reader, writer = await connect(listener)
+            await until(lambda: listener._server.server_state.connections)
+            (connection,) = listener._server.server_state.connections
+            packets, write = [], connection.transport.write
+            monkeypatch.setattr(connection.transport, 'write', lambda data: (packets.append(data), write(data)))
+            for data in (request({'text': 'a'}), request({'text': ''}), b'HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n'):
+                writer.write(data)
+                head = await reader.readuntil(b'\r\n\r\n')
+                size = 0 if data.startswith(b'HEAD') else int(head.lower().partition(b'content-length: ')[2].split()[0])
+                body = await reader.readexactly(size)
+                assert [packet for packet in packets if packet] == [head + body]
+                packets.clear()
+            writer.close()
+
+    run(scene)
+
+
 def test_a_port_that_is_taken_is_said_in_one_line():
     async def scene():
         with socket.socket() as other:

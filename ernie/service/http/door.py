@@ -1,7 +1,6 @@
 """What every request passes before it comes to its route, and every answer on its way out."""
 
 import asyncio
-import contextlib
 import logging
 
 from ernie.service.http.errors import HttpError, answer_to
@@ -51,6 +50,7 @@ class Door:
             if message['type'] == 'http.response.start':
                 visit.status = message['status']
                 message = message | {'headers': [*message.get('headers', ()), *visit.echoed()]}
+            visit.sent = message['type'] == 'http.response.body' and not message.get('more_body', False)
             await send(message)
 
         try:
@@ -130,19 +130,16 @@ class Door:
 
     async def _watched(self, visit, receive, send):
         """The application's answer; given up when the client goes."""
-        work = asyncio.ensure_future(self._routed(visit, send))
-        gone = asyncio.ensure_future(_disconnected(receive))
+        work = asyncio.current_task()
+        watching = asyncio.create_task(_give_up(visit, work, receive))
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                raise ClientGone
-            await work
+            await self._routed(visit, send)
+        except asyncio.CancelledError:
+            if visit.gone and not work.uncancel():
+                raise ClientGone from None
+            raise
         finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await work
+            watching.cancel()
 
     async def _routed(self, visit, send):
         function = self._direct.get(visit.path)
@@ -153,9 +150,13 @@ class Door:
         await response(visit.scope, _nothing, send)
 
 
-async def _disconnected(receive):
+async def _give_up(visit, work, receive):
+    """Cancels the task of a request when its client goes before the answer is sent."""
     while (await receive())['type'] != 'http.disconnect':
         pass
+    if not visit.sent:
+        visit.gone = True
+        work.cancel()
 
 
 async def _nothing():

@@ -18,6 +18,8 @@ class Visit:
         id: of the client, where it gave a proper one, or made here; str.
         trace: the `traceparent` of the client, str; '' without a proper one.
         status: of the answer; None until it is begun.
+        sent: whether the last part of the answer was given to the connection.
+        gone: whether the client went before that.
         started: time.
         body: bytes; None until they are here.
         held: bytes of the body that are here.
@@ -34,6 +36,7 @@ class Visit:
         trace = self.header(b'traceparent')
         self.trace = trace.decode() if _TRACE.fullmatch(trace) else ''
         self.status = self.body = self.direct = None
+        self.sent = self.gone = False
         self.held, self.started = 0, time.perf_counter()
         scope[VISIT] = self
 
