@@ -4,12 +4,16 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 
 import httpx
 import numpy as np
 import pytest
 
+from ernie.service.http import bodies
 from ernie.service.http.app import create_app
+from ernie.service.http.bodies import SMALL, parse
+from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
 from tests.ernie.calling_http import caller
 from tests.ernie.fake_text_service import BROKEN, ENDED, FULL, LATE, SLOW, Model, Service
@@ -119,6 +123,80 @@ def test_what_a_model_cannot_use_is_refused_with_its_place(path, content, messag
 def test_what_is_no_json_is_malformed(body, message):
     response = caller()('POST', '/v1/classify', content=body, headers={'Content-Type': 'application/json'})
     assert refused(response, 400, 'malformed')['message'].startswith(message)
+
+
+NUMBERS = [0, -1, 2.5, 1e-9, 12345678901234567890]
+VALUES = [
+    {'texts': ['好', 'a"\\\n', '\U0001f600', ''] * 5000, 'more': [None, True, {}, [], {'ids': NUMBERS}]},
+    {'data': NUMBERS * 7000, 'rows': [NUMBERS, [], [NUMBERS]] * 900, 'n': 1},
+    [NUMBERS * 3000, 'a' * SMALL, [*NUMBERS * 3000, 'a']],
+]
+
+
+@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('spaces', [None, 1])
+@pytest.mark.parametrize('ascii_', [True, False])
+def test_a_large_body_is_read_as_a_small_one(value, spaces, ascii_):
+    body = json.dumps(value, indent=spaces, ensure_ascii=ascii_).encode()
+    assert len(body) > SMALL
+    found = parse(body)
+    assert found == json.loads(body) and repr(found) == repr(value)
+
+
+@pytest.mark.parametrize(
+    'fault',
+    ['[1,2,]', '[1,,2]', '[1 2]', '[,]', '[1,2', '[01]', '[1,-]', '[1, ]', '[NaN]', '[1] 2', '{"a":1,}', '["\n"]',
+     '[1.]', '[' * 5000, '[' * 33 + ']' * 33, '[' + '1' * 5000 + ']', '["a" 1]', ''],
+)  # fmt: skip
+@pytest.mark.parametrize('before', ['', '[' + '1, ' * SMALL, '["' + 'a' * SMALL + '", '])
+def test_faults_of_a_large_body_are_told_as_those_of_a_small_one(fault, before, monkeypatch):
+    body = (before + fault).ljust(SMALL + 1).encode()
+    with pytest.raises(ServiceError) as large:
+        parse(body)
+    monkeypatch.setattr(bodies, 'SMALL', len(body))
+    with pytest.raises(ServiceError) as small:
+        parse(body)
+    assert str(large.value) == str(small.value) and large.value.code == 'malformed'
+
+
+def test_bytes_of_a_large_body_that_are_no_text_have_their_place():
+    for place in (0, SMALL - 1, SMALL, 2 * SMALL + 7):
+        body = bytearray(('好' * SMALL).encode())
+        body[place] = 0xFF
+        start = place - place % 3 if place % 3 else place
+        with pytest.raises(ServiceError, match=f'byte {start + 1} of the body is not UTF-8'):
+            parse(bytes(body))
+    with pytest.raises(ServiceError, match=f'byte {3 * SMALL + 1} of the body is not UTF-8'):
+        parse(('好' * SMALL).encode() + '好'.encode()[:2])
+
+
+def test_a_large_body_leaves_other_requests_their_turn():
+    """Reading 3 MB takes much longer than the event loop ever waits."""
+    app = create_app(Service())
+    body = json.dumps({'texts': [7], 'ids': [[12345678] * 100] * 3_000}).encode()
+
+    async def scene():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url='http://x') as client:
+            large, pauses, last = (
+                asyncio.create_task(client.post('/v1/classify', content=body)),
+                [],
+                time.process_time(),
+            )
+            while not large.done():
+                await asyncio.sleep(0)
+                assert (await client.get('/livez')).status_code == 200
+                pauses.append(time.process_time() - last)
+                last = time.process_time()
+            assert large.result().status_code == 422
+            return pauses
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        pauses = asyncio.run(scene())
+    finally:
+        sys.setswitchinterval(interval)
+    assert max(pauses) < sum(pauses) / 3, (max(pauses), sum(pauses))
 
 
 def test_forms_and_compressed_bodies_are_refused():

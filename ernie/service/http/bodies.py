@@ -1,13 +1,19 @@
 """JSON of requests and answers."""
 
+import codecs
 import json
+import json.scanner
+import re
 
 import numpy as np
 
 from propeller.errors import one_line
 from propeller.service.errors import ServiceError
 
+# Bytes of a body up to which it is read at once; a larger one is read in a thread, as it takes more than a millisecond.
+SMALL = 64 << 10
 _DEEPEST = 32
+_NUMBERS = re.compile(r'[-+.0-9eE, \t\n\r]{0,65536}')
 
 
 def parse(body):
@@ -19,7 +25,10 @@ def parse(body):
         ServiceError: it is none: not UTF-8, not JSON, with NaN or Infinity, or nested more than 32 deep.
     """
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse)
+        if len(body) <= SMALL:
+            value = _DECODER.decode(body.decode())
+        else:
+            value = _PatientDecoder(parse_constant=_refuse).decode(_text(body))
     except UnicodeDecodeError as e:
         raise ServiceError('malformed', f'byte {e.start + 1} of the body is not UTF-8.') from None
     except RecursionError:
@@ -36,6 +45,57 @@ def parse(body):
 
 def _refuse(name):
     raise ValueError(f'{name} is no JSON')
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def _text(body):
+    """`body.decode()`, in pieces."""
+    decoder = codecs.getincrementaldecoder('utf-8')()
+    try:
+        pieces = [decoder.decode(body[start : start + SMALL]) for start in range(0, len(body), SMALL)]
+        return ''.join([*pieces, decoder.decode(b'', True)])
+    except UnicodeDecodeError:
+        return body.decode()  # whose error has the place in the whole
+
+
+class _PatientDecoder(json.JSONDecoder):
+    """Gives other threads their turn while it reads.
+
+    The usual one is a single call of C, which keeps the interpreter to itself whatever thread it runs in. Here lists
+    and objects are read by the Python code of the standard library, strings and runs of numbers by its C code.
+    """
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.parse_object, self.parse_array = json.decoder.JSONObject, _read_list
+        self.scan_once = json.scanner.py_make_scanner(self)
+
+
+def _read_list(text_and_start, scan_once):
+    """(values, end) of a list, as `json.decoder.JSONArray` gives them."""
+    return _numbers(*text_and_start) or json.decoder.JSONArray(text_and_start, scan_once)
+
+
+def _numbers(text, place):
+    """(values, end) of a list of numbers, read in pieces; None where it is another one, or has a fault."""
+    values, closed = [], False
+    while not closed:
+        end = _NUMBERS.match(text, place).end()
+        closed = text.startswith(']', end)
+        end = end if closed else text.rfind(',', place, end)
+        if end <= place:
+            return None
+        try:
+            piece = _DECODER.decode(f'[{text[place:end]}]')
+        except ValueError:
+            return None
+        if not piece:
+            return None
+        values += piece
+        place = end + 1
+    return values, place
 
 
 def _is_deep(value):

@@ -1,6 +1,9 @@
 """From a request to the call of a model and back: what the routes of all protocols share."""
 
-from ernie.service.http.bodies import parse
+import asyncio
+import concurrent.futures
+
+from ernie.service.http.bodies import SMALL, parse
 from ernie.service.http.errors import HttpError, WrongTask, of_validation
 from propeller.errors import one_of, quoted
 from propeller.service.errors import ServiceError
@@ -10,14 +13,15 @@ CLASSIFYING = ('classify', 'multilabel', 'regression')
 _ROUTES = dict.fromkeys(CLASSIFYING, '/v1/classify') | {'tag': '/v1/tag', 'answer': '/v1/answer', 'embed': '/v1/embed'}
 
 
-def request_of(kind, visit):
+_READER = concurrent.futures.ThreadPoolExecutor(1, 'read')  # one: each that computes keeps the event loop waiting
+
+
+async def request_of(kind, visit):
     """The content of a request, checked. kind: subclass of `pydantic.BaseModel`. visit: `Visit` with its body.
 
     Raises:
         ServiceError: it is not what it should be.
     """
-    from pydantic import ValidationError
-
     essence = visit.header(b'content-type').partition(b';')[0].strip().lower()
     if essence not in (b'application/json', b''):
         advice = "Send `Content-Type: application/json` (curl: --json '...', or -H 'Content-Type: application/json')."
@@ -25,7 +29,15 @@ def request_of(kind, visit):
         raise HttpError(415, 'malformed', f'Content-Type: found {found}, expected application/json. {advice}')
     if visit.header(b'content-encoding') not in (b'identity', b''):
         raise HttpError(415, 'malformed', 'Content-Encoding: bodies are taken as they are, not compressed.')
-    value = parse(visit.body)
+    if len(visit.body) <= SMALL:
+        return _read(kind, visit.body)
+    return await asyncio.get_running_loop().run_in_executor(_READER, _read, kind, visit.body)
+
+
+def _read(kind, body):
+    from pydantic import ValidationError
+
+    value = parse(body)
     if not isinstance(value, dict):
         raise ServiceError('invalid', f'the request: found {quoted(value, 80)}, expected a JSON object.')
     try:

@@ -38,7 +38,7 @@ class Routes:
         """
 
         async def direct(visit, **parts):
-            return await function(request_of(body, visit), **parts)
+            return await function(await request_of(body, visit), **parts)
 
         async def endpoint(request: Request):
             return await direct(request.scope[VISIT], **request.path_params)
