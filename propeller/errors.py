@@ -156,14 +156,12 @@ def one_line_errors() -> Iterator[None]:
     except Exception as e:
         if interruption.came:  # C code that was interrupted says something else, an import that it failed
             _end('interrupted', 130)
-        if isinstance(e, UserError):
-            _end(str(e), e.exit_code, 'error: ')
         if isinstance(e, BrokenPipeError) and _reader_has_gone():
             _end(None, 141)  # what a shell reports for SIGPIPE
-        text = _fault_of_the_system(e)
-        if text is None:
+        told = as_user_error(e)
+        if told is None:
             raise
-        _end(one_line(text, _LONGEST), 1, 'error: ')
+        _end(str(told), told.exit_code, 'error: ')
 
 
 def coloured(word: str, alarming: bool, stream: Any) -> str:
@@ -197,6 +195,14 @@ def _reader_has_gone():
 # What Paddle, the C++ library and the loader of libraries say.
 _SIGNS_OF_MEMORY = ('ResourceExhausted', 'std::bad_alloc', 'failed to map segment', 'annot allocate memory')
 _SIGNS_OF_THREADS = ("can't start new thread", 'Resource temporarily unavailable')
+
+
+def as_user_error(error: BaseException) -> UserError | None:
+    """What the user or the system must mend as a `UserError`; None of a fault of the program."""
+    if isinstance(error, UserError):
+        return error
+    text = _fault_of_the_system(error)
+    return None if text is None else UserError(one_line(text, _LONGEST))
 
 
 def _fault_of_the_system(error):

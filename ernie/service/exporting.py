@@ -20,7 +20,7 @@ from ernie.inference.vectors import OF_CLASSES, VectorFolder
 from ernie.run.source import Source, is_exported
 from ernie.settings.predict import EMBEDDING
 from ernie.tasks import table
-from propeller.errors import UsageError, UserError
+from propeller.errors import UsageError, UserError, as_user_error
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
 
@@ -145,8 +145,11 @@ def main():
         jobs = [Job(**fields) for fields in json.load(f)['jobs']]
     try:
         answer = {'folders': [do(job) for job in jobs]}
-    except UserError as e:
-        answer = {'error': str(e), 'exit_code': e.exit_code}
+    except Exception as e:
+        error = as_user_error(e)
+        if error is None:
+            raise
+        answer = {'error': str(error), 'exit_code': error.exit_code}
     with open(f'{file}.new', 'w', encoding='utf-8') as f:
         json.dump(answer, f)
     os.replace(f'{file}.new', file)

@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 
-from propeller.errors import UserError, one_line
+from propeller.errors import as_user_error, one_line
 from propeller.service import channel
 
 _PAGE = os.sysconf('SC_PAGE_SIZE')
@@ -42,9 +42,12 @@ class Worker:
         for opener, arguments in models:
             try:
                 function = pkgutil.resolve_name(opener)(**arguments)
-            except UserError as e:
-                self._send(channel.of_json(channel.FAILED, {'message': str(e), 'exit_code': e.exit_code}))
-                os._exit(e.exit_code)
+            except Exception as e:
+                error = as_user_error(e)
+                if error is None:
+                    raise
+                self._send(channel.of_json(channel.FAILED, {'message': str(error), 'exit_code': error.exit_code}))
+                os._exit(error.exit_code)
             functions.append(function)
             descriptions.append(getattr(function, 'description', {}))
         self._send(channel.of_json(channel.READY, {'models': descriptions}))

@@ -20,6 +20,7 @@ import pytest
 
 import ernie
 from ernie.programs import EXPORT, SERVE
+from ernie.service import exporting
 from ernie.service.client import TextClient
 from ernie.service.encoder_server import build_parser, layer_of
 from ernie.service.encoder_server import main as encoder_server
@@ -291,3 +292,17 @@ def test_programs_start_as_files():
         path = os.path.join('ernie', 'service', f'{name}.py')
         done = subprocess.run([sys.executable, path, '--help'], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0 and 'usage' in done.stdout, done.stderr
+
+
+def test_an_export_without_rights_is_one_line(tmp_path, monkeypatch):
+    def refused(job):
+        raise PermissionError(13, 'Permission denied', job.path)
+
+    job = {'name': 'a', 'path': '/models/a', 'place': str(tmp_path), 'format': 'onnx'}
+    file = tmp_path / 'jobs.json'
+    file.write_text(json.dumps({'jobs': [job]}))
+    monkeypatch.setattr(exporting, 'do', refused)
+    monkeypatch.setattr(sys, 'argv', ['exporting', str(file)])
+    monkeypatch.setattr(exporting.signal, 'signal', lambda *_: None)
+    exporting.main()
+    assert json.loads(file.read_text()) == {'error': '/models/a: Permission denied.', 'exit_code': 1}
