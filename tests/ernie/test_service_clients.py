@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
+import time
 
 import numpy as np
 import pytest
+from zmq.auth import create_certificates
 
 import ernie
 from ernie.checkpoint import open_model
@@ -18,6 +21,7 @@ from ernie.service.client import AsyncErnieClient, AsyncTextClient, ErnieClient,
 from ernie.service.requests import answer
 from propeller.errors import UsageError, UserError
 from propeller.service.client import InferenceBaseClient, InferenceError
+from propeller.service.security import Security
 from propeller.service.zmq_listener import ZmqListener
 from propeller.session import Session
 from tests.ernie.tiny_service import listening, served, write_models
@@ -33,17 +37,31 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def ports(folder):
-    """dict name of a model -> port of its listener; the one of '' takes JSON for all of them."""
+def keys(tmp_path_factory):
+    """Folder of key pairs: `server`, `friend`, whose public one is in `let_in`, and `stranger`."""
+    folder = tmp_path_factory.mktemp('keys')
+    for name in ('server', 'friend', 'stranger'):
+        os.chmod(create_certificates(folder, name)[1], 0o600)
+    (folder / 'let_in').mkdir()
+    (folder / 'friend.key').rename(folder / 'let_in' / 'friend.key')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def ports(folder, keys):
+    """dict name of a model -> port of its listener; those of '' and 'curve' take arrays and JSON for all of them."""
     models = served(folder, *NAMES)
+    security = Security(secret_key_file=str(keys / 'server.key_secret'), client_keys=str(keys / 'let_in'))
 
     def make(service):
-        text = lambda request: answer(service, request)  # noqa: E731
-        listeners = [ZmqListener(ArrayService(service.core, name).run, limits=service.core.limits) for name in NAMES]
-        return [*listeners, ZmqListener(ArrayService(service.core).run, limits=service.core.limits, text_handler=text)]
+        limits, text = service.core.limits, lambda request: answer(service, request)
+        listeners = [ZmqListener(ArrayService(service.core, name).run, limits=limits) for name in NAMES]
+        whole = {'limits': limits, 'text_handler': text}
+        listeners += [ZmqListener(ArrayService(service.core).run, **whole)]
+        return [*listeners, ZmqListener(ArrayService(service.core).run, security=security, **whole)]
 
     with listening(models, make) as listeners:
-        yield {name: listener.bound_port for name, listener in zip([*NAMES, ''], listeners, strict=True)}
+        yield {name: listener.bound_port for name, listener in zip([*NAMES, '', 'curve'], listeners, strict=True)}
 
 
 @pytest.fixture(scope='module')
@@ -213,6 +231,44 @@ def test_texts_as_json_give_the_results_of_load(ports, folder, expected):
     again, classes = asyncio.run(run())
     np.testing.assert_allclose(again, vectors, atol=1e-6)
     assert [r.keys() for r in classes] == [{'label', 'probabilities'}] * len(texts)
+
+
+def test_curve_with_clients_of_texts(ports, keys, vocabulary, expected):
+    known = {'server_key': str(keys / 'server.key'), 'client_key': str(keys / 'friend.key_secret')}
+    strange = known | {'client_key': str(keys / 'stranger.key_secret')}
+    to_server = {'port': ports['curve'], 'model': 'encoder', 'batch_size': 4}
+    texts = [text for text in TEXTS if text]
+
+    def clients(**options):
+        yield ErnieClient(vocabulary, max_seqlen=17, **to_server, **options)
+        yield TextClient(**to_server, **options)
+
+    for client in clients(**known):
+        with client:
+            found = client(texts)
+        np.testing.assert_allclose(found, expected[0][[i for i, text in enumerate(TEXTS) if text]], atol=1e-5)
+    for client in clients(**strange, timeout=10.0):  # told at once, not after the time-out
+        began = time.monotonic()
+        with client, pytest.raises(InferenceError, match='does not take the keys of this client') as caught:
+            client(['好'])
+        assert caught.value.code == 'unauthorized' and time.monotonic() - began < 9
+    for client in clients(timeout=0.5):  # without keys
+        with client, pytest.raises(InferenceError) as caught:
+            client(['好'])
+        assert caught.value.code in ('unauthorized', 'unavailable')
+
+    async def run():
+        arrays = AsyncErnieClient(vocabulary, max_seqlen=17, **to_server, **known)
+        async with arrays, AsyncTextClient(**to_server, **known) as strings:
+            found = await asyncio.gather(arrays(texts), strings(texts))
+        async with AsyncTextClient(**to_server, **strange) as client:
+            with pytest.raises(InferenceError) as caught:
+                await client(['好'])
+        return found, caught.value.code
+
+    (arrays, strings), code = asyncio.run(run())
+    assert code == 'unauthorized'
+    np.testing.assert_allclose(arrays, strings, atol=1e-6)
 
 
 def test_wrong_json_requests(ports):
