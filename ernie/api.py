@@ -36,7 +36,10 @@ from propeller.session import Session
 EMBEDDING = 'embedding'
 _DEVICE = re.compile(r'gpu(?::(\d{1,4}))?')
 # Of infer_classifyer.py, for models whose folder does not say them; the last two say nothing of vectors.
-_SETTINGS = ('ernie_config_path', 'vocab_path', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
+_SETTINGS = (
+    *('ernie_config_path', 'vocab_path', 'sentence_piece_model', 'word_dict', 'max_seq_len', 'do_lower_case'),
+    *('tokenizer', 'for_cn'),
+)
 _CLASSES = ('label_map_config', 'num_labels')
 # Paddle's executor finds its variables by a scope that belongs to the process.
 _EXECUTOR = threading.RLock()
@@ -79,7 +82,8 @@ def load(
         min_confidence: what is less sure is held back: `label` and `answer` are None, `labels` and `entities` are
             without it; results of one class also have `confidence`.
         settings: `ernie_config_path`, `vocab_path`, `label_map_config`, `num_labels`, `max_seq_len`, `do_lower_case`,
-            `tokenizer`, `for_cn`: what infer_classifyer.py takes for models whose folder does not say it.
+            `tokenizer`, `for_cn`, `sentence_piece_model`, `word_dict`: what infer_classifyer.py takes for models whose
+            folder does not say it.
 
     Returns:
         `LoadedModel`.
@@ -259,7 +263,9 @@ def _vectors(folder, device, settings, pooling, layer, normalize):
     folder = resolve(folder)
     if not os.path.exists(folder):
         raise bad_input(folder, 'no such folder', 'a model')
-    source = Source(folder, settings.pop('ernie_config_path', None), settings.pop('vocab_path', None))
+    files = (settings.pop(name, None) for name in ('ernie_config_path', 'vocab_path'))
+    subword = [settings.pop(name, None) for name in ('sentence_piece_model', 'word_dict')]
+    source = Source(folder, *files, subword=subword)
     tokenizer, reading = reading_of(source, **settings)
     source.check_lengths(reading['max_seq_len'], reading['task_id'])
     number = _device(device, 'executor', 'fp32')

@@ -35,6 +35,10 @@ VERBS = {
     'score': Verb('EM and F1 of a file of answers, as CMRC 2018 or SQuAD do', 'ernie.metrics.mrc:main'),
     'pretrain': Verb('ERNIE 1.0 and 2.0 from sample files (train.py)', 'ernie.programs:PRETRAIN.main'),
     'build-vocab': Verb('a vocabulary out of raw text', 'ernie.pretrain.build_vocab:main'),
+    'build-subword': Verb(
+        'words, pieces and vocabulary of ERNIE tiny out of raw text', 'ernie.pretrain.build_subword:main'
+    ),
+    'word-list': Verb("ERNIE tiny's word dictionary as plain text", 'ernie.pretrain.word_list:main'),
     'build-data': Verb('sample files for pre-training out of raw text', 'ernie.pretrain.build_data:main'),
     'demo-data': Verb('sample files to try pre-training with', 'ernie.pretrain.demo_data:main'),
     'launch': Verb('finetune or pretrain in several processes: ernie launch [flags] VERB ...', 'ernie.command:launch'),

@@ -1,10 +1,11 @@
 """Text -> sub-words -> ids: `FullTokenizer` for raw text, `CharTokenizer` for text cut at spaces."""
 
 import abc
+import re
 from itertools import chain
 
 from ernie.tokenizers import TOKENIZERS, Tokenizer, TokenizerSettings
-from ernie.tokenizers.alignment import Encoded, basic_words_aligned, slice_of, space_words_aligned
+from ernie.tokenizers.alignment import Encoded, Word, basic_words_aligned, slice_of, space_words_aligned
 from ernie.tokenizers.text import (
     MAX_CHARS_PER_WORD,
     CharacterTable,
@@ -23,12 +24,14 @@ __all__ = [
     'BasicTokenizer',
     'CharTokenizer',
     'FullTokenizer',
+    'SubwordCharTokenizer',
     'WordpieceTokenizer',
     'load_vocab',
     'tokenize_chinese_chars',
 ]
 
 _CACHED_WORDS = 1 << 16
+_WORD_START = '\u2581'
 
 
 class BasicTokenizer:
@@ -86,6 +89,18 @@ class WordpieceTokenizer:
         return [(word[start:end] if start == 0 else '##' + word[start:end], start, end) for start, end in spans]
 
 
+class _MarkedPieces(WordpieceTokenizer):
+    """The same where U+2581 marks the piece that begins a word, and nothing the others."""
+
+    def spans(self, word):
+        spans = None
+        if len(word) <= self.max_input_chars_per_word:
+            spans = longest_matches(word, self.vocab, _WORD_START, '', longest=self._longest)
+        if spans is None:
+            return [(self.unk_token, 0, len(word))]
+        return [((_WORD_START if start == 0 else '') + word[start:end], start, end) for start, end in spans]
+
+
 class _WordIds(dict):
     """Word -> ids of its pieces, made at the first look-up. Starts anew when full: words in use come back at once."""
 
@@ -118,11 +133,12 @@ class _WordPieceTokenizer(Tokenizer):
     """
 
     rule_modules = ('ernie.tokenizers.text',)
+    pieces_class = WordpieceTokenizer
 
     def __init__(self, vocab_file, do_lower_case=True):
         super().__init__(vocab_file, do_lower_case)
         self.rules = Rules(do_lower_case)
-        self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab)
+        self.wordpiece_tokenizer = self.pieces_class(self.vocab)
         self._ids = _WordIds(self.vocab, self.wordpiece_tokenizer)
 
     @property
@@ -211,6 +227,26 @@ class CharTokenizer(_WordPieceTokenizer):
 
     def aligned_words(self, text):
         return space_words_aligned(text, self.do_lower_case)
+
+
+class SubwordCharTokenizer(_WordPieceTokenizer):
+    """Runs of ASCII letters and digits, and single characters, as pieces of ERNIE tiny's vocabulary, which marks word
+    starts with U+2581: what `finetune_ner.py --use_sentence_piece_vocab` of 2019 does. For tagging, whose labels stand
+    on characters: words of a dictionary would hide most of them.
+    """
+
+    pieces_class = _MarkedPieces
+    _word = re.compile(r'[a-zA-Z0-9]+|\S')
+
+    def words(self, text):
+        text = convert_to_unicode(text)
+        return self._word.findall(text.lower() if self.do_lower_case else text)
+
+    def aligned_words(self, text):
+        lowered, origins = text, list(range(len(text)))
+        if self.do_lower_case:
+            lowered, origins = text.lower(), [i for i, char in enumerate(text) for _ in char.lower()]
+        return [Word(match[0], origins[match.start() : match.end()]) for match in self._word.finditer(lowered)]
 
 
 def tokenize_chinese_chars(text):

@@ -5,7 +5,7 @@ import os
 
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.utils.data import CharTokenizer, WSSPTokenizer
-from propeller.errors import UsageError, UserError
+from propeller.errors import UserError
 from propeller.inputs import read_bytes
 
 _MOST_BYTES = 1 << 28
@@ -49,17 +49,15 @@ def make_cutter(args, vocab):
     """
     model, words = getattr(args, 'sentence_piece_model', None), getattr(args, 'word_dict', None)
     vocabulary = read_bytes(args.vocab_file, _MOST_BYTES, 'a vocabulary')
-    if model or words:
-        if not (model and words):
-            given, missing = ('sentence_piece_model', 'word_dict') if model else ('word_dict', 'sentence_piece_model')
-            raise UsageError(f'--{given}: found no --{missing}, expected both: they belong to ERNIE tiny.')
-        cut = WSSPTokenizer(model, words)
-        files = (read_bytes(path, _MOST_BYTES, "a file of ERNIE tiny's tokenizer") for path in (model, words))
-        return Cutter(cut, 'WSSPTokenizer', vocabulary, *files)
-    if getattr(args, 'use_sentence_piece_vocab', False):
+    found = folder_tokenizer(os.path.dirname(args.vocab_file) or '.').with_files(model, words)
+    by_characters = getattr(args, 'use_sentence_piece_vocab', None)  # of the tagger alone
+    if by_characters or (by_characters is not None and found.files):
         return Cutter(CharTokenizer(vocab, sentencepiece_style_vocab=True), 'CharTokenizer, U+2581', vocabulary)
-    found = folder_tokenizer(os.path.dirname(args.vocab_file) or '.')
+    if found.files:
+        cut = WSSPTokenizer(*found.files, lower=found.settings.do_lower_case)
+        files = (read_bytes(path, _MOST_BYTES, "a file of ERNIE tiny's tokenizer") for path in found.files)
+        return Cutter(cut, 'WSSPTokenizer', vocabulary, *files)
     if not found.said_by:
         return Cutter(CharTokenizer(vocab), 'CharTokenizer', vocabulary)
     settings = repr(tuple(found.settings))
-    return Cutter(found.settings.make(args.vocab_file).tokenize, settings, vocabulary)
+    return Cutter(found.make(args.vocab_file).tokenize, settings, vocabulary)

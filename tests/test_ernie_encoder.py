@@ -44,6 +44,8 @@ DEFAULTS = {
     'output_dir': 'embeddings',
     'data_set': None,
     'vocab_path': None,
+    'sentence_piece_model': None,
+    'word_dict': None,
     'allow_unused': '',
     'max_seq_len': None,
     'batch_size': 32,

@@ -31,7 +31,7 @@ from propeller.errors import UserError, bad_input, did_you_mean
 from propeller.inputs import read_bytes
 from propeller.storage import write_safetensors
 from propeller.storage.fluid import check_name, write_variable
-from propeller.storage.folders import whole_folder
+from propeller.storage.folders import whole_folder, write_files
 from propeller.storage.values import check_finite
 
 FORMATS = ('fluid', 'safetensors', 'huggingface')
@@ -97,7 +97,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     match = match_parameters(backbone_shapes(config), model, POOLED.__contains__, allow_unused=allow_unused)
     labels = read_labels(model.folder)
     check_labels(labels, model, model.labels_path or model.folder)
-    tokenizer = folder_tokenizer(model.folder).settings.make(vocab_path)
+    tokenizer = folder_tokenizer(model.folder).make(vocab_path)
     names, left_out = _placed(model, match, config, to)
     try:
         with whole_folder(target) as folder:
@@ -151,9 +151,7 @@ def _write_companions(folder, to, labels, tokenizer, config):
         files[VOCABULARY] = as_lines(tokenizer.vocab)
     elif FILLER in files[VOCABULARY]:
         files[VOCABULARY] = as_pairs(tokenizer.vocab)
-    for name, content in files.items():
-        with open(os.path.join(folder, name), 'wb') as f:
-            f.write(content)
+    write_files(folder, files)
     if labels:
         settings = tokenizer.settings
         labels = labels | {'tokenizer': settings.tokenizer, 'do_lower_case': settings.do_lower_case}

@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 
-from ernie.tokenizers import TOKENIZER_CONFIG, TOKENIZERS, TokenizerSettings
+from ernie.tokenizers import TOKENIZER_CONFIG, TOKENIZERS, TokenizerSettings, subword_files
 from ernie.tokenizers.vocabulary import SPECIAL_TOKENS, load_vocab
 from propeller.errors import bad_input, quoted
 from propeller.inputs import read_json_object
@@ -30,6 +30,9 @@ _BERT_CLASSES = {
 # Classes that say nothing: tokenizer.json does.
 _GENERIC_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
 _NAMED_TOKENS = {f'{token.strip("[]").lower()}_token': token for token in SPECIAL_TOKENS}
+# Of ERNIE tiny: the vocabulary marks word starts, and FullTokenizer would make [UNK] of nearly all.
+_SUBWORD, _SUBWORD_CHARACTERS = 'SubwordTokenizer', 'SubwordCharTokenizer'
+_ERNIE_TINY = 'ErnieTinyTokenizer'  # PaddleNLP's name
 _ONLY = 'word pieces as BERT makes them; other tokenizers are not read'
 
 
@@ -40,10 +43,53 @@ class FolderTokenizer:
     Attributes:
         settings: `TokenizerSettings`; what no file says is as in 2019.
         said_by: dict name of a setting -> path.
+        files: `ernie.tokenizers.subword_files.SubwordFiles`, what ERNIE tiny's tokenizer needs; None: there are none.
+        is_recorded: whether the folder says that a model was trained with these files, and none others.
     """
 
     settings: TokenizerSettings = TokenizerSettings()
     said_by: dict = field(default_factory=dict)
+    files: subword_files.SubwordFiles | None = None
+    is_recorded: bool = False
+
+    def make(self, vocab_path, settings=None):
+        """The `Tokenizer` for a vocabulary. settings: of `with_flags`; None: those of the folder."""
+        return (settings or self.settings).make(vocab_path, self.files)
+
+    def with_files(self, model=None, words=None):
+        """The same with the files of `--sentence_piece_model` and `--word_dict` where the folder has none.
+
+        Raises:
+            UsageError: one of the two is missing.
+            UserError: a file cannot be read; the folder has others, or another tokenizer: they belong to the model.
+        """
+        files = subword_files.of_flags(model, words)
+        if files is None:
+            return self
+        if self.files is not None:
+            for (name, ours), (kept, theirs), path in zip(
+                files.sums().items(), self.files.sums().items(), files, strict=True
+            ):
+                if ours != theirs:
+                    expected = f'{kept}, which the model was trained with'
+                    raise bad_input(path, f'another file than {name}', expected, advice='Leave the two flags out.')
+            return self
+        if self.said_by.get('tokenizer'):
+            raise bad_input(
+                self.said_by['tokenizer'],
+                f'the tokenizer {self.settings.tokenizer}',
+                'none beside --sentence_piece_model and --word_dict',
+                advice='The tokenizer belongs to the model: leave the two flags out.',
+            )
+        files.sums()
+        settings = self.settings._replace(tokenizer=_SUBWORD)
+        return replace(self, settings=settings, said_by=self.said_by | {'tokenizer': files.model}, files=files)
+
+    def for_characters(self):
+        """The same for a task whose labels stand on characters."""
+        if self.settings.tokenizer != _SUBWORD:
+            return self
+        return replace(self, settings=self.settings._replace(tokenizer=_SUBWORD_CHARACTERS))
 
     def with_flags(self, **given):
         """The settings with the flags that the user gave in their place; a contradiction is told.
@@ -54,12 +100,25 @@ class FolderTokenizer:
             `TokenizerSettings`.
         """
         asked = {name: value for name, value in given.items() if value is not None}
+        self._check_subword(asked.get('tokenizer'))
         for name, value in asked.items():
             said = getattr(self.settings, name)
             if name in self.said_by and value != said:
                 log.warning('--%s %s contradicts %s, which says %s; the flag holds',
                             name, shown(value), self.said_by[name], shown(said))  # fmt: skip
         return self.settings._replace(**asked)
+
+    def _check_subword(self, asked):
+        said, pair = self.settings.tokenizer, (_SUBWORD, _SUBWORD_CHARACTERS)
+        if asked in (None, said) or not ('tokenizer' in self.said_by and {asked, said} & set(pair)):
+            return
+        if asked not in pair or said not in pair or self.is_recorded:
+            raise bad_input(
+                self.said_by['tokenizer'],
+                f'--tokenizer {asked}',
+                f'{said}, which belongs to the model',
+                advice='Leave the flag out.',
+            )
 
 
 def shown(value):
@@ -75,6 +134,7 @@ def folder_tokenizer(folder):
     | `labels.json`: `do_lower_case`, `tokenizer` | checkpoints of ours |
     | `tokenizer_config.json` | Hugging Face, PaddleNLP, and every folder of ours |
     | `tokenizer.json`: normalizer, pre-tokenizer, model | Hugging Face |
+    | folder `subword` | ERNIE tiny, and models of ours trained from it |
 
     Args:
         folder: path; None for no folder at all.
@@ -103,7 +163,46 @@ def folder_tokenizer(folder):
         found = _add(found, said, there[TOKENIZER_CONFIG])
     if ADDED_TOKENS in there:
         _check_added_file(there[ADDED_TOKENS], config)
+    found = _with_subword(found, folder, config, path[TOKENIZER_CONFIG])
     return _with_labels(found, there[LABELS]) if LABELS in there else found
+
+
+def _with_subword(found, folder, config, path):
+    """The files of ERNIE tiny's tokenizer, checked to be those that the folder was written with."""
+    files, said = subword_files.in_folder(folder), found.settings.tokenizer
+    if files is None and config.get('tokenizer_class') == _ERNIE_TINY:
+        files = subword_files.beside(folder)
+    place = os.path.join(folder, subword_files.FOLDER)
+    if said == _SUBWORD and files is None:
+        raise bad_input(place, 'no such folder', f'the files of {_SUBWORD}, which {path} names')
+    if files is None:
+        return found
+    if 'tokenizer' not in found.said_by:
+        found = _add(found, {'tokenizer': _SUBWORD}, place)
+    elif said not in (_SUBWORD, _SUBWORD_CHARACTERS):
+        raise bad_input(
+            found.said_by['tokenizer'],
+            f'the tokenizer {said}',
+            f'{_SUBWORD}, whose files lie in {place}',
+            advice='Remove the one that is wrong.',
+        )
+    recorded = config.get('subword')
+    if recorded is not None:
+        _check_sums(recorded, files, folder, path)
+    return replace(found, files=files, is_recorded=recorded is not None)
+
+
+def _check_sums(recorded, files, folder, path):
+    sums = files.sums()
+    if not isinstance(recorded, dict) or recorded.keys() != sums.keys():
+        raise bad_input(path, f'subword {quoted(recorded)}', f'the sums of {", ".join(sums)}')
+    for name, digest in sums.items():
+        if recorded[name] != digest:
+            raise bad_input(
+                os.path.join(folder, name),
+                f'SHA-256 {digest[:12]}...',
+                f'{quoted(str(recorded[name])[:12])}..., as {path} says: the file that the model was trained with',
+            )
 
 
 def _add(found, said, path):
@@ -142,6 +241,8 @@ def _of_config(values, path, has_json):
         raise bad_input(path, f'tokenizer_class {quoted(kind)}', 'the name of a class')
     if kind in TOKENIZERS:
         said['tokenizer'] = kind
+    elif kind == _ERNIE_TINY:
+        said['tokenizer'] = _SUBWORD
     elif kind in _BERT_CLASSES or (kind in _GENERIC_CLASSES and has_json):
         said['tokenizer'] = _FULL
     elif kind is not None:

@@ -11,6 +11,7 @@ _ELSEWHERE = {
     *('skip_steps', 'save_steps', 'max_checkpoints', 'verbose', 'log_level', 'log_dir', 'enable_ce', 'do_train'),
     *('do_val', 'do_test', 'label_map_config', 'text_column', 'text_b_column', 'label_column', 'config', 'cache'),
     *('use_fp16', 'diagnostic', 'diagnostic_save', 'is_classify', 'batch_size', 'epoch', 'random_seed'),
+    *('sentence_piece_model', 'word_dict'),
 }
 _ALWAYS = ('learning_rate', 'max_seq_len')
 

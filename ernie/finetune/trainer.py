@@ -117,7 +117,8 @@ class FineTuning:
         if args.init_checkpoint and args.init_pretraining_params:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
         texts = training_texts(args, task_class.spec, survey)
-        self.source = Source(start or args.init_pretraining_params, args.ernie_config_path, args.vocab_path, texts)
+        files = args.ernie_config_path, args.vocab_path
+        self.source = Source(start or args.init_pretraining_params, *files, texts, args.subword)
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.debug(line)
         if start:
@@ -125,7 +126,7 @@ class FineTuning:
             args = take_saved_settings(args, self.source)
         if self.run.resumes:
             check_same_vocabulary(self.source)
-        tokenizer, args = build_tokenizer(args, self.source)
+        tokenizer, args = build_tokenizer(args, self.source, task_class.spec.by_characters)
         saved = self.source.saved if start else {}
         found = find_out(args, task_class.spec, self.source, tokenizer, saved, survey, self.run, world)
         args, self.survey, self.coverage, self.chosen = found

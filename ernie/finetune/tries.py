@@ -225,7 +225,10 @@ class Search:
         settings = settings.replace(checkpoints=root)
         with whole_folder(target, replace=True) as work:
             for entry in os.scandir(source):
-                _put(entry.path, os.path.join(work, entry.name), linked=entry.name == MODEL)
+                if entry.is_dir():  # of the tokenizer
+                    shutil.copytree(entry.path, os.path.join(work, entry.name))
+                else:
+                    _put(entry.path, os.path.join(work, entry.name), linked=entry.name == MODEL)
             renew_card(work, os.path.join(place, FACTS), settings.recorded(), target)
         run_yaml.write_settings(root, settings, self.program)
         for folder in ('', REPORTS):

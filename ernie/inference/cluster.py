@@ -24,7 +24,7 @@ from ernie.run.ray_session import imported, ray_session
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.log import get_logger
 from propeller.progress import progress
-from propeller.storage.folders import whole_folder
+from propeller.storage.folders import whole_folder, write_files
 
 log = get_logger(__name__)
 
@@ -80,10 +80,11 @@ def predict_on_cluster(args, given, folder, selection, form):
 def _model_files(folder):
     """dict name -> bytes: an exported model, which machines of a cluster may not see."""
     found = {}
-    for entry in os.scandir(folder):
-        if entry.is_file():
-            with open(entry.path, 'rb') as f:
-                found[entry.name] = f.read()
+    for place, _, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(place, name)
+            with open(path, 'rb') as f:
+                found[os.path.relpath(path, folder)] = f.read()
     return found
 
 
@@ -167,9 +168,7 @@ class _Worker:
         os.environ['OMP_NUM_THREADS'] = str(args.cpu_threads or 1)  # Paddle reads it when it is loaded
         self._args, self._form, self._place = args, form, place
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in (model if isinstance(model, dict) else _fetched(*model)).items():
-                with open(os.path.join(folder, name), 'wb') as f:
-                    f.write(content)
+            write_files(folder, model if isinstance(model, dict) else _fetched(*model))
             source = ModelFolder(folder)
             device = 0 if args.use_cuda else None
             self._prediction = program.open_prediction(args, source, (folder, source.exported, {}), device)

@@ -200,7 +200,7 @@ def encode_file(args):
     given, args = args, with_device(args.checked())
     print_arguments(given, log)
     _check_output(args.output_dir)
-    source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path)
+    source = Source(args.init_pretraining_params, args.ernie_config_path, args.vocab_path, subword=args.subword)
     for line in settings_lines('Model Configuration', source.config.to_dict())[1:]:
         log.debug(line)
     tokenizer, settings = reading_of(source, **{name: getattr(args, name, None) for name in SETTINGS})

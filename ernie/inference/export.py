@@ -22,7 +22,7 @@ from propeller.graph import load_paddle
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.session import Session
-from propeller.storage.folders import whole_folder
+from propeller.storage.folders import whole_folder, write_files
 from propeller.storage.values import load_values
 from propeller.train.model import build_model_spec
 from propeller.types import RunMode
@@ -164,7 +164,7 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
             steps = (
                 lambda: opened.update(_write_model(graph, batches[0], work, export_format)),
                 lambda: _check(graph, batches, work, engines or _ENGINES[export_format], opened),
-                lambda: _write_companions({**folder.files(), INFERENCE: to_json(inference)}, work),
+                lambda: write_files(work, {**folder.files(), INFERENCE: to_json(inference)}),
             )
             for step in progress(steps, 'exporting', len(steps), 'steps'):
                 step()
@@ -205,12 +205,6 @@ def _check(graph, batches, work, engines, opened):
         opened[name] = open_engine(name, work, opened=opened)
         for batch in batches:
             check_outputs(name, graph.run(batch), opened[name].run(batch), TOLERANCE)
-
-
-def _write_companions(files, work):
-    for name, content in files.items():
-        with open(os.path.join(work, name), 'wb') as f:
-            f.write(content)
 
 
 def convert_to_onnx(folder, path):

@@ -20,6 +20,7 @@ class ModelFolder(Source):
         path: see `Source`.
         task: name of `ernie.tasks.table.choices` that the folder must be of; None takes what it says.
         ernie_config_path, vocab_path, label_map_config: files instead of those in the folder.
+        sentence_piece_model, word_dict: files of ERNIE tiny's tokenizer, for a folder that has none.
         num_labels, max_seq_len, do_lower_case, tokenizer, for_cn: values instead of those in its `labels.json`.
 
     Attributes, beside those of `Source`:
@@ -32,10 +33,22 @@ class ModelFolder(Source):
         UsageError: the flags contradict the folder.
     """
 
-    def __init__(self, path, task=None, *, ernie_config_path=None, vocab_path=None, label_map_config=None, **given):
+    def __init__(
+        self,
+        path,
+        task=None,
+        *,
+        ernie_config_path=None,
+        vocab_path=None,
+        label_map_config=None,
+        sentence_piece_model=None,
+        word_dict=None,
+        **given,
+    ):
         if not os.path.exists(path):
             raise bad_input(path, 'no such folder', 'a checkpoint or an exported model')
-        super().__init__(path, ernie_config_path, vocab_path, takes_exported=True)
+        subword = sentence_piece_model, word_dict
+        super().__init__(path, ernie_config_path, vocab_path, subword=subword, takes_exported=True)
         if self.exported and VECTORS in self.exported:
             advice = "ernie.load(..., task='embedding') reads it."
             raise bad_input(self.path, 'an exported model that gives vectors', 'a fine-tuned model', advice=advice)
@@ -47,7 +60,8 @@ class ModelFolder(Source):
                 self.path, f'a pre-trained model without {self.spec.head[0]}', 'a fine-tuned one', advice=advice
             )
         self.settings = self._settings(kind, label_map_config, given)
-        tokenizer = self.tokenizer(given.get('tokenizer'), given.get('do_lower_case'))
+        names = ('tokenizer', 'do_lower_case')
+        tokenizer = self.tokenizer(*map(given.get, names), by_characters=self.spec.by_characters)
         self.settings |= {'tokenizer': type(tokenizer).__name__, 'do_lower_case': tokenizer.do_lower_case}
         self.check_lengths(self.settings['max_seq_len'], self.settings['task_id'])
         self.codec = self._codec(tokenizer)

@@ -28,7 +28,7 @@ from propeller.storage.atomic import check_output
 log = get_logger(__name__)
 
 _SETTINGS = ('num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer', 'for_cn')
-_FILES = ('ernie_config_path', 'vocab_path', 'label_map_config')
+_FILES = ('ernie_config_path', 'vocab_path', 'label_map_config', 'sentence_piece_model', 'word_dict')
 
 
 def infer(args):

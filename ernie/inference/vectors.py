@@ -42,6 +42,7 @@ class VectorFolder(Source):
         layer: see `ernie.inference.pooling.layer_number`; None: that of the export, else the last.
         normalize: whether vectors get length 1.
         ernie_config_path, vocab_path: files instead of those in the folder.
+        sentence_piece_model, word_dict: files of ERNIE tiny's tokenizer, for a folder that has none.
         tokenizer, do_lower_case, task_id, for_cn, max_seq_len: values instead of those of the model.
 
     Attributes, beside those of `Source`:
@@ -55,9 +56,20 @@ class VectorFolder(Source):
     """
 
     def __init__(
-        self, path, pooling=None, layer=None, normalize=False, *, ernie_config_path=None, vocab_path=None, **given
+        self,
+        path,
+        pooling=None,
+        layer=None,
+        normalize=False,
+        *,
+        ernie_config_path=None,
+        vocab_path=None,
+        sentence_piece_model=None,
+        word_dict=None,
+        **given,
     ):
-        super().__init__(path, ernie_config_path, vocab_path, takes_exported=True)
+        subword = sentence_piece_model, word_dict
+        super().__init__(path, ernie_config_path, vocab_path, subword=subword, takes_exported=True)
         given = {name: value for name, value in given.items() if value is not None}
         if self.exported and VECTORS not in self.exported:
             raise bad_input(self.path, 'an exported model of a task', 'a model for vectors, or an export of one')

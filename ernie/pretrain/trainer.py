@@ -94,7 +94,8 @@ class PreTraining:
         self.session = session_of(args, seed, world)
         self.args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
         settings = tokenizer_of_samples(args.train_filelist, self.source)
-        files = companion_files(self.source.config, settings.make(self.source.vocab_path))
+        tokenizer = settings.make(self.source.vocab_path, self.source.folder_tokenizer.files)
+        files = companion_files(self.source.config, tokenizer)
         folder.checkpoints.files = files
         log.debug('Device count %d', world.size)
         log.debug('args.is_distributed: %s', args.is_distributed)

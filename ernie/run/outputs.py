@@ -53,7 +53,8 @@ def read_files(args):
     """Paths of the files that the flags of a fine-tuning or prediction program have it read; `-` for standard input."""
     lists = [getattr(args, name, None) for name in ('train_set', 'dev_set', 'test_set')]
     files = [path for text in lists for path in split_list(text)]
-    for name in ('predict_set', 'diagnostic', 'label_map_config', 'ernie_config_path', 'vocab_path'):
+    of_model = ('label_map_config', 'ernie_config_path', 'vocab_path', 'sentence_piece_model', 'word_dict')
+    for name in ('predict_set', 'diagnostic', *of_model):
         files += filter(None, [getattr(args, name, None)])
     for name in ('init_checkpoint', 'init_pretraining_params'):
         files += model_files(getattr(args, name, None))

@@ -30,6 +30,7 @@ class Source:
         path: the folder, or a name that `ernie.zoo` knows; None when training starts from random values.
         config_path, vocab_path: files instead of those in the folder.
         texts: iterable of str, for the vocabulary of a model of many languages: see `ernie.zoo.find`.
+        subword: paths of the sentencepiece model and the word dictionary of ERNIE tiny, where the folder has none.
         takes_exported: whether an exported model is one too.
 
     Attributes:
@@ -49,7 +50,7 @@ class Source:
         UsageError: a flag is missing, or one too many.
     """
 
-    def __init__(self, path, config_path=None, vocab_path=None, texts=(), takes_exported=False):
+    def __init__(self, path, config_path=None, vocab_path=None, texts=(), subword=(), takes_exported=False):
         found = find(path, texts) if path else Found(None, {})
         self.path, self.origin = found
         self.exported = _read_exported(self.path) if self.path else None
@@ -65,7 +66,8 @@ class Source:
         self.saved = read_saved_labels(self.path)
         if self.saved and self.tensors is not None:
             check_labels(self.saved, self.tensors, os.path.join(self.path, LABELS))
-        self.folder_tokenizer = folder_tokenizer(self.folder or os.path.dirname(self.vocab_path) or '.')
+        beside = self.folder or os.path.dirname(self.vocab_path) or '.'
+        self.folder_tokenizer = folder_tokenizer(beside).with_files(*subword)
 
     def _config(self, given):
         if self.exported:
@@ -101,17 +103,19 @@ class Source:
             raise UsageError(f'--vocab_path is missing, and no {VOCABULARY} lies beside the parameters.')
         return inside
 
-    def tokenizer(self, tokenizer=None, do_lower_case=None):
+    def tokenizer(self, tokenizer=None, do_lower_case=None, by_characters=False):
         """The tokenizer of the model folder.
 
         Args:
             tokenizer, do_lower_case: flags that the user gave, which hold over what the folder says; None where not.
+            by_characters: whether labels stand on characters, which words of a dictionary would hide.
 
         Raises:
             UserError: the vocabulary holds ids that the word table does not have.
         """
-        settings = self.folder_tokenizer.with_flags(tokenizer=tokenizer, do_lower_case=do_lower_case)
-        made = settings.make(self.vocab_path)
+        said = self.folder_tokenizer.for_characters() if by_characters else self.folder_tokenizer
+        settings = said.with_flags(tokenizer=tokenizer, do_lower_case=do_lower_case)
+        made = said.make(self.vocab_path, settings)
         if do_lower_case is None:
             _doubt_letter_case(made, self)
         check_vocabulary(made.vocab, self)
@@ -193,8 +197,13 @@ def _doubt_letter_case(tokenizer, source):
         )
 
 
-def build_tokenizer(args, source):
+def build_tokenizer(args, source, by_characters=False):
     """The tokenizer of the model folder for a training; flags that were given hold over it.
+
+    Args:
+        args: settings of the training.
+        source: `Source`.
+        by_characters: see `Source.tokenizer`.
 
     Returns:
         (tokenizer, the settings `args` with what it is).
@@ -203,7 +212,8 @@ def build_tokenizer(args, source):
         UsageError: see `Source.check_lengths`.
     """
     names = ('tokenizer', 'do_lower_case')
-    tokenizer = source.tokenizer(**{name: getattr(args, name) for name in names if name in args.given})
+    given = {name: getattr(args, name) for name in names if name in args.given}
+    tokenizer = source.tokenizer(**given, by_characters=by_characters)
     made = dict(zip(names, (type(tokenizer).__name__, tokenizer.do_lower_case), strict=True))
     for name, value in made.items():
         if getattr(args, name) != value:

@@ -47,7 +47,7 @@ class TextEncoder:
         if not isinstance(max_seqlen, int) or max_seqlen < 3:
             raise UsageError(f'max_seqlen: found {quoted(max_seqlen)}, expected a whole number from 3.')
         vocab_file = os.fspath(vocab_file)
-        self.tokenizer = folder_tokenizer(os.path.dirname(vocab_file) or '.').settings.make(vocab_file)
+        self.tokenizer = folder_tokenizer(os.path.dirname(vocab_file) or '.').make(vocab_file)
         self._encoder = RowEncoder(self.tokenizer, max_seqlen, None, 'predict', None, for_cn=False)
 
     def __call__(self, text_a, text_b=None):

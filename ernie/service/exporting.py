@@ -112,7 +112,8 @@ def _folder(job, path):
 
 
 def _is_fine_tuned(path, given):
-    source = Source(path, given.get('ernie_config_path'), given.get('vocab_path'))
+    subword = given.get('sentence_piece_model'), given.get('word_dict')
+    source = Source(path, given.get('ernie_config_path'), given.get('vocab_path'), subword=subword)
     return 'task' in source.saved or any(spec.head[0] in source.tensors for spec in table.specs())
 
 
@@ -125,7 +126,8 @@ def _digest(job, source):
             digest.update(_about(os.path.join(place, name)).encode())
     if os.path.isfile(source):
         digest.update(_about(source).encode())
-    given = {name: _about(value) if name.endswith(('_path', '_config')) else value for name, value in job.given.items()}
+    files = ('_path', '_config', '_model', '_dict')
+    given = {name: _about(value) if name.endswith(files) else value for name, value in job.given.items()}
     about = [job.format, job.task, job.pooling, job.layer, sorted(given.items(), key=lambda item: item[0])]
     digest.update(json.dumps(about, default=str).encode())
     return digest.hexdigest()[:_DIGITS]

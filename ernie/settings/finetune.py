@@ -13,6 +13,7 @@ from ernie.settings.groups import (
     EvaluationSettings,
     OptimizationSettings,
     Settings,
+    SubwordSettings,
     TrainingSettings,
 )
 from ernie.tasks import table
@@ -121,7 +122,14 @@ class SearchSettings(Settings, title='search'):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(
-    TrainingSettings, DataSettings, TaskSettings, MrcSettings, HeadSettings, SearchSettings, WorkSettings
+    TrainingSettings,
+    DataSettings,
+    SubwordSettings,
+    TaskSettings,
+    MrcSettings,
+    HeadSettings,
+    SearchSettings,
+    WorkSettings,
 ):
     """Fine-tuning: training, evaluation, prediction."""
 
@@ -207,6 +215,8 @@ class FinetuneSettings(
             'label_map_config': True,
             'ernie_config_path': True,
             'vocab_path': True,
+            'sentence_piece_model': True,
+            'word_dict': True,
         }
         for flag in (flag for flag, used in wanted.items() if used):
             value = getattr(self, flag)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from ernie.optimization import SCHEDULERS
 from ernie.settings.base import GivenSettings, Settings
 from ernie.settings.fields import setting
+from ernie.tokenizers.subword_files import of_flags
 from propeller.environment import FUSED_OPS
 from propeller.errors import UsageError
 from propeller.launch.plan import RESUME_ADDED
@@ -18,6 +19,24 @@ from propeller.train.precision import PRECISIONS, LossScale
 class ModelSettings(Settings, title='model'):
     ernie_config_path: str | None = setting(None, 'Model configuration (JSON). Left out: that beside the parameters.')
     vocab_path: str | None = setting(None, 'Vocabulary. Left out: the one beside the parameters.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubwordSettings(Settings, title='tokenizer of ERNIE tiny'):
+    sentence_piece_model: str | None = setting(
+        None, 'Its sentencepiece model, with --word_dict. Left out: that in the folder subword of the model, if any.'
+    )
+    word_dict: str | None = setting(None, 'Its word dictionary: the pickle of the official download, or a word a line.')
+
+    @property
+    def subword(self) -> tuple[str | None, str | None]:
+        """The two."""
+        return self.sentence_piece_model, self.word_dict
+
+    def checked(self) -> Self:
+        if bool(self.sentence_piece_model) != bool(self.word_dict):
+            of_flags(self.sentence_piece_model, self.word_dict)
+        return super().checked()
 
 
 @dataclass(frozen=True, kw_only=True)

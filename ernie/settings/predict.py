@@ -8,7 +8,14 @@ from ernie.inference.pooling import POOLINGS
 from ernie.inference.results import WRITERS
 from ernie.inference.stream import formats
 from ernie.settings.fields import changed, setting
-from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings, ThreadSettings, UnusedSettings
+from ernie.settings.groups import (
+    ConsoleSettings,
+    ModelSettings,
+    Settings,
+    SubwordSettings,
+    ThreadSettings,
+    UnusedSettings,
+)
 from ernie.tasks.table import choices
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
@@ -34,7 +41,9 @@ class TextSettings(Settings, title='texts'):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(ModelSettings, TextSettings, ThreadSettings, ConsoleSettings, title='prediction'):
+class PredictSettings(
+    ModelSettings, TextSettings, SubwordSettings, ThreadSettings, ConsoleSettings, title='prediction'
+):
     """Prediction with a fine-tuned checkpoint, and its export."""
 
     init_checkpoint: str | None = setting(None, 'Checkpoint folder, or an exported model; must be given.')
@@ -154,7 +163,7 @@ class ExportSettings(PredictSettings):
     flags = (
         *('model', 'init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
         *('vocab_path', 'label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer'),
-        *('for_cn', 'pooling', 'layer', 'cpu_threads', 'log_level'),
+        *('sentence_piece_model', 'word_dict', 'for_cn', 'pooling', 'layer', 'cpu_threads', 'log_level'),
     )
     model: str | None = setting(
         None, 'A checkpoint, or the folder of a training: its best checkpoint.', positional=True
@@ -190,7 +199,9 @@ class ExportSettings(PredictSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeSettings(ModelSettings, UnusedSettings, TextSettings, ThreadSettings, ConsoleSettings, title='vectors'):
+class EncodeSettings(
+    ModelSettings, UnusedSettings, TextSettings, SubwordSettings, ThreadSettings, ConsoleSettings, title='vectors'
+):
     """Vectors of texts and of their tokens from a pre-trained or fine-tuned encoder, as NumPy files."""
 
     init_pretraining_params: str | None = setting(None, 'Parameters: a model folder, or a file of tensors.')

@@ -7,7 +7,7 @@ from typing import Self
 from ernie.inference.engines import ENGINES, PRECISIONS, check_engine
 from ernie.inference.pooling import POOLINGS
 from ernie.settings.fields import setting
-from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings
+from ernie.settings.groups import ConsoleSettings, ModelSettings, Settings, SubwordSettings
 from ernie.settings.predict import tasks
 from ernie.tokenizers import TOKENIZERS
 from propeller.errors import UsageError
@@ -75,7 +75,13 @@ class WorkerSettings(Settings, title='workers'):
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings(
-    ModelSettings, WorkerSettings, LimitSettings, SecuritySettings, ConsoleSettings, title='models and addresses'
+    ModelSettings,
+    SubwordSettings,
+    WorkerSettings,
+    LimitSettings,
+    SecuritySettings,
+    ConsoleSettings,
+    title='models and addresses',
 ):
     """Models behind HTTP and ZeroMQ, until SIGTERM or Ctrl-C."""
 
@@ -121,7 +127,7 @@ class ServeSettings(
         """What is said of models whose folder does not say it."""
         names = (
             *('ernie_config_path', 'vocab_path', 'label_map_config', 'num_labels', 'max_seq_len', 'do_lower_case'),
-            *('tokenizer', 'for_cn'),
+            *('tokenizer', 'for_cn', 'sentence_piece_model', 'word_dict'),
         )
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
@@ -131,7 +137,8 @@ class ServeSettings(
             raise UsageError('no model is given. Expected: ernie serve MODEL, or ernie serve NAME=MODEL NAME=MODEL.')
         check_engine(self.engine or 'predictor', self.precision, bool(self.use_cuda))
         self.limits()
-        files = [name for name in ('ernie_config_path', 'vocab_path', 'label_map_config') if getattr(self, name)]
+        names = ('ernie_config_path', 'vocab_path', 'label_map_config', 'sentence_piece_model')
+        files = [name for name in names if getattr(self, name)]
         if files and len(self.models) > 1:
             raise UsageError(f'--{files[0]} is for one model, and {len(self.models)} are given.')
         if self.port is None and self.http_port is None:

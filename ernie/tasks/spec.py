@@ -27,6 +27,7 @@ class TaskSpec:
         columns: the lists of columns that it may have learnt from.
         fields: what may stand in its fields of `labels.json`: dict name -> (test of a value, what is expected), or
             'module:name' of one. Those that all tasks share are checked anyway.
+        by_characters: whether labels stand on characters of the text, so that the tokenizer must not hide them.
         needs_labels: whether a folder without `labels.json` cannot be of this task.
         survey: 'module:name' of a function of (path, settings) -> `ernie.survey.survey.Survey` of a training file; '':
             there is none, and labels must be given.
@@ -46,6 +47,7 @@ class TaskSpec:
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     columns: tuple[list[str], ...] = (['text_a'], ['text_a', 'text_b'])
     fields: Mapping[str, tuple[Callable[[object], bool], str]] | str = dataclasses.field(default_factory=dict)
+    by_characters: bool = False
     needs_labels: bool = True
     survey: str = ''
     forms: Mapping[str, str] = dataclasses.field(default_factory=dict)

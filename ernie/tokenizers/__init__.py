@@ -19,6 +19,8 @@ TOKENIZERS = Table(
     FullTokenizer='ernie.tokenization:FullTokenizer',
     CharTokenizer='ernie.tokenization:CharTokenizer',
     WordTokenizer='ernie.tokenizers.words:WordTokenizer',
+    SubwordTokenizer='ernie.tokenizers.subword:SubwordTokenizer',
+    SubwordCharTokenizer='ernie.tokenization:SubwordCharTokenizer',
 )
 
 
@@ -37,9 +39,14 @@ class TokenizerSettings(NamedTuple):
     strip_accents: bool | None = None
     tokenize_chinese_chars: bool = True
 
-    def make(self, vocab_path):
-        """The `Tokenizer` for a vocabulary file; whatever else it needs lies beside that."""
-        return TOKENIZERS[self.tokenizer].from_settings(vocab_path, self)
+    def make(self, vocab_path, files=None):
+        """The `Tokenizer` for a vocabulary file.
+
+        files: what it needs beside that, where its class `needs_files`; None: it lies beside the vocabulary.
+        """
+        made = TOKENIZERS[self.tokenizer]
+        given = {'files': files} if made.needs_files else {}
+        return made.from_settings(vocab_path, self, **given)
 
 
 class Tokenizer(abc.ABC):
@@ -55,10 +62,12 @@ class Tokenizer(abc.ABC):
     Attributes:
         vocab: dict token -> id. inv_vocab: dict id -> token. vocab_path, do_lower_case: as given.
         cuts_ideographs: whether each ideograph is a word of its own, so that spaces beside it mean nothing.
+        needs_files: whether `from_settings` takes `files`, what it needs beside the vocabulary.
         rule_modules: modules beside that of the class whose code decides which ids a text becomes.
     """
 
     cuts_ideographs = True
+    needs_files = False
     rule_modules = ()
 
     def __init__(self, vocab_path, do_lower_case=True):
@@ -116,7 +125,9 @@ class Tokenizer(abc.ABC):
         return (json.dumps(self.config(longest), indent=2, sort_keys=True) + '\n').encode()
 
     def files(self, longest):
-        """Everything that a model folder must hold to have this tokenizer: dict file name -> bytes."""
+        """Everything that a model folder must hold to have this tokenizer: dict file name, which may lie in a folder
+        (`subword/...`), -> bytes.
+        """
         return {VOCABULARY: vocabulary_bytes(self.vocab_path), TOKENIZER_CONFIG: self.config_file(longest)}
 
     def fingerprint(self):

@@ -84,6 +84,15 @@ def whole_folder(target, replace=False, durable=True):
         _put_in_place(work, target, os.path.join(place, OLD))
 
 
+def write_files(folder, files):
+    """Write files into a folder that is being made. files: dict name, which may lie in a folder (`a/b`), -> bytes."""
+    for name, content in files.items():
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'wb') as f:
+            f.write(content)
+
+
 @contextlib.contextmanager
 def _spoken_of_as(target, work):
     """Errors inside name `target` in the place of the folder beside it, which is gone when the user reads them."""

@@ -16,7 +16,7 @@ from propeller.inputs import read_json_object
 from propeller.log import get_logger
 from propeller.storage import open_tensors, write_safetensors
 from propeller.storage.atomic import output_file
-from propeller.storage.folders import recover, remove_folder, whole_folder
+from propeller.storage.folders import recover, remove_folder, whole_folder, write_files
 from propeller.storage.values import load_values, read_finite, type_fault
 from propeller.train.state import FIELDS, NEEDED, checked
 
@@ -119,9 +119,7 @@ def save_checkpoint(folder, session, program, state, files=None, weights_only=Fa
             if program.training and not weights_only:
                 optimizer = read_finite(session, program.optimizer_state(), folder)
                 write_safetensors(os.path.join(work, OPTIMIZER), optimizer)
-            for name, content in (files or {}).items():
-                with open(os.path.join(work, name), 'wb') as f:
-                    f.write(content)
+            write_files(work, files or {})
             with open(os.path.join(work, STATE), 'w', encoding='utf-8') as f:
                 json.dump(state, f, ensure_ascii=False)
     except OSError as e:

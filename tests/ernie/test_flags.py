@@ -103,6 +103,8 @@ SINCE_2019 = {
     'text_column': (str, None),
     'text_b_column': (str, None),
     'label_column': (str, None),
+    'sentence_piece_model': (str, None),
+    'word_dict': (str, None),
     'log_level': (str, None),
 }
 VALUED = OF_2019 | SINCE_2019

@@ -19,6 +19,8 @@ OF_2019 = {
     'num_labels': (int, None),  # 2 in 2019; None takes that of the checkpoint
     'predict_set': (str, None),
     'vocab_path': (str, None),
+    'sentence_piece_model': (str, None),
+    'word_dict': (str, None),
     'label_map_config': (str, None),
     'max_seq_len': (int, None),  # 128 in 2019; None takes that of the checkpoint, and 128 without
     'batch_size': (int, 32),

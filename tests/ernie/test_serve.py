@@ -41,6 +41,7 @@ FLAGS = {
     'engine': None, 'precision': 'fp32', 'use_cuda': None, 'task': None, 'pooling': None, 'layer': None,
     'normalize': False, 'max_seq_len': None, 'do_lower_case': None, 'tokenizer': None, 'for_cn': None,
     'label_map_config': None, 'num_labels': None, 'ernie_config_path': None, 'vocab_path': None, 'log_level': None,
+    'sentence_piece_model': None, 'word_dict': None,
     'save_inference_model_path': '', 'max_chars': 200_000, 'drain_timeout': 30.0,
 }  # fmt: skip
 

@@ -9,20 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ernie.tokenizers.subword import WSSPTokenizer, load_word_dict, segment
+from ernie.tokenizers.subword import WSSPTokenizer
+from ernie.tokenizers.word_list import WordList, load_word_dict
 from propeller.errors import UserError
-
-SENTENCES = """
-房间很干净，服务员的态度也非常好，下次还会住这里。
-今天天气很热，我们去北京大学看书。
-笔记本电脑的键盘手感不错，屏幕也很亮，就是风扇声音大。
-This hotel is close to the station and the staff is friendly.
-早餐的种类太少 WiFi 也很慢，不推荐。
-中华人民共和国的首都是北京，北京大学在海淀区。
-""".strip().split('\n')
-SHORT_WORDS = '房间 干净 服务 服务员 态度 非常 天气 今天 北京 大学 中华 人民 WiFi is the 的 。'
-LONG_WORDS = '北京大学 笔记本 笔记本电脑 中华人民共和国'
-WORDS = {*SHORT_WORDS.split(), *LONG_WORDS.split()}
+from tests.ernie.tiny_subword import SENTENCES, WORDS, train
 
 
 def write_dict(tmp_path, content, protocol=4):
@@ -32,10 +22,11 @@ def write_dict(tmp_path, content, protocol=4):
 
 
 def test_the_longest_listed_word_wins_within_five_characters():
-    assert segment('今天北京大学的笔记本电脑', WORDS) == ['今天', '北京大学', '的', '笔记本电脑']
-    assert segment('中华人民共和国', WORDS) == ['中华', '人民', '共', '和', '国']
-    assert segment('北京大', WORDS) == ['北京', '大']
-    assert segment('', WORDS) == []
+    segment = WordList(WORDS | {'中华人民共和国'}).segment
+    assert segment('今天北京大学的笔记本电脑') == ['今天', '北京大学', '的', '笔记本电脑']
+    assert segment('中华人民共和国') == ['中华', '人民', '共', '和', '国']
+    assert segment('北京大') == ['北京', '大']
+    assert segment('') == []
 
 
 @settings(max_examples=200)
@@ -46,7 +37,7 @@ def test_the_longest_listed_word_wins_within_five_characters():
 def test_segmentation_equals_a_longest_first_alternation(text, words):
     alternatives = [re.escape(word) for word in sorted(words, key=len, reverse=True)]
     oracle = re.compile('|'.join([*alternatives, '.']), re.DOTALL)
-    assert segment(text, words) == oracle.findall(text)
+    assert WordList(words).segment(text) == oracle.findall(text)
 
 
 @pytest.mark.parametrize('kind', [set, frozenset, list, tuple, dict.fromkeys])
@@ -92,13 +83,8 @@ def test_a_missing_library_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module')
 def model_file(tmp_path_factory):
-    sentencepiece = pytest.importorskip('sentencepiece')
     path = tmp_path_factory.mktemp('sentencepiece') / 'tiny.model'
-    with open(path, 'wb') as f:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(SENTENCES * 20), model_writer=f, vocab_size=150, character_coverage=1.0,
-            hard_vocab_limit=False, remove_extra_whitespaces=False, minloglevel=2,
-        )  # fmt: skip
+    path.write_bytes(train(remove_extra_whitespaces=False))
     return path
 
 

@@ -15,5 +15,6 @@ SPEC = TaskSpec(
     huggingface=('ForTokenClassification', 'classifier'),
     has_classes=True,
     columns=(['text_a'],),
+    by_characters=True,
     fields='ernie.tasks.sequence_labeling.codec:FIELDS',
 )
