@@ -87,20 +87,19 @@ class SubwordCutter:
         parts = self.parts(text)
         if not self._separate:
             return self._whole(parts)
-        known = self._known
+        if len(text) > _SHORT and self._scored:
+            return self._carefully(parts)
         try:
-            found = [known[part] for part in parts]
+            return list(chain.from_iterable(map(self._known.__getitem__, parts)))
         except KeyError:
             found = [self._learn(part) for part in parts]
-        if (len(text) > _SHORT or None in found) and self._scored:
-            return self._carefully(parts)
-        return list(chain.from_iterable(found))
+        return self._carefully(parts) if None in found else list(chain.from_iterable(found))
 
     def _whole(self, parts):
         return [self._value(piece) for piece in self.model.encode(self._joined(parts), out_type=str)]
 
     def _learn(self, part):
-        """What `_known` then has for a part: its values; None: see `_carefully`."""
+        """The values of a part, which `_known` then has; None, and it never has them: see `_carefully`."""
         try:
             return self._known[part]
         except KeyError:
@@ -108,8 +107,10 @@ class SubwordCutter:
         doubtful = gap < _ROUNDING * _MOST_A_CHARACTER * _SHORT or -score > _MOST_A_CHARACTER * len(part)
         if len(self._known) >= _CACHED_PARTS:
             self._known.clear()
-        kept = self._known[part] = None if doubtful else values
-        return kept
+        if doubtful:
+            return None
+        self._known[part] = values
+        return values
 
     def _facts_of(self, part):
         """(values, score, by how much the second best cut is worse for each addition in it)."""

@@ -171,7 +171,7 @@ def _label_map(folder):
 
 @parser('word dictionary', {'dict.pickle': pickle.dumps({'今天', '热', 'x'}, 2)}, mutate_pickle)
 def _word_dict(folder):
-    from ernie.tokenizers.subword import load_word_dict
+    from ernie.tokenizers.word_list import load_word_dict
 
     load_word_dict(folder / 'dict.pickle')
 

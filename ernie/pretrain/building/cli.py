@@ -14,7 +14,7 @@ from ernie.pretrain.tasks.sample_builder import SampleSettings
 from ernie.settings.base import GivenSettings, Settings
 from ernie.settings.fields import setting
 from ernie.settings.flags import SettingsParser
-from propeller.errors import UsageError, did_you_mean
+from propeller.errors import UsageError, bad_input, did_you_mean
 
 _D = SampleSettings._field_defaults
 # What the samples do not depend on.
@@ -126,6 +126,9 @@ def parse(argv=None, prog=None):
     parser = SettingsParser(BuildSettings, 'build-data', prog=prog or 'python -m ernie.pretrain.build_data')
     settings = parser.parse_args(argv)
     asked = settings.do_lower_case if settings.gave('do_lower_case') else None
-    tokenizer = folder_tokenizer(os.path.dirname(settings.vocab_path) or '.').with_flags(do_lower_case=asked)
+    found = folder_tokenizer(os.path.dirname(settings.vocab_path) or '.')
+    if found.files:
+        raise bad_input(settings.vocab_path, f'the vocabulary of {found.settings.tokenizer}', 'one of FullTokenizer')
+    tokenizer = found.with_flags(do_lower_case=asked)
     cut = {name: getattr(tokenizer, name) for name in ('do_lower_case', 'strip_accents', 'tokenize_chinese_chars')}
     return settings.replace(**cut).checked()
