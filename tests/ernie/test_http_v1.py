@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 
@@ -148,9 +147,10 @@ def test_a_large_body_is_read_as_a_small_one(value, spaces, ascii_):
     ['[1,2,]', '[1,,2]', '[1 2]', '[,]', '[1,2', '[01]', '[1,-]', '[1, ]', '[NaN]', '[1] 2', '{"a":1,}', '["\n"]',
      '[1.]', '[' * 5000, '[' * 33 + ']' * 33, '[' + '1' * 5000 + ']', '["a" 1]', ''],
 )  # fmt: skip
-@pytest.mark.parametrize('before', ['', '[' + '1, ' * SMALL, '["' + 'a' * SMALL + '", '])
+@pytest.mark.parametrize('before', ['', '[' + '1, ' * 22_000, '["好", '])
 def test_faults_of_a_large_body_are_told_as_those_of_a_small_one(fault, before, monkeypatch):
-    body = (before + fault).ljust(SMALL + 1).encode()
+    body = (before + fault).ljust(2).encode()
+    monkeypatch.setattr(bodies, 'SMALL', 1 if len(before) < 10 else SMALL)
     with pytest.raises(ServiceError) as large:
         parse(body)
     monkeypatch.setattr(bodies, 'SMALL', len(body))
@@ -327,7 +327,9 @@ def test_a_request_whose_client_goes_is_cancelled():
     async def scene():
         left, sent = asyncio.Event(), []
 
-        async def receive(parts=[{'type': 'http.request', 'body': b'{"text": "slow"}'}]):  # noqa: B006
+        parts = [{'type': 'http.request', 'body': json.dumps({'text': SLOW}).encode()}]
+
+        async def receive():
             if parts:
                 return parts.pop()
             await left.wait()
@@ -345,7 +347,6 @@ def test_a_request_whose_client_goes_is_cancelled():
             await work
         assert sent == [] and service.computed == []
 
-    assert SLOW == 'slow'
     asyncio.run(scene())
     assert b'ernie_http_requests_total{code="499",route="/v1/classify"} 1.0' in service.core.observer.text()
 
@@ -380,11 +381,3 @@ def test_metrics_count_by_route_and_code_and_nothing_that_clients_make_up():
         'ernie_queue_tokens 0.0',
     ):
         assert line in text.splitlines(), line
-
-
-def test_the_application_loads_no_paddle():
-    code = (
-        'import sys; from tests.ernie.fake_text_service import Service; from ernie.service.http.app import create_app\n'
-        'create_app(Service()).openapi(); print(sorted({"paddle", "matplotlib", "pyarrow"} & set(sys.modules)))'
-    )
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'
