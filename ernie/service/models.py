@@ -9,10 +9,9 @@ import numpy as np
 
 from ernie.inference.loaded import row_of_record
 from ernie.inference.pooling import unit_length
-from ernie.inference.predict import output_shapes, tokenized_rows
+from ernie.inference.predict import output_shapes
 from ernie.inference.vectors import VectorFolder
 from ernie.reader.columns import TEXTS
-from ernie.reader.tokenized_set import encoder_arrays
 from ernie.tasks.codec import EVERYTHING, BadRecord
 from propeller.errors import UsageError, quoted
 from propeller.service.errors import ServiceError
@@ -203,13 +202,15 @@ class TextModel(ServedModel):
     def pack(self, rows):
         if isinstance(rows[0], TokenRow):
             return self._pack_arrays(rows)
-        tokenized = tokenized_rows([ids for ids, _ in rows], [split for _, split in rows])
-        return encoder_arrays(tokenized, np.arange(len(rows)), self.task_id)
+        arrays = ids, types, positions, mask = _empty_arrays(len(rows), max(len(row[0]) for row in rows))
+        for place, (tokens, split) in enumerate(rows):
+            count = len(tokens)
+            ids[place, :count], mask[place, :count] = tokens, 1
+            types[place, split:count], positions[place, :count] = 1, np.arange(count)
+        return [*arrays] if self.task_id is None else [*arrays, np.full_like(ids, self.task_id)]
 
     def _pack_arrays(self, rows):
-        shape = len(rows), max(len(row.ids) for row in rows)
-        ids, types, positions = (np.zeros(shape, np.int64) for _ in range(3))
-        mask = np.zeros(shape, np.float32)
+        ids, types, positions, mask = _empty_arrays(len(rows), max(len(row.ids) for row in rows))
         for place, row in enumerate(rows):
             count = len(row.ids)
             ids[place, :count], types[place, :count], mask[place, :count] = row
@@ -227,6 +228,12 @@ class TextModel(ServedModel):
             [array[i, : len(row[0])] if cut else array[i] for array, cut in zip(outputs, self.varies, strict=True)]
             for i, row in enumerate(rows)
         ]
+
+
+def _empty_arrays(rows, length):
+    """[ids, types, positions (int64), mask (float32)], each [rows, length]."""
+    shape = rows, length
+    return [*(np.zeros(shape, np.int64) for _ in range(3)), np.zeros(shape, np.float32)]
 
 
 def _task_of(folder):

@@ -199,6 +199,24 @@ def test_a_large_body_leaves_other_requests_their_turn():
     assert max(pauses) < sum(pauses) / 3, (max(pauses), sum(pauses))
 
 
+def test_many_vectors_leave_the_event_loop_its_turns():
+    vectors = list(np.random.default_rng(3).standard_normal((300, 384)).astype(np.float32))
+
+    async def scene():
+        work, turns = asyncio.create_task(bodies.vector_texts(vectors)), 0
+        while not work.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return await work, turns
+
+    texts, turns = asyncio.run(scene())
+    assert b'[' + b','.join(texts) + b']' == bodies.dump_vectors(vectors)
+    assert (np.array([json.loads(text) for text in texts], np.float32) == vectors).all()
+    assert turns >= 300 * 384 // 10_000
+    with pytest.raises(ServiceError, match='not finite'):
+        asyncio.run(bodies.vector_texts([vectors[0], np.float32([np.nan])]))
+
+
 def test_forms_and_compressed_bodies_are_refused():
     call = caller()
     error = refused(call('POST', '/v1/classify', data={'text': 'a'}), 415, 'malformed')

@@ -9,7 +9,9 @@ import pytest
 
 import ernie
 from ernie.inference.folder import ModelFolder
+from ernie.inference.predict import tokenized_rows
 from ernie.inference.vectors import VectorFolder
+from ernie.reader.tokenized_set import encoder_arrays
 from ernie.service.open import name_of, named_models
 from ernie.service.text import TextService
 from ernie.tasks.codec import Selection
@@ -255,3 +257,19 @@ def test_a_client_that_has_gone_stops_the_tokenizing(models, monkeypatch):
 
     count = asyncio.run(work())
     assert len(seen) <= count + 4 < 60
+
+
+@pytest.mark.parametrize('kind', ['classify', 'encoder', 'mean'])
+def test_batches_are_those_of_the_readers(models, kind):
+    """`mean` has a task id."""
+    model, rng = models[kind], np.random.default_rng(5)
+    lengths = [7, 1, 15, 2, 7]
+    rows = [(rng.integers(0, 40, length).tolist(), int(rng.integers(1, length + 1))) for length in lengths]
+    for batch in (rows, rows[:1], rows[1:2]):
+        tokenized = tokenized_rows([ids for ids, _ in batch], [split for _, split in batch])
+        expected = encoder_arrays(tokenized, np.arange(len(batch)), model.task_id)
+        found = model.pack(batch)
+        assert len(found) == len(expected) == 4 + (model.task_id is not None)
+        for have, want in zip(found, expected, strict=True):
+            assert have.dtype == want.dtype
+            np.testing.assert_array_equal(have, want)

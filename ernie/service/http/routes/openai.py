@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, WithJsonSchema
 
-from ernie.service.http.bodies import dump, dump_vectors
+from ernie.service.http.bodies import dump, vector_texts
 from ernie.service.http.calls import answered, check_count, choose, text_of
 from ernie.service.http.schemas import Body, OpenAIError, Reply
 from propeller.errors import quoted
@@ -76,7 +76,7 @@ def add(routes):
         answer = await service.run(model.name, [{'text_a': text} for text in texts], normalize=True)
         total = sum(answer.tokens)
         fields = {'object': 'list', 'model': model.name, 'usage': {'prompt_tokens': total, 'total_tokens': total}}
-        return answered(_listed(fields, one_for_each(answer), body.encoding_format), answer.seconds)
+        return answered(await _listed(fields, one_for_each(answer), body.encoding_format), answer.seconds)
 
     routes.post(
         '/v1/embeddings', embeddings, EmbeddingsRequest, Embeddings, OpenAIError, 'Vectors of texts, OpenAI API'
@@ -95,11 +95,11 @@ def one_for_each(answer):
     return answer.results
 
 
-def _listed(fields, vectors, form):
+async def _listed(fields, vectors, form):
     """The JSON text of the answer, bytes, with the vectors in it."""
     if form == 'base64':
         texts = [b'"%s"' % base64.b64encode(np.asarray(vector, '<f4')) for vector in vectors]
     else:
-        texts = [dump_vectors([vector])[1:-1] for vector in vectors]
+        texts = await vector_texts(vectors)
     entries = b','.join(b'{"object":"embedding","index":%d,"embedding":%s}' % pair for pair in enumerate(texts))
     return dump(fields)[:-1] + b',"data":[' + entries + b']}'

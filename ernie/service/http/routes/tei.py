@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel, WithJsonSchema
 
-from ernie.service.http.bodies import dump, dump_vectors
+from ernie.service.http.bodies import dump, vector_texts
 from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose
 from ernie.service.http.routes.openai import one_for_each
 from ernie.service.http.schemas import Body, Reply, TeiError
@@ -160,7 +160,7 @@ def _add_vectors(routes):
 
     async def embed(body):
         found, seconds = await vectors(body, texts_of(service, body.inputs), body, body.normalize)
-        return answered(dump_vectors(found), seconds)
+        return answered(b'[' + b','.join(await vector_texts(found)) + b']', seconds)
 
     async def similarity(body):
         texts = [body.inputs.source_sentence, *body.inputs.sentences]

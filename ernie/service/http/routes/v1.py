@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, model_validator
 
-from ernie.service.http.bodies import dump, dump_vectors, joined
+from ernie.service.http.bodies import dump, joined, vector_texts
 from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose, record_of, text_of
 from ernie.service.http.schemas import Body, Error, OpenAIError, Reply
 from ernie.tasks.codec import Selection
@@ -219,7 +219,8 @@ def add(routes):
     async def embed(body):
         answer = await run(body, ('embed',), normalize=body.normalize)
         fields = {'model': answer.model.name, 'tokens': answer.tokens, 'truncated': answer.truncated}
-        return answered(joined(fields, 'results', dump_vectors(answer.results)), answer.seconds)
+        vectors = b'[' + b','.join(await vector_texts(answer.results)) + b']'
+        return answered(joined(fields, 'results', vectors), answer.seconds)
 
     def entry(model):
         fields = {'id': model.name, 'object': 'model', 'created': 0, 'owned_by': 'ernie'}
