@@ -112,7 +112,7 @@ BAD = [
     ('crf', {'question': '谁?', 'context': '王'}, 'invalid', "found 'context', which"),
     ('encoder', {'text_a': '王', 'txt_b': '李'}, 'invalid', "found 'txt_b', which encoder .embed. does not read"),
     ('classify', {'text_a': '好' * 1001}, 'too_large', r'1,001 characters, where at most 1,000 .*--max_chars'),
-    ('nothing', {'text_a': '好'}, 'not_found', 'there is classify'),
+    ('nothing', {'text_a': '好'}, 'not_found', 'there are classify'),
     (None, {'text_a': '好'}, 'not_found', 'no model is named'),
 ]
 
