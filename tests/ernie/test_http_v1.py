@@ -113,6 +113,8 @@ def test_what_a_model_cannot_use_is_refused_with_its_place(path, content, messag
         (b'{"text": "a"', "the body is not JSON (line 1, column 13: Expecting ',' delimiter)."),
         (b'{"text": "\xff"}', 'byte 11 of the body is not UTF-8.'),
         (b'{"text": "a", "min_confidence": NaN}', 'the body is not JSON (NaN is no JSON).'),
+        (b'{"text": "a", "text": "b"}', "the body is not JSON ('text' stands twice in one object)."),
+        (b'{"texts": ["' + b'a' * 70_000 + b'"], "texts": []}', "the body is not JSON ('texts' stands twice"),
         (b'{"text": "a", "timeout": -Infinity}', 'the body is not JSON (-Infinity is no JSON).'),
         (b'[' * 100_000, 'JSON nested more than 32 deep.'),
         (b'{"a":' * 40 + b'1' + b'}' * 40, 'JSON nested more than 32 deep.'),

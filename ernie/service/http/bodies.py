@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from propeller.errors import one_line
+from propeller.errors import one_line, quoted
 from propeller.service.errors import ServiceError
 
 # Bytes of a body up to which it is read at once; a larger one is read in a thread, as it takes more than a millisecond.
@@ -24,13 +24,14 @@ def parse(body):
     Args:
         body: bytes.
     Raises:
-        ServiceError: it is none: not UTF-8, not JSON, with NaN or Infinity, or nested more than 32 deep.
+        ServiceError: it is none: not UTF-8, not JSON, with NaN or Infinity, a name twice in one object, or nested more
+            than 32 deep.
     """
     try:
         if len(body) <= SMALL:
             value = _DECODER.decode(body.decode())
         else:
-            value = _PatientDecoder(parse_constant=_refuse).decode(_text(body))
+            value = _PatientDecoder(**_STRICT).decode(_text(body))
     except UnicodeDecodeError as e:
         raise ServiceError('malformed', f'byte {e.start + 1} of the body is not UTF-8.') from None
     except RecursionError:
@@ -49,7 +50,17 @@ def _refuse(name):
     raise ValueError(f'{name} is no JSON')
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _object(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):  # of two values json keeps the last, other readers the first
+        seen = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f'{quoted(twice, 60)} stands twice in one object')
+    return value
+
+
+_STRICT = {'parse_constant': _refuse, 'object_pairs_hook': _object}
+_DECODER = json.JSONDecoder(**_STRICT)
 
 
 def _text(body):
