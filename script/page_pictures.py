@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ernie.report.fonts import Lettering
 from script.chromium import browser
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,7 @@ def build_parser():
 def main():
     """Makes the pictures."""
     args = build_parser().parse_args()
+    Lettering(['模型']).tell()  # else there would be boxes in the pictures, and nobody told
     with opened_page() as tab:
         tab.open(args.address)
         tab.wait('!document.getElementById("form").hidden')
