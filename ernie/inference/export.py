@@ -1,5 +1,6 @@
 """From a checkpoint to an inference model in a folder that holds everything else that prediction needs."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -121,8 +122,9 @@ def reading_all(features, outputs):
 def sample_batches(folder):
     """Batches of real text, as lists of arrays: a padded one of pairs and single texts, and one row of full length."""
     codec, longest = folder.codec, folder.settings['max_seq_len']
-    vocab = codec.tokenizer.vocab
-    tokens = [codec.tokenizer.encode(text) for text in _TEXTS]
+    vocab, tokenizer = codec.tokenizer.vocab, copy.copy(codec.tokenizer)
+    tokenizer.warns = False  # nobody has prepared these texts for the model
+    tokens = [tokenizer.encode(text) for text in _TEXTS]
     everything = [token for row in tokens for token in row]
     cls, sep = vocab['[CLS]'], vocab['[SEP]']
     rows = [[cls, *row[: longest - 2], sep] for row in tokens]

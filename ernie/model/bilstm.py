@@ -42,30 +42,35 @@ class BiLstm(Encoder):
 
     def __init__(self, ids, positions, types, task_ids, mask, config, training=False):
         self._mask, self._config, self._training = mask, config, training
+        place = paddle.cumsum(mask * 0 + 1, axis=1) - 1
+        last = mask.sum(-1, keepdim=True) - 1
+        # Engines of ONNX models read no lengths: the words are turned around by their places, padding stays at the end.
+        self._turned = paddle.where(mask > 0, last - place, place).astype('int64').unsqueeze(-1)
         self._outputs = [word_vectors(ids, config)]
         for i in range(config.num_hidden_layers):
             self._outputs.append(self._layer(self._outputs[-1], i))
 
     def _layer(self, x, i):
-        config, shapes = self._config, self.shapes(self._config)
-        half = config.hidden_size // 2
+        x = dropout(x, self._config.get('hidden_dropout_prob', 0.0), self._training)
+        forward = self._lstm(x, 2 * i, f'lstm_{i}_forward')
+        backward = self._turn(self._lstm(self._turn(x), 2 * i + 1, f'lstm_{i}_backward'))
+        return paddle.concat([forward, backward], axis=-1)
 
-        def parameter(end):
-            name = f'lstm_{i}_{end}'
-            start = graph.constant(0) if name.endswith('b_0') else graph.truncated_normal(_START)
-            return graph.parameter(name, list(shapes[name]), start)
+    def _turn(self, x):
+        """[B, T, W] with the words of each text in the opposite order."""
+        return paddle.take_along_axis(x, self._turned.expand([-1, -1, x.shape[-1]]), axis=1, broadcast=False)
 
-        # The operator wants all matrices, then all biases.
-        weights = [
-            parameter(f'{way}_{part}.{end}') for end in ('w_0', 'b_0') for way in _WAYS for part in ('in', 'state')
-        ]
-        x = dropout(x, config.get('hidden_dropout_prob', 0.0), self._training)
-        zeros = paddle.zeros([2, 1, half]).expand([2, paddle.shape(x)[0], half])
-        lengths = self._mask.sum(-1).astype('int32')
-        # Each layer has a state of its own: two equal constants would become one, and be freed after the first layer.
-        state, sizes = paddle.full([1], i, 'uint8'), (x.shape[-1], half, 1)
-        inputs = x.transpose([1, 0, 2]), [zeros, zeros], weights, lengths, state
-        out, *_ = paddle._C_ops.rnn(*inputs, 0.0, True, *sizes, 'LSTM', 0, False)
+    def _lstm(self, x, number, name):
+        """The outputs of an LSTM over x [B, T, W]: [B, T, H / 2]. number: another one for each."""
+        shapes, half = self.shapes(self._config), self._config.hidden_size // 2
+        std = {'w_0': graph.truncated_normal(_START), 'b_0': graph.constant(0)}
+        names = [(f'{name}_{part}.{end}', end) for end in std for part in ('in', 'state')]  # matrices, then biases
+        weights = [graph.parameter(full, list(shapes[full]), std[end]) for full, end in names]
+        zeros = paddle.zeros([1, 1, half]).expand([1, paddle.shape(x)[0], half])
+        # Each has a state of its own: two equal constants would become one, and be freed after the first.
+        state, sizes = paddle.full([1], number, 'uint8'), (x.shape[-1], half, 1)
+        inputs = x.transpose([1, 0, 2]), [zeros, zeros], weights, None, state
+        out, *_ = paddle._C_ops.rnn(*inputs, 0.0, False, *sizes, 'LSTM', 0, False)
         return out.transpose([1, 0, 2])
 
     @property

@@ -27,6 +27,10 @@ class WordTokenizer(Tokenizer):
         vocab_path, do_lower_case: see `Tokenizer`.
         lexer: name of `ernie.pretrain.building.lexers.LEXERS` that cuts texts, `spaces` where they are cut already;
             None: what `lexer` of the `tokenizer_config.json` beside the vocabulary says, else `spaces`.
+
+    Attributes:
+        warns: whether it warns, once, of a text that nobody seems to have cut into words.
+
     Raises:
         UserError: the vocabulary cannot be read, the lexer is unknown or not installed.
     """
@@ -37,7 +41,7 @@ class WordTokenizer(Tokenizer):
         super().__init__(vocab_path, do_lower_case)
         self.lexer = lexer or lexer_beside(vocab_path)
         self._lexer = None if self.lexer == SPACES else _lexers()[self.lexer]()
-        self._doubted = False
+        self.warns = True
 
     def config(self, longest):
         return {**super().config(longest), LEXER: self.lexer}
@@ -69,14 +73,14 @@ class WordTokenizer(Tokenizer):
         spans, unknown = self.word_spans(text), self.vocab['[UNK]']
         words = (text[start:end] for start, end in spans)
         ids = [self.vocab.get(word.lower() if self.do_lower_case else word, unknown) for word in words]
-        if self._lexer is None and not self._doubted:
+        if self._lexer is None and self.warns:
             self._doubt(text, spans, ids, unknown)
         return Encoded(ids, [start for start, _ in spans], [end for _, end in spans])
 
     def _doubt(self, text, spans, ids, unknown):
-        """Warn, once, of a text that nobody seems to have cut into words."""
+        """Warn of a text that nobody seems to have cut into words."""
         if set(ids) == {unknown} and any(all(map(is_cjk, text[s : s + _LONG])) and e - s >= _LONG for s, e in spans):
-            self._doubted = True
+            self.warns = False
             log.warning(
                 '%s: this model reads words with spaces between them, and knows no word of a text without any: segment '
                 'texts as those of its training were (distill/segment.py)',

@@ -87,8 +87,11 @@ def test_a_bilstm():
         np.testing.assert_allclose(found[row], expected, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('config', [BOW, LSTM], ids=['bow', 'bilstm'])
-def test_it_trains_exports_and_predicts_like_any_other(tmp_path, config):
+def test_it_trains_exports_and_predicts_like_any_other(tmp_path, config, caplog):
+    for package in ('onnxruntime', 'paddle2onnx'):
+        pytest.importorskip(package)
     (tmp_path / 'config.json').write_text(json.dumps(config))
     (tmp_path / 'vocab.txt').write_text('\n'.join(WORDS) + '\n', encoding='utf-8')
 
@@ -113,12 +116,16 @@ def test_it_trains_exports_and_predicts_like_any_other(tmp_path, config):
     best = tmp_path / 'c' / 'best'
     ran = infer(init_checkpoint=tmp_path / 'c', predict_set=test, save_inference_model_path=tmp_path / 'e')
     assert len(ran.out.splitlines()) == 13 and probabilities(next(tmp_path.glob('out.*'))).shape == (13, 2)
+    assert 'reads words with spaces' not in caplog.text
     model, exported = ernie.load(best), ernie.load(tmp_path / 'e' / 'best_inference_model')
     texts = ['这 中 好 好', '臭', '没见过 的 词']
     for one, other in zip(model(texts), exported(texts), strict=True):
         assert one['label'] == other['label']
         np.testing.assert_allclose(*(list(r['probabilities'].values()) for r in (one, other)), rtol=1e-4, atol=1e-6)
     assert [row['label'] for row in model(texts[:2])] == ['1', '0']
+    onnx = ernie.load(best, engine='onnxruntime')(texts)
+    for one, other in zip(model(texts), onnx, strict=True):
+        np.testing.assert_allclose(*(list(r['probabilities'].values()) for r in (one, other)), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
