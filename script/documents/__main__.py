@@ -6,9 +6,11 @@
 
 Works in a clone of the working tree with an environment of its own (`--folder`, else one that is deleted in the end).
 What differs from run to run, such as seconds, is no difference. All pages take about half an hour on two cores.
+It needs the packages of the tests (`sh script/venv.sh data dev test-data`), which some of the pages use.
 """
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 
@@ -19,6 +21,7 @@ from script.documents.scratch import Scratch
 
 # Not example/propeller_xnli_demo.ipynb: it shows pictures, and of a notebook only what its cells print is renewed.
 NOTEBOOKS = ('docs/tutorial.ipynb',)
+_NEEDED = ('nbformat', 'tokenizers', 'paddle2onnx', 'jieba')  # of those packages, which a user need not have
 
 
 def build_parser():
@@ -54,6 +57,9 @@ def order(names, known):
 def main(argv=None):
     """Returns the exit code."""
     args = build_parser().parse_args(argv)
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f'error: {", ".join(missing)}: not installed. Run: sh script/venv.sh data dev test-data')
     known = {page.name: page for page in pages()}
     asked = args.pages or [*(name for name in known if not is_translation(name)), *NOTEBOOKS]
     notebooks = [name for name in asked if name in NOTEBOOKS]
