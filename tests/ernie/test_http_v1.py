@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-import time
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -173,32 +173,35 @@ def test_bytes_of_a_large_body_that_are_no_text_have_their_place():
 
 
 def test_a_large_body_leaves_other_requests_their_turn():
-    """Reading 3 MB takes much longer than the event loop ever waits."""
+    """Others are answered all the time, not before it and after it alone."""
     app = create_app(Service())
     body = json.dumps({'texts': [7], 'ids': [[12345678] * 100] * 3_000}).encode()
 
     async def scene():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url='http://x') as client:
-            large, pauses, last = (
-                asyncio.create_task(client.post('/v1/classify', content=body)),
-                [],
-                time.process_time(),
-            )
+            large, answers = asyncio.create_task(client.post('/v1/classify', content=body)), 0
             while not large.done():
                 await asyncio.sleep(0)
                 assert (await client.get('/livez')).status_code == 200
-                pauses.append(time.process_time() - last)
-                last = time.process_time()
+                answers += 1
             assert large.result().status_code == 422
-            return pauses
+            return answers
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
     try:
-        pauses = asyncio.run(scene())
+        assert asyncio.run(scene()) > 12
     finally:
         sys.setswitchinterval(interval)
-    assert max(pauses) < sum(pauses) / 3, (max(pauses), sum(pauses))
+
+
+def test_no_call_of_c_reads_much_of_a_large_body(monkeypatch):
+    sizes = []
+    read = lambda text: (sizes.append(len(text)), json.loads(text))[1]  # noqa: E731
+    monkeypatch.setattr(bodies, '_DECODER', SimpleNamespace(decode=read))
+    value = [NUMBERS * 30_000, {'rows': [NUMBERS] * 10}]
+    assert parse(json.dumps(value).encode()) == value
+    assert len(sizes) > 20 and max(sizes) <= SMALL + 2
 
 
 def test_many_vectors_leave_the_event_loop_its_turns():
