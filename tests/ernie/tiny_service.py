@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import threading
 
 from ernie.inference.export import export
@@ -16,23 +17,34 @@ from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import TASK_CONFIG, write_model
 
 KINDS = {'classify': 'classify', 'crf': 'tag', 'reading': 'answer', 'regression': 'regression'}
+_made = {}  # name -> folder of a module that has it
 VECTORS = {'encoder': ('pooled', None), 'mean': ('mean', None), 'tokens': ('none', 1)}
 
 
 def write_models(folder, *names):
     """Checkpoints of `names`, of `KINDS` and `VECTORS`, and their exports (`NAME-exported`) in `folder`, returned.
 
-    The checkpoint of all vectors is `encoder`.
+    The checkpoint of all vectors is `encoder`. What a module before has made in this process is copied.
     """
     write_model(folder / 'encoder', config=TASK_CONFIG)
     for name in names:
-        if name in KINDS:
-            made = ModelFolder(str(write_checkpoint(folder / name, name)))
+        if name in _made:
+            for part in (name, f'{name}-exported'):
+                if (_made[name] / part).is_dir() and part != 'encoder':
+                    shutil.copytree(_made[name] / part, folder / part)
         else:
-            pooling, layer = VECTORS[name]
-            made = VectorFolder(str(folder / 'encoder'), pooling, layer, task_id=int(name == 'mean'))
-        export(made, str(folder / f'{name}-exported'))
+            _export(folder, name)
+            _made[name] = folder
     return folder
+
+
+def _export(folder, name):
+    if name in KINDS:
+        made = ModelFolder(str(write_checkpoint(folder / name, name)))
+    else:
+        pooling, layer = VECTORS[name]
+        made = VectorFolder(str(folder / 'encoder'), pooling, layer, task_id=int(name == 'mean'))
+    export(made, str(folder / f'{name}-exported'))
 
 
 def served(folder, *names, **options):

@@ -256,20 +256,17 @@ def test_a_model_that_cannot_be_opened_is_an_error_at_the_start():
 
 
 def test_models_by_name():
-    async def scene():
-        async with serving(models=[Sums(), Sums('other')]) as core:
-            assert core.model('other').name == 'other'
-            for name, found in (
-                (None, 'no model is named in the request; there are sums, other.'),
-                ('quick', "model 'quick' is not served here; there are sums, other."),
-                ('summs', "model 'summs' is not served here; there are sums, other. Did you mean sums?"),
-                ('', "model '' is not served here; there are sums, other."),
-            ):
-                with pytest.raises(ServiceError) as caught:
-                    core.model(name)
-                assert caught.value.status == 404 and str(caught.value) == found
-
-    asyncio.run(scene())
+    core = ServiceCore([Sums(), Sums('other')], Limits(), PoolSettings())
+    assert core.model('other').name == 'other'
+    for name, found in (
+        (None, 'no model is named in the request; there are sums, other.'),
+        ('quick', "model 'quick' is not served here; there are sums, other."),
+        ('summs', "model 'summs' is not served here; there are sums, other. Did you mean sums?"),
+        ('', "model '' is not served here; there are sums, other."),
+    ):
+        with pytest.raises(ServiceError) as caught:
+            core.model(name)
+        assert caught.value.status == 404 and str(caught.value) == found
 
 
 def test_a_request_that_would_not_have_its_turn_in_time_is_refused_at_once():
