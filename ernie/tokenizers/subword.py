@@ -123,15 +123,13 @@ class SubwordCutter:
 
     def _make_facts(self, part):
         joined = self._joined([part])
-        pieces = self.model.encode(joined, out_type=str)
-        values = tuple(map(self._value, pieces))
-        if not self._scored or not pieces:
-            return values, 0.0, math.inf
-        cuts = self.model.nbest_encode(joined, nbest_size=2, out_type=str)
-        scores = [sum(map(self._score, cut)) for cut in cuts]
-        if cuts[0] != pieces or not all(map(math.isfinite, scores)):
+        if not self._scored:
+            return tuple(map(self._value, self.model.encode(joined, out_type=str))), 0.0, math.inf
+        cuts = self.model.nbest_encode(joined, nbest_size=2, out_type=str) or [[]]
+        values, scores = tuple(map(self._value, cuts[0])), [sum(map(self._score, cut)) for cut in cuts]
+        if not all(map(math.isfinite, scores)):
             return values, -math.inf, 0.0
-        additions = sum(map(len, pieces)) + 1
+        additions = sum(map(len, cuts[0])) + 1
         return values, scores[0], (scores[0] - scores[1]) / additions if len(cuts) > 1 else math.inf
 
     def _score(self, piece):
