@@ -46,7 +46,10 @@ class SubwordCutter:
         self.model_path, self.words, self.lower = model_path, words, lower
         self.model = _load_sentencepiece(model_path)
         self._value, self._known, self._facts = value, {}, {}
-        pieces = self.model.id_to_piece(list(range(len(self.model))))
+        try:
+            pieces = self.model.id_to_piece(list(range(len(self.model))))
+        except UnicodeDecodeError as e:
+            raise bad_input(model_path, 'a piece that is not UTF-8', _EXPECTED) from e
         self.pieces = [piece for i, piece in enumerate(pieces) if self._is_plain(i)]
         self._separate = self._cuts_at_spaces(set(pieces))
         self._unknown = min(map(self.model.get_score, range(len(pieces)))) - _UNKNOWN_COSTS

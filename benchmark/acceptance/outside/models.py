@@ -176,6 +176,13 @@ def _word_dict(folder):
     load_word_dict(folder / 'dict.pickle')
 
 
+@parser('word dictionary as text', {'dict.txt': '今天\n热 x\n'.encode()})
+def _word_text(folder):
+    from ernie.tokenizers.word_list import WordList, load_word_dict
+
+    WordList(load_word_dict(folder / 'dict.txt')).segment('今天 热')
+
+
 _EXPORTED = {'format': 'paddle', 'outputs': [{'name': 'o', 'shape': [-1, 2]}], 'constants': {}}
 
 
