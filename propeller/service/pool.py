@@ -251,8 +251,8 @@ class _WorkerProcess:
             return
         batch, self.batch, self.state = self.batch, None, IDLE
         self._batches += 1
+        self.pool.listener.worker_idle()  # first: it computes while the front sees to what is done
         tell(batch)
-        self.pool.listener.worker_idle()
 
     def _lost(self, reason):
         if self.state == GONE:
