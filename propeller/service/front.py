@@ -7,6 +7,7 @@ import signal
 import threading
 
 from propeller.log import get_logger
+from propeller.service.turns import new_loop
 
 log = get_logger(__name__)
 
@@ -45,7 +46,8 @@ def serve(core, listeners, drain_timeout=30.0, when_ready=None):
     Raises:
         UserError: an address cannot be used, or a model cannot be opened. Nothing runs any more then.
     """
-    asyncio.run(_serve(core, listeners, drain_timeout, when_ready))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_serve(core, listeners, drain_timeout, when_ready))
 
 
 async def _serve(core, listeners, drain_timeout, when_ready):

@@ -12,6 +12,7 @@ import sys
 from propeller.errors import UsageError, UserError
 from propeller.log import get_logger
 from propeller.service import channel
+from propeller.service.turns import hear_first
 
 log = get_logger(__name__)
 
@@ -20,6 +21,7 @@ _EVERY = 1.0  # seconds between questions whether a worker is alive
 # glibc gives back what is larger than this as soon as it is free. Left alone, it raises the number to the largest array
 # that was freed, and arrays of all sizes leave holes: 100 MB of OpenVINO's 400 after batches of 40 shapes.
 _MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(1 << 20)}
+_UNPAUSED = 1 << 32  # bytes; a reader that pauses is unregistered, and would be heard with all others afterwards
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,7 +219,8 @@ class _WorkerProcess:
     async def listen(self):
         """Take what it says, until it goes."""
         try:
-            reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=1 << 20)
+            reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=_UNPAUSED)
+            hear_first(self._loop, self._connection.fileno())
             models = [[model.opener, model.arguments] for model in self.pool.models]
             self._writer.write(channel.of_json(channel.START, models))
             while True:

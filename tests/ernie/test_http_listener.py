@@ -210,6 +210,18 @@ def test_connections_beyond_the_most_are_refused(monkeypatch):
     run(scene)
 
 
+def test_many_connections_may_wait_to_be_taken():
+    async def scene():
+        async with serving() as listener:
+            address = '127.0.0.1', int(listener.address.rpartition(':')[2])
+            with contextlib.ExitStack() as stack:  # the event loop has no turn meanwhile
+                for _ in range(100):
+                    stack.enter_context(socket.create_connection(address, timeout=0.5))
+                await until(lambda: len(listener._server.server_state.connections) == 100)
+
+    run(scene)
+
+
 def test_answers_on_their_way_are_sent_before_the_end():
     async def scene():
         service = Service()

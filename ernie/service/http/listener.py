@@ -18,6 +18,8 @@ PATIENCE = 20.0  # seconds for the head of a request, and for a client that take
 _CONNECTIONS = 4096  # at most; and so many files stay free for all else
 _FREE_FILES = 128
 _HEAD_BYTES = 32 << 10
+_QUEUED = 2048  # connections that wait to be taken, in the kernel
+_TAKEN_AT_ONCE = 16
 
 
 class HttpListener(Listener):
@@ -52,6 +54,7 @@ class HttpListener(Listener):
             await asyncio.wait((self._serving,), timeout=0.005)
             if self._serving.done():
                 self._serving.result()
+        bound.listen(_QUEUED)
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def stop(self):
@@ -123,6 +126,7 @@ def _server(app, keep_alive):
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=keep_alive,
+        backlog=_TAKEN_AT_ONCE,  # asyncio takes so many in one turn too; the queue is made longer afterwards
         timeout_graceful_shutdown=4,
     )
     return Server(config)

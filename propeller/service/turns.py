@@ -1,0 +1,133 @@
+"""The event loop of the front: workers are heard first, all others in small portions.
+
+A turn of asyncio's loop sees to every socket that is ready. Where thousands of clients send, a turn takes seconds, and
+a worker that is done waits that long for its next batch.
+"""
+
+import asyncio
+import contextlib
+import math
+import select
+import selectors
+
+_PORTION = 16  # of the others, that one turn sees to
+_ALONE = 8  # turns in a row that see to workers alone: a large output comes in many pieces
+
+
+def new_loop():
+    """An event loop for the front; where the system has no epoll, the usual one."""
+    return FrontLoop() if hasattr(select, 'epoll') else asyncio.new_event_loop()
+
+
+def hear_first(loop, number):
+    """From now on, until it is closed, what comes at a socket is seen to first; in a `FrontLoop` only.
+
+    Args:
+        loop: event loop.
+        number: of the file.
+    """
+    if isinstance(loop, FrontLoop):
+        loop.turns.prefer(number)
+
+
+class FrontLoop(asyncio.SelectorEventLoop):
+    """An event loop over `Turns`."""
+
+    def __init__(self):
+        self.turns = Turns()
+        super().__init__(self.turns)
+        for number in list(self.turns.get_map()):
+            self.turns.prefer(number)  # what wakes the loop, of signals and threads
+
+
+class Turns(selectors.BaseSelector):
+    """A selector over two epolls: preferred files are all told of, of the others `portion` at once.
+
+    The kernel puts those that it has told of at the end of its list, so that each has its turn.
+
+    Args:
+        portion: see above.
+    """
+
+    def __init__(self, portion=_PORTION):
+        self._portion, self._alone = portion, 0
+        self._keys, self._preferred = {}, set()
+        self._first, self._others = select.epoll(), select.epoll()
+        self._others.register(self._first.fileno(), select.EPOLLIN)  # so that both can be waited for
+
+    def prefer(self, number):
+        """Tell of this file first until it is unregistered. number: of the file; may be registered or not."""
+        key = self._keys.get(number)
+        if key is not None and number not in self._preferred:
+            self._others.unregister(number)
+            self._first.register(number, _mask(key.events))
+        self._preferred.add(number)
+
+    def register(self, fileobj, events, data=None):
+        number = _number(fileobj)
+        if number in self._keys:
+            raise KeyError(f'{fileobj!r} is registered already')
+        self._epoll(number).register(number, _mask(events))
+        self._keys[number] = key = selectors.SelectorKey(fileobj, number, events, data)
+        return key
+
+    def unregister(self, fileobj):
+        number = _number(fileobj)
+        key = self._keys.pop(number)
+        with contextlib.suppress(OSError):  # closed before, and no longer there
+            self._epoll(number).unregister(number)
+        self._preferred.discard(number)
+        return key
+
+    def modify(self, fileobj, events, data=None):
+        number = _number(fileobj)
+        key = self._keys[number]
+        if events != key.events:
+            self._epoll(number).modify(number, _mask(events))
+        self._keys[number] = key = key._replace(events=events, data=data)
+        return key
+
+    def select(self, timeout=None):
+        first = self._told(self._first.poll(0, len(self._preferred) + 1))
+        if first and self._alone < _ALONE:
+            self._alone += 1
+            return first
+        self._alone = 0
+        seconds = -1 if timeout is None else math.ceil(max(timeout, 0) * 1e3) * 1e-3  # of whole milliseconds
+        others = self._told(self._others.poll(0 if first else seconds, self._portion))
+        # What it has waited for may have been one of the first.
+        return (first or self._told(self._first.poll(0, len(self._preferred) + 1))) + others
+
+    def get_map(self):
+        return self._keys
+
+    def get_key(self, fileobj):
+        return self._keys[_number(fileobj)]
+
+    def close(self):
+        self._first.close()
+        self._others.close()
+        self._keys.clear()
+
+    def _epoll(self, number):
+        return self._first if number in self._preferred else self._others
+
+    def _told(self, found):
+        """[(key, events)] of what an epoll has found; an error is told as all that is waited for."""
+        ready = []
+        for number, event in found:
+            key = self._keys.get(number)
+            if key is not None:
+                reads = selectors.EVENT_READ if event & ~select.EPOLLOUT else 0
+                writes = selectors.EVENT_WRITE if event & ~select.EPOLLIN else 0
+                ready.append((key, (reads | writes) & key.events))
+        return ready
+
+
+def _mask(events):
+    reads = select.EPOLLIN if events & selectors.EVENT_READ else 0
+    return reads | (select.EPOLLOUT if events & selectors.EVENT_WRITE else 0)
+
+
+def _number(fileobj):
+    return fileobj if isinstance(fileobj, int) else fileobj.fileno()
