@@ -161,11 +161,14 @@ class ZmqListener(Listener):
                 frames = self._socket.recv_multipart(self._zmq.NOBLOCK, copy=False)
             except self._zmq.Again:
                 return
-            self._take(frames)
+            try:
+                self._take(frames)
+            except Exception:  # else the loop ends before libzmq has said that nothing is left, and is never told again
+                log.exception('a message could not be taken')
         self._again()
 
     def _take(self, frames):
-        identity, connection = frames[0].bytes, frames[-1].get(self._zmq.SRCFD)
+        identity, connection = frames[0].bytes, self._connection_of(frames[-1])
         self._taken += 1
         # A number of a connection may be used again: what ended before this request came is not its end.
         self._note_ends()
@@ -187,6 +190,13 @@ class ZmqListener(Listener):
             task = asyncio.get_running_loop().create_task(self._answer(identity, way, message, is_json))
             self._tasks[task] = connection
             task.add_done_callback(lambda task: self._ended(task, identity))
+
+    def _connection_of(self, frame):
+        """Number of the connection that a message came by; None where that has ended."""
+        try:
+            return frame.get(self._zmq.SRCFD)
+        except self._zmq.ZMQError:
+            return None
 
     def _ended(self, task, identity):
         del self._tasks[task]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import time
 
 import numpy as np
 import pytest
@@ -228,6 +229,28 @@ def test_a_client_that_does_not_read_costs_others_nothing():
             assert answered
 
     asyncio.run(scene())
+
+
+def test_a_connection_that_ended_before_its_message_was_read(caplog):
+    """Frames of ZeroMQ 2 need no greeting: an empty name of the client, then a message that nobody waits for."""
+
+    async def check():
+        async with serving() as served:
+            client = served.client(zmq.DEALER)
+            port = served.listener.bound_port
+            for number in range(20):
+                _, stranger = await asyncio.open_connection('127.0.0.1', port)
+                stranger.write(b'\x01\x00' + b'\x05\x00good')
+                await stranger.drain()
+                stranger.close()
+                time.sleep(0.01)  # the loop does not read, libzmq does: message and end are both there
+                await client.send_multipart([b'', slots.encode([ONES * number % 9])])
+                async with asyncio.timeout(_PATIENCE):
+                    _, answer = await client.recv_multipart()
+                assert slots.decode(answer)[0].tolist() == (ONES * number % 9 + 1).tolist()
+
+    asyncio.run(check())
+    assert not [record for record in caplog.records if record.levelname == 'ERROR']
 
 
 def test_fuzzed_frames_have_typed_answers():
