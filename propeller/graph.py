@@ -60,6 +60,7 @@ def _loaded(name):
 paddle, F = _Module('paddle'), _Module('paddle.nn.functional')
 _build = contextvars.ContextVar('propeller_build', default=None)
 _full_precision = contextvars.ContextVar('propeller_full_precision', default=False)
+_borrowed = contextvars.ContextVar('propeller_borrowed', default=None)  # see `borrowed_parameters`
 
 
 def load_paddle():
@@ -89,12 +90,15 @@ class Program:
         precision: `fp32`, `bf16` or `fp16`, of its matrix products.
         build_fn, inference: the build function that it was made with; whether as in prediction.
         sample: list of arrays for its feeds, a real batch, where one is at hand; None otherwise.
+        borrowed_values: dict name -> value: parameters of another model, see `borrowed_parameters`.
+        helper_values: dict name -> value: parameters that only the training has, see `helper_parameter`.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
         self.main, self.startup, self.feeds, self.plan = main, startup, feeds, plan
         self.outputs = self.update = self.inputs = self._weight = None
         self.parameter_values, self.rates = {}, {}
+        self.borrowed_values, self.helper_values = {}, {}
         self.rules = []
         self.backward, self.inference = None, False
         self.on_cpu, self.precision, self.build_fn, self.sample = True, 'fp32', None, None
@@ -121,8 +125,9 @@ class Program:
 
         A layer names them by its kind and number, so that programs share them if they make their layers in one order.
         """
+        others = self.borrowed_values.keys() | self.helper_values.keys()
         for value in self.main.global_block().all_parameters():
-            if value.name not in self.parameter_values:
+            if value.name not in self.parameter_values and value.name not in others:
                 self.parameter_values[value.name], self.rates[value.name] = value, 1.0
 
     def parameters(self):
@@ -134,12 +139,14 @@ class Program:
         return [name for name, value in self.parameter_values.items() if not value.stop_gradient]
 
     def trained_values(self):
-        """The same as graph values."""
-        return [self.parameter_values[name] for name in self.trainable()]
+        """The same as graph values, and those that only the training has."""
+        return [*(self.parameter_values[name] for name in self.trainable()), *self.helper_values.values()]
 
     def optimizer_state(self):
-        """dict name -> shape of moments and power accumulators (the persistable variables that are no parameters)."""
-        found = {}
+        """dict name -> shape of moments and power accumulators (the persistable variables that are no parameters), and
+        of the parameters that only the training has.
+        """
+        found = {name: tuple(value.shape) for name, value in self.helper_values.items()}
         main = self.update.main if self.update and self.update.main else self.main
         for op in main.global_block().ops:
             if op.name() == 'pd_op.data':
@@ -247,6 +254,8 @@ def parameter(name, shape, initializer, dtype='float32'):
     The enclosing `parameter_rules` decide whether it is trained and at which share of the learning rate.
     """
     program = building()
+    if _borrowed.get() is not None:
+        return _borrow(program, _borrowed.get() + name, shape, dtype)
     if name in program.parameter_values:
         value = program.parameter_values[name]
         assert tuple(value.shape) == tuple(shape), (name, value.shape, shape)
@@ -257,6 +266,39 @@ def parameter(name, shape, initializer, dtype='float32'):
     value = paddle.create_parameter(shape=list(shape), dtype=dtype, attr=attr)
     program.parameter_values[name], program.rates[name] = value, rate
     return value
+
+
+@contextlib.contextmanager
+def borrowed_parameters(prefix):
+    """Inside, `parameter` gives those of another model, which only lends its values: their names have the prefix, they
+    are 0 until somebody writes them, never trained, and no part of what is saved. They may be written after
+    `Session.initialize`, to `prefix + name`.
+    """
+    token = _borrowed.set(prefix)
+    try:
+        yield
+    finally:
+        _borrowed.reset(token)
+
+
+def _borrow(program, name, shape, dtype):
+    known = program.borrowed_values
+    if name not in known:
+        attr = paddle.ParamAttr(name=name, initializer=constant(0), trainable=False)
+        known[name] = paddle.create_parameter(shape=list(shape), dtype=dtype, attr=attr)
+    return known[name]
+
+
+def helper_parameter(name, shape, initializer):
+    """A parameter that training needs and the trained model does not have: it is trained at the full rate, and saved
+    with the state of the optimizer.
+    """
+    program = building()
+    if name not in program.helper_values:
+        attr = paddle.ParamAttr(name=name, initializer=initializer)
+        program.helper_values[name] = paddle.create_parameter(shape=list(shape), dtype='float32', attr=attr)
+        program.rates[name] = 1.0
+    return program.helper_values[name]
 
 
 class _Rule(NamedTuple):

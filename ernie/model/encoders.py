@@ -60,6 +60,10 @@ class Encoder(abc.ABC):
         """Output of a layer (default the last): float32 [B, T, H]."""
         return self.layer_outputs[layer]
 
+    def get_projections(self, layer):
+        """Queries, keys and values of a layer (from 1), of encoders with self-attention: three float32 [B, T, H]."""
+        raise NotImplementedError
+
 
 def encoder_class(config):
     """The `Encoder` of an `ErnieConfig`."""

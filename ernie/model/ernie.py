@@ -6,7 +6,7 @@ N masked tokens in the batch.
 
 from ernie.config import REQUIRED, SENTENCE_TYPES
 from ernie.model.encoders import Encoder
-from ernie.model.transformer_encoder import encoder, linear, norm_parameters
+from ernie.model.transformer_encoder import attention_projections, encoder, linear, norm_parameters
 from propeller import graph, ops
 from propeller.graph import F, paddle
 
@@ -107,6 +107,15 @@ class ErnieModel(Encoder):
     def get_sequence_output(self, layer=-1):
         """Output of a layer (default the last): float32 [B, T, H]."""
         return self._unpacked(range(1, len(self._packed))[layer])
+
+    def get_projections(self, layer):
+        """Queries, keys and values of a layer (from 1), each float32 [B, T, H], its heads side by side.
+
+        They are computed from what the layer reads, so that those of the layer above the last one can be had too.
+        """
+        name = f'encoder_layer_{layer - 1}_multi_head_att'
+        side_by_side = attention_projections(self._packed[layer - 1], self.config, name)
+        return paddle.split(graph.float32(self._layout.unpack(side_by_side)), 3, axis=-1)
 
     def get_pooled_output(self):
         """tanh of a linear layer over the first token: float32 [B, H]. Its parameters exist only if this is called."""

@@ -9,6 +9,7 @@ import abc
 from ernie.model.encoders import build_encoder
 from ernie.optimization import optimization
 from propeller import graph
+from propeller.errors import UsageError
 from propeller.recompute import recomputation
 from propeller.train.model import Model
 from propeller.types import HParams, RunMode
@@ -48,6 +49,17 @@ class FineTuneModel(Model):
     @abc.abstractmethod
     def head(self, encoder):
         """`Encoder` -> list of predictions."""
+
+    def soft_loss(self, teacher, label, temperature):
+        """The loss of what this model answers against what a larger one does, a scalar. For a task that can be
+        distilled; both models have been built.
+
+        Args:
+            teacher: another object of the class, over the same features.
+            label: as for `loss`.
+            temperature: see `ernie.model.distillation.soft_label_loss`.
+        """
+        raise UsageError('--loss logits: this task has no soft labels. Take hidden, attention or relation.')
 
     def forward(self, features):
         config = self.config

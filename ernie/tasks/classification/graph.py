@@ -5,6 +5,7 @@ The label is int64 [B, 1] for classes, float32 [B, 1] for regression, float32 [B
 
 import numpy as np
 
+from ernie.model.distillation import soft_binary_loss, soft_label_loss
 from ernie.model.heads import head
 from ernie.model.task_model import FineTuneModel
 from ernie.tasks.classification import SPEC
@@ -27,7 +28,7 @@ class ErnieClassifier(FineTuneModel):
     def head(self, encoder):
         """-> [logits float32 [B, num_labels], outputs]: probabilities, or the value itself in regression."""
         training = self.mode == RunMode.TRAIN
-        logits = head(encoder.get_pooled_output(), *SPEC.head, self.config.num_labels, training)
+        self.logits = logits = head(encoder.get_pooled_output(), *SPEC.head, self.config.num_labels, training)
         return [logits, self._outputs(logits)]
 
     def _outputs(self, logits):
@@ -49,6 +50,13 @@ class ErnieClassifier(FineTuneModel):
         if table is not None:
             graph.set_loss_weight(paddle.gather(table, label.squeeze(-1)).sum())
         return F.cross_entropy(logits, label.squeeze(-1), weight=table)
+
+    def soft_loss(self, teacher, label, temperature):
+        """Mean over the batch; of a regression the squared difference of both values, which has no temperature."""
+        if self.config.kind == 'regression':
+            return F.mse_loss(self.logits, teacher.logits)
+        of_rows = soft_label_loss if self.config.kind == 'classify' else soft_binary_loss
+        return of_rows(self.logits, teacher.logits, temperature).mean()
 
     def metrics(self, predictions, label):
         if self.config.kind != 'classify':

@@ -4,6 +4,7 @@ Inputs are those of `FineTuneModel`; the label is int64 [B, 2], the first and th
 the window does not hold it.
 """
 
+from ernie.model.distillation import soft_label_loss
 from ernie.model.heads import head
 from ernie.model.task_model import FineTuneModel
 from ernie.tasks.mrc import SPEC
@@ -26,11 +27,18 @@ class ErnieMrc(FineTuneModel):
     def head(self, encoder):
         """-> [start logits, end logits], float32 [B, T] each, `CLOSED` on the question, `[SEP]` and padding."""
         logits = head(encoder.get_sequence_output(), *SPEC.head, 2, self.mode == RunMode.TRAIN)  # [B, T, 2]
-        return [logits[:, :, i] * self._open + (1.0 - self._open) * CLOSED for i in range(2)]
+        self.logits = [logits[:, :, i] * self._open + (1.0 - self._open) * CLOSED for i in range(2)]
+        return self.logits
 
     def loss(self, predictions, label):
         """Mean of the cross entropies of start and end over the positions that are open, mean over the batch."""
         start, end = (F.cross_entropy(logits, label[:, i]) for i, logits in enumerate(predictions))
+        return (start + end) / 2
+
+    def soft_loss(self, teacher, label, temperature):
+        """Mean of those of start and end over the positions that are open, mean over the batch."""
+        pairs = zip(self.logits, teacher.logits, strict=True)
+        start, end = (soft_label_loss(ours, theirs, temperature).mean() for ours, theirs in pairs)
         return (start + end) / 2
 
     def metrics(self, predictions, label):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ernie.model.crf import crf_negative_log_likelihood, crf_weights
+from ernie.model.distillation import soft_label_loss
 from ernie.model.heads import head
 from ernie.model.task_model import FineTuneModel
 from ernie.tasks.sequence_labeling import SPEC
@@ -51,6 +52,13 @@ class ErnieSequenceLabeler(FineTuneModel):
             rows = crf_negative_log_likelihood(self.logits[:, 1:], safe[:, 1:], mask[:, 1:], self.weights)
             return rows.sum() / count
         return (F.cross_entropy(self.logits, safe, reduction='none') * mask).sum() / count
+
+    def soft_loss(self, teacher, label, temperature):
+        """Mean over the pieces that count; with a CRF its emissions are compared."""
+        mask = (label >= 0).astype('float32')
+        graph.set_loss_weight(mask.sum())
+        of_pieces = soft_label_loss(self.logits, teacher.logits, temperature)
+        return (of_pieces * mask).sum() / paddle.clip(mask.sum(), min=1.0)
 
     def metrics(self, predictions, label):
         return {}
