@@ -156,7 +156,7 @@ def finetune(task, settings=None, /, *, config=None, **values):
         values: settings by the names of the flags, which hold over `settings` and `config`. Lists of files are lists.
 
     Returns:
-        `ernie.finetune.trainer.Finetuned`: best and last checkpoint, scores, path of the records.
+        `ernie.finetune.outcome.Finetuned`: best and last checkpoint, scores, path of the records.
 
     Raises:
         UserError: anything that the user can mend.

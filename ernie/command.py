@@ -27,6 +27,9 @@ VERBS = {
         'a model of your own: ernie finetune FILE finds out what the file is for', 'ernie.programs:OWN_DATA.main'
     ),
     **{f'finetune {t.verb}': Verb(t.about, f'ernie.programs:OWN_DATA_AS.{t.verb}.main') for t in table.specs()},
+    'distill': Verb(
+        'a small model that learns from the layers and the answers of a large one', 'ernie.programs:DISTILL.main'
+    ),
     'predict': Verb('answers for texts, files or standard input (infer_classifyer.py)', 'ernie.programs:PREDICT.main'),
     'export': Verb('a checkpoint as inference model of Paddle or ONNX', 'ernie.programs:EXPORT.main'),
     'encode': Verb('vectors of texts and tokens as NumPy files (ernie_encoder.py)', 'ernie.programs:ENCODE.main'),
@@ -56,7 +59,7 @@ def launch(argv, prog):
     from propeller.launch.command import build_parser, main, split_arguments
 
     _, word, following = split_arguments(build_parser(prog=prog), argv)
-    commands = {'finetune': 'ernie', 'pretrain': 'ernie'}
+    commands = {'finetune': 'ernie', 'distill': 'ernie', 'pretrain': 'ernie'}
     if word in commands:
         find_verb([word, *following])
     return main(argv, prog=prog, commands=commands)

@@ -83,6 +83,7 @@ FINETUNE = SimpleNamespace(**{spec.verb: fine_tuning(spec) for spec in table.spe
 CLASSIFY, TAG, READ = FINETUNE.classify, FINETUNE.tag, FINETUNE.read
 OWN_DATA = own_data()
 OWN_DATA_AS = SimpleNamespace(**{spec.verb: own_data(spec.name) for spec in table.specs()})
+DISTILL = _program('', 'distill', 'distill:DistillSettings', _call('ernie.distill.layers:distill'))
 PRETRAIN = _program('train.py', 'pretrain', 'pretrain:PretrainSettings', _call('ernie.pretrain.trainer:pretrain'))
 ENCODE = _program(
     'ernie_encoder.py', 'encode', 'predict:EncodeSettings', _call('ernie.inference.embedding:encode_file')

@@ -50,7 +50,7 @@ def fine_tune_file(args, task=None):
             survey = spec.load('survey')(args.train_set, args)
             survey.remark = survey.remark or ('' if task else _TAKEN_AS.get(spec.name, ''))
     spec = spec or table.find(task or _task_of_checkpoint(args.init_checkpoint))
-    args = _with_folder(with_device(_with_model(args, survey)))
+    args = with_folder(with_device(_with_model(args, survey)))
     args = args.replace(do_test=args.do_test and bool(args.test_set))
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in vars(args).items() if name in names})
@@ -82,12 +82,12 @@ def _with_model(args, survey):
     return args.replace(init_pretraining_params=resolve(name, survey.texts() if survey else ()))
 
 
-def _with_folder(args):
-    """The folder of the run, and the prediction files in it, where they were not given."""
+def with_folder(args, ending=''):
+    """The folder of the run, and the prediction files in it, where they were not given. ending: of its name."""
     folder = args.checkpoints
     if not folder:
         stem = os.path.splitext(os.path.basename(os.path.normpath(args.train_set or args.init_checkpoint)))[0]
-        folder = os.path.join(RUNS, re.sub(r'[\s,:]+', '_', stem))
+        folder = os.path.join(RUNS, re.sub(r'[\s,:]+', '_', stem) + ending)
         # One of several processes chooses: another might see what it has made by then.
         goes_on = args.resume or (args.tries and TryFiles(last(folder)).exists())
         folder = join(args.use_cuda).broadcast_object(last(folder) if goes_on else free(folder))

@@ -25,7 +25,7 @@ def changed_settings(args, chosen=(), own_data=False, steps=None):
         own_data: whether the program is `ernie finetune`.
         steps: of the run; a --max_steps of so many stands in their line.
     """
-    found, defaults = [], described(OwnDataSettings if own_data else type(args))
+    found, defaults = [], described(type(args)) | (described(OwnDataSettings) if own_data else {})
     for name in described(type(args)):
         value = getattr(args, name)
         if name in chosen or (name == 'max_steps' and value == steps):

@@ -2,7 +2,6 @@
 
 import os
 import time
-from typing import NamedTuple
 
 from ernie.finetune import overview
 from ernie.finetune.check import check_layers, take_saved_settings
@@ -10,6 +9,7 @@ from ernie.finetune.data_check import check_data
 from ernie.finetune.found_out import find_out, training_texts
 from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.numbers import held_share
+from ernie.finetune.outcome import Finetuned, parts_of, print_kpis
 from ernie.finetune.schedule import log_length, log_schedule_change, run_length
 from ernie.finetune.tries import search
 from ernie.reader.dataset_folder import data_digest
@@ -54,25 +54,7 @@ _LINES = 10  # at most that say how a run of `ernie finetune` goes
 _LEAST_INTERVAL = 20  # steps between two of them
 
 
-class Finetuned(NamedTuple):
-    """What a run left.
-
-    Attributes:
-        best: folder of the checkpoint that was best on the first dev set; None without a dev set.
-        last: folder of the newest checkpoint; None for a mere evaluation, and after several tries.
-        scores: dict, what the first dev set gave: of `best`, or of the model that was evaluated; {} without one.
-        metrics: path of the records of all numbers that were logged.
-        report: path of the page with all of it, report.html; None where nothing was trained or scored.
-    """
-
-    best: str | None
-    last: str | None
-    scores: dict
-    metrics: str
-    report: str | None = None
-
-
-def fine_tune(args, task_class, survey=None, own_data=False):
+def fine_tune(args, task_class, survey=None, own_data=False, kind=None):
     """Do what the flags of a fine-tuning program ask for.
 
     Args:
@@ -80,6 +62,7 @@ def fine_tune(args, task_class, survey=None, own_data=False):
         task_class: subclass of `Task`.
         survey: `Survey` of the training file; None: one is made where something must be found out.
         own_data: whether `ernie finetune` is meant, which says less often how it goes, not a program of 2019.
+        kind: what makes the run, with the arguments of `FineTuning`; None: that class.
     Returns:
         `Finetuned`; None in the other processes of a job, which write no files.
     Raises:
@@ -87,6 +70,7 @@ def fine_tune(args, task_class, survey=None, own_data=False):
         Interrupted: Ctrl-C or SIGTERM came, and the last update is saved.
     """
     log_in_main_process_only(process_info(os.environ))
+    kind = kind or FineTuning
     args = task_class.prepare_flags(args)
     given, args = args, args.checked()
     check_outputs(args)
@@ -97,10 +81,10 @@ def fine_tune(args, task_class, survey=None, own_data=False):
         best, scores, metrics = search(args, task_class.spec, world)
         return Finetuned(best, None, scores, metrics, renew_training_report(args.checkpoints))
     if not args.do_train:
-        return FineTuning(args, task_class, world).evaluate_only()
+        return kind(args, task_class, world).evaluate_only()
     run_yaml.check_place(args.checkpoints)
     with folder_of(args, world, lean=True).held() as folder:
-        return FineTuning(args, task_class, world, folder, survey, own_data).train()
+        return kind(args, task_class, world, folder, survey, own_data).train()
 
 
 class FineTuning:
@@ -116,18 +100,14 @@ class FineTuning:
         self.run = TrainingRun(folder, start, resume=args.do_train)
         if args.init_checkpoint and args.init_pretraining_params:
             log.warning('--init_pretraining_params is ignored: --init_checkpoint is set')
-        texts = training_texts(args, task_class.spec, survey)
-        files = args.ernie_config_path, args.vocab_path
-        self.source = Source(start or args.init_pretraining_params, *files, texts, args.subword)
+        self.source = self.open_source(args, start, training_texts(args, task_class.spec, survey))
         for line in settings_lines('Model Configuration', self.source.config.to_dict())[1:]:
             log.debug(line)
-        if start:
-            check_layers(args, self.source)
-            args = take_saved_settings(args, self.source)
+        args = self.with_saved_settings(args, start)
         if self.run.resumes:
             check_same_vocabulary(self.source)
         tokenizer, args = build_tokenizer(args, self.source, task_class.spec.by_characters)
-        saved = self.source.saved if start else {}
+        saved = self.saved(start)
         found = find_out(args, task_class.spec, self.source, tokenizer, saved, survey, self.run, world)
         args, self.survey, self.coverage, self.chosen = found
         if args.keep_layers and not start and self.source.path:
@@ -146,6 +126,27 @@ class FineTuning:
         reports = os.path.join(args.checkpoints, REPORTS)
         self.evaluator = self.task.evaluator_class(args, self.session, self.task, self.run.record, reports)
         self.evaluator.identity = folder.checkpoints.run
+
+    def open_source(self, args, start, texts):
+        """The `Source` of the model. start: checkpoint that the run starts from, or None. texts: see `Source`."""
+        files = args.ernie_config_path, args.vocab_path
+        return Source(start or args.init_pretraining_params, *files, texts, args.subword)
+
+    def with_saved_settings(self, args, start):
+        """The settings with those of the checkpoint that the run starts from."""
+        if start:
+            check_layers(args, self.source)
+            args = take_saved_settings(args, self.source)
+        return args
+
+    def saved(self, start):
+        """The `labels.json` that holds for the task: dict, {} if none does."""
+        return self.source.saved if start else {}
+
+    @property
+    def program_name(self):
+        """What run.yaml calls the program."""
+        return f'finetune {self.task.spec.name}'
 
     def load(self, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
@@ -181,7 +182,7 @@ class FineTuning:
             save_steps=args.save_steps,
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,
-            best_files=lambda: card_of_best(args.checkpoints, self.facts, args.recorded(), self.evaluator),
+            best_files=self.best_files,
             after_best=self.evaluator.keep,
             last_step=length.steps,
             title='training',
@@ -212,11 +213,22 @@ class FineTuning:
         self.facts = run_facts(args, self.task, self.source, rows, self.evaluator.scored_sets(), self.survey)
         if self.world.is_main_process:
             keep_log(os.path.join(args.checkpoints, RUN_LOG))
-            program_name = f'finetune {self.task.spec.name}'
-            run_yaml.write_settings(args.checkpoints, args, program_name, [origin_line(self.source)])
+            run_yaml.write_settings(args.checkpoints, args, self.program_name, [origin_line(self.source)])
         run.open_records(log_dir=args.log_dir)
         if self.world.is_main_process:
-            show(overview.start_pairs(self, rows, program, self.length, step))
+            show(self.start_pairs(rows, program, step))
+
+    def start_pairs(self, rows, program, step):
+        """What the console shows before the first update: see `overview.start_pairs`."""
+        return overview.start_pairs(self, rows, program, self.length, step)
+
+    def end_pairs(self, seconds):
+        """What it shows after the last one: see `overview.end_pairs`."""
+        return overview.end_pairs(self, seconds)
+
+    def best_files(self):
+        """dict file name -> bytes, what the best checkpoint has beside the files of all."""
+        return card_of_best(self.args.checkpoints, self.facts, self.args.recorded(), self.evaluator)
 
     def _training_rows(self):
         """The rows to train on; those that are held out become the evaluator's."""
@@ -295,7 +307,7 @@ class FineTuning:
         self.run.log_checkpoints()
         log.debug('metrics: %s, curves: %s', metrics, os.path.join(folder, CURVES))
         if self.world.is_main_process:
-            show(overview.end_pairs(self, time.monotonic() - self.started))
+            show(self.end_pairs(time.monotonic() - self.started))
         if interrupted:
             raise Interrupted
         if not self.world.is_main_process:
@@ -329,20 +341,3 @@ class FineTuning:
         self.run.records.close()
         scores = self.evaluator.main[0] if self.evaluator.main else {}
         return Finetuned(None, None, scores, os.path.join(self.args.checkpoints, EVALUATION_FILE), page)
-
-
-def parts_of(batch):
-    """The parts of an update as the engine takes them. batch: of a `BatchStream`."""
-    return [(part.arrays, part.counted) for part in batch.parts]
-
-
-def print_kpis(points):
-    """The lines of continuous evaluation on stdout: values of the second-last log point."""
-    cards = len(os.environ.get('CUDA_VISIBLE_DEVICES', '0').split(','))
-    if len(points) < 2:
-        print('ce info error')
-        return
-    print(f'kpis\ttrain_duration_card{cards}\t{points[-2]["seconds"]}')
-    print(f'kpis\ttrain_loss_card{cards}\t{points[-2]["loss"]:f}')
-    if 'acc' in points[-2]:
-        print(f'kpis\ttrain_acc_card{cards}\t{points[-2]["acc"]:f}')

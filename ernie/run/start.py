@@ -36,7 +36,8 @@ def start_of(args, folder):
     Raises:
         UserError: see `RunFolder.choose`.
     """
-    sources = (args.init_pretraining_params, args.ernie_config_path, args.vocab_path, *getattr(args, 'subword', ()))
+    names = ('init_pretraining_params', 'ernie_config_path', 'vocab_path', 'teacher')
+    sources = (*(getattr(args, name, None) for name in names), *getattr(args, 'subword', ()))
     start = folder.choose(args.resume, args.overwrite_checkpoints, args.init_checkpoint, sources)
     if args.resume:
         log.info('resume: %s', start or f'no checkpoint in {args.checkpoints} yet, starting anew')

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from ernie.decoding.scheme import SCHEMES
 from ernie.reader.dataset_folder import is_there, named_split, splits_of
@@ -229,7 +229,7 @@ class FinetuneSettings(
 class OwnDataSettings(FinetuneSettings, title='your own data'):
     """Fine-tune a model on a file of your own. What is not given is found out from the file."""
 
-    first_flags = (
+    first_flags: ClassVar[tuple[str, ...]] = (
         *('model', 'dev_set', 'dev_share', 'test_set', 'text_column', 'label_column', 'checkpoints', 'epoch'),
         *('learning_rate', 'max_seq_len', 'batch_size', 'tries', 'resume'),
     )
