@@ -261,6 +261,9 @@ def write_variable(path, array):
         f.write(np.asarray(array, array.dtype.newbyteorder('<'), order='C'))
 
 
+_NO_MODEL = 'found no model: no checkpoint, no exported model, no fluid variable file in this folder.'
+
+
 def is_other_file(name):
     """Whether a file in a folder of variables is none: hidden, a text file, or fluid's and propeller's own."""
     return name.startswith('.') or name in _COMPANIONS or name.endswith(_DOCUMENTS)
@@ -270,6 +273,10 @@ def check_name(name, path):
     """Refuse a tensor name that cannot be a variable's file name, as a `UserError` about `path`."""
     if not name or '/' in name or '\0' in name or len(name.encode('utf-8', 'replace')) > 255 or is_other_file(name):
         raise bad_input(path, f'a tensor named {quoted(name)}', 'names that can be file names of variables')
+
+
+def _begins_as_variable(file):
+    return os.pread(file.fileno(), 4, 0) == bytes(4)
 
 
 class FluidFolder(Tensors):
@@ -295,12 +302,17 @@ class FluidFolder(Tensors):
                 self.ignored.append(entry.name)
                 continue
             with open_regular(entry.path, 'a fluid variable file') as f:
-                headers[entry.name] = read_header(f, entry.path)
+                try:
+                    headers[entry.name] = read_header(f, entry.path)
+                except UserError:
+                    if headers or _begins_as_variable(f):
+                        raise
+                    raise UserError(f'{path}: {_NO_MODEL} {entry.name} is none.') from None
         self._files = {name: name for name in headers}
         self._headers = headers
         self._use_masters()
         if not self._files:
-            raise UserError(f'{path}: no fluid variable file in this folder.')
+            raise UserError(f'{path}: {_NO_MODEL}')
 
     def _use_masters(self):
         for master in [n for n in self._files if n.endswith(MASTER)]:

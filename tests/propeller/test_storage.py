@@ -355,11 +355,14 @@ def test_what_is_no_tensor_file_is_refused_with_advice(tmp_path):
     (tmp_path / 'two').mkdir()
     for name in 'ab':
         pickled(tmp_path / 'two' / f'{name}.pdparams', {'a': np.ones(1)})
+    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'pictures' / 'b.png').write_bytes(b'\x89PNG\r\n\x1a\n')
     (tmp_path / 'notes.txt').write_text('x')
     (tmp_path / 'x.pt').write_bytes(b'PK')
     for place, text in [
         ('nowhere', 'there is no such file or folder'),
         ('empty', 'no fluid variable file in this folder'),
+        ('pictures', 'no fluid variable file in this folder. b.png is none.'),
         ('torch', 'pytorch_model.bin: found no zip archive, expected a file of PyTorch'),
         ('two', 'found 2 .pdparams files, expected one'),
         ('notes.txt', 'a file of an unknown kind'),
