@@ -151,6 +151,8 @@ def is_whole(content):
     """Whether a server can know the end of a request, or that it is none: an answer is due then."""
     import h11
 
+    if not content:
+        return False  # to h11 that is the end of the connection
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=32 << 10)
     reader.receive_data(content)
     try:
