@@ -145,7 +145,7 @@ class Plan:
         if terms.compares_layers:
             words.append('layers ' + ', '.join(f'{t}-{s}' for t, s in terms.pairs))
         if 'relation' in terms.weights:
-            words.append(f'{terms.relation_heads} relation heads')
+            words.append(f'{terms.relation_heads} relation heads in {terms.pairs[-1][0]}-{terms.pairs[-1][1]}')
         if terms.projection:
             words.append('a learned projection')
         if 'logits' in terms.weights:

@@ -42,6 +42,11 @@ class Terms(NamedTuple):
         return set(self.weights) != {LABELS}
 
     @property
+    def compares_pairs(self):
+        """Whether some loss is of several pairs of layers."""
+        return bool({HIDDEN, ATTENTION} & self.weights.keys())
+
+    @property
     def compares_layers(self):
         """Whether some loss is of layers."""
         return bool(set(LAYER_LOSSES) & self.weights.keys())
@@ -99,6 +104,8 @@ def terms_of(args):
     pairs = parse_pairs(args.layer_pairs) if args.layer_pairs else ()
     terms = Terms(weights, pairs, args.relation_heads, args.projection, args.temperature)
     _refuse('--layer_pairs', args.layer_pairs, terms.compares_layers, ', '.join(LAYER_LOSSES))
+    if len(pairs) > 1 and not terms.compares_pairs:
+        raise UsageError(f'--layer_pairs {args.layer_pairs}: relation compares one pair, as in 12-3.')
     _refuse('--relation_heads', args.relation_heads, RELATION in weights, RELATION)
     _refuse('--projection', args.projection is not None, HIDDEN in weights, HIDDEN)
     _refuse('--temperature', args.temperature != 1.0, LOGITS in weights, LOGITS)
@@ -131,6 +138,7 @@ def fitted(terms, teacher, student):
         return terms
     _check_attention(terms, teacher, student)
     pairs = terms.pairs or evenly(teacher.num_hidden_layers, student.num_hidden_layers)
+    pairs = pairs if terms.compares_pairs else pairs[-1:]
     for pair in pairs:
         for whose, layer, config in zip(('teacher', 'student'), pair, (teacher, student), strict=True):
             if layer > config.num_hidden_layers:

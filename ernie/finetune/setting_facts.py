@@ -12,6 +12,7 @@ _ELSEWHERE = {
     *('do_val', 'do_test', 'label_map_config', 'text_column', 'text_b_column', 'label_column', 'config', 'cache'),
     *('use_fp16', 'diagnostic', 'diagnostic_save', 'is_classify', 'batch_size', 'epoch', 'random_seed'),
     *('sentence_piece_model', 'word_dict'),
+    *('teacher', 'loss', 'temperature', 'layer_pairs', 'relation_heads', 'projection', 'student_layers', 'plain'),
 }
 _ALWAYS = ('learning_rate', 'max_seq_len')
 

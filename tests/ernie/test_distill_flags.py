@@ -60,6 +60,7 @@ def test_losses_and_pairs_are_read_as_they_are_written():
         ({'loss': ','}, '--loss is empty'),
         ({'layer_pairs': '4:1', 'loss': 'hidden'}, '--layer_pairs 4:1: expected pairs'),
         ({'layer_pairs': '4-1,8-1', 'loss': 'hidden'}, 'a layer of the student stands there twice'),
+        ({'layer_pairs': '4-1,8-2', 'loss': 'relation'}, '--layer_pairs 4-1,8-2: relation compares one pair'),
         ({'layer_pairs': '4-1'}, '--layer_pairs is of --loss relation, hidden, attention'),
         ({'temperature': 2.0, 'loss': 'hidden'}, '--temperature is of --loss logits'),
         ({'relation_heads': 2, 'loss': 'hidden'}, '--relation_heads is of --loss relation'),
@@ -91,6 +92,7 @@ def test_what_was_left_out_follows_from_the_two_models():
     wider = fit('relation,hidden', {'hidden_size': 20, 'num_attention_heads': 4})
     assert wider.relation_heads == 2 and wider.projection is True  # 12 and 20 have 1, 2 and 4 in common
     assert fit('hidden', projection=True).projection is True and fit('logits').pairs == ()
+    assert fit('relation,logits').pairs == ((4, 2),)
 
 
 @pytest.mark.parametrize(
