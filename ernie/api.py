@@ -19,6 +19,7 @@ from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.loaded import LoadedModel
 from ernie.inference.predict import Prediction, output_shapes
+from ernie.inference.saved_precision import precision_to_open
 from ernie.inference.vectors import NO_POOLING, VectorCodec, VectorFolder
 from ernie.programs import fine_tuning, own_data
 from ernie.run.source import Source, is_exported
@@ -50,7 +51,7 @@ def load(
     task=None,
     *,
     engine=None,
-    precision='fp32',
+    precision=None,
     device=None,
     threads=None,
     batch_size=32,
@@ -71,7 +72,7 @@ def load(
         engine: 'predictor', 'executor', 'onnxruntime' or 'openvino'; None: what an exported folder is for, else
             'predictor'. A checkpoint is exported for it, into a folder that vanishes again; the executor needs no
             export. Vectors of a model that is not exported come from the executor.
-        precision: 'fp32' or 'bf16'.
+        precision: 'fp32' or 'bf16'; None, or 'int8', of a folder that was exported in int8; None: else fp32.
         device: 'cpu', 'gpu' or 'gpu:N'; None: a GPU where the engine has one.
         threads: of matrix products; None: as many as the machine has cores. Where Paddle is loaded already, the
             executor keeps those that it has.
@@ -113,7 +114,7 @@ def load(
     )
 
 
-def open_prediction(source, engine=None, precision='fp32', device=None, threads=None, batch_size=32, length_window=50):
+def open_prediction(source, engine=None, precision=None, device=None, threads=None, batch_size=32, length_window=50):
     """The `Prediction` of a `ModelFolder`. For the arguments and errors see `load`."""
     with _EXECUTOR:
         runner, outputs = _open(source, engine, precision, device, threads)
@@ -204,10 +205,12 @@ def _open(source, engine, precision, device, threads):
     """(engine, shapes of its outputs) for a `ModelFolder`."""
     model_format = source.exported['format'] if source.exported else 'paddle'
     engine = engine or MODEL_ENGINES[model_format]
+    if source.exported:
+        check_format(engine, source)
+    precision = precision_to_open(precision, source.exported, source.path)
     number = _device(device, engine, precision)
     lock = _EXECUTOR if engine == 'executor' else None
     if source.exported:
-        check_format(engine, source)
         runner, described = open_engine(engine, source.path, precision, threads, number), source.exported
     elif engine == 'executor':
         graph = Graph(source, number)
@@ -239,7 +242,7 @@ def _device(device, engine, precision):
 
 
 def _check_executor(engine, precision):
-    if engine not in (None, 'executor') or precision != 'fp32':
+    if engine not in (None, 'executor') or precision not in (None, 'fp32'):
         advice = 'Leave engine and precision out, or export it: ernie export MODEL --task embedding.'
         raise UsageError(f'vectors of a model that is not exported come from the executor in fp32. {advice}')
 
@@ -251,8 +254,9 @@ def _exported_vectors(folder, options, settings, pooling, layer, normalize):
     if source.pooling == NO_POOLING:
         raise UsageError(f'{folder}: gives the vectors of all tokens, and no vector of a text.')
     engine = engine or MODEL_ENGINES[source.exported['format']]
-    number = _device(device, engine, precision)
     check_format(engine, source)
+    precision = precision_to_open(precision, source.exported, source.path)
+    number = _device(device, engine, precision)
     return source.codec, _InTurn(open_engine(engine, source.path, precision, threads, number))
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark import inference
+from benchmark import inference, int8
 from ernie.inference.engines import open_engine
 from ernie.inference.export import export
 from ernie.inference.folder import ModelFolder
@@ -58,3 +58,21 @@ def test_the_table_and_the_exit_code(capsys, fp32, bf16, code):
 def test_flags_that_are_needed():
     with pytest.raises(UsageError, match='--rival_python and --rival_script are needed'):
         inference.parse_flags(['--checkpoints', 'x'])
+
+
+@pytest.mark.parametrize(
+    ('rate', 'score', 'bf16', 'code'), [(130, 90.6, 100, 0), (129, 91, 100, 1), (130, 90.4, 100, 1), (1, 91, None, 0)]
+)
+def test_the_table_of_int8(rate, score, bf16, code):
+    measured = {('openvino', 'fp32'): (91.0, 50.0)}
+    if bf16:
+        measured['openvino', 'bf16'] = (91.0, float(bf16))
+    measured['openvino', 'int8'] = (float(score), float(rate))
+    report = {'processor': {'name': 'X', 'flags': ['avx2']}, 'method': 'm'}
+    lines, found = int8.table(measured, 'accuracy', 872, report, 'sst2')
+    assert found == code
+    assert lines[0].startswith('sst2: 872 rows, batches of 32') and lines[0].endswith('X (avx2)')
+    ratio = f'{rate / bf16:.2f}' if bf16 else '-'
+    row = next(line for line in lines if ' int8 ' in line and line.startswith('openvino '))
+    assert row.split() == ['openvino', 'int8', f'{rate:.1f}', f'{rate / 50:.2f}', ratio, f'{score:.2f}']
+    assert any('no bf16' in line for line in lines) == (bf16 is None)

@@ -6,6 +6,8 @@ import os
 
 import numpy as np
 
+from ernie.inference.processor import BF16_FLAGS, CPUINFO, processor_flags
+from ernie.inference.saved_precision import INT8, precision_of_folder, warn_of_processor
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.launch.machine import is_installed, paddle_is_for_cpu
@@ -15,10 +17,12 @@ from propeller.table import Table
 
 log = get_logger(__name__)
 
-ONNX_FILE = 'model.onnx'
-PRECISIONS = ('fp32', 'bf16')
+ONNX_FILE, OPENVINO_FILE = 'model.onnx', 'model.xml'
+PRECISIONS = ('fp32', 'bf16', INT8)
 MODEL_FORMATS = ('paddle', 'onnx')
-MODEL_ENGINES = {'paddle': 'predictor', 'onnx': 'onnxruntime'}  # what runs a model where nobody says
+OPENVINO = 'openvino'  # a further format, of models in int8
+# What runs a model where nobody says.
+MODEL_ENGINES = {'paddle': 'predictor', 'onnx': 'onnxruntime', OPENVINO: 'openvino'}
 _CUDA = 'CUDAExecutionProvider'
 
 
@@ -27,7 +31,8 @@ class Engine(abc.ABC):
 
     Attributes:
         name: as in `ENGINES`.
-        format: what it reads: 'paddle' or 'onnx'.
+        format: what it reads: 'paddle' or 'onnx'; that in which a model is exported for it.
+        reads: all formats that it reads.
         precisions: those it can compute in.
         devices: 'cpu', or 'cpu' and 'gpu'.
     """
@@ -36,6 +41,10 @@ class Engine(abc.ABC):
     format = 'paddle'
     precisions = ('fp32',)
     devices = ('cpu',)
+
+    def __init_subclass__(cls):
+        if 'reads' not in vars(cls):
+            cls.reads = (cls.format,)
 
     @classmethod
     @abc.abstractmethod
@@ -120,7 +129,7 @@ class PredictorEngine(_PaddleEngine):
     """Paddle's predictor, on a processor with oneDNN's fused operators."""
 
     name = 'predictor'
-    precisions = PRECISIONS
+    precisions = ('fp32', 'bf16')
 
     def __init__(self, model):
         self._model = model
@@ -143,6 +152,7 @@ class OnnxRuntimeEngine(Engine):
 
     name = 'onnxruntime'
     format = 'onnx'
+    precisions = ('fp32', INT8)
     devices = ('cpu', 'gpu')
 
     def __init__(self, session):
@@ -180,10 +190,11 @@ class OnnxRuntimeEngine(Engine):
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO on the processor (package openvino), from the ONNX file."""
+    """OpenVINO on the processor (package openvino), from the ONNX file, or from its own files in int8."""
 
     name = 'openvino'
     format = 'onnx'
+    reads = ('onnx', OPENVINO)
     precisions = PRECISIONS
 
     def __init__(self, compiled):
@@ -196,9 +207,24 @@ class OpenVinoEngine(Engine):
         # shape, until a server has seen them all, and no faster with it.
         os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '0')
         openvino = optional_package('openvino', '--engine openvino')
-        path = _onnx_file(folder)
-        settings = {
-            'INFERENCE_PRECISION_HINT': {'fp32': 'f32', 'bf16': 'bf16'}[precision],
+        path = os.path.join(folder, OPENVINO_FILE) if precision == INT8 else _onnx_file(folder)
+        kind = 'a model of OpenVINO' if precision == INT8 else 'an ONNX model'
+        if not os.path.isfile(path):
+            raise bad_input(folder, f'no {OPENVINO_FILE}', kind, advice='Export it with --precision int8.')
+        core = openvino.Core()
+        try:
+            compiled = core.compile_model(core.read_model(path), 'CPU', cls.settings(precision, threads))
+        except RuntimeError as e:
+            raise bad_input(path, f'a file that OpenVINO cannot load ({_one_line(e)})', kind) from e
+        if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+            log.warning('this processor has no bf16: OpenVINO computes in fp32 or slower')
+        return cls(compiled)
+
+    @staticmethod
+    def settings(precision, threads):
+        """dict of what a model is compiled with. What is not in 8 bits of a model in int8 is in float32."""
+        return {
+            'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',
             'INFERENCE_NUM_THREADS': threads,
             'PERFORMANCE_HINT': 'LATENCY',
             'ENABLE_CPU_PINNING': False,  # no faster with it on an idle machine, a quarter slower on a busy one
@@ -206,14 +232,6 @@ class OpenVinoEngine(Engine):
             # server, and no faster.
             'CPU_RUNTIME_CACHE_CAPACITY': 64,
         }
-        core = openvino.Core()
-        try:
-            compiled = core.compile_model(core.read_model(path), 'CPU', settings)
-        except RuntimeError as e:
-            raise bad_input(path, f'a file that OpenVINO cannot load ({_one_line(e)})', 'an ONNX model') from e
-        if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
-            log.warning('this processor has no bf16: OpenVINO computes in fp32 or slower')
-        return cls(compiled)
 
     def run(self, arrays):
         assert len(arrays) == self._inputs, (len(arrays), self._inputs)
@@ -235,14 +253,19 @@ def check_engine(name, precision, use_cuda):
     """Refuse an engine that cannot do what is asked.
 
     Args:
-        name: of `ENGINES`.
-        precision: of `PRECISIONS`.
+        name: of `ENGINES`; None: what reads the model, which is not known yet.
+        precision: of `PRECISIONS`; None: that of the model.
         use_cuda: whether a GPU was asked for.
     Raises:
         UsageError: names the flags, and what would do.
     """
+    if precision == INT8 and use_cuda:
+        raise UsageError('--precision int8 runs on the processor only: leave --use_cuda out, or give false.')
+    if name is None and precision == INT8:
+        return
+    name = name or 'predictor'
     engine = ENGINES[name]
-    if precision not in engine.precisions:
+    if precision and precision not in engine.precisions:
         able = [e.name for e in ENGINES.values() if precision in e.precisions]
         raise UsageError(f'--precision {precision}: --engine {name} cannot; {" and ".join(able)} can.')
     if use_cuda and 'gpu' not in engine.devices:
@@ -259,18 +282,21 @@ def check_format(name, source):
         UsageError: names those that do.
     """
     found = source.exported['format']
-    if ENGINES[name].format != found:
-        able = ' or '.join(engine.name for engine in ENGINES.values() if engine.format == found)
+    if source.exported.get('precision') == INT8 and name != MODEL_ENGINES[found]:
+        raise UsageError(f'--engine {name}: the model in {source.path} is in int8 for {MODEL_ENGINES[found]}.')
+    if found not in ENGINES[name].reads:
+        able = ' or '.join(engine.name for engine in ENGINES.values() if found in engine.reads)
         raise UsageError(f'--engine {name}: the model in {source.path} is {found}; give --engine {able}.')
 
 
-def open_engine(name, folder, precision='fp32', threads=None, device=None, opened=()):
+def open_engine(name, folder, precision=None, threads=None, device=None, opened=()):
     """Load an exported model.
 
     Args:
         name: of `ENGINES`.
-        folder: holds `model.json` and `model.pdiparams`, or `model.onnx`.
-        precision: 'fp32' or 'bf16' (matrix products in bfloat16; inputs and outputs stay what they are).
+        folder: holds `model.json` and `model.pdiparams`, or `model.onnx`, or `model.xml` and `model.bin`.
+        precision: 'fp32', 'bf16' (matrix products in bfloat16; inputs and outputs stay what they are), or 'int8' of a
+            model that was exported so; None: int8 of such a model, else fp32.
         threads: threads of a batch; None is one per usable core.
         device: GPU number; None is the processor.
         opened: dict of engines that have the model open with the defaults of these arguments.
@@ -280,20 +306,20 @@ def open_engine(name, folder, precision='fp32', threads=None, device=None, opene
         UserError: a package is missing, or the model cannot be loaded.
         UsageError: the engine cannot do what is asked.
     """
+    precision = precision_of_folder(precision, folder)
+    if precision == INT8:
+        device = None
+        warn_of_processor(folder)
     check_engine(name, precision, device is not None)
     if name in opened and (precision, threads, device) == ('fp32', None, None):
         return opened[name]
     return ENGINES[name].open(folder, precision, threads or usable_cores(), device)
 
 
-def knows_bf16(cpuinfo='/proc/cpuinfo'):
+def knows_bf16(cpuinfo=CPUINFO):
     """Whether the processor multiplies bfloat16; True where `cpuinfo` cannot be read."""
-    try:
-        with open(cpuinfo, encoding='utf-8', errors='replace') as f:
-            flags = next((line.split() for line in f if line.startswith('flags')), [])
-    except OSError:
-        return True
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+    flags = processor_flags(cpuinfo)
+    return flags is None or not set(flags).isdisjoint(BF16_FLAGS)
 
 
 def _onnx_file(folder):

@@ -15,7 +15,7 @@ from ernie.inference.engines import ONNX_FILE, PredictorEngine, open_engine, opt
 from ernie.inference.predict import tokenized_rows
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays
-from ernie.run.source import INFERENCE
+from ernie.run.exported import INFERENCE
 from propeller.compare import check_outputs
 from propeller.environment import usable_cores
 from propeller.errors import UserError, bad_input
@@ -175,6 +175,25 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from e
     return inference, opened
+
+
+def checked_model(folder, place, engines):
+    """Write the ONNX file of a model into a folder, and prove that engines give the numbers of the executor with it.
+
+    Args:
+        folder: `ModelFolder` of a checkpoint, or `VectorFolder`.
+        place: folder that is there.
+        engines: names of those that are compared.
+    Returns:
+        what its `inference.json` would say.
+    Raises:
+        UserError: the parameters do not fit; the export fails, or gives other numbers.
+    """
+    graph = folder.graph()
+    batches = sample_batches(folder)
+    _write_model(graph, batches[0], place, 'onnx')
+    _check(graph, batches, place, engines, {})
+    return _description(folder, graph, 'onnx')
 
 
 def _description(folder, graph, export_format):

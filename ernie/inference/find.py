@@ -5,7 +5,7 @@ import os
 from pkgutil import resolve_name
 
 from ernie.checkpoint.model_folder import PARAMETERS
-from ernie.run.source import INFERENCE
+from ernie.run.exported import INFERENCE
 from propeller.errors import bad_input, did_you_mean, quoted
 from propeller.log import get_logger
 from propeller.train.checkpoint import BEST, Checkpoints

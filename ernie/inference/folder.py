@@ -5,7 +5,8 @@ import os
 from ernie.checkpoint.model_folder import LABELS, companion_files
 from ernie.decoding.classes import count_labels, label_names
 from ernie.reader.classify import load_label_map
-from ernie.run.source import VECTORS, Source
+from ernie.run.exported import VECTORS
+from ernie.run.source import Source
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError, bad_input
 

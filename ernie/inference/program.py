@@ -11,6 +11,7 @@ from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.results import Layout, open_writer, output_of, write_results
+from ernie.inference.saved_precision import INT8, precision_to_open
 from ernie.inference.stream import STDIN, count_lines, read_rows
 from ernie.inference.vectors import OF_CLASSES, VectorFolder
 from ernie.reader.columns import ColumnNames
@@ -46,6 +47,7 @@ def infer(args):
     args = args.replace(init_checkpoint=find_model(args.init_checkpoint))
     _check_places(args)
     folder = open_folder(args)
+    precision_to_open(args.precision, folder.exported, folder.path)
     log.debug('disable gpu' if device is None else 'using gpu')
     with contextlib.ExitStack() as stack:
         if folder.exported:
@@ -65,20 +67,40 @@ def export_model(args):
     Raises:
         UserError: anything the user can mend.
     """
-    if args.task != EMBEDDING:
+    if args.task != EMBEDDING and args.precision != INT8:
         infer(args)
         return
     require_single_process('ernie export')
     given, args = args, args.checked()
     print_arguments(given, log)
     args = args.replace(init_checkpoint=find_model(args.init_checkpoint))
-    given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS) if name not in OF_CLASSES}
-    folder = VectorFolder(args.init_checkpoint, args.pooling, args.layer, **given)
+    folder = _vector_folder(args) if args.task == EMBEDDING else open_folder(args)
     if folder.exported:
-        raise UsageError(f'{folder.path} is exported already.')
+        raise UsageError(f'{folder.path} is exported already. Give the checkpoint that it was made of.')
     target = target_folder(args.save_inference_model_path, args.init_checkpoint)
-    export(folder, target, args.export_format, args.overwrite)
+    if args.precision == INT8:
+        target = _export_int8(args, folder, target)
+    else:
+        export(folder, target, args.export_format or ENGINES[args.engine].format, args.overwrite)
     log.info('save inference model to %s', target)
+
+
+def _vector_folder(args):
+    given = {name: getattr(args, name) for name in (*_FILES, *_SETTINGS) if name not in OF_CLASSES}
+    return VectorFolder(args.init_checkpoint, args.pooling, args.layer, **given)
+
+
+def _export_int8(args, folder, target):
+    """The folder of the export, after the lines of its report."""
+    from ernie.inference.int8 import exporting
+
+    target += exporting.SUFFIX
+    sets = args.calibration_set, args.dev_set
+    max_drop = exporting.MAX_DROP if args.max_drop is None else args.max_drop
+    report = exporting.export_int8(folder, target, args.engine, *sets, max_drop, args.overwrite)
+    for line in exporting.report_lines(report):
+        log.info('%s', line)
+    return target
 
 
 def open_folder(args):

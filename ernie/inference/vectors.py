@@ -9,7 +9,8 @@ import numpy as np
 
 from ernie.checkpoint.model_folder import companion_files
 from ernie.inference.pooling import POOLINGS, layer_number, unit_length
-from ernie.run.source import INFERENCE, VECTORS, Source
+from ernie.run.exported import INFERENCE, VECTORS
+from ernie.run.source import Source
 from ernie.tasks.codec import TextCodec
 from propeller.errors import UsageError, bad_input, one_of, quoted
 

@@ -22,6 +22,7 @@ from ernie.inference.results import (
     output_of,
     write_results,
 )
+from ernie.inference.saved_precision import precision_to_open
 from ernie.inference.stream import STDIN, count_lines
 from ernie.run.outputs import read_files
 from ernie.tasks.codec import Selection
@@ -66,6 +67,7 @@ def predict(args):
     for place in places:
         check_output(place.path, '--output', [*read_files(args), *given.files])
     folder = program.open_folder(args)
+    precision_to_open(args.precision, folder.exported, folder.path)
     if on_cluster:
         args, selection = args.replace(engine=_engine(args, folder, False)), _selection(args, folder, on_cluster)
         if folder.exported:
@@ -149,7 +151,7 @@ def _engine(args, folder, is_typed):
         return args.engine
     if folder.exported:
         return MODEL_ENGINES[folder.exported['format']]
-    keeps = args.save_inference_model_path or args.export_format or args.precision != 'fp32'
+    keeps = args.save_inference_model_path or args.export_format or args.precision not in (None, 'fp32')
     return 'executor' if is_typed and not keeps else 'predictor'
 
 

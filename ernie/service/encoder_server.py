@@ -58,7 +58,7 @@ def build_parser(prog=None):
         '--text', action='store_true', help='The server tokenizes too: JSON requests {"texts": [...]} are taken.'
     )
     flags.add_argument('--engine', choices=list(ENGINES), help='What runs the model. Default: what reads it.')
-    flags.add_argument('--precision', choices=PRECISIONS, default='fp32', help='Default: fp32.')
+    flags.add_argument('--precision', choices=PRECISIONS, help='Default: that of the model.')
     add_workers(flags)
     flags.add_argument('--max_seq_len', type=int, help='With --text: longest input in tokens.')
     add_limits(flags)
@@ -94,7 +94,7 @@ def main(argv=None, prog=None):
 
 def _serve(args):
     pooling, layer = layer_of(args.encode_layer, args.pooling)
-    check_engine(args.engine or 'predictor', args.precision, False)
+    check_engine(args.engine, args.precision, False)
     limits, security = limits_of(args), security_of(args)
     if args.port:
         check_port(args.host, args.port)

@@ -6,8 +6,10 @@ import re
 
 from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format
 from ernie.inference.folder import ModelFolder
+from ernie.inference.saved_precision import INT8, precision_to_open
 from ernie.inference.vectors import OF_CLASSES, VectorFolder
-from ernie.run.source import VECTORS, Source, is_exported
+from ernie.run.exported import VECTORS
+from ernie.run.source import Source, is_exported
 from ernie.service.exporting import Job, run_jobs
 from ernie.service.models import EMBED, TextModel
 from ernie.service.place import PrivatePlace
@@ -53,7 +55,7 @@ def name_of(path):
 def open_models(
     named,
     engine=None,
-    precision='fp32',
+    precision=None,
     threads=None,
     pooling=None,
     layer=None,
@@ -83,10 +85,13 @@ def open_models(
         UserError: a model cannot be had or opened.
         UsageError: arguments that contradict each other.
     """
-    check_engine(engine or 'predictor', precision, bool(use_cuda))
+    check_engine(engine, precision, bool(use_cuda))
     if engine in _PACKAGES and importlib.util.find_spec(engine) is None:
         raise UserError(f'--engine {engine} needs the package {engine}. Install it: pip install {engine}')
     given = {name: value for name, value in given.items() if value is not None}
+    for _, path in named if precision == INT8 else ():
+        if not is_exported(path):
+            precision_to_open(precision, None, path)
     place = PrivatePlace()
     options = {'format': ENGINES[engine or 'predictor'].format, 'task': task, 'pooling': pooling, 'layer': layer}
     made = _export(named, place, keep, options | {'given': given})
@@ -97,8 +102,9 @@ def open_models(
         folder = _opened(path, task, pooling, layer, normalize, {} if name in made else given)
         chosen = engine or MODEL_ENGINES[folder.exported['format']]
         check_format(chosen, folder)
-        check_engine(chosen, precision, bool(use_cuda))
-        models.append(TextModel(name, folder, chosen, precision, threads, use_cuda, place))
+        opened_in = precision_to_open(precision, folder.exported, path)
+        check_engine(chosen, opened_in, bool(use_cuda))
+        models.append(TextModel(name, folder, chosen, opened_in, threads, use_cuda, place))
     _check_used(models, pooling, layer, given)
     return models
 

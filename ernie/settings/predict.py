@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from ernie.inference.engines import ENGINES, MODEL_FORMATS, PRECISIONS, check_engine
+from ernie.inference.engines import ENGINES, MODEL_ENGINES, MODEL_FORMATS, PRECISIONS, check_engine
 from ernie.inference.pooling import POOLINGS
 from ernie.inference.results import WRITERS
 from ernie.inference.stream import formats
@@ -65,7 +65,12 @@ class PredictSettings(
     )
     overwrite: bool = setting(False, 'Replace an exported model of the same name.', switch='perhaps')
     engine: str | None = setting('predictor', 'What runs the model.', choices=ENGINES, listed=True)
-    precision: str = setting('fp32', 'Precision of matrix products.', choices=PRECISIONS, listed=True)
+    precision: str | None = setting(
+        None,
+        'Precision of matrix products. Left out: that of an exported model, else fp32.',
+        choices=PRECISIONS,
+        listed=True,
+    )
     use_fp16: bool = setting(False, 'Half precision; not available.')
     use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where the engine has one.')
     num_labels: int | None = setting(None, 'Number of classes. Left out: that of the checkpoint.', least=1)
@@ -87,8 +92,8 @@ class PredictSettings(
             raise UsageError(
                 '--use_fp16 true: half precision is not available; --precision bf16 is, with some engines.'
             )
+        check_engine(self.engine, self.precision, bool(self.use_cuda))
         engine = self.engine or 'predictor'
-        check_engine(engine, self.precision, bool(self.use_cuda))
         needed = ENGINES[engine].format
         if self.export_format and self.export_format != needed and self.predicts:
             raise UsageError(
@@ -164,6 +169,7 @@ class ExportSettings(PredictSettings):
         *('model', 'init_checkpoint', 'save_inference_model_path', 'export_format', 'overwrite', 'ernie_config_path'),
         *('vocab_path', 'label_map_config', 'task', 'num_labels', 'max_seq_len', 'do_lower_case', 'tokenizer'),
         *('sentence_piece_model', 'word_dict', 'for_cn', 'pooling', 'layer', 'cpu_threads', 'log_level'),
+        *('engine', 'precision', 'calibration_set', 'dev_set', 'max_drop'),
     )
     model: str | None = setting(
         None, 'A checkpoint, or the folder of a training: its best checkpoint.', positional=True
@@ -184,8 +190,32 @@ class ExportSettings(PredictSettings):
     save_inference_model_path: str = changed(
         PredictSettings, 'save_inference_model_path', 'inference_model', 'Folder for the model.'
     )
-    export_format: str | None = changed(PredictSettings, 'export_format', 'paddle', 'Form of the export.')
+    export_format: str | None = changed(
+        PredictSettings, 'export_format', None, 'Form of the export. Left out: what --engine reads.'
+    )
     do_prediction: bool = changed(PredictSettings, 'do_prediction', False)
+    engine: str | None = changed(
+        PredictSettings, 'engine', None, 'What will run the model. Left out: predictor; of int8 openvino.'
+    )
+    precision: str | None = changed(
+        PredictSettings,
+        'precision',
+        None,
+        'int8: products in 8 bits, with a report of score and speed. Left out: fp32, which can be run in bf16, too.',
+        choices=('fp32', 'int8'),
+    )
+    calibration_set: str | None = setting(
+        None, 'With int8: file whose rows show the range of values. Left out: the training file of the model.'
+    )
+    dev_set: str | None = setting(
+        None, 'With int8: labelled file to score. Left out: that of the training of the model.'
+    )
+    max_drop: float | None = setting(
+        None,
+        'With int8: points that the score may lose; beyond it nothing is exported. Left out: 0.5.',
+        least=0,
+        most=100,
+    )
 
     def checked(self) -> Self:
         if self.model and self.init_checkpoint:
@@ -195,7 +225,39 @@ class ExportSettings(PredictSettings):
         if self.task == EMBEDDING and (self.label_map_config or self.num_labels):
             raise UsageError('--label_map_config and --num_labels are for classes, which vectors do not have.')
         model = self.model or self.init_checkpoint
-        return super(ExportSettings, self.replace(model=None, init_checkpoint=model)).checked()
+        changes = {'model': None, 'init_checkpoint': model, 'engine': self._engine()}
+        return super(ExportSettings, self.replace(**changes)).checked()
+
+    def _engine(self) -> str:
+        """What will run the model."""
+        if self.precision == 'int8':
+            return self._engine_of_int8()
+        for name in ('calibration_set', 'dev_set', 'max_drop'):
+            if getattr(self, name) is not None:
+                raise UsageError(f'--{name} is for models in int8: give --precision int8, or leave it out.')
+        engine = self.engine or MODEL_ENGINES[self.export_format or 'paddle']
+        if self.export_format not in (None, ENGINES[engine].format):
+            raise UsageError(
+                f'--export_format {self.export_format}: --engine {engine} reads {ENGINES[engine].format}. '
+                'Leave one out.'
+            )
+        return engine
+
+    def _engine_of_int8(self) -> str:
+        able = [name for name in ENGINES if 'int8' in ENGINES[name].precisions]
+        engine = self.engine or ('onnxruntime' if self.export_format == 'onnx' else 'openvino')
+        if engine not in able:
+            raise UsageError(f'--precision int8: --engine {engine} cannot; {" and ".join(able)} can.')
+        if self.export_format and (engine, self.export_format) != ('onnxruntime', 'onnx'):
+            raise UsageError(
+                f'--export_format {self.export_format}: int8 has the form that its engine reads. Leave it out.'
+            )
+        if engine == 'onnxruntime' and self.calibration_set and self.task != EMBEDDING:
+            raise UsageError(
+                '--calibration_set: --engine onnxruntime sees the range of values while it runs, and needs no rows. '
+                'Leave it out.'
+            )
+        return engine
 
 
 @dataclass(frozen=True, kw_only=True)

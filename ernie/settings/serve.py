@@ -69,7 +69,12 @@ class WorkerSettings(Settings, title='workers'):
         choices=ENGINES,
         listed=True,
     )
-    precision: str = setting('fp32', 'Precision of matrix products.', choices=PRECISIONS, listed=True)
+    precision: str | None = setting(
+        None,
+        'Precision of matrix products. Left out: that of an exported model, else fp32.',
+        choices=PRECISIONS,
+        listed=True,
+    )
     use_cuda: bool | None = setting(None, 'Run on GPU. Left out: where the engine has one.')
 
 
@@ -135,7 +140,7 @@ class ServeSettings(
         settings = super().checked()
         if not self.models:
             raise UsageError('no model is given. Expected: ernie serve MODEL, or ernie serve NAME=MODEL NAME=MODEL.')
-        check_engine(self.engine or 'predictor', self.precision, bool(self.use_cuda))
+        check_engine(self.engine, self.precision, bool(self.use_cuda))
         self.limits()
         names = ('ernie_config_path', 'vocab_path', 'label_map_config', 'sentence_piece_model')
         files = [name for name in names if getattr(self, name)]

@@ -31,6 +31,7 @@ class Task(abc.ABC):
     last_step_name = None  # of the evaluation after the last step, in its lines and files; None: the step's number
     columns = None  # names of the columns that the model learns from; None while that is not known
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
+    points = 100  # of a `main_value` of 1
 
     def __init__(self, args, config, tokenizer, saved, found=None):
         self.args, self.config, self.tokenizer = args, config, tokenizer
@@ -185,6 +186,17 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, predictor, rows, path):
         """Score a labelled set. -> `Evaluated`, or a plain tuple of its values."""
+
+    def read_scored(self, path):
+        """-> the rows of a file for `evaluate`, where nothing is trained."""
+        return self.read(path, labelled=True)
+
+    def predictions_of(self, outputs, constants):
+        """-> list of arrays, what the graph predicts, as far as `evaluate` looks at it, of what an export gives.
+
+        constants: dict, those of the export.
+        """
+        return outputs
 
     def class_counts(self, rows):
         """-> dict name -> how often each class is in labelled rows; {} where there are no classes."""

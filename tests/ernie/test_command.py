@@ -159,10 +159,11 @@ def test_predict_keeps_no_export_and_export_predicts_nothing():
     changed = {'save_inference_model_path': '', 'format': None, 'carry': True, 'engine': None}
     assert vars(predict.parse_args([])) == whole | own | changed
     given = export.parse_args(['--export_format', 'onnx', '--overwrite'])
-    changed = {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False}
-    assert vars(given) == whole | changed | {'model': None, 'pooling': None, 'layer': None}
+    changed = {'export_format': 'onnx', 'overwrite': True, 'do_prediction': False, 'engine': None}
+    own = dict.fromkeys(('model', 'pooling', 'layer', 'calibration_set', 'dev_set', 'max_drop'))
+    assert vars(given) == whole | changed | own
     assert export.parse_args(['m']).checked().init_checkpoint == 'm'
-    for other in (['--predict_set', 'x'], ['--engine', 'onnxruntime'], ['--do_prediction', 'true']):
+    for other in (['--predict_set', 'x'], ['--engine', 'nonsense'], ['--do_prediction', 'true']):
         with pytest.raises(UsageError):
             export.parse_args(other)
 

@@ -34,7 +34,7 @@ SINCE = {
     'output': (str, '-'),
     'input_format': (str, 'auto'),
     'engine': (str, 'predictor'),
-    'precision': (str, 'fp32'),
+    'precision': (str, None),
     'export_format': (str, None),
     'overwrite': (bool, False),
     'length_window': (int, 50),
@@ -75,7 +75,7 @@ def test_choices():
         'format': ['tsv', 'jsonl', 'csv', 'parquet', 'text'],
         'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'parquet', 'squad'],
         'engine': ['executor', 'predictor', 'onnxruntime', 'openvino'],
-        'precision': ['fp32', 'bf16'],
+        'precision': ['fp32', 'bf16', 'int8'],
         'export_format': ['paddle', 'onnx'],
     }
 

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 FLAGS = {
     'models': (), 'http_port': None, 'port': None, 'host': '127.0.0.1', 'auth_token': None, 'auth_token_file': None,
     'curve_secret_key': None, 'curve_client_keys': None, 'workers': None, 'cpu_threads': None, 'tokenizer_threads': 1,
-    'engine': None, 'precision': 'fp32', 'use_cuda': None, 'task': None, 'pooling': None, 'layer': None,
+    'engine': None, 'precision': None, 'use_cuda': None, 'task': None, 'pooling': None, 'layer': None,
     'normalize': False, 'max_seq_len': None, 'do_lower_case': None, 'tokenizer': None, 'for_cn': None,
     'label_map_config': None, 'num_labels': None, 'ernie_config_path': None, 'vocab_path': None, 'log_level': None,
     'sentence_piece_model': None, 'word_dict': None,
@@ -248,7 +248,7 @@ def test_flags_of_the_encoder_server():
         name: found[name] for name in ('model_dir', 'port', 'verbose', 'encode_layer', 'text', 'engine', 'precision')
     }
     assert own == {'model_dir': 'x', 'port': 8888, 'verbose': False, 'encode_layer': 'pooler', 'text': False,
-                   'engine': None, 'precision': 'fp32'}  # fmt: skip
+                   'engine': None, 'precision': None}  # fmt: skip
     assert (found['workers'], found['threads'], found['drain_timeout']) == (None, None, 30.0)
     helps = {action.dest: action.help for action in build_parser()._actions}
     settings = described(ServeSettings)

@@ -5,7 +5,6 @@ import os
 
 from ernie.run.evaluation import Evaluated, Evaluator, short_names
 from propeller.args import split_list
-from propeller.errors import bad_input
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -38,11 +37,9 @@ class MrcEvaluator(Evaluator):
                 log.warning('--%s true without --%s_set: nothing to %s', flag, name, verb)
             for path in split_list(paths) if wish else ():
                 rows = self.task.read(path, labelled=False)
-                missing = rows.unscorable
-                if missing and name == 'dev':
-                    found = f'question {missing.id!r} without answers'
-                    raise bad_input(path, found, 'at least one answer, or "is_impossible": true')
-                self.sets.append((name, path, rows, not missing))
+                if name == 'dev':
+                    self.task.check_scorable(rows, path)
+                self.sets.append((name, path, rows, not rows.unscorable))
         self.names = short_names([path for _, path, _, _ in self.sets])
         if not args.do_train:
             self.task.prepare_evaluation(rows for _, _, rows, _ in self.sets)

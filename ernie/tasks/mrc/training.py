@@ -19,7 +19,7 @@ from ernie.tasks.mrc import SPEC
 from ernie.tasks.mrc.evaluation import MrcEvaluator
 from ernie.tasks.training import Task
 from propeller.args import split_list
-from propeller.errors import UsageError, one_of
+from propeller.errors import UsageError, bad_input, one_of
 from propeller.log import get_logger
 from propeller.progress import progress
 from propeller.storage.atomic import output_file
@@ -46,6 +46,7 @@ class MrcTask(Task):
     spec = SPEC
     evaluator_class = MrcEvaluator
     columns = ('question', 'context')
+    points = 1  # its scores are in percent
 
     @staticmethod
     def prepare_flags(args):
@@ -87,6 +88,20 @@ class MrcTask(Task):
         """Called with the files of an evaluation alone. 2019 did not note whether "no answer" can be."""
         if 'unanswerable' not in self.saved:
             self.unanswerable = any(rows.unanswerable for rows in sets)
+
+    def read_scored(self, path):
+        rows = self.read(path, labelled=False)
+        self.check_scorable(rows, path)
+        self.prepare_evaluation([rows])
+        return rows
+
+    @staticmethod
+    def check_scorable(rows, path):
+        """Raises `UserError`: a question has no answer to compare with."""
+        missing = rows.unscorable
+        if missing:
+            found = f'question {missing.id!r} without answers'
+            raise bad_input(path, found, 'at least one answer, or "is_impossible": true')
 
     def describe(self):
         args = self.args

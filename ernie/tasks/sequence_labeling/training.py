@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from ernie.decoding.classes import count_labels, label_names, warn_of_missing
+from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import OUTSIDE, split_label
 from ernie.metrics.chunk import ChunkScores
@@ -222,6 +223,10 @@ class SequenceLabelingTask(Task):
         values |= {'data_num': len(rows), 'elapsed': time.monotonic() - started}
         line = '[dev evaluation] f1: {f1:f}, precision: {precision:f}, recall: {recall:f}, elapsed time: {elapsed:f} s'
         return Evaluated(values, line.format(**values), scores.report(), outcomes.outcomes())
+
+    def predictions_of(self, outputs, constants):
+        weights = [np.asarray(constants[WEIGHTS], np.float64)] if self.use_crf else []
+        return [*outputs, *weights]
 
     def class_counts(self, rows):
         """Of tokens, by label."""
