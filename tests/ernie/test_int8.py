@@ -28,10 +28,14 @@ from tests.ernie.tiny_inference import infer, records, texts, write_checkpoint
 from tests.ernie.tiny_model import CONFIG, write_table
 
 INSTALLED = {
-    name for name in ('onnx', 'onnxruntime', 'openvino', 'nncf', 'paddle2onnx') if importlib.util.find_spec(name)
+    name
+    for name in ('onnx', 'onnxruntime', 'openvino', 'nncf', 'paddle2onnx', 'ml_dtypes')
+    if importlib.util.find_spec(name)
 }
 openvino_needed = pytest.mark.skipif(not {'openvino', 'nncf', 'paddle2onnx'} <= INSTALLED, reason='no nncf')
-onnx_needed = pytest.mark.skipif(not {'onnxruntime', 'onnx', 'paddle2onnx'} <= INSTALLED, reason='no onnxruntime')
+onnx_needed = pytest.mark.skipif(
+    not {'onnxruntime', 'onnx', 'ml_dtypes', 'paddle2onnx'} <= INSTALLED, reason='no ml_dtypes'
+)
 # Wide enough that products are worth 8 bits.
 WIDE = CONFIG | {'hidden_size': 48, 'num_attention_heads': 4}
 

@@ -32,7 +32,7 @@ SUFFIX = '_int8'
 _FP32 = 'fp32'  # folder of the model that is quantized, while the export is made
 _PACKAGES = {
     'openvino': ('paddle2onnx', 'openvino', 'nncf'),
-    'onnxruntime': ('paddle2onnx', 'onnxruntime', 'onnx'),
+    'onnxruntime': ('paddle2onnx', 'onnxruntime', 'onnx', 'ml_dtypes'),
 }
 _VERSIONS = ('paddlepaddle', 'paddle2onnx', 'openvino', 'nncf', 'onnxruntime', 'onnx')
 

@@ -123,7 +123,7 @@ def quantize_dynamic(source, target):
     Raises:
         UserError: nothing in it is multiplied in this way.
     """
-    quantization = optional_package('onnxruntime.quantization', _ASKED_BY, 'onnxruntime onnx')
+    quantization = optional_package('onnxruntime.quantization', _ASKED_BY, 'onnxruntime onnx ml_dtypes')
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)  # it would set up the root logger to give advice
     try:
