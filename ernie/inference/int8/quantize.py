@@ -56,6 +56,10 @@ class OpenVinoQuantizer:
             return scores.of(OpenVinoEngine(compiled)), None
 
         rows = self._nncf.Dataset(range(count), lambda i: dict(enumerate(scores.arrays(np.array([i])))))
+        # A product that goes back gets the weights that it had before they were smoothed, and smoothed inputs.
+        unsmoothed = self._nncf.AdvancedQuantizationParameters(
+            smooth_quant_alphas=self._nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
+        )
         restorer = self._nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=300, num_ranking_workers=1)
         with _quiet():
             return self._nncf.quantize_with_accuracy_control(
@@ -64,6 +68,7 @@ class OpenVinoQuantizer:
                 rows,
                 validate,
                 max_drop=max_drop,
+                advanced_quantization_parameters=unsmoothed,
                 advanced_accuracy_restorer_parameters=restorer,
                 **self._options,
             )
