@@ -133,7 +133,7 @@ def quantize_dynamic(source, target):
     logging.getLogger().addHandler(handler)  # it would set up the root logger to give advice
     try:
         quantization.quantize_dynamic(
-            source,
+            _with_weights(source),
             target,
             op_types_to_quantize=_PRODUCTS,
             per_channel=True,
@@ -142,6 +142,23 @@ def quantize_dynamic(source, target):
         )
     finally:
         logging.getLogger().removeHandler(handler)
+
+
+def _with_weights(path):
+    """The model of an ONNX file, whose weights are initializers: paddle2onnx writes nodes, which are not quantized."""
+    import onnx
+
+    model = onnx.load(path)
+    graph, rest = model.graph, []
+    for node in graph.node:
+        if node.op_type == 'Constant' and node.attribute[0].name == 'value':
+            node.attribute[0].t.name = node.output[0]
+            graph.initializer.append(node.attribute[0].t)
+        else:
+            rest.append(node)
+    del graph.node[:]
+    graph.node.extend(rest)
+    return model
 
 
 def dynamic_products(path):
