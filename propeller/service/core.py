@@ -142,7 +142,7 @@ class ServiceCore:
             ServiceError: 'overloaded'.
         """
         limits, waiting = self.limits, self._queue.tokens
-        wait = self._pace.wait(waiting, self._pool.up)
+        wait = self._wait(waiting)
         most = self.seconds(timeout) * _SHARE_OF_WAITING
         if waiting + tokens > limits.queue_tokens:
             message = f'{waiting:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
@@ -155,6 +155,12 @@ class ServiceCore:
             )
             limit = {'name': 'timeout', 'value': 2 * most, 'found': round(2 * wait, 1)}
             raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait - most), 1)))
+
+    def _wait(self, tokens):
+        """Seconds that so many tokens will take."""
+        now = asyncio.get_running_loop().time()
+        under_way = [(batch.tokens, now - batch.started) for batch in self._pool.under_way() if batch.crowded]
+        return self._pace.wait(tokens, self._pool.up, under_way)
 
     def seconds(self, timeout=None):
         """The seconds that a request has. timeout: that it asks for; None: it does not say."""
@@ -255,10 +261,10 @@ class ServiceCore:
         except Exception as e:  # the same
             self._fault(batch.rows, e)
             return
-        tokens, seconds = sum(row.tokens for row in batch.rows), max(now - batch.started, 1e-6)
+        seconds = max(now - batch.started, 1e-6)
         if batch.crowded:
-            self._pace.note(tokens, seconds)
-        self.observer.batch(batch.model.name, len(batch.rows), tokens, batch.padded, seconds)
+            self._pace.note(batch.tokens, seconds)
+        self.observer.batch(batch.model.name, len(batch.rows), batch.tokens, batch.padded, seconds)
         size = sum(array.nbytes for array in outputs) // len(batch.rows)
         for row, result in zip(batch.rows, results, strict=True):
             if not row.request.ended:

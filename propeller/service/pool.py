@@ -46,12 +46,14 @@ class PoolSettings:
 
 
 class Batch:
-    """Rows on their way to a worker and back. started: time; padded: tokens with padding; crowded: others wait."""
+    """Rows on their way to a worker and back. started: time; tokens, padded: without and with padding; crowded: others
+    wait."""
 
-    __slots__ = ('model', 'rows', 'started', 'padded', 'crowded')
+    __slots__ = ('model', 'rows', 'started', 'tokens', 'padded', 'crowded')
 
     def __init__(self, model, rows, started, crowded=False):
         self.model, self.rows, self.started, self.crowded = model, rows, started, crowded
+        self.tokens = sum(row.tokens for row in rows)
         self.padded = len(rows) * max(row.tokens for row in rows)
 
 
@@ -90,6 +92,10 @@ class WorkerPool:
     def up(self):
         """Number of workers that answer."""
         return sum(worker is not None and worker.state in (IDLE, BUSY) for worker in self._workers)
+
+    def under_way(self):
+        """List of the `Batch`es that workers compute."""
+        return [worker.batch for worker in self._workers if worker is not None and worker.batch is not None]
 
     def idle(self):
         """A `_WorkerProcess` that waits for a batch; None where none does."""

@@ -13,7 +13,8 @@ from propeller.service.core import Observer, ServiceCore
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
 from propeller.service.pace import Pace
-from propeller.service.pool import PoolSettings
+from propeller.service.pool import Batch, PoolSettings
+from propeller.service.requests import Row
 from tests.propeller.service_models import BAD, GROW, HANG, POISON, SLOW, STOP, Sums
 
 
@@ -295,3 +296,31 @@ def test_the_pace_is_that_of_the_last_seconds():
     for _ in range(30):
         pace.note(500, 1.0)
     assert pace.wait(4000, 1) == pytest.approx(8.0, rel=0.01)
+
+
+def test_a_batch_that_takes_longer_than_those_before_slows_the_pace_before_it_is_done():
+    pace = Pace()
+    assert pace.wait(100, 2, [(50, 2.0)]) == pytest.approx(2.0)  # nothing else is known: 25 tokens a second, at most
+    for _ in range(100):
+        pace.note(500, 0.25)
+    usual = pace.wait(4000, 2)
+    assert pace.wait(4000, 2, [(500, 0.2), (500, 0.25)]) == usual  # as fast as the others, as far as is known
+    waits = [pace.wait(4000, 2, [(500, seconds)]) for seconds in (0.5, 1.0, 3.0, 30.0)]
+    assert usual < waits[0] and waits == sorted(waits)
+    assert waits[-1] == pytest.approx(4000 / 2 * 30 / 500, rel=0.01)
+    assert pace.wait(4000, 2) == usual
+
+
+def test_what_would_be_late_is_refused_while_a_batch_takes_longer_than_usual():
+    async def scene():
+        core = ServiceCore([], Limits(timeout=3), PoolSettings())
+        core._queue.tokens = 100
+        for _ in range(50):
+            core._pace.note(100, 0.5)  # half a second of work waits
+        batch = Batch(None, [Row(None, 0, None, 100, '')], asyncio.get_running_loop().time() - 20, crowded=True)
+        for crowded, batches, taken in ((True, [], True), (False, [batch], True), (True, [batch], False)):
+            batch.crowded, core._pool.under_way = crowded, lambda batches=batches: batches
+            with contextlib.nullcontext() if taken else pytest.raises(ServiceError, match='about .* s of work'):
+                core.check_room(1)
+
+    asyncio.run(scene())
