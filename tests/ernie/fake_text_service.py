@@ -89,12 +89,23 @@ class Model:
 class Core:
     def __init__(self, limits):
         self.limits, self.observer, self.ready, self.workers_up, self.queue_tokens = limits, Observer(), True, 2, 0
+        self.wait = 0
 
     def check_texts(self, count):
         if count > self.limits.max_texts:
             raise self.refused(beyond('max_texts', count, self.limits.max_texts, 'texts'))
 
     refused = ServiceCore.refused
+
+    def check_open(self):
+        if not self.ready:
+            raise self.refused(ServiceError('unavailable', 'the server is going down.', retry_after=1))
+
+    def check_room(self, tokens, timeout=None):
+        """`wait`: seconds that a new request would have to; None: there is no room, whatever it says."""
+        most = ServiceCore.seconds(self, timeout) / 2
+        if self.wait is None or self.wait > most:
+            raise self.refused(ServiceError('overloaded', f'more than {most:g} s of work wait.', None, 2))
 
     async def submit(self, model, contents, timeout=None, texts=None):
         return Answer([[np.float32([len(row.ids)])] for row in contents], Seconds(0.001, 0.002))

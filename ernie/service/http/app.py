@@ -58,6 +58,7 @@ def create_app(service, security=None, limits=None):
     app.add_middleware(
         Door,
         direct=routes.direct,
+        admission=routes.admission,
         is_open=app.state.open_paths.__contains__,
         accepts=_accepts(security),
         limits=limits or core.limits or Limits(),

@@ -27,16 +27,16 @@ class Door:
 
     Args:
         app: ASGI application.
-        direct: see `Routes`; what is not in it goes to `app`.
+        direct, admission: see `Routes`; what is not in `direct` goes to `app`.
         is_open: function of a path: whether it needs no token.
         accepts: None: nothing needs a token; or a function of the bytes of an `Authorization` header.
         limits: `propeller.service.limits.Limits`.
         metrics: `Metrics`.
     """
 
-    def __init__(self, app, direct, is_open, accepts, limits, metrics):
-        self._app, self._direct, self._is_open, self._accepts = app, direct, is_open, accepts
-        self._limits, self._metrics = limits, metrics
+    def __init__(self, app, direct, admission, is_open, accepts, limits, metrics):
+        self._app, self._direct, self._admission = app, direct, admission
+        self._is_open, self._accepts, self._limits, self._metrics = is_open, accepts, limits, metrics
         self._held = 0  # bytes of bodies
 
     async def __call__(self, scope, receive, send):
@@ -84,7 +84,9 @@ class Door:
             await self._app(visit.scope, receive, send)
             return
         try:
+            self._admission.check(visit.path)
             visit.body = await self._body(visit, receive)
+            self._admission.check_body(visit.path, visit.body)
             await self._watched(visit, receive, send)
         finally:
             self._held -= visit.held

@@ -4,6 +4,7 @@ from fastapi import Request
 from pydantic.json_schema import models_json_schema
 from starlette.responses import PlainTextResponse
 
+from ernie.service.http.admission import Admission
 from ernie.service.http.calls import request_of
 from ernie.service.http.schemas import SCHEMAS, described_answers, described_body
 from ernie.service.http.visit import VISIT
@@ -17,6 +18,7 @@ class Routes:
         service: `TextService`.
         metrics: `Metrics`.
     Attributes:
+        admission: `Admission` for the routes that compute.
         direct: of routes without parts, path -> async function of a `Visit` that gives a `Response`: `Door` calls it
             without the framework, which takes as long as all the rest of a request.
     """
@@ -24,9 +26,9 @@ class Routes:
     def __init__(self, app, service, metrics):
         self.app, self.service, self.metrics = app, service, metrics
         self.schemas = {}  # class: how it is used
-        self.direct = {}
+        self.direct, self.admission = {}, Admission(service.core)
 
-    def post(self, path, function, body, reply, error, summary):
+    def post(self, path, function, body, reply, error, summary, computes=True):
         """A route that takes JSON.
 
         Args:
@@ -35,6 +37,7 @@ class Routes:
             body: subclass of `Body`.
             reply, error: see `described_answers`.
             summary: for the OpenAPI page.
+            computes: whether workers are needed for it.
         """
 
         async def direct(visit, **parts):
@@ -45,6 +48,8 @@ class Routes:
 
         if '{' not in path:
             self.direct[path] = direct
+        if computes:
+            self.admission.add(path, 'timeout' in body.model_fields)
         self.schemas |= {body: 'validation', reply: 'serialization', error: 'serialization'}
         self._add(
             path,

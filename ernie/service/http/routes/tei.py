@@ -218,5 +218,5 @@ def _add_facts(routes):
     async def info(model=None):
         return answered(dump(info_of(service, named(model))))
 
-    routes.post('/tokenize', tokenize, TokenizeRequest, Tokens, TeiError, 'The tokens of texts')
+    routes.post('/tokenize', tokenize, TokenizeRequest, Tokens, TeiError, 'The tokens of texts', computes=False)
     routes.get('/info', info, Info, TeiError, 'What a model is, and the limits', query=('model',))
