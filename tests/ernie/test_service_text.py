@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 
 import numpy as np
 import pytest
@@ -217,24 +216,21 @@ def test_a_damaged_export_for_vectors_is_one_line(folder, tmp_path):
 
 
 def test_long_texts_leave_the_event_loop_its_turns(models):
-    """Tokenizing 50,000 characters takes far longer than the loop ever waits."""
+    """While 50,000 characters are tokenized, which takes tenths of a second, the loop goes on turning."""
 
     async def work():
         core = _NeverReached([models['reading']], Limits(), PoolSettings())
-        service, delays = TextService(core), []
+        service, turns = TextService(core), 0
         text = '的一是不了人' * 4_000 + ' finely' * 4_000
         task = asyncio.create_task(service.run('reading', [{'question': '谁', 'context': text}]))
-        began = last = time.monotonic()
         while not task.done():
             await asyncio.sleep(0)
-            delays.append(time.monotonic() - last)
-            last = time.monotonic()
+            turns += 1
         with pytest.raises(ServiceError, match='request_tokens'):
             await task
-        return max(delays), time.monotonic() - began
+        return turns
 
-    longest, whole = asyncio.run(work())
-    assert whole > 4 * longest
+    assert asyncio.run(work()) > 20
 
 
 def test_a_client_that_has_gone_stops_the_tokenizing(models, monkeypatch):
