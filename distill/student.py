@@ -15,9 +15,8 @@ from ernie.model.transformer_encoder import linear
 from ernie.tokenizers.vocabulary import load_vocab
 from ernie.utils.data import build_1_pair
 from example.command_line import check_inputs
-from example.encoder import EncoderModel
+from example.encoder import EncoderModel, train_for_best
 from propeller.data import LabelColumn, TextColumn
-from propeller.errors import UserError
 from propeller.graph import F
 
 _CERTAIN = 9999.0  # softmax makes a one of it
@@ -140,19 +139,5 @@ def train(setup):
     dev_set = data.labelled('dev', setup.folder('dev'), False)
     check_inputs(setup)
     best = StudentExporter(os.path.join(setup.run_config.model_dir, 'best'), setup)
-    propeller.train_and_eval(
-        model_class_or_model_fn=Student,
-        params=setup.params,
-        run_config=setup.run_config,
-        train_dataset=train_set,
-        eval_dataset=dev_set,
-        exporters=[best],
-    )
-    if not propeller.train.distribution.status.is_master:
-        return None
-    if best.best is None:
-        raise UserError(
-            f'{setup.run_config.model_dir}: found no evaluation in this run, expected one: see eval_steps and '
-            'skip_steps of --run_config. The last checkpoint is there.'
-        )
-    return best.best['eval']['acc']
+    found = train_for_best(setup, Student, train_set, dev_set, best)
+    return found and found['eval']['acc']

@@ -113,14 +113,29 @@ def train(setup, model, train_set, eval_sets, better, without=()):
     """
     check_inputs(setup)
     best = propeller.train.exporter.BestInferenceModelExporter(os.path.join(setup.run_config.model_dir, 'best'), better)
+    return train_for_best(setup, model, train_set, eval_sets, best, warm_start_setting=warm_start(setup, without))
+
+
+def train_for_best(setup, model, train_set, eval_sets, best, **more):
+    """Train, and let an exporter keep the best.
+
+    Args:
+        setup, model, train_set, eval_sets: see `train`; the files of `setup` are checked.
+        best: exporter with the best results at `best`.
+        more: of `propeller.train_and_eval`.
+    Returns:
+        `best.best`; in processes beside the first of a job None.
+    Raises:
+        UserError: nothing was evaluated.
+    """
     propeller.train_and_eval(
         model_class_or_model_fn=model,
         params=setup.params,
         run_config=setup.run_config,
         train_dataset=train_set,
         eval_dataset=eval_sets,
-        warm_start_setting=warm_start(setup, without),
         exporters=[best],
+        **more,
     )
     if not propeller.train.distribution.status.is_master:
         return None
