@@ -44,6 +44,11 @@ def build_parser(name, description, online):
         help='folder of what the teacher labels (with --teacher_host: default DATA_DIR/unsup_train_aug)',
     )
     add('--skip_bad_rows', action='store_true', help='leave out rows that cannot be used')
+    add(
+        '--seed',
+        type=int,
+        help='of initial values, dropout and the order of the rows (default: other values each time)',
+    )
     add('--teacher_outputs', help='folder that teacher_outputs.py filled for the files of --unsupervise_data_dir')
     add('--teacher_labels', choices=LABELS, default=LABELS[0], help='what of them counts: logits (soft) or the class')
     teacher = parser.add_argument_group('a teacher behind propeller.tools.start_server')
@@ -102,6 +107,8 @@ def _check_flags(args):
         )
     elif args.teacher_outputs and args.skip_bad_rows:
         raise UsageError('--skip_bad_rows: found --teacher_outputs, expected one of them: each row has its answer.')
+    if args.seed is not None and not 0 <= args.seed < 1 << 31:
+        raise UsageError(f'--seed {args.seed}: expected a number from 0 to {(1 << 31) - 1}.')
     for name, least in (('teacher_max_seqlen', 3), ('server_batch_size', 1), ('num_coroutine', 1)):
         if getattr(args, name) < least:
             raise UsageError(f'--{name} {getattr(args, name)}: expected at least {least}.')

@@ -7,8 +7,9 @@ import numpy as np
 import propeller.paddle as propeller
 from distill.command_line import adds_special, teacher_cutter
 from distill.student_folder import StudentExporter
+from ernie.distill.answer_clock import AnswerClock, asked
 from ernie.distill.answered import AnsweredFiles
-from ernie.distill.mixing import alternate
+from ernie.distill.mixing import alternate, by_length
 from ernie.distill.online import ServedTeacher
 from ernie.model.encoders import build_encoder
 from ernie.model.transformer_encoder import linear
@@ -48,16 +49,18 @@ class Data:
 
     def __init__(self, setup):
         self.setup, self.args, self.classes = setup, setup.args, setup.params.num_label
+        self._seed = self.args.seed or 0
         self._text = setup.text_column('text')
 
     def labelled(self, name, folder, training):
         """Of files `segmented text<TAB>label`. name: of the data set."""
         label = LabelColumn('label', vocab_dict={str(label): label for label in range(self.classes)})
         rows = self._rows([self._text, label], name, folder, training)
-        return self._batches(rows.map(lambda text, label: (self._ids(text), self._certain(int(label)))), (0, 0.0))
+        rows = rows.map(lambda text, label: (self._ids(text), self._certain(int(label))))
+        return self._batches(self._grouped(rows) if training else rows)
 
-    def taught(self, folder):
-        """Of files `segmented text<TAB>text for the teacher`, which a server labels ahead."""
+    def taught(self, folder, clock):
+        """Of files `segmented text<TAB>text for the teacher`, which a server labels ahead. clock: `AnswerClock`."""
         args = self.args
         vocab = load_vocab(args.teacher_vocab_file)
         cut = teacher_cutter(args, vocab)
@@ -68,22 +71,22 @@ class Data:
         def example(text, teacher):
             return self._ids(text), build_1_pair(teacher, args.teacher_max_seqlen, cls, sep)[0]
 
-        batches = rows.map(example).padded_batch(self.setup.params.batch_size, (0, pad))
-        return self.described(batches.map(_Asked(args, self.classes)).buffered(_AHEAD))
+        batches = self._grouped(rows.map(example)).padded_batch(self.setup.params.batch_size, (0, pad))
+        return self.described(clock.without_times(batches.map(_Asked(args, self.classes)).buffered(_AHEAD)))
 
     def answered(self, folder, answers):
         """Of files `segmented text<TAB>...` and `answers` to them, a folder of `distill/teacher_outputs.py`."""
         files = AnsweredFiles(folder, answers, self._text, self.classes)
         hard = self.args.teacher_labels == 'hard'
-        rows = files.dataset().map(
+        rows = files.dataset(self._seed).map(
             lambda text, logits, label: (self._ids(text), self._certain(int(label)) if hard else logits)
         )
-        return self._batches(rows, (0, 0.0))
+        return self._batches(self._grouped(rows))
 
     def _rows(self, columns, name, folder, training):
         skip = self.args.skip_bad_rows
         return self.setup.columns(columns).build_dataset(
-            name, data_dir=folder, shuffle=training, repeat=training, skip_bad_rows=skip
+            name, data_dir=folder, shuffle=training, repeat=training, seed=self._seed, skip_bad_rows=skip
         )
 
     def _ids(self, text):
@@ -96,8 +99,14 @@ class Data:
         vector[label] = _CERTAIN
         return vector
 
-    def _batches(self, rows, pads):
-        return self.described(rows.padded_batch(self.setup.params.batch_size, pads))
+    def _grouped(self, rows):
+        """The rows in an order that wastes little; a bag of words computes next to nothing for padding."""
+        if not adds_special(self.setup.params.ernie):
+            return rows
+        return by_length(rows, self.setup.params.batch_size, self._seed)
+
+    def _batches(self, rows):
+        return self.described(rows.padded_batch(self.setup.params.batch_size, (0, 0.0)))
 
     def described(self, batches):
         """The same batches, which say what they are."""
@@ -106,7 +115,7 @@ class Data:
 
 
 class _Asked:
-    """Ids of the student and of the teacher -> ids of the student and the teacher's logits."""
+    """Ids of the student and of the teacher -> ids of the student, the teacher's logits, and the times of `asked`."""
 
     def __init__(self, args, classes):
         self._args, self._classes, self._teacher = args, classes, None
@@ -124,20 +133,22 @@ class _Asked:
                 args.teacher_retries,
             )
         teacher_ids = teacher_ids[..., None]
-        return [ids, self._teacher(teacher_ids, np.zeros_like(teacher_ids))]
+        answer, times = asked(lambda: self._teacher(teacher_ids, np.zeros_like(teacher_ids)))
+        return [ids, answer, times]
 
 
 def train(setup):
     """Train as `setup` says. Returns the best accuracy on the dev set; None in processes beside the first of a job."""
     args, data = setup.args, Data(setup)
-    folder, answers = args.unsupervise_data_dir, args.teacher_outputs
+    folder, answers, hooks = args.unsupervise_data_dir, args.teacher_outputs, []
     if args.teacher_host:
-        taught = data.taught(folder)
+        hooks = [AnswerClock()]
+        taught = data.taught(folder, *hooks)
     else:
         taught = data.answered(folder, answers) if answers else data.labelled('unsup', folder, True)
     train_set = data.described(alternate(data.labelled('train', setup.folder('train'), True), taught))
     dev_set = data.labelled('dev', setup.folder('dev'), False)
     check_inputs(setup)
     best = StudentExporter(os.path.join(setup.run_config.model_dir, 'best'), setup)
-    found = train_for_best(setup, Student, train_set, dev_set, best)
+    found = train_for_best(setup, Student, train_set, dev_set, best, seed=args.seed, train_hooks=hooks)
     return found and found['eval']['acc']

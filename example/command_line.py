@@ -211,6 +211,7 @@ def check_inputs(setup):
         'tokenizer': setup.cutter.name,
         'encoder': {name: getattr(setup.params.ernie, name) for name in COMPUTATION},
         **{name: setup.params[name] for name in ('task_id', 'num_label') if name in setup.params},
+        **({'seed': setup.args.seed} if hasattr(setup.args, 'seed') else {}),  # another one has another order of rows
     }
     path = os.path.join(setup.run_config.model_dir, INPUTS)
     if os.path.lexists(path):

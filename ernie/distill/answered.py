@@ -61,12 +61,12 @@ class AnsweredFiles:
                 raise bad_input(found.folder, 'answers to another file', f'those to {path}', advice=advice)
             self._files[path] = found.folder
 
-    def dataset(self):
+    def dataset(self, seed=0):
         """An endless, shuffled `Dataset` of (ids of the text, logits float32 [C], class int64)."""
         paths = list(self._files)
-        names = Dataset.from_list(paths).repeat().shuffle(len(paths), 0)
+        names = Dataset.from_list(paths).repeat().shuffle(len(paths), seed)
         rows = names.interleave(self._file, cycle_length=min(len(paths), _MOST_OPEN), block_length=1)
-        return rows.shuffle(_SHUFFLE_BUFFER, 0)
+        return rows.shuffle(_SHUFFLE_BUFFER, seed)
 
     def _file(self, path):
         # Blank lines are no rows to the teacher either.

@@ -2,6 +2,7 @@
 
 from propeller.errors import UsageError
 from propeller.log import get_logger
+from propeller.service.busy import Busy
 from propeller.service.core import ServiceCore
 from propeller.service.exported import ExportedServed
 from propeller.service.front import serve
@@ -58,7 +59,8 @@ class InferenceServer:
         Raises:
             UserError: the port cannot be used, or the model cannot be opened.
         """
-        core = ServiceCore([self.model], self.limits, self.settings)
+        busy = Busy(self.settings.workers)
+        core = ServiceCore([self.model], self.limits, self.settings, busy)
 
         async def handler(arrays, options):
             return await core.model(options.get('model')).run(core, arrays, options)
@@ -72,3 +74,5 @@ class InferenceServer:
                 when_ready(listener.address)
 
         serve(core, [listener], drain_timeout, ready)
+        if busy.batches:
+            log.info('computed: %s', busy)

@@ -14,7 +14,8 @@ from distill import command_line, distill_chnsentocorp
 from distill.student import Data, Student
 from distill.student_folder import with_special_tokens
 from ernie.checkpoint import open_model
-from ernie.distill.mixing import alternate
+from ernie.distill.mixing import alternate, by_length
+from example.command_line import check_inputs
 from propeller import graph
 from propeller.data import Dataset
 from propeller.errors import UsageError, UserError
@@ -31,6 +32,7 @@ FLAGS = {
     'data_dir': None,
     'unsupervise_data_dir': None,
     'skip_bad_rows': False,
+    'seed': None,
     'teacher_outputs': None,
     'teacher_labels': 'soft',
     'teacher_host': None,
@@ -109,6 +111,22 @@ def test_labels_are_vectors_and_texts_are_cut(data):
     assert ids[0].tolist() == [setup.vocab[word] for word in words] + [0] * (3 - len(words))
 
 
+def test_a_seed_is_that_of_the_order_too(data, tmp_path):
+    def first(*more):
+        return next(iter(Data(setup_of(data, *more)).labelled('train', data / 'train', True)))[0].tolist()
+
+    assert first('--seed', '3') == first('--seed', '3') != first('--seed', '4')
+    assert first() == first('--seed', '0')
+    model = tmp_path / 'm'
+    flags = student_flags(data, model, '--unsupervise_data_dir', str(data / 'labelled_by_teacher'), max_steps=8)
+    setups = [
+        command_line.read_setup('p', distill_chnsentocorp.build_parser(), [*flags, '--seed', seed]) for seed in '34'
+    ]
+    check_inputs(setups[0])
+    with pytest.raises(UserError, match='found seed 4, expected 3, as in its training'):
+        check_inputs(setups[1])
+
+
 def numbers(start):
     return lambda first=0: iter(range(start + first, start + 1000))
 
@@ -121,6 +139,27 @@ def test_batches_come_in_turn_from_anywhere():
     for start in range(9):
         assert list(itertools.islice(both.iterate_from(start), 9 - start)) == first[start:]
     assert both.seekable
+
+
+def test_rows_of_like_length_share_a_batch():
+    lengths = np.random.default_rng(0).integers(1, 90, 1000).tolist()
+
+    def rows(first=0):
+        return ((range(length), number) for number, length in enumerate(lengths[first:], first))
+
+    def lists(start=0):
+        return [(len(ids), number) for ids, number in grouped.iterate_from(start)]
+
+    grouped = by_length(Dataset(rows, start_at=rows, count=lambda: 1000), 10, seed=1, batches=20)
+    found = lists()
+    assert sorted(number for _, number in found[:200]) == list(range(200))  # of the first window alone
+    assert [length for length, _ in found] == [lengths[number] for _, number in found]
+    batches = [[length for length, _ in found[i : i + 10]] for i in range(0, 1000, 10)]
+    assert np.mean([10 * max(batch) / sum(batch) for batch in batches]) < 1.2
+    assert [batch[0] for batch in batches] != sorted(batch[0] for batch in batches)
+    for start in (0, 7, 200, 473):
+        assert lists(start) == found[start:]
+    assert grouped.seekable
 
 
 @pytest.mark.parametrize('hparams', [{}, {'encoder': 'bilstm', 'hidden_size': 12}], ids=['bow', 'bilstm'])
@@ -150,6 +189,7 @@ def test_it_trains_and_its_folder_predicts_the_same(data, tmp_path, hparams):
         ([], {}, '--unsupervise_data_dir is missing'),
         (['--teacher_host', 'tcp://localhost:1'], {}, 'found no --teacher_vocab_file'),
         (['--unsupervise_data_dir', 'x', '--max_seqlen', '2'], {}, '--max_seqlen 2: expected at least 3'),
+        (['--unsupervise_data_dir', 'x', '--seed', '-1'], {}, '--seed -1: expected a number from 0'),
         (['--unsupervise_data_dir', 'x'], {'encoder': 'ernie'}, "found 'ernie', expected bow or bilstm"),
         (['--unsupervise_data_dir', 'x'], {'vocab_size': 9}, r'vocab.txt: found id 3\d \(.\), expected ids below'),
         (['--unsupervise_data_dir', 'x'], {'use_fp16': 1}, 'use_fp16: found True'),

@@ -6,9 +6,11 @@ from scipy.special import softmax
 
 from distill.command_line import teacher_cutter
 from distill.student import Data
-from ernie.distill import online
+from ernie.distill import answer_clock, online
+from ernie.distill.answer_clock import AnswerClock, asked
 from ernie.distill.online import ServedTeacher
 from ernie.tokenizers.vocabulary import load_vocab
+from propeller.data import Dataset
 from propeller.errors import UserError
 from propeller.service.client import InferenceError
 from tests.distill.common import student_data, write
@@ -113,8 +115,41 @@ def test_the_teacher_reads_its_own_text_with_its_own_vocabulary(tmp_path, monkey
 
     monkeypatch.setattr('distill.student.ServedTeacher', Teacher)
     monkeypatch.setattr('propeller.data.dataset.made_ahead', lambda make, size: make())
-    words, label = next(iter(Data(setup).taught(data / 'labelled_by_teacher')))
+    clock = AnswerClock()
+    words, label = next(iter(Data(setup).taught(data / 'labelled_by_teacher', clock)))
+    assert clock.answers == 1 and clock.busy > 0
     assert words[0].tolist() == [setup.vocab[w] for w in ('好', '[UNK]', '的')] and label.shape == (8, 2)
     made, first, types = asked[0]
     assert made == ('tcp://h:1', 2, 'logits', 5, 1, 60.0, 5) and first.shape == types.shape == (8, 5, 1)
     assert first[0, :, 0].tolist() == [ids(t) for t in ('[CLS]', 'fine', '[UNK]', '的', '[SEP]')] and not types.any()
+
+
+def test_who_waited_for_whom(monkeypatch, caplog):
+    now = [100.0]
+    monkeypatch.setattr(answer_clock.time, 'monotonic', lambda: now[0])
+
+    def after(seconds):
+        now[0] += seconds
+        return 'answer'
+
+    def answered(start=0):
+        for i in range(start, 4):
+            _, times = asked(lambda: after(1.0))
+            yield [np.array(i), times]
+            after(3.0)
+
+    clock = AnswerClock()
+    batches = clock.without_times(Dataset(answered, start_at=answered, count=lambda: 4))
+    assert batches.seekable and batches.count() == 4 and [len(batch) for batch in batches.iterate_from(1)] == [1, 1, 1]
+    assert clock.answers == 3 and clock.busy == 3.0 and clock.idle == pytest.approx(1 - 3 / 9)
+    for waited, computed in ((2.0, 6.0), (0.0, 2.0)):
+        assert not clock.should_stop(None)
+        after(waited)
+        assert not clock.before_run(None)
+        after(computed)
+    with caplog.at_level('INFO'):
+        clock.after_train()
+    assert caplog.messages == [
+        'trained for 10.0 s, 2.0 s of them (20%) waiting for batches; the teacher answered 3 batches in 9.0 s, and was '
+        'not asked in 67% of that time'
+    ]
