@@ -9,6 +9,7 @@ from propeller.ops.choice import available, enabled, use
 from propeller.ops.cross_entropy import softmax_cross_entropy
 from propeller.ops.embedding import embedding_norm
 from propeller.ops.linear import linear
+from propeller.ops.lstm import lstm
 from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
@@ -23,6 +24,7 @@ __all__ = [
     'enabled',
     'layer_norm',
     'linear',
+    'lstm',
     'residual_norm',
     'softmax_cross_entropy',
     'square_norm',

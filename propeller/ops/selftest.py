@@ -13,6 +13,7 @@ def check(kernels):
     _check_products(kernels)
     _check_norms()
     _check_attention(kernels)
+    _check_lstm()
     rng = np.random.default_rng(3)
     _check_cross_entropy(rng)
     _check_optimizer(rng)
@@ -85,6 +86,32 @@ def _check_attention(kernels):
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, qkv.grad), expected, strict=True):
             _compare(f'attention in {precision}', found, right, tolerance)
+
+
+def _check_lstm():
+    """Two steps, of which the second shows what became of the first one's state; the slope along the first input."""
+    rng = np.random.default_rng(4)
+    shapes = [(2, _INPUTS, 4 * _OUTPUTS), (9, 4 * _OUTPUTS), (_OUTPUTS, 9), (_INPUTS, 9), (_INPUTS, _OUTPUTS)]
+    arrays = [rng.normal(size=shape).astype(np.float32) / 2 for shape in shapes]
+    values = [paddle.to_tensor(array, stop_gradient=False) for array in arrays]
+    y = paddle._C_ops._run_custom_op('propeller_lstm', *values, 1.0, 0.5)[0]
+    y[1].sum().backward()
+    x, recurrent, projection, state, cell = (array.astype(np.float64) for array in arrays)
+
+    def steps(x):
+        last = [state, cell]
+        for sums in x:
+            u, i, f, o = np.split(sums + last[0] @ recurrent, 4, -1)
+            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+            last[1] = np.clip(f * last[1] + i * np.tanh(u), -1, 1)
+            last[0] = np.clip((o * np.tanh(last[1])) @ projection, -0.5, 0.5)
+        return last[0]
+
+    way = np.zeros_like(x)
+    way[0] = rng.normal(size=x.shape[1:])
+    slope = (steps(x + 1e-6 * way) - steps(x - 1e-6 * way)).sum() / 2e-6
+    _compare('an LSTM', y[1], steps(x), 1e-5)
+    _compare('the gradient of an LSTM', (values[0].grad * paddle.to_tensor(way, 'float32')).sum(), slope, 1e-3)
 
 
 def _check_cross_entropy(rng):
