@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ernie.inference.stream import STDIN, TEXT, Row
 from ernie.reader.columns import TEXTS
-from ernie.reader.dataset_folder import is_there
+from ernie.reader.dataset_folder import is_name, is_there, nearest_name
 from propeller.errors import UsageError, bad_input, did_you_mean, quoted
 from propeller.inputs import read_text
 
@@ -78,9 +78,9 @@ def _sorted(inputs):
     """
     files, texts = [], []
     for value in inputs:
-        if value == STDIN or (value and is_there(value)):
+        if value == STDIN or (value and is_there(value) and not is_name(value)):
             files.append(value)
-        elif looks_like_path(value):
+        elif looks_like_path(value) or nearest_name(value):
             raise missing(value)
         else:
             texts.append(value)
@@ -109,7 +109,7 @@ def missing(path):
         near = did_you_mean(name, os.listdir(folder or '.'))
     except (OSError, ValueError):
         near = ''
-    advice = f'{near} If it is a text, put --text before it.'.strip()
+    advice = f'{near or nearest_name(path)} If it is a text, put --text before it.'.strip()
     return bad_input(path, 'no such file', 'a file to predict, or a text', advice=advice)
 
 

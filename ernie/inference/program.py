@@ -181,8 +181,7 @@ def rows_of_file(args, folder, path):
 
 def rows_for(args, columns, forms, learnt, path):
     """The same for parts of a model, which another process can be given: see `read_rows`."""
-    if os.path.isdir(path):
-        path = named_split(path, 'test')
+    path = path if path == STDIN else named_split(path, 'test')
     return read_rows(path, columns, args.input_format, forms, ColumnNames.of(args), learnt)
 
 

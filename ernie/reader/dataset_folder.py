@@ -5,6 +5,9 @@
 - on the hub: files or folders, also below `data`, whose names tell the split: `dev.csv`, `train-0-of-2.parquet`.
 
 `FOLDER:train` is a split of a folder, `FOLDER/train` too where no file has that name.
+
+Where no file or folder has the name, `imdb:train` is a split of a data set that the zoo knows (`ernie.zoo.data_sets`),
+and `imdb` stands for it as a folder does. It is fetched when its files are asked for.
 """
 
 import hashlib
@@ -24,6 +27,8 @@ _ENDINGS = ('.parquet', '.arrow', '.csv', '.tsv', '.jsonl', '.ndjson', '.json', 
 _NO_DATA = (INFO, _STATE, _DICT, 'dataset_infos.json')
 _SHARD = re.compile(r'[-_.](\d+)(?:-of-(\d+))?$')
 _NAME = re.compile(r'[\w.-]+')  # of a split
+# What may be a data set of the zoo and its split; cheaper to ask than the zoo.
+_NAMED = re.compile(r'[A-Za-z0-9][\w/-]{0,60}(:[\w.-]{1,40})?', re.ASCII)
 _MOST = 10_000  # files
 
 
@@ -32,14 +37,26 @@ def splits_of(path):
 
     `dev` and `valid` are called 'validation'.
     """
+    named = _named(path)
+    if named:
+        return {} if named.split else _splits_by_name(path, named.data_set)
     return {name: f'{path}:{name}' for name in (_splits(path) if os.path.isdir(path) else ()) if name}
 
 
+def _splits_by_name(path, data_set):
+    """The same for a data set of the zoo; the first of several dev sets is 'validation'."""
+    found = {}
+    for split in data_set.splits:
+        name = _SPLIT_OF.get(split.partition('_')[0], split)
+        found[split if name in found else name] = f'{path}:{split}'
+    return found
+
+
 def named_split(path, wanted):
-    """What to read where `path` may be a folder of several splits: `path` itself, or its split `wanted`.
+    """What to read where `path` may be a folder or a data set of several splits: `path` itself, or its split `wanted`.
 
     Raises:
-        UserError: the folder has splits, but not that one.
+        UserError: it has splits, but not that one.
     """
     names = splits_of(path)
     if not names:
@@ -53,7 +70,43 @@ def named_split(path, wanted):
 
 def is_there(path):
     """Whether there is something to read; what is wrong with it is found out when it is read."""
-    return os.path.exists(path) or _parted(path)[1] is not None
+    return os.path.exists(path) or _parted(path)[1] is not None or _named(path) is not None
+
+
+def is_name(path):
+    """Whether it is the name of a data set of the zoo, without a split: a text to predict may be such a word."""
+    named = _named(path)
+    return named is not None and not named.split
+
+
+def nearest_name(path):
+    """` Did you mean imdb:train?` for what is no file but nearly a split of a data set of the zoo; '' for all else."""
+    if ':' not in path or not _NAMED.fullmatch(path):
+        return ''
+    from ernie.zoo.data_sets import nearest_reference
+
+    return nearest_reference(path)
+
+
+def fetch_named(path):
+    """Has a split of a data set of the zoo here; does nothing for a file or a folder. Raises `UserError`."""
+    named = _named(path)
+    if named and named.split:
+        data_files(path)
+
+
+def _named(path):
+    """The `ernie.zoo.data_sets.names.Reference` of what is no file and no folder; None for all that is none.
+
+    Raises:
+        UsageError: the data set has no such split.
+    """
+    path = os.fspath(path)
+    if not _NAMED.fullmatch(path) or os.path.lexists(path) or _parted(path)[0]:
+        return None
+    from ernie.zoo.data_sets import reference
+
+    return reference(path)
 
 
 def is_regular(path):
@@ -68,6 +121,9 @@ def data_files(path):
         UserError: a folder that holds no data set, or several splits of which none is chosen; unknown split.
     """
     path = os.fspath(path)
+    named = _named(path)
+    if named:
+        return [_fetched(path, named)]
     folder, split = _parted(path)
     if folder is None:
         return [path]
@@ -83,6 +139,17 @@ def data_files(path):
         found = f'a folder with the splits {", ".join(splits)}'
         raise bad_input(path, found, 'one of them', advice=f'Say which: {path}:{next(iter(splits))}')
     return next(iter(splits.values()))
+
+
+def _fetched(path, named):
+    """The file of a split of the zoo's."""
+    from ernie.zoo.data_sets import fetch_split
+
+    if named.split is None:
+        splits = list(named.data_set.splits)
+        found = f'a data set with the splits {", ".join(splits)}'
+        raise bad_input(path, found, 'one of them', advice=f'Say which: {path}:{splits[0]}')
+    return fetch_split(named.data_set.name, named.split)
 
 
 def source_files(path):

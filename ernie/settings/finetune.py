@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from ernie.decoding.scheme import SCHEMES
-from ernie.reader.dataset_folder import is_there, named_split, splits_of
+from ernie.reader.dataset_folder import fetch_named, is_there, named_split, nearest_name, splits_of
 from ernie.settings.fields import AUTO, changed, setting
 from ernie.settings.groups import (
     BatchSettings,
@@ -164,14 +164,20 @@ class FinetuneSettings(
         return settings
 
     def _with_splits(self) -> Self:
-        """The settings with `FOLDER:SPLIT` where a set is a folder of several splits, each flag with its own."""
+        """The settings with `FOLDER:SPLIT` where a set has several splits, each flag with its own.
+
+        What the zoo has is fetched: now, and not when the model is loaded.
+        """
         splits = {'train_set': 'train', 'dev_set': 'validation', 'test_set': 'test', 'diagnostic': 'test'}
         used = {'train_set': self.do_train, 'dev_set': self.do_val, 'test_set': self.do_test, 'diagnostic': True}
         named = {}
         for flag, split in splits.items():
             paths = split_list(getattr(self, flag)) if used[flag] else []
-            if any(os.path.isdir(path) for path in paths):
-                named[flag] = ','.join(named_split(path, split) for path in paths)
+            chosen = [named_split(path, split) for path in paths]
+            if chosen != paths:
+                named[flag] = ','.join(chosen)
+            for path in chosen:
+                fetch_named(path)
         return self.replace(**named)
 
     def _check_work(self) -> None:
@@ -222,7 +228,7 @@ class FinetuneSettings(
             value = getattr(self, flag)
             for path in split_list(value) if flag.endswith('_set') else [value] if value else []:
                 if not is_there(path):
-                    raise UserError(f'--{flag}: {path}: no such file.')
+                    raise UserError(f'--{flag}: {path}: no such file.{nearest_name(path)}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +265,8 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
         if self.do_train and not self.train_set:
             raise UsageError('no training file is given: ernie finetune FILE. --help lists the first flags.')
         if self.do_train and self.train_set and not is_there(self.train_set):
-            raise UserError(f'{self.train_set}: no such file.{_verb_meant(self.train_set)}')
+            near = nearest_name(self.train_set) or _verb_meant(self.train_set)
+            raise UserError(f'{self.train_set}: no such file.{near}')
         if self.model and self.init_pretraining_params:
             raise UsageError('--model and --init_pretraining_params mean the same: give one.')
         dev_set = self.dev_set

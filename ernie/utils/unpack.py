@@ -25,7 +25,7 @@ class DamagedArchive(UserError):
     """The archive is cut off or has wrong bytes."""
 
 
-class _Bounded:
+class Bounded:
     """A decompressed stream of at most `limit` bytes, and at most `MAX_RATIO` times the bytes of its archive."""
 
     def __init__(self, stream, limit, archive):
@@ -48,7 +48,7 @@ class _Bounded:
         return data
 
 
-def _checked_path(member, archive):
+def checked_path(member, archive):
     """The member's path inside the target, as a `PurePosixPath`.
 
     Raises:
@@ -69,7 +69,7 @@ def _checked_path(member, archive):
 def _write_member(stream, member, target, made):
     """Makes one folder or file; its rights and owner are those of any new file. made: set of the folders so far."""
     archive = stream.archive
-    path = target / _checked_path(member, archive)
+    path = target / checked_path(member, archive)
     stream.check(stream.position + member.size)
     if member.size > CHUNK:
         _check_room(path, member.size, target)
@@ -158,7 +158,7 @@ def unpack(archive, target, max_bytes, max_members=MAX_MEMBERS):
     with disk_errors(target), whole_folder(target, durable=False) as work:
         try:
             with gzip.open(archive) as stream:
-                count = _unpack_stream(_Bounded(stream, max_bytes, archive), Path(work), max_members)
+                count = _unpack_stream(Bounded(stream, max_bytes, archive), Path(work), max_members)
         except UserError:
             raise
         except (EOFError, zlib.error, gzip.BadGzipFile, tar.Damaged) as e:

@@ -1,21 +1,16 @@
 """The released bundles: models, task data and demo data, fetched once into the cache folder.
 
-It holds one folder for each bundle, and `archives/`: each archive with a JSON record of its size and SHA-256. The
-publisher gives no checksums, so the first archive that unpacks is trusted and recorded, and every later one must be the
-same to the byte.
+It holds one folder for each bundle, and `archives/` (`ernie.zoo.archives`). The publisher gives no checksums, so the
+first archive that unpacks is trusted and recorded.
 """
 
-import datetime
-import os
-import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from ernie.utils.fetch import ChangedFile, TooLarge, disk_errors, fetch, sha256_of, write_json
 from ernie.utils.unpack import DamagedArchive, unpack
+from ernie.zoo.archives import address_in, get_archive, read_record, record_of, set_aside, write_record
 from ernie.zoo.cache import cache_folder, locked
-from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
-from propeller.inputs import read_json_object
+from propeller.errors import UsageError, UserError, did_you_mean
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -81,63 +76,22 @@ def find_bundle(name):
     return BUNDLES[name]
 
 
-def _address(bundle, url_base):
-    if url_base is None:
-        return bundle.url
-    parts = urllib.parse.urlsplit(url_base)
-    if parts.scheme not in ('http', 'https') or not parts.netloc or any(c.isspace() for c in url_base):
-        raise UsageError(f'--url-base: found {url_base!r}, expected an address like https://host/folder')
-    return f'{url_base.rstrip("/")}/{bundle.file}'
-
-
-def read_record(path):
-    """The record of an earlier use of the archive, or None."""
-    if not os.path.lexists(path):
-        return None
-    expected = 'a JSON object with sha256'
-    try:
-        record = read_json_object(path, expected)
-        if isinstance(record.get('sha256'), str):
-            return record
-        raise bad_input(path, f'sha256 {quoted(record.get("sha256"))}', expected)
-    except UserError as e:
-        raise UserError(f'{e} Delete it to trust the archive anew.') from None
-
-
-def _get_archive(archive, url, record, max_bytes, pause):
-    """Fetches the archive unless it is there; returns its SHA-256, which is that of the record if there is one."""
-    expected = record and record['sha256']
-    if not archive.exists():
-        try:
-            # What cannot be compressed is a little larger in the archive.
-            return fetch(url, archive, expected, pause=pause, max_bytes=max_bytes + max_bytes // 100 + 2**20)
-        except ChangedFile as e:
-            raise UserError(f'{e} That is what {archive.name}.json recorded; delete it to trust the new file.') from e
-        except TooLarge as e:
-            raise UserError(f'{e} --max_unpacked_gb sets the limit.') from e
-    found = sha256_of(archive)
-    if expected and found != expected:
-        raise bad_input(archive, f'SHA-256 {found}', f'{expected} as recorded', advice='Delete it and run again.')
-    return found
+def check_limit(max_unpacked_gb):
+    """The bytes of a number of gigabytes. Raises `UsageError`: it is no number above 0."""
+    if not 0 < max_unpacked_gb < 1e6:
+        raise UsageError(f'--max_unpacked_gb: found {max_unpacked_gb}, expected a number of gigabytes above 0')
+    return int(max_unpacked_gb * 1e9)
 
 
 def _fetch_and_unpack(bundle, target, url, max_bytes, pause):
     archive = target.parent / 'archives' / bundle.file
-    record_path = archive.with_name(archive.name + '.json')
-    record = read_record(record_path)
-    sha256 = _get_archive(archive, url, record, max_bytes, pause)
+    # What cannot be compressed is a little larger in the archive.
+    sha256 = get_archive(archive, url, max_bytes + max_bytes // 100 + 2**20, pause)
     try:
         unpack(archive, target, max_bytes)
     except DamagedArchive as e:
-        damaged = archive.with_name(archive.name + '.damaged')
-        os.replace(archive, damaged)
-        raise UserError(f'{e} It is now {damaged.name}; run again to fetch it anew.') from e
-    if record is None:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-        size = archive.stat().st_size
-        with disk_errors(record_path):
-            write_json(record_path, {'url': url, 'size': size, 'sha256': sha256, 'first_use': now})
-        log.info('%s: recorded SHA-256 %s, %d bytes', archive, sha256, size)
+        raise UserError(f'{e} It is now {set_aside(archive).name}; run again to fetch it anew.') from e
+    write_record(archive, url, sha256)
 
 
 def content_folder(folder, holds):
@@ -166,17 +120,16 @@ def download(name, folder=None, url_base=None, max_unpacked_gb=MAX_UNPACKED_GB, 
         UserError: not to be had, changed since its first use, damaged, hostile, or the disk is full.
     """
     bundle = find_bundle(name)
-    url = _address(bundle, url_base)
-    if not 0 < max_unpacked_gb < 1e6:
-        raise UsageError(f'--max_unpacked_gb: found {max_unpacked_gb}, expected a number of gigabytes above 0')
+    url = bundle.url if url_base is None else address_in(url_base, bundle.file)
+    max_bytes = check_limit(max_unpacked_gb)
     target = Path(folder or cache_folder()) / name
     with locked(target.parent / 'archives' / f'.{name}.lock'):
         if not target.is_dir():
-            _fetch_and_unpack(bundle, target, url, int(max_unpacked_gb * 1e9), pause)
+            _fetch_and_unpack(bundle, target, url, max_bytes, pause)
     return content_folder(target, bundle.holds)
 
 
 def digest_of(bundle):
     """What is recorded of the archive of a `Bundle` in the cache: dict with `sha256`; {} where nothing is."""
-    record = read_record(cache_folder() / 'archives' / f'{bundle.file}.json')
+    record = read_record(record_of(cache_folder() / 'archives' / bundle.file))
     return {'sha256': record['sha256']} if record else {}

@@ -10,7 +10,7 @@ class FileServer:
     """Serves `content` under any path.
 
     Attributes:
-        content: the bytes of the file.
+        content: the bytes of the file; or dict name -> bytes, by the end of the path.
         etag: its ETag, or None.
         ranges: whether Range is honoured.
         breaks: for each coming GET, after how many bytes of the body the connection ends (None: never).
@@ -40,10 +40,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         plan, asked = self.server.plan, self.headers.get('Range')
         plan.requests.append((self.path, asked))
-        answer = plan.answers.pop(0) if plan.answers else None
+        content = plan.content
+        if isinstance(content, dict):
+            content = content.get(self.path.rpartition('/')[2])
+        answer = plan.answers.pop(0) if plan.answers else 404 if content is None else None
         end = plan.breaks.pop(0) if plan.breaks else None
         start = int(asked.removeprefix('bytes=').removesuffix('-')) if asked and plan.ranges else 0
-        if start and start >= len(plan.content):
+        if start and start >= len(content):
             answer = 416
         if answer:
             self.send_error(answer)
@@ -55,10 +58,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header('Content-Length', '0')
             self.end_headers()
             return
-        body = plan.content[start:]
+        body = content[start:]
         self.send_response(206 if asked and plan.ranges else 200)
         if asked and plan.ranges:
-            self.send_header('Content-Range', f'bytes {start}-{len(plan.content) - 1}/{len(plan.content)}')
+            self.send_header('Content-Range', f'bytes {start}-{len(content) - 1}/{len(content)}')
         if plan.etag:
             self.send_header('ETag', plan.etag)
         if plan.endless:

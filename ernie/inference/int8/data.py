@@ -185,7 +185,7 @@ def _of_training(task, recorded, checkpoint):
 
 
 def _file(path, split):
-    return named_split(path, split) if os.path.isdir(path) else path
+    return named_split(path, split)
 
 
 def _if_there(path):
