@@ -3,7 +3,7 @@
 The code of 2019 built one program and cloned it for evaluation. Paddle 3 clones none, and needs none: what was recorded
 is built again, by `build`, for training, evaluation, prediction and export, each with dropout as it is there.
 
-A sequence (2019: a LoD tensor) has words of texts of several lengths. It is said as in 2019, [words of all texts, D] or
+A sequence (2019: a LoDTensor) has words of texts of several lengths. It is said as in 2019, [words of all texts, D] or
 (-1, D); in a graph it is [B, T, D] with a mask [B, T] of 1 on words and 0 on padding behind them. Ids are (-1, 1), in a
 graph [B, T]. Everything else is (-1, D), in a graph [B, D].
 """

@@ -1,10 +1,10 @@
 """GRU and LSTM of fluid, over the words of each text. B texts, T words, D width.
 
 They are not those of `paddle.nn`: in the GRU the reset gate acts on the state before the product, in the LSTM the gates
-see the cell ("peepholes"). Paddle 3 has the operators of 2019 still, `gru` and `lstm`, which read from a tensor where
-its sequences begin (LoD). No function of Paddle makes such a tensor any more, but the operator `im2sequence` does: of
-[B, W, T, 1] and windows of 1 x 1 it makes B sequences of T words. Words come first and padding behind them, so that
-padding changes nothing of a word; a layer in the opposite direction gets the words of each text turned around.
+see the cell ("peepholes"). Paddle 3 has the operators of 2019 still, `gru` and `lstm`, which read of a LoDTensor where
+its sequences begin. No function of Paddle makes one any more, but the operator `im2sequence` does: of [B, W, T, 1] and
+windows of 1 x 1 it makes B sequences of T words. Words come first and padding behind them, so that padding changes
+nothing of a word; a layer in the opposite direction gets the words of each text turned around.
 """
 
 from ernie.hub.layers.common import record, sequence, spread, values, whole, width
@@ -29,7 +29,7 @@ def dynamic_gru(
 ):
     """A GRU (Chung et al. 2014, arXiv:1412.3555) as in Paddle 1.6, `fluid.layers.dynamic_gru`:
 
-    u = gate(xu + h Wu + bu), r = gate(xr + h Wr + br), c = candidate(xc + (r * h) Wc + bc),
+    u = gate(x_u + h W_u + b_u), r = gate(x_r + h W_r + b_r), c = candidate(x_c + (r * h) W_c + b_c),
     h <- (1 - u) * h + u * c, with origin_mode (Cho et al. 2014) u * h + (1 - u) * c.
 
     Args:
@@ -75,15 +75,15 @@ def dynamic_lstm(
 ):
     """An LSTM with peepholes (Gers, Schmidhuber 2000) as in Paddle 1.6, `fluid.layers.dynamic_lstm`:
 
-    i = gate(xi + h Wi + c * pi + bi), f = gate(xf + h Wf + c * pf + bf), g = candidate(xg + h Wg + bg),
-    c <- f * c + i * g, o = gate(xo + h Wo + c * po + bo) with the new c, h <- o * cell(c).
+    i = gate(x_i + h W_i + c * p_i + b_i), f = gate(x_f + h W_f + c * p_f + b_f), g = candidate(x_g + h W_g + b_g),
+    c <- f * c + i * g, o = gate(x_o + h W_o + c * p_o + b_o) with the new c, h <- o * cell(c).
 
     Args:
         input: a sequence of width `size`: the products of the words for g, i, f and o, made by `fc`.
         size: four times the width D of the state.
         h_0, c_0: first state and cell of each text, of width D; None: 0. One goes with the other.
         param_attr: of the matrix [D, 4 * D] of g, i, f and o. Xavier.
-        bias_attr: of the bias of g, i, f and o [1, 4 * D], with peepholes [1, 7 * D]: pi, pf and po come behind; 0.
+        bias_attr: of the bias of g, i, f and o [1, 4 * D], with peepholes [1, 7 * D]: p_i, p_f and p_o come behind; 0.
         use_peepholes: whether gates see the cell.
         is_reverse: from the last word to the first.
     Returns:
