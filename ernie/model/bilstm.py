@@ -2,12 +2,12 @@
 
 from ernie.model.bag_of_words import emb_size, emb_size_faults, word_vectors
 from ernie.model.encoders import Encoder
+from ernie.model.recurrent import Turn, largest_of_words
 from ernie.model.transformer_encoder import dropout, linear
 from propeller import graph
 from propeller.graph import paddle
 
 _WAYS = ('forward', 'backward')
-_NO_WORD = -1e4  # below all that an LSTM gives
 _START = 0.08  # standard deviation of the LSTMs' matrices; that of a word table would keep their gates shut
 
 
@@ -42,12 +42,7 @@ class BiLstm(Encoder):
 
     def __init__(self, ids, positions, types, task_ids, mask, config, training=False):
         self._mask, self._config, self._training = mask, config, training
-        place = paddle.cumsum(mask * 0 + 1, axis=1) - 1
-        last = mask.sum(-1, keepdim=True) - 1
-        # Engines of ONNX models read no lengths: the words are turned around by their places, padding stays at the end.
-        turned = paddle.where(mask > 0, last - place, place).astype('int64')
-        row = paddle.cumsum(turned * 0 + 1, axis=0) - 1
-        self._turned = (row * paddle.shape(mask)[1].astype('int64') + turned).reshape([-1])
+        self._turn = Turn(mask)
         self._outputs = [word_vectors(ids, config)]
         for i in range(config.num_hidden_layers):
             self._outputs.append(self._layer(self._outputs[-1], i))
@@ -57,11 +52,6 @@ class BiLstm(Encoder):
         forward = self._lstm(x, 2 * i, f'lstm_{i}_forward')
         backward = self._turn(self._lstm(self._turn(x), 2 * i + 1, f'lstm_{i}_backward'))
         return paddle.concat([forward, backward], axis=-1)
-
-    def _turn(self, x):
-        """[B, T, W] with the words of each text in the opposite order."""
-        width = x.shape[-1]
-        return paddle.gather(x.reshape([-1, width]), self._turned).reshape([paddle.shape(x)[0], -1, width])
 
     def _lstm(self, x, number, name):
         """The outputs of an LSTM over x [B, T, W]: [B, T, H / 2]. number: another one for each."""
@@ -85,9 +75,5 @@ class BiLstm(Encoder):
         return self._outputs[1:]
 
     def get_pooled_output(self):
-        padding = (1 - self._mask).unsqueeze(-1) * _NO_WORD
-        words = self._outputs[-1] + padding
-        # Not `max`: its gradient takes 300 times as long (seconds for a batch of 100 texts, one thread).
-        place = words.argmax(1, keepdim=True)
-        largest = paddle.take_along_axis(words, place, axis=1, broadcast=False).squeeze(1)
+        largest = largest_of_words(self._outputs[-1], self._mask)
         return paddle.tanh(linear(largest, 'middle_fc', self._config.hidden_size, self._config.initializer_range))

@@ -10,6 +10,7 @@ ENCODERS = Table(
     ernie='ernie.model.ernie:ErnieModel',
     bow='ernie.model.bag_of_words:BagOfWords',
     bilstm='ernie.model.bilstm:BiLstm',
+    elmo='ernie.model.elmo:Elmo',
 )
 
 
