@@ -127,7 +127,7 @@ def sizing_of(models, workers=None, threads=None, use_cuda=None):
 def _check_places(args):
     """What would be found out only after the export otherwise."""
     if args.http_port is not None:
-        for package in ('fastapi', 'uvicorn', 'pydantic', 'prometheus_client'):
+        for package in ('fastapi', 'uvicorn', 'httptools', 'pydantic', 'prometheus_client'):
             optional_package(package, '--http_port', package.replace('_', '-'))
     if args.port is not None:
         optional_package('zmq', '--port', 'pyzmq')

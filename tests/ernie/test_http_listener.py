@@ -9,7 +9,8 @@ import pytest
 
 from ernie.service.http import door
 from ernie.service.http.app import create_app
-from ernie.service.http.listener import HttpListener, _connection_class
+from ernie.service.http.connection import Connection
+from ernie.service.http.listener import HttpListener
 from propeller.errors import UserError
 from propeller.service.limits import Limits
 from tests.ernie.fake_text_service import SLOW, Service
@@ -196,7 +197,7 @@ def test_what_is_no_http_gets_a_typed_error(data):
 
 
 def test_connections_beyond_the_most_are_refused(monkeypatch):
-    monkeypatch.setattr(_connection_class(), 'most', 2)
+    monkeypatch.setattr(Connection, 'most', 2)
 
     async def scene():
         async with serving() as listener:

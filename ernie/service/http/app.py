@@ -1,9 +1,10 @@
 """`create_app`: the ASGI application over a `TextService`."""
 
+import functools
 import importlib
 import importlib.util
 
-from ernie.service.http.door import Door
+from ernie.service.http.door import Door, Inside
 from ernie.service.http.errors import HttpError
 from ernie.service.http.metrics import Metrics
 from propeller import __version__
@@ -39,7 +40,7 @@ def create_app(service, security=None, limits=None):
     metrics.core = core
     if type(core.observer) is Observer:
         core.observer = metrics
-    app = fastapi.FastAPI(
+    app = _application(fastapi)(
         title='ERNIE',
         version=__version__,
         description=_DESCRIPTION,
@@ -55,8 +56,9 @@ def create_app(service, security=None, limits=None):
         importlib.import_module(_PAGE).add_page(app)
     describe(app, routes)
     _tell_errors(app)
-    app.add_middleware(
-        Door,
+    app.add_middleware(Inside)
+    app.door = Door(
+        app.framework,
         direct=routes.direct,
         admission=routes.admission,
         is_open=app.state.open_paths.__contains__,
@@ -65,6 +67,20 @@ def create_app(service, security=None, limits=None):
         metrics=metrics,
     )
     return app
+
+
+@functools.cache
+def _application(fastapi):
+    class Application(fastapi.FastAPI):
+        """FastAPI's, behind a `Door`."""
+
+        async def __call__(self, scope, receive, send):
+            await self.door(scope, receive, send)
+
+        async def framework(self, scope, receive, send):
+            await super().__call__(scope, receive, send)
+
+    return Application
 
 
 def _accepts(security):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from ernie.service.http.errors import HttpError, answer_to
-from ernie.service.http.visit import Visit
+from ernie.service.http.visit import GONE, VISIT, Visit
 from propeller.errors import quoted
 from propeller.log import get_logger, shows
 from propeller.service.errors import ServiceError
@@ -21,7 +21,7 @@ class ClientGone(Exception):
 
 
 class Door:
-    """ASGI middleware: token, size and time of bodies, clients that go, errors, ids, metrics.
+    """ASGI application around another: token, size and time of bodies, clients that go, errors, ids, metrics.
 
     The body of a POST is read whole before its route is called, and is in the `Visit` at `scope[VISIT]`.
 
@@ -43,14 +43,14 @@ class Door:
         if scope['type'] != 'http':
             await self._app(scope, receive, send)
             return
-        visit = Visit(scope)
-        visit.direct = visit.path if visit.path in self._direct else None
+        visit = self._visit(scope)
 
         async def send_on(message):
             if message['type'] == 'http.response.start':
                 visit.status = message['status']
                 message = message | {'headers': [*message.get('headers', ()), *visit.echoed()]}
-            visit.sent = message['type'] == 'http.response.body' and not message.get('more_body', False)
+            else:
+                visit.sent = not message.get('more_body', False)
             await send(message)
 
         try:
@@ -68,23 +68,73 @@ class Door:
             log.exception('request %s: %s %s', visit.id, visit.method, quoted(visit.path, 100))
             await self._refuse(visit, ServiceError('internal', 'a fault of this server; its log says more.'), send_on)
         finally:
-            self._metrics.http(visit)
-            if shows(logging.DEBUG):
-                _log(visit)
+            self._ended(visit)
+
+    def refusal(self, scope):
+        """The answer to a POST that its head alone has refused, and which is counted by then; None: it is let in.
+
+        Args:
+            scope: of ASGI.
+        Returns:
+            (status, list of headers, body).
+        """
+        if scope['method'] != 'POST':
+            return None
+        visit = self._visit(scope)
+        try:
+            self._judge(visit)
+        except ServiceError as e:
+            self._count(e)
+            visit.status, headers, body = _told(visit, e)
+            self._ended(visit)
+            return visit.status, [*headers, *visit.echoed()], body
+        return None
+
+    def _visit(self, scope):
+        visit = scope.get(VISIT)
+        if visit is None:
+            visit = Visit(scope)
+            visit.direct = visit.path if visit.path in self._direct else None
+        return visit
+
+    def _ended(self, visit):
+        self._metrics.http(visit)
+        if shows(logging.DEBUG):
+            _log(visit)
+
+    def _count(self, error):
+        if not error.counted:
+            error.counted = True
+            self._metrics.rejected(error.code)
 
     async def _refuse(self, visit, error, send):
-        if not error.counted:
-            self._metrics.rejected(error.code)
-        await _send_error(visit, error, send)
+        self._count(error)
+        if visit.status is not None:  # the answer has begun: it cannot become another
+            log.error('request %s: ended after its answer had begun', visit.id)
+            return
+        status, headers, body = _told(visit, error)
+        await send({'type': 'http.response.start', 'status': status, 'headers': headers})
+        await send({'type': 'http.response.body', 'body': body})
 
-    async def _answer(self, visit, receive, send):
+    def _judge(self, visit):
+        """Raises `ServiceError`: a request is refused, whatever its body says."""
+        if visit.judged:
+            return
+        visit.judged = True
         if self._accepts and not self._is_open(visit.path) and not self._accepts(visit.header(b'authorization')):
             raise ServiceError('unauthorized', 'no valid token. Send it as `Authorization: Bearer TOKEN`.')
+        if visit.method == 'POST':
+            self._admission.check(visit.path)
+            declared = visit.header(b'content-length')
+            if declared.isdigit():
+                self._check_size(int(declared[:20]))
+
+    async def _answer(self, visit, receive, send):
+        self._judge(visit)
         if visit.method != 'POST':
-            await self._app(visit.scope, receive, send)
+            await self._framework(visit, receive, send)
             return
         try:
-            self._admission.check(visit.path)
             visit.body = await self._body(visit, receive)
             self._admission.check_body(visit.path, visit.body)
             await self._watched(visit, receive, send)
@@ -93,21 +143,22 @@ class Door:
 
     async def _body(self, visit, receive):
         """The body, bytes; refused as soon as it is known to be too large."""
-        declared = visit.header(b'content-length')
-        if declared.isdigit():
-            self._check_size(int(declared[:20]))
-        parts, size, more = [], 0, True
+        parts, more = [], True
+
+        async def read():
+            message = await receive()
+            if message['type'] == 'http.disconnect':
+                raise ClientGone
+            part = message.get('body', b'')
+            self._check_size(visit.held + len(part))
+            self._hold(visit, len(part))
+            parts.append(part)
+            return message.get('more_body', False)
+
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while more:
-                    message = await receive()
-                    if message['type'] == 'http.disconnect':
-                        raise ClientGone
-                    part, more = message.get('body', b''), message.get('more_body', False)
-                    size += len(part)
-                    self._check_size(size)
-                    self._hold(visit, len(part))
-                    parts.append(part)
+                    more = await read()
         except TimeoutError:
             message = f'the body did not come within {BODY_SECONDS:g} s.'
             limit = {'name': 'body_seconds', 'value': BODY_SECONDS}
@@ -132,8 +183,17 @@ class Door:
 
     async def _watched(self, visit, receive, send):
         """The application's answer; given up when the client goes."""
-        work = asyncio.current_task()
-        watching = asyncio.create_task(_give_up(visit, work, receive))
+        work, watching = asyncio.current_task(), None
+
+        def give_up():
+            if not visit.sent:
+                visit.gone = True
+                work.cancel()
+
+        if GONE in visit.scope:
+            visit.scope[GONE](give_up)
+        else:  # of a server that says it by a message alone
+            watching = asyncio.create_task(_watch(receive, give_up))
         try:
             await self._routed(visit, send)
         except asyncio.CancelledError:
@@ -141,24 +201,48 @@ class Door:
                 raise ClientGone from None
             raise
         finally:
-            watching.cancel()
+            if watching is not None:
+                watching.cancel()
 
     async def _routed(self, visit, send):
         function = self._direct.get(visit.path)
         if function is None:
-            await self._app(visit.scope, _nothing, send)
+            await self._framework(visit, _nothing, send)
             return
         response = await function(visit)
-        await response(visit.scope, _nothing, send)
+        await send({'type': 'http.response.start', 'status': response.status_code, 'headers': response.raw_headers})
+        await send({'type': 'http.response.body', 'body': response.body})
+
+    async def _framework(self, visit, receive, send):
+        await self._app(visit.scope, receive, send)
+        if visit.error is not None:
+            raise visit.error
 
 
-async def _give_up(visit, work, receive):
-    """Cancels the task of a request when its client goes before the answer is sent."""
+class Inside:
+    """ASGI middleware next to the routes: hands their errors to the `Door`, before the framework answers them itself.
+
+    Args:
+        app: ASGI application.
+    """
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        try:
+            await self.app(scope, receive, send)
+        except Exception as e:
+            if VISIT not in scope:
+                raise
+            scope[VISIT].error = e
+
+
+async def _watch(receive, gone):
+    """Calls a function when the client goes."""
     while (await receive())['type'] != 'http.disconnect':
         pass
-    if not visit.sent:
-        visit.gone = True
-        work.cancel()
+    gone()
 
 
 async def _nothing():
@@ -171,12 +255,8 @@ def _log(visit):
     log.debug(what, visit.method, quoted(visit.path, 100)[1:-1], visit.status, 1e3 * visit.seconds, visit.id, trace)
 
 
-async def _send_error(visit, error, send):
-    if visit.status is not None:  # the answer has begun: it cannot become another
-        log.error('request %s: ended after its answer had begun', visit.id)
-        return
+def _told(visit, error):
+    """(status, list of headers, body) of an error."""
     status, headers, body = answer_to(error, visit.path)
     headers['Content-Length'] = str(len(body))
-    pairs = [(name.lower().encode(), value.encode('latin-1')) for name, value in headers.items()]
-    await send({'type': 'http.response.start', 'status': status, 'headers': pairs})
-    await send({'type': 'http.response.body', 'body': body})
+    return status, [(name.lower().encode(), value.encode('latin-1')) for name, value in headers.items()], body

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import resource
 import socket
 
@@ -17,7 +16,6 @@ KEEP_ALIVE = 75  # seconds that a connection without a request stays open; more 
 PATIENCE = 20.0  # seconds for the head of a request, and for a client that takes nothing of its answer
 _CONNECTIONS = 4096  # at most; and so many files stay free for all else
 _FREE_FILES = 128
-_HEAD_BYTES = 32 << 10
 _QUEUED = 2048  # connections that wait to be taken, in the kernel
 _TAKEN_AT_ONCE = 16
 
@@ -35,7 +33,8 @@ class HttpListener(Listener):
     """
 
     def __init__(self, app, host='127.0.0.1', port=8080, patience=PATIENCE, keep_alive=KEEP_ALIVE):
-        optional_package('uvicorn', '--http_port')
+        for package in ('uvicorn', 'httptools'):
+            optional_package(package, '--http_port')
         self._app, self._host, self._port = app, host, port
         self._patience, self._keep_alive = patience, keep_alive
         self._server = self._serving = self._sweeping = None
@@ -74,8 +73,7 @@ class HttpListener(Listener):
             await asyncio.sleep(pause)
             now = loop.time()
             for connection in list(self._server.server_state.connections):
-                if connection.idles(now, self._patience):
-                    connection.transport.abort()
+                connection.sweep(now, self._patience)
 
 
 def _bind(host, port):
@@ -110,13 +108,15 @@ def _server(app, keep_alive):
     """uvicorn's server, which leaves the signals to the front."""
     import uvicorn
 
+    from ernie.service.http.connection import Connection
+
     class Server(uvicorn.Server):
         def capture_signals(self):
             return contextlib.nullcontext()
 
     config = uvicorn.Config(
         app,
-        http=_connection_class(),
+        http=Connection,
         ws='none',
         loop='none',
         lifespan='off',
@@ -136,74 +136,3 @@ def most_connections():
     """How many connections may be open at the same time; the limit of open files of this process sets it too."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _CONNECTIONS if files < 0 else max(min(_CONNECTIONS, files - _FREE_FILES), 16)
-
-
-@functools.cache
-def _connection_class():
-    import h11
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
-    from ernie.service.http.errors import answer_to
-    from propeller.service.errors import ServiceError
-
-    class Joining(h11.Connection):
-        """Gives out the head of an answer with the begin of its body: one packet less, one wake of the client less."""
-
-        _head = b''
-
-        def send(self, event):
-            data = super().send(event)
-            if isinstance(event, h11.Response):
-                self._head, data = data, b''
-            elif self._head and data is not None:
-                self._head, data = b'', self._head + data
-            return data
-
-    class Connection(H11Protocol):
-        """A connection that does not wait for ever for a client."""
-
-        most, _stage, _since = most_connections(), None, 0.0
-
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.conn = Joining(h11.SERVER, _HEAD_BYTES)
-
-        def connection_made(self, transport):
-            super().connection_made(transport)
-            if len(self.connections) > self.most:
-                limit = {'name': 'connections', 'value': self.most}
-                message = f'{self.most:,} connections are open, which is the most.'
-                self._end(ServiceError('unavailable', message, limit, retry_after=1))
-
-        def send_400_response(self, msg):
-            self._end(ServiceError('malformed', 'this is no HTTP request.'))
-
-        def _end(self, error):
-            status, headers, body = answer_to(error, '')
-            lines = [f'HTTP/1.1 {status} ', *(f'{name}: {value}' for name, value in headers.items())]
-            head = '\r\n'.join([*lines, f'Content-Length: {len(body)}', 'Connection: close', '', ''])
-            self.transport.write(head.encode() + body)
-            self.transport.close()
-
-        def idles(self, now, patience):
-            """Whether nothing has moved for `patience` seconds although it is the client's turn."""
-            stage = self._its_turn()
-            if stage is None or stage != self._stage:
-                self._stage, self._since = stage, now
-                return False
-            return now - self._since > patience + (self.timeout_keep_alive if stage[0] == 'idle' else 0)
-
-        def _its_turn(self):
-            """What the client has to do, as something that changes when it moves; None: nothing at present."""
-            waiting = self.transport.get_write_buffer_size()
-            if waiting:
-                return 'take', waiting
-            if self.cycle is not None and not self.cycle.response_complete:
-                return None  # `Door` has an eye on bodies
-            if self.conn.their_state is h11.SEND_BODY:
-                return 'body', id(self.cycle)
-            if self.conn.trailing_data[0] or self.cycle is None:
-                return 'head', id(self.cycle)
-            return 'idle', id(self.cycle)
-
-    return Connection

@@ -8,7 +8,8 @@ _ID = re.compile(rb'[A-Za-z0-9._:/+=@-]{1,128}')
 # https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags; neither id is 0.
 _TRACE = re.compile(rb'(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,200})?')
 ELSEWHERE = 'other'
-VISIT = 'ernie.visit'  # in the scope of ASGI
+# In the scope of ASGI: the `Visit`, and a function that takes one, to be called when the client goes.
+VISIT, GONE = 'ernie.visit', 'ernie.gone'
 
 
 class Visit:
@@ -23,6 +24,8 @@ class Visit:
         started: time.
         body: bytes; None until they are here.
         held: bytes of the body that are here.
+        judged: whether it was let in by its head.
+        error: what its route raised within the framework; None.
         direct: the path of a route that was called directly; None.
     """
 
@@ -30,13 +33,15 @@ class Visit:
         self.scope, self.path, self.method = scope, scope['path'], scope['method']
         self._headers = {}
         for name, value in scope['headers']:
-            self._headers.setdefault(name, value)
+            if name not in self._headers:
+                self._headers[name] = value
         given = self.header(b'x-request-id')
         self.id = given.decode() if _ID.fullmatch(given) else secrets.token_hex(16)
         trace = self.header(b'traceparent')
         self.trace = trace.decode() if _TRACE.fullmatch(trace) else ''
         self.status = self.body = self.direct = None
-        self.sent = self.gone = False
+        self.sent = self.gone = self.judged = False
+        self.error = None
         self.held, self.started = 0, time.perf_counter()
         scope[VISIT] = self
 
