@@ -14,6 +14,7 @@ from propeller.service.requests import Request, RequestQueue
 log = get_logger(__name__)
 
 _LONGEST_NAME = 100  # of a model, that is compared with others
+_KEPT = 0.1  # seconds in which a refusal may be told again as it is
 _SHARE_OF_WAITING = 0.5  # of its time, that a request may have to wait; the rest is for errors of the estimate
 
 
@@ -70,6 +71,7 @@ class ServiceCore:
         self._pool = WorkerPool(models, settings, self)
         self._live, self._draining = set(), False
         self._pace = Pace()
+        self._refusals = {}  # timeout -> (until, tokens that waited, error), of requests of one token
 
     async def start(self):
         """Open the models; returns when all workers are ready.
@@ -141,20 +143,38 @@ class ServiceCore:
         Raises:
             ServiceError: 'overloaded'.
         """
+        kept = self._refusals.get(timeout) if tokens == 1 else None
+        if kept is not None:
+            until, waited, error = kept
+            if self._queue.tokens >= waited and asyncio.get_running_loop().time() < until:
+                self.observer.rejected(error.code)
+                error.__context__ = None
+                raise error.with_traceback(None)
+        error = self._no_room(tokens, timeout)
+        if error is None:
+            return
+        if tokens == 1 and timeout in (None, math.inf):
+            error.forms = {}
+            self._refusals[timeout] = asyncio.get_running_loop().time() + _KEPT, self._queue.tokens, error
+        raise self.refused(error)
+
+    def _no_room(self, tokens, timeout):
+        """The `ServiceError` of `check_room`, or None."""
         limits, waiting = self.limits, self._queue.tokens
         wait = self._wait(waiting)
         most = self.seconds(timeout) * _SHARE_OF_WAITING
         if waiting + tokens > limits.queue_tokens:
             message = f'{waiting:,} tokens wait already, of {limits.queue_tokens:,} (--queue_tokens).'
             limit = {'name': 'queue_tokens', 'value': limits.queue_tokens, 'found': waiting + tokens}
-            raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait), 1)))
+            return ServiceError('overloaded', message, limit, max(math.ceil(wait), 1))
         if wait > most:
             message = (
                 f'{waiting:,} tokens wait already, about {wait:.1f} s of work. '
                 f'With a timeout of {2 * most:g} s, a request is taken where at most {most:g} s wait.'
             )
             limit = {'name': 'timeout', 'value': 2 * most, 'found': round(2 * wait, 1)}
-            raise self.refused(ServiceError('overloaded', message, limit, max(math.ceil(wait - most), 1)))
+            return ServiceError('overloaded', message, limit, max(math.ceil(wait - most), 1))
+        return None
 
     def _wait(self, tokens):
         """Seconds that so many tokens will take."""

@@ -27,9 +27,10 @@ class ServiceError(UserError):
 
     Attributes:
         counted: whether an `Observer` was told of it.
+        forms: None, or dict in which listeners keep what they made of it: the core raises it again and again.
     """
 
-    counted = False
+    counted, forms = False, None
 
     def __init__(self, code, message, limit=None, retry_after=None):
         super().__init__(message)

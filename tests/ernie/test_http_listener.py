@@ -240,3 +240,178 @@ def test_answers_on_their_way_are_sent_before_the_end():
                 await connect(listener)
 
     run(scene)
+
+
+BAD = {
+    'two lengths': b'Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'lengths that differ': b'Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x',
+    'a length that is none': b'Content-Length: +2\r\n\r\n{}',
+    'another encoding': b'Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+    'an encoding that is none': b'Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n',
+    'chunked before another': b'Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n',
+    'a folded line': b'Content-Length: 2\r\n 3\r\n\r\n{}x',
+    'a space before the colon': b'Content-Length : 2\r\n\r\n{}',
+    'a chunk of no size': b'Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n',
+    'a chunk of a negative size': b'Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n',
+    'a chunk that is too large': b'Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}',
+    'a chunk that goes on': b'Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n',
+    'a control character': b'X: a\x00b\r\nContent-Length: 2\r\n\r\n{}',
+    'two hosts': b'Host: y\r\nContent-Length: 2\r\n\r\n{}',
+    'a head that is too large': b'X: ' + b'a' * 40_000 + b'\r\nContent-Length: 2\r\n\r\n{}',
+    'many lines': b'X: a\r\n' * 9_000 + b'Content-Length: 2\r\n\r\n{}',
+}
+
+
+def test_what_two_readers_may_read_in_two_ways_is_refused():
+    async def scene():
+        async with serving() as listener:
+            heads = {name: HEAD + rest for name, rest in BAD.items()}
+            heads['no host'] = b'GET /livez HTTP/1.1\r\n\r\n'
+            heads['chunks in HTTP/1.0'] = HEAD.replace(b'1.1', b'1.0') + b'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
+            heads['bare line feeds'] = b'GET /livez HTTP/1.1\nHost: x\n\n'
+            heads['CONNECT'] = b'CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n'
+            for name, data in heads.items():
+                smuggled = b'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n'
+                reader, writer = await connect(listener)
+                writer.write(data + smuggled)
+                status, headers, content = await answer(reader)
+                assert (status, content['error']['code']) == (400, 'malformed'), name
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b'', name
+                writer.close()
+
+    run(scene)
+
+
+def test_a_head_without_end_is_refused():
+    async def scene():
+        async with serving() as listener:
+            reader, writer = await connect(listener)
+            writer.write(b'GET /livez HTTP/1.1\r\nX: ')
+            for _ in range(33):
+                writer.write(b'a' * 1000)
+                await asyncio.sleep(0)
+            assert (await answer(reader))[0] == 400
+            writer.close()
+
+    run(scene)
+
+
+def test_requests_behind_each_other_are_answered_in_their_order():
+    async def scene():
+        service = Service()
+        service.pause = 0.05
+        async with serving(service=service) as listener:
+            reader, writer = await connect(listener)
+            texts = [SLOW, 'bb', 'c' * 5000, *(['d'] * 300), 'eeee']
+            writer.write(b''.join(request({'text': text}) for text in texts) + b'no HTTP\r\n\r\n')
+            for text in texts:
+                status, _, content = await answer(reader)
+                assert status == 200 and content['tokens'] == [min(len(text) + 2, 16)]
+            assert (await answer(reader))[0] == 400
+            assert service.begun == len(texts)
+            writer.close()
+
+    run(scene)
+
+
+def test_what_waits_behind_a_slow_request_is_not_read_without_end():
+    async def scene():
+        service = Service()
+        async with serving(service=service) as listener:
+            _, writer = await connect(listener)
+            writer.write(request({'text': SLOW}))
+            await until(lambda: service.begun)
+            (connection,) = listener._server.server_state.connections
+            small = b'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n'
+            for _ in range(200):
+                writer.write(small * 1000)
+                await asyncio.sleep(0)
+            assert len(connection.pipeline) < 100 and len(connection._left) < 1 << 20
+            assert not connection.transport.is_reading()
+            writer.transport.abort()
+
+    run(scene)
+
+
+@pytest.mark.parametrize('length', [b'Content-Length: 11\r\n\r\n', b'Transfer-Encoding: chunked\r\n\r\n'])
+def test_another_protocol_is_declined(length):
+    """As `curl --http2` asks: the request is answered in this one, with its body."""
+
+    async def scene():
+        async with serving() as listener:
+            asked = b'Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n'
+            body = b'{"text":""}' if b'11' in length else b'c\r\n{"text":"a"}\r\n0\r\n\r\n'
+            reader, writer = await connect(listener)
+            writer.write(HEAD + asked + length + body + request({'text': 'bb'}))
+            assert (await answer(reader))[0] == (422 if b'11' in length else 200)
+            assert (await answer(reader))[2]['tokens'] == [4]
+            writer.close()
+
+    run(scene)
+
+
+def test_a_client_that_waits_for_a_word_gets_it_or_an_answer():
+    async def scene():
+        service = Service()
+        async with serving(service=service) as listener:
+            asked = HEAD + b'Expect: 100-continue\r\nContent-Length: 13\r\n\r\n'
+            reader, writer = await connect(listener)
+            writer.write(asked)
+            assert await reader.readuntil(b'\r\n\r\n') == b'HTTP/1.1 100 Continue\r\n\r\n'
+            writer.write(b'{"text": "a"}')
+            assert (await answer(reader))[0] == 200
+            writer.close()
+            service.core.wait = None
+            reader, writer = await connect(listener)
+            writer.write(asked)
+            status, headers, _ = await answer(reader)
+            assert status == 429 and headers['connection'] == 'close' and await reader.read() == b''
+            writer.close()
+
+    run(scene)
+
+
+def test_a_full_server_refuses_on_one_connection_again_and_again():
+    async def scene():
+        service = Service()
+        service.core.wait = None
+        async with serving(service=service) as listener:
+            reader, writer = await connect(listener)
+            for head, body in ((HEAD, b'{"text": "a"}'), (HEAD, b' ' * 100_000), (HEAD + b'X-Request-ID: 7\r\n', b'')):
+                writer.write(request(body, head))
+                status, headers, content = await answer(reader)
+                assert status == 429 and headers['retry-after'] == '2' and content['error']['code'] == 'overloaded'
+                assert 'date' in headers and 'connection' not in headers
+            assert headers['x-request-id'] == '7'
+            service.core.wait = 20  # too much for 30 s: refused by its body, unless that says more
+            writer.write(request({'text': 'a'}) * 3 + request({'text': 'a', 'timeout': 100}))
+            assert [(await answer(reader))[0] for _ in range(4)] == [429, 429, 429, 200]
+            writer.write(request({'text': 'a'}, HEAD + b'Connection: close\r\n') + b'more')
+            assert (await answer(reader))[1]['connection'] == 'close' and await reader.read() == b''
+            writer.close()
+            assert service.begun == 1
+            text = service.core.observer.text().decode()
+            assert 'ernie_rejected_requests_total{reason="overloaded"} 7.0' in text
+            assert 'ernie_http_requests_total{code="429",route="/v1/classify"} 7.0' in text
+
+    run(scene)
+
+
+def test_an_old_client_gets_an_answer_that_ends_with_the_connection():
+    async def parts(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+        for part in (b'a', b'', b'bc'):
+            await send({'type': 'http.response.body', 'body': part, 'more_body': True})
+        await send({'type': 'http.response.body', 'body': b'd'})
+
+    async def scene():
+        async with serving(parts) as listener:
+            for version, expected in ((b'1.0', b'abcd'), (b'1.1', b'1\r\na\r\n2\r\nbc\r\n1\r\nd\r\n0\r\n\r\n')):
+                reader, writer = await connect(listener)
+                writer.write(b'GET / HTTP/%s\r\nHost: x\r\nConnection: close\r\n\r\n' % version)
+                head, _, body = (await reader.read()).partition(b'\r\n\r\n')
+                assert body == expected and (b'chunked' in head) == (version == b'1.1')
+                writer.close()
+
+    run(scene)

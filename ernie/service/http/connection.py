@@ -4,15 +4,16 @@ import urllib.parse
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ernie.service.http.errors import answer_to
-from ernie.service.http.exchange import Exchange, head_of
+from ernie.service.http.exchange import Exchange
 from ernie.service.http.listener import most_connections
+from ernie.service.http.visit import lines_of
 from propeller.service.errors import ServiceError
 
 _HEAD_BYTES = 32 << 10
-_AT_ONCE = 16 << 10  # bytes that are read before it is seen whether a request waits for its turn
+_AT_ONCE = 2 << 10  # bytes that are parsed before it is seen whether a request waits for its turn
 _IDLE, _HEAD, _BODY = 'idle', 'head', 'body'  # where a client is
 
 
@@ -32,6 +33,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._door = getattr(self.config.app, 'door', None)
         self._place, self._requests, self._head = _IDLE, 0, 0
+        self._current = self._fresh = None  # the `Exchange` whose turn it is; the same before it is begun
         self._left, self._over, self._ends = b'', False, False
         self._stage, self._since = None, 0.0
         self._new_parser()
@@ -51,9 +53,8 @@ class Connection(HttpToolsProtocol):
             self._end(ServiceError('unavailable', message, limit, retry_after=1))
 
     def connection_lost(self, exc):
-        waiting = [cycle for cycle, _ in self.pipeline]
         super().connection_lost(exc)
-        for cycle in (self.cycle, *waiting):
+        for cycle in (self._current, *self.pipeline):
             if cycle is not None:
                 cycle.lost()
 
@@ -66,10 +67,9 @@ class Connection(HttpToolsProtocol):
     def _read(self, data):
         """Parse, up to the end of a request behind another."""
         for begin in range(0, len(data), _AT_ONCE):
-            if self._over:
-                return
             if self.pipeline:
                 self._left = data[begin:]
+            if self._left or self._over or self.transport.is_closing():
                 return
             piece = data if len(data) <= _AT_ONCE else data[begin : begin + _AT_ONCE]
             try:
@@ -77,17 +77,20 @@ class Connection(HttpToolsProtocol):
                 if self._place == _HEAD:
                     self._count(len(piece))  # of names and values that have no end yet, too
             except httptools.HttpParserUpgrade as e:
-                if self.parser is not None:
-                    self._read(self._declined() + data[begin + e.args[0] :])
+                self._read(self._declined() + data[begin + e.args[0] :])
                 return
             except (httptools.HttpParserError, Malformed):
-                self._over = True
-                if self.cycle is None or self.cycle.response_complete:
-                    self._malformed()
-                return
+                self._fail()
+            self._begin()
 
-    def _malformed(self):
-        self._end(ServiceError('malformed', 'this is no HTTP request.'))
+    def _fail(self):
+        """No more is read. What came whole before is answered first."""
+        self._over, cycle = True, self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
+            if cycle is self._current:
+                self._current = self._fresh = None
+            else:
+                self.pipeline.remove(cycle)
 
     def _declined(self):
         """The head of a request that asks for another protocol, without that: it is answered in this one."""
@@ -114,8 +117,10 @@ class Connection(HttpToolsProtocol):
         self.url += url
 
     def on_header(self, name, value):
-        self._count(len(name) + len(value))
-        self.headers.append((name.lower(), value.rstrip(b' \t')))
+        self._head += len(name) + len(value)
+        if self._head > _HEAD_BYTES:
+            raise Malformed
+        self.headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self):
         self._place, self._head = _BODY, 0
@@ -142,18 +147,21 @@ class Connection(HttpToolsProtocol):
             'state': {},
         }
         keep_alive = version == '1.1' and parser.should_keep_alive()
-        is_first = self.cycle is None or self.cycle.response_complete
+        is_first = self._current is None
         if is_first and self._door is not None:
             refusal = self._door.refusal(scope)
             if refusal is not None:
-                self._refuse(refusal, keep_alive and not waits_for_100, waits_for_100)
+                self._ends = not keep_alive or waits_for_100
+                self._refuse(refusal, not self._ends)
+                self.cycle = None
+                self._over = waits_for_100  # nobody asks for the body
                 return
         self.cycle = Exchange(self, scope, keep_alive, waits_for_100)
         if is_first:
-            self._start(self.cycle, self.app)
+            self._current = self._fresh = self.cycle
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft(self.cycle)
 
     def on_body(self, body):
         cycle = self.cycle
@@ -168,8 +176,6 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._place = _IDLE
-        if self._ends:
-            self.transport.close()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.more_body = False
@@ -177,43 +183,53 @@ class Connection(HttpToolsProtocol):
 
     # ---------------------------------------------------------------- answers
 
-    def _start(self, cycle, app):
-        task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+    def _begin(self):
+        """Answer at once, or have the application answer, what came last."""
+        while self._fresh is not None:
+            cycle, self._fresh = self._fresh, None
+            refusal = None
+            if not cycle.more_body and self._door is not None:
+                refusal = self._door.refusal(cycle.scope, cycle.body)
+            if refusal is None:
+                task = self.loop.create_task(cycle.run_asgi(self.app))
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
+                return
+            self._refuse(refusal, cycle.keep_alive)
+            cycle.response_complete, self._ends = True, not cycle.keep_alive
+            self._current = self._fresh = self.pipeline.pop() if self.pipeline else None
+        if self._current is None:
+            if self._ends and self._place == _IDLE or self._over and self._ends:
+                self.transport.close()
+            elif self._over:
+                self._end(ServiceError('malformed', 'this is no HTTP request.'))
 
-    def _refuse(self, refusal, keep_alive, at_once):
-        """Write an answer that was there before the body; at_once: the body does not come, as nobody asks for it."""
-        status, headers, body = refusal
-        headers = [*self.server_state.default_headers, *headers]
-        if not keep_alive:
-            headers.append((b'connection', b'close'))
-            self._ends = True
-        self.transport.write(head_of(status, headers) + body)
-        if at_once:
-            self._over = True
-            self.transport.close()
+    def _refuse(self, refusal, keep_alive):
+        status, lines, body = refusal
+        date = lines_of(self.server_state.default_headers)
+        end = b'\r\n' if keep_alive else b'connection: close\r\n\r\n'
+        self.transport.write(b''.join((STATUS_LINE[status], date, lines, end, body)))
+        self.server_state.total_requests += 1
 
     def on_response_complete(self):
         self.server_state.total_requests += 1
+        self._current = None
         if self.transport.is_closing():
             return
         if self.pipeline:
-            self._start(*self.pipeline.pop())
-            return
-        if self._left:
+            self._current = self._fresh = self.pipeline.pop()
+        self._begin()
+        if self._left and not self.pipeline:
             left, self._left = self._left, b''
             self._read(left)
-        if self.cycle.response_complete and self._over:
-            self._malformed()
-        elif not self.pipeline:
+        if not self.pipeline and not self._left:
             self.flow.resume_reading()
 
     def _end(self, error):
         status, headers, body = answer_to(error, '')
         pairs = [(name.lower().encode(), value.encode('latin-1')) for name, value in headers.items()]
-        pairs += [(b'content-length', b'%d' % len(body)), (b'connection', b'close')]
-        self.transport.write(head_of(status, pairs) + body)
+        lines = lines_of([*pairs, (b'content-length', b'%d' % len(body)), (b'connection', b'close')])
+        self.transport.write(b''.join((STATUS_LINE[status], lines, b'\r\n', body)))
         self.transport.close()
 
     # ---------------------------------------------------------------- time
@@ -234,7 +250,7 @@ class Connection(HttpToolsProtocol):
         waiting = self.transport.get_write_buffer_size()
         if waiting:
             return 'take', waiting
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._current is not None:
             return None  # `Door` has an eye on bodies
         return (self._place if self._requests else _HEAD), self._requests
 

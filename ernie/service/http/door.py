@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from ernie.service.http.errors import HttpError, answer_to
-from ernie.service.http.visit import GONE, VISIT, Visit
+from ernie.service.http.visit import GONE, VISIT, Visit, lines_of
 from propeller.errors import quoted
 from propeller.log import get_logger, shows
 from propeller.service.errors import ServiceError
@@ -70,24 +70,28 @@ class Door:
         finally:
             self._ended(visit)
 
-    def refusal(self, scope):
-        """The answer to a POST that its head alone has refused, and which is counted by then; None: it is let in.
+    def refusal(self, scope, body=None):
+        """The answer to a POST that is refused before its task begins, and counted by then; None: it is let in.
 
         Args:
             scope: of ASGI.
+            body: bytes; None: they are not all here.
         Returns:
-            (status, list of headers, body).
+            (status, lines of the head as bytes, body).
         """
         if scope['method'] != 'POST':
             return None
         visit = self._visit(scope)
         try:
             self._judge(visit)
+            if body is not None:
+                self._check_size(len(body))
+                self._judge_body(visit, body)
         except ServiceError as e:
             self._count(e)
-            visit.status, headers, body = _told(visit, e)
+            visit.status, lines, body = _refused(visit.path, e)
             self._ended(visit)
-            return visit.status, [*headers, *visit.echoed()], body
+            return visit.status, lines + lines_of(visit.echoed()), body
         return None
 
     def _visit(self, scope):
@@ -112,7 +116,7 @@ class Door:
         if visit.status is not None:  # the answer has begun: it cannot become another
             log.error('request %s: ended after its answer had begun', visit.id)
             return
-        status, headers, body = _told(visit, error)
+        status, headers, body = _told(visit.path, error)
         await send({'type': 'http.response.start', 'status': status, 'headers': headers})
         await send({'type': 'http.response.body', 'body': body})
 
@@ -129,6 +133,12 @@ class Door:
             if declared.isdigit():
                 self._check_size(int(declared[:20]))
 
+    def _judge_body(self, visit, body):
+        """Raises `ServiceError`: there is no room for it, and its body asks for no time of its own."""
+        if not visit.judged_body:
+            visit.judged_body = True
+            self._admission.check_body(visit.path, body)
+
     async def _answer(self, visit, receive, send):
         self._judge(visit)
         if visit.method != 'POST':
@@ -136,7 +146,7 @@ class Door:
             return
         try:
             visit.body = await self._body(visit, receive)
-            self._admission.check_body(visit.path, visit.body)
+            self._judge_body(visit, visit.body)
             await self._watched(visit, receive, send)
         finally:
             self._held -= visit.held
@@ -255,8 +265,19 @@ def _log(visit):
     log.debug(what, visit.method, quoted(visit.path, 100)[1:-1], visit.status, 1e3 * visit.seconds, visit.id, trace)
 
 
-def _told(visit, error):
+def _told(path, error):
     """(status, list of headers, body) of an error."""
-    status, headers, body = answer_to(error, visit.path)
+    status, headers, body = answer_to(error, path)
     headers['Content-Length'] = str(len(body))
     return status, [(name.lower().encode(), value.encode('latin-1')) for name, value in headers.items()], body
+
+
+def _refused(path, error):
+    """The same with the headers as lines; kept with an error that is told again."""
+    told = None if error.forms is None else error.forms.get(path)
+    if told is None:
+        status, headers, body = _told(path, error)
+        told = status, lines_of(headers), body
+        if error.forms is not None:
+            error.forms[path] = told
+    return told

@@ -4,28 +4,9 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from ernie.service.http.visit import GONE
+from ernie.service.http.visit import GONE, lines_of
 
 _BODILESS = (204, 304)
-
-
-def head_of(status, headers):
-    """The bytes of the head of an answer.
-
-    Args:
-        status: number.
-        headers: list of (name, value), bytes.
-    Raises:
-        RuntimeError: one of them has a line break: a part of it would be read as another one.
-    """
-    lines = [STATUS_LINE[status]]
-    for name, value in headers:
-        lines += (name, b': ', value, b'\r\n')
-    lines.append(b'\r\n')
-    head = b''.join(lines)
-    if not head.count(b'\n') == head.count(b'\r') == len(headers) + 2:
-        raise RuntimeError('a header with a line break')
-    return head
 
 
 class Exchange(RequestResponseCycle):
@@ -65,6 +46,7 @@ class Exchange(RequestResponseCycle):
         """The connection has ended."""
         if not self.response_complete:
             self.disconnected = True
+            self.message_event.set()
             if self._when_gone is not None:
                 self._when_gone()
 
@@ -125,7 +107,7 @@ class Exchange(RequestResponseCycle):
                 self.keep_alive = False  # its end is that of the connection
         if not self.keep_alive and (b'connection', b'close') not in headers:
             headers.append((b'connection', b'close'))
-        return head_of(status, headers)
+        return b'%b%b\r\n' % (STATUS_LINE[status], lines_of(headers))
 
     _bodiless = False
 

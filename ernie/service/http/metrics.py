@@ -52,6 +52,7 @@ class Metrics(Observer):
         self._padding = histogram('batch_padding_ratio', 'Padding among the tokens of a batch', _RATIOS, 'model')
         self._rejected = counter('rejected_requests', 'Requests that were refused or given up', 'reason')
         self._restarts = counter('worker_restarts', 'Workers that another took the place of')
+        self._kept = {}  # counters with their labels: finding one takes as long as counting
         gauge('queue_tokens', 'Tokens that wait', lambda core: core.queue_tokens)
         gauge('queue_limit_tokens', 'Tokens that may wait', lambda core: core.limits.queue_tokens)
         gauge('workers_up', 'Workers that answer', lambda core: core.workers_up)
@@ -59,15 +60,27 @@ class Metrics(Observer):
 
     def http(self, visit):
         """An HTTP request came to its end. visit: `Visit`."""
-        self._http.labels(visit.route, str(visit.status)).inc()
-        self._http_seconds.labels(visit.route).observe(visit.seconds)
+        route, status = visit.route, visit.status
+        key = route, status
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = self._http.labels(route, str(status)), self._http_seconds.labels(route)
+        count, seconds = kept
+        count.inc()
+        seconds.observe(visit.seconds)
 
     def request(self, model, texts, tokens, seconds):
-        self._requests.labels(model).inc()
-        self._texts.labels(model).inc(texts)
-        self._tokens.labels(model).inc(tokens)
-        self._queue_seconds.labels(model).observe(seconds.queue)
-        self._inference_seconds.labels(model).observe(seconds.inference)
+        key = 'request', model
+        kept = self._kept.get(key)
+        if kept is None:
+            several = self._requests, self._texts, self._tokens, self._queue_seconds, self._inference_seconds
+            kept = self._kept[key] = [metric.labels(model) for metric in several]
+        requests, of_texts, of_tokens, queue, inference = kept
+        requests.inc()
+        of_texts.inc(texts)
+        of_tokens.inc(tokens)
+        queue.observe(seconds.queue)
+        inference.observe(seconds.inference)
 
     def batch(self, model, rows, tokens, padded, seconds):
         self._batch_seconds.labels(model).observe(seconds)
@@ -76,7 +89,10 @@ class Metrics(Observer):
         self._padding.labels(model).observe(1 - tokens / padded)
 
     def rejected(self, code):
-        self._rejected.labels(code).inc()
+        kept = self._kept.get(code)
+        if kept is None:
+            kept = self._kept[code] = self._rejected.labels(code)
+        kept.inc()
 
     def worker_replaced(self, reason):
         self._restarts.inc()

@@ -1,7 +1,7 @@
 """One HTTP request, as the door and the metrics see it."""
 
+import os
 import re
-import secrets
 import time
 
 _ID = re.compile(rb'[A-Za-z0-9._:/+=@-]{1,128}')
@@ -24,23 +24,19 @@ class Visit:
         started: time.
         body: bytes; None until they are here.
         held: bytes of the body that are here.
-        judged: whether it was let in by its head.
+        judged, judged_body: whether its head and its body were looked at, and let in.
         error: what its route raised within the framework; None.
         direct: the path of a route that was called directly; None.
     """
 
     def __init__(self, scope):
         self.scope, self.path, self.method = scope, scope['path'], scope['method']
-        self._headers = {}
-        for name, value in scope['headers']:
-            if name not in self._headers:
-                self._headers[name] = value
-        given = self.header(b'x-request-id')
-        self.id = given.decode() if _ID.fullmatch(given) else secrets.token_hex(16)
-        trace = self.header(b'traceparent')
-        self.trace = trace.decode() if _TRACE.fullmatch(trace) else ''
+        self._headers = dict(reversed(scope['headers']))  # the first of a name
+        given, trace = self.header(b'x-request-id'), self.header(b'traceparent')
+        self.id = given.decode() if given and _ID.fullmatch(given) else os.urandom(16).hex()
+        self.trace = trace.decode() if trace and _TRACE.fullmatch(trace) else ''
         self.status = self.body = self.direct = None
-        self.sent = self.gone = self.judged = False
+        self.sent = self.gone = self.judged = self.judged_body = False
         self.error = None
         self.held, self.started = 0, time.perf_counter()
         scope[VISIT] = self
@@ -63,3 +59,17 @@ class Visit:
         """Headers for the answer, as ASGI has them."""
         echoed = [(b'x-request-id', self.id.encode())]
         return [*echoed, (b'traceparent', self.trace.encode())] if self.trace else echoed
+
+
+def lines_of(headers):
+    """The lines of an HTTP head, bytes.
+
+    Args:
+        headers: list of (name, value), bytes.
+    Raises:
+        RuntimeError: one of them has a line break: a part of it would be read as another one.
+    """
+    lines = b''.join([part for name, value in headers for part in (name, b': ', value, b'\r\n')])
+    if not lines.count(b'\n') == lines.count(b'\r') == len(headers):
+        raise RuntimeError('a header with a line break')
+    return lines
