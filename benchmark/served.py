@@ -100,7 +100,12 @@ def ernie_serve(model, *flags):
 def children(pid):
     """Process ids of the children of a process."""
     found = []
-    for name in filter(str.isdecimal, os.listdir('/proc')):
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f'/proc/{pid}/task'):
+            with open(f'/proc/{pid}/task/{thread}/children') as f:
+                found += map(int, f.read().split())
+        return found
+    for name in filter(str.isdecimal, os.listdir('/proc')):  # a kernel without such files
         with contextlib.suppress(OSError, ValueError), open(f'/proc/{name}/stat') as f:
             if int(f.read().rpartition(')')[2].split()[1]) == pid:
                 found.append(int(name))

@@ -6,7 +6,9 @@ The texts are the sentences of SST-2 dev in their order. All sides take turns on
 the clients run too. In each round:
 
 - offline: the engine alone in this program's process, batches of `--batch` texts of like length; with and without
-  tokenizing; and the median time of one text alone with the threads of a worker, around each load of one client.
+  tokenizing; and the median time of one text alone with the threads of a worker, around each load of one client: one
+  after the other, and with a pause between them as long as what the server adds, in which the core sleeps or spins. An
+  engine takes longer after a pause, whoever makes it; what is asked for is judged by the first.
 - `ernie serve` with `--workers` workers that share the cores, `--clients` clients (`propeller.tools.bench_client`) that
   send one text each, over HTTP and over ZeroMQ; and one client alone.
 - the rivals (`benchmark.serving_rival`), the same clients over HTTP: without batching, and with batches by time. In the
@@ -45,7 +47,8 @@ def write_texts(data, path):
 
 
 def engine(keep, model, texts, args):
-    """Two functions: -> dict, texts a second offline; -> median time of one text with the threads of a worker, ms."""
+    """Two functions: -> dict, texts a second offline; -> median time of one text with the threads of a worker, ms,
+    of a pause before each (ms) and whether the core spins in it."""
     from ernie.service.open import open_models
     from ernie.service.opener import open_served
 
@@ -71,12 +74,24 @@ def engine(keep, model, texts, args):
             'offline with tokenizing': len(rows) / (computing + tokenizing),
         }
 
-    def alone():
+    def alone(pause=0.0, spins=False):
         for arrays in singles[:20]:
             run_alone(arrays)
-        return 1000 * statistics.median(_timed(run_alone, [arrays]) for arrays in singles)
+        seconds = []
+        for arrays in singles:
+            _wait(pause / 1000, spins)
+            seconds.append(_timed(run_alone, [arrays]))
+        return 1000 * statistics.median(seconds)
 
     return offline, alone
+
+
+def _wait(seconds, spins):
+    end = time.perf_counter() + seconds
+    if seconds and not spins:
+        time.sleep(seconds)
+    while time.perf_counter() < end:
+        pass
 
 
 def _timed(run, batches):
@@ -123,8 +138,14 @@ def our_server(keep, model, texts, args, alone):
             found[f'{protocol} p50 p99'] = many['latency_ms']['p50'], many['latency_ms']['p99']
             found[f'{protocol} shares'] = [shares[0], sum(shares[1:]), many['tool']['cpu_share']]
             before = alone()
-            found[f'{protocol} alone'] = load(address, texts, 1, min(args.seconds, 5))['latency_ms']['p50']
-            found[f'{protocol} engine alone'] = (before + alone()) / 2
+            one = load(address, texts, 1, min(args.seconds, 5))['latency_ms']['p50']
+            plain = (before + alone()) / 2
+            found[f'{protocol} alone'], found[f'{protocol} engine alone'] = one, plain
+            pause = max(one - plain, 0.0)
+            found[f'{protocol} pause'] = pause
+            found[f'{protocol} engine after sleep'], found[f'{protocol} engine after spin'] = (
+                alone(pause, spins) for spins in (False, True)
+            )
     return found
 
 
@@ -185,6 +206,11 @@ def report(args, rounds):
             f'{protocol}: one client alone {server:.2f} ms, engine {engine_alone:.2f} ms: '
             f'{added:.2f} ms more (at most {most:g}); cores taken: front {front:.2f}, workers {workers:.2f}, '
             f'clients {clients:.2f}'
+        )
+        slept, spun = (middle[f'{protocol} engine after {how}'] for how in ('sleep', 'spin'))
+        print(
+            f'    engine with a pause of {middle[f"{protocol} pause"]:.1f} ms before each text: {slept:.2f} ms after '
+            f'sleeping, {spun:.2f} ms after spinning; the server takes {server - slept:.2f} ms more than the former'
         )
     return int(missed > 0)
 

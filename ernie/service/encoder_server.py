@@ -103,7 +103,8 @@ def _serve(args):
     core = ServiceCore([model], limits, sizing.settings())
     service = TextService(core)
     text = (lambda request: answer(service, request)) if args.text else None
-    listener = ZmqListener(ArrayService(core).run, args.host, args.port, limits, security, text)
+    handler, admit = ArrayService(core).run, core.check_any
+    listener = ZmqListener(handler, args.host, args.port, limits, security, text, admit=admit)
 
     def ready():
         log.info('%s', about(model))

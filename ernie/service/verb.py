@@ -104,6 +104,7 @@ def open_listeners(args, service, limits, security):
                 *(arrays.run, args.host, args.port, limits, security),
                 text_handler=lambda request: answer(service, request),
                 refused=service.core.refused,
+                admit=service.core.check_any,
             )
         )
     return listeners

@@ -158,6 +158,15 @@ class ServiceCore:
             self._refusals[timeout] = asyncio.get_running_loop().time() + _KEPT, self._queue.tokens, error
         raise self.refused(error)
 
+    def check_any(self, says_time):
+        """Refuse a request of which nothing is known but whether it says a timeout.
+
+        Raises:
+            ServiceError: whatever else it says, it cannot be computed now.
+        """
+        self.check_open()
+        self.check_room(1, math.inf if says_time else None)
+
     def _no_room(self, tokens, timeout):
         """The `ServiceError` of `check_room`, or None."""
         limits, waiting = self.limits, self._queue.tokens
@@ -218,17 +227,15 @@ class ServiceCore:
         self._admit(request, timeout)
         request.future = loop.create_future()
         self._live.add(request)
+        deadline = loop.call_later(timeout, self._expire, request, timeout)
         try:
             self.worker_idle()
-            async with asyncio.timeout(timeout):
-                await request.future
-        except TimeoutError:
-            message = f'not computed within {timeout:g} s.'
-            raise self.refused(ServiceError('expired', message, {'name': 'timeout', 'value': timeout})) from None
+            await request.future
         except asyncio.CancelledError:
             self.observer.rejected('abandoned')
             raise
         finally:
+            deadline.cancel()
             self._live.discard(request)
             self._queue.drop(request)
         seconds = Seconds(request.started - request.admitted, request.finished - request.started)
@@ -333,6 +340,13 @@ class ServiceCore:
             error = ServiceError('internal', 'a fault of this server; its log says more.')
         for row in rows:
             self._fail(row.request, error)
+
+    def _expire(self, request, timeout):
+        if not request.future.done():
+            error = ServiceError(
+                'expired', f'not computed within {timeout:g} s.', {'name': 'timeout', 'value': timeout}
+            )
+            self._fail(request, self.refused(error))
 
     def _fail(self, request, error):
         if not request.future.done():

@@ -65,7 +65,7 @@ class InferenceServer:
         async def handler(arrays, options):
             return await core.model(options.get('model')).run(core, arrays, options)
 
-        listener = ZmqListener(handler, self.host, port, self.limits, self.security)
+        listener = ZmqListener(handler, self.host, port, self.limits, self.security, admit=core.check_any)
 
         def ready():
             log.info('workers: %s', self.sizing)

@@ -46,10 +46,22 @@ class ZmqListener(Listener):
         security: `Security`; None: everybody who reaches the port is served.
         text_handler: async function (request: dict) -> dict for JSON. Raises `ServiceError`. None: no JSON.
         refused: None, or function that counts a `ServiceError` that is an answer; `ServiceCore.refused`.
+        admit: None, or function that raises `ServiceError` where a request cannot be computed now, of whether it says a
+            time of its own; it is asked before the message is decoded. `ServiceCore.check_any`.
     """
 
-    def __init__(self, handler, host='127.0.0.1', port=0, limits=None, security=None, text_handler=None, refused=None):
-        self.handler, self.text_handler, self._refused = handler, text_handler, refused
+    def __init__(
+        self,
+        handler,
+        host='127.0.0.1',
+        port=0,
+        limits=None,
+        security=None,
+        text_handler=None,
+        refused=None,
+        admit=None,
+    ):
+        self.handler, self.text_handler, self._refused, self._admit = handler, text_handler, refused, admit
         self.host, self.port, self.limits, self.security = host, port, limits or Limits(), security or Security()
         self._zmq = optional_package('zmq', 'a server over ZeroMQ', 'pyzmq')
         self._context = self._socket = self._monitor = self._endpoint = None
@@ -185,11 +197,33 @@ class ZmqListener(Listener):
             text = f'{found} requests of one client are under way, where at most {value} are (--client_requests).'
             limit = {'name': 'client_requests', 'value': value, 'found': found}
             self._send_error(identity, way, ServiceError('overloaded', text, limit, 1), is_json)
+        elif (error := self._judged(message, is_json)) is not None:
+            self._send_error(identity, way, error, is_json)
         else:
             self._outstanding[identity] += 1
             task = asyncio.get_running_loop().create_task(self._answer(identity, way, message, is_json))
             self._tasks[task] = connection
             task.add_done_callback(lambda task: self._ended(task, identity))
+
+    def _judged(self, message, is_json):
+        """The `ServiceError` of a request that cannot be computed now, whatever it says; None: it is let in.
+
+        Where a token is asked for, that comes first, and stands in the message.
+        """
+        if self._admit is None or self.security.token is not None:
+            return None
+        try:
+            if is_json:
+                content = bytes(message) if len(message) <= _LARGE_JSON else b'timeout'
+                says_time = b'timeout' in content or b'\\u00' in content
+            else:
+                says_time = 'timeout' in slots.decode_options(message)
+            self._admit(says_time)
+        except ServiceError as e:
+            return e
+        except UserError:
+            return None  # no message; that is said later
+        return None
 
     def _connection_of(self, frame):
         """Number of the connection that a message came by; None where that has ended."""
@@ -248,7 +282,11 @@ class ZmqListener(Listener):
     def _send_error(self, identity, way, error, is_json):
         if self._refused is not None:
             self._refused(error)
-        content = _to_json({'error': error.to_dict()}) if is_json else slots.encode_error(error)
+        content = None if error.forms is None else error.forms.get(is_json)
+        if content is None:
+            content = _to_json({'error': error.to_dict()}) if is_json else slots.encode_error(error)
+            if error.forms is not None:
+                error.forms[is_json] = content
         self._send(identity, way, content)
 
     def _send(self, identity, way, content):

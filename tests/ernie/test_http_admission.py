@@ -94,6 +94,43 @@ def test_the_token_is_asked_for_first():
     assert call('POST', '/v1/tag', content=b'', headers={'Authorization': 'Bearer s3cret'}).status_code == 429
 
 
+def test_a_refusal_is_told_again_while_no_less_waits(monkeypatch):
+    from propeller.service import core as module
+    from propeller.service.core import Observer, ServiceCore
+    from propeller.service.limits import Limits
+    from propeller.service.pool import PoolSettings
+
+    class Counting(Observer):
+        count = 0
+
+        def rejected(self, code):
+            self.count += code == 'overloaded'
+
+    def refusal(core, timeout=None, tokens=1):
+        with pytest.raises(ServiceError) as caught:
+            core.check_room(tokens, timeout)
+        return caught.value
+
+    async def scene():
+        core = ServiceCore([], Limits(request_tokens=10, queue_tokens=50), PoolSettings(), Counting())
+        core._queue.tokens = 50
+        first = refusal(core)
+        core._queue.tokens = 51
+        assert refusal(core) is first and first.limit['found'] == 51 and not first.__context__
+        assert refusal(core, float('inf')) is not first and refusal(core, 7) is not first
+        assert refusal(core, tokens=2).limit['found'] == 53
+        core._queue.tokens = 49
+        core.check_room(1)  # less waits: looked at anew
+        core._queue.tokens = 50
+        monkeypatch.setattr(module, '_KEPT', 0.0)
+        await asyncio.sleep(0.11)
+        second = refusal(core)
+        assert second is not first and refusal(core) is not second  # and after its time
+        assert core.observer.count == 7
+
+    asyncio.run(scene())
+
+
 def test_the_core_judges_as_it_does_later():
     from propeller.service.core import ServiceCore
     from propeller.service.limits import Limits

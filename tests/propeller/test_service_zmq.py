@@ -102,6 +102,47 @@ def test_requests_of_one_client_do_not_wait_for_each_other():
     asyncio.run(scene())
 
 
+def test_a_full_server_refuses_before_it_decodes():
+    asked, error = [], ServiceError('overloaded', 'full.', None, 3)
+    error.forms = {}
+
+    def admit(says_time):
+        asked.append(says_time)
+        if not says_time:
+            raise error
+
+    async def scene():
+        async with serving(admit=admit) as served:
+            client = served.client(zmq.DEALER)
+            for _ in range(2):
+                way, found = await told(client, b'a', b'', slots.encode([ONES]))
+                assert way == [b'a', b''] and found.code == 'overloaded' and found.retry_after == 3
+                await client.send_multipart([b'', b'{no JSON'])
+                assert json.loads((await client.recv_multipart())[-1])['error']['code'] == 'overloaded'
+            await client.send_multipart([b'', slots.encode([ONES]) + slots.encode_options(timeout=9)])
+            assert (slots.decode((await client.recv_multipart())[-1])[0] == 2).all()
+            for name in ('timeout', 't\\u0069meout'):
+                await client.send_multipart([b'', f'{{"{name}": 9}}'.encode()])
+                assert json.loads((await client.recv_multipart())[-1]) == {'request': {'timeout': 9}}
+            assert asked == [False] * 4 + [True] * 3
+            way, found = await told(client, b'', b'\x0a\xff')
+            assert found.code == 'malformed'
+
+    asyncio.run(scene())
+
+
+def test_the_token_is_asked_for_before_room_is_looked_for():
+    def admit(says_time):
+        raise ServiceError('overloaded', 'full.')
+
+    async def scene():
+        async with serving(admit=admit, security=Security('s3cret-token')) as served:
+            _, found = await told(served.client(zmq.DEALER), b'', slots.encode([ONES]))
+            assert found.code == 'unauthorized'
+
+    asyncio.run(scene())
+
+
 def test_wrong_frames_have_a_typed_answer():
     message = slots.encode([ONES])
 

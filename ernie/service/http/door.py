@@ -87,6 +87,7 @@ class Door:
             if body is not None:
                 self._check_size(len(body))
                 self._judge_body(visit, body)
+                visit.whole = body
         except ServiceError as e:
             self._count(e)
             visit.status, lines, body = _refused(visit.path, e)
@@ -153,22 +154,20 @@ class Door:
 
     async def _body(self, visit, receive):
         """The body, bytes; refused as soon as it is known to be too large."""
+        if visit.whole is not None:
+            self._hold(visit, len(visit.whole))
+            return bytes(visit.whole)
         parts, more = [], True
-
-        async def read():
-            message = await receive()
-            if message['type'] == 'http.disconnect':
-                raise ClientGone
-            part = message.get('body', b'')
-            self._check_size(visit.held + len(part))
-            self._hold(visit, len(part))
-            parts.append(part)
-            return message.get('more_body', False)
-
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while more:
-                    more = await read()
+                    message = await receive()
+                    if message['type'] == 'http.disconnect':
+                        raise ClientGone
+                    part, more = message.get('body', b''), message.get('more_body', False)
+                    self._check_size(visit.held + len(part))
+                    self._hold(visit, len(part))
+                    parts.append(part)
         except TimeoutError:
             message = f'the body did not come within {BODY_SECONDS:g} s.'
             limit = {'name': 'body_seconds', 'value': BODY_SECONDS}

@@ -22,6 +22,7 @@ class Visit:
         sent: whether the last part of the answer was given to the connection.
         gone: whether the client went before that.
         started: time.
+        whole: the body where it was there before the task of the request began; None.
         body: bytes; None until they are here.
         held: bytes of the body that are here.
         judged, judged_body: whether its head and its body were looked at, and let in.
@@ -37,7 +38,7 @@ class Visit:
         self.trace = trace.decode() if trace and _TRACE.fullmatch(trace) else ''
         self.status = self.body = self.direct = None
         self.sent = self.gone = self.judged = self.judged_body = False
-        self.error = None
+        self.error = self.whole = None
         self.held, self.started = 0, time.perf_counter()
         scope[VISIT] = self
 
