@@ -32,13 +32,13 @@ def test_a_checkpoint_has_its_tokenizer(trained):
     for name in (MODEL, PICKLED):
         assert (checkpoint / 'subword' / name).read_bytes() == (root / 'model/subword' / name).read_bytes()
     config = json.loads((checkpoint / 'tokenizer_config.json').read_text())
-    assert config['tokenizer_class'] == 'SubwordTokenizer' and len(config['subword']) == 2
+    assert config['tokenizer_class'] == 'SubwordTokenizer' and len(config['subword']) == 3
     assert json.loads((checkpoint / 'labels.json').read_text())['tokenizer'] == 'SubwordTokenizer'
     files = {'sentence_piece_model': checkpoint / 'subword' / MODEL, 'word_dict': checkpoint / 'subword' / PICKLED}
     assert ModelFolder(str(checkpoint), **files).codec.tokenizer.encode('北京')
     other = root / 'words.txt'
     other.write_text('北京\n')
-    with pytest.raises(UserError, match='another file than'):
+    with pytest.raises(UserError, match='other words than'):
         ModelFolder(str(checkpoint), **files | {'word_dict': other})
 
 

@@ -67,12 +67,16 @@ class FolderTokenizer:
         if files is None:
             return self
         if self.files is not None:
-            for (name, ours), (kept, theirs), path in zip(
-                files.sums().items(), self.files.sums().items(), files, strict=True
-            ):
-                if ours != theirs:
-                    expected = f'{kept}, which the model was trained with'
-                    raise bad_input(path, f'another file than {name}', expected, advice='Leave the two flags out.')
+            (model, words), (kept_model, kept_words) = files.sums().values(), self.files.sums().values()
+            differ = None
+            if model != kept_model:
+                differ = files.model, 'another file', self.files.model
+            elif words != kept_words and files.words_sum() != self.files.words_sum():
+                differ = files.words, 'other words', self.files.words
+            if differ:
+                path, found, kept = differ
+                expected = f'{kept}, which the model was trained with'
+                raise bad_input(path, f'{found} than there', expected, advice='Leave the two flags out.')
             return self
         if self.said_by.get('tokenizer'):
             raise bad_input(
@@ -188,20 +192,27 @@ def _with_subword(found, folder, config, path):
         )
     recorded = config.get('subword')
     if recorded is not None:
-        _check_sums(recorded, files, folder, path)
+        _check_sums(recorded, files, path)
     return replace(found, files=files, is_recorded=recorded is not None)
 
 
-def _check_sums(recorded, files, folder, path):
+def _check_sums(recorded, files, path):
     sums = files.sums()
-    if not isinstance(recorded, dict) or recorded.keys() != sums.keys():
-        raise bad_input(path, f'subword {quoted(recorded)}', f'the sums of {", ".join(sums)}')
-    for name, digest in sums.items():
-        if recorded[name] != digest:
+    model, words = sums
+    if not (isinstance(recorded, dict) and model in recorded and recorded.keys() & {words, subword_files.WORDS}):
+        raise bad_input(path, f'subword {quoted(recorded)}', f'the sums of {model} and {words}')
+    if (
+        recorded.get(words) != sums[words] and subword_files.WORDS in recorded
+    ):  # the same words in a file of another form
+        sums[subword_files.WORDS] = files.words_sum()
+        words = subword_files.WORDS
+    for name, place, what in ((model, files.model, 'file'), (words, files.words, 'words')):
+        if recorded.get(name) != sums[name]:
             raise bad_input(
-                os.path.join(folder, name),
-                f'SHA-256 {digest[:12]}...',
-                f'{quoted(str(recorded[name])[:12])}..., as {path} says: the file that the model was trained with',
+                place,
+                f'SHA-256 {sums[name][:12]}...',
+                f'{quoted(str(recorded.get(name))[:12])}..., as {path} says: '
+                f'the {what} that the model was trained with',
             )
 
 

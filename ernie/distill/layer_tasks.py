@@ -76,11 +76,29 @@ class _OfTask(_OfStudent):
         return distilled_graph(super().model_class, self.plan.teacher, self.plan.terms, self.plan.tell)
 
 
-class _OfLayers(_OfStudent):
-    """Layers alone, of the rows of any task: no head, no labels; the score is the loss on the dev set."""
+class _ScoredByLoss:
+    """The score of a task is its loss on the dev set."""
 
     evaluator_class = Evaluator
     last_step_name = None
+
+    @property
+    def measure(self):
+        return 'loss, negative:'
+
+    def evaluate(self, predictor, rows, path):
+        started, total, count = time.monotonic(), 0.0, 0
+        for indices, _, loss in predictor.batches(rows, labelled=True):
+            total, count = total + loss * len(indices), count + len(indices)
+        values = {'loss': total / count, 'data_num': count, 'elapsed': time.monotonic() - started}
+        return Evaluated(values, f'[dev evaluation] loss: {values["loss"]:f}, data_num: {count}')
+
+    def main_value(self, values):
+        return -values['loss']
+
+
+class _OfLayers(_OfStudent, _ScoredByLoss):
+    """Layers alone, of the rows of any task: no head, no labels."""
 
     @property
     def model_class(self):
@@ -98,26 +116,12 @@ class _OfLayers(_OfStudent):
     def own_sums(self, rows, outputs):
         return []
 
-    @property
-    def measure(self):
-        return 'loss, negative:'
-
-    def evaluate(self, predictor, rows, path):
-        started, total, count = time.monotonic(), 0.0, 0
-        for indices, _, loss in predictor.batches(rows, labelled=True):
-            total, count = total + loss * len(indices), count + len(indices)
-        values = {'loss': total / count, 'data_num': count, 'elapsed': time.monotonic() - started}
-        return Evaluated(values, f'[dev evaluation] loss: {values["loss"]:f}, data_num: {count}')
-
-    def main_value(self, values):
-        return -values['loss']
-
     def checkpoint_files(self):
         files, labels = super().checkpoint_files(), companion_files(self.config, self.tokenizer)
         return {**labels, RECORD: files[RECORD]}
 
 
-class TextTask(Task):
+class TextTask(_ScoredByLoss, Task):
     """Texts and pairs of texts without labels."""
 
     spec = TEXTS
@@ -139,15 +143,6 @@ class TextTask(Task):
 
     def count_text(self, rows):
         return f'{len(rows):,} texts'
-
-    def evaluate(self, predictor, rows, path):
-        raise NotImplementedError
-
-    def main_value(self, values):
-        raise NotImplementedError
-
-    def write_predictions(self, predicted, rows, path):
-        raise NotImplementedError
 
 
 def task_of_student(base, plan):

@@ -3,13 +3,13 @@
 `python -m ernie.pretrain.word_list` writes its dictionary as plain text.
 """
 
-import json
 import os
 import sys
 from dataclasses import MISSING, dataclass
 from typing import Self
 
 from ernie.pretrain.building.documents import Form, input_files, read_documents
+from ernie.pretrain.building.figures import tell_figures
 from ernie.pretrain.building.lexers import LEXERS, join_words
 from ernie.pretrain.subword_model import subword_vocabulary, train_subword_model
 from ernie.pretrain.vocabulary import by_frequency
@@ -24,7 +24,7 @@ from ernie.tokenizers.word_list import MAX_WORD_CHARS, WordList, load_word_dict,
 from propeller.data.parallel import available_cpus
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
-from propeller.storage.atomic import check_output, output_file
+from propeller.storage.atomic import check_output
 from propeller.storage.folders import whole_folder, write_files
 
 _POSITIONS = 512
@@ -135,14 +135,15 @@ def build_subword(args):
         with whole_folder(args.output) as work:
             write_files(work, {f'{FOLDER}/{MODEL}': model, f'{FOLDER}/{PLAIN}': words_as_text(words.words)})
             paths = SubwordFiles(*(os.path.join(work, FOLDER, name) for name in (MODEL, PLAIN)))
-            tokens = subword_vocabulary(SubwordCutter(paths.model, words))
+            cutter = SubwordCutter(paths.model, words.words)
+            tokens = subword_vocabulary(cutter)
             write_files(work, {VOCABULARY: ''.join(f'{token}\n' for token in tokens).encode()})
             tokenizer = SubwordTokenizer(os.path.join(work, VOCABULARY), args.do_lower_case, paths)
             write_files(work, tokenizer.files(_POSITIONS))
             return {
                 'words': len(words.words),
                 'entries': len(tokens),
-                'pieces': len(SubwordCutter(paths.model, words).pieces),
+                'pieces': len(cutter.pieces),
                 'lines': counts.lines,
                 'held_out_lines': counts.held_out_lines,
                 **_rates(tokenizer, counts.held_out_words.counts),
@@ -185,11 +186,7 @@ def main(argv=None, prog=None):
     """The program."""
     parser = SettingsParser(SubwordBuildSettings, 'build-subword', prog=prog or 'build_subword')
     args = parser.parse_args(argv).checked()
-    figures = build_subword(args)
-    print('\n'.join(report_lines(figures, args.output)))
-    if args.report:
-        with output_file(args.report) as f:
-            json.dump(figures, f, indent=1, ensure_ascii=False)
+    tell_figures(build_subword(args), report_lines, args)
 
 
 if __name__ == '__main__':

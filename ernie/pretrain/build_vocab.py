@@ -1,12 +1,12 @@
 """`python -m ernie.pretrain.build_vocab`: a corpus -> a vocabulary, and how well it reads the corpus."""
 
-import json
 import os
 import sys
 from dataclasses import MISSING, dataclass
 from typing import Self
 
 from ernie.pretrain.building.documents import Form, input_files, read_documents
+from ernie.pretrain.building.figures import tell_figures
 from ernie.pretrain.building.lexers import LEXERS
 from ernie.pretrain.vocabulary import (
     FIRST_TOKENS,
@@ -23,7 +23,7 @@ from ernie.settings.flags import SettingsParser
 from propeller.data.parallel import available_cpus
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.progress import progress
-from propeller.storage.atomic import check_output, is_stream, output_file
+from propeller.storage.atomic import check_output, is_stream
 
 _FEWEST = len(FIRST_TOKENS) + len(LAST_TOKENS) + 1
 
@@ -169,11 +169,7 @@ def report_lines(figures, output):
 def main(argv=None, prog=None):
     """The program."""
     args = parse(argv, prog)
-    figures = build_vocab(args)
-    print('\n'.join(report_lines(figures, args.output)))
-    if args.report:
-        with output_file(args.report) as f:
-            json.dump(figures, f, indent=1, ensure_ascii=False)
+    tell_figures(build_vocab(args), report_lines, args)
 
 
 if __name__ == '__main__':

@@ -221,9 +221,9 @@ class Task(abc.ABC):
         """-> what `write_predictions` takes; here what the graph predicts last, [N, W]. Called in every process."""
         return predictor.collect(rows, labelled=False)[0]
 
-    @abc.abstractmethod
     def write_predictions(self, predicted, rows, path):
         """Write one line per row, in order, to `path`. Called in the first process of a job."""
+        raise UserError(f'{path}: the task {self.spec.name} has nothing to predict. Leave --test_set out.')
 
     def prepare_training(self, rows):
         """Called with the training rows before any other set is read and the graph is built."""

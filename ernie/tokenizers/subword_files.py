@@ -4,12 +4,14 @@ import hashlib
 import os
 from typing import NamedTuple
 
+from ernie.tokenizers.word_list import load_word_dict, words_sum
 from propeller.errors import UsageError, bad_input
 from propeller.inputs import read_bytes
 
 FOLDER = 'subword'
 MODEL, PICKLED, PLAIN = 'spm_cased_simp_sampled.model', 'dict.wordseg.pickle', 'dict.wordseg.txt'
 OFFICIAL_MODEL = f'{FOLDER}/{MODEL}'
+WORDS = 'words'  # in a record, beside the names of the two files: the sum of the words
 _MOST_BYTES = 1 << 27
 
 
@@ -28,6 +30,10 @@ class SubwordFiles(NamedTuple):
     def sums(self):
         """dict place in a model folder -> SHA-256 of the file. Raises `UserError`: one cannot be read."""
         return {name: hashlib.sha256(content).hexdigest() for name, content in self._read().items()}
+
+    def words_sum(self):
+        """SHA-256 of the words, whatever their file looks like. Raises `UserError`: it cannot be read."""
+        return words_sum(load_word_dict(self.words))
 
     def contents(self, sums):
         """dict place in a model folder -> bytes.

@@ -31,13 +31,15 @@ def test_the_longest_listed_word_wins_within_five_characters():
 
 @settings(max_examples=200)
 @given(
-    text=st.text(alphabet='ab中文 \n', max_size=40),
-    words=st.sets(st.text(alphabet='ab中文 \n', min_size=1, max_size=5), max_size=12),
+    text=st.text(alphabet='ab中文 \n<s>\u2581\0龘😀', max_size=40),
+    words=st.sets(st.text(alphabet='ab中文 \n<s>\u2581', min_size=1, max_size=5), max_size=12),
 )
 def test_segmentation_equals_a_longest_first_alternation(text, words):
     alternatives = [re.escape(word) for word in sorted(words, key=len, reverse=True)]
     oracle = re.compile('|'.join([*alternatives, '.']), re.DOTALL)
-    assert WordList(words).segment(text) == oracle.findall(text)
+    parts, made = oracle.findall(text), WordList(words | {'<s>', '<unk>'} if '<' not in text else words)
+    assert made.segment(text) == parts
+    assert made.joined(text, lower=True) == ' '.join(part.lower() for part in parts if part != ' ')
 
 
 @pytest.mark.parametrize('kind', [set, frozenset, list, tuple, dict.fromkeys])
@@ -66,7 +68,8 @@ def test_a_hostile_word_list_is_refused_and_not_run(tmp_path, wrap):
 
 
 @pytest.mark.parametrize(
-    'content, found', [(7, 'a pickled int'), ({'词', b'w'}, "the entry b'w'"), ('词', 'a pickled str')]
+    'content, found',
+    [(7, 'a pickled int'), ({'词', b'w'}, "the entry b'w'"), ('词', 'a pickled str'), (['a\0b'], "the word 'a\\x00b'")],
 )
 def test_what_is_no_word_list_is_named(tmp_path, content, found):
     path = write_dict(tmp_path, content)

@@ -15,7 +15,7 @@ from ernie.settings.predict import EncodeSettings
 from ernie.tokenization import SubwordCharTokenizer
 from ernie.tokenizers.subword import SubwordCutter, SubwordTokenizer
 from ernie.tokenizers.subword_files import MODEL, PICKLED, PLAIN
-from ernie.tokenizers.word_list import WordList, load_word_dict
+from ernie.tokenizers.word_list import load_word_dict, words_as_text
 from ernie.utils.data import CharTokenizer as FamilyB
 from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_subword import SENTENCES, WORDS, plain_pieces, subword_folder, train
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def cutter(folder):
-    return SubwordCutter(folder / 'subword' / MODEL, WordList(WORDS))
+    return SubwordCutter(folder / 'subword' / MODEL, WORDS)
 
 
 def reference(text, cutter):
@@ -73,7 +73,7 @@ def test_any_text(cutter, text):
 )
 def test_models_of_all_kinds(tmp_path, options):
     (tmp_path / 'a.model').write_bytes(train(**options))
-    made = SubwordCutter(tmp_path / 'a.model', WordList(WORDS))
+    made = SubwordCutter(tmp_path / 'a.model', WORDS)
     for text in [*SENTENCES[:3], *ODD]:
         assert made(text) == reference(text, made)
         found = made.aligned(text)
@@ -81,14 +81,15 @@ def test_models_of_all_kinds(tmp_path, options):
         assert all(0 <= start < end <= len(text) for start, end in zip(found.starts, found.ends, strict=True))
 
 
-def test_parts_with_two_cuts_of_equal_worth_are_cut_in_their_text(cutter, monkeypatch):
-    doubtful = SubwordCutter(cutter.model_path, cutter.words)
-    facts = doubtful._make_facts
-    monkeypatch.setattr(doubtful, '_make_facts', lambda part: (*facts(part)[:2], 0.0))
-    whole, texts = doubtful._whole, []
-    monkeypatch.setattr(doubtful, '_whole', lambda parts: texts.append(parts) or whole(parts))
-    assert doubtful(SENTENCES[0]) == reference(SENTENCES[0], cutter)
-    assert len(texts) == 1
+def test_a_token_for_what_the_model_does_not_know(tmp_path, cutter):
+    tokens = {*subword_folder(tmp_path), '龘'}
+    text = '北京龘龘，龘䶮'
+    assert '龘' not in SubwordTokenizer(tmp_path / 'vocab.txt').tokenize(text)
+    with open(tmp_path / 'vocab.txt', 'a', encoding='utf-8') as f:
+        f.write('龘\n')
+    expected = [piece if piece in tokens else '[UNK]' for piece in reference(text, cutter)]
+    assert SubwordTokenizer(tmp_path / 'vocab.txt').tokenize(text) == expected
+    assert expected.count('龘') == 3 and '[UNK]' in expected
 
 
 def test_slices_of_the_text(folder):
@@ -141,7 +142,7 @@ def test_a_folder_chooses_it_and_keeps_it(folder, tmp_path):
     assert kept.with_files(*same) is kept
     other = tmp_path / 'other.txt'
     other.write_text('北京\n')
-    with pytest.raises(UserError, match=r'other\.txt: found another file than .*which the model was trained with'):
+    with pytest.raises(UserError, match=r'other\.txt: found other words than .*which the model was trained with'):
         kept.with_files(same[0], other)
     for name in ('FullTokenizer', 'SubwordCharTokenizer'):
         with pytest.raises(UserError, match=f'--tokenizer {name}, expected SubwordTokenizer'):
@@ -149,6 +150,30 @@ def test_a_folder_chooses_it_and_keeps_it(folder, tmp_path):
     (tmp_path / 'subword' / PICKLED).write_bytes(pickle.dumps({'北京'}))
     with pytest.raises(UserError, match=r'dict\.wordseg\.pickle: found SHA-256 .* that the model was trained with'):
         folder_tokenizer(tmp_path)
+
+
+def test_the_same_words_in_another_form_are_the_same_dictionary(folder, tmp_path):
+    tokenizer = SubwordTokenizer(folder / 'vocab.txt')
+    for name, content in tokenizer.files(512).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / 'subword' / PICKLED).unlink()
+    (tmp_path / 'subword' / PLAIN).write_bytes(words_as_text(WORDS | {'x'}))
+    kept = folder_tokenizer(tmp_path)
+    assert kept.make(tmp_path / 'vocab.txt').fingerprint() == tokenizer.fingerprint()
+    assert kept.with_files(folder / 'subword' / MODEL, folder / 'subword' / PICKLED) is kept
+    (tmp_path / 'subword' / PLAIN).write_bytes(words_as_text(WORDS - {'北京'}))
+    with pytest.raises(UserError, match=r'dict\.wordseg\.txt: found SHA-256 .*the words that the model was trained'):
+        folder_tokenizer(tmp_path)
+    config = json.loads((tmp_path / 'tokenizer_config.json').read_text())
+    del config['subword']['words']  # as earlier folders were written: the bytes alone tell
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(config))
+    (tmp_path / 'subword' / PLAIN).unlink()
+    (tmp_path / 'subword' / PICKLED).write_bytes(pickle.dumps({'北京'}))
+    with pytest.raises(UserError, match=r'dict\.wordseg\.pickle: found SHA-256'):
+        folder_tokenizer(tmp_path)
+    shutil.copy(folder / 'subword' / PICKLED, tmp_path / 'subword')
+    assert folder_tokenizer(tmp_path).is_recorded
 
 
 def test_flags_choose_it_where_the_folder_says_nothing(folder, tmp_path):
