@@ -83,6 +83,7 @@ class Program:
         feeds: list of `Feed`, in the order in which `Session.run` takes arrays.
         outputs: whatever the build function returned.
         training: whether an optimizer was appended.
+        initial: dict name -> (shape, initialiser) of the parameters that `parameter` made, in their order.
         plan: `propeller.update.Plan`, how updates are made.
         update: `propeller.update.Update` of a training program, else None.
         backward: loss -> list of (parameter, gradient), in place of Paddle's backward pass; None for Paddle's own.
@@ -97,7 +98,7 @@ class Program:
     def __init__(self, main, startup, feeds, plan=None):
         self.main, self.startup, self.feeds, self.plan = main, startup, feeds, plan
         self.outputs = self.update = self.inputs = self._weight = None
-        self.parameter_values, self.rates = {}, {}
+        self.parameter_values, self.rates, self.initial = {}, {}, {}
         self.borrowed_values, self.helper_values = {}, {}
         self.rules = []
         self.backward, self.inference = None, False
@@ -265,6 +266,7 @@ def parameter(name, shape, initializer, dtype='float32'):
     attr = paddle.ParamAttr(name=name, initializer=initializer, learning_rate=rate, trainable=not frozen)
     value = paddle.create_parameter(shape=list(shape), dtype=dtype, attr=attr)
     program.parameter_values[name], program.rates[name] = value, rate
+    program.initial[name] = tuple(shape), initializer
     return value
 
 

@@ -12,7 +12,6 @@ import sys
 import numpy as np
 import pytest
 
-from ernie.model import heads
 from propeller.storage import open_tensors
 from tests import processes
 from tests.ernie import tiny_reading, tiny_tagging
@@ -67,14 +66,12 @@ def launch(count, program, dropout=True, **values):
 
     dropout: False for none in the head either.
     """
+    values |= {} if dropout else {'head_dropout': 0}
     if count == 1:
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as log:
-            if not dropout:
-                patch.setattr(heads, 'HEAD_DROPOUT', 0.0)
+        with contextlib.redirect_stderr(io.StringIO()) as log:
             importlib.import_module(program.removesuffix('.py')).main(flags(**values))
         return log.getvalue()
-    start = [] if dropout else ['-m', 'tests.without_dropout']
-    found = processes.run(count, [*start, program, *flags(**values)])
+    found = processes.run(count, [program, *flags(**values)])
     assert [code for code, _, _ in found] == [0] * count, '\n'.join(err for _, _, err in found)
     return found[0][2]
 

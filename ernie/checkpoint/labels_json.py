@@ -5,6 +5,7 @@ import os
 from ernie.checkpoint.model_folder import LABELS, read_labels
 from ernie.decoding.classes import MOST_LABELS
 from ernie.reader.classify import label_map_fault
+from ernie.reader.fitting import TRUNCATIONS
 from ernie.tasks import table
 from ernie.tokenization import TOKENIZERS
 from propeller.errors import bad_input, quoted
@@ -49,6 +50,9 @@ def _fields(saved):
         'label_map': (lambda value: value is None or isinstance(value, dict), 'an object of label -> id'),
         'do_lower_case': (is_flag, 'true or false'),
         'for_cn': (is_flag, 'true or false'),
+        'truncation': (lambda value: value in TRUNCATIONS, f'one of {", ".join(TRUNCATIONS)}'),
+        'drop_html_breaks': (is_flag, 'true or false'),
+        'head_dropout': (lambda value: type(value) in (int, float) and 0 <= value < 1, 'a share from 0 to below 1'),
         'columns': (lambda value: value in columns, ' or '.join(map(quoted, columns))),
         'column_names': (is_names_of, 'an object of role -> column, all of them texts'),
         'task_id': (lambda value: type(value) is int and value >= 0, 'a whole number from 0'),

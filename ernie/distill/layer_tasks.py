@@ -24,6 +24,7 @@ TEXTS = TaskSpec(
     training='ernie.distill.layer_tasks:TextTask',
     codec='',
     head=(),
+    of_texts=True,
     needs_labels=False,
 )
 
@@ -133,6 +134,8 @@ class TextTask(_ScoredByLoss, Task):
             self.tokenizer,
             args.max_seq_len,
             args.for_cn,
+            args.truncation,
+            args.drop_html_breaks,
             skip_bad_rows=args.skip_bad_rows,
             cache=args.cache,
             **self.reading(),

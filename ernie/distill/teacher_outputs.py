@@ -2,29 +2,23 @@
 
 FOLDER/
     outputs.json    what the answers depend on (file, teacher, settings), how many classes, and once all is there, rows
-    part-000000     4,096 rows: logits [n, C] in bfloat16, then the class with the largest, int32 [n]
+    part-000000     4,096 rows: logits [n, C] in bfloat16, then the class with the largest, int32 [n]; see
+                    `propeller.storage.parts`
 
 Logits are known up to a constant in each row, which no softmax sees: they are stored as logarithms of probabilities.
 """
 
-import contextlib
 import hashlib
-import itertools
-import json
 import os
 
 import numpy as np
 
-from propeller.errors import UserError, bad_input, quoted
+from propeller.errors import bad_input, quoted
 from propeller.inputs import content_digest, read_json_object
-from propeller.log import get_logger
-from propeller.storage.atomic import output_file
-from propeller.storage.locks import FileLock
+from propeller.storage.parts import Layout, PartMaker
 from propeller.storage.values import bfloat16_to_float32
 
-log = get_logger(__name__)
-
-DESCRIPTION, LOCK = 'outputs.json', 'lock'
+DESCRIPTION = 'outputs.json'
 PART_ROWS = 4096
 _MOST_CLASSES = 1 << 20
 
@@ -45,58 +39,20 @@ def folder_digest(folder):
     return digest.hexdigest()
 
 
-class Maker:
-    """Fills a folder with the answers to the rows of a file; what an earlier call has finished is not made again.
+class Maker(PartMaker):
+    """Fills a folder with the answers to the rows of a file.
 
     Args:
-        folder: of the answers; made if it is not there.
-        identity: JSON-able dict: all that the answers depend on.
+        folder, identity: see `PartMaker`.
         classes: number of classes.
-    Raises:
-        UserError: the folder holds answers of another identity, or another process fills it.
     """
 
+    file, noun = DESCRIPTION, 'answers'
+    advice = 'Delete the folder, or name another one with --output.'
+
     def __init__(self, folder, identity, classes):
-        self.folder, self.identity, self.classes = folder, identity, classes
-        os.makedirs(folder, exist_ok=True)
-        try:
-            self._lock = FileLock(os.path.join(folder, LOCK))
-        except BlockingIOError:
-            raise UserError(f'{folder}: another process is making these answers. Wait for it, or end it.') from None
-        try:
-            self.rows = self._begun()
-        except BaseException:
-            self.close()
-            raise
-
-    def _begun(self):
-        """Number of rows where all is there, else None."""
-        path = os.path.join(self.folder, DESCRIPTION)
-        if not os.path.lexists(path):
-            strange = [name for name in os.listdir(self.folder) if name != LOCK]
-            if strange:
-                raise bad_input(self.folder, f'files without {DESCRIPTION} ({strange[0]})', 'an empty or a new folder')
-            self._describe(None)
-            return None
-        found = read_json_object(path, 'what the answers of a teacher depend on')
-        there = found.get('identity')
-        for name, value in {**self.identity, 'classes': self.classes}.items():
-            held = found.get('classes') if name == 'classes' else there.get(name) if isinstance(there, dict) else None
-            if held != value:
-                raise bad_input(
-                    path,
-                    f'answers with another {name} ({quoted(held, 60)})',
-                    quoted(value, 60),
-                    advice='Delete the folder, or name another one with --output.',
-                )
-        return found.get('rows')
-
-    def _describe(self, rows):
-        with output_file(os.path.join(self.folder, DESCRIPTION)) as f:
-            json.dump({'identity': self.identity, 'classes': self.classes, 'rows': rows}, f, indent=1)
-
-    def _part(self, number):
-        return os.path.join(self.folder, f'part-{number:06d}')
+        self.classes = classes
+        super().__init__(folder, identity, {'classes': classes}, row_bytes(classes), PART_ROWS)
 
     def make(self, texts, probabilities):
         """Fill the folder.
@@ -107,54 +63,21 @@ class Maker:
         Returns:
             (rows, how many of them were made now).
         """
-        made = 0
-        if self.rows is not None:
-            return self.rows, made
-        rows = 0
-        for number in itertools.count():
-            part = list(itertools.islice(texts, PART_ROWS))
-            rows += len(part)
-            path = self._part(number)
-            if part and _size(path) != len(part) * row_bytes(self.classes):
-                self._write(path, probabilities(part), len(part))
-                made += len(part)
-            if len(part) < PART_ROWS:
-                break
-        self._describe(rows)
-        self.rows = rows
-        return rows, made
+        return super().make(texts, probabilities) if self.rows is None else (self.rows, 0)
 
-    def _write(self, path, shares, count):
+    def encode(self, shares, count):
         expected = (count, self.classes)
         if shares.shape != expected or not np.isfinite(shares).all():
             raise bad_input(
                 self.folder, f'answers of shape {list(shares.shape)}', f'{list(expected)} probabilities, all finite'
             )
         logits = np.log(np.maximum(shares, np.finfo(np.float32).tiny), dtype=np.float32)
-        with output_file(path, binary=True) as f:
-            f.write(to_bfloat16(logits).astype('<u2').tobytes())
-            f.write(shares.argmax(-1).astype('<i4').tobytes())
-
-    def close(self):
-        """Let others use the folder."""
-        self._lock.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        return to_bfloat16(logits).astype('<u2').tobytes() + shares.argmax(-1).astype('<i4').tobytes()
 
 
 def row_bytes(classes):
     """Size of a row in a part."""
     return 2 * classes + 4
-
-
-def _size(path):
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_size
-    return None
 
 
 class TeacherOutputs:
@@ -177,6 +100,8 @@ class TeacherOutputs:
             raise bad_input(path, 'answers to a part of the rows', 'all', advice='Run teacher_outputs.py again.')
         if not _is_count(self.rows, 1, 1 << 40):
             raise bad_input(path, f'rows {quoted(self.rows)}', 'a number from 1')
+        sizes, sums = {'classes': self.classes}, found.get('sums') is True
+        self._layout = Layout(folder, self.identity, sizes, row_bytes(self.classes), PART_ROWS, sums)
         self._number, self._logits, self._labels = None, None, None
 
     def __getitem__(self, row):
@@ -187,17 +112,12 @@ class TeacherOutputs:
         return self._logits[place], int(self._labels[place])
 
     def _read(self, number):
-        path = os.path.join(self.folder, f'part-{number:06d}')
-        count = min(PART_ROWS, self.rows - number * PART_ROWS)
-        expected = count * row_bytes(self.classes)
-        if _size(path) != expected:
-            raise bad_input(path, f'{_size(path)} bytes', f'{expected}', advice='Delete the folder and make it again.')
-        with open(path, 'rb') as f:
-            content = f.read(expected)
+        count = self._layout.rows_in(number, self.rows)
+        content = self._layout.read(number, count, 'Delete the folder and make it again.')
         bits = np.frombuffer(content, '<u2', count * self.classes).reshape(count, self.classes)
         labels = np.frombuffer(content, '<i4', count, 2 * bits.size)
         if labels.min() < 0 or labels.max() >= self.classes:
-            raise bad_input(path, 'a class that is none', f'0 to {self.classes - 1}')
+            raise bad_input(self._layout.path(number), 'a class that is none', f'0 to {self.classes - 1}')
         self._number, self._logits, self._labels = number, bfloat16_to_float32(bits), labels
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from ernie.inference.stream import read_rows
 from ernie.reader.classify import RowEncoder
 from ernie.reader.columns import TEXTS, Columns
+from ernie.reader.fitting import HEAD
 from ernie.reader.rows import BadRow, Record, leave_out
 from ernie.reader.set_reader import SetReader
 from ernie.reader.text_keys import text_key
@@ -13,8 +14,8 @@ from ernie.reader.text_keys import text_key
 class TextEncoder(RowEncoder):
     """As for a file to predict, with the key of each text, by which rows are held out."""
 
-    def __init__(self, tokenizer, max_seq_len, for_cn):
-        super().__init__(tokenizer, max_seq_len, None, 'predict', None, for_cn)
+    def __init__(self, tokenizer, max_seq_len, *rules):
+        super().__init__(tokenizer, max_seq_len, None, 'predict', None, *rules)
 
     def __call__(self, rows):
         arrays, bad = super().__call__(rows)
@@ -26,15 +27,15 @@ class TextReader(SetReader):
     """Reads what `ernie predict` reads of texts. Lines and rows without a text are passed over.
 
     Args:
-        tokenizer, max_seq_len, for_cn: see `ernie.reader.classify.ClassifyReader`.
+        tokenizer, max_seq_len, for_cn, truncation, drop_html_breaks: see `ernie.reader.classify.ClassifyReader`.
         further: see `SetReader`.
     """
 
-    rule_modules = ('ernie.inference.stream', __name__)
+    rule_modules = ('ernie.inference.stream', 'ernie.reader.fitting', __name__)
     known_columns = (*TEXTS, 'label')
 
-    def __init__(self, tokenizer, max_seq_len, for_cn, **further):
-        super().__init__(TextEncoder(tokenizer, max_seq_len, for_cn), **further)
+    def __init__(self, tokenizer, max_seq_len, for_cn, truncation=HEAD, drop_html_breaks=False, **further):
+        super().__init__(TextEncoder(tokenizer, max_seq_len, for_cn, truncation, drop_html_breaks), **further)
 
     def rows(self, path, bad_rows):
         known = Columns(('text_a',), known=(*TEXTS, 'label'))

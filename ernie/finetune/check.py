@@ -4,6 +4,7 @@ import os
 
 from ernie.checkpoint.model_folder import LABELS
 from ernie.settings.fields import AUTO, described
+from ernie.settings.finetune import FinetuneSettings
 from propeller.errors import UsageError, bad_input, quoted
 from propeller.log import get_logger
 
@@ -33,6 +34,16 @@ def take_saved_settings(args, source):
         return args
     log.info('from the checkpoint: %s', ', '.join(f'{name} {taken[name]}' for name in sorted(taken)))
     return args.replace(**taken).checked()
+
+
+def check_of_texts(args, spec):
+    """Raises `UsageError`: a setting that only a task of whole texts has."""
+    for name in () if spec.of_texts else ('truncation', 'drop_html_breaks', 'boost'):
+        value = getattr(args, name)
+        if value != described(FinetuneSettings)[name].default:
+            shown = str(value).lower()
+            raise UsageError(f'--{name} {shown}: the task {spec.name} reads parts of texts, each of them. It is for '
+                             'classes or numbers of whole texts (ernie finetune classify); leave it out.')  # fmt: skip
 
 
 def check_layers(args, source):

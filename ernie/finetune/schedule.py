@@ -1,7 +1,8 @@
-"""Length of a fine-tuning run: one number for schedule, log, progress bar and end."""
+"""Length of a fine-tuning run: one number for schedule, log, progress bar and end; and what it is known by."""
 
 from typing import NamedTuple
 
+from ernie.finetune.numbers import held_share
 from ernie.optimization import warmup_steps_of
 from propeller.errors import quoted
 from propeller.log import get_logger
@@ -22,6 +23,19 @@ def run_length(args, stream):
     """The `RunLength` of the flags over a `propeller.data.batching.BatchStream`."""
     steps = stream.steps_of_run(args.max_steps or None)
     return RunLength(steps, warmup_steps_of(args.lr_scheduler, args.warmup_proportion, steps))
+
+
+def recorded_facts(args, task, length, train_file):
+    """What `training_state.json` holds of a run beside the place in it: dict.
+
+    args: `FinetuneSettings`. task: `Task`. length: `RunLength`. train_file: digest of the training file.
+    """
+    return {
+        'train_file': train_file,
+        'schedule': length._asdict(),
+        'dev_share': held_share(args),
+        'encoder_dropout': task.encoder_dropout,
+    }
 
 
 def log_length(args, length, examples):

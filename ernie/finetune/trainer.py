@@ -4,13 +4,14 @@ import os
 import time
 
 from ernie.finetune import overview
-from ernie.finetune.check import check_layers, take_saved_settings
+from ernie.finetune.boost import prepare_encoder
+from ernie.finetune.check import check_layers, check_of_texts, take_saved_settings
 from ernie.finetune.data_check import check_data
 from ernie.finetune.found_out import find_out, training_texts
 from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.numbers import held_share
 from ernie.finetune.outcome import Finetuned, parts_of, print_kpis
-from ernie.finetune.schedule import log_length, log_schedule_change, run_length
+from ernie.finetune.schedule import log_length, log_schedule_change, recorded_facts, run_length
 from ernie.finetune.tries import search
 from ernie.reader.dataset_folder import data_digest
 from ernie.reader.warnings import columns_shown_elsewhere
@@ -72,6 +73,7 @@ def fine_tune(args, task_class, survey=None, own_data=False, kind=None):
     log_in_main_process_only(process_info(os.environ))
     kind = kind or FineTuning
     args = task_class.prepare_flags(args)
+    check_of_texts(args, task_class.spec)
     given, args = args, args.checked()
     check_outputs(args)
     print_arguments(given, log)
@@ -163,6 +165,7 @@ class FineTuning:
         train_file, stream = data_digest(args.train_set), self.stream(rows)
         self.length = length = run_length(args, stream)
         log_length(args, length, len(rows))
+        prepare_encoder(args, self.session, self.task, run)
         program = self.build(length, args.loss_scale())
         rows_of_batch = args.batch_size // args.max_seq_len if args.in_tokens else args.batch_size
         report_training(args, self.source.config, program, rows_of_batch, args.freeze_encoder)
@@ -174,11 +177,13 @@ class FineTuning:
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
         self._begin(rows, program, step)
+        if args.boost:
+            self.task.boost.compute_all(rows, self.evaluator.all_sets())
         training_log = self.log_hook(program, rows, length.steps)
         run.train(
             stream,
             [training_log, *(program.outputs.train_hooks or ())],
-            facts={'train_file': train_file, 'schedule': length._asdict(), 'dev_share': held_share(args)},
+            facts=recorded_facts(args, self.task, length, train_file),
             save_steps=args.save_steps,
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,

@@ -16,6 +16,7 @@ from ernie.model.encoders import build_encoder
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.columns import ColumnNames
+from ernie.reader.fitting import text_rules
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.device import with_device
@@ -219,7 +220,7 @@ def encode_file(args):
         tokenizer,
         settings['max_seq_len'],
         task_kind='predict',
-        for_cn=settings['for_cn'],
+        **text_rules(settings),
         skip_bad_rows=args.skip_bad_rows,
         cache=args.cache,
         columns=ColumnNames.of(args),
@@ -262,7 +263,8 @@ def reading_of(source, tokenizer=None, do_lower_case=None, **given):
         (tokenizer, dict of `SETTINGS`).
     """
     made = source.tokenizer(tokenizer, do_lower_case)
-    saved = {name: source.saved[name] for name in ('task_id', 'for_cn') if name in source.saved}
+    names = ('task_id', 'for_cn', 'truncation', 'drop_html_breaks')
+    saved = {name: source.saved[name] for name in names if name in source.saved}
     settings = {'tokenizer': type(made).__name__, 'do_lower_case': made.do_lower_case, 'task_id': 0, 'for_cn': False}
     settings |= saved | {'max_seq_len': min(LONGEST, source.config.max_position_embeddings)}
     return made, settings | {name: value for name, value in given.items() if value is not None}

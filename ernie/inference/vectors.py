@@ -9,6 +9,7 @@ import numpy as np
 
 from ernie.checkpoint.model_folder import companion_files
 from ernie.inference.pooling import POOLINGS, layer_number, unit_length
+from ernie.reader.fitting import HEAD, TRUNCATIONS
 from ernie.run.exported import INFERENCE, VECTORS
 from ernie.run.source import Source
 from ernie.tasks.codec import TextCodec
@@ -17,6 +18,7 @@ from propeller.errors import UsageError, bad_input, one_of, quoted
 NO_POOLING = 'none'  # the vectors of all tokens
 OF_CLASSES = ('label_map_config', 'num_labels')  # arguments of `ModelFolder` that vectors have no use for
 _READING = ('task_id', 'for_cn', 'max_seq_len')
+_PERHAPS = ('truncation', 'drop_html_breaks')  # exports made before do not say them
 
 
 class VectorCodec(TextCodec):
@@ -99,6 +101,8 @@ class VectorFolder(Source):
             'task_id': type(reading.get('task_id')) is int and reading['task_id'] >= 0,
             'for_cn': isinstance(reading.get('for_cn'), bool),
             'max_seq_len': type(reading.get('max_seq_len')) is int and reading['max_seq_len'] >= 3,
+            'truncation': reading.get('truncation', HEAD) in TRUNCATIONS,
+            'drop_html_breaks': isinstance(reading.get('drop_html_breaks', False), bool),
         }
         for name, holds in good.items():
             if not holds:
@@ -113,7 +117,8 @@ class VectorFolder(Source):
     def _reading(self, given):
         """(tokenizer, settings of the codec)."""
         if self.exported:
-            kept = {name: self.exported[VECTORS]['reading'][name] for name in _READING}
+            said = self.exported[VECTORS]['reading']
+            kept = {name: said[name] for name in (*_READING, *_PERHAPS) if name in said}
             names = ('tokenizer', 'do_lower_case')
             made = self.tokenizer(*(given.pop(name, None) for name in names))
             return made, dict(zip(names, (type(made).__name__, made.do_lower_case), strict=True)) | kept | given
@@ -129,7 +134,7 @@ class VectorFolder(Source):
 
     def described(self):
         """dict, what `inference.json` says of the vectors."""
-        reading = {name: self.settings[name] for name in _READING}
+        reading = {name: self.settings[name] for name in (*_READING, *_PERHAPS) if name in self.settings}
         return {VECTORS: {'pooling': self.pooling, 'layer': self.layer, 'reading': reading}}
 
     def files(self):

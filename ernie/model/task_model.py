@@ -7,6 +7,7 @@ only with `use_task_id`), and for training and evaluation the label.
 import abc
 
 from ernie.model.encoders import build_encoder
+from ernie.model.known_vectors import KnownVectors
 from ernie.optimization import optimization
 from propeller import graph
 from propeller.errors import UsageError
@@ -20,7 +21,9 @@ class FineTuneModel(Model):
 
     `config` is an `HParams` with `ernie` (`ErnieConfig`); for training also `learning_rate`, `num_train_steps`,
     `warmup_steps`, `weight_decay`, `lr_scheduler`, `decay_without_warmup`, `clip_norm`, `head_learning_rate` (None: the
-    same), `freeze_encoder`, `recompute` (of the layers' intermediate results in the backward pass), `optimizer` (name).
+    same), `head_dropout` (None: 0.1), `freeze_encoder`, `encoder_dropout` (whether the encoder has its dropout),
+    `known_vectors` (where the vectors of texts are fed: `parameters` of `KnownVectors`, else None),
+    `recompute` (of the layers' intermediate results in the backward pass), `optimizer` (name).
     """
 
     head_parameters = ()  # names of the parameters of the head
@@ -70,8 +73,15 @@ class FineTuneModel(Model):
             rate=lambda name: head_share if head_share and self.is_head(name) else 1.0,
         ):
             with recomputation(training and config.get('recompute')):
-                encoder = build_encoder(features, config.ernie, training)
+                encoder = self._encoder(features, training)
             return self.head(encoder)
+
+    def _encoder(self, features, training):
+        config = self.config
+        known = config.get('known_vectors')
+        if known is not None:
+            return KnownVectors(features, known if training else {})
+        return build_encoder(features, config.ernie, training and config.get('encoder_dropout', True))
 
     def backward(self, loss):
         config = self.config

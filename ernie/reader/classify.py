@@ -9,6 +9,7 @@ import numpy as np
 
 from ernie.reader.columns import TEXTS
 from ernie.reader.confusable import alike_advice
+from ernie.reader.fitting import HEAD, kept_tokens, truncate_pair, without_html_breaks
 from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
 from ernie.reader.rows import BadRow
@@ -27,19 +28,6 @@ LEAVE_OUT = 'Correct it, or leave such rows out: --skip_bad_rows true.'
 _MOST_DIGITS = 30
 _CUT_WARNED = 0.02  # share of the rows that lose some of their text
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-
-def truncate_pair(length_a, length_b, room):
-    """What is left of two texts when tokens are dropped from the end of the longer one, of `b` on a tie, until
-    `length_a + length_b <= room`: the two lengths.
-    """
-    if length_a + length_b <= room:
-        return length_a, length_b
-    if length_b <= room // 2:
-        return room - length_b, length_b
-    if length_a <= (room + 1) // 2:
-        return length_a, room - length_a
-    return (room + 1) // 2, room // 2
 
 
 def load_label_map(path):
@@ -101,13 +89,24 @@ class _BadCell(Exception):
 class RowEncoder:
     """Chunks of `Record` -> arrays. Travels to the worker processes, so it holds plain values and the tokenizer."""
 
-    def __init__(self, tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn):
+    def __init__(
+        self,
+        tokenizer,
+        max_seq_len,
+        label_map,
+        task_kind,
+        num_labels,
+        for_cn,
+        truncation=HEAD,
+        drop_html_breaks=False,
+    ):
         self.tokenizer = tokenizer
         self.max_seq_len = max_seq_len
         self.label_map = label_map
         self.task_kind = task_kind
         self.num_labels = num_labels
         self.for_cn = for_cn
+        self.truncation, self.drop_html_breaks = truncation, drop_html_breaks
         self.cls_id = tokenizer.vocab['[CLS]']
         self.sep_id = tokenizer.vocab['[SEP]']
 
@@ -145,20 +144,22 @@ class RowEncoder:
         return arrays, bad
 
     def encode(self, text_a, text_b=None):
-        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` within `max_seq_len`.
+        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` within `max_seq_len`; of each text `kept_tokens`.
 
         Returns:
             (ids, how many of them have type 0, how many tokens of the texts were left out).
         """
         a, b = self._tokens(text_a), self._tokens(text_b) if text_b is not None else []
         if not b:
-            kept = a[: self.max_seq_len - 2]
+            kept = kept_tokens(a, self.max_seq_len - 2, self.truncation)
             return [self.cls_id, *kept, self.sep_id], len(kept) + 2, len(a) - len(kept)
         length_a, length_b = truncate_pair(len(a), len(b), self.max_seq_len - 3)
-        ids = [self.cls_id, *a[:length_a], self.sep_id, *b[:length_b], self.sep_id]
+        kept = kept_tokens(a, length_a, self.truncation), kept_tokens(b, length_b, self.truncation)
+        ids = [self.cls_id, *kept[0], self.sep_id, *kept[1], self.sep_id]
         return ids, length_a + 2, len(a) + len(b) - length_a - length_b
 
     def _tokens(self, text):
+        text = without_html_breaks(text) if self.drop_html_breaks else text
         # Where ideographs do not cut (tokenize_chinese_chars false), the space beside one is all that does.
         dropped = self.for_cn and self.tokenizer.cuts_ideographs
         return self.tokenizer.encode(remove_spaces(text) if dropped else text)
@@ -229,7 +230,7 @@ class ClassifyReader(SetReader):
     """Reads files with a header that names `text_a`, perhaps `text_b`, `label`, `qid`.
 
     A row becomes `[CLS] a [SEP]` cut to `max_seq_len`, or, when `text_b` has tokens, `[CLS] a [SEP] b [SEP]`, where
-    tokens are dropped from the end of the longer text. A text without a token is legal.
+    tokens of the longer text are dropped, by `truncation` from its end. A text without a token is legal.
 
     Args:
         tokenizer: has `vocab` and `encode`, see `ernie.tokenization`.
@@ -239,12 +240,15 @@ class ClassifyReader(SetReader):
             commas; an empty cell is no class) or 'predict' (no label column is needed, none is read).
         num_labels: number of classes; not used for regression and prediction.
         for_cn: whether spaces that part nothing are left out, see `ernie.tokenizers.text.remove_spaces`.
+        truncation: of `ernie.reader.fitting.TRUNCATIONS`: what is kept of a text that is too long.
+        drop_html_breaks: whether `<br />` is read as a space.
         further: see `SetReader`.
 
     Raises:
         UsageError: options that cannot be.
     """
 
+    rule_modules = ('ernie.reader.fitting',)
     known_columns = (*TEXTS, 'label', 'qid')
 
     def __init__(
@@ -255,13 +259,16 @@ class ClassifyReader(SetReader):
         task_kind='classify',
         num_labels=2,
         for_cn=True,
+        truncation=HEAD,
+        drop_html_breaks=False,
         **further,
     ):
         if task_kind not in TASK_KINDS:
             raise UsageError(f'found task kind {task_kind!r}, expected one of {", ".join(TASK_KINDS)}.')
         label_map = None if task_kind == 'predict' else label_map
         _check_labels(label_map, task_kind, num_labels)
-        encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, for_cn)
+        cutting = for_cn, truncation, drop_html_breaks
+        encoder = RowEncoder(tokenizer, max_seq_len, label_map, task_kind, num_labels, *cutting)
         super().__init__(encoder, **further)
 
     def read(self, path):

@@ -40,6 +40,7 @@ class TokenizedSet:
         path: the file it came from, for messages.
         bad_rows: None, or the `BadRows` of the file.
         about: JSON-able dict, what the reader has noted of the file while it read it.
+        vectors: None, or the vector of each row, where they are known: `ernie.finetune.vectors.StoredVectors`.
     """
 
     ARRAYS = ('ids', 'offsets', 'split', 'labels', 'token_labels', 'qids', 'lines', 'cut', 'cut_labels', 'keys')
@@ -73,6 +74,7 @@ class TokenizedSet:
         self.cut = cut
         self.cut_labels = cut_labels
         self.keys = keys
+        self.vectors = None
         self._cut_ends = None if cut_labels is None else np.cumsum(cut)
 
     def __len__(self):

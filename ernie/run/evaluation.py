@@ -77,6 +77,11 @@ class Evaluator:
         """list of (path, rows) of the sets that are scored."""
         return self.dev_sets
 
+    def all_sets(self):
+        """The rows of all sets that are scored or predicted: list."""
+        diagnostic = [self.diagnostic] if self.diagnostic is not None else []
+        return [*(rows for _, rows in self.dev_sets), *(rows for *_, rows in self.test_sets), *diagnostic]
+
     def any_program(self):
         """A program of the task without optimizer, for loading parameters."""
         return self.predictor.program(labelled=bool(self.dev_sets))

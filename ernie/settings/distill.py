@@ -14,7 +14,7 @@ _NEW = (
 )
 # The teacher decides of the kind of the task; a search and a head alone have no use here.
 _LEFT_OUT = (
-    *('do_train', 'tries', 'try_minutes', 'freeze_encoder', 'keep_layers', 'is_classify', 'is_regression'),
+    *('do_train', 'tries', 'try_minutes', 'freeze_encoder', 'boost', 'keep_layers', 'is_classify', 'is_regression'),
     *('is_multilabel', 'enable_ce', 'diagnostic', 'diagnostic_save', 'num_iteration_per_drop_scope'),
     *('use_multi_gpu_test', 'use_fast_executor'),
 )

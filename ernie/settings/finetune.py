@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from ernie.decoding.scheme import SCHEMES
 from ernie.reader.dataset_folder import fetch_named, is_there, named_split, nearest_name, splits_of
+from ernie.reader.fitting import HEAD, TRUNCATIONS
 from ernie.settings.fields import AUTO, changed, setting
 from ernie.settings.groups import (
     BatchSettings,
@@ -44,6 +45,12 @@ class DataSettings(Settings, title='data'):
     tokenizer: str = setting('FullTokenizer', 'CharTokenizer is for text cut by spaces.', choices=TOKENIZERS)
     do_lower_case: bool = setting(True, 'Lower-case and strip accents.')
     for_cn: bool = setting(True, 'Drop spaces next to ideographs and punctuation; others part words.')
+    truncation: str = setting(
+        HEAD,
+        'What is kept of a text that is longer than --max_seq_len; head+tail: a quarter and the end.',
+        choices=TRUNCATIONS,
+    )
+    drop_html_breaks: bool = setting(False, 'Read <br /> as a space.')
     shuffle: bool = setting(True, 'Training rows in random order.')
     length_window: int = setting(
         50, 'Rows of like length share a batch, in windows of so many; 0: no grouping.', least=0
@@ -99,7 +106,13 @@ class HeadSettings(Settings, title='fine-tuning'):
     warmup_proportion: float = setting(0.1, 'Share of the steps over which the rate rises.', least=0, below=1)
     decay_without_warmup: bool = setting(False, 'Let linear_warmup_decay decay also when there is no warm-up.')
     head_learning_rate: float | None = setting(None, 'Peak rate of the task head. Left out: --learning_rate.', above=0)
-    freeze_encoder: bool = setting(False, 'Train the task head only.')
+    head_dropout: float = setting(0.1, "Dropout on the encoder's result, before the task head.", least=0, below=1)
+    freeze_encoder: bool = setting(False, 'Train the task head only; the encoder then has no dropout.')
+    boost: bool = setting(
+        False,
+        "With --freeze_encoder true, tasks of whole texts: compute the encoder's vectors once, keep them in the cache, "
+        'and train on them.',
+    )
     keep_layers: int = setting(0, 'Layers of a pre-trained encoder that are kept, from below; 0: all.', least=0)
     optimizer: str = setting('adamw', 'What moves the parameters.', choices=OPTIMIZERS)
     clip_norm: float = setting(1.0, 'Largest global norm of the gradients; 0: no clipping.', least=0)
@@ -161,7 +174,22 @@ class FinetuneSettings(
             )
         if self.early_stop != -1 and not (self.do_val and (self.dev_set or self.dev_share)):
             raise UsageError('--early_stop needs --do_val true, and a --dev_set or a --dev_share.')
+        settings._check_boost()
         return settings
+
+    def _check_boost(self) -> None:
+        if not self.boost:
+            return
+        if not self.do_train:
+            raise UsageError('--boost true is of a training: leave it out with --do_train false.')
+        if not self.freeze_encoder:
+            raise UsageError(
+                '--boost true needs --freeze_encoder true: of an encoder that is trained, vectors do not stay the same.'
+            )
+        if not self.cache:
+            raise UsageError(
+                '--boost true keeps vectors in the cache: leave out --cache false. $ERNIE_CACHE says where.'
+            )
 
     def _with_splits(self) -> Self:
         """The settings with `FOLDER:SPLIT` where a set has several splits, each flag with its own.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ernie.reader.classify import RowEncoder
 from ernie.reader.columns import TEXTS, Columns, listed, text_columns
+from ernie.reader.fitting import text_rules
 from ernie.reader.sentence_types import ONE_TYPE
 from propeller.errors import UsageError
 
@@ -142,13 +143,15 @@ class Codec(abc.ABC):
 class TextCodec(Codec):
     """Records of one text or a pair of texts, `text_a` and perhaps `text_b`, each of them one row of tokens.
 
-    `settings` also has `for_cn`, and `columns`, the ones that the model learnt from, which every record must have.
+    `settings` also has `for_cn`, perhaps `truncation` and `drop_html_breaks`, and `columns`, the ones that the model
+    learnt from, which every record must have.
     """
 
     def __init__(self, config, tokenizer, settings):
         super().__init__(config, tokenizer, settings)
         self.columns = text_columns(settings.get('columns'))
-        self._encoder = RowEncoder(tokenizer, settings['max_seq_len'], None, 'predict', None, settings['for_cn'])
+        rules = text_rules(settings)
+        self._encoder = RowEncoder(tokenizer, settings['max_seq_len'], None, 'predict', None, **rules)
 
     def encode(self, record):
         texts = [record.get(name) for name in TEXTS]

@@ -27,6 +27,7 @@ class TaskSpec:
         columns: the lists of columns that it may have learnt from.
         fields: what may stand in its fields of `labels.json`: dict name -> (test of a value, what is expected), or
             'module:name' of one. Those that all tasks share are checked anyway.
+        of_texts: whether a row is a text or a pair as a whole, and the head reads one vector of it.
         by_characters: whether labels stand on characters of the text, so that the tokenizer must not hide them.
         needs_labels: whether a folder without `labels.json` cannot be of this task.
         survey: 'module:name' of a function of (path, settings) -> `ernie.survey.survey.Survey` of a training file; '':
@@ -47,6 +48,7 @@ class TaskSpec:
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     columns: tuple[list[str], ...] = (['text_a'], ['text_a', 'text_b'])
     fields: Mapping[str, tuple[Callable[[object], bool], str]] | str = dataclasses.field(default_factory=dict)
+    of_texts: bool = False
     by_characters: bool = False
     needs_labels: bool = True
     survey: str = ''

@@ -32,6 +32,8 @@ class Task(abc.ABC):
     columns = None  # names of the columns that the model learns from; None while that is not known
     loss_unit = 'nats'  # what the loss is measured in, for the axis of its curve
     points = 100  # of a `main_value` of 1
+    encoder_dropout = True  # whether the encoder has its dropout in training
+    boost = None  # `ernie.finetune.boost.Boost` where the vectors of texts are known
 
     def __init__(self, args, config, tokenizer, saved, found=None):
         self.args, self.config, self.tokenizer = args, config, tokenizer
@@ -76,6 +78,9 @@ class Task(abc.ABC):
             clip_norm=args.clip_norm,
             head_learning_rate=args.head_learning_rate,
             freeze_encoder=args.freeze_encoder,
+            head_dropout=args.head_dropout,
+            encoder_dropout=self.encoder_dropout,
+            known_vectors=self.boost and self.boost.parameters,
             recompute=args.recompute,
             **self.head_hparams(),
         )
@@ -88,7 +93,7 @@ class Task(abc.ABC):
     def feeds(self, labelled):
         """-> list of `graph.Feed`, the label last if there is one."""
         label = [self.model_class.label_feed(HParams(**self.head_hparams()))] if labelled else []
-        return [*encoder_feeds(self.config), *label]
+        return [*([self.boost.feed] if self.boost else encoder_feeds(self.config)), *label]
 
     @abc.abstractmethod
     def read(self, path, labelled):
@@ -109,7 +114,7 @@ class Task(abc.ABC):
 
     def arrays(self, rows, indices, labelled):
         """-> list of arrays for `feeds`."""
-        arrays = encoder_arrays(rows, indices, self.task_id)
+        arrays = [rows.vectors.take(indices)] if self.boost else encoder_arrays(rows, indices, self.task_id)
         return [*arrays, self.label_array(rows, indices)] if labelled else arrays
 
     def label_array(self, rows, indices):
@@ -130,6 +135,7 @@ class Task(abc.ABC):
             'tokenizer': type(self.tokenizer).__name__,
             'do_lower_case': self.tokenizer.do_lower_case,
             'task_id': args.task_id,
+            'head_dropout': args.head_dropout,
             **({'columns': list(self.columns)} if self.columns else {}),
             **({'column_names': self.column_names} if self.column_names else {}),
         }

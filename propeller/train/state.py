@@ -33,6 +33,7 @@ def _is_epoch(value):
 COUNT, NUMBER, OBJECT = (is_count, 'a whole number from 0 on'), (is_number, 'a number'), (is_object, 'an object')
 TEXT = (lambda value: isinstance(value, str) and bool(value), 'a text')
 NUMBER_OR_NONE, COUNT_OR_NONE = (none_or(is_number), 'a number or null'), (none_or(is_count), 'a count or null')
+FLAG = (lambda value: isinstance(value, bool), 'true or false')
 NEEDED = ('global_step',)
 # name -> (function value -> whether it can be, what is expected). Other fields are left to those who read them.
 FIELDS = {
@@ -46,7 +47,8 @@ FIELDS = {
     'loss_scale': (none_or(is_object), 'an object or null'),
     'schedule': (none_or(is_object), 'an object or null'),
     'value': NUMBER,
-    'weights_only': (lambda value: isinstance(value, bool), 'true or false'),
+    'weights_only': FLAG,
+    'encoder_dropout': FLAG,
     'random_state': OBJECT,
     'random_states': (
         lambda value: isinstance(value, list) and bool(value) and all(map(is_object, value)),

@@ -65,7 +65,7 @@ def test_answers_come_back(tmp_path, short_parts):
         np.testing.assert_allclose(logits, log_softmax(np.log(expected[i])), rtol=2**-8)
         assert label == expected[i].argmax()
     assert sorted(os.listdir(tmp_path / 'o')) == ['lock', 'outputs.json', 'part-000000', 'part-000001', 'part-000002']
-    assert os.path.getsize(tmp_path / 'o' / 'part-000002') == 3 * (3 * 2 + 4)
+    assert os.path.getsize(tmp_path / 'o' / 'part-000002') == 3 * (3 * 2 + 4) + 16
 
 
 def test_what_is_finished_is_not_made_again(tmp_path, short_parts):
@@ -102,7 +102,7 @@ def test_answers_of_others_are_not_mixed(tmp_path, short_parts):
     with pytest.raises(UserError, match=r'found files without outputs.json \(thesis.txt\)'):
         Maker(tmp_path / 'other', {}, 3)
     (tmp_path / 'o' / 'part-000001').write_bytes(b'x')
-    with pytest.raises(UserError, match='part-000001: found 1 bytes, expected 40. Delete the folder'):
+    with pytest.raises(UserError, match='part-000001: found 1 bytes, expected 56. Delete the folder'):
         TeacherOutputs(tmp_path / 'o')[5]
 
 

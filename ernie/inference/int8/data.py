@@ -10,6 +10,7 @@ from ernie.inference.int8.scores import TaskScores, VectorScores
 from ernie.inference.vectors import VectorFolder
 from ernie.reader.classify import ClassifyReader
 from ernie.reader.dataset_folder import data_digest, is_there, named_split
+from ernie.reader.fitting import text_rules
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.run.evaluation import held_name
@@ -90,7 +91,7 @@ def _of_vectors(folder, recorded, calibration_set, dev_set, calibrates):
         folder.codec.tokenizer,
         settings['max_seq_len'],
         task_kind='predict',
-        for_cn=settings['for_cn'],
+        **text_rules(settings),
         cache=False,
         learnt=folder.saved.get('column_names'),
     )

@@ -16,6 +16,7 @@ SPEC = TaskSpec(
     head=('_cls_out_w', '_cls_out_b'),
     huggingface=('ForSequenceClassification', 'classifier'),
     has_classes=True,
+    of_texts=True,
     kinds=dict(zip(('classification', 'regression', 'multilabel'), KINDS, strict=True)),
     fields={'kind': (lambda value: value in KINDS, f'one of {", ".join(KINDS)}')},
     needs_labels=False,  # what a folder of 2019 is taken to be

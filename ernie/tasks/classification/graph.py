@@ -27,8 +27,9 @@ class ErnieClassifier(FineTuneModel):
 
     def head(self, encoder):
         """-> [logits float32 [B, num_labels], outputs]: probabilities, or the value itself in regression."""
-        training = self.mode == RunMode.TRAIN
-        self.logits = logits = head(encoder.get_pooled_output(), *SPEC.head, self.config.num_labels, training)
+        config, training = self.config, self.mode == RunMode.TRAIN
+        pooled, rate = encoder.get_pooled_output(), config.get('head_dropout')
+        self.logits = logits = head(pooled, *SPEC.head, config.num_labels, training, rate=rate)
         return [logits, self._outputs(logits)]
 
     def _outputs(self, logits):

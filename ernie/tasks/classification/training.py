@@ -14,6 +14,7 @@ from ernie.reader.again import rows_again
 from ernie.reader.class_counts import counts_text
 from ernie.reader.classify import ClassifyReader, load_label_map
 from ernie.reader.columns import TEXTS, text_columns
+from ernie.reader.fitting import text_rules
 from ernie.reader.rows import BadRows
 from ernie.reader.sentence_types import check_sentence_types
 from ernie.reader.text_keys import text_key
@@ -144,7 +145,7 @@ class ClassificationTask(Task):
             self.label_map,
             self.kind if labelled else 'predict',
             self.num_labels,
-            args.for_cn,
+            **text_rules(vars(args)),
             skip_bad_rows=args.skip_bad_rows,
             cache=args.cache,
             **self.reading(),
@@ -168,7 +169,7 @@ class ClassificationTask(Task):
             'num_labels': self.num_labels,
             'labels': self.label_names,
             'label_map': self.label_map,
-            'for_cn': self.args.for_cn,
+            **text_rules(vars(self.args)),
         }
 
     def training_sums(self, rows, outputs):

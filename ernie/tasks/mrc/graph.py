@@ -26,7 +26,8 @@ class ErnieMrc(FineTuneModel):
 
     def head(self, encoder):
         """-> [start logits, end logits], float32 [B, T] each, `CLOSED` on the question, `[SEP]` and padding."""
-        logits = head(encoder.get_sequence_output(), *SPEC.head, 2, self.mode == RunMode.TRAIN)  # [B, T, 2]
+        training, rate = self.mode == RunMode.TRAIN, self.config.get('head_dropout')
+        logits = head(encoder.get_sequence_output(), *SPEC.head, 2, training, rate=rate)  # [B, T, 2]
         self.logits = [logits[:, :, i] * self._open + (1.0 - self._open) * CLOSED for i in range(2)]
         return self.logits
 

@@ -31,7 +31,8 @@ class ErnieSequenceLabeler(FineTuneModel):
         # Nearly all labels are O. A new head that begins with their shares need not spend its first steps on that
         # (Lin et al. 2017, Focal loss, section 3.3).
         start = None if shares is None else np.log(shares)
-        self.logits = head(encoder.get_sequence_output(), *SPEC.head[:2], config.num_labels, training, start)
+        tokens, rate = encoder.get_sequence_output(), config.get('head_dropout')
+        self.logits = head(tokens, *SPEC.head[:2], config.num_labels, training, start, rate)
         if not config.use_crf:
             return [F.softmax(self.logits)]
         self.weights = crf_weights(config.num_labels)
