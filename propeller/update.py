@@ -69,7 +69,7 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
         loss: scalar value, a mean over the rows of the batch, or over what `graph.set_loss_weight` says.
         rate: function of the number of updates done so far (int) -> learning rate (float); or one rate for all.
         weight_decay: decoupled decay, in units of the learning rate; AdamW only.
-        decays: name -> whether decay applies to that parameter.
+        decays: name -> whether decay applies to that parameter; of AdamW also which share of it, a number from 0.
         clip_norm: gradients are scaled down so that their global norm is at most this; None for no clipping.
         optimizer: a name of `propeller.optimizers.OPTIMIZERS`: `adamw`, or `sgd` for p <- p - lr * g, or another one.
     """

@@ -3,8 +3,32 @@
 What is here loads no paddle until something is trained or predicted.
 """
 
-from ernie.hub import initializer, layers, nets
+from ernie.hub import dataset, initializer, layers, nets, reader
 from ernie.hub.expressions import Program, Value, program_guard, switch_main_program
+from ernie.hub.module import Module
 from ernie.hub.parameters import ParamAttr
+from ernie.hub.run_config import RunConfig
+from ernie.hub.strategy import AdamWeightDecayStrategy, DefaultStrategy
+from ernie.hub.tasks import ClassifierTask, RegressionTask, RunState, SequenceLabelTask, TextClassifierTask
 
-__all__ = ['ParamAttr', 'Program', 'Value', 'initializer', 'layers', 'nets', 'program_guard', 'switch_main_program']
+__all__ = [
+    'AdamWeightDecayStrategy',
+    'ClassifierTask',
+    'DefaultStrategy',
+    'Module',
+    'ParamAttr',
+    'Program',
+    'RegressionTask',
+    'RunConfig',
+    'RunState',
+    'SequenceLabelTask',
+    'TextClassifierTask',
+    'Value',
+    'dataset',
+    'initializer',
+    'layers',
+    'nets',
+    'program_guard',
+    'reader',
+    'switch_main_program',
+]

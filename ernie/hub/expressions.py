@@ -24,10 +24,11 @@ class Program:
     Attributes:
         inputs: dict name -> `Value` of the inputs.
         module: `ernie.hub.module.Module` whose encoder is in it; None without one.
+        max_seq_len: tokens of a text at most; None: any number.
     """
 
     def __init__(self):
-        self.inputs, self.module = {}, None
+        self.inputs, self.module, self.max_seq_len = {}, None, None
         self._counts, self._values = collections.Counter(), []
 
     def name_of(self, kind, given=None):

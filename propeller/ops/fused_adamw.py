@@ -21,7 +21,7 @@ class FusedAdamW(paddle.optimizer.AdamW):
     def _finish_update(self, block, parameters_and_grads):
         parameters, *tensors = (list(column) for column in zip(*self._trained, strict=True))
         rates = [float(p.optimize_attr['learning_rate']) for p in parameters]
-        decays = [self._weight_decay if self._apply_decay_param_fun(p.name) else 0.0 for p in parameters]
+        decays = [self._weight_decay * float(self._apply_decay_param_fun(p.name)) for p in parameters]
         factor = paddle.ones([1]) if self._factor is None else self._factor
         numbers = [self._global_learning_rate(), factor, self._skip]
         attributes = [rates, decays, self._beta1, self._beta2, self._epsilon]

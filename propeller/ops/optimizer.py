@@ -36,7 +36,7 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
         pairs: list of (parameter, gradient): float32 values of the same shape.
         rate: `paddle.optimizer.lr.LRScheduler`.
         weight_decay: decoupled decay, in units of the learning rate.
-        decays: name -> whether decay applies to that parameter.
+        decays: name -> whether decay applies to that parameter; or which share of it does, a number from 0.
         skip: bool value [1]; where it is true nothing changes.
         factor: float32 value [1] that every gradient is multiplied with; None: they are taken as they are. The fused
             form does it on the way.
@@ -50,11 +50,23 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
         optimizer = FusedAdamW(rate, weight_decay, decays, skip, factor)
     else:
         optimizer = paddle.optimizer.AdamW(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
+        optimizer._append_optimize_op = _with_shares(optimizer, weight_decay, decays)
         optimizer._set_auxiliary_var('found_inf', skip)  # as Paddle's own GradScaler does
         if factor is not None:
             pairs = [(p, g * factor) for p, g in pairs]
     optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
     optimizer.apply_gradients(pairs)
+
+
+def _with_shares(optimizer, weight_decay, decays):
+    """The method of Paddle's AdamW that appends the update of one parameter, with that one's share of the decay."""
+    append = optimizer._append_optimize_op
+
+    def with_share(block, pair):
+        optimizer._weight_decay = weight_decay * float(decays(pair[0].name))
+        return append(block, pair)
+
+    return with_share
 
 
 def _check(pairs, skip, factor):

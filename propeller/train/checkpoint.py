@@ -40,11 +40,12 @@ class Checkpoints:
         list_file: name of a file in `root` that lists the kept folders, oldest first; None for no such file.
         run: identity of the run, a text; None: all checkpoints in `root` count.
         lean: the optimizer's state, two thirds of a checkpoint, stays in the newest alone.
+        best: name of the folder of the best checkpoint.
     """
 
-    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None, run=None, lean=False):
+    def __init__(self, root, prefix='step_', keep=0, files=None, list_file=None, run=None, lean=False, best=BEST):
         self.root, self.prefix, self.keep, self.list_file, self.run = root, prefix, keep, list_file, run
-        self.lean = lean
+        self.lean, self.best = lean, best
         self.files = dict(files or {})
 
     def folders(self):

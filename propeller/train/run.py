@@ -7,7 +7,6 @@ from propeller.data.prefetch import prefetch
 from propeller.errors import UserError, bad_input
 from propeller.log import get_logger
 from propeller.train.checkpoint import (
-    BEST,
     RUN,
     STATE,
     can_continue,
@@ -137,6 +136,7 @@ class TrainingRun:
         files=dict,
         best_files=dict,
         after_best=lambda: None,
+        after_save=lambda loop: None,
         last_step=None,
         title=None,
         parts_of=one_part,
@@ -155,6 +155,7 @@ class TrainingRun:
             files: function () -> dict file name -> bytes, for each checkpoint beside its fixed ones.
             best_files: the same for the checkpoint of the best result alone.
             after_best: function (), called when that one is written, in the main process.
+            after_save: function (state of the loop), called when any other checkpoint is written, in the main process.
             last_step: the global step at which training stops; None: no limit, and no progress bar.
             title: what stands before the progress bar, which is shown on a terminal; None: none is.
             parts_of: see `train_loop`.
@@ -167,7 +168,7 @@ class TrainingRun:
             UserError: a hook cannot take back its state; see `train_loop`.
         """
         self._position, self._facts, self._files, self.evaluation = position, facts or {}, files, evaluation
-        self._best_files, self._after_best = best_files, after_best
+        self._best_files, self._after_best, self._after_save = best_files, after_best, after_save
         untimed = next((hook.outside for hook in hooks if isinstance(hook, ThroughputHook)), lambda work: work)
         self.hooks = list(hooks)
         if evaluation:
@@ -207,6 +208,7 @@ class TrainingRun:
         }
         if self.is_main_process:
             self.checkpoints.save(self.session, self.program, state, self._files())
+            self._after_save(loop)
 
     def _save_best(self, loop, value):
         if not self.is_main_process:
@@ -214,7 +216,7 @@ class TrainingRun:
         epoch = {name: number for name, number in self._position(loop).items() if name == 'epoch'}
         state = {'global_step': loop.gstep, **epoch, 'value': value, RUN: self.checkpoints.run}
         files = {**self.checkpoints.files, **self._files(), **self._best_files()}
-        folder = os.path.join(self.checkpoints.root, BEST)
+        folder = os.path.join(self.checkpoints.root, self.checkpoints.best)
         save_checkpoint(folder, self.session, self.program, state, files, weights_only=True)
         log.debug('best so far: %f at step %d, saved to %s', value, loop.gstep, folder)
         self._after_best()
@@ -222,7 +224,7 @@ class TrainingRun:
     @property
     def best(self):
         """Folder of the checkpoint of the best result; None if there is none, or it is that of another folder."""
-        folder = os.path.join(self.checkpoints.root, BEST)
+        folder = os.path.join(self.checkpoints.root, self.checkpoints.best)
         kept = self.evaluation and self.evaluation.keep_best and self.evaluation.best is not None
         return folder if kept and os.path.isfile(os.path.join(folder, STATE)) else None
 

@@ -23,7 +23,7 @@ def rate(step):
 
 
 def decays(name):
-    return name != 'b'
+    return {'b': False, 'w': 0.25}.get(name, True)  # or which share
 
 
 class Trainer(Built):
