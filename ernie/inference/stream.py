@@ -94,15 +94,17 @@ def read_rows(path, columns=('text_a',), input_format='auto', forms=None, names=
         raise UsageError(f'--input_format {input_format}: only a model of the task {able} reads it.')
     if input_format == 'text' and len(columns) > 1:
         raise UsageError(f'--input_format text: the task needs the columns {", ".join(columns)}; give tsv or jsonl.')
+    files = [path] if path == STDIN else data_files(path)
+    only = files[0] if len(files) == 1 else path  # what `FOLDER:SPLIT` or the name of a data set stands for
     if input_format == 'auto':
-        input_format = next((name for name, form in own.items() if form.is_form_of(path)), 'auto')
+        input_format = next((name for name, form in own.items() if form.is_form_of(only)), 'auto')
     if input_format in own:
-        for record in own[input_format].records('/dev/stdin' if path == STDIN else path):
+        for record in own[input_format].records('/dev/stdin' if path == STDIN else only):
             yield Row(None, record, None, record)
         return
     optional = [role for role in (*TEXTS, 'label') if role in known.names]
     naming = NAMINGS[known.words](columns, names, learnt, optional, labelled=False)
-    for file in [path] if path == STDIN else data_files(path):
+    for file in files:
         name = 'standard input' if path == STDIN else file
         with _open(path if path == STDIN else file) as opened:
             rows = _rows(Look(name, opened), known, naming, input_format, is_named=path != STDIN)

@@ -1,7 +1,7 @@
 """ernie.zoo.data_sets: each official layout from a local server, read by readers that are not ours."""
 
 import csv
-import dataclasses
+import functools
 import io
 import json
 import tarfile
@@ -13,54 +13,25 @@ from sklearn.datasets import load_files
 
 from ernie.reader.records import read_records
 from ernie.zoo import data_sets
-from ernie.zoo.data_sets import DATA_SETS, names
 from propeller.errors import UserError
-from tests.ernie.file_server import serve
+from tests.ernie.data_set_fixtures import fetch, publishers, shrink
 from tests.ernie.official_layouts import NEWS, SERVED, reviews, zipped
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv('no_proxy', '*')
-    monkeypatch.setenv('ERNIE_HOME', str(tmp_path / 'home'))
+@pytest.fixture
+def home(tmp_path):
     return tmp_path / 'home'
 
 
-@pytest.fixture(scope='module')
-def running():
-    with serve({}) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running):
-    running.content = {name: content for files in SERVED.values() for name, content in files.items()}
-    running.requests, running.breaks, running.headers = [], [], {}
-    return running
+@pytest.fixture(autouse=True)
+def server(monkeypatch, home):
+    with publishers(monkeypatch, home) as running:
+        yield running
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Function of a name: the data set without the numbers of the official files, which ours do not have."""
-
-    def change(name, **changes):
-        known = DATA_SETS[name]
-        parts = tuple(
-            dataclasses.replace(part, files=tuple(dataclasses.replace(file, checksum='') for file in part.files))
-            for part in known.parts
-        )
-        changes = {'splits': dict.fromkeys(known.splits), 'parts': parts} | changes
-        made = dataclasses.replace(known, **changes)
-        for key in [key for key, entry in names._BY_KEY.items() if entry is known]:
-            monkeypatch.setitem(names._BY_KEY, key, made)
-        monkeypatch.setitem(DATA_SETS, name, made)
-        return made
-
-    return change
-
-
-def fetch(server, name, split, **options):
-    return Path(data_sets.fetch_split(name, split, url_base=server.url, pause=0.0, **options))
+    return functools.partial(shrink, monkeypatch)
 
 
 def rows_of(path):

@@ -129,7 +129,8 @@ def _make(data_set, part, folder, url_base, max_bytes, pause):
         made = _converted(data_set, part, archives, work, max_bytes)
         record = _kept(folder, work)
         sources = [{'url': url, 'sha256': sha256} for _, url, sha256, _ in archives]
-        record |= {split: _facts(work, data_set, split, count, sources) for split, count in made.items()}
+        new = {split: count for split, count in made.items() if split not in record}
+        record |= {split: _facts(work, data_set, split, count, sources) for split, count in new.items()}
         _finish(work, data_set, record)
     for archive, url, sha256, _ in archives:
         write_record(archive, url, sha256)
@@ -173,7 +174,7 @@ def _whole(folder):
 
 
 def _kept(folder, work):
-    """The record of the splits that are here already, whose files are taken along."""
+    """The record of the splits that are here already, whose files are taken along: they may be a user's own."""
     record = _read_record(folder / RECORD) if (folder / RECORD).is_file() else {}
     for facts in record.values():
         if (folder / facts['file']).is_file():
