@@ -37,6 +37,7 @@ VERBS = {
     'compare': Verb('two or more runs: scores, settings, curves, chance', 'ernie.report.compare:main'),
     'score': Verb('EM and F1 of a file of answers, as CMRC 2018 or SQuAD do', 'ernie.metrics.mrc:main'),
     'pretrain': Verb('ERNIE 1.0 and 2.0 from sample files (train.py)', 'ernie.programs:PRETRAIN.main'),
+    'pretrain elmo': Verb('ELMo, two language models over words, from texts', 'ernie.programs:PRETRAIN_ELMO.main'),
     'build-vocab': Verb('a vocabulary out of raw text', 'ernie.pretrain.build_vocab:main'),
     'build-subword': Verb(
         'words, pieces and vocabulary of ERNIE tiny out of raw text', 'ernie.pretrain.build_subword:main'

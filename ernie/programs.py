@@ -85,6 +85,7 @@ OWN_DATA = own_data()
 OWN_DATA_AS = SimpleNamespace(**{spec.verb: own_data(spec.name) for spec in table.specs()})
 DISTILL = _program('', 'distill', 'distill:DistillSettings', _call('ernie.distill.layers:distill'))
 PRETRAIN = _program('train.py', 'pretrain', 'pretrain:PretrainSettings', _call('ernie.pretrain.trainer:pretrain'))
+PRETRAIN_ELMO = _program('', 'pretrain elmo', 'elmo:ElmoSettings', _call('ernie.pretrain.elmo:pretrain_elmo'))
 ENCODE = _program(
     'ernie_encoder.py', 'encode', 'predict:EncodeSettings', _call('ernie.inference.embedding:encode_file')
 )

@@ -130,10 +130,13 @@ def student_vocabulary(paths, column, size, min_count, lower):
     for chunk in iter(lambda: list(itertools.islice(rows, 1024)), []):
         words = Counter(word for row in chunk for word in (row.text.lower() if lower else row.text).split())
         counts.update(words)
-    for word in FIRST_WORDS:
-        counts.counts.pop(word, None)
-        counts.counts.pop(word.lower(), None)
-    ranked = sorted(counts.counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return word_list(counts.counts, size, min_count)
+
+
+def word_list(counts, size, min_count):
+    """The most frequent words, with `FIRST_WORDS` before them: list of str. counts: dict word -> int."""
+    first = {form for word in FIRST_WORDS for form in (word, word.lower())}
+    ranked = sorted((pair for pair in counts.items() if pair[0] not in first), key=lambda pair: (-pair[1], pair[0]))
     return [*FIRST_WORDS, *(word for word, count in ranked if count >= min_count)][:size]
 
 

@@ -1,15 +1,11 @@
 """Tasks of students: a fine-tuning task whose training has a teacher, and texts from which layers alone are learnt."""
 
 import json
-import time
 
-import numpy as np
-
-from ernie.checkpoint.model_folder import companion_files
 from ernie.distill.layer_graph import distilled_graph, layers_graph
 from ernie.distill.texts import TextReader
 from ernie.reader.sentence_types import check_sentence_types
-from ernie.run.evaluation import Evaluated, Evaluator
+from ernie.tasks.loss_alone import LossAlone
 from ernie.tasks.spec import TaskSpec
 from ernie.tasks.training import Task
 
@@ -77,52 +73,18 @@ class _OfTask(_OfStudent):
         return distilled_graph(super().model_class, self.plan.teacher, self.plan.terms, self.plan.tell)
 
 
-class _ScoredByLoss:
-    """The score of a task is its loss on the dev set."""
-
-    evaluator_class = Evaluator
-    last_step_name = None
-
-    @property
-    def measure(self):
-        return 'loss, negative:'
-
-    def evaluate(self, predictor, rows, path):
-        started, total, count = time.monotonic(), 0.0, 0
-        for indices, _, loss in predictor.batches(rows, labelled=True):
-            total, count = total + loss * len(indices), count + len(indices)
-        values = {'loss': total / count, 'data_num': count, 'elapsed': time.monotonic() - started}
-        return Evaluated(values, f'[dev evaluation] loss: {values["loss"]:f}, data_num: {count}')
-
-    def main_value(self, values):
-        return -values['loss']
-
-
-class _OfLayers(_OfStudent, _ScoredByLoss):
-    """Layers alone, of the rows of any task: no head, no labels."""
+class _OfLayers(_OfStudent, LossAlone):
+    """Layers alone, of the rows of any task."""
 
     @property
     def model_class(self):
         return layers_graph(self.plan.teacher, self.plan.terms, self.plan.tell, self.plan.has_pooler)
 
-    def is_new(self, name):
-        return False
-
-    def head_hparams(self):
-        return {}
-
-    def label_array(self, rows, indices):
-        return np.zeros((len(indices), 1), np.int64)
-
     def own_sums(self, rows, outputs):
         return []
 
-    def checkpoint_files(self):
-        files, labels = super().checkpoint_files(), companion_files(self.config, self.tokenizer)
-        return {**labels, RECORD: files[RECORD]}
 
-
-class TextTask(_ScoredByLoss, Task):
+class TextTask(LossAlone, Task):
     """Texts and pairs of texts without labels."""
 
     spec = TEXTS

@@ -11,6 +11,14 @@ from ernie.reader.set_reader import SetReader
 from ernie.reader.text_keys import text_key
 
 
+def texts_of(path, names):
+    """Iterates over the texts of a file, the second of pairs too. names: `ColumnNames`."""
+    for row in read_rows(path, Columns(('text_a',), known=(*TEXTS, 'label')), names=names):
+        for name in TEXTS if row.record else ():
+            if isinstance(row.record.get(name), str):
+                yield row.record[name]
+
+
 class TextEncoder(RowEncoder):
     """As for a file to predict, with the key of each text, by which rows are held out."""
 

@@ -25,6 +25,7 @@ class Elmo(Encoder):
     Each layer is an LSTM with a projected state and a residual from the second on; the states of both directions stand
     side by side. Baidu's code of 2019 left the second direction turned around; here both belong to the same word.
     `hidden_dropout_prob` (0 where absent) acts on the mix. `cell_clip` and `state_clip` are 3 where absent; 0: none.
+    The argument `layer_dropout` is for pre-training: see `direction`.
     """
 
     required = (*Encoder.required, 'cell_size')
@@ -54,11 +55,11 @@ class Elmo(Encoder):
     def owns(cls, name):
         return name.startswith(('lstmp_', 'middle_fc.', 'fw_layer', 'bw_layer', 'gamma')) or name == TABLE
 
-    def __init__(self, ids, positions, types, task_ids, mask, config, training=False):
+    def __init__(self, ids, positions, types, task_ids, mask, config, training=False, layer_dropout=0.0):
         self._mask, self._config = mask, config
         turn, self._vectors = Turn(mask), word_vectors(ids, config)
         forward, backward = (
-            direction(paddle.transpose(x, [1, 0, 2]), way, config, training).outputs
+            direction(paddle.transpose(x, [1, 0, 2]), way, config, training, dropout_prob=layer_dropout).outputs
             for way, x in zip(WAYS, (self._vectors, turn(self._vectors)), strict=True)
         )
         self._outputs = [
