@@ -126,7 +126,7 @@ def test_it_learns_resumes_and_is_a_start_for_a_task(texts, tmp_path):
     assert words[:5] == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] and set(words[5:7]) == {'很', '了'}
     # Of the ten words to predict, forward and backward, only the first is a choice of five.
     found = [r['ppl'] for r in records(run, 'dev')]
-    assert found[-1] < 1.7 and found[-1] < found[0]
+    assert found[-1] < 2.2 and found[-1] < found[0]
     pretrain(texts, '--epoch', 15, '--resume', 'true')
     assert len(records(run, 'dev')) == 15
     best = run / 'best'
