@@ -225,7 +225,7 @@ class ServiceCore:
             return Answer([], Seconds(0.0, 0.0))
         timeout = self.seconds(timeout)
         self._admit(request, timeout)
-        request.future = loop.create_future()
+        tokens, request.future = request.tokens, loop.create_future()
         self._live.add(request)
         deadline = loop.call_later(timeout, self._expire, request, timeout)
         try:
@@ -238,8 +238,9 @@ class ServiceCore:
             deadline.cancel()
             self._live.discard(request)
             self._queue.drop(request)
+            request.rows = ()  # no cycle of objects is left behind: Python would find it late
         seconds = Seconds(request.started - request.admitted, request.finished - request.started)
-        self.observer.request(model.name, len(contents) if texts is None else texts, request.tokens, seconds)
+        self.observer.request(model.name, len(contents) if texts is None else texts, tokens, seconds)
         return Answer(request.results, seconds)
 
     async def drain(self, timeout=None):

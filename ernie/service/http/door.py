@@ -106,6 +106,7 @@ class Door:
         self._metrics.http(visit)
         if shows(logging.DEBUG):
             _log(visit)
+        visit.scope.pop(VISIT, None)  # no cycle of objects is left behind
 
     def _count(self, error):
         if not error.counted:

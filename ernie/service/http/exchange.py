@@ -47,8 +47,15 @@ class Exchange(RequestResponseCycle):
         if not self.response_complete:
             self.disconnected = True
             self.message_event.set()
-            if self._when_gone is not None:
-                self._when_gone()
+            gone = self._when_gone
+            self._forget()
+            if gone is not None:
+                gone()
+
+    def _forget(self):
+        """No cycle of objects is left behind: Python would find it late."""
+        self._when_gone = None
+        self.scope.pop(GONE, None)
 
     async def receive(self):
         if self.waiting_for_100_continue and not self.transport.is_closing():
@@ -124,6 +131,7 @@ class Exchange(RequestResponseCycle):
             self.transport.write(head + body if head and body else head or body)
         if not more:
             self.response_complete = True
+            self._forget()
             self.message_event.set()
             if not self.keep_alive:
                 self.transport.close()
