@@ -14,6 +14,7 @@ from propeller.service.errors import ServiceError
 
 _HEAD_BYTES = 32 << 10
 _AT_ONCE = 2 << 10  # bytes that are parsed before it is seen whether a request waits for its turn
+_RECEIVED = 64 << 10  # bytes that asyncio makes room for each time that it reads; its own 256 KB cost more than reading
 _IDLE, _HEAD, _BODY = 'idle', 'head', 'body'  # where a client is
 
 
@@ -47,6 +48,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
+        transport.max_size = _RECEIVED
         if len(self.connections) > self.most:
             limit = {'name': 'connections', 'value': self.most}
             message = f'{self.most:,} connections are open, which is the most.'
