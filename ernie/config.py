@@ -7,7 +7,7 @@ from ernie.model.encoders import ENCODERS, ERNIE, encoder_class
 from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import read_json_object
 
-ACTIVATIONS = ('relu', 'gelu')
+ACTIVATIONS = ('relu', 'gelu', 'gelu_new')
 SIZES = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings')
 PROBABILITIES = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
 REQUIRED = (*SIZES, 'hidden_act', *PROBABILITIES, 'initializer_range')
@@ -31,7 +31,7 @@ class ErnieConfig:
     | key | allowed | default |
     |---|---|---|
     | `vocab_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads`, `max_position_embeddings` | whole numbers from 1 to 2**31 - 1, layers to 10,000; `hidden_size` a multiple of `num_attention_heads` | required |
-    | `hidden_act` | `relu`, `gelu` (the exact form, with erf) | required |
+    | `hidden_act` | `relu`, `gelu` (the exact form, with erf), `gelu_new` (the form with tanh, as in Google's BERT) | required |
     | `hidden_dropout_prob`, `attention_probs_dropout_prob` | 0 <= p < 1 | required |
     | `initializer_range` | standard deviation, >= 0 | required |
     | `sent_type_vocab_size`, `type_vocab_size` | whole numbers; the first counts if given and not 0 | one is required |

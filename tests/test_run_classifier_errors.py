@@ -149,7 +149,7 @@ def test_vocabularies(case, lines, parts):
     [
         ({'hidden_size': ...}, ["'hidden_size' is missing"]),
         ({'hidden_size': 13}, ['hidden_size = 13', 'multiple of num_attention_heads (3)']),
-        ({'hidden_act': 'swish'}, ["'swish'", 'relu, gelu']),
+        ({'hidden_act': 'swish'}, ["'swish'", 'relu, gelu, gelu_new']),
         ({'hidden_dropout_prob': 1.5}, ['hidden_dropout_prob = 1.5']),
         ({'num_hidden_layers': 0}, ['num_hidden_layers = 0']),
         ({'type_vocab_size': ...}, ['type_vocab_size']),

@@ -13,6 +13,8 @@ _DEFAULTS = {
     'initializer_range': 0.02,
     'layer_norm_eps': 1e-12,
 }
+# Other names there of what is computed alike.
+_ACTIVATIONS = {'gelu_pytorch_tanh': 'gelu_new'}
 _SIZES = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads')
 
 
@@ -80,6 +82,8 @@ def from_huggingface(values, path, kind='bert', layer_norm_eps=_DEFAULTS['layer_
     result = {key: values.get(key, default) for key, default in _DEFAULTS.items()}
     result.update({key: values[key] for key in _SIZES if key in values})
     result['layer_norm_eps'] = values.get('layer_norm_eps', layer_norm_eps)
+    act = result['hidden_act']
+    result['hidden_act'] = _ACTIVATIONS.get(act, act) if isinstance(act, str) else act
     inner = values.get('intermediate_size')
     hidden = values.get('hidden_size')
     if inner is not None and isinstance(hidden, int) and inner != 4 * hidden:

@@ -1,5 +1,7 @@
 """Linear layers with their activation."""
 
+import math
+
 from propeller import graph
 from propeller.graph import F, paddle
 from propeller.ops.checks import FLOATS, fused_precision, require_precision, require_shape, require_type
@@ -9,7 +11,13 @@ ACTIVATIONS = {
     None: lambda x: x,
     'relu': lambda x: F.relu(x),
     'gelu': lambda x: F.gelu(x),
-}  # gelu is the exact (erf) form
+    'gelu_new': lambda x: _gelu_tanh(x),
+}
+
+
+def _gelu_tanh(x):
+    # Not F.gelu(x, approximate=True): paddle2onnx writes it as the exact form.
+    return 0.5 * x * (1.0 + paddle.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def linear(x, weight, bias, activation=None, precision=None, transposed=False):
@@ -19,7 +27,8 @@ def linear(x, weight, bias, activation=None, precision=None, transposed=False):
         x: float32 value [..., I]; also bfloat16, as Paddle's mixed precision makes it.
         weight: float32 value [I, O]; with `transposed` [O, I], as a table of words is.
         bias: float32 value [O].
-        activation: `relu`, `gelu` (x Phi(x), Hendrycks and Gimpel 2016, exact) or None.
+        activation: `relu`, `gelu` (x Phi(x), Hendrycks and Gimpel 2016, exact), `gelu_new` (the same with tanh in place
+            of erf, as BERT computes it and the libraries of Hugging Face call it) or None.
         precision: of the fused form: `fp32`, or `bf16`, where a processor can: products of bfloat16 numbers summed in
             float32; whatever else is computed and stored, in float32. None: what the session's precision is.
     Returns:
@@ -55,5 +64,5 @@ def _check(x, weight, bias, activation, precision, transposed):
         )
     require_shape('linear: bias', bias, [weight_shape[outputs]], f' for weight of shape {weight_shape}')
     if activation not in ACTIVATIONS:
-        raise ValueError(f'ops.linear: activation is {activation!r}, expected relu, gelu or None.')
+        raise ValueError(f'ops.linear: activation is {activation!r}, expected relu, gelu, gelu_new or None.')
     require_precision('linear', precision)

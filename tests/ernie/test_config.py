@@ -94,7 +94,7 @@ REFUSED = [
     ({'sent_type_vocab_size': -1}, 'found sent_type_vocab_size = -1, expected a whole number >= 0'),
     ({'type_vocab_size': 0}, 'found type_vocab_size = 0'),
     ({'type_vocab_size': None}, "give 'sent_type_vocab_size' or 'type_vocab_size'"),
-    ({'hidden_act': 'swish'}, "found hidden_act = 'swish', expected one of relu, gelu"),
+    ({'hidden_act': 'swish'}, "found hidden_act = 'swish', expected one of relu, gelu, gelu_new"),
     ({'hidden_act': ['relu']}, "found hidden_act = ['relu']"),
     ({'hidden_dropout_prob': 1}, 'found hidden_dropout_prob = 1, expected a probability p with 0 <= p < 1'),
     ({'attention_probs_dropout_prob': -0.1}, 'found attention_probs_dropout_prob = -0.1'),

@@ -32,6 +32,7 @@ CONFIG = {
 }
 WITH_TASK = {**CONFIG, 'use_task_id': True, 'task_type_vocab_size': TASKS}
 RELU = {**CONFIG, 'hidden_act': 'relu', 'intermediate_size': 20, 'layer_norm_eps': 1e-3}
+TANH = {**CONFIG, 'hidden_act': 'gelu_new', 'layer_norm_eps': 1e-12}
 FEEDS = [graph.Feed(n, (-1, -1), 'int64') for n in ('ids', 'positions', 'types', 'tasks')]
 FEEDS.append(graph.Feed('mask', (-1, -1), 'float32'))
 
@@ -79,6 +80,8 @@ def randomize(session, program):
 
 
 def act64(x, kind):
+    if kind == 'gelu_new':
+        return x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
     return np.maximum(x, 0) if kind == 'relu' else x * (1 + erf(x / np.sqrt(2))) / 2
 
 
@@ -137,7 +140,7 @@ def cross_entropy64(logits, labels):
 # ------------------------------------------------------------------------------------------ encoder
 
 
-@pytest.mark.parametrize('config', [CONFIG, WITH_TASK, RELU], ids=['gelu', 'task', 'relu'])
+@pytest.mark.parametrize('config', [CONFIG, WITH_TASK, RELU, TANH], ids=['gelu', 'task', 'relu', 'tanh'])
 def test_encoder_equals_float64(config):
     session, program = build(config, lambda m: [*m.layer_outputs, m.get_sequence_output(), m.get_pooled_output()])
     p, arrays = randomize(session, program), batch()

@@ -184,10 +184,14 @@ def expected(x, weight, bias, dy, activation):
     z = x @ weight + bias
     distribution = 0.5 * (1 + _erf(z / math.sqrt(2))) if z.size else z
     density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    inner = math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
+    near = 0.5 * (1 + np.tanh(inner))
+    inner_slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
     y, slope = {
         None: (z, np.ones_like(z)),
         'relu': (np.maximum(z, 0), (z > 0).astype(np.float64)),
         'gelu': (z * distribution, distribution + z * density),
+        'gelu_new': (z * near, near + z * 0.5 / np.cosh(np.clip(inner, -300, 300)) ** 2 * inner_slope),
     }[activation]
     dz = (dy * slope).reshape(-1, weight.shape[1])
     flat = x.reshape(-1, weight.shape[0])

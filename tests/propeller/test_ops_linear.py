@@ -24,7 +24,7 @@ from tests.propeller.ops_oracle import (
 )
 
 pytestmark = pytest.mark.usefixtures('compiled')
-ACTIVATIONS = [None, 'gelu', 'relu']
+ACTIVATIONS = [None, 'gelu', 'gelu_new', 'relu']
 
 
 # ------------------------------------------------------------------------------------------ numbers
@@ -45,12 +45,13 @@ def test_one_program_takes_any_number_of_rows(precision):
         close(program.run(*arrays), expected(*arrays, 'gelu'), TOLERANCE[precision], rows)
 
 
-def test_gelu_over_its_whole_range():
+@pytest.mark.parametrize('activation', ['gelu', 'gelu_new'])
+def test_gelu_over_its_whole_range(activation):
     """One input and weight 1: the activation itself. Its tail, too, is right, not only its bulk."""
     z = np.concatenate([np.linspace(-12, 12, 4001), [-30, -9.5, 0, 1e-30, 30, 1e4, -1e4]]).astype(np.float32)
     arrays = z[:, None], np.ones((1, 1), np.float32), np.zeros(1, np.float32), np.ones((len(z), 1), np.float32)
-    y, dx, _, _ = LinearProgram('gelu', 'fp32', 2, 1, 1).run(*arrays)
-    right = expected(*arrays, 'gelu')
+    y, dx, _, _ = LinearProgram(activation, 'fp32', 2, 1, 1).run(*arrays)
+    right = expected(*arrays, activation)
     np.testing.assert_allclose(y, right[0], rtol=3e-6, atol=3e-7)
     np.testing.assert_allclose(dx, right[1], rtol=3e-6, atol=3e-7)
 
@@ -167,7 +168,7 @@ def test_wrong_shapes_types_and_names_are_refused_in_both_forms():
     refuse(r'ops.linear: bias has shape \[1, 30\], expected \[30\]', bias=((1, 30), 'float32'))
     refuse(r'ops.linear: x is int64 \[-1, 5, 12\], expected float32', x=((-1, 5, 12), 'int64'))
     refuse(r'ops.linear: weight is float64 \[12, 30\], expected float32', weight=((12, 30), 'float64'))
-    refuse(r"ops.linear: activation is 'tanh', expected relu, gelu or None", activation='tanh')
+    refuse(r"ops.linear: activation is 'tanh', expected relu, gelu, gelu_new or None", activation='tanh')
     refuse(r"ops.linear: precision is 'fp16', expected fp32, bf16 or None", precision='fp16')
 
 

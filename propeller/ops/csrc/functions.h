@@ -49,4 +49,15 @@ inline Gelu gelu(const Lanes& z) {
   return {z * phi, phi + z * (0.39894228f * e)};
 }
 
+// The form with tanh of the same paper, z / 2 (1 + tanh(u)) = z s(2 u), s the logistic function, for
+// u = sqrt(2 / pi) (z + 0.044715 z^3).
+inline Gelu gelu_tanh(const Lanes& z) {
+  const Lanes square = z * z;
+  const Lanes twice = 1.59576912f * z * (1.0f + 0.044715f * square);
+  const Lanes e = exp_negative(-as_lanes(as_bits(twice) & 0x7fffffffu));  // NaN stays
+  const Lanes part = 1.0f / (1.0f + e), tail = e * part;
+  const Lanes s = twice < Lanes{} ? tail : part;
+  return {z * s, s + z * (part * tail * (1.59576912f * (1.0f + 0.134145f * square)))};
+}
+
 }  // namespace ops

@@ -14,9 +14,11 @@ constexpr int64_t kSumColumns = 64;
 // Row of z = x W + b: `values` become activation(z), `slopes` get its derivative.
 template <typename T>
 void activate(Activation activation, int64_t count, float* values, T* slopes) {
-  if (activation == Activation::kGelu) {
+  if (activation == Activation::kGelu || activation == Activation::kGeluTanh) {
+    const bool exact = activation == Activation::kGelu;
     for_lanes(count, [&](int64_t j, auto extent, int) {
-      const Gelu g = gelu(load(values + j, extent));
+      const Lanes z = load(values + j, extent);
+      const Gelu g = exact ? gelu(z) : gelu_tanh(z);
       store(g.value, values + j, extent);
       store(g.slope, slopes + j, extent);
     });

@@ -7,7 +7,7 @@
 
 namespace ops {
 
-enum class Activation { kNone, kGelu, kRelu };
+enum class Activation { kNone, kGelu, kGeluTanh, kRelu };
 
 struct LinearShape {
   int64_t rows, inputs, outputs;

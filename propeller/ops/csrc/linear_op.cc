@@ -11,8 +11,9 @@ using paddle::Tensor;
 
 Activation activation_of(const std::string& name) {
   if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new") return Activation::kGeluTanh;
   if (name == "relu") return Activation::kRelu;
-  refuse("linear: activation is '" + name + "', expected gelu or relu");
+  refuse("linear: activation is '" + name + "', expected gelu, gelu_new or relu");
 }
 
 int64_t inputs_of(const Shape& weight, bool transposed) { return weight[transposed ? 1 : 0]; }
