@@ -33,6 +33,7 @@ from ernie.tasks.codec import Selection
 from ernie.zoo.resolver import resolve
 from propeller.errors import UsageError, bad_input, did_you_mean, one_of, quoted
 from propeller.session import Session
+from propeller.storage import is_there
 
 EMBEDDING = 'embedding'
 _DEVICE = re.compile(r'gpu(?::(\d{1,4}))?')
@@ -265,7 +266,7 @@ def _vectors(folder, device, settings, pooling, layer, normalize):
     longest = settings.get('max_seq_len')
     Settings.checked(EncodeSettings(pooling=pooling, layer=layer, max_seq_len=longest))
     folder = resolve(folder)
-    if not os.path.exists(folder):
+    if not is_there(folder):
         raise bad_input(folder, 'no such folder', 'a model')
     files = (settings.pop(name, None) for name in ('ernie_config_path', 'vocab_path'))
     subword = [settings.pop(name, None) for name in ('sentence_piece_model', 'word_dict')]

@@ -6,6 +6,7 @@ import numpy as np
 
 from ernie.checkpoint.convert import FORMATS, convert
 from ernie.checkpoint.model_folder import open_model
+from ernie.checkpoint.names import is_training_state
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer, shown
 from ernie.config import ErnieConfig
 from ernie.inference.huggingface_check import output_check
@@ -14,7 +15,7 @@ from ernie.zoo.resolver import resolve
 from propeller.args import Parser
 from propeller.errors import QUOTED, UserError, one_line, one_line_errors
 
-_LISTED = 20
+_LISTED, _FEW = 20, 3
 
 
 def make_parser(prog=None):
@@ -23,7 +24,8 @@ def make_parser(prog=None):
     commands = parser.add_subparsers(dest='command', required=True)
     places = (
         'A model folder (params/, vocab.txt, ernie_config.json), its params folder, a checkpoint folder, '
-        'a Hugging Face or PaddleNLP folder, a .safetensors, .pdparams or PyTorch .bin file.'
+        'a Hugging Face or PaddleNLP folder, a .safetensors, .pdparams or PyTorch .bin file, a BERT checkpoint of '
+        'TensorFlow (bert_model.ckpt, or its folder).'
     )
     inspect = commands.add_parser('inspect', help='Print names, shapes, types, mean and standard deviation.')
     inspect.add_argument('path', help=places)
@@ -31,7 +33,7 @@ def make_parser(prog=None):
     change.add_argument('source', metavar='SRC', help=places)
     change.add_argument('target', metavar='DST', help='The folder to make; it must not exist.')
     change.add_argument('--to', required=True, choices=FORMATS, help='Format of the new folder.')
-    change.add_argument('--config', help='ernie_config.json, if SRC has none.')
+    change.add_argument('--config', help='ernie_config.json, or bert_config.json of Google, if SRC has none.')
     change.add_argument('--vocab', help='vocab.txt, if SRC has none.')
     unused = 'Tensors of the encoder (or prefixes ending in *) to leave out, joined by commas.'
     change.add_argument('--allow_unused', default='', help=unused)
@@ -64,7 +66,7 @@ def inspect_lines(path):
     if model.unmapped:
         yield f'without an ERNIE name: {", ".join(one_line(name, QUOTED) for name in model.unmapped)}'
     if model.config is None:
-        yield 'config: none found'
+        yield f'config: none found{f" ({model.no_config})" if model.no_config else ""}'
     else:
         yield 'config: ' + ', '.join(ErnieConfig(model.config).print_lines())
     yield f'vocabulary: {_vocabulary(model.vocab_path)}'
@@ -104,9 +106,17 @@ def _print_conversion(arguments):
         print(f'checked: {"; ".join(done.checked)}')
     for note in done.notes:
         print(f'note: {note}')
-    if done.left_out:
-        more = f' and {len(done.left_out) - _LISTED} more' if len(done.left_out) > _LISTED else ''
-        print(f'left out, no place in this format: {", ".join(done.left_out[:_LISTED])}{more}')
+    state = [name for name in done.left_out if is_training_state(name)]
+    left_out = [name for name in done.left_out if name not in state]
+    if state:
+        print(f'left out, state of the optimizer: {_few(state, _FEW)}')
+    if left_out:
+        print(f'left out, no place in this format: {_few(left_out, _LISTED)}')
+
+
+def _few(names, count):
+    more = f' and {len(names) - count} more' if len(names) > count else ''
+    return ', '.join(one_line(name, QUOTED) for name in names[:count]) + more
 
 
 def main(argv=None, prog=None):

@@ -9,7 +9,16 @@ import numpy as np
 from ernie.checkpoint.huggingface_check import check_ids
 from ernie.checkpoint.huggingface_config import to_huggingface
 from ernie.checkpoint.huggingface_labels import to_huggingface as classes_to_huggingface
-from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, PARAMETERS, VOCABULARY, Model, open_model, read_labels
+from ernie.checkpoint.model_folder import (
+    ERNIE_CONFIG,
+    LABELS,
+    PARAMETERS,
+    VOCABULARY,
+    Model,
+    open_model,
+    read_config,
+    read_labels,
+)
 from ernie.checkpoint.names import (
     HUGGINGFACE_POSITIONS,
     PREFIXES,
@@ -19,6 +28,7 @@ from ernie.checkpoint.names import (
 )
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.strict import check_labels, match_parameters
+from ernie.checkpoint.tensorflow import SOURCE, head_labels
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.model.encoders import ERNIE, backbone_shapes
@@ -95,7 +105,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
     if to == 'huggingface' and config.encoder != ERNIE:
         raise bad_input(model.path, f'the encoder {config.encoder}', f'{ERNIE}: others have no counterpart there')
     match = match_parameters(backbone_shapes(config), model, POOLED.__contains__, allow_unused=allow_unused)
-    labels = read_labels(model.folder)
+    labels = read_labels(model.folder) or head_labels(model, config)
     check_labels(labels, model, model.labels_path or model.folder)
     tokenizer = folder_tokenizer(model.folder).make(vocab_path)
     names, left_out = _placed(model, match, config, to)
@@ -109,7 +119,7 @@ def convert(source, target, to, config_path=None, vocab_path=None, allow_unused=
             checked = _compare(folder, model, config, tokenizer, check) if to == 'huggingface' else []
     except OSError as e:
         raise UserError(f'{target}: cannot be written ({e.strerror or e}).') from None
-    return Conversion(names, left_out, checked, _notes(labels, tokenizer) if to == 'huggingface' else [])
+    return Conversion(names, left_out, checked, _notes(to, model, labels, tokenizer, config))
 
 
 def _placed(model, match, config, to):
@@ -130,8 +140,17 @@ def _compare(folder, model, config, tokenizer, check):
     return [*checked, check(folder, model, config)] if check else checked
 
 
-def _notes(labels, tokenizer):
+def _notes(to, model, labels, tokenizer, config):
     notes = []
+    if labels.get('labels') and model.source == SOURCE:
+        notes.append(
+            f'the {len(labels["labels"])} classes are called by their numbers: TensorFlow keeps no names. '
+            f'Put them into {LABELS} (labels, label_map) in the order of get_labels() of the program that trained it'
+        )
+    if to == 'fluid' and config.get('hidden_act') == 'gelu_new':
+        notes.append('hidden_act gelu_new (with tanh, as in BERT) is known to this suite, not to that of 2019')
+    if to != 'huggingface':
+        return notes
     if not isinstance(tokenizer, FullTokenizer):
         notes.append(
             f'{type(tokenizer).__name__} has no counterpart there, so token ids were not compared: transformers '
@@ -177,10 +196,9 @@ def _verify_companions(folder, labels, tokenizer):
 
 
 def _companions(model, config_path, vocab_path):
-    content = config_path or model.config
-    if content is None:
+    config = read_config(model, config_path)
+    if config is None:
         raise UserError(f'{model.path}: has no model configuration ({ERNIE_CONFIG}). Give one with --config.')
-    config = ErnieConfig(content)
     vocab_path = vocab_path or model.vocab_path
     if vocab_path is None:
         raise UserError(f'{model.path}: has no vocabulary ({VOCABULARY}). Give one with --vocab.')

@@ -2,11 +2,11 @@
 
 import json
 import os
-import re
 from collections import Counter
 
 import numpy as np
 
+from ernie.checkpoint import tensorflow
 from ernie.checkpoint.huggingface_config import check_architecture, from_huggingface, kind_of
 from ernie.checkpoint.huggingface_labels import from_huggingface as from_huggingface_labels
 from ernie.checkpoint.names import (
@@ -17,6 +17,7 @@ from ernie.checkpoint.names import (
     foreign_to_ernie,
     framework_of,
     prefix_of,
+    tensorflow_to_ernie,
     without_prefix,
 )
 from ernie.checkpoint.tokenizer_settings import LABELS, TOKENIZER_JSON
@@ -30,7 +31,6 @@ ERNIE_CONFIG = 'ernie_config.json'
 FOREIGN_CONFIGS = ('config.json', 'model_config.json')
 VOCABULARY = 'vocab.txt'
 PARAMETERS = 'params'
-_TENSORFLOW_DATA = re.compile(r'\.data-\d{5}-of-\d{5}$')
 
 
 class Model(Tensors):
@@ -38,8 +38,9 @@ class Model(Tensors):
 
     Attributes:
         path: the file or folder that was opened.
-        source: 'fluid', 'safetensors', 'pdparams', 'huggingface' or 'paddlenlp'.
+        source: 'fluid', 'safetensors', 'pdparams', 'huggingface', 'paddlenlp' or 'tensorflow'.
         config: content of `ernie_config.json`, or what corresponds to it; None if there is none.
+        no_config: why there is none, a sentence for the user, or '' where nothing is known.
         folder: where what belongs to the parameters lies.
         vocab_path, labels_path: path of `vocab.txt` (or else `tokenizer.json`) and `labels.json`, or None.
         unmapped: names of what the file holds besides and which has no name here.
@@ -49,6 +50,7 @@ class Model(Tensors):
         super().__init__(path)
         self.source, self.unmapped = source, unmapped
         self.config = self.folder = self.vocab_path = self.labels_path = None
+        self.no_config = ''
         self._tensors, self._entries = tensors, entries
 
     def __getitem__(self, name):
@@ -80,8 +82,9 @@ def open_model(path):
     Args:
         path: a model folder (`params/`, `vocab.txt`, `ernie_config.json`); its `params/` folder alone (the other two
             are then looked for beside it); a checkpoint folder of ours; a Hugging Face folder of a BERT or ERNIE model
-            with safetensors; a PaddleNLP folder of an ERNIE model; a `.safetensors` or `.pdparams` file (configuration
-            and vocabulary are looked for beside it).
+            with safetensors; a PaddleNLP folder of an ERNIE model; a `.safetensors` or `.pdparams` file, or a
+            checkpoint of TensorFlow of a BERT model, by its prefix, one of its files or its folder (configuration and
+            vocabulary are looked for beside it).
 
     Returns:
         `Model`.
@@ -90,7 +93,6 @@ def open_model(path):
         UserError: nothing is there, it is none of these, or something in it is broken.
     """
     path = os.fspath(path)
-    _refuse_tensorflow(path)
     folder = path if os.path.isdir(path) else os.path.dirname(path) or '.'
     tensors = open_tensors(_tensor_place(path))
     if tensors.source == 'fluid' and tensors.path == path and not _companion(folder, ERNIE_CONFIG):
@@ -100,33 +102,14 @@ def open_model(path):
         model = _renamed(path, tensors, names)
     else:
         model = _by_framework(path, tensors, folder)
-    model.config = _read_config(folder, model.source, _prefix(tensors))
     model.folder = folder
+    if model.source == tensorflow.SOURCE:
+        model.config, model.no_config = tensorflow.config_of(model, _tensorflow_config(folder))
+    else:
+        model.config = _read_config(folder, model.source, _prefix(tensors))
     model.vocab_path = _companion(folder, VOCABULARY) or _companion(folder, TOKENIZER_JSON)
     model.labels_path = _companion(folder, LABELS)
     return model
-
-
-def _refuse_tensorflow(path):
-    """A checkpoint of TensorFlow, given as its prefix (`bert_model.ckpt`), a file of it or its folder, is named so."""
-    parts = [name for name in (f'{path}.index', f'{path}.meta') if os.path.isfile(name)]
-    if os.path.isfile(path) and (path.endswith(('.ckpt.index', '.ckpt.meta')) or _TENSORFLOW_DATA.search(path)):
-        parts = [path]
-    elif os.path.isdir(path):
-        names = sorted(os.listdir(path))
-        tensorflow = any(map(_TENSORFLOW_DATA.search, names)) and not any(map(_is_readable, names))
-        parts = [name for name in names if name.endswith('.index')] if tensorflow else []
-    if parts:
-        raise bad_input(
-            path,
-            f'a TensorFlow checkpoint ({os.path.basename(parts[0])})',
-            'PyTorch, safetensors or Paddle: TensorFlow is not read yet',
-            advice='Save it as safetensors with transformers 4: BertModel.from_pretrained(..., from_tf=True).',
-        )
-
-
-def _is_readable(name):
-    return name == PARAMETERS or name.endswith(('.safetensors', '.pdparams', '.bin', '.safetensors.index.json'))
 
 
 def _tensor_place(path):
@@ -153,6 +136,25 @@ def _read_config(folder, source, prefix):
     paddles = source == 'paddlenlp' and kind in ('ernie', 'ernie_gram')
     extra = {'layer_norm_eps': DEFAULT_LAYER_NORM_EPS} if paddles else {}
     return from_huggingface(values, path, kind, **extra)
+
+
+def _tensorflow_config(folder):
+    return _companion(folder, ERNIE_CONFIG) or tensorflow.find_config(folder) or _companion(folder, FOREIGN_CONFIGS[0])
+
+
+def read_config(model, path=None):
+    """The `ErnieConfig` of a model; None where it has none. path: of a file in the place of its own.
+
+    Raises:
+        UserError: the file is broken; or it says of a checkpoint of TensorFlow, that has none, too little.
+    """
+    if path is None or model.source != tensorflow.SOURCE:
+        config, gap = path or model.config, model.no_config
+    else:
+        config, gap = tensorflow.config_of(model, path)
+    if config is None and gap:
+        raise UserError(gap)
+    return None if config is None else ErnieConfig(config)
 
 
 def foreign_config(folder):
@@ -227,13 +229,21 @@ def _renamed(path, tensors, names):
 
 
 def _by_framework(path, tensors, folder):
+    if tensors.source == tensorflow.SOURCE:
+        tensorflow.check_network(tensors)
+        return _mapped(tensors.path, tensors, tensorflow_to_ernie(tensors), tensorflow.SOURCE)
     framework = framework_of(tensors)
     if framework not in ('huggingface', 'paddlenlp'):
         return Model(path, tensors, {name: (name, False) for name in tensors}, tensors.source, list(tensors.ignored))
     beside, values, architecture = foreign_config(folder)
     check_architecture(kind_of(values, architecture, _prefix(tensors)), framework, beside or path, values)
-    names = set(tensors) - set(_redundant(tensors))
-    table = foreign_to_ernie([n for n in tensors if n in names], framework, architecture)
+    redundant = set(_redundant(tensors))
+    table = foreign_to_ernie([n for n in tensors if n not in redundant], framework, architecture)
+    return _mapped(path, tensors, table, framework, redundant)
+
+
+def _mapped(path, tensors, table, framework, redundant=()):
+    """The `Model` of a table name in the file -> (ERNIE name, whether it is transposed)."""
     entries = {}
     for stored, (name, transposed) in table.items():
         if name in entries:
@@ -241,7 +251,7 @@ def _by_framework(path, tensors, folder):
         if transposed and len(tensors.shape(stored)) != 2:
             raise bad_input(path, f'{stored} of shape {list(tensors.shape(stored))}', 'a matrix')
         entries[name] = (stored, transposed)
-    unmapped = [name for name in tensors if name in names and name not in table]
+    unmapped = [name for name in tensors if name not in redundant and name not in table]
     return Model(path, tensors, entries, framework, unmapped + tensors.ignored)
 
 

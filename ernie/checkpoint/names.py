@@ -1,6 +1,7 @@
-"""Parameter names: ERNIE's of 2019, and those of Hugging Face (BERT, ERNIE) and PaddleNLP (ERNIE) models.
+"""Parameter names: ERNIE's of 2019, those of Hugging Face (BERT, ERNIE), PaddleNLP (ERNIE) and Google's BERT.
 
-ERNIE's fully connected weights are [in, out]; so are PaddleNLP's; Hugging Face's are [out, in].
+ERNIE's fully connected weights are [in, out]; so are PaddleNLP's, and Google's but for heads; Hugging Face's are
+[out, in].
 """
 
 import re
@@ -51,6 +52,10 @@ _PADDLENLP_LAYER = {
     'encoder.layers.{}.linear2': ('encoder_layer_{}_ffn_fc_1', _LINEAR),
     'encoder.layers.{}.norm2': ('encoder_layer_{}_post_ffn_layer_norm', _NORM),
 }
+# The ends of Google's names, by Hugging Face's; a table has none.
+_TENSORFLOW_ENDS = {'weight': '/kernel', 'bias': '/bias', 'gamma': '/gamma', 'beta': '/beta'}
+_TENSORFLOW_HEADS = {'classification': '', 'mrc': 'cls/squad/'}  # before output_weights, output_bias
+TENSORFLOW_WORDS = 'bert/embeddings/word_embeddings'
 PREFIXES = ('bert.', 'ernie.', 'ernie_gram.', 'roberta.', 'electra.', 'nezha.')
 HUGGINGFACE_POSITIONS = 'embeddings.position_ids'
 TIED_DECODER = 'cls.predictions.decoder.weight'
@@ -62,10 +67,15 @@ _ERNIE_LAYER_NUMBER = re.compile(r'^encoder_layer_(\d{1,6})_')
 _TRAINING_STATE = re.compile(
     r'.*_moment[12]_\d+|.*_beta[12]_pow_acc_\d+|@LR_DECAY_COUNTER@|scheduled_learning_rate|learning_rate_\d+'
     r'|loss_scaling_\d+|num_(good|bad)_steps_\d+|.*\.master'
+    # TensorFlow's
+    r'|(.+/)?(adam_[mv]|lamb_[mv]|Adam(_1)?|LAMB(_1)?|Momentum)'
+    r'|global_step|beta[12]_power|(good|bad)_steps|loss_scale'
 )
 # Not `task_embedding`: the official English models of 2019 bring it, and their configurations do without.
 _ENCODER = re.compile(r'encoder_layer_.*|(word|pos|sent)_embedding|pre_encoder_layer_norm_.*')
 # Position and type numbers, which older versions of transformers store, are no parameters.
+_TENSORFLOW_ENCODER = re.compile(r'bert/(encoder|embeddings)/.*')
+_TENSORFLOW_LAYER = re.compile(r'bert/encoder/layer_(\d{1,6})/')
 _FOREIGN_ENCODER = re.compile(r'(encoder|embeddings)\.(?!position_ids$|token_type_ids$).*')
 
 
@@ -77,13 +87,13 @@ class Foreign(NamedTuple):
 
 
 def is_training_state(name):
-    """Whether a variable of a 2019 training checkpoint belongs to the optimizer or the schedule, not to the model."""
+    """Whether a variable of a training checkpoint, of 2019 or of TensorFlow, is of the optimizer or the schedule."""
     return _TRAINING_STATE.fullmatch(name) is not None
 
 
 def is_of_encoder(name):
     """Whether a tensor, by its name here or in another framework, takes part in what the encoder computes."""
-    if _ENCODER.fullmatch(name):
+    if _ENCODER.fullmatch(name) or _TENSORFLOW_ENCODER.fullmatch(name):
         return not is_training_state(name)
     return _FOREIGN_ENCODER.fullmatch(without_prefix(name)) is not None
 
@@ -136,6 +146,26 @@ def foreign_to_ernie(names, framework, architecture=''):
             turned = turned or f'{module}.{part}' == TIED_DECODER
             table[f'{module}.{part}'] = (ernie + end, turned)
     return {name: table[plain] for name in names if (plain := without_prefix(name)) in table}
+
+
+def tensorflow_to_ernie(names):
+    """The same for the variables of google-research/bert, of its pre-training and of its programs for tasks."""
+    layers = sorted({int(m[1]) for name in names if (m := _TENSORFLOW_LAYER.match(name))})
+    modules = {f'bert.{module}': value for module, value in _expand(_HUGGINGFACE, _HUGGINGFACE_LAYER, layers).items()}
+    for name in ('transform.dense', 'transform.LayerNorm'):
+        modules[f'cls.predictions.{name}'] = _HUGGINGFACE_PRETRAINING[f'cls.predictions.{name}']
+    table = {}
+    for module, (ernie, parts) in modules.items():
+        place = re.sub(r'layer\.(\d+)', r'layer_\1', module).replace('.', '/')
+        for part, end in parts.items():
+            if parts is not _NORM or part in ('gamma', 'beta'):
+                table[place + ('' if parts is _TABLE else _TENSORFLOW_ENDS[part])] = (ernie + end, False)
+    table['cls/predictions/output_bias'] = ('mask_lm_out_fc.b_0', False)
+    heads = {'cls/seq_relationship/': ('next_sent_fc.w_0', 'next_sent_fc.b_0')}
+    heads |= {place: tasks.find(name).head[:2] for name, place in _TENSORFLOW_HEADS.items()}
+    for place, (weight, bias) in heads.items():
+        table |= {f'{place}output_weights': (weight, True), f'{place}output_bias': (bias, False)}
+    return {name: table[name] for name in names if name in table}
 
 
 def ernie_to_huggingface(names, use_task_id):

@@ -53,14 +53,14 @@ def check_sizes(config, tensors=None, memory=None):
     if need <= _TIMES * have + _MARGIN:
         return
     path = tensors.path if origin == ErnieConfig.NO_FILE else origin
-    for key, found in _sizes_of(tensors).items():
+    for key, found in sizes_of(tensors).items():
         if config.get(key) is not None and config[key] > found:
             raise bad_input(path, f'{key} = {config[key]}', f'{found}, as in the tensors of {tensors.path}')
     found = f'sizes that take {_gigabytes(need)}'
     raise bad_input(path, found, f'about {_gigabytes(have)}, as in the tensors of {tensors.path}')
 
 
-def _sizes_of(tensors):
+def sizes_of(tensors):
     """What the file says of each size, where it says something."""
     layers = [int(match[1]) for name in tensors if (match := _LAYER.match(name))]
     sizes = {'num_hidden_layers': max(layers, default=-1) + 1}

@@ -7,6 +7,7 @@ would change token ids is obeyed, or refused by file and key.
 
 import json
 import os
+import re
 from dataclasses import dataclass, field, replace
 
 from ernie.tokenizers import TOKENIZER_CONFIG, TOKENIZERS, TokenizerSettings, subword_files
@@ -33,6 +34,8 @@ _NAMED_TOKENS = {f'{token.strip("[]").lower()}_token': token for token in SPECIA
 # Of ERNIE tiny: the vocabulary marks word starts, and FullTokenizer would make [UNK] of nearly all.
 _SUBWORD, _SUBWORD_CHARACTERS = 'SubwordTokenizer', 'SubwordCharTokenizer'
 _ERNIE_TINY = 'ErnieTinyTokenizer'  # PaddleNLP's name
+# Of the models that Google published, and others after them.
+_GOOGLES = re.compile(r'(?:[a-z]+_)*(cased|uncased|chinese|multilingual)_L-\d+_H-\d+_A-\d+(?:_\w+)?')
 _ONLY = 'word pieces as BERT makes them; other tokenizers are not read'
 
 
@@ -139,6 +142,7 @@ def folder_tokenizer(folder):
     | `tokenizer_config.json` | Hugging Face, PaddleNLP, and every folder of ours |
     | `tokenizer.json`: normalizer, pre-tokenizer, model | Hugging Face |
     | folder `subword` | ERNIE tiny, and models of ours trained from it |
+    | name of the folder: `cased_L-12_H-768_A-12` | Google's BERT, where no file says it |
 
     Args:
         folder: path; None for no folder at all.
@@ -168,7 +172,15 @@ def folder_tokenizer(folder):
     if ADDED_TOKENS in there:
         _check_added_file(there[ADDED_TOKENS], config)
     found = _with_subword(found, folder, config, path[TOKENIZER_CONFIG])
+    if 'do_lower_case' not in found.said_by and LABELS not in there:
+        found = _of_name(found, folder)
     return _with_labels(found, there[LABELS]) if LABELS in there else found
+
+
+def _of_name(found, folder):
+    """The letter case of a model of Google, which it says in the name of its folder alone: `cased_L-12_H-768_A-12`."""
+    match = _GOOGLES.fullmatch(os.path.basename(os.path.abspath(folder)))
+    return _add(found, {'do_lower_case': match[1] != 'cased'}, folder) if match else found
 
 
 def _with_subword(found, folder, config, path):

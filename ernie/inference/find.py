@@ -8,6 +8,8 @@ from ernie.checkpoint.model_folder import PARAMETERS
 from ernie.run.exported import INFERENCE
 from propeller.errors import bad_input, did_you_mean, quoted
 from propeller.log import get_logger
+from propeller.storage import is_there
+from propeller.storage.tensorflow import holds_checkpoint, nearest_prefix
 from propeller.train.checkpoint import BEST, Checkpoints
 
 log = get_logger(__name__)
@@ -30,9 +32,9 @@ def find_model(path):
     path = os.fspath(path)
     if os.path.isdir(path) and not holds_model(path):
         return _of_run(path)
-    near = '' if os.path.exists(path) else _nearest(path)
-    found = path if near or os.path.exists(path) else resolve_name('ernie.zoo:resolve')(path)
-    if not os.path.exists(found):
+    near = '' if is_there(path) else _nearest(path)
+    found = path if near or is_there(path) else resolve_name('ernie.zoo:resolve')(path)
+    if not is_there(found):
         raise bad_input(path, 'no such folder', EXPECTED, advice=near.strip())
     return found
 
@@ -42,7 +44,7 @@ def holds_model(folder):
     names = _names(folder)
     if any(name.endswith(_TENSORS) for name in names) or not names.isdisjoint((INFERENCE, _OF_2019)):
         return True
-    return PARAMETERS in names and os.path.isdir(os.path.join(folder, PARAMETERS))
+    return holds_checkpoint(names) or PARAMETERS in names and os.path.isdir(os.path.join(folder, PARAMETERS))
 
 
 def checkpoint_of(folder):
@@ -93,6 +95,8 @@ def _names(folder):
 def _nearest(path):
     parent, name = os.path.split(path.rstrip('/'))
     near = did_you_mean(name, [n for n in _names(parent or '.') if os.path.isdir(os.path.join(parent, n))])
+    if not near and (prefix := nearest_prefix(path)):
+        return prefix
     if not near and parent and not os.path.isdir(parent):
         return f' There is no folder {quoted(parent)} either.'
     return near.replace('mean ', f'mean {parent}/') if near and parent else near

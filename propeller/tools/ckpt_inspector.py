@@ -15,7 +15,7 @@ from propeller.args import Parser
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors, quoted
 from propeller.inputs import open_regular
 from propeller.log import console, get_logger
-from propeller.storage import ENDINGS, open_tensors
+from propeller.storage import ENDINGS, is_there, open_tensors, tensorflow
 from propeller.storage.atomic import output_file, refuse_inputs
 from propeller.storage.fluid import BFLOAT16, DTYPE_NAMES, DTYPES, is_other_file, read_header, read_variable
 
@@ -23,7 +23,7 @@ log = get_logger('propeller.tools.ckpt_inspector')  # run with -m, this module h
 
 _TYPES = {dtype: DTYPE_NAMES[code] for code, dtype in DTYPES.items() if code != BFLOAT16}
 # What propeller and Paddle put into the folder of a run beside checkpoints.
-_OTHER_NAMES = ('ckpt_info', '__params__')
+_OTHER_NAMES = ('ckpt_info', '__params__', tensorflow.STATE)
 _OTHER_ENDINGS = ('.pdiparams', '.pdmodel', '.npy', '.npz', '.png', '.html', '.yaml', '.yml')
 _EVENTS = 'events.out.tfevents.'
 
@@ -58,16 +58,17 @@ def tensor_files(path):
         UserError: there is nothing, or a folder cannot be read.
     """
     if not os.path.isdir(path):
-        if not os.path.exists(path):
+        if not is_there(path):
             raise UserError(f'{path}: there is no such file or folder.')
         yield path, os.path.basename(path)
         return
     empty = True
     for folder, folders, files in os.walk(path, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for name in sorted(files):
+        prefixes = tensorflow.prefixes_in(files)
+        for name in sorted([*files, *prefixes]):
             file = os.path.join(folder, name)
-            if _is_tensor_file(name):
+            if name in prefixes or (_is_tensor_file(name) and not tensorflow.is_part(name, prefixes)):
                 empty = False
                 yield file, os.path.relpath(file, path)
             else:
@@ -89,7 +90,7 @@ def _is_tensor_file(name):
 def entries(path):
     """The `Entry` of each array of `path`. Raises `UserError`: a file is no tensor file or broken."""
     for file, relative in tensor_files(path):
-        if not file.endswith(ENDINGS):
+        if not file.endswith(ENDINGS) and not tensorflow.prefix_of(file):
             yield _variable(file, relative)
             continue
         tensors = open_tensors(file)
@@ -184,8 +185,9 @@ def main(argv=None):
     parser.add_argument('mode', choices=('show', 'dump'), help='Print the arrays, or write each to a file.')
     parser.add_argument(
         'path',
-        help='A variable file of fluid, a .safetensors, .pdparams or PyTorch file; or a folder that is searched for '
-        'them with all below it: a model of 2019, a checkpoint, all checkpoints of a run.',
+        help='A variable file of fluid, a .safetensors, .pdparams or PyTorch file, a checkpoint of TensorFlow (its '
+        'prefix); or a folder that is searched for them with all below it: a model of 2019, a checkpoint, all '
+        'checkpoints of a run.',
     )
     parser.add_argument('-t', '--to', metavar='FOLDER', help='Folder for the files of dump; none of them is replaced.')
     parser.add_argument(

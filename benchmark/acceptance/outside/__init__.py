@@ -9,6 +9,7 @@ from benchmark.acceptance.outside import (
     pretraining,
     reports,
     services,
+    tensorflow_files,
     training,
 )
 from benchmark.acceptance.outside.models import PADDLE_MODEL
@@ -25,6 +26,7 @@ __all__ = [
     'pretraining',
     'reports',
     'services',
+    'tensorflow_files',
     'training',
     'write',
 ]
