@@ -39,6 +39,7 @@ from propeller.train.run_folder import FILE as RUN_FILE
 log = get_logger(__name__)
 
 _SEEDS = 2**31
+_OF_MODEL = ('tokenizer', 'do_lower_case')  # where no flag says it, its folder does
 
 
 def search(args, spec, world, train=None):
@@ -143,7 +144,9 @@ class Search:
                 return None
         os.makedirs(place, exist_ok=True)
         if not os.path.isfile(os.path.join(place, run_yaml.FILE)):
-            run_yaml.write_settings(place, self.args.replace(checkpoints=place, **settings), self.program)
+            of_model = [name for name in _OF_MODEL if not self.args.gave(name)]
+            asked = self.args.replace(checkpoints=place, **settings)
+            run_yaml.write_settings(place, asked, self.program, left_out=of_model)
         limit = 60 * self.asked.try_minutes
         left = limit - sum(o.seconds for o in self.files.outcomes()) if limit else None
         began = time.monotonic()

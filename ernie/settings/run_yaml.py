@@ -54,8 +54,13 @@ def read_settings(path: str, settings: type[Settings], program: str | None = Non
     return values
 
 
-def write_settings(folder: str, settings: Settings, program: str, notes: Sequence[str] = ()) -> None:
-    """Write run.yaml: what `read_settings` makes the same settings of. notes: further comments. Raises `UserError`."""
+def write_settings(
+    folder: str, settings: Settings, program: str, notes: Sequence[str] = (), left_out: Sequence[str] = ()
+) -> None:
+    """Write run.yaml: what `read_settings` makes the same settings of. Raises `UserError`.
+
+    notes: further comments. left_out: names of settings that the run finds out itself.
+    """
     lines = [
         _FIRST_LINE,
         _ADVICE,
@@ -64,7 +69,7 @@ def write_settings(folder: str, settings: Settings, program: str, notes: Sequenc
         f'program: {program}',
     ]
     known = described(type(settings))
-    values = {name: known[name].fitting(value) for name, value in settings.recorded().items()}
+    values = {name: known[name].fitting(value) for name, value in settings.recorded().items() if name not in left_out}
     for title, names in groups(type(settings)).items():
         lines += ['', f'# {title}', *(f'{name}: {_written(values[name])}' for name in names if name in values)]
     with output_file(os.path.join(folder, FILE)) as f:

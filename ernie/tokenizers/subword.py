@@ -10,7 +10,7 @@ from ernie.tokenizers.alignment import Encoded
 from ernie.tokenizers.subword_files import OFFICIAL_MODEL, WORDS, find_files
 from ernie.tokenizers.vocabulary import SPECIAL_TOKENS
 from ernie.tokenizers.word_list import WordList, load_word_dict, words_sum
-from propeller.errors import UsageError, bad_input
+from propeller.errors import UsageError, bad_input, one_line
 from propeller.inputs import read_bytes
 from propeller.optional import optional_package
 
@@ -190,7 +190,7 @@ def _load_sentencepiece(path):
         model = sentencepiece.SentencePieceProcessor(model_proto=content) if content else None
         pieces = len(model) if content else 0
     except (RuntimeError, OSError, ValueError) as e:
-        raise bad_input(path, 'content that sentencepiece cannot read', _EXPECTED) from e
+        raise bad_input(path, f'content that sentencepiece cannot read ({one_line(e, 80)})', _EXPECTED) from e
     if not pieces:
         raise bad_input(path, 'an empty file', _EXPECTED)
     return model

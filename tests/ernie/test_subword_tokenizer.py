@@ -250,6 +250,8 @@ def test_dictionaries_as_text(tmp_path):
         (b'ab\n\xff\n', ':2: found byte 0xff'),
         ('北京\t7\n'.encode(), ':1: found 2 fields'),
         (b'\n\n', 'no word'),
+        ('["北京", "大学"]'.encode(), 'no word of 2 to 5 characters'),
+        (pickle.dumps({'北京'}, 0), 'a pickle of an old protocol'),
     ):
         target.write_bytes(content)
         with pytest.raises(UserError, match=found):

@@ -214,6 +214,14 @@ def test_what_the_user_gave_stays(asked):
     assert len({s['epoch'] for s in found}) > 1
 
 
+@pytest.mark.parametrize('given', [(), ('tokenizer',)])
+def test_the_model_says_how_texts_are_cut_where_no_flag_does(asked, given):
+    train = Fake()
+    do(asked.replace(given=frozenset(given), tries=1), train)
+    found = run_yaml.read_settings(train.flags[0][1], FinetuneSettings)
+    assert {'tokenizer', 'do_lower_case'} & found.keys() == set(given)
+
+
 def test_another_search_or_training_in_the_folder_is_refused(asked, tmp_path):
     do(asked, Fake())
     with pytest.raises(UsageError, match='--metric'):
