@@ -51,6 +51,11 @@ def build_parser(name, description, online):
     )
     add('--teacher_outputs', help='folder that teacher_outputs.py filled for the files of --unsupervise_data_dir')
     add('--teacher_labels', choices=LABELS, default=LABELS[0], help='what of them counts: logits (soft) or the class')
+    add(
+        '--teacher_classes',
+        default='',
+        help='names of its classes in the order of the labels 0, 1 ..., joined by commas, where they are no numbers',
+    )
     teacher = parser.add_argument_group('a teacher behind propeller.tools.start_server')
     add = teacher.add_argument
     add('--teacher_host', required=online, help='its address, e.g. tcp://localhost:8113')
@@ -109,6 +114,8 @@ def _check_flags(args):
         raise UsageError('--skip_bad_rows: found --teacher_outputs, expected one of them: each row has its answer.')
     if args.seed is not None and not 0 <= args.seed < 1 << 31:
         raise UsageError(f'--seed {args.seed}: expected a number from 0 to {(1 << 31) - 1}.')
+    if args.teacher_classes and not args.teacher_outputs:
+        raise UsageError('--teacher_classes: found no --teacher_outputs, expected it: others do not say their classes.')
     for name, least in (('teacher_max_seqlen', 3), ('server_batch_size', 1), ('num_coroutine', 1)):
         if getattr(args, name) < least:
             raise UsageError(f'--{name} {getattr(args, name)}: expected at least {least}.')

@@ -76,7 +76,8 @@ class Data:
 
     def answered(self, folder, answers):
         """Of files `segmented text<TAB>...` and `answers` to them, a folder of `distill/teacher_outputs.py`."""
-        files = AnsweredFiles(folder, answers, self._text, self.classes)
+        names = tuple(filter(None, self.args.teacher_classes.split(',')))
+        files = AnsweredFiles(folder, answers, self._text, self.classes, names)
         hard = self.args.teacher_labels == 'hard'
         rows = files.dataset(self._seed).map(
             lambda text, logits, label: (self._ids(text), self._certain(int(label)) if hard else logits)

@@ -40,7 +40,9 @@ class TeacherSettings(Settings, title='teacher'):
     column: str = setting('2', "Number of the column of the teacher's text.")
     output: str = setting(MISSING, 'Folder of the answers.')
     engine: str = setting('', 'Engine; without it that of ernie predict.', choices=('', *ENGINES))
-    precision: str = setting('fp32', 'Precision of the teacher.', choices=PRECISIONS, listed=True)
+    precision: str = setting(
+        '', 'Precision of the teacher; without it that of an export in int8, else fp32.', choices=('', *PRECISIONS)
+    )
     batch_size: int = setting(32, 'Rows computed at once.', least=1)
     max_seq_len: int = setting(0, 'Tokens of the longest text; 0: as the teacher was trained.', least=0)
 
@@ -72,11 +74,13 @@ class Teacher:
         self.identity = {
             'teacher': folder_digest(source.path),
             'engine': args.engine,
-            'precision': args.precision,
+            'precision': args.precision or 'fp32',  # the digest of an export in int8 is another one anyway
             'max_seq_len': source.settings['max_seq_len'],
             'labels': self.labels,
         }
-        self._open = lambda: open_prediction(source, args.engine or None, args.precision, batch_size=args.batch_size)
+        self._open = lambda: open_prediction(
+            source, args.engine or None, args.precision or None, batch_size=args.batch_size
+        )
         self._prediction = None
 
     def probabilities(self, texts):

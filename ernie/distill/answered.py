@@ -18,19 +18,31 @@ log = get_logger(__name__)
 _SHUFFLE_BUFFER, _MOST_OPEN = 1000, 200  # as `FeatureColumns.build_dataset`
 
 
-def check_labels(answers):
-    """Raises `UserError`: the classes of a teacher are called by numbers that are not theirs.
+def class_order(answers, given=()):
+    """Number of the teacher's class for each label 0, 1 ... of the student: list of int.
 
-    Labels of students are numbers; a teacher whose label map has them in another order would teach the wrong class.
+    Labels of students are numbers. A teacher's class is the label of its name, wherever it stands; other names say
+    nothing of which is which, and a guess would teach the wrong classes.
+
+    Args:
+        answers: `TeacherOutputs`.
+        given: names of the teacher's classes in the order of the student's labels; (): they are these numbers.
+    Raises:
+        UserError: other classes than those of the teacher; names that are no such numbers, and none are given.
     """
     names = answers.identity.get('labels')
-    if not isinstance(names, list) or len(names) != answers.classes:
+    if not isinstance(names, list) or len(names) != answers.classes or not all(isinstance(n, str) for n in names):
         raise bad_input(answers.folder, f'labels {quoted(names)}', f'{answers.classes} names of classes')
-    numbers = [str(i) for i in range(answers.classes)]
-    if names != numbers and all(isinstance(name, str) and name.strip().lstrip('-').isdigit() for name in names):
-        expected = f'{", ".join(numbers)}, as the rows of students have them'
-        raise bad_input(answers.folder, f'a teacher with the classes {", ".join(names)}', expected)
-    log.info('%s: %s', answers.folder, ', '.join(f'{i} is {name}' for i, name in enumerate(names)))
+    found = f'a teacher with the classes {", ".join(map(quoted, names))}'
+    if given and sorted(given) != sorted(names):
+        raise bad_input(answers.folder, found, f'{", ".join(map(quoted, given))} (--teacher_classes)')
+    wanted = list(given or map(str, range(answers.classes)))
+    if sorted(wanted) != sorted(names):
+        advice = f'Say which is which: --teacher_classes NAME,NAME, the name of label 0 first ({",".join(names)}?).'
+        raise bad_input(answers.folder, found, f'{", ".join(wanted)}, as the labels of students are', advice=advice)
+    if wanted != names or given:
+        log.info('%s: %s', answers.folder, ', '.join(f'label {i} is {name}' for i, name in enumerate(wanted)))
+    return [names.index(name) for name in wanted]
 
 
 class AnsweredFiles:
@@ -41,12 +53,13 @@ class AnsweredFiles:
         answers: folder that `distill/teacher_outputs.py` filled.
         column: `TextColumn` of the student's text.
         classes: of the student.
+        given: see `class_order`.
     Raises:
         UserError: there is no file, or the answers are to another file, to a part of it, or of other classes.
     """
 
-    def __init__(self, folder, answers, column, classes):
-        self._column, self._files = column, {}
+    def __init__(self, folder, answers, column, classes, given=()):
+        self._column, self._files, self._orders = column, {}, {}
         names = sorted(name for name in os.listdir(folder) if not name.startswith('.')) if os.path.isdir(folder) else []
         if not names:
             raise bad_input(folder, 'no files', 'a folder of files')
@@ -55,7 +68,7 @@ class AnsweredFiles:
             found = TeacherOutputs(os.path.join(answers, name))
             if found.classes != classes:
                 raise bad_input(found.folder, f'{found.classes} classes', f'num_label {classes} of --hparam')
-            check_labels(found)
+            self._orders[path] = class_order(found, given)
             if found.identity.get('file') != content_digest(path):
                 advice = 'Make them anew with teacher_outputs.py.'
                 raise bad_input(found.folder, 'answers to another file', f'those to {path}', advice=advice)
@@ -73,12 +86,12 @@ class AnsweredFiles:
         rows = TextRows(path, RowParser([self._column, self._column])).dataset()
 
         def start_at(start):
-            answers = TeacherOutputs(self._files[path])
+            answers, order = TeacherOutputs(self._files[path]), self._orders[path]
             for number, row in zip(itertools.count(start), rows.iterate_from(start)):  # noqa: B905
                 if number >= answers.rows:
                     raise bad_input(answers.folder, f'answers to {answers.rows} rows', f'those to all of {path}')
                 logits, label = answers[number]
-                yield self._ids(row), logits, np.array(label, np.int64)
+                yield self._ids(row), logits[order], np.array(order.index(label), np.int64)
 
         return Dataset(lambda: start_at(0), start_at=start_at, count=rows.count)
 

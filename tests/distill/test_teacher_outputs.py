@@ -14,7 +14,7 @@ import ernie
 from distill import distill_chnsentocorp, teacher_outputs
 from distill.student import Data
 from ernie.distill import teacher_outputs as stored
-from ernie.distill.answered import check_labels
+from ernie.distill.answered import AnsweredFiles, class_order
 from ernie.distill.teacher_outputs import PART_ROWS, Maker, TeacherOutputs, folder_digest, to_bfloat16
 from ernie.distill.unknown import UnknownKept
 from ernie.tokenization import FullTokenizer
@@ -120,6 +120,10 @@ def test_unknown_in_a_text_is_the_token(tmp_path):
     assert kept.vocab['[UNK]'] == 3
 
 
+CLASSES = ('坏', 'so so', '好')
+GIVEN = ('--teacher_classes', ','.join(CLASSES))
+
+
 @pytest.fixture(scope='module')
 def taught(tmp_path_factory):
     """(folder of a student's data, folder of the teacher, folder of its answers)."""
@@ -156,6 +160,7 @@ def test_answers_are_a_column_of_the_training(taught, labels):
         str(answers),
         '--teacher_labels',
         labels,
+        *GIVEN,
     )
     setup = setup_of(data, *more, hparams={'num_label': 3})
     batches = Data(setup).answered(data / 'unsup', answers)
@@ -173,9 +178,19 @@ def test_answers_are_a_column_of_the_training(taught, labels):
     assert count == 48 and batches.seekable
 
 
+def test_answers_in_the_order_of_the_labels(taught):
+    data, _, answers = taught
+    column = setup_of(data).text_column('text')
+    plain, turned = (
+        AnsweredFiles(data / 'unsup', answers, column, 3, names) for names in (CLASSES, (CLASSES[2], *CLASSES[:2]))
+    )
+    for (_, logits, label), (_, others, other) in zip(plain.dataset().take(9), turned.dataset().take(9), strict=True):
+        assert others.tolist() == logits[[2, 0, 1]].tolist() and [2, 0, 1][other] == label
+
+
 def test_a_student_learns_from_them(taught, tmp_path):
     data, _, answers = taught
-    more = ('--unsupervise_data_dir', str(data / 'unsup'), '--teacher_outputs', str(answers))
+    more = ('--unsupervise_data_dir', str(data / 'unsup'), '--teacher_outputs', str(answers), *GIVEN)
     (line,) = run(
         distill_chnsentocorp, student_flags(data, tmp_path / 'm', *more, max_steps=8, hparams={'num_label': 3})
     )
@@ -185,7 +200,7 @@ def test_a_student_learns_from_them(taught, tmp_path):
 def test_answers_that_do_not_fit(taught, tmp_path):
     data, teacher, answers = taught
     write(tmp_path / 'unsup' / 'part.0', ['好\t好'])
-    more = ('--unsupervise_data_dir', str(tmp_path / 'unsup'), '--teacher_outputs', str(answers))
+    more = ('--unsupervise_data_dir', str(tmp_path / 'unsup'), '--teacher_outputs', str(answers), *GIVEN)
     with pytest.raises(UserError, match='found answers to another file, expected those to .*part.0. Make them anew'):
         distill_chnsentocorp.main(student_flags(data, tmp_path / 'm', *more, hparams={'num_label': 3}))
     with pytest.raises(UserError, match='found 3 classes, expected num_label 2'):
@@ -196,12 +211,26 @@ def test_answers_that_do_not_fit(taught, tmp_path):
         teacher_outputs.main([*flags, str(tagger)])
 
 
-def test_classes_in_another_order(tmp_path, short_parts):
-    for names, message in ((['1', '0', '2'], 'found a teacher with the classes 1, 0, 2'), (['a', 'b'], 'found labels')):
-        with Maker(tmp_path / names[0], {'labels': names}, 3) as maker:
+def test_classes_by_their_names(tmp_path, short_parts):
+    def order(labels, given=()):
+        with Maker(tmp_path / '-'.join(labels), {'labels': labels}, 3) as maker:
             maker.make(iter(TEXTS), answer)
+        return class_order(TeacherOutputs(tmp_path / '-'.join(labels)), given)
+
+    assert order(['0', '1', '2']) == [0, 1, 2] and order(['1', '0', '2']) == [1, 0, 2]
+    assert order(['好', '差', '中'], ('差', '中', '好')) == [1, 2, 0]
+    for labels, given, message in (
+        (
+            ['好', '差', '中'],
+            (),
+            "found a teacher with the classes '好', '差', '中', expected 0, 1, 2, .*--teacher_classes",
+        ),
+        (['1', '2', '3'], (), "classes '1', '2', '3', expected 0, 1, 2"),
+        (['好', '差', '中'], ('好', '差'), r"expected '好', '差' \(--teacher_classes\)"),
+        (['a', 'b'], (), 'found labels'),
+    ):
         with pytest.raises(UserError, match=message):
-            check_labels(TeacherOutputs(tmp_path / names[0]))
+            order(labels, given)
 
 
 _KILLED = """
