@@ -16,7 +16,9 @@ class UnknownKept:
         self._tokenizer = tokenizer
 
     def __getattr__(self, name):
-        return getattr(self.__dict__['_tokenizer'], name)
+        if name == '_tokenizer':  # of a copy that is being made
+            raise AttributeError(name)
+        return getattr(self._tokenizer, name)
 
     def encode(self, text):
         """The ids of a text: list of int."""

@@ -1,5 +1,6 @@
 """A teacher's answers on disk: their bits, made once, gone on with after a kill, and read as a column."""
 
+import copy
 import json
 import os
 import signal
@@ -118,6 +119,7 @@ def test_unknown_in_a_text_is_the_token(tmp_path):
     ids = VOCABULARY.index
     assert kept.encode('好[UNK]Finely[UNK]') == [ids(t) for t in ('好', '[UNK]', 'fine', '##ly', '[UNK]')]
     assert kept.vocab['[UNK]'] == 3
+    assert copy.copy(kept).encode('好[UNK]') == kept.encode('好[UNK]')  # an export copies it
 
 
 CLASSES = ('坏', 'so so', '好')
