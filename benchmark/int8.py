@@ -12,29 +12,41 @@ length, padded to the longest of the batch; each round is a pass of every engine
 rounds. int8 of OpenVINO is exported with `--max_drop 100`, so that whatever it scores is seen. Exit code 1 if it
 scores more than 0.5 points below fp32, or is slower than 1.3 times bf16 of the same engine, where there is bf16; of a
 student, if neither int8 nor bf16 is 6 times as fast as the teacher in fp32.
+
+--exports FOLDER keeps what is exported. What is there already is measured as it is.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
 
 from benchmark import common, sst2
 from propeller.errors import UsageError, one_line_errors
+from propeller.inputs import read_json_object
 
 LEAST_RATIO, MOST_POINTS, LEAST_TIMES = 1.3, 0.5, 6.0
 
 
-def measure(checkpoint, train, dev, threads, rounds):
+def measure(checkpoint, train, dev, threads, rounds, exports):
     """dict (engine, precision) -> (score, rows a second), measure of the score, rows, report of the export."""
     from ernie.inference.int8.exporting import INT8_ENGINES
     from ernie.inference.int8.scores import rates
 
-    with tempfile.TemporaryDirectory() as place:
+    with kept_or_not(exports) as place:
         scores, engines, reports = opened(checkpoint, train, dev, threads, place, INT8_ENGINES)
         found = {side: scores.of(engine) for side, engine in engines.items()}
         rows_per_second, timed = rates(engines, scores, len(scores.rows), rounds)
     return {side: (found[side], rows_per_second[side]) for side in engines}, scores.measure, timed, reports['openvino']
+
+
+def kept_or_not(exports):
+    """A context with the folder for exports: one that stays, or a temporary one."""
+    if not exports:
+        return tempfile.TemporaryDirectory()
+    os.makedirs(exports, exist_ok=True)
+    return contextlib.nullcontext(exports)
 
 
 def opened(checkpoint, train, dev, threads, place, names):
@@ -55,14 +67,18 @@ def opened(checkpoint, train, dev, threads, place, names):
     from ernie.inference.folder import ModelFolder
     from ernie.inference.int8.data import read_data
     from ernie.inference.int8.exporting import export_int8
+    from ernie.inference.saved_precision import REPORT
 
     folder, plain = ModelFolder(find_model(checkpoint)), os.path.join(place, 'fp32')
     scores = read_data(folder, train, dev).scores
-    export(folder, plain, 'onnx')
+    if not os.path.isdir(plain):
+        export(folder, plain, 'onnx')
     engines, reports = {}, {}
     for name in names:
         target = os.path.join(place, name)
-        reports[name] = export_int8(folder, target, name, train if name == 'openvino' else None, dev, max_drop=100.0)
+        if not os.path.isdir(target):
+            export_int8(folder, target, name, train if name == 'openvino' else None, dev, max_drop=100.0)
+        reports[name] = read_json_object(os.path.join(target, REPORT), 'the report of an export')
         for precision in ENGINES[name].precisions:
             if precision != 'bf16' or knows_bf16():
                 found = target if precision == 'int8' else plain
@@ -98,15 +114,15 @@ def title_line(title, rows, report):
     return f'{title}: {rows:,} rows, batches of 32 sorted by length, {processor["name"]} ({flags})'
 
 
-def measure_student(teacher, student, train, dev, threads, rounds):
+def measure_student(teacher, student, train, dev, threads, rounds, exports):
     """dict (model, precision) -> (score, rows a second, MB of its files), measure, rows, report of the student."""
     from ernie.inference.int8.scores import batches_of, seconds_in_turns
 
     found, sides, reports = {}, {}, {}
-    with tempfile.TemporaryDirectory() as place:
+    with kept_or_not(exports) as place:
         for name, checkpoint in (('teacher', teacher), ('student', student)):
             own = os.path.join(place, name)
-            os.mkdir(own)
+            os.makedirs(own, exist_ok=True)
             scores, engines, made = opened(checkpoint, train, dev, threads, own, ('openvino',))
             batches, rows = batches_of(scores, len(scores.rows))
             reports[name] = made['openvino']
@@ -149,17 +165,17 @@ def sst2_files(args):
 
 
 def sst2_lines(args):
-    return table(*measure(*sst2_files(args), args.threads, args.rounds), 'sst2')
+    return table(*measure(*sst2_files(args), args.threads, args.rounds, args.exports), 'sst2')
 
 
 def chnsenticorp_lines(args):
     files = task_files(args.data, 'chnsenticorp')
-    return table(*measure(args.checkpoint, *files, args.threads, args.rounds), 'chnsenticorp')
+    return table(*measure(args.checkpoint, *files, args.threads, args.rounds, args.exports), 'chnsenticorp')
 
 
 def student_lines(args):
     models, files = (args.teacher, args.student), task_files(args.data, args.task)
-    return student_table(*measure_student(*models, *files, args.threads, args.rounds), args.task)
+    return student_table(*measure_student(*models, *files, args.threads, args.rounds, args.exports), args.task)
 
 
 def task_files(data, task):
@@ -186,6 +202,7 @@ def parse_flags(argv=None):
     parser.add_argument('--teacher', help='a classifier of --task')
     parser.add_argument('--student', help='a smaller one')
     parser.add_argument('--task', default='chnsenticorp', help='folder of both in --data (default: chnsenticorp)')
+    parser.add_argument('--exports', help='folder where exports stay (default: they do not)')
     parser.add_argument('--rounds', type=int, default=5, help='passes of each engine (default: 5)')
     parser.add_argument('--max_steps', type=int, default=0, help='stop the training early, to try the program out')
     args = parser.parse_args(argv)
