@@ -7,11 +7,12 @@ python -m benchmark.int8 chnsenticorp --data FOLDER --checkpoint RUN
 python -m benchmark.int8 student --data FOLDER --teacher RUN --student RUN [--task ocnli]
     A classifier and a smaller one that has learnt from it (`ernie distill`), both with OpenVINO.
 
-300 rows of the training file calibrate, all rows of the dev file are scored and timed: batches of 32 rows sorted by
-length, padded to the longest of the batch; each round is a pass of every engine. The rate is the median over the
-rounds. int8 of OpenVINO is exported with `--max_drop 100`, so that whatever it scores is seen. Exit code 1 if it
-scores more than 0.5 points below fp32, or is slower than 1.3 times bf16 of the same engine, where there is bf16; of a
-student, if neither int8 nor bf16 is 6 times as fast as the teacher in fp32.
+300 rows of the training file calibrate, all rows of the dev file are scored, and --rows of them, evenly spread, are
+timed: batches of 32 rows sorted by length, padded to the longest of the batch; each round is a pass of every engine.
+The rate is the median over the rounds, the score that of the report of the export. int8 of OpenVINO is exported with
+`--max_drop 100`, so that whatever it scores is seen. Exit code 1 if it scores more than 0.5 points below fp32, or is
+slower than 1.3 times bf16 of the same engine, where there is bf16; of a student, if neither int8 nor bf16 is 6 times as
+fast as the teacher in fp32.
 
 --exports FOLDER keeps what is exported. What is there already is measured as it is.
 """
@@ -29,16 +30,16 @@ from propeller.inputs import read_json_object
 LEAST_RATIO, MOST_POINTS, LEAST_TIMES = 1.3, 0.5, 6.0
 
 
-def measure(checkpoint, train, dev, threads, rounds, exports):
+def measure(checkpoint, files, args):
     """dict (engine, precision) -> (score, rows a second), measure of the score, rows, report of the export."""
     from ernie.inference.int8.exporting import INT8_ENGINES
     from ernie.inference.int8.scores import rates
 
-    with kept_or_not(exports) as place:
-        scores, engines, reports = opened(checkpoint, train, dev, threads, place, INT8_ENGINES)
-        found = {side: scores.of(engine) for side, engine in engines.items()}
-        rows_per_second, timed = rates(engines, scores, len(scores.rows), rounds)
-    return {side: (found[side], rows_per_second[side]) for side in engines}, scores.measure, timed, reports['openvino']
+    with kept_or_not(args.exports) as place:
+        scores, engines, reports = opened(checkpoint, files, args.threads, place, INT8_ENGINES)
+        rows_per_second, timed = rates(engines, scores, args.rows, args.rounds)
+    measured = {side: (reports[side[0]]['score'][side[1]], rate) for side, rate in rows_per_second.items()}
+    return measured, scores.measure, timed, reports['openvino']
 
 
 def kept_or_not(exports):
@@ -49,12 +50,12 @@ def kept_or_not(exports):
     return contextlib.nullcontext(exports)
 
 
-def opened(checkpoint, train, dev, threads, place, names):
+def opened(checkpoint, files, threads, place, names):
     """A model in every precision of some engines, that of the processor only.
 
     Args:
         checkpoint: a run, or a checkpoint.
-        train, dev: files to calibrate with and to score.
+        files: (file to calibrate with, file to score).
         threads: of a batch.
         place: folder for the exports.
         names: of engines that know int8.
@@ -69,7 +70,8 @@ def opened(checkpoint, train, dev, threads, place, names):
     from ernie.inference.int8.exporting import export_int8
     from ernie.inference.saved_precision import REPORT
 
-    folder, plain = ModelFolder(find_model(checkpoint)), os.path.join(place, 'fp32')
+    (train, dev), plain = files, os.path.join(place, 'fp32')
+    folder = ModelFolder(find_model(checkpoint))
     scores = read_data(folder, train, dev).scores
     if not os.path.isdir(plain):
         export(folder, plain, 'onnx')
@@ -114,23 +116,23 @@ def title_line(title, rows, report):
     return f'{title}: {rows:,} rows, batches of 32 sorted by length, {processor["name"]} ({flags})'
 
 
-def measure_student(teacher, student, train, dev, threads, rounds, exports):
+def measure_student(models, files, args):
     """dict (model, precision) -> (score, rows a second, MB of its files), measure, rows, report of the student."""
     from ernie.inference.int8.scores import batches_of, seconds_in_turns
 
     found, sides, reports = {}, {}, {}
-    with kept_or_not(exports) as place:
-        for name, checkpoint in (('teacher', teacher), ('student', student)):
+    with kept_or_not(args.exports) as place:
+        for name, checkpoint in models.items():
             own = os.path.join(place, name)
             os.makedirs(own, exist_ok=True)
-            scores, engines, made = opened(checkpoint, train, dev, threads, own, ('openvino',))
-            batches, rows = batches_of(scores, len(scores.rows))
+            scores, engines, made = opened(checkpoint, files, args.threads, own, ('openvino',))
+            batches, rows = batches_of(scores, args.rows)
             reports[name] = made['openvino']
             for (_, precision), engine in engines.items():
-                sizes = reports[name]['megabytes']
-                found[name, precision] = scores.of(engine), sizes['int8' if precision == 'int8' else 'fp32']
+                size = reports[name]['megabytes']['int8' if precision == 'int8' else 'fp32']
+                found[name, precision] = reports[name]['score'][precision], size
                 sides[name, precision] = engine, batches
-        seconds = seconds_in_turns(sides, rounds)
+        seconds = seconds_in_turns(sides, args.rounds)
     measured = {side: (score, rows / seconds[side], size) for side, (score, size) in found.items()}
     return measured, scores.measure, rows, reports['student']
 
@@ -165,17 +167,17 @@ def sst2_files(args):
 
 
 def sst2_lines(args):
-    return table(*measure(*sst2_files(args), args.threads, args.rounds, args.exports), 'sst2')
+    checkpoint, *files = sst2_files(args)
+    return table(*measure(checkpoint, files, args), 'sst2')
 
 
 def chnsenticorp_lines(args):
-    files = task_files(args.data, 'chnsenticorp')
-    return table(*measure(args.checkpoint, *files, args.threads, args.rounds, args.exports), 'chnsenticorp')
+    return table(*measure(args.checkpoint, task_files(args.data, 'chnsenticorp'), args), 'chnsenticorp')
 
 
 def student_lines(args):
-    models, files = (args.teacher, args.student), task_files(args.data, args.task)
-    return student_table(*measure_student(*models, *files, args.threads, args.rounds, args.exports), args.task)
+    models = {'teacher': args.teacher, 'student': args.student}
+    return student_table(*measure_student(models, task_files(args.data, args.task), args), args.task)
 
 
 def task_files(data, task):
@@ -203,6 +205,7 @@ def parse_flags(argv=None):
     parser.add_argument('--student', help='a smaller one')
     parser.add_argument('--task', default='chnsenticorp', help='folder of both in --data (default: chnsenticorp)')
     parser.add_argument('--exports', help='folder where exports stay (default: they do not)')
+    parser.add_argument('--rows', type=int, default=512, help='rows that are timed, at most (default: 512)')
     parser.add_argument('--rounds', type=int, default=5, help='passes of each engine (default: 5)')
     parser.add_argument('--max_steps', type=int, default=0, help='stop the training early, to try the program out')
     args = parser.parse_args(argv)
