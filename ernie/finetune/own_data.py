@@ -30,12 +30,13 @@ _TAKEN_AS = {
 _SOURCES = ('init_pretraining_params', 'init_checkpoint', 'ernie_config_path')
 
 
-def fine_tune_file(args, task=None):
+def fine_tune_file(args, task=None, kind=None):
     """Do what `ernie finetune FILE` asks for.
 
     Args:
         args: `OwnDataSettings`.
         task: a name of `table.TASKS`; None: the one that the file is for.
+        kind: see `fine_tune`.
     Returns:
         as `fine_tune`.
     Raises:
@@ -54,7 +55,7 @@ def fine_tune_file(args, task=None):
     args = args.replace(do_test=args.do_test and bool(args.test_set))
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in vars(args).items() if name in names})
-    return fine_tune(settings, spec.load('training'), survey, own_data=True)
+    return fine_tune(settings, spec.load('training'), survey, own_data=True, kind=kind)
 
 
 def with_split(args):

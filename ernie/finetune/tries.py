@@ -274,6 +274,7 @@ class Search:
             'init_checkpoint': os.path.join(root, BEST),
             'init_pretraining_params': None,
             'early_stop': -1,
+            'boost': False,
         }
         settings = FinetuneSettings(**{**chosen, **fresh, **{name: getattr(asked, name) for name in names}})
         place = os.path.join(self.files.folder, 'test')

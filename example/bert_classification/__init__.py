@@ -1,0 +1,1 @@
+"""The options of Pytorch-BERT-Classification (IMDB, Naver)."""
