@@ -24,7 +24,7 @@ _HARMFUL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 _WORDS = {logging.WARNING: 'warning: ', logging.ERROR: 'error: ', logging.CRITICAL: 'error: '}
 
 
-class _Formatter(logging.Formatter):
+class SafeFormatter(logging.Formatter):
     """Escapes what text from a user's file could do to a terminal."""
 
     def formatMessage(self, record):
@@ -32,7 +32,7 @@ class _Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-class _PlainFormatter(_Formatter):
+class _PlainFormatter(SafeFormatter):
     """The message alone, after what it is if it is more than news."""
 
     def formatMessage(self, record):
@@ -40,7 +40,7 @@ class _PlainFormatter(_Formatter):
         return coloured(word, record.levelno >= logging.ERROR, sys.stderr) + super().formatMessage(record)
 
 
-_OF_2019, _PLAIN = _Formatter(FORMAT), _PlainFormatter('%(message)s')
+_OF_2019, _PLAIN = SafeFormatter(FORMAT), _PlainFormatter('%(message)s')
 
 
 class _LogFile:

@@ -76,3 +76,22 @@ def test_the_table_of_int8(rate, score, bf16, code):
     row = next(line for line in lines if ' int8 ' in line and line.startswith('openvino '))
     assert row.split() == ['openvino', 'int8', f'{rate:.1f}', f'{rate / 50:.2f}', ratio, f'{score:.2f}']
     assert any('no bf16' in line for line in lines) == (bf16 is None)
+
+
+@pytest.mark.parametrize(('rates', 'precision', 'code'), [((599, 610), 'int8', 0), ((590, 599), 'int8', 1)])
+def test_the_table_of_a_student(rates, precision, code):
+    measured = {('teacher', 'fp32'): (95.0, 100.0, 114.2), ('teacher', 'int8'): (94.8, 700.0, 40.0)}
+    measured |= {('student', 'fp32'): (93.0, 900.0, 50.0), ('student', 'bf16'): (93.1, float(rates[0]), 50.0)}
+    measured['student', 'int8'] = (92.5, float(rates[1]), 30.0)
+    report = {'processor': {'name': 'X', 'flags': ['avx2']}}
+    lines, found = int8.student_table(measured, 'accuracy', 1200, report, 'chnsenticorp')
+    assert found == code  # neither a student in fp32 nor the teacher in int8 is what was asked for
+    assert lines[0] == 'chnsenticorp, openvino: 1,200 rows, batches of 32 sorted by length, X (avx2)'
+    assert lines[-2].split() == ['student', 'int8', '30.0', f'{rates[1]:.1f}', f'{rates[1] / 100:.2f}', '92.50']
+    times = f'{rates[1] / 100:.2f}'
+    assert lines[-1] == f'student in {precision}: {times} times the teacher in fp32 (at least 6), -2.50 points'
+
+
+def test_int8_says_which_model_it_needs():
+    with pytest.raises(UsageError, match='--student is missing: a classifier of ocnli'):
+        int8.parse_flags(['student', '--teacher', 'x', '--task', 'ocnli'])

@@ -51,7 +51,9 @@ class BaseDataset:
             rows = self.rows(split)
             if rows is None:
                 there = [other for other in SPLITS if other != split and self.has(other)]
-                raise UserError(f'{self.name}: found no split {split}, expected one; there are {", ".join(there)}.')
+                found = f'{self.name}: found no split {split}, expected one; there are {", ".join(there)}.'
+                advice = ' finetune() needs none, and eval("test") scores another split.' if split == 'dev' else ''
+                raise UserError(f'{found}{advice}')
             self._examples[split] = [InputExample(guid, *row) for guid, row in enumerate(rows)]
         return self._examples[split]
 
@@ -206,9 +208,20 @@ class Files(BaseDataset):
         path = self.paths.get(split)
         if path is None:
             return None
-        required = ('text_a',) if split == 'predict' else ('text_a', 'label')
+        labelled = split != 'predict' and not (split == 'test' and self._lacks_label(path))
+        required = ('text_a', 'label') if labelled else ('text_a',)
         records = read_records(path, required, columns=self._columns)
         return ((r.cells['text_a'], r.cells.get('text_b'), r.cells.get('label')) for r in records)
+
+    def _lacks_label(self, path):
+        from ernie.reader.naming import MissingColumn
+        from ernie.reader.records import read_records
+
+        try:
+            next(read_records(path, ('text_a', 'label'), columns=self._columns))
+        except MissingColumn:
+            return True
+        return False
 
     def has(self, split):
         return split in self.paths

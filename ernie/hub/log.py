@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from propeller.log import _Formatter, get_logger, shows
+from propeller.log import SafeFormatter, get_logger, shows
 
 FORMAT = '[%(asctime)s] [%(levelname)8s] - %(message)s'
 log = get_logger('ernie.hub')
@@ -14,7 +14,7 @@ class _Lines(logging.Handler):
 
     def __init__(self):
         super().__init__()
-        self.setFormatter(_Formatter(FORMAT))
+        self.setFormatter(SafeFormatter(FORMAT))
 
     def emit(self, record):
         try:

@@ -25,6 +25,10 @@ class DamagedArchive(UserError):
     """The archive is cut off or has wrong bytes."""
 
 
+class TooMuch(UserError):
+    """The archive unpacks to more than is allowed; that may be right, and the limit too low."""
+
+
 class Bounded:
     """A decompressed stream of at most `limit` bytes, and at most `MAX_RATIO` times the bytes of its archive."""
 
@@ -36,7 +40,7 @@ class Bounded:
     def check(self, end):
         """Refuses the archive if its stream reaches to byte `end` and that is too far."""
         if end > self.limit:
-            raise UserError(f'{self.archive}: unpacks to more than {self.limit:,} bytes (--max_unpacked_gb); refused.')
+            raise TooMuch(f'{self.archive}: unpacks to more than {self.limit:,} bytes (--max_unpacked_gb); refused.')
         if end > self.most:
             raise UserError(f'{self.archive}: unpacks to more than {MAX_RATIO} times its size; refused.')
 

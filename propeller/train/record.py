@@ -153,7 +153,7 @@ def _plain(value):
 
 
 class EventWriter:
-    """TensorBoard event files, which VisualDL reads too, through the package tensorboardX.
+    """TensorBoard event files, through the package tensorboardX. (VisualDL 2 reads files of its own form only.)
 
     Every event is in the file when a method returns. When the disk refuses one, a warning says so and no more of them
     are written: a training is not given up for its pictures. (The package's own `SummaryWriter` hands events to a

@@ -202,13 +202,17 @@ HOSTILE = {
     'tar: a symbolic link': (tar_with(of_type(tarfile.SYMTYPE)), 'is a symbolic link, not a file'),
     'tar: a hard link': (tar_with(of_type(tarfile.LNKTYPE)), 'is a hard link, not a file'),
     'tar: a device': (tar_with(of_type(tarfile.CHRTYPE)), 'is a device, not a file'),
+    'tar: the same file twice': (
+        tar_with(renamed('chnsenticorp/train.tsv')),
+        "'chnsenticorp/train.tsv' is there twice; refused",
+    ),
     'tar: cut off': (SERVED['chnsenticorp'][CHN][:-60], 'is damaged'),
     'zip: a path out of the folder': (zip_with(renamed('../../evil')), 'leads out of the folder; refused'),
     'zip: a link': (zip_with(of_mode(stat.S_IFLNK)), 'is a symbolic link, not a file'),
     'zip: a device': (zip_with(of_mode(stat.S_IFIFO)), 'is a device, not a file'),
     'zip: the same file twice': (
         zip_with(renamed('chnsenticorp/other.tsv')).replace(b'other.tsv', b'train.tsv'),
-        'has a file twice; refused',
+        "'chnsenticorp/train.tsv' is there twice; refused",
     ),
     'zip: a bomb': (zipped({'chnsenticorp/train.tsv': bytes(8 << 20)}), 'more than 200 times its size; refused'),
     'zip: cut off': (zipped({'chnsenticorp/train.tsv': 'label\ttext_a\n0\tx\n'})[:-30], 'is damaged'),

@@ -4,15 +4,18 @@ import csv
 import functools
 import io
 import json
+import os
 import tarfile
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sklearn.datasets import load_files
 
 from ernie.reader.records import read_records
 from ernie.zoo import data_sets
+from ernie.zoo.data_sets import DATA_SETS
 from propeller.errors import UserError
 from tests.ernie.data_set_fixtures import fetch, publishers, shrink
 from tests.ernie.official_layouts import NEWS, SERVED, reviews, zipped
@@ -196,3 +199,53 @@ def test_what_is_given_out_by_agreement_only_is_said(server):
     with pytest.raises(UserError, match=r'thucnews: is not downloaded\. Tsinghua .* ernie download thucnews --from'):
         fetch(server, 'thucnews', 'train')
     assert server.requests == []
+
+
+def table_lines():
+    """The table of docs/data.md, as the code has it."""
+    tasks = {'classify': 'classes', 'pair': 'classes of pairs', 'regression': 'numbers for pairs'}
+    tasks |= {'tag': 'tags', 'read': 'questions'}
+    for entry in DATA_SETS.values():
+        if entry.variant_of:
+            continue
+        rows = [f'{split} {count:,}' if count else split for split, count in entry.splits.items()]
+        hosts = {urlsplit(file.url).hostname: None for part in entry.parts for file in part.files}
+        place = f'[{", ".join(hosts) or "by agreement"}]({entry.home})'
+        about = entry.about.replace('xnli-en, xnli-fr', '`xnli-en`, `xnli-fr`')
+        yield f'| `{entry.name}` | {about} | {tasks[entry.task]} | {", ".join(rows)} | {entry.licence} | {place} |'
+
+
+def test_the_table_of_the_documentation():
+    text = (Path(__file__).parents[2] / 'docs' / 'data.md').read_text(encoding='utf-8')
+    for line in table_lines():
+        assert line in text, f'docs/data.md should have: {line}'
+    named = {line.split('`')[1] for line in text.splitlines() if line.count('|') == 7 and line.startswith('| `')}
+    assert named == {name for name, entry in DATA_SETS.items() if not entry.variant_of}
+    assert text.count('by agreement](') == sum(not entry.is_downloaded for entry in DATA_SETS.values())
+
+
+def test_what_is_known_of_each_data_set():
+    for entry in DATA_SETS.values():
+        assert set(entry.splits) == {split for part in entry.parts for split in part.layout.splits}
+        assert entry.licence and entry.home.startswith('http')
+        assert bool(entry.labels) == (entry.task not in ('regression', 'read'))
+        assert entry.is_downloaded or entry.terms
+        for file in (file for part in entry.parts for file in part.files):
+            assert file.url.startswith('https://')
+            kind, _, digits = file.checksum.partition(':')
+            assert len(digits) == {'': 0, 'md5': 32, 'sha256': 64}[kind]
+    # No two sets keep different files in one place.
+    kept = {(f.folder, f.name): f.url for e in DATA_SETS.values() for part in e.parts for f in part.files}
+    assert len(kept) == len({f.url for e in DATA_SETS.values() for part in e.parts for f in part.files})
+
+
+def test_official_counts_where_the_official_files_are(tmp_path):
+    """The reviews of the shared data are the official ones."""
+    place = Path(os.environ.get('ERNIE_TEST_DATA', '')) / 'chnsenticorp'
+    if not os.environ.get('ERNIE_TEST_DATA') or not place.is_dir():
+        pytest.skip('needs ERNIE_TEST_DATA')
+    folder = Path(data_sets.convert_own('chnsenticorp', place))
+    for split in ('train', 'dev'):
+        rows = rows_of(folder / f'{split}.tsv')
+        assert len(rows) == DATA_SETS['chnsenticorp'].splits[split]
+        assert {row['label'] for row in rows} == set(DATA_SETS['chnsenticorp'].labels)

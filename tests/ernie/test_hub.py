@@ -292,3 +292,24 @@ def test_nothing_is_loaded_by_the_import_nor_by_what_only_says_a_network():
         'print(sorted({"paddle", "scipy", "matplotlib"} & set(sys.modules)))'
     )
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
+
+
+def test_without_a_data_set_a_task_predicts_with_the_labels_of_its_checkpoint(tmp_path):
+    rows = [('gut', '好'), ('bad', '坏'), ('gut', '好 好'), ('bad', '坏 坏')]
+    trained = word_code(tmp_path, rows, tmp_path / 'ckpt')
+    trained.finetune_and_eval()
+    task = word_code(tmp_path, rows, tmp_path / 'ckpt')
+    task.reader.dataset = None
+    assert task.predict([['好'], ['坏']], return_result=True) == ['gut', 'bad']
+    with pytest.raises(UserError, match='found no data set'):
+        task.eval('dev')
+
+
+def test_files_without_labels_are_test_sets_that_are_not_scored(data, tmp_path):
+    path = tmp_path / 'test.csv'
+    path.write_text('评论\n好\n坏\n', encoding='utf-8')
+    chosen = hub.dataset.Files(train=data / 'train.tsv', test=path)
+    assert chosen.get_test_examples()[1] == hub.dataset.InputExample(1, '坏')
+    assert chosen.get_labels() == ['0', '1'] and chosen.num_labels == 2
+    with pytest.raises(UserError, match='found no split dev, expected one; there are train, test'):
+        chosen.get_val_examples()

@@ -8,8 +8,8 @@ nothing of a word; a layer in the opposite direction gets the words of each text
 """
 
 from ernie.hub.layers.common import record, sequence, spread, values, whole, width
-from ernie.hub.layers.sequences import turned
 from ernie.hub.parameters import Constant, Xavier, attr_of, parameter
+from ernie.model.recurrent import Turn
 from propeller.errors import UsageError, UserError, one_of, quoted
 from propeller.graph import float32, full_precision, paddle
 
@@ -159,10 +159,11 @@ def _over_texts(mask, x, size, is_reverse, run):
     run: function of the words as 2019 had them -> value [words, size].
     """
     with full_precision():
-        x = turned(float32(x), mask) if is_reverse else float32(x)
+        turn = Turn(mask) if is_reverse else lambda words: words
+        x = turn(float32(x))
         columns = x.transpose([0, 2, 1]).unsqueeze(-1)
         words = paddle._C_ops.im2sequence(columns, None, [1, 1], [1, 1], [0, 0, 0, 0], [1, 1])
         rows = run(words).reshape([paddle.shape(mask)[0], -1, size])
         # The mask comes first: the result then forgets where its sequences begin, and numpy can have it.
         rows = spread(mask, rows) * rows
-        return turned(rows, mask) if is_reverse else rows
+        return turn(rows)

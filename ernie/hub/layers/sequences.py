@@ -5,6 +5,7 @@ Formulas: Paddle 1.6, python/paddle/fluid/layers/nn.py (`sequence_*`) and operat
 
 from ernie.hub.layers.common import activation, record, sequence, spread, whole, width
 from ernie.hub.parameters import Constant, Xavier, attr_of, parameter
+from ernie.model.recurrent import Turn
 from propeller.errors import UsageError, one_of, quoted
 from propeller.graph import F, paddle
 
@@ -23,7 +24,9 @@ def _last(mask):
 
 
 def _largest(x, mask):
-    return (x + (spread(mask, x) - 1.0) * _FAR_BELOW).max(1)
+    words = x + (spread(mask, x) - 1.0) * _FAR_BELOW
+    # Not `max`, whose gradient is slow: see `ernie.model.recurrent.largest_of_words`.
+    return paddle.take_along_axis(words, words.argmax(1, keepdim=True), axis=1, broadcast=False).squeeze(1)
 
 
 # Name -> function of x [B, T, D] and mask [B, T] -> [B, D]; of a text without words 0.
@@ -79,18 +82,10 @@ def sequence_softmax(input, use_cudnn=False, name=None):
     return record('sequence_softmax', [input], input.shape, build, mask=input.mask)
 
 
-def turned(x, mask):
-    """[B, T, D] with the words of each text in the opposite order; padding stays behind them."""
-    place = paddle.cumsum(mask * 0 + 1, axis=1) - 1
-    last = mask.sum(-1, keepdim=True) - 1
-    places = paddle.where(mask > 0, last - place, place).astype('int64').unsqueeze(-1)
-    return paddle.take_along_axis(x, places.expand([-1, -1, x.shape[-1]]), axis=1, broadcast=False)
-
-
 def sequence_reverse(x, name=None):
     """The words of each text in the opposite order."""
     sequence('sequence_reverse', x)
-    return record('sequence_reverse', [x], x.shape, lambda b, value: turned(value, b.mask(x)), mask=x.mask)
+    return record('sequence_reverse', [x], x.shape, lambda b, value: Turn(b.mask(x))(value), mask=x.mask)
 
 
 def sequence_conv(

@@ -1,17 +1,16 @@
 """What the tasks share: their graphs, their data, evaluation, prediction, export."""
 
 import os
-import time
 from typing import NamedTuple
-
-import numpy as np
 
 from ernie.hub import layers
 from ernie.hub.expressions import Building, Value
 from ernie.hub.log import log
-from ernie.hub.reader.base import BaseReader, split_of
+from ernie.hub.reader.base import BaseReader
 from ernie.hub.run_config import RunConfig
-from ernie.hub.tasks.states import BEST, FACTS, RunState
+from ernie.hub.tasks.predicting import Predicts
+from ernie.hub.tasks.states import BEST, FACTS
+from ernie.hub.tasks.training import Trains
 from propeller import graph
 from propeller.errors import UsageError, UserError, bad_input, one_of, quoted
 from propeller.graph import Feed, cuda_devices
@@ -26,7 +25,7 @@ class Outputs(NamedTuple):
     loss: object = None
 
 
-class BaseTask:
+class BaseTask(Trains, Predicts):
     """A head on a network, trained and used with what a reader gives.
 
     Args:
@@ -45,6 +44,7 @@ class BaseTask:
     metrics = ('loss',)  # that can be asked for, the default first
     label_shape, label_type = (-1,), 'int64'
     takes_sequence = False
+    num_classes = 0
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class BaseTask:
         self.scores = self._scores(metrics_choices)
         self.logits, self.predictions = self._head(self._hidden(self.feature, hidden_units))
         self.feeds = self._feeds(feed_list)
-        self.session = self.trained = self._world = None
+        self.session = self.trained = self._world = self._kept_labels = None
         self._programs = {}
         self.best_score = None
 
@@ -141,11 +141,14 @@ class BaseTask:
     def facts(self):
         """JSON-able dict: what a checkpoint must be of to be used by this task."""
         module = {'encoder': self.module.config.encoder} if self.module else {}
-        return {'task': type(self).__name__, 'labels': self.label_names(), **self.reader.described(), **module}
+        labels = {'labels': self.label_names()} if self.reader.dataset is not None else {}
+        return {'task': type(self).__name__, **labels, **self.reader.described(), **module}
 
     def label_names(self):
-        """The labels: list of str; [] without."""
-        return []
+        """The labels: those of the data set; without one those of the checkpoint, else numbers. list of str."""
+        if self.reader.dataset is not None:
+            return self.reader.dataset.get_labels()
+        return self._kept_labels or [str(i) for i in range(self.num_classes)]
 
     # ------------------------------------------------------------ graphs
 
@@ -256,105 +259,13 @@ class BaseTask:
 
         path = os.path.join(folder, FACTS)
         found, own = read_json_object(path, 'what a task of hub keeps in a checkpoint'), self.facts()
-        for name in sorted(own.keys() | found.keys()):
+        for name in sorted(own):
             if found.get(name) != own.get(name):
                 what = f'{name} {quoted(found.get(name), 80)}'
                 raise bad_input(path, what, f'{quoted(own.get(name), 80)}, as this task has it')
-
-    # ------------------------------------------------------------ evaluation and prediction
-
-    def evaluate(self, phase):
-        """Score a split with the values that the session has: dict, `loss` first."""
-        from propeller.data.batching import plan_batches
-        from propeller.train.loop import evaluation_pass
-
-        rows, program = self.rows(phase), self.program_of('eval')
-        log.info('Evaluation on %s dataset start', phase)
-        started, total, pairs = time.monotonic(), 0.0, []
-        options = {'in_tokens': self.reader.in_tokens, 'shuffle': False}
-        plan = plan_batches(rows.lengths, self.config.batch_size, **options)
-        fetch = [*program.outputs.predictions, program.outputs.loss]
-        arrays_of = lambda indices: self.arrays(rows, indices, labelled=True)  # noqa: E731
-        for indices, (*predictions, loss) in evaluation_pass(self.session, program, plan, fetch, arrays_of):
-            total += float(loss) * len(indices)
-            pairs.append((rows, indices, predictions))
-        scores = {'loss': total / len(rows), **self.measure(pairs)}
-        speed = len(plan) / max(time.monotonic() - started, 1e-9)
-        said = ' '.join(f'{name}={scores[name]:.5f}' for name in ('loss', *self.scores) if name in scores)
-        log.info('[%s dataset evaluation result] %s [step/sec: %.2f]', phase, said, speed)
-        return scores
-
-    def eval(self, phase='dev', load_best_model=False):
-        """Score a split of the data set: dict `loss` and scores.
-
-        Args:
-            phase: `dev` or `val`, `test`, `train`.
-            load_best_model: with the best model of the folder; else with what was trained last in this object, if
-                something was.
-        """
-        if split_of(phase) == 'predict':
-            raise UsageError('eval: phase predict: expected dev, test or train: those have labels.')
-        self.ready(load_best_model or not self.trained)
-        return self.evaluate(phase)
-
-    def predict(self, data=None, load_best_model=True, return_result=False):
-        """Predict texts: a result for each, in their order.
-
-        Args:
-            data: list of [text] or [text_a, text_b]; None: the split `predict` of the data set.
-            load_best_model: with the best model of the folder; False: with what was trained last in this object.
-            return_result: as a list with what each text is (`result`), in the place of `RunState`s.
-        Returns:
-            list of `RunState`, one for each batch of `batch_size` texts; `run_results` is a list of arrays [B, ...].
-        """
-        examples = self.reader.dataset.examples('predict') if data is None and self.reader.dataset else None
-        examples = self.reader.given(data) if examples is None else examples
-        self.ready(load_best_model)
-        log.info('PaddleHub predict start')
-        rows = self.reader.encoded(examples, longest=self.program.max_seq_len)
-        program, size, states = self.program_of('predict'), self.config.batch_size, []
-        for start in range(0, len(rows), size):
-            began, indices = time.monotonic(), np.arange(start, min(start + size, len(rows)))
-            found = self.session.run(program, self.arrays(rows, indices, False), program.outputs.predictions)
-            states.append(RunState(1, len(indices), self.results(rows, indices, found), time.monotonic() - began))
-        log.info('PaddleHub predict finished.')
-        if return_result:
-            return [one for state in states for one in self.named(state.run_results)]
-        return states
-
-    def results(self, rows, indices, found):
-        """`run_results` of a batch."""
-        return found
-
-    def named(self, results):
-        """What each text of a batch is."""
-        raise NotImplementedError
-
-    def save_inference_model(self, dirname, model_filename=None, params_filename=None, load_best_model=True):
-        """Write the trained network as Paddle's inference model: `model.json` and `model.pdiparams`.
-
-        What it gives is compared with the network on texts. Inputs have the names of the feeds.
-
-        Args:
-            dirname: a new folder.
-            model_filename, params_filename: None: the names above.
-        """
-        from propeller.storage.folders import whole_folder, write_files
-
-        if model_filename or params_filename:
-            raise UsageError('save_inference_model: model_filename and params_filename: expected None: model.json and '
-                             'model.pdiparams.')  # fmt: skip
-        self.ready(load_best_model)
-        program = self.session.portable(self.program_of('predict'))
-        examples = self.reader.given([['今天 天气 很 好 。'], ['好']])
-        rows = self.reader.encoded(examples, longest=self.program.max_seq_len)
-        sample = self.arrays(rows, np.arange(2), labelled=False)
-        try:
-            with whole_folder(dirname, replace=False) as work:
-                self.session.export_inference(program, program.inputs, program.outputs.predictions, work, sample)
-                write_files(work, self.files())
-        except FileExistsError:
-            raise bad_input(dirname, 'a folder that exists', 'a new one') from None
+        labels = found.get('labels')
+        known = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        self._kept_labels = labels if known and len(labels) == self.num_classes else None
 
     def files(self):
         """dict file name -> bytes, what lies beside the parameters in each checkpoint."""

@@ -7,7 +7,6 @@ from ernie.hub.initializer import Constant, TruncatedNormal
 from ernie.hub.parameters import ParamAttr
 from ernie.hub.reader.base import label_ids
 from ernie.hub.tasks.base import BaseTask
-from ernie.hub.tasks.training import Trains
 from ernie.metrics.classification import accuracy, matthews_corrcoef
 from propeller.errors import UsageError, quoted
 from propeller.graph import F
@@ -20,7 +19,7 @@ def head(value, width):
     return layers.fc(value, width, param_attr=weight, bias_attr=ParamAttr('cls_out_b', Constant(0.0)))
 
 
-class TextClassifierTask(Trains, BaseTask):
+class TextClassifierTask(BaseTask):
     """Texts -> classes; probabilities are predicted. Arguments: see `BaseTask`, and
 
     num_classes: number of classes, that of the data set's labels. metrics_choices: of `acc`, `f1`, `precision` and
@@ -49,9 +48,6 @@ class TextClassifierTask(Trains, BaseTask):
 
     def loss(self, logits, label, mask):
         return F.cross_entropy(logits, label)
-
-    def label_names(self):
-        return self.reader.dataset.get_labels() if self.reader.dataset else [str(i) for i in range(self.num_classes)]
 
     def labels(self, examples, tokenized, reader):
         return label_ids(examples, reader.dataset.get_labels(), reader.dataset.name)

@@ -8,7 +8,6 @@ from ernie.hub.dataset import SEPARATOR
 from ernie.hub.reader.pieces import SequenceLabelReader
 from ernie.hub.tasks.base import BaseTask
 from ernie.hub.tasks.classify import head
-from ernie.hub.tasks.training import Trains
 from ernie.metrics.chunk import ChunkScores
 from propeller.data.padding import pad_ragged
 from propeller.errors import UsageError, UserError, bad_input, did_you_mean, quoted
@@ -17,7 +16,7 @@ from propeller.graph import F, paddle
 _NONE = -1  # class of a piece that has no label
 
 
-class SequenceLabelTask(Trains, BaseTask):
+class SequenceLabelTask(BaseTask):
     """Texts -> a label for each token. Arguments: see `BaseTask`, and
 
     num_classes: number of labels. max_seq_len: of 2019, that of the module's context. metrics_choices: of `f1`,
@@ -58,9 +57,6 @@ class SequenceLabelTask(Trains, BaseTask):
         each = F.cross_entropy(logits, label, ignore_index=_NONE, reduction='none').squeeze(-1)
         known = (label != _NONE).astype('float32')
         return (each * known).sum() / paddle.clip(known.sum(), min=1.0)
-
-    def label_names(self):
-        return self.reader.dataset.get_labels() if self.reader.dataset else [str(i) for i in range(self.num_classes)]
 
     def labels(self, examples, tokenized, reader):
         known, all_ids = {name: i for i, name in enumerate(reader.dataset.get_labels())}, []

@@ -64,7 +64,6 @@ class _Training:
             after_best=self._best,
             after_save=self._saved,
             last_step=steps,
-            title='finetune',
             parts_of=lambda batch: [(part.arrays, part.counted) for part in batch.parts],
             prefetched=_PREFETCHED,
         )
@@ -189,13 +188,21 @@ class Trains:
         return finetune(self, do_eval)
 
     def finetune_and_eval(self):
-        """Train with evaluation, then score dev and test set with the best model. Returns what `finetune` does."""
+        """Train with evaluation, then score dev and test set with the best model. Returns what `finetune` does.
+
+        A test set without labels is not scored.
+        """
+        tested = self._has_test()
         states = self.finetune(do_eval=True)
         self.ready(load_best=True)
-        self.evaluate('dev')
-        if self.reader.dataset.has('test') and self._test_has_labels():
-            self.evaluate('test')
+        for phase in ('dev', 'test') if tested else ('dev',):
+            self.evaluate(phase)
         return states
 
-    def _test_has_labels(self):
-        return all(example.label not in (None, '') for example in self.reader.dataset.examples('test')[:1])
+    def _has_test(self):
+        """Whether there is a test set with labels; it is read before the training, so that a fault in it is found."""
+        data = self.reader.dataset
+        if data is None or not data.has('test') or data.examples('test')[0].label in (None, ''):
+            return False
+        self.rows('test')
+        return True

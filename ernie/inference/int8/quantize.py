@@ -15,6 +15,7 @@ from propeller.optional import optional_package
 
 _ASKED_BY = '--precision int8'
 _PRODUCTS = ['MatMul', 'Attention', 'LSTM']  # operators that ONNX Runtime multiplies in 8 bits
+_FACTORS = {'MatMul': (0, 1), 'LSTMSequence': (0, 4)}  # of OpenVINO: which of their inputs are multiplied
 
 
 class OpenVinoQuantizer:
@@ -30,7 +31,7 @@ class OpenVinoQuantizer:
         import openvino
 
         self._nncf = load_nncf()
-        self._model = openvino.Core().read_model(path)
+        self._model = with_whole_weights(openvino.Core().read_model(path))
         self._rows = self._nncf.Dataset(calibration, lambda arrays: dict(enumerate(arrays)))
         # Sums, normalisation and masks stay as they are, of students too: a mask of -1e9 beside words has no 8 bits.
         self._options = {'subset_size': len(calibration), 'model_type': self._nncf.ModelType.TRANSFORMER}
@@ -81,17 +82,38 @@ class OpenVinoQuantizer:
         return OpenVinoEngine(openvino.Core().compile_model(model, 'CPU', settings))
 
 
+def with_whole_weights(model):
+    """An `openvino.Model` in which what is made of constants alone is a constant.
+
+    The graph joins the weights of queries, keys and values into one product. A product whose weights are made while the
+    model runs is left in float32, and these are a quarter of an encoder.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    for node in model.get_ops():
+        if node.get_type_name() == 'Identity':  # paddle2onnx writes many of them, also behind weights
+            node.output(0).replace(node.input_value(0))
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+    return model
+
+
 def products_in_int8(model):
-    """(products of an `openvino.Model` that are in 8 bits, all of them)."""
-    products = [op for op in model.get_ops() if op.get_type_name() in ('MatMul', 'Convolution', 'LSTMSequence')]
-    quantized = [op for op in products if _is_quantized(op.input_value(0).get_node())]
+    """(products of an `openvino.Model` of which both factors are in 8 bits, all of them)."""
+    products = [op for op in model.get_ops() if op.get_type_name() in _FACTORS]
+    quantized = [
+        op for op in products if all(_is_quantized(op.input_value(i).get_node()) for i in _FACTORS[op.get_type_name()])
+    ]
     return len(quantized), len(products)
 
 
 def _is_quantized(node):
-    while node.get_type_name() in ('Reshape', 'Transpose', 'Squeeze', 'Unsqueeze'):
+    """Whether a factor is in 8 bits: rounded as it comes, or a constant of 8 bits and its scale."""
+    while node.get_type_name() in ('Reshape', 'Transpose', 'Squeeze', 'Unsqueeze', 'Multiply', 'Convert'):
         node = node.input_value(0).get_node()
-    return node.get_type_name() == 'FakeQuantize'
+    kind = node.get_type_name()
+    return kind == 'FakeQuantize' or (kind == 'Constant' and node.get_element_type().size == 1)
 
 
 def load_nncf():
@@ -149,15 +171,24 @@ def _with_weights(path):
     import onnx
 
     model = onnx.load(path)
-    graph, rest = model.graph, []
+    graph = model.graph
+    weights, rest = {tensor.name: tensor for tensor in graph.initializer}, []
     for node in graph.node:
         if node.op_type == 'Constant' and node.attribute[0].name == 'value':
-            node.attribute[0].t.name = node.output[0]
-            graph.initializer.append(node.attribute[0].t)
+            made = node.attribute[0].t
+        elif node.op_type in ('Identity', 'Concat') and all(name in weights for name in node.input):
+            parts = [onnx.numpy_helper.to_array(weights[name]) for name in node.input]  # see `with_whole_weights`
+            joined = np.concatenate(parts, node.attribute[0].i) if node.op_type == 'Concat' else parts[0]
+            made = onnx.numpy_helper.from_array(joined)
         else:
             rest.append(node)
-    del graph.node[:]
+            continue
+        made.name = node.output[0]
+        weights[made.name] = made
+    read = {name for node in rest for name in node.input}
+    del graph.node[:], graph.initializer[:]
     graph.node.extend(rest)
+    graph.initializer.extend(tensor for name, tensor in weights.items() if name in read)
     return model
 
 

@@ -108,14 +108,30 @@ def rates(engines, scores, rows=512, rounds=3):
     Returns:
         (dict name -> rows a second, rows of a round).
     """
+    batches, count = batches_of(scores, rows)
+    seconds = seconds_in_turns({name: (engine, batches) for name, engine in engines.items()}, rounds)
+    return {name: count / taken for name, taken in seconds.items()}, count
+
+
+def batches_of(scores, rows):
+    """(batches of so many rows at most, sorted by length, as inputs of the model; how many rows these are)."""
     chosen = np.unique(np.linspace(0, len(scores.rows) - 1, min(len(scores.rows), rows)).astype(np.int64))
     lengths = np.asarray(scores.rows.lengths)[chosen]
-    batches = [scores.arrays(chosen[indices]) for indices in sorted_batches(lengths)]
-    seconds = {name: [] for name in engines}
+    return [scores.arrays(chosen[indices]) for indices in sorted_batches(lengths)], len(chosen)
+
+
+def seconds_in_turns(sides, rounds):
+    """Seconds of a pass of each side, which take turns: dict name -> median over rounds, after one that does not count.
+
+    Args:
+        sides: dict name -> (engine, batches).
+        rounds: that count.
+    """
+    seconds = {name: [] for name in sides}
     for _ in range(rounds + 1):
-        for name, engine in engines.items():
+        for name, (engine, batches) in sides.items():
             started = time.perf_counter()
             for batch in batches:
                 engine.run(batch)
             seconds[name].append(time.perf_counter() - started)
-    return {name: len(chosen) / statistics.median(taken[1:]) for name, taken in seconds.items()}, len(chosen)
+    return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}

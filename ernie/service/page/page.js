@@ -56,6 +56,7 @@ function showModel() {
   if (Array.isArray(info.labels) && task !== 'tag') facts.push(say('labels_count', { n: info.labels.length }));
   if (task === 'embed' && info.hidden_size) facts.push(say('wide', { n: info.hidden_size }));
   if (info.max_seq_len) facts.push(say('at_most', { n: info.max_seq_len }));
+  if (info.precision && info.precision !== 'fp32') facts.push(info.precision);
   find('facts').textContent = facts.join(' · ');
   const rows = Object.entries(info).filter(([, value]) => value !== null && value !== '').map(([name, value]) => [name.replaceAll('_', ' '), plain(value)]);
   find('about').hidden = !rows.length;

@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 
 from ernie.utils.fetch import disk_errors, sha256_of, write_json
-from ernie.utils.unpack import DamagedArchive
-from ernie.zoo.archives import address_in, get_archive, set_aside, write_record
+from ernie.utils.unpack import DamagedArchive, TooMuch
+from ernie.zoo.archives import address_in, get_archive, record_of, set_aside, write_record
 from ernie.zoo.cache import cache_folder, locked
 from ernie.zoo.data_sets.converting import convert, write_label_map
 from ernie.zoo.data_sets.names import check_split, find_data_set
@@ -137,8 +137,10 @@ def _make(data_set, part, folder, url_base, max_bytes, pause):
 
 
 def _converted(data_set, part, archives, work, max_bytes):
-    """dict split -> rows. What cannot be used is moved out of the way, unless its publisher says that it is right."""
-    open_to_doubt = [archive for archive, _, _, file in archives if not file.checksum]
+    """dict split -> rows. What cannot be used is moved out of the way, unless it is known to be the right file."""
+    open_to_doubt = [
+        archive for archive, _, _, file in archives if not file.checksum and not record_of(archive).exists()
+    ]
     try:
         made = convert(data_set, part, [archive for archive, *_ in archives], work, max_bytes)
         for split in part.layout.splits:
@@ -154,7 +156,7 @@ def _converted(data_set, part, archives, work, max_bytes):
     except DamagedArchive as e:
         raise UserError(f'{e} {_set_aside([archive for archive, *_ in archives])}') from e
     except UserError as e:
-        if not open_to_doubt:
+        if not open_to_doubt or isinstance(e, TooMuch):
             raise
         own = f'ernie download {data_set.name} --from it uses it as it is.'
         raise UserError(f'{e} {_set_aside(open_to_doubt)} If the publisher has changed it: {own}') from e
@@ -175,7 +177,7 @@ def _whole(folder):
 
 def _kept(folder, work):
     """The record of the splits that are here already, whose files are taken along: they may be a user's own."""
-    record = _read_record(folder / RECORD) if (folder / RECORD).is_file() else {}
+    record = read_splits(folder / RECORD) if (folder / RECORD).is_file() else {}
     for facts in record.values():
         if (folder / facts['file']).is_file():
             shutil.copyfile(folder / facts['file'], work / facts['file'])
@@ -193,7 +195,8 @@ def _finish(work, data_set, record):
     write_json(work / RECORD, record)
 
 
-def _read_record(path):
+def read_splits(path):
+    """The record of a folder, dict split -> dict with `file`, `rows`, `sha256` ... Raises `UserError`: it is none."""
     expected = 'the record of a data set: a JSON object'
     record = read_json_object(path, expected)
     for facts in record.values():
@@ -214,7 +217,7 @@ def check_cached(path, split):
 def _check(path, split, size, _changed):
     advice = f'Delete {path.parent} and run again.'
     try:
-        facts = _read_record(path.parent / RECORD).get(split)
+        facts = read_splits(path.parent / RECORD).get(split)
     except UserError as e:
         raise UserError(f'{e} {advice}') from None
     if facts is None:

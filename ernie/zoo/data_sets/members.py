@@ -13,10 +13,11 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from typing import NamedTuple
 
 from ernie.utils import tar
-from ernie.utils.unpack import MAX_RATIO, Bounded, DamagedArchive, checked_path
+from ernie.utils.unpack import MAX_RATIO, Bounded, DamagedArchive, TooMuch, checked_path
 from propeller.errors import UserError, quoted
 from propeller.inputs import open_regular
 
@@ -24,8 +25,10 @@ MAX_MEMBERS = 2_000_000  # THUCNews has 1.7 million, with those that a Mac adds
 # Of the list of files at the end of a zip, all of which is held in memory.
 MAX_DIRECTORY = 400 * 10**6
 _ANY_RATIO = 1 << 20  # bytes of one file in a zip, up to which nothing is refused for its ratio
+_CHUNK = 1 << 20
 _END = b'PK\5\6'
 _NUMBER = re.compile(r'(\d+)')
+_TAR_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError)
 _ZIP_DAMAGE += (RuntimeError, ValueError, OverflowError, OSError)
 
@@ -87,35 +90,45 @@ def _of_folder(folder, wanted):
 def _of_tar(path, file, wanted, max_bytes):
     try:
         with gzip.open(file) as unzipped:
-            stream = Bounded(unzipped, max_bytes, path)
+            stream, seen = Bounded(unzipped, max_bytes, path), set()
             for count, member in enumerate(tar.members(stream.read), start=1):
                 if count > MAX_MEMBERS:
                     raise _too_many(path)
                 name = str(checked_path(member, path))
                 stream.check(stream.position + member.size)
-                content = _Part(stream, member.size, f'{path}: is cut off in {quoted(member.name)}.')
+                content = _Part(stream, member.size, f'{path}: is damaged in {quoted(member.name)}')
                 if member.kind == tar.FILE and wanted(name):
+                    if name in seen:
+                        raise UserError(f'{path}: {quoted(name)} is there twice; refused.')
+                    seen.add(name)
                     yield Member(name, io.BufferedReader(content, 1 << 16), f'{path}: {name}')
                 content.skip()
+            # Behind the end are zeros; reading them also checks gzip's checksum.
+            while data := stream.read(_CHUNK):
+                if data.strip(b'\0'):
+                    raise DamagedArchive(f'{path}: has a damaged header, or bytes behind its end.')
     except tar.TooLarge as e:
         raise UserError(f'{path}: has a header of {e} bytes; refused.') from None
-    except (EOFError, zlib.error, gzip.BadGzipFile, tar.Damaged) as e:
+    except (*_TAR_DAMAGE, tar.Damaged) as e:
         raise DamagedArchive(f'{path}: is damaged ({e}).') from e
 
 
 class _Part(io.RawIOBase):
     """The next bytes of a stream as a file of their own."""
 
-    def __init__(self, stream, size, cut_off):
-        self.stream, self.left, self.cut_off = stream, size, cut_off
+    def __init__(self, stream, size, what):
+        self.stream, self.left, self.what = stream, size, what
 
     def readable(self):
         return True
 
     def readinto(self, buffer):
-        data = self.stream.read(min(self.left, len(buffer)))
+        try:
+            data = self.stream.read(min(self.left, len(buffer)))
+        except _TAR_DAMAGE as e:  # where it is read, and not only where the next one is asked for
+            raise DamagedArchive(f'{self.what} ({e}).') from e
         if self.left and not data:
-            raise DamagedArchive(self.cut_off)
+            raise DamagedArchive(f'{self.what} (it is cut off).')
         self.left -= len(data)
         buffer[: len(data)] = data
         return len(data)
@@ -123,7 +136,7 @@ class _Part(io.RawIOBase):
     def skip(self):
         """Passes over what nobody has read."""
         while self.left:
-            self.readinto(memoryview(bytearray(min(self.left, 1 << 20))))
+            self.readinto(memoryview(bytearray(min(self.left, _CHUNK))))
 
 
 def _of_zip(path, file, wanted, max_bytes):
@@ -136,11 +149,14 @@ def _of_zip(path, file, wanted, max_bytes):
             # Those that are not wanted are looked at, too: an archive is good or it is not.
             found = {_checked_name(entry, path): entry for entry in entries}
             if len(found) < len(entries):
-                raise UserError(f'{path}: has a file twice; refused.')
-            chosen = sorted((n for n, entry in found.items() if not entry.is_dir() and wanted(n)), key=natural)
+                twice = Counter(_checked_name(entry, path) for entry in entries).most_common(1)[0][0]
+                raise UserError(f'{path}: {quoted(twice)} is there twice; refused.')
+            chosen = sorted(
+                (name for name, entry in found.items() if not _is_folder(entry) and wanted(name)), key=natural
+            )
             total = sum(found[name].file_size for name in chosen)
             if total > max_bytes:
-                raise UserError(f'{path}: unpacks to more than {max_bytes:,} bytes (--max_unpacked_gb); refused.')
+                raise TooMuch(f'{path}: unpacks to more than {max_bytes:,} bytes (--max_unpacked_gb); refused.')
             for name in chosen:
                 with archive.open(found[name]) as content:
                     yield Member(name, io.BufferedReader(_Zipped(content, path, name), 1 << 16), f'{path}: {name}')
@@ -171,7 +187,7 @@ class _Zipped(io.RawIOBase):
 def _checked_name(entry, path):
     """The path of an entry of a zip. Raises `UserError`: it leads elsewhere, or it is no plain file or folder."""
     mode = entry.external_attr >> 16
-    kind = tar.FOLDER if entry.is_dir() else tar.FILE
+    kind = tar.FOLDER if _is_folder(entry) else tar.FILE
     if stat.S_ISLNK(mode):
         kind = tar.KINDS[b'2']
     elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -183,6 +199,10 @@ def _checked_name(entry, path):
     if entry.flag_bits & 1:
         raise UserError(f'{path}: {quoted(name)} is encrypted; refused.')
     return checked
+
+
+def _is_folder(entry):
+    return entry.filename.endswith('/')  # is_dir of Python 3.11 fails for a name of no characters
 
 
 def _unmarked(name):
