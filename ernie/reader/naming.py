@@ -169,10 +169,11 @@ class Naming:
 
     def _missing(self, names, missing, advice, path, line, is_header):
         flags = ' '.join(f'{self._flags[role]} NAME' for role in missing if role in self._flags)
+        flags = f'{flags} {"say which they are" if " --" in flags else "says which it is"}.' if flags else ''
         if not advice and is_header and len(missing) == len(self.required):
-            advice = 'The first line must name the columns.'
-        if not advice and len(names) > 1 and flags:
-            advice = f'{flags} says which it is.'
+            advice = ' '.join(filter(None, ['The first line must name the columns.', flags if len(names) > 1 else '']))
+        if not advice and len(names) > 1:
+            advice = flags
         error = bad_input(path, f'the columns {listed(names)}', f'also a column {listed(missing)}', line, advice)
         return MissingColumn(error)
 

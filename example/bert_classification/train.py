@@ -11,12 +11,13 @@ from typing import NamedTuple, Self
 
 from ernie.finetune.own_data import fine_tune_file, is_taken
 from ernie.finetune.trainer import FineTuning
+from ernie.reader.dataset_folder import is_there, nearest_name
 from ernie.reader.fitting import HEAD, TRUNCATIONS
 from ernie.settings.base import GivenSettings
 from ernie.settings.fields import setting
 from ernie.settings.finetune import OwnDataSettings
 from ernie.settings.flags import SettingsParser
-from propeller.errors import UsageError, one_line_errors
+from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.log import console
 from propeller.train.checkpoint import read_state
 from propeller.train.record import read_metrics
@@ -46,12 +47,16 @@ class TrainSettings(GivenSettings, title='BERT classification'):
     text_column: str | None = setting(None, 'Column of the text. Left out: found by its name.')
     label_column: str | None = setting(None, 'Column of the label. Left out: found by its name.')
     truncation: str = setting(HEAD, 'What is kept of a longer text than --max_length.', choices=TRUNCATIONS)
+    skip_bad_rows: bool = setting(False, 'Leave out rows that cannot be read, and list them.')
     random_seed: int = setting(1, 'Of initial values, order and dropout.', least=0)
     cpu_threads: int | None = setting(None, 'Threads of matrix products. Left out: one for each core.', least=1)
     resume: bool = setting(False, 'Go on with an interrupted training in --save_path.', of_start=True)
 
     def checked(self) -> Self:
         settings = super().checked()
+        for name in ('train_path', 'valid_path'):
+            if not is_there(getattr(self, name)):
+                raise UserError(f'--{name} {getattr(self, name)}: no such file.{nearest_name(getattr(self, name))}')
         if self.boost and self.bert_finetuning:
             raise UsageError(
                 '--boost True: with --bert_finetuning True the results of BERT change with each update. Give one.'
@@ -65,7 +70,7 @@ class TrainSettings(GivenSettings, title='BERT classification'):
 
     def as_finetune(self) -> OwnDataSettings:
         """The same for `ernie finetune classify`."""
-        names = ('text_column', 'label_column', 'truncation', 'random_seed', 'cpu_threads')
+        names = ('text_column', 'label_column', 'truncation', 'skip_bad_rows', 'random_seed', 'cpu_threads')
         alike = {name: value for name in names if (value := getattr(self, name)) is not None}
         return OwnDataSettings(
             train_set=self.train_path,
@@ -77,6 +82,7 @@ class TrainSettings(GivenSettings, title='BERT classification'):
             boost=self.boost,
             head_dropout=self.dropout_p,
             drop_html_breaks=True,
+            is_classify=True,  # labels may be numbers, and yet are classes
             epoch=self.n_epochs,
             learning_rate=self.lr_main if self.bert_finetuning else self.lr,
             head_learning_rate=self.lr,

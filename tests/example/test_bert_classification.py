@@ -28,6 +28,7 @@ FLAGS = {
     'text_column': None,
     'label_column': None,
     'truncation': 'head',
+    'skip_bad_rows': False,
     'random_seed': 1,
     'cpu_threads': None,
     'resume': False,
@@ -38,8 +39,9 @@ def parse(*argv):
     return SettingsParser(TrainSettings, 'bert_classification').parse_args(list(argv))
 
 
-def test_the_flags_and_their_defaults_are_these():
-    needed = ['--train_path', 'a.csv', '--valid_path', 'b.csv']
+def test_the_flags_and_their_defaults_are_these(tmp_path):
+    (tmp_path / 'a.csv').touch()
+    needed = ['--train_path', str(tmp_path / 'a.csv'), '--valid_path', str(tmp_path / 'a.csv')]
     found = parse(*needed)
     assert {name: getattr(found, name) for name in FLAGS} == FLAGS
     assert set(described(TrainSettings)) == {'train_path', 'valid_path', *FLAGS}
@@ -56,6 +58,10 @@ def test_the_flags_and_their_defaults_are_these():
         parse(*needed, '--boost', 'True', '--bert_finetuning', 'True').checked()
     with pytest.raises(UsageError, match='--max_length'):
         parse(*needed, '--max_length', '513').checked()
+    with pytest.raises(UserError, match=r'--valid_path .*b.csv: no such file'):
+        parse(*needed, '--valid_path', str(tmp_path / 'b.csv')).checked()
+    with pytest.raises(UsageError, match='--train_path'):
+        parse().checked()
 
 
 def write_csv(path, rows, names=('text', 'label')):
@@ -98,6 +104,28 @@ def test_a_run_ends_with_the_table_of_its_epochs(files, tmp_path, capsys):
     assert json.loads((tmp_path / 'saved/best/metrics.json').read_text())['acc'] == pytest.approx(best.valid_accuracy)
     with pytest.raises(UsageError, match=r'--save_path .*saved: holds a training. .* \(--resume True\)'):
         main(files(boost=True))
+
+
+def test_columns_of_any_name_and_classes_that_are_numbers(files, tmp_path, capsys):
+    """Many different numbers would be values for `ernie finetune`; this program knows classes only."""
+    rows = [(i, f'{i % 12 / 10}', text) for i, (text, _) in enumerate(sentences(48, 2))]
+    path = write_csv(tmp_path / 'odd.csv', rows, ('Nr.', 'mood of it', 'What they wrote'))
+    names = {'text_column': 'What they wrote', 'label_column': 'mood of it'}
+    main(files(train_path=path, valid_path=path, n_epochs=1, boost=True, **names))
+    assert capsys.readouterr().out.splitlines()[-1].startswith('| odd | ')
+    saved = json.loads((tmp_path / 'saved/best/labels.json').read_text(encoding='utf-8'))
+    assert (saved['task'], len(saved['label_map'])) == ('classification', 12)
+    both = '--text_column NAME --label_column NAME say which they are'
+    with pytest.raises(UserError, match=f"odd.csv:1: found the columns 'Nr.', 'mood of it', .* {both}"):
+        main(files(train_path=path, save_path=tmp_path / 'other'))
+
+
+def test_a_run_that_was_interrupted_goes_on(files, tmp_path, capsys):
+    main(files(n_epochs=1))
+    main(files(n_epochs=3, resume=True))
+    resumed = epochs_of(tmp_path / 'saved/metrics.jsonl')
+    assert [epoch.number for epoch in resumed] == [1, 2, 3]
+    assert capsys.readouterr().out.splitlines()[-1].startswith('| reviews | ')
 
 
 def test_the_epoch_of_the_best_checkpoint_is_marked():
