@@ -177,7 +177,7 @@ class ConsoleSettings(Settings, title='logging'):
 class LogSettings(ConsoleSettings, title='logging'):
     skip_steps: int = setting(10, 'Log interval.', least=1)
     verbose: bool = setting(False, 'Print all lines, as --log_level debug does.')
-    log_dir: str | None = setting(None, 'Write TensorBoard event files there.')
+    log_dir: str | None = setting(None, 'Write files for TensorBoard and VisualDL there.')
 
     @property
     def console_level(self) -> str | None:

@@ -1,5 +1,6 @@
-"""Records of a run: `metrics.jsonl`, always, and TensorBoard event files, when asked for."""
+"""Records of a run: `metrics.jsonl`, always; files for TensorBoard and VisualDL, when asked for."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -13,6 +14,7 @@ from propeller.errors import UserError, bad_input, quoted
 from propeller.inputs import parse_json, read_bytes
 from propeller.log import get_logger
 from propeller.storage.atomic import is_stream, output_file
+from propeller.train.visual_dl import VisualDlWriter
 
 log = get_logger(__name__)
 
@@ -153,7 +155,7 @@ def _plain(value):
 
 
 class EventWriter:
-    """TensorBoard event files, through the package tensorboardX. (VisualDL 2 reads files of its own form only.)
+    """TensorBoard event files, through the package tensorboardX, and the scalars for VisualDL 2 beside them.
 
     Every event is in the file when a method returns. When the disk refuses one, a warning says so and no more of them
     are written: a training is not given up for its pictures. (The package's own `SummaryWriter` hands events to a
@@ -175,6 +177,7 @@ class EventWriter:
         except ImportError as e:
             raise UserError('event files need the package tensorboardX: pip install tensorboardX') from e
         self.log_dir, self._summary, self._event = os.fspath(log_dir), summary, Event
+        self._visual_dl = VisualDlWriter(log_dir, resume_step)
         try:
             os.makedirs(log_dir, exist_ok=True)
             # The package names a file by the second, and a second one of that name would empty it.
@@ -187,12 +190,15 @@ class EventWriter:
         except OSError as e:
             raise UserError(f'{log_dir}: event files cannot be written ({e.strerror or e}).') from e
 
-    def _write(self, summary, step):
+    def _write(self, summary, step, number=None):
+        """number: (name, value) that VisualDL takes, too."""
         if self._file is None:
             return
         try:
             self._file.write_event(self._event(wall_time=time.time(), step=int(step), summary=summary))
             self._file.flush()
+            if number:
+                self._visual_dl.add_scalar(*number, step)
         except OSError as e:
             log.warning(
                 '%s: event files cannot be written (%s): none from step %d on', self.log_dir, e.strerror or e, step
@@ -203,7 +209,7 @@ class EventWriter:
         """Write one number; one that is not finite is left out with a warning."""
         value = float(np.asarray(value).item())
         if math.isfinite(value):
-            self._write(self._summary.scalar(name, value), step)
+            self._write(self._summary.scalar(name, value), step, (name, value))
         else:
             log.warning('summary %s is %f at step %d, left out', name, value, step)
 
@@ -222,7 +228,9 @@ class EventWriter:
                 self.add_scalar(prefix + name, value, step)
 
     def close(self):
-        """Close the file; nothing is written any more."""
+        """Close the files; nothing is written any more."""
+        with contextlib.suppress(OSError):  # a warning has said what the disk refuses
+            self._visual_dl.close()
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -86,6 +86,7 @@ def test_the_four_steps_train_keep_the_best_and_predict_in_order(model, data, tm
     assert sorted(os.listdir(folder)) == [
         '.propeller-run.json', 'best_model', 'ckpt.meta', 'metrics.jsonl', 'step_10', 'step_4', 'step_8', 'vdllog',
     ]  # fmt: skip
+    assert {name.split('.')[0] for name in os.listdir(folder / 'vdllog')} == {'events', 'vdlrecords'}
     meta = json.loads((folder / 'ckpt.meta').read_text())
     assert meta == {
         'current_epoch': 2, 'global_step': 10, 'latest_model_dir': f'{folder}/step_10', 'best_score': task.best_score,
