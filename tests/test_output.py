@@ -28,7 +28,7 @@ STEP = re.compile(
 
 
 # Lines with paths, which are not cut, and those of 2019.
-PATHS = ('epoch', '[dev', 'next', 'model', 'checkpoints', 'report', 'wrong rows', 'files')
+PATHS = ('epoch', 'Epoch', '[dev', 'next', 'model', 'checkpoints', 'report', 'wrong rows', 'files')
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_run_of_40_steps_prints_25_lines_at_most(tmp_path, train, at_info, mon
     assert not any(re.match(r'\[(INFO|DEBUG)', line) or 'warning' in line for line in lines)
     wide = [line for line in lines if width_of(line) > 100 and not line.startswith(PATHS)]
     assert not wide
-    keys = [line.split('  ')[0] for line in lines if line[0] not in ' e[']
+    keys = [line.split('  ')[0] for line in lines if line[0] not in ' eE[']
     assert keys[:8] == ['data', 'classes', 'lengths', 'first rows', 'model', 'settings', 'device', 'steps']
     assert keys[8:] == ['best', 'checkpoints', 'report', 'wrong rows', 'answers', 'next']
     assert re.search(

@@ -121,6 +121,9 @@ def test_init_checkpoint_continues_the_same_way(data):
         )
     )
     assert 'random seed: 1' in lines
+    # The epoch that the checkpoint is in the middle of is that of the whole run.
+    epochs = [line for line in messages((whole / 'run.log').read_text()) if line.startswith('Epoch: ')]
+    assert len(epochs) == EPOCHS and [line for line in lines if line.startswith('Epoch: ')] == epochs[3:]
     assert records(other) == [r for r in records(whole) if r['step'] > 100]
     file = f'step_{STEPS}/model.safetensors'
     assert_same_tensors(whole / file, other / file)

@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
+from ernie.finetune.epochs import EpochTotals
 from ernie.run.blocks import clock
 from propeller.log import get_logger
-from propeller.train.state import COUNT, NUMBER, checked, is_number
+from propeller.train.state import COUNT, NUMBER, OBJECT, checked, is_number
 from propeller.train.throughput import ThroughputHook
 
 log = get_logger(__name__)
@@ -24,6 +25,7 @@ class TrainingLogHook(ThroughputHook):
 
     Attributes:
         points: list of dicts, the logged values and `seconds`, the time since the log point before.
+        totals: `EpochTotals` of the epoch under way.
 
     Args:
         task: `Task`.
@@ -39,7 +41,7 @@ class TrainingLogHook(ThroughputHook):
         super().__init__(session, program, [spec.loss, *spec.predictions], per_step, queue_size, record, last_step)
         self.task, self.rows = task, rows
         self.level = logging.INFO if is_shown else logging.DEBUG
-        self.epoch, self.rows_done, self.points = 0, 0, []
+        self.epoch, self.rows_done, self.points, self.totals = 0, 0, [], EpochTotals(task)
         self._begin_interval()
 
     def _begin_interval(self, rows=0, loss=0.0, sums=()):
@@ -51,12 +53,14 @@ class TrainingLogHook(ThroughputHook):
         if part.counted:
             sums = self.task.training_sums(part.rows, fetched[1:])
             self.sums = np.add(sums, self.sums) if self.sums.size else np.array(sums, np.float64)
+            self.totals.add_part(state.batch.epoch, part.rows, fetched[1:], sums)
 
     def after_run(self, fetched, state):
         batch, loss = state.batch, float(fetched[0])
         if batch.epoch != self.epoch:
             self.epoch, self.rows_done = batch.epoch, 0
         self.rows_done += batch.step_rows
+        self.totals.add_update(batch.epoch, batch.step_rows, loss)
         if math.isfinite(loss):  # of half precision: an update that is left out
             self.interval_rows += batch.step_rows
             self.interval_loss += loss * batch.step_rows
@@ -106,12 +110,14 @@ class TrainingLogHook(ThroughputHook):
         if self.interval_rows:
             sums, *_ = self._everywhere()
             state |= {'rows': int(self.interval_rows), 'loss': self.interval_loss, 'sums': sums.tolist()}
-        return state
+        return {**state, 'totals': self.totals.state_dict(self.session.world)}
 
     def load_state_dict(self, state):
-        fields = {'epoch': COUNT, 'rows_done': COUNT, 'rows': COUNT, 'loss': NUMBER, 'sums': _NUMBERS}
+        fields = {'epoch': COUNT, 'rows_done': COUNT, 'rows': COUNT, 'loss': NUMBER, 'sums': _NUMBERS, 'totals': OBJECT}
         checked(state, fields, needed=('epoch', 'rows_done'), place='hooks.training_log.')
         self.epoch, self.rows_done = state['epoch'], state['rows_done']
         if 'rows' in state:  # checkpoints of earlier releases have no such sums
             mine = state.get('sums', []) if self.session.world.is_main_process else []
             self._begin_interval(state['rows'], state.get('loss', 0.0), mine)
+        if 'totals' in state:  # nor these
+            self.totals.load_state_dict(state['totals'], self.session.world)

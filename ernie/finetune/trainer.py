@@ -7,6 +7,7 @@ from ernie.finetune import overview
 from ernie.finetune.boost import prepare_encoder
 from ernie.finetune.check import check_layers, check_of_texts, take_saved_settings
 from ernie.finetune.data_check import check_data
+from ernie.finetune.epochs import EpochReports
 from ernie.finetune.found_out import find_out, training_texts
 from ernie.finetune.log import TrainingLogHook
 from ernie.finetune.numbers import held_share
@@ -16,7 +17,7 @@ from ernie.finetune.tries import search
 from ernie.reader.dataset_folder import data_digest
 from ernie.reader.warnings import columns_shown_elsewhere
 from ernie.report.facts import run_facts
-from ernie.report.names import CURVES, FILES, REPORTS, names_of_set
+from ernie.report.names import CURVES, FILES, REPORTS, names_of_set, names_of_training
 from ernie.report.writing import (
     card_of_best,
     earlier_seconds,
@@ -180,6 +181,7 @@ class FineTuning:
         if args.boost:
             self.task.boost.compute_all(rows, self.evaluator.all_sets())
         training_log = self.log_hook(program, rows, length.steps)
+        self.epochs = EpochReports(training_log.totals, self.evaluator, run.draw, self.world, len(rows), args.epoch)
         run.train(
             stream,
             [training_log, *(program.outputs.train_hooks or ())],
@@ -188,7 +190,7 @@ class FineTuning:
             evaluation=self._evaluation(length.steps),
             files=self.evaluator.files,
             best_files=self.best_files,
-            after_best=self.evaluator.keep,
+            after_best=self._keep,
             last_step=length.steps,
             title='training',
             parts_of=parts_of,
@@ -213,6 +215,7 @@ class FineTuning:
         """What is written and shown before the first update. step: updates done by earlier runs."""
         args, run = self.args, self.run
         reports = [file for name in self.evaluator.names.values() for file in names_of_set(name)]
+        reports += names_of_training()
         self.started = time.monotonic() - (earlier_seconds(args.checkpoints) if run.resumes else 0)
         run.begin(self.session, program, step, [METRICS_FILE, run_yaml.FILE, RUN_LOG, *FILES, *reports])
         self.facts = run_facts(args, self.task, self.source, rows, self.evaluator.scored_sets(), self.survey)
@@ -290,15 +293,24 @@ class FineTuning:
         if self.own_data and not self.args.gave('validation_steps'):
             self.evaluator.shown_every = self.interval(last_step)
         return EvaluationHook(
-            lambda loop, last: self.evaluator.run(loop.batch.epoch, loop.gstep, last),
+            self._evaluate,
             self.args.validation_steps,
-            also_after=lambda loop: loop.batch.position['batch'] == 0,  # the end of an epoch
+            also_after=_ends_epoch,
             last_step=last_step,
             ended_early=self.evaluator.name_last,
             keep_best=True,
             patience=self.args.early_stop,
             tie=self.evaluator.main_loss,
         )
+
+    def _evaluate(self, loop, last):
+        value = self.evaluator.run(loop.batch.epoch, loop.gstep, last)
+        self.epochs.tell(loop.gstep, last or _ends_epoch(loop))
+        return value
+
+    def _keep(self):
+        self.evaluator.keep()
+        self.epochs.keep()
 
     def _finish(self, points):
         """What follows the last update; returns what `fine_tune` does. points: of the `TrainingLogHook`."""
@@ -346,3 +358,8 @@ class FineTuning:
         self.run.records.close()
         scores = self.evaluator.main[0] if self.evaluator.main else {}
         return Finetuned(None, None, scores, os.path.join(self.args.checkpoints, EVALUATION_FILE), page)
+
+
+def _ends_epoch(loop):
+    """Whether the last update of a `LoopState` was the last of its epoch."""
+    return loop.batch.position['batch'] == 0

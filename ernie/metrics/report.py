@@ -15,13 +15,14 @@ _COLUMNS = ('precision', 'recall', 'f1')
 _AVERAGES = ('micro_avg', 'macro_avg', 'weighted_avg')
 
 
-def confusion_matrix(labels, predictions, num_labels):
+def confusion_matrix(labels, predictions, num_labels, counts=None):
     """int64 [C, C]: rows are the true classes, columns the predicted ones.
 
     Args:
         labels: [N] class ids.
         predictions: [N] class ids.
         num_labels: C.
+        counts: int [N], how often each of the pairs came; None: once.
 
     Raises:
         UserError: an id outside of 0 ... C - 1.
@@ -31,10 +32,12 @@ def confusion_matrix(labels, predictions, num_labels):
         if ids.size and (ids.min() < 0 or ids.max() >= num_labels):
             bad = ids[(ids < 0) | (ids >= num_labels)][0]
             raise UserError(f'report: {name} {bad} is outside of 0 ... {num_labels - 1}; see --num_labels.')
-    return np.bincount(labels * num_labels + predictions, minlength=num_labels**2).reshape(num_labels, num_labels)
+    matrix = np.zeros(num_labels**2, np.int64)
+    np.add.at(matrix, labels * num_labels + predictions, 1 if counts is None else counts)
+    return matrix.reshape(num_labels, num_labels)
 
 
-def class_report(labels, predictions, num_labels, label_names=None):
+def class_report(labels, predictions, num_labels, label_names=None, counts=None):
     """Precision, recall, F1 and support of each class, their averages, accuracy, and the confusion matrix.
 
     A ratio that is not defined (a class that never occurs or is never predicted) is 0.0. Averages go over all classes.
@@ -44,12 +47,13 @@ def class_report(labels, predictions, num_labels, label_names=None):
         predictions: [N] class ids.
         num_labels: number of classes C.
         label_names: C names; the ids where None.
+        counts: see `confusion_matrix`.
 
     Returns:
         dict ready for JSON: `classes` (list of dicts with `name`, `precision`, `recall`, `f1`, `support`), `accuracy`,
         `macro_avg` and `weighted_avg` (same keys without name), `confusion_matrix` (rows true, columns predicted).
     """
-    matrix = confusion_matrix(labels, predictions, num_labels)
+    matrix = confusion_matrix(labels, predictions, num_labels, counts)
     hits, predicted, support = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
     return {
         **scores_by_class(hits, predicted, support, _names(label_names, num_labels)),

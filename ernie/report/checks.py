@@ -70,6 +70,7 @@ def _is_report(value):
     return _is_matrix(value['confusion_matrix'], len(value.get('confusion_names') or value['classes']))
 
 
+REPORT = {'report': (_is_report, 'a report of classes'), 'epoch': COUNT, 'rows': COUNT}
 SUMMARY = {
     'file': _TEXT,
     'values': _SCORES,

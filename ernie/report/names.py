@@ -12,7 +12,16 @@ ERRORS = ('.errors.tsv', '.errors.jsonl')
 SUMMARY, ROWS = '.summary.json', '.rows.safetensors'
 OF_SET = (*ERRORS, SUMMARY, ROWS)
 PICTURES = ('.confusion.png', '.precision_recall.png', '.calibration.png', '.values.png')
-_ALL = ('.json', '.txt', '.confusion.tsv', *OF_SET, *PICTURES)
+_OF_CLASSES = ('.json', '.txt', '.confusion.tsv')
+_ALL = (*_OF_CLASSES, *OF_SET, *PICTURES)
+
+
+TRAINING = 'training'  # in the place of a dev set's name: of the training rows
+
+
+def names_of_training():
+    """Names of the files about the training rows, below the folder of the run."""
+    return [f'{REPORTS}/{TRAINING}{end}' for end in _OF_CLASSES]
 
 
 def names_of_set(name):

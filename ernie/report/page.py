@@ -43,6 +43,7 @@ def write_page(run, path, curves=None):
         about += ' Dotted: the best checkpoint.' if run.scores.get('step') is not None else ''
         parts.append(joined(heading('Learning curves'), note(about), markup.picture(content, 'Learning curves')))
     parts += [_set(run, key, summary) for key, summary in run.summaries.items()] or [_last_scores(run.records)]
+    parts.append(_training_rows(run.training))
     parts += [_loading(run), _settings(run)]
     with output_file(path) as f:
         f.write(markup.page(f'{name}: report', parts))
@@ -138,6 +139,15 @@ def _set(run, name, summary):
     if 'entries' in summary:
         parts.append(_wrong_rows(run, name, summary))
     return joined(*parts)
+
+
+def _training_rows(report):
+    """The classes of the training rows, beside those of the dev sets."""
+    if not report:
+        return Raw('')
+    about = f'The {report["rows"]:,} rows of epoch {report["epoch"]}, as they were answered while the model learnt: '
+    about += 'each before the update that learnt from it, with dropout.'
+    return joined(heading('Training rows'), note(about), _classes(report, 'rows', 'rows'))
 
 
 def _classes(report, counted, judged):

@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from ernie.report import checks
-from ernie.report.names import FACTS, REPORTS
+from ernie.report.names import FACTS, REPORTS, TRAINING
 from ernie.report.sets import read_summaries
 from propeller.errors import UserError, bad_input
 from propeller.inputs import read_json_object, read_yaml_mapping
@@ -29,6 +29,7 @@ class RunFiles:
         scores: dict, what the best checkpoint scored on the first dev set; {}.
         summaries: dict name of a dev set -> dict, see `ernie.report.sets`.
         best: folder of the checkpoint that was scored; None where there is none.
+        training: dict, the report of the training rows with `epoch` and `rows`; {}.
     """
 
     folder: str
@@ -39,6 +40,7 @@ class RunFiles:
     scores: dict = dataclasses.field(default_factory=dict)
     summaries: dict = dataclasses.field(default_factory=dict)
     best: str | None = None
+    training: dict = dataclasses.field(default_factory=dict)
 
     @property
     def reports(self):
@@ -80,6 +82,7 @@ def read_run(folder):
         run.records = read_metrics(there[METRICS_FILE])
     if FACTS in there:
         run.facts = _checked(there[FACTS], 'the facts of a run', checks.FACTS)
+    run.training = _training_report(os.path.join(run.reports, f'{TRAINING}.json'))
     best = os.path.join(folder, BEST)
     if os.path.isfile(os.path.join(best, SCORES)):
         run.best = best
@@ -96,6 +99,18 @@ def _checked(path, expected, fields):
         return checked(values, fields, ())
     except UserError as e:
         raise UserError(f'{path}: {e}') from None
+
+
+def _training_report(path):
+    """The report of the training rows, which has more than those of dev sets; {} where there is none."""
+    if not os.path.isfile(path):
+        return {}
+    report = read_json_object(path, 'a report of classes', limit=1 << 28)
+    try:
+        checked({**report, 'report': report}, checks.REPORT)
+    except UserError as e:
+        raise UserError(f'{path}: {e} Train again.') from None
+    return report
 
 
 def scores_of(summary):

@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple
 
 from ernie.metrics.report import format_report, write_report
+from ernie.report.names import TRAINING
 from ernie.report.sets import write_set
 from ernie.run.predictor import Predictor
 from propeller.args import split_list
@@ -196,12 +197,14 @@ def held_name(path):
 
 def short_names(paths):
     """dict path -> a name for its report: the file's without ending; with the folder's before it where two files share
-    a name (MNLI has `m/dev.tsv` and `mm/dev.tsv`); with a number after it where that is not enough.
+    a name (MNLI has `m/dev.tsv` and `mm/dev.tsv`) or it is that of the training rows' report; with a number after it
+    where that is not enough.
     """
     paths = list(dict.fromkeys(paths))
     plain = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    doubled = {name for name in plain if [TRAINING, *plain].count(name) > 1}
     longer = [
-        f'{os.path.basename(os.path.dirname(os.path.abspath(path)))}_{name}' if plain.count(name) > 1 else name
+        f'{os.path.basename(os.path.dirname(os.path.abspath(path)))}_{name}' if name in doubled else name
         for path, name in zip(paths, plain, strict=True)
     ]
     numbered = [f'{name}_{i}' if longer.count(name) > 1 else name for i, name in enumerate(longer, start=1)]

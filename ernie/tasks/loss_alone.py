@@ -27,6 +27,12 @@ class LossAlone:
     def measure(self):
         return 'loss, negative:'
 
+    def answers(self, rows, outputs):
+        return None
+
+    def epoch_values(self, values, report):
+        return values
+
     def evaluate(self, predictor, rows, path):
         started, total, count = time.monotonic(), 0.0, 0
         for indices, _, loss in predictor.batches(rows, labelled=True):

@@ -160,6 +160,26 @@ class Task(abc.ABC):
         """-> dict of numbers for a log line. sums: array, `training_sums` added up since the line before."""
         return {}
 
+    def answers(self, rows, outputs):
+        """-> (true classes, predicted classes) of a batch in training, int [B] each; None where there are none.
+
+        Arguments as those of `training_sums`.
+        """
+        return
+
+    def answers_report(self, answers):
+        """-> report of `ernie.metrics.report`. answers: int64 [K, 3], pairs of `answers` and how often each came."""
+        raise NotImplementedError
+
+    def epoch_values(self, values, report):
+        """-> dict of the numbers that the line of an epoch has, `loss` first.
+
+        Args:
+            values: dict of numbers: `training_values` with the loss, or those of an evaluation.
+            report: of the same rows, or None.
+        """
+        return values
+
     # ------------------------------------------------------------ what the start and the end of a run say
 
     @property

@@ -118,6 +118,11 @@ class TrainingRun:
         """See `Records.append`; nothing before `open_records`, nor in other processes."""
         self.records.append(*values, **settings)
 
+    def draw(self, values, step, prefix):
+        """Numbers for the event files alone, if there are any: see `EventWriter.add_scalars`."""
+        if self.records.events:
+            self.records.events.add_scalars(values, step, prefix)
+
     def queue_size(self):
         """Batches that wait to be computed."""
         return self._waiting.qsize()

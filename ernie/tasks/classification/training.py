@@ -178,6 +178,20 @@ class ClassificationTask(Task):
         right = outputs[0].argmax(-1) == np.asarray(self.training_rows.labels)[rows]
         return [int(right.sum()), len(rows)]
 
+    def answers(self, rows, outputs):
+        if self.kind != 'classify' or not self.args.metrics:
+            return None
+        return np.asarray(self.training_rows.labels)[rows], outputs[0].argmax(-1)
+
+    def answers_report(self, answers):
+        labels, predictions, counts = answers.T
+        return class_report(labels, predictions, self.num_labels, self.label_names, counts)
+
+    def epoch_values(self, values, report):
+        if self.kind != 'classify' or not report:
+            return values
+        return {'loss': values['loss'], 'acc': report['accuracy'], 'f1': report['macro_avg']['f1']}
+
     def training_values(self, sums):
         return {'acc': float(sums[0] / sums[1])}
 
