@@ -1,0 +1,115 @@
+"""Builds `inference/` and calls its tokenizers, for the tests and the programs that compare them with Python's."""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ernie.tokenizers.alignment import Encoded
+from propeller.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / 'inference'
+
+
+class Unavailable(UserError):
+    """It cannot be built here; the text says why."""
+
+
+def build(*options, folder=None, target='all'):
+    """Builds it, or what has changed since the last time, and returns the folder of the build.
+
+    Args:
+        options: for cmake: `-DNAME=VALUE`.
+        folder: None: `inference/build/test`, or another name with it for other options.
+        target: what is built.
+    Raises:
+        Unavailable: cmake or a compiler is missing.
+        UserError: it fails; the text holds the end of what was said.
+    """
+    missing = [name for name in ('cmake', 'make') if shutil.which(name) is None]
+    if not any(shutil.which(name) for name in (os.environ.get('CXX', 'c++'), 'c++', 'g++', 'clang++')):
+        missing.append('a C++ compiler')
+    if missing:
+        raise Unavailable(f'inference/ cannot be built: no {" and no ".join(missing)}.')
+    name = 'test' + ''.join(f'-{option.partition("=")[2]}' for option in options).replace(',', '-')
+    folder = Path(folder or SOURCE / 'build' / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    configure = ['cmake', '-S', SOURCE, '-B', folder, '-G', 'Unix Makefiles', f'-DPython3_EXECUTABLE={sys.executable}']
+    with open(folder / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of tests build once
+        for command in ([*configure, *options], ['cmake', '--build', folder, '--target', target]):
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace'
+            )
+            if done.returncode:
+                raise UserError(f'{" ".join(map(str, command))}: {" ".join(done.stdout.split())[-2000:]}')
+    return folder
+
+
+def load_library(folder):
+    """`libernie.so` of a build, its functions declared."""
+    library = ctypes.CDLL(str(Path(folder) / 'libernie.so'))
+    text, size, array = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p
+    library.ernie_unicode_version.restype = text
+    library.ernie_tokenizer_open.restype = ctypes.c_void_p
+    library.ernie_tokenizer_open.argtypes = [text, text, size]
+    library.ernie_tokenizer_encode.restype = ctypes.c_int64
+    library.ernie_tokenizer_encode.argtypes = [ctypes.c_void_p, text, size, array, array, array, size]
+    library.ernie_tokenizer_free.argtypes = [ctypes.c_void_p]
+    return library
+
+
+class CppTokenizer:
+    """A tokenizer of the library. Raises `UserError` with what it says. A context manager.
+
+    folder: of a model, or what holds its vocabulary and `tokenizer_config.json`.
+    """
+
+    def __init__(self, library, folder):
+        error = ctypes.create_string_buffer(1000)
+        self._library, self._capacity = library, 0
+        self._tokenizer = library.ernie_tokenizer_open(os.fsencode(folder), error, len(error))
+        if not self._tokenizer:
+            raise UserError(error.value.decode())
+
+    def call(self, content):
+        """`Encoded` of bytes; the place of the first byte that is not UTF-8, an int, where there is one."""
+        if self._capacity < len(content):
+            self._capacity = 2 * len(content)
+            kinds = ctypes.c_int32, ctypes.c_uint32, ctypes.c_uint32
+            self._arrays = [(kind * self._capacity)() for kind in kinds]
+        arrays = self._arrays if self._capacity else [None] * 3
+        call = self._library.ernie_tokenizer_encode
+        count = call(self._tokenizer, content, len(content), *arrays, self._capacity)
+        if count < 0:
+            return -1 - count
+        assert count <= self._capacity
+        if call(self._tokenizer, content, len(content), arrays[0], None, None, self._capacity) != count:
+            raise AssertionError('other ids without offsets')
+        return Encoded(*(array[:count] if array else [] for array in arrays))
+
+    def encode_aligned(self, text):
+        """As that of `ernie.tokenizers.Tokenizer`."""
+        return self.call(text.encode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._library.ernie_tokenizer_free(self._tokenizer)
+
+
+@contextlib.contextmanager
+def twin_of(library, tokenizer):
+    """The `CppTokenizer` of a `Tokenizer` of Python."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in tokenizer.files(512).items():
+            (Path(folder) / name).write_bytes(content)
+        with CppTokenizer(library, folder) as made:
+            yield made

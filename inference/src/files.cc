@@ -1,0 +1,58 @@
+#include "files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "errors.h"
+
+namespace ernie {
+namespace {
+
+constexpr std::size_t kBlock = std::size_t{1} << 20;
+
+struct Handle {
+  int number;
+  ~Handle() {
+    if (number >= 0) close(number);
+  }
+};
+
+const char* kind_of(mode_t mode) {
+  return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+}  // namespace
+
+std::string read_file(const std::string& path, std::size_t limit, const char* expected) {
+  const auto unreadable = [&] {
+    if (errno == ENOENT) return bad_input(path, "no such file", expected);
+    return bad_input(path, std::string("a path that cannot be read (") + std::strerror(errno) + ")", expected);
+  };
+  // Without O_NONBLOCK, opening a FIFO waits for a writer.
+  const Handle file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  struct stat about;
+  if (file.number < 0 || fstat(file.number, &about) != 0) throw unreadable();
+  if (!S_ISREG(about.st_mode)) throw bad_input(path, kind_of(about.st_mode), expected);
+  std::string content;
+  for (;;) {
+    const std::size_t size = content.size();
+    if (size > limit) throw bad_input(path, "more than " + std::to_string(limit) + " bytes", expected);
+    content.resize(size + std::min(kBlock, limit + 1 - size));
+    const ssize_t got = read(file.number, content.data() + size, content.size() - size);
+    if (got < 0) throw unreadable();
+    content.resize(size + static_cast<std::size_t>(got));
+    if (got == 0) return content;
+  }
+}
+
+bool is_there(const std::string& path) {
+  struct stat about;
+  return lstat(path.c_str(), &about) == 0;
+}
+
+}  // namespace ernie
