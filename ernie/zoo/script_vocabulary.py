@@ -2,7 +2,8 @@
 
 Letter case and accents stay as they are, for the encoder knows both, and Hangul, kana and the vowel signs of India fall
 apart without them. On 3,000 Korean film reviews (NSMC) 0.1 % of the tokens are unknown, and 95 % of the rows are those
-of the encoder's own segmentation; with all accents stripped, as BERT does, 76 % of the tokens would be unknown.
+of the encoder's own segmentation; with all accents stripped, as BERT does, 23 % of the tokens would be unknown, and
+76 % with the Chinese vocabulary.
 """
 
 import functools
