@@ -19,6 +19,7 @@ import time
 import numpy as np
 
 from propeller.errors import one_line_errors
+from propeller.log import VARIABLE
 
 WORDS, GIGABYTE = 2000, 10**9
 
@@ -68,6 +69,7 @@ def train(folder, name):
     words = [sys.executable, '-m', 'ernie', 'finetune', 'classify']
     words += [word for flag, value in flags.items() for word in (f'--{flag}', value)]
     environment = {**os.environ, 'ERNIE_CACHE': os.path.join(folder, 'cache')}
+    environment.pop(VARIABLE, None)  # its lines are looked at
     started = time.monotonic()
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     lines = process.stderr.read().splitlines()
@@ -77,13 +79,13 @@ def train(folder, name):
     return time.monotonic() - started, usage.ru_maxrss * 1024, lines
 
 
-def main():
-    """Run with the flags of the command line."""
+def main(argv=None):
+    """Run with the flags in `argv` (default: those of the command line)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rows', type=int, default=1_000_000)
     parser.add_argument('--width', type=int, default=384)
     parser.add_argument('--folder', help='Where the files are made; left out: a temporary folder.')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         write_inputs(folder, args.rows, args.width)
         peaks = []
