@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from ernie.checkpoint import tensorflow
+from ernie.checkpoint import elmo_folder, tensorflow
 from ernie.checkpoint.huggingface_config import check_architecture, from_huggingface, kind_of
 from ernie.checkpoint.huggingface_labels import from_huggingface as from_huggingface_labels
 from ernie.checkpoint.names import (
@@ -95,7 +95,7 @@ def open_model(path):
     path = os.fspath(path)
     folder = path if os.path.isdir(path) else os.path.dirname(path) or '.'
     tensors = open_tensors(_tensor_place(path))
-    if tensors.source == 'fluid' and tensors.path == path and not _companion(folder, ERNIE_CONFIG):
+    if tensors.source == 'fluid' and tensors.path == path and not _is_whole(folder, tensors):
         folder = os.path.dirname(os.path.abspath(path))
     names = getattr(tensors, 'parameter_names', {})
     if framework_of(names.values()) == 'ernie':
@@ -107,9 +107,18 @@ def open_model(path):
         model.config, model.no_config = tensorflow.config_of(model, _tensorflow_config(folder))
     else:
         model.config = _read_config(folder, model.source, _prefix(tensors))
-    model.vocab_path = _companion(folder, VOCABULARY) or _companion(folder, TOKENIZER_JSON)
+        if model.config is None and model.source == 'fluid':
+            model.config = elmo_folder.elmo_config(model)
+    names = (VOCABULARY, TOKENIZER_JSON, elmo_folder.VOCABULARY)
+    model.vocab_path = next(filter(None, (_companion(folder, name) for name in names)), None)
     model.labels_path = _companion(folder, LABELS)
     return model
+
+
+def _is_whole(folder, tensors):
+    """Whether what belongs to the variables lies in their own folder, not beside it."""
+    words = (VOCABULARY, elmo_folder.VOCABULARY) if elmo_folder.is_elmo(tensors) else ()
+    return any(_companion(folder, name) for name in (ERNIE_CONFIG, *words))
 
 
 def _tensor_place(path):

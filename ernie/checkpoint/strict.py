@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ernie.checkpoint.names import is_of_encoder
+from ernie.checkpoint.names import is_of_encoder, is_training_state
 from ernie.model.encoders import ENCODERS, ERNIE, Encoder
 from ernie.tasks import table
 from propeller.errors import QUOTED, UserError, bad_input, one_line, quoted
@@ -97,14 +97,27 @@ def check_labels(saved, tensors, path):
 
 
 def _refuse_unused(names, tensors, allowed):
-    kind = ENCODERS.get((getattr(tensors, 'config', None) or {}).get('encoder', ERNIE), Encoder)
-    lost = [n for n in names if (is_of_encoder(n) or kind.owns(n)) and not _is_listed(n, allowed)]
+    kind = _kind(tensors)
+    own = (n for n in names if is_of_encoder(n) or kind.owns(n) and not is_training_state(n))
+    lost = [n for n in own if not _is_listed(n, allowed)]
     if lost:
         raise UserError(
             f'{_path(tensors)}: {len(lost)} tensors of the encoder would not be used: {_few(lost)}. Check '
             f'num_hidden_layers and the other values of the model configuration; --allow_unused leaves named tensors '
             f'out.'
         )
+
+
+def may_begin(tensors):
+    """Function: whether a task that starts from pre-trained `tensors` begins a parameter of this name anew where they
+    lack it, although it is the encoder's: see `Encoder.begun_by_tasks`.
+    """
+    return lambda name: _is_listed(name, _kind(tensors).begun_by_tasks)
+
+
+def _kind(tensors):
+    """The `Encoder` that tensors are of."""
+    return ENCODERS.get((getattr(tensors, 'config', None) or {}).get('encoder', ERNIE), Encoder)
 
 
 def warn_of_unmatched(flag, patterns, names):

@@ -139,13 +139,16 @@ class Module:
     def load_parameters(self, session, program):
         """Give the encoder of a built `program` the values of the module. Returns how many parameters they are."""
         from ernie.checkpoint import backbone_shapes, match_parameters
+        from ernie.checkpoint.strict import may_begin
         from propeller.storage.values import load_values
 
         own = backbone_shapes(self.config)
         wanted = {name: shape for name, shape in program.parameters().items() if name in own}
         # What the network does not use of the encoder, as its pooled output, needs no mention.
-        match = match_parameters(wanted, self.source.tensors, allow_unused=[*own])
+        match = match_parameters(wanted, self.source.tensors, may_begin(self.source.tensors), allow_unused=[*own])
         load_values(session, match.load, self.source.tensors)
+        if match.new:
+            log.info('module %s has no %s: begun anew', self.name, ', '.join(match.new))
         return len(match.load)
 
 

@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 EXPECTED = 'a checkpoint, an exported model, or the folder of a training'
 _TENSORS = ('.safetensors', '.safetensors.index.json', '.pdparams', '.pdiparams', '.onnx', '.bin')
-_OF_2019 = 'word_embedding'  # the file of a variable that every model has
+_OF_2019 = 'word_embedding', 'embedding_para'  # files of variables; the second is that of ELMo
 _DEEPEST, _MOST_FOLDERS, _SHOWN = 3, 2000, 4
 
 
@@ -42,7 +42,7 @@ def find_model(path):
 def holds_model(folder):
     """Whether the files of a model lie in a folder."""
     names = _names(folder)
-    if any(name.endswith(_TENSORS) for name in names) or not names.isdisjoint((INFERENCE, _OF_2019)):
+    if any(name.endswith(_TENSORS) for name in names) or not names.isdisjoint((INFERENCE, *_OF_2019)):
         return True
     return holds_checkpoint(names) or PARAMETERS in names and os.path.isdir(os.path.join(folder, PARAMETERS))
 

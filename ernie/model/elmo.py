@@ -29,6 +29,7 @@ class Elmo(Encoder):
     """
 
     required = (*Encoder.required, 'cell_size')
+    begun_by_tasks = ('gamma*', 'middle_fc.*')
 
     @classmethod
     def faults(cls, config):

@@ -23,10 +23,13 @@ class Encoder(abc.ABC):
     Attributes:
         required: keys that a configuration must have.
         required_one_of: keys of which a configuration must have one.
+        begun_by_tasks: names of parameters, or beginnings with a `*` after them, that pre-training may not have learnt:
+            a task begins them anew where a checkpoint lacks them.
     """
 
     required = ('vocab_size', 'hidden_size', 'num_hidden_layers', 'max_position_embeddings', 'initializer_range')
     required_one_of = ()
+    begun_by_tasks = ()
 
     @classmethod
     def faults(cls, config):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.names import is_training_state
-from ernie.checkpoint.strict import warn_of_unmatched
+from ernie.checkpoint.strict import may_begin, warn_of_unmatched
 from propeller.args import split_list
 from propeller.errors import bad_input
 from propeller.log import get_logger
@@ -41,7 +41,8 @@ class InitialValues:
         allowed_unused, tensors = split_list(self.args.allow_unused), self.source.tensors
         warn_of_unmatched('--allow_missing', allowed, program.parameters())
         warn_of_unmatched('--allow_unused', allowed_unused, [*tensors, *tensors.unmapped])
-        new_head = (lambda name: False) if self.run.start else self.is_new
+        begun = may_begin(tensors)
+        new_head = (lambda name: False) if self.run.start else lambda name: self.is_new(name) or begun(name)
         allowed_unused = [*allowed_unused, *self.source.left_out]
         match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
         load_values(session, match.load, tensors)

@@ -51,7 +51,7 @@ def outputs(config, ids, mask, mode):
     return found, {name: value.astype(np.float64) for name, value in values.items()}
 
 
-def direction(x, p, way, lstms):
+def direction(x, p, way, lstms, cell_clip=ELMO['cell_clip'], state_clip=ELMO['state_clip']):
     """Layers [T, P] of one direction over word vectors [T, E]. lstms: the numbers in the names of its LSTMs."""
     layers = []
     for i, number in enumerate(lstms):
@@ -59,8 +59,8 @@ def direction(x, p, way, lstms):
         for gates in x @ p[f'{way}_layer{i + 1}_gate_w'] + p[f'lstmp_{number}.b_0'][0]:
             u, *gates = np.split(gates + state @ p[f'lstmp_{number}.w_0'], 4)
             entry, forget, out = (1 / (1 + np.exp(-gate)) for gate in gates)
-            cell = np.clip(forget * cell + entry * np.tanh(u), -0.6, 0.6)
-            state = np.clip((out * np.tanh(cell)) @ p[f'lstmp_{number}.w_1'], -0.25, 0.25)
+            cell = np.clip(forget * cell + entry * np.tanh(u), -cell_clip, cell_clip)
+            state = np.clip((out * np.tanh(cell)) @ p[f'lstmp_{number}.w_1'], -state_clip, state_clip)
             states.append(state)
         layers.append(np.array(states) + (x if i else 0))
         x = layers[-1]

@@ -27,7 +27,9 @@ def main(argv=None):
 
     parser = _parser()
     args = parser.parse_args(argv)
-    changed = [f'--{name}' for name in ('leave_out', 'epoch', 'cpu_threads') if getattr(args, name) != parser.get_default(name)]
+    changed = [
+        f'--{name}' for name in ('leave_out', 'epoch', 'cpu_threads') if getattr(args, name) != parser.get_default(name)
+    ]
     for name, least in (('epoch', 1), ('cpu_threads', 0)):
         if getattr(args, name) < least:
             raise UsageError(f'--{name} {getattr(args, name)}: must be at least {least}.')

@@ -68,7 +68,7 @@ def described(folder):
 
 
 def make(target, lexer, leave_out=(), epochs=EPOCHS, cpu_threads=0):
-    """Train an `elmo_small`. What was done when a call was ended is in the folder `TARGET.training`; the next one goes on.
+    """Train an `elmo_small`. What a call that was ended had done is in the folder `TARGET.training`: the next goes on.
 
     Args:
         target: folder to make, `Path`.
@@ -90,7 +90,7 @@ def make(target, lexer, leave_out=(), epochs=EPOCHS, cpu_threads=0):
     minutes = facts['words'] * epochs / _WORDS_A_SECOND / 60
     cores = cpu_threads or usable_cores()
     log.info(
-        '%s: training on %s words, %d times: about %d minutes of one core, here of %d; it can be stopped and goes on later',
+        '%s: training on %s words, %d times: about %d minutes of a core, here of %d; stopped, it goes on later',
         *(NAME, f'{facts["words"]:,}', epochs, round(minutes) or 1, cores),
     )
     _train(work, {'epoch': epochs, **({'cpu_threads': cpu_threads} if cpu_threads else {})})
@@ -110,8 +110,8 @@ def _write_texts(folder, lexer, leave_out, wanted):
     with whole_folder(folder) as place:
         names = [os.path.join(place, f'{part}.txt') for part in ('train', 'dev')]
         with open(names[0], 'w', encoding='utf-8') as train, open(names[1], 'w', encoding='utf-8') as dev:
-            words = texts.write_texts(train, dev, [*news, *kept], lexer)
-        facts = {**wanted, 'words': words, 'reviews': len(kept), 'left_out': len(reviews) - len(kept)}
+            words, dev_words = texts.write_texts(train, dev, [*news, *kept], lexer)
+        facts = {**wanted, 'words': words, 'dev_words': dev_words, 'left_out': len(reviews) - len(kept)}
         files = {_FACTS: facts, f'{NAME}.json': CONFIG}
         write_files(place, {name: json.dumps(value, indent=1).encode() for name, value in files.items()})
 
@@ -134,10 +134,9 @@ def _put_together(target, work, facts):
     """The module out of the best checkpoint of the training."""
     best = work / RUN / 'best'
     scores = read_json_object(best / 'metrics.json', 'the scores of a training')
-    with open(work / TEXTS / 'dev.txt', encoding='utf-8') as file:
-        dev_words = sum(len(line.split()) for line in file)
-    origin = {'name': NAME, 'source': _ABOUT, **{name: facts[name] for name in ('lexer', 'words', 'left_out')}}
-    origin |= {'perplexity': scores['ppl'], 'dev_words': dev_words, 'steps': scores['step']}
+    known = ('lexer', 'words', 'dev_words', 'left_out')
+    origin = {'name': NAME, 'source': _ABOUT, **{name: facts[name] for name in known}}
+    origin |= {'perplexity': scores['ppl'], 'steps': scores['step']}
     try:
         with whole_folder(target) as place:
             for name in _KEPT:

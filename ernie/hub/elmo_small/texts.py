@@ -81,13 +81,15 @@ def lines_of(words):
 
 
 def write_texts(train, dev, texts, lexer):
-    """Write the lines of some texts into two open files, those of each 40th into `dev`. Returns the number of words."""
+    """Write the lines of some texts into two open files, those of each 40th into `dev`.
+
+    Returns the number of words in both files: (train, dev).
+    """
     chunks = chunked(texts, len, most_rows=200)
     cut = progress(map_ordered(Cutter(lexer), chunks), 'cutting texts into words', unit='chunks')
-    count = 0
+    files, counts = (train, dev), [0, 0]
     for number, lines in enumerate(lines for part in cut for lines in part):
-        file = dev if number % _DEV == _DEV - 1 else train
-        for line in lines:
-            file.write(f'{line}\n')
-            count += line.count(' ') + 1
-    return count
+        which = int(number % _DEV == _DEV - 1)
+        files[which].writelines(f'{line}\n' for line in lines)
+        counts[which] += sum(line.count(' ') + 1 for line in lines)
+    return tuple(counts)
