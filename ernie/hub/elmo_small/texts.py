@@ -11,7 +11,7 @@ from propeller.progress import progress
 
 NEWS = 'tag/199801.txt', '987c2b26273ada0118664e0137ebfa71af108adbcda791425f7371d952dc758b'
 MOST_WORDS = 62  # of a line
-_TAG = re.compile(r'/[A-Za-z]+$')
+_TAG = re.compile(r'/[A-Za-z]+(\][A-Za-z]*)?$')
 _ENDS = frozenset('。？！；?!;…')
 _DEV = 40  # of so many texts one is for the dev set
 
