@@ -18,6 +18,7 @@ from ernie.tasks import table as tasks
 from ernie.tasks.classification.training import ClassificationTask
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UsageError, UserError
+from propeller.ops.choice import kernels
 from propeller.session import Session
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import messages, records, sentences, table, write_model
@@ -112,6 +113,18 @@ def test_other_kinds(tmp_path, train, kind, sets):
     (newest,) = (tmp_path / 'frozen').glob('step_*')
     assert_equal(tmp_path / 'boosted' / newest.name, newest)
     np.testing.assert_allclose(losses(tmp_path / 'boosted'), losses(tmp_path / 'frozen'), rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(not kernels().bf16, reason='fused operators have no bfloat16 products here')
+def test_half_precision_is_that_of_the_frozen_encoder(tmp_path, train, sets):
+    """Vectors to train on are made as the encoder of the training makes them; those of other sets in float32."""
+    for name, boost in (('frozen', False), ('boosted', True)):
+        train(**FROZEN | sets | {'precision': 'bf16', 'epoch': 2, 'boost': boost}, checkpoints=tmp_path / name)
+    assert_equal(tmp_path / 'boosted/step_10', tmp_path / 'frozen/step_10')
+    found = losses(tmp_path / 'boosted')
+    np.testing.assert_allclose(found, losses(tmp_path / 'frozen'), rtol=0, atol=1e-6)
+    train(**FROZEN | sets | {'epoch': 2, 'boost': True}, checkpoints=tmp_path / 'exact')
+    assert np.abs(np.subtract(losses(tmp_path / 'exact'), found)).max() > 2e-6
 
 
 def test_vectors_of_another_model_file_or_setting_are_not_taken(tmp_path, sets):
