@@ -284,7 +284,7 @@ def test_blocks_that_expand_or_share_bytes_are_refused(tmp_path):
 
 
 def test_changed_files_are_refused_or_read_right(tmp_path):
-    """The whole of it, a thousand and more, is `python -m benchmark.acceptance.hostile_inputs tensorflow`."""
+    """The whole of it, a thousand and more, is `python -m benchmark.acceptance.hostile_inputs --only tensorflow`."""
     right, rng = arrays_of('parts'), random.Random(4)
     names = ('parts.ckpt.index', 'parts.ckpt.data-00000-of-00002', 'parts.ckpt.data-00001-of-00002')
     whole = {name: (GOLDEN / 'parts' / name).read_bytes() for name in names}
