@@ -17,6 +17,7 @@ from ernie.command import main as command
 from ernie.programs import CLASSIFY, INFER, PRETRAIN, SERVE
 from ernie.quickstart.cli import build_parser as quickstart_parser
 from ernie.zoo import BUNDLES
+from ernie.zoo.data_sets import DATA_SETS
 from ernie_encoder import build_parser as encoder_parser
 from example.finetune_ranker import build_parser as ranker_parser
 from finetune_launch import build_parser as launch_parser
@@ -123,7 +124,7 @@ def test_bundles_that_the_pages_download_exist():
     named = {
         n for page in PAGES for b in page.texts('sh') for n in re.findall(r'ernie(?:\.zoo)? download ([\w.-]+)', b)
     }
-    assert named and named <= set(BUNDLES)
+    assert named and named <= {*BUNDLES, *DATA_SETS}
 
 
 PROSE = ('settings', 'differences', 'checkpoints', 'training', 'architecture')
@@ -176,7 +177,7 @@ def test_the_main_pages_are_there_in_chinese():
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_relative_links_and_paths_exist(page):
     for link in re.findall(r'\]\(([^)#]+)', page.text):
-        assert link.startswith('https://') or (page.path.parent / link).exists(), link
+        assert link.startswith(('https://', 'http://')) or (page.path.parent / link).exists(), link
     for path in re.findall(r'`((?:script|docs|tests|benchmark|config|ernie|propeller)/[\w./-]*)`', page.prose):
         assert (ROOT / path).exists(), path
 
