@@ -32,7 +32,9 @@ def check_data(survey, coverage, model, rows, sets):
         return
     if getattr(rows, 'labels', None) is not None and len(rows.labels) == len(keys):
         _tell_contradictions(rows)
-    for name, others in sets:
+    for place, (name, others) in enumerate(sets):
+        if place and getattr(others, 'path', None) == path:
+            continue  # the training file itself, beside the set that chooses the best
         if getattr(others, 'keys', None) is not None and (count := shared(others.keys, keys)):
             log.warning(
                 '%s: %d of %d texts are also in %s, so the score is too high. Take them out of one of the two',

@@ -170,6 +170,17 @@ def test_a_dev_set_of_that_name_does_not_take_its_place(tmp_path, train):
     assert (reports / f'{tmp_path.name}_training.summary.json').is_file()
 
 
+def test_the_training_file_may_be_evaluated_beside_the_dev_set(tmp_path, train):
+    """The report is then that of the best checkpoint as it is; nobody needs to be told that the rows are known."""
+    values = data(tmp_path)
+    ran = train(**(values | {'dev_set': f'{values["dev_set"]},{values["train_set"]}'}), epoch=1, batch_size=8)
+    assert 'also in' not in ran.log
+    report = json.loads((tmp_path / f'c/reports/{tmp_path.name}_training.json').read_text())
+    assert sum(row['support'] for row in report['classes']) == 40
+    ran = train(**(values | {'dev_set': values['train_set']}), epoch=1, batch_size=8, checkpoints=tmp_path / 'c2')
+    assert '40 of 40 texts are also in' in ran.log
+
+
 def test_a_broken_report_is_named(tmp_path, train):
     train(**data(tmp_path), epoch=1, batch_size=8)
     from ernie.report.run_files import read_run
