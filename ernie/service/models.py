@@ -119,6 +119,11 @@ class TextModel(ServedModel):
         """Value of the task id input; None where the model has no task embedding."""
         return self._codec.task_id
 
+    def limited(self, limits):
+        # As many rows as there can be: what an engine takes for a batch of few long rows is no more.
+        length = min(self.settings['max_seq_len'], max(limits.batch_tokens // limits.batch_rows, 1))
+        self.arguments['largest'] = [max(min(limits.batch_rows, limits.batch_tokens // length), 1), length]
+
     # ---------------------------------------------------------------- texts
 
     def encode(self, record):

@@ -67,6 +67,8 @@ class ServiceCore:
         self.models = {model.name: model for model in models}
         assert len(self.models) == len(models), 'two models of one name'
         self.limits, self.observer = limits, observer or Observer()
+        for model in models:
+            model.limited(limits)
         self._queue = RequestQueue(limits)
         self._pool = WorkerPool(models, settings, self)
         self._live, self._draining = set(), False

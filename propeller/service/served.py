@@ -20,6 +20,9 @@ class ServedModel(abc.ABC):
     opener: str
     arguments: dict
 
+    def limited(self, limits):  # noqa: B027 (most models prepare nothing for the size of a batch)
+        """A server takes the model, before its workers start. limits: `Limits`, how large its batches can be."""
+
     def opened(self, description):  # noqa: B027 (most models need no word of the worker)
         """A worker has opened the model. description: what it says of it, {} where nothing."""
 
