@@ -10,7 +10,9 @@ import pytest
 from ernie.service.http import door
 from ernie.service.http.app import create_app
 from ernie.service.http.connection import Connection
+from ernie.service.http.exchange import Arrival
 from ernie.service.http.listener import HttpListener
+from ernie.service.http.visit import VISIT
 from propeller.errors import UserError
 from propeller.service.limits import Limits
 from tests.ernie.fake_text_service import SLOW, Service
@@ -293,6 +295,46 @@ def test_a_head_without_end_is_refused():
                 await asyncio.sleep(0)
             assert (await answer(reader))[0] == 400
             writer.close()
+
+    run(scene)
+
+
+def test_a_request_that_waits_is_in_memory_once():
+    """Thousands of them wait at the same time."""
+
+    async def scene():
+        service = Service()
+        async with serving(service=service) as listener:
+            whole, parts = await connect(listener), await connect(listener)
+            data = request({'text': SLOW})
+            whole[1].write(data)
+            parts[1].write(data[:-7])
+            await asyncio.sleep(0.05)
+            parts[1].write(data[-7:])
+            await until(lambda: service.begun == 2)
+            for connection in listener._server.server_state.connections:
+                visit = connection._current.scope[VISIT]
+                assert visit.held == len(data.partition(b'\r\n\r\n')[2]) and visit.whole is visit.body is None
+                assert not connection._current.body and len(vars(connection)) <= 30
+            assert [(await answer(reader))[0] for reader, _ in (whole, parts)] == [200, 200]
+
+    run(scene)
+
+
+def test_whoever_waits_for_an_arrival_hears_of_it():
+    async def scene():
+        arrival = Arrival()
+        waiting = [asyncio.create_task(arrival.wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        assert not waiting[0].done()
+        arrival.set()
+        await asyncio.gather(waiting[0], waiting[2], arrival.wait())
+        arrival.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(arrival.wait(), 0.01)
+        arrival.set()
+        await arrival.wait()
 
     run(scene)
 

@@ -30,9 +30,10 @@ async def request_of(kind, visit):
         raise HttpError(415, 'malformed', f'Content-Type: found {found}, expected application/json. {advice}')
     if visit.header(b'content-encoding') not in (b'identity', b''):
         raise HttpError(415, 'malformed', 'Content-Encoding: bodies are taken as they are, not compressed.')
-    if len(visit.body) <= SMALL:
-        return _read(kind, visit.body)
-    return await asyncio.get_running_loop().run_in_executor(_READER, _read, kind, visit.body)
+    body, visit.body = visit.body, None  # while it waits, a request is in memory once
+    if len(body) <= SMALL:
+        return _read(kind, body)
+    return await asyncio.get_running_loop().run_in_executor(_READER, _read, kind, body)
 
 
 def _read(kind, body):

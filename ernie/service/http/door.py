@@ -156,8 +156,9 @@ class Door:
     async def _body(self, visit, receive):
         """The body, bytes; refused as soon as it is known to be too large."""
         if visit.whole is not None:
-            self._hold(visit, len(visit.whole))
-            return bytes(visit.whole)
+            whole, visit.whole = visit.whole, None
+            self._hold(visit, len(whole))
+            return bytes(whole)
         parts, more = [], True
         try:
             async with asyncio.timeout(BODY_SECONDS):

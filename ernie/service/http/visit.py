@@ -23,7 +23,7 @@ class Visit:
         gone: whether the client went before that.
         started: time.
         whole: the body where it was there before the task of the request began; None.
-        body: bytes; None until they are here.
+        body: bytes; None until they are here, and when they were read.
         held: bytes of the body that are here.
         judged, judged_body: whether its head and its body were looked at, and let in.
         error: what its route raised within the framework; None.
