@@ -18,6 +18,7 @@ from propeller.service.errors import ServiceError
 from propeller.service.served import ServedModel
 
 EMBED = 'embed'
+_MULTIPLE = 4  # of tokens, that batches are long
 _TASKS = {'sequence_labeling': 'tag', 'mrc': 'answer'}
 
 
@@ -25,7 +26,8 @@ class Encoded(NamedTuple):
     """A record as the model reads it.
 
     rows: list of (ids, split), for `TextModel.pack`. tokens: of all rows. truncated: whether something of the record
-    was left out. windows: `Windows`, for `TextModel.decode`; record: the record with the names that the codec knows.
+    was left out. windows: `Windows`, for `TextModel.decode`; record: the record with the names that the codec knows;
+    both None where a vector is all that is asked for.
     """
 
     rows: list
@@ -121,7 +123,7 @@ class TextModel(ServedModel):
 
     def limited(self, limits):
         # As many rows as there can be: what an engine takes for a batch of few long rows is no more.
-        length = min(self.settings['max_seq_len'], max(limits.batch_tokens // limits.batch_rows, 1))
+        length = self.padded(min(self.settings['max_seq_len'], max(limits.batch_tokens // limits.batch_rows, 1)))
         self.arguments['largest'] = [max(min(limits.batch_rows, limits.batch_tokens // length), 1), length]
 
     # ---------------------------------------------------------------- texts
@@ -147,7 +149,10 @@ class TextModel(ServedModel):
         except BadRecord as e:
             raise _invalid(e.found, e.expected) from None
         rows = list(zip(windows.ids, windows.split, strict=True))
-        return Encoded(rows, sum(map(len, windows.ids)), windows.cut, windows, record)
+        tokens = sum(map(len, windows.ids))
+        if self.codec is None:  # nothing of the text is needed for its vector
+            return Encoded(rows, tokens, windows.cut, None)
+        return Encoded(rows, tokens, windows.cut, windows, record)
 
     def _check_names(self, record):
         """Raises `ServiceError`: something is given that the model does not read; it would be missing in silence."""
@@ -201,13 +206,17 @@ class TextModel(ServedModel):
     def tokens(self, row):
         return max(len(row[0]), 1)
 
+    def padded(self, tokens):
+        # Fewer shapes of batches, which engines prepare themselves for: see `propeller.service.requests.counts`.
+        return -(-tokens // _MULTIPLE) * _MULTIPLE
+
     def kind(self, row):
         return 'arrays' if isinstance(row, TokenRow) else ''
 
     def pack(self, rows):
         if isinstance(rows[0], TokenRow):
             return self._pack_arrays(rows)
-        arrays = ids, types, positions, mask = _empty_arrays(len(rows), max(len(row[0]) for row in rows))
+        arrays = ids, types, positions, mask = _empty_arrays(len(rows), self.padded(max(len(row[0]) for row in rows)))
         for place, (tokens, split) in enumerate(rows):
             count = len(tokens)
             ids[place, :count], mask[place, :count] = tokens, 1
@@ -215,7 +224,7 @@ class TextModel(ServedModel):
         return [*arrays] if self.task_id is None else [*arrays, np.full_like(ids, self.task_id)]
 
     def _pack_arrays(self, rows):
-        ids, types, positions, mask = _empty_arrays(len(rows), max(len(row.ids) for row in rows))
+        ids, types, positions, mask = _empty_arrays(len(rows), self.padded(max(len(row.ids) for row in rows)))
         for place, row in enumerate(rows):
             count = len(row.ids)
             ids[place, :count], types[place, :count], mask[place, :count] = row

@@ -49,6 +49,5 @@ def _reserve(run, rows, length, inputs):
 
 def _batch(rows, length, inputs):
     """Arrays of a batch of the padding token, list of `inputs`."""
-    ids = np.zeros((rows, length), np.int64)
-    positions = np.tile(np.arange(length), (rows, 1))
-    return [ids, ids, positions, np.ones((rows, length), np.float32), ids][:inputs]
+    zeros = np.zeros((rows, length), np.int64)  # positions too: padding may be longer than the model's table of them
+    return [zeros, zeros, zeros, np.ones((rows, length), np.float32), zeros][:inputs]

@@ -46,15 +46,18 @@ class PoolSettings:
 
 
 class Batch:
-    """Rows on their way to a worker and back. started: time; tokens, padded: without and with padding; crowded: others
-    wait."""
+    """Rows on their way to a worker and back. started: time; tokens: without padding; crowded: others wait."""
 
-    __slots__ = ('model', 'rows', 'started', 'tokens', 'padded', 'crowded')
+    __slots__ = ('model', 'rows', 'started', 'tokens', 'crowded')
 
     def __init__(self, model, rows, started, crowded=False):
         self.model, self.rows, self.started, self.crowded = model, rows, started, crowded
         self.tokens = sum(row.tokens for row in rows)
-        self.padded = len(rows) * max(row.tokens for row in rows)
+
+    @property
+    def padded(self):
+        """Tokens with padding."""
+        return len(self.rows) * self.model.padded(max(row.tokens for row in self.rows))
 
 
 class WorkerPool:

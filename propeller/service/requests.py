@@ -1,9 +1,10 @@
 """A request in the server, and the queue of their rows. No clock, no sockets: times are given."""
 
 import collections
+import functools
 import itertools
 
-_CHEAP = 16  # tokens of padding that cost less than another batch
+_BATCH = 20  # tokens that take as long as what a batch costs beside its tokens
 
 
 class Row:
@@ -148,41 +149,61 @@ class RequestQueue:
 
 
 def choose(rows, limits):
-    """The rows of a batch: the first, and those of the same kind whose length is nearest, while padding is cheap.
-
-    Many a batch with little padding is computed sooner than one with much: what an engine needs for a batch beside its
-    tokens is worth about ten of them on a processor.
+    """The rows of a batch: of the division into batches that is computed soonest, the one with the oldest row.
 
     Args:
-        rows: list of `Row`, the oldest first.
+        rows: list of `Row` of one model, the oldest first.
         limits: `Limits`.
     Returns:
-        list of `Row`: number times longest is `batch_tokens` at most, unless the first alone is longer. Padding is a
-        sixteenth of that at most, or 16 tokens.
+        list of `Row` of one kind, by length: number times longest, as the model pads it, is `batch_tokens` at most,
+        unless it is the oldest row alone; the number is one of `counts`.
     """
     head = rows[0]
     # Rows that failed once wait for a batch of their own.
     alike = [row for row in rows if row.kind == head.kind and not row.failures]
     alike.sort(key=lambda row: row.tokens)  # of one length the oldest stays first
-    first = last = next(place for place, row in enumerate(alike) if row is head)
-    tokens = head.tokens
-    while last - first + 1 < limits.batch_rows:
-        count, longest = last - first + 2, alike[last].tokens
-        shorter = alike[first - 1].tokens if first else None
-        longer = alike[last + 1].tokens if last + 1 < len(alike) else None
-        down = None if shorter is None else _padding(count, longest, tokens + shorter, limits)
-        up = None if longer is None else _padding(count, longer, tokens + longer, limits)
-        if down is None and up is None:
-            break
-        if up is None or (down is not None and down <= up):
-            first, tokens = first - 1, tokens + shorter
-        else:
-            last, tokens = last + 1, tokens + longer
-    return alike[first : last + 1]
+    padded = head.request.model.padded
+    begins = divide([padded(row.tokens) for row in alike], limits)
+    place, end = next(place for place, row in enumerate(alike) if row is head), len(alike)
+    while begins[end] > place:
+        end = begins[end]
+    return alike[begins[end] : end]
 
 
-def _padding(count, longest, tokens, limits):
-    """Padding of a batch of so many rows; None where it cannot be, or has too much."""
-    size = count * longest
-    padding = size - tokens
-    return padding if size <= limits.batch_tokens and padding <= max(_CHEAP, size / 16) else None
+def divide(lengths, limits):
+    """The cheapest division of rows into batches of neighbours.
+
+    A batch costs its tokens with padding, and what an engine on a processor needs beside them: as much as `_BATCH`
+    tokens, measured with an encoder of 6 layers of 384.
+
+    Args:
+        lengths: list of int, ascending.
+        limits: `Limits`.
+    Returns:
+        list of int, one longer: where the last batch begins when the first so many rows are divided.
+    """
+    sizes = counts(limits.batch_rows)
+    costs, begins = [0], [0]
+    for end, longest in enumerate(lengths, 1):
+        best, begin = costs[-1] + longest, end - 1
+        for count in sizes:
+            size = count * longest
+            if count > end or size > limits.batch_tokens:
+                break
+            cost = costs[end - count] + size
+            if cost < best:
+                best, begin = cost, end - count
+        costs.append(best + _BATCH)
+        begins.append(begin)
+    return begins
+
+
+@functools.cache
+def counts(most):
+    """Numbers of rows that a batch may have, ascending: 1, 2, 3, 4, 6, 8, 12, 16, ... and `most`.
+
+    An engine prepares itself for each new shape of a batch, which is a fifth of the time of a small one, and keeps
+    what it has for the last few.
+    """
+    usual = {base << shift for base in (1, 3) for shift in range(most.bit_length())}
+    return sorted({most} | {count for count in usual if count <= most})

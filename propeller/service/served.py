@@ -30,6 +30,10 @@ class ServedModel(abc.ABC):
     def tokens(self, row):
         """What the row costs: its length in tokens, at least 1."""
 
+    def padded(self, tokens):
+        """How long a batch is whose longest row has so many tokens, int."""
+        return tokens
+
     def kind(self, row):
         """Only rows of the same kind are put into one batch."""
         return ''

@@ -22,7 +22,7 @@ class Engine:
         shapes = {array.shape for array in arrays}
         assert len(shapes) == 1
         ids, types_, positions, mask, *_ = arrays
-        assert positions.max() == ids.shape[1] - 1 and mask.min() == 1.0 and mask.dtype == np.float32
+        assert ids.max() == positions.max() == 0 and mask.min() == 1.0 and mask.dtype == np.float32
         assert {array.dtype for array in (ids, types_, positions)} == {np.dtype(np.int64)}
         self.shapes.append(ids.shape)
         self.now += self.seconds * len(ids)
@@ -59,12 +59,12 @@ def test_a_slow_model_does_not_hold_up_the_start(opened):
 @pytest.mark.parametrize(
     'limits, largest',
     [
-        ({'batch_tokens': 40, 'batch_rows': 6}, [6, 6]),
-        ({'batch_tokens': 7, 'batch_rows': 64}, [7, 1]),
-        ({'batch_tokens': 4096, 'batch_rows': 2}, None),  # as long as the model reads
+        ({'batch_tokens': 48, 'batch_rows': 6}, [6, 8]),
+        ({'batch_tokens': 7, 'batch_rows': 64}, [1, 4]),
+        ({'batch_tokens': 4096, 'batch_rows': 2}, [2, 20]),  # as long as the model reads, 17
     ],
 )
 def test_a_model_knows_how_large_its_batches_can_be(tmp_path, limits, largest):
     (model,) = served(write_models(tmp_path, 'mean'), 'mean')
     ServiceCore([model], Limits(**limits), PoolSettings())
-    assert model.arguments['largest'] == (largest or [2, model.settings['max_seq_len']])
+    assert model.arguments['largest'] == largest

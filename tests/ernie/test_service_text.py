@@ -257,7 +257,7 @@ def test_a_client_that_has_gone_stops_the_tokenizing(models, monkeypatch):
 
 @pytest.mark.parametrize('kind', ['classify', 'encoder', 'mean'])
 def test_batches_are_those_of_the_readers(models, kind):
-    """`mean` has a task id."""
+    """`mean` has a task id. Their length is a multiple of 4."""
     model, rng = models[kind], np.random.default_rng(5)
     lengths = [7, 1, 15, 2, 7]
     rows = [(rng.integers(0, 40, length).tolist(), int(rng.integers(1, length + 1))) for length in lengths]
@@ -266,6 +266,9 @@ def test_batches_are_those_of_the_readers(models, kind):
         expected = encoder_arrays(tokenized, np.arange(len(batch)), model.task_id)
         found = model.pack(batch)
         assert len(found) == len(expected) == 4 + (model.task_id is not None)
-        for have, want in zip(found, expected, strict=True):
-            assert have.dtype == want.dtype
-            np.testing.assert_array_equal(have, want)
+        length = expected[0].shape[1]
+        for place, (have, want) in enumerate(zip(found, expected, strict=True)):
+            assert have.dtype == want.dtype and have.shape == (len(batch), model.padded(length))
+            np.testing.assert_array_equal(have[:, :length], want)
+            assert (have[:, length:] == (model.task_id if place == 4 else 0)).all()
+        assert 0 <= model.padded(length) - length < 4 and model.padded(length) % 4 == 0

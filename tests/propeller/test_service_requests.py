@@ -1,10 +1,14 @@
 """The queue of a server: which rows make a batch, and what of a request is still wanted."""
 
+import functools
+import itertools
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.service.limits import Limits
-from propeller.service.requests import Request, RequestQueue, choose
+from propeller.service.requests import Request, RequestQueue, choose, counts, divide
 from tests.propeller.service_models import Sums
 
 
@@ -83,10 +87,46 @@ def test_a_batch_has_the_oldest_and_keeps_the_limits(lengths):
     rows = _request(*lengths).rows
     chosen = choose(rows, LIMITS)
     longest = max(row.tokens for row in chosen)
-    assert rows[0] in chosen and len(set(map(id, chosen))) == len(chosen) <= LIMITS.batch_rows
+    assert rows[0] in chosen and len(set(map(id, chosen))) == len(chosen) and len(chosen) in (1, 2, 3, 4, 6, 8)
     assert len(chosen) * longest <= LIMITS.batch_tokens or len(chosen) == 1
-    size = len(chosen) * longest
-    assert size - sum(row.tokens for row in chosen) <= max(16, size / 16)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=9))
+def test_no_other_division_is_cheaper(lengths):
+    lengths.sort()
+    begins, ends = divide(lengths, LIMITS), [len(lengths)]
+    while ends[-1]:
+        ends.append(begins[ends[-1]])
+    found = [(begin, end) for end, begin in itertools.pairwise(ends)]
+    assert sum(_cost(lengths[begin:end]) for begin, end in found) == _cheapest(tuple(lengths))
+
+
+def _cost(lengths):
+    size = len(lengths) * lengths[-1]
+    return 20 + size if len(lengths) == 1 or len(lengths) in (2, 3, 4, 6, 8) and size <= 100 else math.inf
+
+
+@functools.cache
+def _cheapest(lengths):
+    """All divisions tried."""
+    ends = range(len(lengths))
+    return min((_cheapest(lengths[:end]) + _cost(lengths[end:]) for end in ends), default=0)
+
+
+def test_padding_of_the_model_counts():
+    class Blocks(Sums):
+        def padded(self, tokens):
+            return -(-tokens // 10) * 10
+
+    rows = _request(8, 8, 8, 8, 8, 8, 11, model=Blocks()).rows
+    assert len(choose(rows, LIMITS)) == 6
+    assert [row.tokens for row in choose(rows[-1:] + rows[:3], LIMITS)] == [11]  # four of 20 are dearer than 3 of 10
+    assert [row.tokens for row in choose([*_request(18, 11, model=Blocks()).rows], LIMITS)] == [11, 18]
+
+
+def test_numbers_of_rows_are_few():
+    assert counts(64) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+    assert counts(7) == [1, 2, 3, 4, 6, 7] and counts(1) == [1]
 
 
 @given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=9), min_size=1, max_size=9), st.data())
