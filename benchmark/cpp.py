@@ -1,8 +1,14 @@
-"""Builds `inference/` and calls its tokenizers, for the tests and the programs that compare them with Python's."""
+"""Builds `inference/` and calls its tokenizers, for the tests and the programs that compare them with Python's.
+
+    python -m benchmark.cpp
+
+builds what the tests need and prints where it is.
+"""
 
 import contextlib
 import ctypes
 import fcntl
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from ernie.tokenizers.alignment import Encoded
-from propeller.errors import UserError
+from propeller.errors import UserError, one_line_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'inference'
@@ -29,12 +35,14 @@ def build(*options, folder=None, target='all'):
         folder: None: `inference/build/test`, or another name with it for other options.
         target: what is built.
     Raises:
-        Unavailable: cmake or a compiler is missing.
+        Unavailable: cmake, a compiler or OpenVINO is missing.
         UserError: it fails; the text holds the end of what was said.
     """
     missing = [name for name in ('cmake', 'make') if shutil.which(name) is None]
     if not any(shutil.which(name) for name in (os.environ.get('CXX', 'c++'), 'c++', 'g++', 'clang++')):
         missing.append('a C++ compiler')
+    if importlib.util.find_spec('openvino') is None:
+        missing.append('package openvino')
     if missing:
         raise Unavailable(f'inference/ cannot be built: no {" and no ".join(missing)}.')
     name = 'test' + ''.join(f'-{option.partition("=")[2]}' for option in options).replace(',', '-')
@@ -113,3 +121,8 @@ def twin_of(library, tokenizer):
             (Path(folder) / name).write_bytes(content)
         with CppTokenizer(library, folder) as made:
             yield made
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        print(build())

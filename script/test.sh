@@ -12,6 +12,7 @@ if [ $# -eq 0 ]; then
     sh script/lint.sh
     # Compiled once for this machine, and not within the time of a test; where it cannot be, their tests are skipped.
     .venv/bin/python -m propeller.ops build || true
+    .venv/bin/python -m benchmark.cpp || true
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
     set -- --numprocesses auto --dist worksteal --durations 15
 fi

@@ -23,6 +23,7 @@ from propeller.errors import UserError
 from tests.cpp import built
 from tests.ernie.tiny_model import VOCABULARY
 
+pytestmark = pytest.mark.slow  # the first of them may compile the library
 SPECIAL = '[PAD]\n[CLS]\n[SEP]\n[UNK]\n[MASK]\n'
 
 
@@ -61,7 +62,6 @@ def test_the_tables_are_those_of_this_python(library):
     assert library.ernie_unicode_version().decode() == unicodedata.unidata_version
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ('made', 'lower'),
     [(FullTokenizer, True), (FullTokenizer, False), (CharTokenizer, True), (SubwordCharTokenizer, True)],

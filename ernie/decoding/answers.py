@@ -4,6 +4,7 @@ A window's logits are two arrays over its positions, `[CLS] question [SEP] part 
 of the document can begin or end an answer; position 0 stands for "no answer".
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -133,7 +134,8 @@ def _or_none(found, null, rules):
 
 def _with_probabilities(answers):
     sums = np.array([answer.start_logit + answer.end_logit for answer in answers])
-    shares = np.exp(sums - sums.max())
+    # The C library's function, which `inference/` calls too: NumPy's own differs in the last digit.
+    shares = np.array([math.exp(lead) for lead in sums - sums.max()])
     return [a._replace(probability=float(p)) for a, p in zip(answers, shares / shares.sum(), strict=True)]
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 import numpy as np
 
@@ -200,8 +201,9 @@ def _description(folder, graph, export_format):
     """What `inference.json` says."""
     feeds = [{'name': feed.name, 'shape': list(feed.shape), 'dtype': feed.dtype} for feed in graph.program.feeds]
     outputs = [{'name': f'fetch_name_{i}', 'shape': list(shape)} for i, shape in enumerate(graph.shapes())]
-    constants = folder.settings.get('constants', {})
-    described = {'format': export_format, 'feeds': feeds, 'outputs': outputs, 'constants': constants}
+    described = {'format': export_format, 'feeds': feeds, 'outputs': outputs}
+    # Whose characters the tokenizer knows: programs in other languages have tables of their own.
+    described |= {'constants': folder.settings.get('constants', {}), 'unicode': unicodedata.unidata_version}
     return described | folder.described()
 
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <unordered_set>
 
 #include "errors.h"
@@ -121,8 +122,8 @@ void write_number(double value, std::string& to) {
     to += std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
     return;
   }
-  char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+  char buffer[40] = {};  // the exponent is read up to a 0
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer - 1, value, std::chars_format::scientific).ptr;
   std::string_view all(buffer, static_cast<std::size_t>(end - buffer));
   if (all.front() == '-') {
     to += '-';
@@ -163,8 +164,8 @@ constexpr std::size_t kMostBytes = std::size_t{1} << 24;
 
 class Parser {
  public:
-  Parser(std::string_view text, const std::string& path, const char* expected, std::size_t line)
-      : text_(text), path_(path), expected_(expected), line_(line) {}
+  Parser(std::string_view text, const std::string& path, const char* expected, std::size_t line, bool finite)
+      : text_(text), path_(path), expected_(expected), line_(line), finite_(finite) {}
 
   Json whole() {
     skip_space();
@@ -209,14 +210,23 @@ class Parser {
       case 't': return word("true", Json::of(true));
       case 'f': return word("false", Json::of(false));
       case 'n': return word("null", Json());
-      default: return number();
+      case 'N': return constant("NaN", std::numeric_limits<double>::quiet_NaN());
+      case 'I': return constant("Infinity", std::numeric_limits<double>::infinity());
+      default: break;
     }
+    if (text_.substr(at_, 2) == "-I") return constant("-Infinity", -std::numeric_limits<double>::infinity());
+    return number();
   }
 
   Json word(std::string_view name, Json value) {
     if (text_.substr(at_, name.size()) != name) refuse_syntax("a value is missing");
     at_ += name.size();
     return value;
+  }
+
+  Json constant(std::string_view name, double value) {
+    if (finite_) refuse("the number " + quoted(text_.substr(at_, name.size())));
+    return word(name, Json::of(value));
   }
 
   Json list(int level) {
@@ -283,7 +293,7 @@ class Parser {
       return Json::integer(text);
     }
     const double value = std::strtod(text.c_str(), nullptr);
-    if (!std::isfinite(value)) refuse("the number " + quoted(text));
+    if (finite_ && !std::isfinite(value)) refuse("the number " + quoted(text));
     return Json::of(value);
   }
 
@@ -341,11 +351,12 @@ class Parser {
   const std::string& path_;
   const char* expected_;
   std::size_t line_, at_ = 0;
+  bool finite_;
 };
 
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& path, const char* expected, std::size_t line) {
+Json parse_json(std::string_view text, const std::string& path, const char* expected, std::size_t line, bool finite) {
   std::u32string codes;
   const std::size_t wrong = decode_utf8(text, codes);
   if (wrong < text.size()) {
@@ -354,7 +365,7 @@ Json parse_json(std::string_view text, const std::string& path, const char* expe
     std::snprintf(found, sizeof found, "byte 0x%02x that is not UTF-8", static_cast<unsigned char>(text[wrong]));
     throw bad_input(path, found, expected, line != 0 ? line : static_cast<std::size_t>(lines) + 1);
   }
-  return Parser(text, path, expected, line).whole();
+  return Parser(text, path, expected, line, finite).whole();
 }
 
 Json read_json_object(const std::string& path, const char* expected) {

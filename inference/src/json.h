@@ -61,8 +61,10 @@ class Json {
 
 // The value of a JSON text. Throws UserError that names `path` and the line: it is not JSON or not UTF-8, has a name
 // twice in one object, an integer of more than 64 bits, a number that is not finite, half of a surrogate pair, more than
-// 100 levels. line: that the text is in `path`; 0: the text is the whole file.
-Json parse_json(std::string_view text, const std::string& path, const char* expected, std::size_t line = 0);
+// 100 levels. line: that the text is in `path`; 0: the text is the whole file. finite: false allows NaN and the
+// infinities, which Python's own writer writes.
+Json parse_json(std::string_view text, const std::string& path, const char* expected, std::size_t line = 0,
+                bool finite = true);
 
 // The object in a file of at most 16 MB.
 Json read_json_object(const std::string& path, const char* expected);

@@ -1,0 +1,261 @@
+"""Hostile models, files and flags for the programs of `inference/`: one clear line each, and nothing of a sanitizer.
+
+    python -m benchmark.acceptance.cpp_hostile MODEL [--sanitize address,undefined]
+
+MODEL is an export in ONNX of a model for classes. The programs are built, with the sanitizers that are named. Prints
+the line of each input; exit code 1 where one ends otherwise than it should.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.cpp import build
+from propeller.errors import one_line_errors
+
+GOOD = '{"text_a": "好"}\n'
+
+
+class Case(NamedTuple):
+    """What is given, and what must be said.
+
+    name: of the case. said: regular expression of the line; '' where all is well. change: function (folder of a copy
+    of the model) that breaks it. content: bytes of the file that is read; None: there is none. flags: after model and
+    file. file: its name. program: which one.
+    """
+
+    name: str
+    said: str
+    change: object = None
+    content: bytes | None = GOOD.encode()
+    flags: tuple = ()
+    file: str = 'rows'
+    program: str = 'ernie_predict'
+
+
+def _write(name, content):
+    data = content if isinstance(content, bytes) else content.encode()
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def _json(name, **values):
+    """Replaces members of a JSON file; None takes one out."""
+
+    def change(folder):
+        content = json.loads((folder / name).read_text(encoding='utf-8')) | values
+        kept = {key: value for key, value in content.items() if value is not None}
+        (folder / name).write_text(json.dumps(kept, ensure_ascii=False), encoding='utf-8')
+
+    return change
+
+
+def _remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def _fifo(name):
+    def change(folder):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def _folder(name):
+    def change(folder):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return change
+
+
+def _cut(name, share):
+    def change(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * share)])
+
+    return change
+
+
+def _append(name, content):
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + content)
+
+
+def _sample(*tensors, shape='1 3 1'):
+    parts = tensors or ('1 2 3', '0 0 0', '0 1 2', '1 1 1')
+    return ';'.join(part if ':' in part else f'{shape}:{part}' for part in parts).encode() + b'\n'
+
+
+MODELS = [
+    Case('no inference.json', r'no inference\.json', _remove('inference.json')),
+    Case('inference.json is a list', 'JSON that is no object', _write('inference.json', '[]')),
+    Case('half of inference.json', r'inference\.json:\d+: found bad JSON', _cut('inference.json', 0.5)),
+    Case('an empty inference.json', 'bad JSON', _write('inference.json', '')),
+    Case('brackets', 'more than 100 levels', _write('inference.json', '[' * 1_000_000)),
+    Case('a name twice', "'format' twice", _write('inference.json', '{"format": "onnx", "format": "onnx"}')),
+    Case('a huge number', 'found the number', _write('inference.json', '{"format": 1e999}')),
+    Case('inference.json of 20 MB', 'more than 16777216 bytes', _write('inference.json', b' ' * 20_000_000)),
+    Case('another format', "a model of the format 'torch'", _json('inference.json', format='torch')),
+    Case('the format of Paddle', '--export_format onnx', _json('inference.json', format='paddle')),
+    Case('another precision', "precision 'int4'", _json('inference.json', precision='int4')),
+    Case('no constants', 'no object constants', _json('inference.json', constants=None)),
+    Case('no outputs', 'no outputs', _json('inference.json', outputs=[])),
+    Case('a shape of words', 'the shape', _json('inference.json', outputs=[{'shape': ['a']}])),
+    Case('no configuration', r'ernie_config\.json: found no such file', _remove('ernie_config.json')),
+    Case('few words', 'ids below vocab_size 7', _json('ernie_config.json', vocab_size=7)),
+    Case('few positions', 'max_seq_len', _json('ernie_config.json', max_position_embeddings=5)),
+    Case('a task id that nobody reads', 'a model of 4 inputs', _json('ernie_config.json', use_task_id=True)),
+    Case('no labels.json', r'labels\.json: found no such file', _remove('labels.json')),
+    Case('another task', "the task 'poetry'", _json('labels.json', task='poetry')),
+    Case('another kind', 'found another kind', _json('labels.json', kind='ranking')),
+    Case('labels of numbers', 'a list of names', _json('labels.json', labels=[1, 2, 3])),
+    Case('more labels', 'labels, expected', _json('labels.json', labels=list('abcdefgh'), num_labels=8)),
+    Case('another count', 'as many as num_labels says', _json('labels.json', num_labels=9)),
+    Case('no tokens', 'max_seq_len', _json('labels.json', max_seq_len=2)),
+    Case('a negative length', 'max_seq_len', _json('labels.json', max_seq_len=-1)),
+    Case('a truncation', "truncation 'middle'", _json('labels.json', truncation='middle')),
+    Case('columns', 'columns of another kind', _json('labels.json', columns=['text_b'])),
+    Case('no vocabulary', r'vocab\.txt: found no such file', _remove('vocab.txt')),
+    Case('an empty vocabulary', 'an empty file', _write('vocab.txt', '')),
+    Case('a vocabulary with a gap', 'found id 9000000', _write('vocab.txt', '[PAD]\t0\n[CLS]\t1\na\t9000000\n')),
+    Case('an id twice', 'each id once', _write('vocab.txt', '[PAD]\t0\n[CLS]\t0\n')),
+    Case('no special tokens', r'no token \[PAD\]', _write('vocab.txt', 'a\nb\n')),
+    Case('a vocabulary of bytes', 'byte 0x80 that is not UTF-8', _write('vocab.txt', bytes(range(128, 256)))),
+    Case('the vocabulary is a folder', 'found a folder', _folder('vocab.txt')),
+    Case('the vocabulary is a FIFO', 'found a FIFO', _fifo('vocab.txt')),
+    Case('a token too many', 'ids below vocab_size', _append('vocab.txt', b'\nx' * 100)),
+    Case('another tokenizer', 'found tokenizer_class', _json('tokenizer_config.json', tokenizer_class='T5Tokenizer')),
+    Case('two letter cases', 'another do_lower_case', _json('tokenizer_config.json', do_lower_case=False)),
+    Case('no model', r'model\.onnx: found no such file', _remove('model.onnx')),
+    Case('an empty model', 'OpenVINO cannot', _write('model.onnx', '')),
+    Case('half a model', 'OpenVINO cannot', _cut('model.onnx', 0.5)),
+    Case('nearly a model', 'OpenVINO cannot', _cut('model.onnx', 0.999)),
+    Case('a model of noise', 'OpenVINO cannot', _write('model.onnx', bytes(range(256)) * 40)),
+    Case('a model of nothing', 'OpenVINO cannot', _write('model.onnx', b'\x08\x07\x3a\x00')),
+]
+ROWS = [
+    Case('no file', 'a file that cannot be read', content=None),
+    Case('an empty file', 'an empty file', content=b''),
+    Case('an array', 'a JSON array', content=b'[{"text_a": "a"}]', file='rows.json'),
+    Case('half an object', r':1: found bad JSON', content=b'{"text_a": "a'),
+    Case('a second line that is broken', r':2: found bad JSON', content=GOOD.encode() + b'{"text_a" "a"}'),
+    Case('a number', ':1: found 7', content=b'7\n', file='rows.jsonl'),
+    Case('no text', r":1: found only 'x'", content=b'{"x": 1}'),
+    Case('a list as text', 'found a list as text_a', content=b'{"text_a": [1]}'),
+    Case('half of a pair', 'half of a surrogate pair', content=b'{"text_a": "\\ud800"}'),
+    Case('deep', 'more than 100 levels', content=b'{"text_a": ' + b'[' * 100_000),
+    Case('invalid UTF-8', ':1: found byte 0xff at byte 3', content=b'ab\xff\n'),
+    Case('UTF-8 that ends early', ':2: found byte 0xe4', content=b'ab\n\xe4\xbd'),
+    Case('overlong UTF-8', 'found byte 0xc0', content=b'\xc0\xafab'),
+    Case('bytes in JSON', 'found byte 0xfe', content=b'{"text_a": "\xfe"}'),
+    Case('zeros', '', content=b'\0\0\0\n\0'),
+    Case('a line of 10 MB', '', content='好'.encode() * 3_400_000, flags=('--skip_bad_rows', 'true')),
+    Case('a word of 10 MB', '', content=b'a' * 10_000_000),
+    Case('a line of marks', '', content='\u302e\U0001d165'.encode() * 500_000),
+    Case('another header', "found the columns 'x', 'y'", content=b'x\ty\n1\t2\n'),
+    Case('a column twice', "the column 'text_a' twice", content=b'text_a\ttext_a\na\tb\n'),
+    Case('a column without a name', 'a column without a name', content=b'text_a\t\na\tb\n'),
+    Case('cells missing', ':3: found 1 cells, expected 2', content=b'text_a\tlabel\na\t1\nb\n'),
+    Case('a header alone', 'a header line and no row', content=b'text_a\tlabel\n'),
+    Case('CSV', 'a file of another form', content=b'text_a,label\n', file='rows.csv'),
+    Case('an unknown flag', '--nothing is no flag', flags=('--nothing', '1')),
+    Case('a flag without a value', '--top_k: a value is missing', flags=('--top_k',)),
+    Case('a flag twice', 'given twice', flags=('--top_k', '1', '--top_k', '1')),
+    Case('no classes', "--top_k '0'", flags=('--top_k', '0')),
+    Case('threads of words', "--threads 'all'", flags=('--threads', 'all')),
+    Case('too sure', "--min_confidence '2'", flags=('--min_confidence', '2')),
+    Case('another precision', "--precision 'fp16'", flags=('--precision', 'fp16')),
+    Case('more streams than threads', '--streams 9', flags=('--threads', '1', '--streams', '9')),
+    Case('no place for results', 'cannot be written', flags=('--output', '/nothing/of/the/kind')),
+]
+SAMPLES = [
+    Case(name, said, content=content, program='inference', flags=('--output_prediction', 'true'))
+    for name, said, content in (
+        ('a sample', '', _sample()),
+        ('a sample of propeller', '', _sample('1 2 3', '0 0 1')),
+        ('no samples', 'no sample', b''),
+        ('letters', r"Parse line\[1\] error! found 'x'", _sample('1 x 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('no colon', 'no colon', b'1 2 3\n'),
+        ('three tensors', '3 tensors', _sample('1 2 3', '0 0 0', '0 1 2')),
+        ('six tensors', 'more than 4 tensors', _sample(*['1 2 3'] * 6)),
+        ('few numbers', '2 numbers of the token ids', _sample('1 2', '0 0 0', '0 1 2', '1 1 1')),
+        ('a huge shape', 'expected', _sample(shape='99999999 99999999 1')),
+        ('no rows', 'a size below 1', _sample(shape='0 3 1')),
+        ('one size', 'a shape of another form', _sample(shape='3')),
+        ('negative ids', 'among the token ids', _sample('1 -2 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('ids beyond the table', 'among the token ids', _sample('1 999999999 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('positions before types', 'sentence types stand before', _sample('1 2 3', '0 1 2', '0 0 0', '1 1 1')),
+        ('broken ids', 'among the token ids', _sample('1 2.5 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('a mask of nan', 'of the mask', _sample('1 2 3', '0 0 0', '0 1 2', '1 nan 1')),
+        ('another mask', 'a mask of other numbers', _sample('1 2 3', '0 0 0', '0 1 2', '1 7 1')),
+        ('a line of 10 MB', 'expected', b'1 2 1:' + b'1 ' * 5_000_000 + b'\n'),
+    )
+]  # fmt: skip
+CASES = MODELS + ROWS + SAMPLES
+
+
+def outcome(case, programs, model, place):
+    """(exit code, standard error) of a program. place: an empty folder."""
+    folder = place / 'model'
+    shutil.copytree(model, folder)
+    if case.change:
+        case.change(folder)
+    path = place / case.file
+    if case.content is not None:
+        path.write_bytes(case.content)
+    given = [folder, path] if case.program == 'ernie_predict' else ['--model_dir', folder, '--data', path]
+    command = [programs / case.program, *given, *case.flags]
+    command += [] if '--threads' in case.flags else ['--threads', '1']
+    # OpenVINO and its threads are not compiled with sanitizers; it keeps memory to the end.
+    environ = {'ASAN_OPTIONS': 'detect_leaks=0', 'TSAN_OPTIONS': 'report_bugs=1'}
+    done = subprocess.run(command, capture_output=True, timeout=280, env=os.environ | environ)
+    return done.returncode, done.stderr.decode(errors='replace')
+
+
+def fault(case, code, said):
+    """What is wrong with an outcome, or None."""
+    lines = said.splitlines()
+    if 'Sanitizer' in said or 'runtime error' in said or code < 0:
+        return 'a report, or a crash'
+    if not case.said:
+        return None if code == 0 else 'it failed'
+    if code not in (1, 2):
+        return f'exit code {code}'
+    if not re.search(case.said, lines[0] if lines else ''):
+        return f'something else than {case.said!r}'
+    # Of samples each bad line is named, then that there was none to compute.
+    most = 2 if case.program == 'inference' else 1
+    return None if len(lines) <= most and len(lines[0]) < 1000 else 'more than a line'
+
+
+def main(argv=None):
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', type=Path, help='an export in ONNX of a model for classes')
+    parser.add_argument('--sanitize', default='', help='address,undefined or thread')
+    args = parser.parse_args(argv)
+    programs = build(*([f'-DERNIE_SANITIZE={args.sanitize}'] if args.sanitize else []))
+    wrong = 0
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as place:
+            code, said = outcome(case, programs, args.model, Path(place))
+        what = fault(case, code, said)
+        wrong += what is not None
+        first = said.splitlines()[0][:150] if said else ''
+        print(f'{case.name}: exit code {code}, {first}' + (f' <- {what}' if what else ''), flush=True)
+        if what:
+            print(said[:3000])
+    print(f'{len(CASES)} inputs, {wrong} end otherwise than they should')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        sys.exit(main())
