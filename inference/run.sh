@@ -11,4 +11,4 @@ if [ $# -ne 2 ]; then
 fi
 here=$(cd -- "$(dirname -- "$0")" && pwd)
 make -s -C "$here" >&2
-exec "$here/build/inference" --logtostderr --model_dir "$2" --data "$1" --repeat 5 --output_prediction true
+exec "$here/${BUILD:-build}/inference" --logtostderr --model_dir "$2" --data "$1" --repeat 5 --output_prediction true

@@ -3,6 +3,7 @@
 import concurrent.futures
 import ctypes
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,7 @@ def test_forms_of_input(exported, predict, tmp_path):
     expected = python(model, text, carry=True, skip_bad_rows=True, input_format='text')
     assert lines(predict(model, text, *flags)) == expected
     assert lines(predict(model, '-', *flags, stdin=text.read_bytes())) == expected
+    assert lines(predict(model, '--text', '好的', *flags)) == expected[:1]
 
 
 def test_rows_that_cannot_be_used(exported, predict, tmp_path):
@@ -202,6 +204,12 @@ def test_the_samples_of_2019(programs, exported, predict, tmp_path):
     assert f'{samples}:2: Parse line[2] error! found no colon' in done.stderr
     assert 'Run 2 samples, average latency: ' in done.stderr
     assert 'Run 3 times.' in done.stderr
+    environ = os.environ | {'BUILD': str(programs.relative_to(SOURCE)), 'PYTHON': sys.executable}
+    script = ['sh', SOURCE / 'run.sh', samples, exported('classify')]
+    again = subprocess.run(script, capture_output=True, text=True, env=environ)
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert 'Run 5 times.' in again.stderr
+    assert subprocess.run(script[:3], capture_output=True).returncode == 2
 
 
 def opened(programs, model, settings=None):
