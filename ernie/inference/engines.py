@@ -229,9 +229,10 @@ class OpenVinoEngine(Engine):
             'PERFORMANCE_HINT': 'LATENCY',
             'ENABLE_CPU_PINNING': False,  # no faster with it on an idle machine, a quarter slower on a busy one
             # It keeps what it makes for each shape of a batch, 5,000 of them where nobody says: hundreds of MB in a
-            # server, and no faster. In int8 each product has code of its own, which takes longer to make than a text
-            # to compute: 1,000 of them are those of about 40 shapes, 7 MB a shape with 12 layers.
-            'CPU_RUNTIME_CACHE_CAPACITY': 1000 if precision == INT8 else 64,
+            # server. 256 are those of about 60 shapes of short texts, half a MB a shape with 6 layers; with 64 a batch
+            # of six texts takes a twentieth longer. In int8 each product has code of its own, which takes longer to
+            # make than a text to compute: 1,000 of them are those of about 40 shapes, 7 MB a shape with 12 layers.
+            'CPU_RUNTIME_CACHE_CAPACITY': 1000 if precision == INT8 else 256,
         }
 
     def run(self, arrays):
