@@ -158,8 +158,8 @@ def test_an_encoder_trains_resumes_predicts_and_exports(tmp_path, bilstm):
     'changed, message',
     [
         ({'hidden_size': 13}, 'hidden_size = 13, expected an even number: two directions'),
-        ({'encoder': 'lstm'}, "encoder = 'lstm', expected one of ernie, bow, bilstm, mean_lstm"),
-        ({'encoder': 3}, 'encoder = 3, expected one of ernie, bow, bilstm, mean_lstm'),
+        ({'encoder': 'lstm'}, "encoder = 'lstm', expected one of ernie, bow, bilstm, elmo, mean_lstm"),
+        ({'encoder': 3}, 'encoder = 3, expected one of ernie, bow, bilstm, elmo, mean_lstm'),
         (
             {'vocab_size': None},
             "key 'vocab_size' is missing. Required keys: vocab_size, hidden_size, num_hidden_layers",
