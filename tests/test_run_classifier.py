@@ -189,7 +189,9 @@ def test_reports(whole):
     folder = whole.checkpoints / 'reports'
     ends = ['calibration.png', 'confusion.png', 'confusion.tsv', 'errors.jsonl', 'errors.tsv', 'json']
     ends += ['precision_recall.png', 'rows.safetensors', 'summary.json', 'txt']
-    assert sorted(p.name for p in folder.iterdir()) == [f'{name}_dev.{end}' for name in ('m', 'mm') for end in ends]
+    of_training = [f'training.{end}' for end in ('confusion.tsv', 'json', 'txt')]
+    of_sets = [f'{name}_dev.{end}' for name in ('m', 'mm') for end in ends]
+    assert sorted(p.name for p in folder.iterdir()) == [*of_sets, *of_training]
     report = json.loads((folder / 'm_dev.json').read_text(encoding='utf-8'))
     matrix = confusion_matrix(true, classes)
     assert report['confusion_matrix'] == matrix.tolist()
@@ -289,7 +291,7 @@ def test_curves_are_a_picture(whole):
 
 def test_event_file_can_be_read(whole):
     event_pb2 = pytest.importorskip('tensorboardX.proto.event_pb2')
-    (path,) = (whole.root / 'events').iterdir()
+    (path,) = (whole.root / 'events').glob('events.*')
     content, values = path.read_bytes(), {}
     while content:
         size = int.from_bytes(content[:8], 'little')
@@ -301,6 +303,9 @@ def test_event_file_can_be_read(whole):
         for key in ('loss', 'acc'):
             assert values[f'{tag}/{key}', record['step']] == pytest.approx(record[key])
     assert ('train/learning_rate', 10) in values
+    # An epoch has both sides: the training rows, and the first dev set.
+    dev = next(r for r in whole.records if r['phase'] == 'dev' and r['step'] == 95)
+    assert values['epoch/val_loss', 95] == pytest.approx(dev['loss']) and 0 < values['epoch/f1', 95] <= 1
 
 
 def test_kpis(whole):
