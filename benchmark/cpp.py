@@ -5,6 +5,7 @@
 builds what the tests need and prints where it is.
 """
 
+import argparse
 import contextlib
 import ctypes
 import fcntl
@@ -123,6 +124,12 @@ def twin_of(library, tokenizer):
             yield made
 
 
+def main(argv=None):
+    """Run with the flags in `argv` (default: those of the command line)."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    print(build())
+
+
 if __name__ == '__main__':
     with one_line_errors():
-        print(build())
+        main()

@@ -51,10 +51,13 @@ def test_a_rate_that_is_too_low_is_told(capsys):
     found = {'offline': 100.0, 'offline with tokenizing': 90.0, 'http': 85.0, 'zmq': 90.0}
     found |= {'rival none': 40.0, 'rival time': 50.0, 'http shares': shares, 'zmq shares': shares}
     found |= {'http alone': 7.5, 'zmq alone': 6.5, 'http engine alone': 5.0, 'zmq engine alone': 5.0}
+    found |= {f'{protocol} pause': 2.0 for protocol in ('http', 'zmq')}
+    found |= {f'{protocol} engine after {how}': 5.5 for protocol in ('http', 'zmq') for how in ('sleep', 'spin')}
     args = argparse.Namespace(engine='openvino', precision='fp32', clients=32)
     assert serving.report(args, [found, found, found]) == 0
     text = capsys.readouterr().out
     assert 'offline                       100.0  0.85 (at least 0.8)' in text and '2.50 ms more (at most 3)' in text
+    assert 'the server takes 2.00 ms more than the former' in text
     assert serving.report(args, [found | {'rival none': 43.0}]) == 1
     assert serving.report(args, [found | {'zmq alone': 7.1}]) == 1
 

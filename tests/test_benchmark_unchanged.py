@@ -59,7 +59,8 @@ def test_records_of_a_run(tmp_path, loss):
         with EventWriter(str(tmp_path / name / 'events')) as writer:
             writer.add_scalars({'train/loss': value, 'train/steps_per_second': speed}, 1)
     names = [text.partition(':')[0] for text in found([tmp_path / 'before', tmp_path / 'after'])]
-    assert names == ([] if loss == 0.1 else ['events/events.out.tfevents', 'metrics.jsonl'])
+    changed = ['events/events.out.tfevents', 'events/vdlrecords', 'metrics.jsonl']
+    assert names == ([] if loss == 0.1 else changed)
 
 
 def test_events_are_compared_without_their_time():

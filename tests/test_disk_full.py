@@ -58,7 +58,7 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, model):
     records = [json.loads(line) for line in (tmp_path / 'c' / 'metrics.jsonl').read_text().splitlines()]
     assert records[-1]['step'] == 4
     # Nothing is said to be saved that is not.
-    code, lines = run(training(tmp_path, model, checkpoints=tmp_path / 'd'), 10_000)
+    code, lines = run(training(tmp_path, model, checkpoints=tmp_path / 'd'), 20_000)
     assert code == 1 and lines[-1].startswith(f'error: {tmp_path}/d/best/model.safetensors: cannot be written')
     assert not any(text.startswith('best so far') for text in messages('\n'.join(lines)))
     assert not (tmp_path / 'd' / 'best').exists()

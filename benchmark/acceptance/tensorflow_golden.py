@@ -1,6 +1,6 @@
 """Make the checkpoints of TensorFlow that the tests read, and what TensorFlow itself computes with them.
 
-    VENV/bin/python benchmark/acceptance/tensorflow_golden.py BERT tests/ernie/golden/tensorflow
+    VENV/bin/python -m benchmark.acceptance.tensorflow_golden BERT tests/ernie/golden/tensorflow
 
 VENV has tensorflow-cpu 2.21.0; BERT is a clone of https://github.com/google-research/bert (eedf571). Its `modeling.py`
 and `optimization.py` are run as they are, over the interface of TensorFlow 1 that TensorFlow 2 still has. Two functions
@@ -22,8 +22,6 @@ import types
 from pathlib import Path
 
 import numpy as np
-import tensorflow
-import tensorflow.compat.v1 as tf
 
 CONFIG = {
     'attention_probs_dropout_prob': 0.1,
@@ -214,6 +212,10 @@ def main():
     parser.add_argument('bert', help='Clone of google-research/bert.')
     parser.add_argument('target', type=Path, help='Folder to make.')
     arguments = parser.parse_args()
+    global tensorflow, tf
+    import tensorflow  # after the flags: `--help` needs none
+    import tensorflow.compat.v1 as tf
+
     tf.disable_eager_execution()
     made = {name: arguments.target / name for name in ('pretrained', 'classifier', 'parts', 'objects')}
     for folder in made.values():

@@ -217,5 +217,5 @@ def test_a_run_shorter_than_its_warmup_decays_and_continues_from_old_checkpoints
 @pytest.mark.parametrize(('proportion', 'flag', 'decays'), [(0.1, False, True), (0, True, True), (0, False, False)])
 def test_who_asks_for_a_warmup_gets_the_decay(proportion, flag, decays):
     settings = FinetuneSettings(warmup_proportion=proportion, decay_without_warmup=flag, learning_rate=0.5)
-    task = SimpleNamespace(args=settings, config=None, head_hparams=dict)
+    task = SimpleNamespace(args=settings, config=None, head_hparams=dict, encoder_dropout=True, boost=None)
     assert Task.hparams(task, 5, 0).decay_without_warmup is decays

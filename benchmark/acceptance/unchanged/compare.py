@@ -27,6 +27,7 @@ MASKS = [
 ]
 # Of the machine, not of the run: the first one compiles.
 PASSING = re.compile(r'compil\w+ the fused operators|library\.so')
+_STAMP = re.compile(rb'\x18[\x80-\xff]{5}[\x00-\x7f]')  # field 3, milliseconds: six bytes until the year 2109
 CLOCKED = re.compile(rb'speed|per_second|global_step|seconds|elapsed|brain.Event')  # names of event records
 
 
@@ -88,6 +89,17 @@ def events(content):
     return b'\n'.join(found)
 
 
+def records(content):
+    """VisualDL's records without clocks. Each: length 8 bytes, a message (tags, step, name, time, value)."""
+    found = []
+    while content:
+        size = int.from_bytes(content[:8], 'little')
+        record, content = content[8 : 8 + size], content[8 + size :]
+        if not CLOCKED.search(record):
+            found.append(_STAMP.sub(b'', record))
+    return b'\n'.join(found)
+
+
 def lines_of(paths, places=()):
     """What is compared of a file, or of the event files of a folder: lines of masked text, or bytes."""
     contents = []
@@ -97,6 +109,8 @@ def lines_of(paths, places=()):
     content = contents[0]
     if 'tfevents' in os.path.basename(paths[0]):
         return b'\n'.join(map(events, contents))
+    if 'vdlrecords' in os.path.basename(paths[0]):
+        return b'\n'.join(map(records, contents))
     if content[:2] == b'\x1f\x8b':
         content = gzip.decompress(content)
     if b'\0' not in content:
@@ -111,7 +125,7 @@ def files_of(folder):
     for root, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(root, name)
-            shown = re.sub(r'tfevents\..*', 'tfevents', os.path.relpath(path, folder))
+            shown = re.sub(r'(tfevents|vdlrecords)\..*', r'\1', os.path.relpath(path, folder))
             if not shown.endswith('.lock') and '.cache' not in shown:
                 found.setdefault(shown, []).append(path)
     return found
