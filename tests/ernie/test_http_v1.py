@@ -172,6 +172,19 @@ def test_bytes_of_a_large_body_that_are_no_text_have_their_place():
         parse(('好' * SMALL).encode() + '好'.encode()[:2])
 
 
+@pytest.mark.parametrize('value', ['"a"', '{}', '[]', '[1]', '{"a": 1}', '0,""'])
+def test_values_of_a_large_body_at_the_limit_and_one_beyond(value, monkeypatch):
+    body = lambda count: f'[{", ".join([value] * count)}]'.encode()  # noqa: E731
+    found = len(json.loads(body(1))) * 50_000
+    if 'a": ' in value:
+        found *= 2
+    monkeypatch.setattr(bodies, '_MOST_VALUES', found)
+    assert parse(body(50_000)) == json.loads(body(50_000))
+    with pytest.raises(ServiceError, match=f'more than {found:,} JSON values') as error:
+        parse(body(50_001))
+    assert error.value.code == 'too_large' and error.value.limit == {'name': 'json_values', 'value': found}
+
+
 def test_a_large_body_leaves_other_requests_their_turn():
     """Others are answered all the time, not before it and after it alone."""
     app = create_app(Service())

@@ -14,6 +14,9 @@ from propeller.service.errors import ServiceError
 # Bytes of a body up to which it is read at once; a larger one is read in a thread, as it takes more than a millisecond.
 SMALL = 64 << 10
 _DEEPEST = 32
+# Values of a body, runs of numbers apart: some four for each text that a request may have at its utmost, half a second
+# of reading. More of them would keep others waiting for seconds, to be refused in the end.
+_MOST_VALUES = 1 << 18
 _NUMBERS_AT_ONCE = 8192
 _NUMBERS = re.compile(r'[-+.0-9eE, \t\n\r]{0,65536}')
 
@@ -25,13 +28,15 @@ def parse(body):
         body: bytes.
     Raises:
         ServiceError: it is none: not UTF-8, not JSON, with NaN or Infinity, a name twice in one object, or nested more
-            than 32 deep.
+            than 32 deep; or it has more than `_MOST_VALUES` values.
     """
     try:
         if len(body) <= SMALL:
             value = _DECODER.decode(body.decode())
         else:
             value = _PatientDecoder(**_STRICT).decode(_text(body))
+    except ServiceError:  # a ValueError, too
+        raise
     except UnicodeDecodeError as e:
         raise ServiceError('malformed', f'byte {e.start + 1} of the body is not UTF-8.') from None
     except RecursionError:
@@ -82,13 +87,26 @@ class _PatientDecoder(json.JSONDecoder):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.parse_object, self.parse_array = json.decoder.JSONObject, _read_list
+        self._values = 0
+        self.parse_object, self.parse_array = self._read_object, self._read_list
         self.scan_once = json.scanner.py_make_scanner(self)
 
+    def _read_list(self, text_and_start, scan_once):
+        """(values, end) of a list, as `json.decoder.JSONArray` gives them."""
+        return _numbers(*text_and_start) or json.decoder.JSONArray(text_and_start, self._counted(scan_once))
 
-def _read_list(text_and_start, scan_once):
-    """(values, end) of a list, as `json.decoder.JSONArray` gives them."""
-    return _numbers(*text_and_start) or json.decoder.JSONArray(text_and_start, scan_once)
+    def _read_object(self, text_and_start, strict, scan_once, *hooks):
+        return json.decoder.JSONObject(text_and_start, strict, self._counted(scan_once), *hooks)
+
+    def _counted(self, scan_once):
+        def scan(text, place):
+            self._values += 1
+            if self._values > _MOST_VALUES:
+                limit = {'name': 'json_values', 'value': _MOST_VALUES}
+                raise ServiceError('too_large', f'the body has more than {_MOST_VALUES:,} JSON values.', limit)
+            return scan_once(text, place)
+
+        return scan
 
 
 def _numbers(text, place):
