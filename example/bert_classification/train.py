@@ -1,12 +1,13 @@
 """Classifies reviews with BERT: the options of Pytorch-BERT-Classification over `ernie finetune classify`."""
 
 import os
+import re
 import shlex
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import NamedTuple, Self
 
 from ernie.finetune.own_data import fine_tune_file, is_taken
@@ -23,6 +24,17 @@ from propeller.train.checkpoint import read_state
 from propeller.train.record import read_metrics
 
 NAMES = ('epoch', 'train loss', 'valid loss', 'valid accuracy')
+HERE = {  # flags of `ernie finetune classify`, and what they are called here
+    '--train_set': '--train_path',
+    '--dev_set': '--valid_path',
+    '--max_seq_len': '--max_length',
+    '--checkpoints': '--save_path',
+    '--model': '--bert_name',
+    '--epoch': '--n_epochs',
+    '--learning_rate': '--lr or --lr_main',
+    '--head_learning_rate': '--lr',
+    '--head_dropout': '--dropout_p',
+}
 RESULT = ('Dataset', 'BERT pretrained', 'BERT finetune', 'Max token length', 'Best epoch', *NAMES[1:])
 
 
@@ -119,6 +131,13 @@ def _without_place(words):
     return kept
 
 
+def in_flags_of_this_program(text):
+    """A message of `ernie finetune` with the flags of this program; one that is not here is said to be of the other."""
+    known = {f'--{field.name}' for field in fields(TrainSettings)}
+    name = lambda flag: HERE.get(flag, flag if flag in known else f'(ernie finetune) {flag}')  # noqa: E731
+    return re.sub(r'(?<![\w-])--[a-z]\w*', lambda found: name(found[0]), text)
+
+
 class Epoch(NamedTuple):
     """An epoch of a run. train_loss: mean over it; None where that was not logged."""
 
@@ -165,7 +184,11 @@ def main(argv=None):
     """Run with the flags in `argv` (default: those of the command line)."""
     args = SettingsParser(TrainSettings, 'bert_classification', prog='train.py').parse_args(argv).checked()
     with console():
-        found = fine_tune_file(args.as_finetune(), 'classification', EpochRun)
+        try:
+            found = fine_tune_file(args.as_finetune(), 'classification', EpochRun)
+        except UserError as e:
+            e.args = (in_flags_of_this_program(str(e)),)
+            raise
         if found and found.best:  # in the first process of a job
             best_step = read_state(found.best)['global_step']
             print('', *report(args, epochs_of(found.metrics), best_step), sep='\n', flush=True)

@@ -2,12 +2,20 @@
 
 import csv
 import json
+import re
 
 import pytest
 
 from ernie.settings.fields import described
 from ernie.settings.flags import SettingsParser
-from example.bert_classification.train import Epoch, TrainSettings, epochs_of, main, report
+from example.bert_classification.train import (
+    Epoch,
+    TrainSettings,
+    epochs_of,
+    in_flags_of_this_program,
+    main,
+    report,
+)
 from propeller.errors import UsageError, UserError
 from tests.ernie.tiny_model import sentences, write_model
 
@@ -146,5 +154,15 @@ def test_the_epoch_of_the_best_checkpoint_is_marked():
 def test_a_file_that_is_none_of_reviews(files, tmp_path, rows, names, words):
     bad = write_csv(tmp_path / 'bad.csv', rows, names)
     flag = 'train_path' if names[0] == 'one' else 'valid_path'
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=words) as error:
         main(files(**{flag: bad}))
+    # In the flags of this program: neither `--train_set` nor `--is_regression` is one.
+    assert not re.search('--train_set|--dev_set|(?<!finetune. )--is_regression', str(error.value))
+
+
+def test_messages_name_the_flags_of_this_program():
+    text = '--max_seq_len 900: at most 512. --label_column says which; --is_regression true is for numbers; --epoch 3--x'
+    assert in_flags_of_this_program(text) == (
+        '--max_length 900: at most 512. --label_column says which; (ernie finetune) --is_regression true is for '
+        'numbers; --n_epochs 3--x'
+    )
