@@ -46,20 +46,39 @@ def export_logits(checkpoint, folder):
         export(source, os.path.join(folder, model_format), model_format)
 
 
-def measure(folder, data, engine, precision, threads, reps):
-    """One run of one engine in this process -> dict, the JSON line of a run."""
-    from ernie.inference.engines import ENGINES, open_engine
+def exported_model(folder, engine):
+    """The `ModelFolder` of what `export_logits` made that an engine reads."""
+    from ernie.inference.engines import ENGINES
     from ernie.inference.folder import ModelFolder
+
+    return ModelFolder(os.path.join(folder, ENGINES[engine].format))
+
+
+def batches_of(opened, path, size):
+    """The rows of a file as a classifier reads them: (rows, list of indices, list of arrays) by length.
+
+    Args:
+        opened: `ModelFolder`.
+        path: of the table.
+        size: rows of a batch.
+    """
     from ernie.reader.classify import ClassifyReader
     from ernie.reader.tokenized_set import encoder_arrays
     from propeller.data.batching import plan_batches
 
-    opened = ModelFolder(os.path.join(folder, ENGINES[engine].format))
     settings = opened.settings
     reader = ClassifyReader(opened.codec.tokenizer, settings['max_seq_len'], for_cn=settings['for_cn'], cache=False)
-    rows = reader.read(common.file_of(data, 'dev.tsv'))
-    plan = plan_batches(rows.lengths, sst2.BATCH_SIZE, window=len(rows), shuffle=False)
-    batches = [encoder_arrays(rows, indices) for indices in plan]
+    rows = reader.read(path)
+    plan = plan_batches(rows.lengths, size, window=len(rows), shuffle=False)
+    return rows, plan, [encoder_arrays(rows, indices) for indices in plan]
+
+
+def measure(folder, data, engine, precision, threads, reps):
+    """One run of one engine in this process -> dict, the JSON line of a run."""
+    from ernie.inference.engines import open_engine
+
+    opened = exported_model(folder, engine)
+    rows, plan, batches = batches_of(opened, common.file_of(data, 'dev.tsv'), sst2.BATCH_SIZE)
     model = open_engine(engine, opened.path, precision, threads)
 
     def sweep():
