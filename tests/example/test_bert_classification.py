@@ -161,8 +161,8 @@ def test_a_file_that_is_none_of_reviews(files, tmp_path, rows, names, words):
 
 
 def test_messages_name_the_flags_of_this_program():
-    text = '--max_seq_len 900: at most 512. --label_column says which; --is_regression true is for numbers; --epoch 3--x'
+    text = '--max_seq_len 900: at most 512. --label_column says; --is_regression true is for numbers; --epoch 3--x'
     assert in_flags_of_this_program(text) == (
-        '--max_length 900: at most 512. --label_column says which; (ernie finetune) --is_regression true is for '
+        '--max_length 900: at most 512. --label_column says; (ernie finetune) --is_regression true is for '
         'numbers; --n_epochs 3--x'
     )
