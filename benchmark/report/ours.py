@@ -35,36 +35,19 @@ def train(work, folder, precision, threads):
 
 def training_flags(work, folder, checkpoints, threads):
     """(program, its flags) of a training from random values, one pass over the rows."""
+    place = lambda name: os.path.join(folder, name)  # noqa: E731
+    longest = work.lengths[3]
     flags = [
-        *(
-            '--ernie_config_path',
-            os.path.join(folder, 'config.json'),
-            '--vocab_path',
-            os.path.join(folder, 'vocab.txt'),
-        ),
+        *('--ernie_config_path', place('config.json'), '--vocab_path', place('vocab.txt')),
         *('--use_cuda', 'false', '--cpu_threads', str(threads), '--random_seed', '1', '--checkpoints', checkpoints),
-        *('--max_seq_len', str(max(work.lengths[3], 8)), '--learning_rate', '5e-5', '--weight_decay', '0.01'),
+        *('--max_seq_len', str(max(longest, 8)), '--learning_rate', '5e-5', '--weight_decay', '0.01'),
+        *('--do_test', 'false'),
     ]
     if work.kind == PRETRAIN:
-        flags += [
-            '--train_filelist',
-            os.path.join(folder, 'filelist'),
-            '--batch_size',
-            str(work.rows * work.lengths[3]),
-        ]
-        return 'train.py', [*flags, '--num_train_steps', str(work.steps), '--do_test', 'false']
-    flags += ['--train_set', os.path.join(folder, 'rows.tsv'), '--batch_size', str(work.rows), '--epoch', '1']
-    return 'run_classifier.py', [
-        *flags,
-        '--for_cn',
-        'false',
-        '--do_train',
-        'true',
-        '--do_val',
-        'false',
-        '--do_test',
-        'false',
-    ]
+        flags += ['--train_filelist', place('filelist'), '--batch_size', str(work.rows * longest)]
+        return 'train.py', [*flags, '--num_train_steps', str(work.steps)]
+    flags += ['--train_set', place('rows.tsv'), '--batch_size', str(work.rows), '--epoch', '1', '--for_cn', 'false']
+    return 'run_classifier.py', [*flags, '--do_train', 'true', '--do_val', 'false']
 
 
 def rate_of(checkpoints, work):

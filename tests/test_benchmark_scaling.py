@@ -1,0 +1,54 @@
+"""benchmark.scaling: slopes, the law they are held against, and the sizes that change."""
+
+import numpy as np
+import pytest
+
+from benchmark import scaling
+from propeller.errors import UsageError
+
+
+def test_a_slope_is_the_exponent_over_the_larger_half():
+    values = (32, 64, 128, 256)
+    assert scaling.slope(values, [7.0, 1.0, 3 * 128**1.5, 3 * 256**1.5]) == pytest.approx(1.5)
+
+
+def test_what_grows_faster_than_its_law_is_told():
+    sizes = np.array([4, 8, 16, 32, 64])
+    points = [(int(n), 0.1 * n**1.3, 0.5) for n in sizes]
+    lines, faults = scaling.report({'rows': points, 'width': [(int(n), 1e-4 * n**2.1, 0.1 * n) for n in sizes]})
+    assert faults == ['time against rows of a batch: 1.30, where the law is 1']
+    assert lines[2].startswith('| rows of a batch | 1.30 | 0.00 | linear | 4: ')
+    assert lines[3].startswith('| width | 2.10 | 1.00 | quadratic |')
+
+
+def test_each_axis_changes_one_size_alone():
+    for name, axis in scaling.AXES.items():
+        if name == 'file':
+            continue
+        works = [axis.work(value) for value in axis.values]
+        changed = {field for field in works[0]._fields if len({getattr(work, field) for work in works}) > 1}
+        assert len(changed) == 1, name
+        assert all(work.width % (64 if work.width > 384 else 32) == 0 for work in works)
+
+
+def test_a_file_of_rows_is_read_and_updates_are_timed(tmp_path):
+    seconds, gigabytes = scaling.of_file(50, str(tmp_path / 'file'), 1)
+    assert seconds > 0.5 and 0.1 < gigabytes < 4
+    work = scaling.BASE._replace(layers=1, width=32, words=90, rows=2, lengths=(8, 0, 8, 8), warm=1, counted=2)
+    seconds, _ = scaling.of_updates(work, str(tmp_path / 'updates'), 1)
+    assert 0 < seconds < 30
+
+
+def test_the_picture_and_the_table_are_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scaling, 'measure', lambda name, args: [(n, 0.1 * n, 0.2) for n in (2, 4, 8, 16)])
+    monkeypatch.setattr(scaling.common, 'limit_cores', lambda threads: None)
+    assert scaling.main(['--axes', 'layers', '--out', str(tmp_path)]) == 0
+    assert (tmp_path / 'scaling.md').read_text() == capsys.readouterr().out
+    assert (tmp_path / 'scaling.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_flags_that_cannot_be():
+    with pytest.raises(UsageError, match='--axes layer: expected one of .* Did you mean layers'):
+        scaling.parse_flags(['--axes', 'layer'])
+    with pytest.raises(UsageError, match='--most at least 3'):
+        scaling.parse_flags(['--most', '2'])
