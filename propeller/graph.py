@@ -76,6 +76,14 @@ class Feed(NamedTuple):
     dtype: str
 
 
+class RowUse(NamedTuple):
+    """Rows of a table that a batch uses: the table, their numbers, and the rows, by which a loss is differentiated."""
+
+    table: object
+    used: object
+    rows: object
+
+
 class Program:
     """A built graph.
 
@@ -93,6 +101,9 @@ class Program:
         sample: list of arrays for its feeds, a real batch, where one is at hand; None otherwise.
         borrowed_values: dict name -> value: parameters of another model, see `borrowed_parameters`.
         helper_values: dict name -> value: parameters that only the training has, see `helper_parameter`.
+        row_states: dict name -> value: of tables that may be trained by rows, see `propeller.ops.rows`.
+        row_uses: list of `RowUse`.
+        row_tables: dict name -> (its shape, that of its state): of tables that are trained by rows.
     """
 
     def __init__(self, main, startup, feeds, plan=None):
@@ -100,6 +111,7 @@ class Program:
         self.outputs = self.update = self.inputs = self._weight = None
         self.parameter_values, self.rates, self.initial = {}, {}, {}
         self.borrowed_values, self.helper_values = {}, {}
+        self.row_states, self.row_uses, self.row_tables = {}, [], {}
         self.rules = []
         self.backward, self.inference = None, False
         self.on_cpu, self.precision, self.build_fn, self.sample = True, 'fp32', None, None
@@ -127,6 +139,7 @@ class Program:
         A layer names them by its kind and number, so that programs share them if they make their layers in one order.
         """
         others = self.borrowed_values.keys() | self.helper_values.keys()
+        others |= {value.name for value in self.row_states.values()}
         for value in self.main.global_block().all_parameters():
             if value.name not in self.parameter_values and value.name not in others:
                 self.parameter_values[value.name], self.rates[value.name] = value, 1.0
@@ -142,6 +155,10 @@ class Program:
     def trained_values(self):
         """The same as graph values, and those that only the training has."""
         return [*(self.parameter_values[name] for name in self.trainable()), *self.helper_values.values()]
+
+    def leaves(self):
+        """Values by which a loss is differentiated: `trained_values`, and rows of tables that batches use."""
+        return [*self.trained_values(), *(use.rows for use in self.row_uses)]
 
     def optimizer_state(self):
         """dict name -> shape of moments and power accumulators (the persistable variables that are no parameters), and

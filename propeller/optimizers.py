@@ -19,6 +19,9 @@ class Optimizer(abc.ABC):
         decays: name -> whether decay applies to that parameter.
     """
 
+    # Whether `append` takes gradients by rows too, `propeller.ops.rows.RowGradient`.
+    takes_rows = False
+
     def __init__(self, rate, weight_decay=0.0, decays=lambda name: True):
         self.rate, self.weight_decay, self.decays = rate, weight_decay, decays
 
@@ -35,6 +38,8 @@ class Optimizer(abc.ABC):
 
 class AdamW(Optimizer):
     """See `propeller.ops.adamw`."""
+
+    takes_rows = True
 
     def append(self, pairs, factor, skip):
         ops.adamw(pairs, self.rate, self.weight_decay, self.decays, skip, factor)

@@ -98,17 +98,22 @@ def same_in_both_passes(make):
     return make() if replay is None else replay(make)
 
 
+def in_segment():
+    """Whether what is built now belongs to a segment that is computed twice."""
+    return _replay.get() is not None
+
+
 def gradients(loss, program, segments):
-    """Gradients of a scalar with respect to the parameters of `program` that are trained.
+    """Gradients of a scalar with respect to the parameters of `program` that are trained, and rows of tables.
 
     Args:
         loss: scalar value.
         program: the `graph.Program` being built.
         segments: its segments, in the order in which they were built.
     Returns:
-        list of (parameter, gradient), without the parameters that the loss does not depend on.
+        list of (value, gradient), see `graph.Program.leaves`, without those that the loss does not depend on.
     """
-    parameters = program.trained_values()
+    parameters = program.leaves()
     outputs = [s.output for s in segments]
     of_parameters, of_outputs = [[] for _ in parameters], [[] for _ in outputs]  # lists of terms
 

@@ -15,6 +15,7 @@ from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadab
 from propeller.graph import Feed, Program, np, paddle, require_cuda
 from propeller.inputs import parse_json
 from propeller.ops import choice
+from propeller.ops.rows import state_name
 from propeller.storage.atomic import check_room
 from propeller.train.precision import TYPE_NAMES
 from propeller.update import Plan, run_update
@@ -61,6 +62,8 @@ class Session:
         self.place = paddle.CUDAPlace(device) if use_cuda else paddle.CPUPlace()
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
+        # Tables that a program trains by rows, the program that pays their rows, and whether some may be owed something.
+        self._row_tables, self._paying, self._owing = {}, None, False
 
     def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False, inference=False):
         """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
@@ -94,6 +97,8 @@ class Session:
                     program.main.set_is_test_attr()
         finally:
             graph.end(token)
+        if not program.row_tables.keys() <= self._row_tables.keys():
+            self._row_tables, self._paying = self._row_tables | program.row_tables, None
         return program
 
     def _operators(self, portable):
@@ -128,6 +133,20 @@ class Session:
                 self.executor.run(program.update.startup)
             self.executor.run(program.startup)
 
+    def _pay_rows(self):
+        """Multiply in the weight decay that rows of tables are owed (`propeller.ops.rows`), before anybody sees them."""
+        if not self._owing:
+            return
+        if self._paying is None:
+            self._paying = paddle.static.Program()
+            with paddle.static.program_guard(self._paying, paddle.static.Program()):
+                for name, (table, state) in self._row_tables.items():
+                    values = graph.variable(name, table), graph.variable(state_name(name), state)
+                    paddle._C_ops._run_custom_op('propeller_pay_rows', *values)
+        with paddle.static.scope_guard(self.scope):
+            self.executor.run(self._paying)
+        self._owing = False
+
     def run(self, program, arrays, fetch_list):
         """Run `program` once. arrays: one per feed, in order. Returns a numpy array per fetched value."""
         feed = {f.name: array for f, array in zip(program.feeds, arrays, strict=True)}
@@ -138,6 +157,9 @@ class Session:
         return self._execute(program, program.update.main, {}, fetch_list)
 
     def _execute(self, program, main, feed, fetch_list):
+        if program.row_tables.keys() != self._row_tables.keys():
+            self._pay_rows()
+        self._owing = self._owing or bool(program.row_tables)
         # The executor looks for the learning rate in the global scope, whatever scope it is given.
         with paddle.static.scope_guard(self.scope), memory_errors(program.training):
             try:
@@ -174,6 +196,7 @@ class Session:
 
     def read(self, name):
         """A copy of variable `name` as a numpy array."""
+        self._pay_rows()
         variable = self.scope.find_var(name)
         if variable is None:
             raise KeyError(name)
@@ -189,6 +212,7 @@ class Session:
 
     def write(self, name, array):
         """Set variable `name`; shape and type must be those it has."""
+        self._pay_rows()
         variable = self.scope.find_var(name)
         if variable is None:
             raise KeyError(name)
@@ -215,6 +239,7 @@ class Session:
             UserError: it cannot be written, or differs from the program on the sample; one of `inputs` is none of the
                 program's feeds.
         """
+        self._pay_rows()
         arrays = {f.name: array for f, array in zip(program.feeds, sample, strict=False)}
         for value in inputs:
             program.check_input(value)

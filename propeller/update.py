@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from propeller import graph, ops
 from propeller.graph import np, paddle
+from propeller.ops.rows import RowGradient, dense, gradients_by_rows, summed_over_processes
 from propeller.optimizers import OPTIMIZERS
 
 COUNTED, SCALE, STOP = '@COUNTED@', '@LOSS_SCALE@', '@STOP@'
@@ -81,6 +82,10 @@ def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=N
     with warnings.catch_warnings(), graph.full_precision():
         warnings.filterwarnings('ignore', message=".*'place' interface")
         pairs, update.numbers = _gradients(program, update)
+        if update.plan.parts > 1 or not algorithm.takes_rows:
+            pairs = [(p, dense(p, g)) for p, g in pairs]
+        by_rows = [(p, g.state) for p, g in pairs if isinstance(g, RowGradient)]
+        program.row_tables = {p.name: (tuple(p.shape), tuple(state.shape)) for p, state in by_rows}
         if update.plan.parts > 1:
             _accumulate_then(program, update, pairs, lambda sums: _apply(update, sums, clip_norm, algorithm))
         else:
@@ -103,8 +108,14 @@ def _gradients(program, update):
         loss, after = loss * scale.reshape([]), (1.0 / scale if weight is None else weight / scale)
     elif weight is not None:
         loss = loss * weight.reshape([])
-    pairs = backward(loss)
-    return ([(p, g * after) for p, g in pairs] if after is not None else pairs), numbers
+    pairs = _backward(loss)
+    return ([(p, _times(g, after)) for p, g in pairs] if after is not None else pairs), numbers
+
+
+def _times(gradient, factor):
+    if isinstance(gradient, RowGradient):
+        return gradient._replace(values=gradient.values * factor)
+    return gradient * factor
 
 
 def backward(loss):
@@ -115,13 +126,18 @@ def backward(loss):
     Returns:
         list of (parameter, gradient), both values, of the parameters that are trained and that `loss` depends on.
     """
+    return [(p, dense(p, g)) for p, g in _backward(loss)]
+
+
+def _backward(loss):
+    """The same; gradients of tables may be `RowGradient`."""
     program = graph.building()
     program.adopt_parameters()
     if program.backward is not None:
-        return program.backward(loss)
-    trained = program.trained_values()
-    found = paddle.static.gradients([loss], trained)
-    return [(value, gradient) for value, gradient in zip(trained, found, strict=True) if gradient is not None]
+        return gradients_by_rows(program, program.backward(loss))
+    leaves = program.leaves()
+    found = zip(leaves, paddle.static.gradients([loss], leaves), strict=True)
+    return gradients_by_rows(program, [(value, gradient) for value, gradient in found if gradient is not None])
 
 
 def _accumulate_then(program, update, pairs, finish):
@@ -147,7 +163,7 @@ def _apply(update, pairs, clip_norm, algorithm):
     parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
     if update.plan.processes > 1:
         gradients, update.numbers = _summed(gradients, update.numbers)
-    square = ops.square_norm(gradients)
+    square = ops.square_norm([g.values if isinstance(g, RowGradient) else g for g in gradients])
     update.finite = paddle.isfinite(square)
     factor, norm = None, paddle.sqrt(square)
     if update.plan.shared:
@@ -162,6 +178,13 @@ def _apply(update, pairs, clip_norm, algorithm):
 
 def _summed(gradients, numbers):
     """Gradients and numbers, summed over all processes; small ones travel together."""
+    whole = [g for g in gradients if not isinstance(g, RowGradient)]
+    sums, numbers = _summed_values(whole, numbers)
+    sums = iter(sums)
+    return [summed_over_processes(g) if isinstance(g, RowGradient) else next(sums) for g in gradients], numbers
+
+
+def _summed_values(gradients, numbers):
     values = [numbers, *gradients]
     results = [None] * len(values)
     for bucket in buckets([4 * math.prod(value.shape) for value in values], BUCKET_BYTES):

@@ -2,7 +2,7 @@
 
 from ernie.model.encoders import Encoder
 from ernie.model.transformer_encoder import linear
-from propeller import graph
+from propeller import graph, ops
 from propeller.errors import UserError, quoted
 from propeller.graph import F, paddle
 
@@ -19,10 +19,13 @@ def emb_size_faults(config):
     return [] if fits else [(f'emb_size = {quoted(size)}', 'a whole number from 1')]
 
 
-def word_vectors(ids, config):
+def word_vectors(ids, config, training):
     """int64 [B, T] -> float32 [B, T, E], of the table `word_embedding`."""
     std = graph.truncated_normal(config.initializer_range)
-    return F.embedding(ids, graph.parameter('word_embedding', [config.vocab_size, emb_size(config)], std))
+    table = graph.parameter('word_embedding', [config.vocab_size, emb_size(config)], std)
+    if training:  # a batch has few of the words
+        table, ids = ops.used_rows(table, ids)
+    return F.embedding(ids, table)
 
 
 class BagOfWords(Encoder):
@@ -52,7 +55,7 @@ class BagOfWords(Encoder):
 
     def __init__(self, ids, positions, types, task_ids, mask, config, training=False):
         self._mask, self._config = mask, config
-        self._vectors = word_vectors(ids, config)
+        self._vectors = word_vectors(ids, config, training)
 
     @property
     def embedding_output(self):

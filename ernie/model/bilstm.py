@@ -43,7 +43,7 @@ class BiLstm(Encoder):
     def __init__(self, ids, positions, types, task_ids, mask, config, training=False):
         self._mask, self._config, self._training = mask, config, training
         self._turn = Turn(mask)
-        self._outputs = [word_vectors(ids, config)]
+        self._outputs = [word_vectors(ids, config, training)]
         for i in range(config.num_hidden_layers):
             self._outputs.append(self._layer(self._outputs[-1], i))
 

@@ -58,7 +58,7 @@ class Elmo(Encoder):
 
     def __init__(self, ids, positions, types, task_ids, mask, config, training=False, layer_dropout=0.0):
         self._mask, self._config = mask, config
-        turn, self._vectors = Turn(mask), word_vectors(ids, config)
+        turn, self._vectors = Turn(mask), word_vectors(ids, config, training)
         forward, backward = (
             direction(paddle.transpose(x, [1, 0, 2]), way, config, training, dropout_prob=layer_dropout).outputs
             for way, x in zip(WAYS, (self._vectors, turn(self._vectors)), strict=True)
@@ -107,10 +107,13 @@ class Direction(NamedTuple):
     cells: list
 
 
-def word_vectors(ids, config):
+def word_vectors(ids, config, training):
     """int64 [..., T] -> float32 [..., T, E]"""
     size = [config.vocab_size, emb_size(config)]
-    return F.embedding(ids, graph.parameter(TABLE, size, graph.truncated_normal(config.initializer_range)))
+    table = graph.parameter(TABLE, size, graph.truncated_normal(config.initializer_range))
+    if training:  # a batch has few of the words
+        table, ids = ops.used_rows(table, ids)
+    return F.embedding(ids, table)
 
 
 def direction_shapes(config, way):

@@ -74,9 +74,13 @@ class ErnieModel(Encoder):
         if config.use_task_id:
             tables.append(('task_embedding', task_ids, config.task_type_vocab_size))
         self._layout = ops.token_layout(_two_axes(input_mask))
+        rows = [self._table(name, size) for name, _, size in tables]
+        ids = [self._layout.pack_ids(own) for _, own, _ in tables]
+        if training:  # a batch has few of the words
+            rows[0], ids[0] = ops.used_rows(rows[0], ids[0])
         embedded = ops.embedding_norm(
-            [self._table(name, rows) for name, _, rows in tables],
-            [self._layout.pack_ids(ids) for _, ids, _ in tables],
+            rows,
+            ids,
             *norm_parameters('pre_encoder', config.hidden_size),
             config.layer_norm_eps,
             config.hidden_dropout_prob if training else 0.0,

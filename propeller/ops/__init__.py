@@ -13,6 +13,7 @@ from propeller.ops.lstm import lstm
 from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
+from propeller.ops.rows import used_rows
 from propeller.ops.tokens import token_layout
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     'square_norm',
     'token_layout',
     'use',
+    'used_rows',
 ]

@@ -1,6 +1,7 @@
-"""AdamW for all parameters in one operator."""
+"""AdamW for all parameters in one operator, and for each table with a gradient by rows in another one."""
 
 from propeller.graph import paddle
+from propeller.ops.rows import RowGradient
 
 
 class FusedAdamW(paddle.optimizer.AdamW):
@@ -10,7 +11,12 @@ class FusedAdamW(paddle.optimizer.AdamW):
 
     def __init__(self, rate, weight_decay, decays, skip, factor):
         super().__init__(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
-        self._skip, self._factor, self._trained = skip, factor, []
+        self._skip, self._factor, self._trained, self._rows = skip, factor, [], {}
+
+    def apply_gradients(self, params_grads):
+        """As Paddle's. params_grads: list of (parameter, gradient); a gradient may be a `RowGradient`."""
+        self._rows = {p.name: g for p, g in params_grads if isinstance(g, RowGradient)}
+        return super().apply_gradients([(p, g.values if isinstance(g, RowGradient) else g) for p, g in params_grads])
 
     def _append_optimize_op(self, block, param_and_grad):
         parameter, gradient = param_and_grad
@@ -19,10 +25,21 @@ class FusedAdamW(paddle.optimizer.AdamW):
         self._trained.append((parameter, gradient, *state))
 
     def _finish_update(self, block, parameters_and_grads):
-        parameters, *tensors = (list(column) for column in zip(*self._trained, strict=True))
-        rates = [float(p.optimize_attr['learning_rate']) for p in parameters]
-        decays = [self._weight_decay * float(self._apply_decay_param_fun(p.name)) for p in parameters]
         factor = paddle.ones([1]) if self._factor is None else self._factor
         numbers = [self._global_learning_rate(), factor, self._skip]
-        attributes = [rates, decays, self._beta1, self._beta2, self._epsilon]
-        paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *numbers, *attributes)
+        powers = [self._beta1, self._beta2, self._epsilon]
+        whole = [tensors for tensors in self._trained if tensors[0].name not in self._rows]
+        if whole:
+            parameters, *tensors = (list(column) for column in zip(*whole, strict=True))
+            rates, decays = (list(column) for column in zip(*map(self._shares, parameters), strict=True))
+            paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *numbers, rates, decays, *powers)
+        for table, gradient, *state in self._trained:
+            if table.name in self._rows:
+                tensors = [table, self._rows[table.name].ids, gradient, *state, self._rows[table.name].state]
+                shares = self._shares(table)
+                paddle._C_ops._run_custom_op('propeller_adamw_rows', *tensors, *numbers, *shares, *powers)
+
+    def _shares(self, parameter):
+        """Of a parameter: its share of the learning rate, and its weight decay."""
+        rate = float(parameter.optimize_attr['learning_rate'])
+        return rate, self._weight_decay * float(self._apply_decay_param_fun(parameter.name))

@@ -3,6 +3,7 @@
 from propeller.graph import paddle
 from propeller.ops.checks import require_one, require_shape, require_type
 from propeller.ops.choice import enabled
+from propeller.ops.rows import RowGradient
 
 
 def square_norm(gradients):
@@ -33,7 +34,8 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
     a training may go on in the other.
 
     Args:
-        pairs: list of (parameter, gradient): float32 values of the same shape.
+        pairs: list of (parameter, gradient): float32 values of the same shape; in the fused form, of tables, also
+            `propeller.ops.rows.RowGradient`.
         rate: `paddle.optimizer.lr.LRScheduler`.
         weight_decay: decoupled decay, in units of the learning rate.
         decays: name -> whether decay applies to that parameter; or which share of it does, a number from 0.
@@ -74,6 +76,8 @@ def _check(pairs, skip, factor):
         raise ValueError('ops.adamw: found no parameters, expected one or more.')
     for parameter, gradient in pairs:
         require_type(f'adamw: parameter {parameter.name}', parameter, 'float32')
+        if isinstance(gradient, RowGradient):
+            continue
         require_type(f'adamw: the gradient of {parameter.name}', gradient, 'float32')
         require_shape(f'adamw: the gradient of {parameter.name}', gradient, parameter.shape)
     require_one('adamw: skip', skip, 'bool')

@@ -33,6 +33,12 @@ def masked_lm(ids, types, positions, mask, label, where):
     return model.get_lm_output(label, where)
 
 
+def sentence_loss(ids, types, positions, mask, label, where):
+    """Of the first token alone: words are read once, so that their table is trained by rows."""
+    model = ErnieModel(ids, positions, types, None, mask, ErnieConfig(PLAIN), True)
+    return ((model.get_pooled_output() - 0.5) ** 2).mean()
+
+
 class Sentences:
     """Random sentences of unequal length; a quarter of the tokens, at least one, is masked."""
 
@@ -57,26 +63,38 @@ class Sentences:
         return [ids, np.zeros_like(ids), positions, mask, np.array(labels), np.array(where)]
 
 
-def train(world, optimizer):
-    """Parameters and losses after `STEPS` updates."""
+def train(world, optimizer, loss_of=masked_lm, batch_size=BATCH, weight_decay=0.0):
+    """Parameters, moments and losses after `STEPS` updates."""
     session, rows = Session(seed=3, world=world), Sentences(101, 7)
 
     def build(*inputs):
-        loss = masked_lm(*inputs)
-        minimize(loss, lambda step: 1e-3 if optimizer == 'adamw' else 0.05, clip_norm=1.0, optimizer=optimizer)
+        loss = loss_of(*inputs)
+        rate = {'adamw': 1e-3, 'sgd': 0.05}[optimizer]
+        minimize(loss, lambda step: rate, weight_decay, clip_norm=1.0, optimizer=optimizer)
         return loss
 
     program = session.build(FEEDS, build)
     session.initialize(program)
     replica = {'replica_id': world.rank, 'num_replicas': world.size}
-    stream = iter(BatchStream(rows, rows.arrays, BATCH // world.size, epochs=None, seed=5, **replica))
+    stream = iter(BatchStream(rows, rows.arrays, batch_size // world.size, epochs=None, seed=5, **replica))
     losses = []
     for _ in range(STEPS):
         batch = next(stream)
         outcome = session.update(program, [(p.arrays, p.counted) for p in batch.parts], [program.outputs])
         losses.append(float(outcome.fetched[0][0]))
-    found = {f'{optimizer}/{name}': session.read(name) for name in program.parameters()}
-    return {**found, f'{optimizer}/losses': np.array(losses)}
+    found = {name: session.read(name) for name in program.parameters()}
+    found |= {name: session.read(name) for name in program.optimizer_state() if name.startswith('word_embedding')}
+    return {**found, 'losses': np.array(losses), 'by_rows': np.array(sorted(program.row_tables))}
+
+
+def trainings(world):
+    """All of them: each result under the name of its training."""
+    found = {
+        'sgd': train(world, 'sgd'),
+        'adamw': train(world, 'adamw'),
+        'rows': train(world, 'adamw', sentence_loss, batch_size=2, weight_decay=0.1),
+    }
+    return {f'{kind}/{name}': value for kind, results in found.items() for name, value in results.items()}
 
 
 def exchange(world):
@@ -106,5 +124,4 @@ if __name__ == '__main__':
     joined = join()
     if joined.size > 1:
         exchange(joined)
-    results = train(joined, 'sgd') | train(joined, 'adamw')
-    np.savez(f'{sys.argv[1]}/{joined.rank}.npz', **results)
+    np.savez(f'{sys.argv[1]}/{joined.rank}.npz', **trainings(joined))

@@ -10,7 +10,7 @@ namespace ops {
 namespace {
 
 // Numbers that a thread takes at a time: enough to hide the cost of taking them, few enough to share out one tensor.
-constexpr int64_t kBlock = 1 << 15;
+constexpr int64_t kBlock = 1 << 15, kRowsAtOnce = 64;
 
 // Sums of a block that run side by side. Left to a compiler, their order might depend on where the block lies in memory.
 constexpr int64_t kSums = 32;
@@ -59,6 +59,46 @@ void update(const AdamW s, const Step step, const Trained& t, int64_t first, int
   }
 }
 
+// Finds out which rows have moments. A row without any owes nothing but decay, whether it has had a gradient or not.
+void look_up(const Trained& t, int64_t width, const RowState& state) {
+  parallel_for(ceil_div(state.rows, kRowsAtOnce), [&](int64_t block) {
+    for (int64_t r = block * kRowsAtOnce; r < std::min(state.rows, (block + 1) * kRowsAtOnce); ++r) {
+      const auto moves = [&](const float* moment) {
+        return std::any_of(moment + r * width, moment + (r + 1) * width, [](float x) { return x != 0; });
+      };
+      state.touched()[r] = moves(t.moment1) || moves(t.moment2) ? 1 : 0;
+    }
+  });
+  state.numbers[0] = 1;
+}
+
+// A row of a table that is updated: its number, and that of its gradient, -1 where that is 0.
+struct Row {
+  int64_t row, gradient;
+};
+
+// The rows that have had a gradient, or have one now.
+std::vector<Row> moving_rows(const RowState& state, const int64_t* ids, int64_t count) {
+  Scratch scratch;
+  auto* numbers = scratch.get<int64_t>(state.rows);
+  std::fill(numbers, numbers + state.rows, -1);
+  for (int64_t i = 0; i < count; ++i) numbers[ids[i]] = i;
+  std::vector<Row> rows;
+  for (int64_t r = 0; r < state.rows; ++r) {
+    if (numbers[r] >= 0 || state.touched()[r] != 0) rows.push_back({r, numbers[r]});
+  }
+  return rows;
+}
+
+// Of the rows that did not move, all others.
+void add_decay(const RowState& state, float decay, int64_t width, float* table) {
+  if (decay == 0) return;
+  const int64_t owed = state.owed();
+  state.numbers[1 + owed] = decay;
+  state.numbers[0] = static_cast<float>(owed + 2);
+  if (owed + 1 == state.capacity) pay_all(state, width, table);
+}
+
 }  // namespace
 
 double sum_of_squares(const std::vector<Gradient>& gradients) {
@@ -92,6 +132,33 @@ void adamw(const AdamW& s, const std::vector<Trained>& tensors) {
     *t.beta1_power *= s.beta1;
     *t.beta2_power *= s.beta2;
   }
+}
+
+void adamw_rows(const AdamW& s, const Trained& t, int64_t width, const int64_t* ids, int64_t count,
+                const RowState& state) {
+  if (!state.known()) look_up(t, width, state);
+  const Step step = step_of(s, t);
+  const std::vector<Row> rows = moving_rows(state, ids, count);
+  const std::vector<float> zeros(width);
+  const int64_t size = static_cast<int64_t>(rows.size());
+  parallel_for(ceil_div(size, kRowsAtOnce), [&](int64_t block) {
+    for (int64_t i = block * kRowsAtOnce; i < std::min(size, (block + 1) * kRowsAtOnce); ++i) {
+      const auto [row, gradient] = rows[i];
+      const int64_t at = row * width;
+      float& touched = state.touched()[row];
+      if (touched == 0) pay(state, width, t.values + at);
+      touched = 1;
+      Trained own = t;
+      own.values += at;
+      own.moment1 += at;
+      own.moment2 += at;
+      own.gradient = gradient < 0 ? zeros.data() : t.gradient + gradient * width;
+      update(s, step, own, 0, width);
+    }
+  });
+  add_decay(state, step.decay, width, t.values);
+  *t.beta1_power *= s.beta1;
+  *t.beta2_power *= s.beta2;
 }
 
 }  // namespace ops

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "rows.h"
+
 namespace ops {
 
 // `size` numbers of a gradient.
@@ -36,5 +38,10 @@ double sum_of_squares(const std::vector<Gradient>& gradients);
 //   moment1 = beta1 moment1 + (1 - beta1) g,  moment2 = beta2 moment2 + (1 - beta2) g^2
 //   p -= lr decay p + lr sqrt(1 - beta2^t) / (1 - beta1^t) moment1 / (sqrt(moment2) + epsilon sqrt(1 - beta2^t))
 void adamw(const AdamW& settings, const std::vector<Trained>& tensors);
+
+// The same update of one table whose gradient has `count` rows, `ids` (each once), and is 0 elsewhere: t.gradient [count,
+// width]. Rows that have had a gradient are updated; the others, whose moments are 0, will owe its decay.
+void adamw_rows(const AdamW& settings, const Trained& table, int64_t width, const int64_t* ids, int64_t count,
+                const RowState& state);
 
 }  // namespace ops
