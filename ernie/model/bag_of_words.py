@@ -23,9 +23,7 @@ def word_vectors(ids, config, training):
     """int64 [B, T] -> float32 [B, T, E], of the table `word_embedding`."""
     std = graph.truncated_normal(config.initializer_range)
     table = graph.parameter('word_embedding', [config.vocab_size, emb_size(config)], std)
-    if training:  # a batch has few of the words
-        table, ids = ops.used_rows(table, ids)
-    return F.embedding(ids, table)
+    return ops.trained_rows(table, ids) if training else F.embedding(ids, table)
 
 
 class BagOfWords(Encoder):

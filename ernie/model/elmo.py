@@ -111,9 +111,7 @@ def word_vectors(ids, config, training):
     """int64 [..., T] -> float32 [..., T, E]"""
     size = [config.vocab_size, emb_size(config)]
     table = graph.parameter(TABLE, size, graph.truncated_normal(config.initializer_range))
-    if training:  # a batch has few of the words
-        table, ids = ops.used_rows(table, ids)
-    return F.embedding(ids, table)
+    return ops.trained_rows(table, ids) if training else F.embedding(ids, table)
 
 
 def direction_shapes(config, way):

@@ -13,7 +13,7 @@ from propeller.ops.lstm import lstm
 from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
-from propeller.ops.rows import used_rows
+from propeller.ops.rows import trained_rows, used_rows
 from propeller.ops.tokens import token_layout
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     'softmax_cross_entropy',
     'square_norm',
     'token_layout',
+    'trained_rows',
     'use',
     'used_rows',
 ]

@@ -11,7 +11,7 @@ Legend: V rows of a table, H its width, U rows that a batch uses.
 from typing import NamedTuple
 
 from propeller import graph
-from propeller.graph import paddle
+from propeller.graph import F, paddle
 from propeller.ops.checks import require_type
 from propeller.ops.choice import enabled
 from propeller.recompute import in_segment
@@ -63,6 +63,14 @@ def used_rows(table, ids):
     leaf.stop_gradient = False
     program.row_uses.append(graph.RowUse(table, used, leaf))
     return leaf, places
+
+
+def trained_rows(table, ids):
+    """table[ids], float32 [..., H], in a training program: see `used_rows`."""
+    rows, places = used_rows(table, ids)
+    if rows is table:
+        return F.embedding(ids, table)
+    return _run('propeller_take', rows, places)[0]
 
 
 def state_name(table):

@@ -156,6 +156,30 @@ def test_where_rows_will_not_do_the_gradient_is_dense(settings):
     near(sparse.state(), dense.state())
 
 
+@pytest.mark.parametrize('frozen', [[], ['w']])
+def test_rows_without_a_norm(frozen):
+    """`trained_rows`, which gives what `F.embedding` gives, and its gradient."""
+
+    def trained(mode):
+        def build(words, positions):
+            with graph.parameter_rules(frozen=lambda name: name in frozen):
+                weight = graph.parameter('weight', [WIDTH, WIDTH], graph.truncated_normal(0.3))
+                x = ops.trained_rows(Trainer.table(), words) @ weight
+            loss = ((x - 0.5) ** 2).mean()
+            minimize(loss, rate, DECAY)
+            return loss
+
+        built = Built(FEEDS, build, mode)
+        for step in range(20):
+            built.session.step(built.program, [words_of(step), positions_of(words_of(step))], [built.program.outputs])
+        return built, {name: built.session.read(name) for name in built.program.parameters()}
+
+    (fused, found), (_, right) = trained('true'), trained('false')
+    assert ('propeller_adamw_rows_' in fused.operators()) == (not frozen)
+    for name, value in right.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
 def test_plain_operators_know_no_rows():
     plain = Trainer(True, mode='false')
     assert not any('propeller' in name for name in plain.operators())
