@@ -62,7 +62,7 @@ class Session:
         self.place = paddle.CUDAPlace(device) if use_cuda else paddle.CPUPlace()
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
-        # Tables that a program trains by rows, the program that pays their rows, and whether some may be owed something.
+        # Tables that a program trains by rows; the program that pays their rows; whether some may be owed something.
         self._row_tables, self._paying, self._owing = {}, None, False
 
     def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False, inference=False):
@@ -134,7 +134,7 @@ class Session:
             self.executor.run(program.startup)
 
     def _pay_rows(self):
-        """Multiply in the weight decay that rows of tables are owed (`propeller.ops.rows`), before anybody sees them."""
+        """Multiply in the decay that rows of tables are owed, before anybody sees them: see `propeller.ops.rows`."""
         if not self._owing:
             return
         if self._paying is None:
