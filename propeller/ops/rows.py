@@ -2,9 +2,9 @@
 
 A dense gradient of such a table is nearly all zeros, and a dense update passes over moments that are nearly all 0. Here
 the rows that a batch uses are what the loss is differentiated by, and AdamW passes over the rows that have ever had a
-gradient. The others owe nothing but weight decay, the same factors for all of them. They are multiplied in before anybody
-sees them, one after the other, in float32: when it was done does not show in the bits, and the result is that of the
-dense update.
+gradient. The others owe nothing but weight decay, the same factors for all of them. They are multiplied in before
+anybody sees them, one after the other, in float32: when it was done does not show in the bits, and the result is that
+of the dense update.
 
 Legend: V rows of a table, H its width, U rows that a batch uses.
 """

@@ -17,6 +17,7 @@ def check(kernels):
     rng = np.random.default_rng(3)
     _check_cross_entropy(rng)
     _check_optimizer(rng)
+    _check_rows(rng)
 
 
 def _check_products(kernels):
@@ -139,6 +140,28 @@ def _check_optimizer(rng):
     right = p - 0.1 * (0.01 * p + m / 0.1 / (np.sqrt(v / 0.001) + 1e-8))
     _compare('a norm', norm, (g * g).sum(keepdims=True).reshape([1]))
     _compare('an update', lists[0][0], right)
+
+
+def _check_rows(rng):
+    """Two updates of a table of which one row has a gradient: it moves, the others decay once they are paid."""
+    start, gradient, ids = rng.normal(size=(_ROWS, _INPUTS)), rng.normal(size=(1, _INPUTS)), np.array([5])
+    shapes = (_ROWS, _INPUTS), (_ROWS, _INPUTS), (1,), (1,), (1 + 4 + _ROWS,)
+    state = [paddle.zeros(shape) for shape in shapes]
+    for power, beta in zip(state[2:4], (0.9, 0.999), strict=True):
+        power.fill_(beta)
+    table, numbers = paddle.to_tensor(start, 'float32'), [paddle.to_tensor(np.float32([x])) for x in (0.1, 1)]
+    given = paddle.to_tensor(ids), paddle.to_tensor(gradient, 'float32')
+    for _ in range(2):
+        settings = *numbers, paddle.to_tensor(np.array([False])), 1.0, 0.5, 0.9, 0.999, 1e-8
+        paddle._C_ops._run_custom_op('propeller_adamw_rows', table, *given, *state, *settings)
+    asked = paddle.to_tensor([7, 5, 7])
+    found, places, rows = paddle._C_ops._run_custom_op('propeller_used_rows', table, state[-1], asked)
+    paddle._C_ops._run_custom_op('propeller_pay_rows', table, state[-1])
+    right = start * 0.95**2
+    right[5] -= 0.1 * np.sign(gradient[0]) * (0.95 + 1)
+    _compare('an update by rows', table, right)
+    _compare('rows of a table', rows, right[[7, 5]])
+    _compare('numbers of rows', paddle.concat([found, places]), np.array([7, 5, 0, 1, 0]))
 
 
 def _compare(what, found, right, tolerance=1e-4):
