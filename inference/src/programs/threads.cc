@@ -1,57 +1,81 @@
-// threads MODEL RECORDS.json: four threads call one model over ernie.h; each must get what one gets alone. For sanitizers.
+// threads MODEL RECORDS.json [MODEL RECORDS.json ...]: four threads call all models over ernie.h, each beginning with
+// another one; each must get what one gets alone. For sanitizers.
 
 #include <cstdio>
-#include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "ernie.h"
+#include "errors.h"
 #include "files.h"
 #include "programs/flags.h"
 
 namespace ernie {
 namespace {
 
-constexpr int kThreads = 4, kCalls = 10;
+constexpr std::size_t kThreads = 4, kCalls = 10, kMostBytes = std::size_t{1} << 24;
+
+struct Closer {
+  void operator()(ernie_model* model) const { ernie_free(model); }
+};
+
+struct Shared {
+  std::unique_ptr<ernie_model, Closer> model;
+  std::string records, alone;
+};
+
+// What the library says, or why it does not.
+std::string predicted(const Shared& shared) {
+  char error[1000];
+  char* found = ernie_predict(shared.model.get(), shared.records.c_str(), error, sizeof error);
+  if (found == nullptr) throw UserError(error);
+  std::string text = found;
+  ernie_free_text(found);
+  return text;
+}
+
+Shared opened(const char* folder, const char* records) {
+  char error[1000];
+  Shared shared;
+  shared.records = read_file(records, kMostBytes, "a JSON list of records");
+  shared.model.reset(ernie_open(folder, "{\"threads\": 2, \"streams\": 2, \"batch_size\": 8}", error, sizeof error));
+  if (!shared.model) throw UserError(error);
+  shared.alone = predicted(shared);
+  return shared;
+}
+
+// How many results are others than those of a thread alone. first: the model that this thread begins with.
+std::size_t count_wrong(const std::vector<Shared>& models, std::size_t first) {
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < kCalls * models.size(); ++i) {
+    const Shared& shared = models[(first + i) % models.size()];
+    try {
+      wrong += predicted(shared) != shared.alone;
+    } catch (const UserError&) {
+      ++wrong;
+    }
+  }
+  return wrong;
+}
 
 int call(int argc, char** argv) {
-  if (argc != 3) {
-    std::fputs("threads MODEL RECORDS.json\n", stderr);
-    return 2;
-  }
-  char error[1000];
-  const std::string records = read_file(argv[2], std::size_t{1} << 24, "a JSON list of records");
-  ernie_model* model = ernie_open(argv[1], "{\"threads\": 2, \"streams\": 2, \"batch_size\": 8}", error, sizeof error);
-  if (model == nullptr) {
-    std::fprintf(stderr, "%s\n", error);
-    return 1;
-  }
-  char* alone = ernie_predict(model, records.c_str(), error, sizeof error);
-  if (alone == nullptr) {
-    std::fprintf(stderr, "%s\n", error);
-    return 1;
-  }
-  std::vector<int> wrong(kThreads, 0);
+  if (argc < 3 || argc % 2 == 0) throw usage_error("threads MODEL RECORDS.json [MODEL RECORDS.json ...]");
+  std::vector<Shared> models;
+  for (int i = 1; i < argc; i += 2) models.push_back(opened(argv[i], argv[i + 1]));
+  std::vector<std::size_t> wrong(kThreads);
   std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, i] {
-      for (int k = 0; k < kCalls; ++k) {
-        char said[1000];
-        char* found = ernie_predict(model, records.c_str(), said, sizeof said);
-        wrong[static_cast<std::size_t>(i)] += found == nullptr || std::strcmp(found, alone) != 0;
-        ernie_free_text(found);
-      }
-    });
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&models, &wrong, i] { wrong[i] = count_wrong(models, i); });
   }
-  int sum = 0;
-  for (int i = 0; i < kThreads; ++i) {
-    threads[static_cast<std::size_t>(i)].join();
-    sum += wrong[static_cast<std::size_t>(i)];
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    threads[i].join();
+    sum += wrong[i];
   }
-  ernie_free_text(alone);
-  ernie_free(model);
-  std::printf("%d calls in %d threads, %d with other results than alone\n", kThreads * kCalls, kThreads, sum);
+  std::printf("%zu calls in %zu threads, %zu with other results than alone\n", kThreads * kCalls * models.size(),
+              kThreads, sum);
   return sum == 0 ? 0 : 1;
 }
 
