@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ernie.tokenizers.alignment import Encoded
 from propeller.errors import UserError, one_line_errors
+from propeller.storage.folders import write_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'inference'
@@ -82,26 +83,31 @@ class CppTokenizer:
 
     def __init__(self, library, folder):
         error = ctypes.create_string_buffer(1000)
-        self._library, self._capacity = library, 0
+        self._library, self._capacity, self._arrays = library, 0, None
         self._tokenizer = library.ernie_tokenizer_open(os.fsencode(folder), error, len(error))
         if not self._tokenizer:
             raise UserError(error.value.decode())
 
     def call(self, content):
         """`Encoded` of bytes; the place of the first byte that is not UTF-8, an int, where there is one."""
-        if self._capacity < len(content):
-            self._capacity = 2 * len(content)
-            kinds = ctypes.c_int32, ctypes.c_uint32, ctypes.c_uint32
-            self._arrays = [(kind * self._capacity)() for kind in kinds]
-        arrays = self._arrays if self._capacity else [None] * 3
-        call = self._library.ernie_tokenizer_encode
+        self._grow(len(content))
+        call, arrays = self._library.ernie_tokenizer_encode, self._arrays
         count = call(self._tokenizer, content, len(content), *arrays, self._capacity)
         if count < 0:
             return -1 - count
-        assert count <= self._capacity
+        if count > self._capacity:
+            self._grow(count)
+            arrays = self._arrays
+            assert call(self._tokenizer, content, len(content), *arrays, self._capacity) == count
         if call(self._tokenizer, content, len(content), arrays[0], None, None, self._capacity) != count:
             raise AssertionError('other ids without offsets')
-        return Encoded(*(array[:count] if array else [] for array in arrays))
+        return Encoded(*(array[:count] for array in arrays))
+
+    def _grow(self, size):
+        if self._capacity < size or not self._arrays:
+            self._capacity = 2 * size
+            kinds = ctypes.c_int32, ctypes.c_uint32, ctypes.c_uint32
+            self._arrays = [(kind * self._capacity)() for kind in kinds]
 
     def encode_aligned(self, text):
         """As that of `ernie.tokenizers.Tokenizer`."""
@@ -118,8 +124,7 @@ class CppTokenizer:
 def twin_of(library, tokenizer):
     """The `CppTokenizer` of a `Tokenizer` of Python."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in tokenizer.files(512).items():
-            (Path(folder) / name).write_bytes(content)
+        write_files(folder, tokenizer.files(512, exported=True))
         with CppTokenizer(library, folder) as made:
             yield made
 

@@ -8,20 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.acceptance.cpp_mutants import run as run_mutants
 from benchmark.acceptance.cpp_tokenizers import (
     code_points,
     differences,
     strings,
+    subword_tokenizers,
     telling_vocabulary,
     texts_below,
     tokenizers,
 )
+from benchmark.acceptance.sentencepiece_files import rules_of, write_subword
 from benchmark.cpp import CppTokenizer, load_library, twin_of
 from ernie.tokenization import CharTokenizer, FullTokenizer, SubwordCharTokenizer
+from ernie.tokenizers.subword import SubwordTokenizer
 from ernie.tokenizers.vocabulary import load_vocab
+from ernie.tokenizers.words import WordTokenizer
 from propeller.errors import UserError
 from tests.cpp import built
 from tests.ernie.tiny_model import VOCABULARY
+from tests.ernie.tiny_subword import SENTENCES, subword_folder, train
 
 pytestmark = pytest.mark.slow  # the first of them may compile the library
 SPECIAL = '[PAD]\n[CLS]\n[SEP]\n[UNK]\n[MASK]\n'
@@ -52,6 +58,21 @@ def folder(tmp_path):
     return write
 
 
+@pytest.fixture(scope='module')
+def with_sentencepiece(library, tmp_path_factory):
+    """The library, where it was built with sentencepiece."""
+    pytest.importorskip('sentencepiece')
+    folder = tmp_path_factory.mktemp('tiny')
+    subword_folder(folder)
+    try:
+        with twin_of(library, SubwordTokenizer(folder / 'vocab.txt')):
+            return library
+    except UserError as e:
+        if 'built without sentencepiece' in str(e):
+            pytest.skip(str(e))
+        raise
+
+
 def refusal(library, folder):
     with pytest.raises(UserError) as e, CppTokenizer(library, folder):
         pass
@@ -64,7 +85,13 @@ def test_the_tables_are_those_of_this_python(library):
 
 @pytest.mark.parametrize(
     ('made', 'lower'),
-    [(FullTokenizer, True), (FullTokenizer, False), (CharTokenizer, True), (SubwordCharTokenizer, True)],
+    [
+        (FullTokenizer, True),
+        (FullTokenizer, False),
+        (CharTokenizer, True),
+        (SubwordCharTokenizer, True),
+        (WordTokenizer, True),
+    ],
 )
 def test_code_points(library, vocabulary, made, lower):
     count, _, first = differences(library, made(str(vocabulary), lower), code_points(every=1009))
@@ -74,9 +101,63 @@ def test_code_points(library, vocabulary, made, lower):
 
 def test_random_strings_with_all_settings(library, vocabulary):
     made = list(tokenizers(vocabulary))
-    assert len(made) == 16
+    assert len(made) == 18
     for number, tokenizer in enumerate(made):
         assert differences(library, tokenizer, strings(500, seed=number)) == (500, 0, [])
+
+
+def test_words_that_are_known(library, tmp_path):
+    tokens = ['今天', 'paddle', 'new', 'σας', 'σασ', 'i\u0307', '[UNK]x', 'ä']
+    (tmp_path / 'vocab.txt').write_text(SPECIAL + '\n'.join(tokens) + '\n', encoding='utf-8')
+    tokenizer = WordTokenizer(tmp_path / 'vocab.txt')
+    texts = ['今天 PADDLE\u3000New\x1cΣΑΣ Ä [UNK] [UNK]x İ', ' \n', '', 'ΣΑΣ\u200b 今天今天', 'x' * 5000 + ' 今天']
+    assert differences(library, tokenizer, texts) == (5, 0, [])
+    assert [id for id in tokenizer.encode(texts[0]) if id != 3] == [5, 6, 7, 8, 12, 10]
+
+
+def test_subwords_of_several_models(with_sentencepiece, tmp_path):
+    for tokenizer in subword_tokenizers(tmp_path):
+        some = list(code_points(every=1009))[::23]
+        assert differences(with_sentencepiece, tokenizer, some) == (len(some), 0, [])
+        assert differences(with_sentencepiece, tokenizer, strings(200, seed=9)) == (200, 0, [])
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        *({}, {'model_type': 'bpe'}, {'model_type': 'char'}, {'model_type': 'word'}, {'add_dummy_prefix': False}),
+        *({'byte_fallback': True, 'vocab_size': 400}, {'split_by_whitespace': False}),
+        {'normalization_rule_name': 'nfkc_cf', 'remove_extra_whitespaces': False},
+    ],
+)
+def test_subwords_of_a_training(with_sentencepiece, tmp_path, options):
+    subword_folder(tmp_path, model=train(**options))
+    texts = [*SENTENCES, *strings(100, seed=4), '  北京  ΑΣ ½½İ \u3000', 'x\u2581y', '龘龘 \0 ﷺ', '', ' ']
+    for lower in (True, False):
+        tokenizer = SubwordTokenizer(tmp_path / 'vocab.txt', lower)
+        assert differences(with_sentencepiece, tokenizer, texts)[1:] == (0, [])
+
+
+def test_rules_of_normalisation_are_read_as_sentencepiece_reads_them(with_sentencepiece, folder):
+    place = folder('\n'.join([SPECIAL.rstrip(), 'a', 'b', '▁b', '今', '天']) + '\n')
+    write_subword(place, rules=rules_of())
+    tokenizer = SubwordTokenizer(place / 'vocab.txt')
+    assert tokenizer.tokenize('a') == ['▁b']
+    assert differences(with_sentencepiece, tokenizer, ['aab 今天a', 'baba', 'a' * 1000]) == (3, 0, [])
+
+
+def test_without_sentencepiece_its_models_are_refused_and_all_others_read(folder):
+    library = load_library(built('-DERNIE_SENTENCEPIECE=OFF', target='ernie'))
+    place = folder(SPECIAL + 'a\nb\n')
+    assert differences(library, FullTokenizer(str(place / 'vocab.txt')), ['a b']) == (1, 0, [])
+    write_subword(place)
+    said = refusal(library, place)
+    assert 'this was built without sentencepiece. Install it (Debian: apt-get install libsentencepiece-dev)' in said
+
+
+def test_changed_files_are_read_or_refused(with_sentencepiece):
+    counts = run_mutants(with_sentencepiece, 150, seed=1)
+    assert set(counts) == {'read', 'refused'}
 
 
 def test_canonical_ordering_of_marks_that_stay(library, vocabulary):
@@ -158,7 +239,8 @@ def test_settings_of_a_folder(library, folder):
 @pytest.mark.parametrize(
     ('files', 'said'),
     [
-        ({'tokenizer_config': {'tokenizer_class': 'WordTokenizer'}}, 'found tokenizer_class .*WordTokenizer'),
+        ({'tokenizer_config': {'tokenizer_class': 'T5Tokenizer'}}, 'found tokenizer_class .*T5Tokenizer'),
+        ({'tokenizer_config': {'tokenizer_class': 'WordTokenizer', 'lexer': 'rjieba'}}, 'rjieba.*expected spaces'),
         ({'tokenizer_config': {'do_lower_case': 1}}, "found do_lower_case '1', expected true or false"),
         ({'tokenizer_config': '[]'}, 'found JSON that is no object'),
         ({'tokenizer_config': '{"a": 1, "a": 2}'}, "found 'a' twice"),

@@ -17,7 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark.acceptance.sentencepiece_files import USER_DEFINED, model_of, rules_of, write_subword
 from benchmark.cpp import build
+from ernie.tokenizers.subword_files import OFFICIAL_MODEL, PICKLED_WORDS, PLAIN_WORDS
 from propeller.errors import one_line_errors
 
 GOOD = '{"text_a": "好"}\n'
@@ -93,6 +95,35 @@ def _sample(*tensors, shape='1 3 1'):
     return ';'.join(part if ':' in part else f'{shape}:{part}' for part in parts).encode() + b'\n'
 
 
+def _words(lexer):
+    """A folder whose tokens are whole words."""
+
+    def change(folder):
+        _json('tokenizer_config.json', tokenizer_class='WordTokenizer', lexer=lexer)(folder)
+        _json('labels.json', tokenizer='WordTokenizer')(folder)
+
+    return change
+
+
+def _subword(*changes, **given):
+    """A folder with the tokenizer of ERNIE tiny, and then changes of it. given: of `write_subword`."""
+
+    def change(folder):
+        write_subword(folder, **given)
+        for inner in changes:
+            inner(folder)
+
+    return change
+
+
+def _grow(name, size):
+    return lambda folder: os.truncate(folder / name, size)
+
+
+def _rename(name, to):
+    return lambda folder: (folder / name).rename(folder / to)
+
+
 MODELS = [
     Case('no inference.json', r'no inference\.json', _remove('inference.json')),
     Case('inference.json is a list', 'JSON that is no object', _write('inference.json', '[]')),
@@ -140,6 +171,61 @@ MODELS = [
     Case('a model of noise', 'OpenVINO cannot', _write('model.onnx', bytes(range(256)) * 40)),
     Case('a model of nothing', 'OpenVINO cannot', _write('model.onnx', b'\x08\x07\x3a\x00')),
 ]
+WORDS = [
+    Case('words at spaces', '', _words('spaces'), content=b'a \xe4\xbb\x8a\xe5\xa4\xa9 \xce\xa3\n'),
+    Case('a lexer', """found lexer '"jieba"', expected spaces""", _words('jieba')),
+    Case('a lexer of numbers', r"found lexer '\[7\]', expected spaces", _words([7])),
+]
+SUBWORDS = [
+    Case('subwords', '', _subword()),
+    Case('subwords of a rule', '', _subword(rules=rules_of()), content='abaaΣ 今天\n'.encode()),
+    Case('a word of 300 KB', '', _subword(rules=rules_of()), content=b'a' * 300_000),
+    Case('a text of 300 KB without pieces', '', _subword(), content='龘'.encode() * 100_000),
+    Case('no subword', 'subword: found no such folder', _subword(lambda f: shutil.rmtree(f / 'subword'))),
+    Case('subword is a file', 'found', _subword(lambda f: shutil.rmtree(f / 'subword'), _write('subword', ''))),
+    Case('another tokenizer beside', 'none beside FullTokenizer', lambda f: (f / 'subword').mkdir()),
+    Case('no sentencepiece model', 'simp_sampled.model: found no such file', _subword(_remove(OFFICIAL_MODEL))),
+    Case('no word dictionary', 'wordseg.txt: found no such file', _subword(_remove(PLAIN_WORDS))),
+    Case('a pickle alone', 'found a pickle', _subword(_rename(PLAIN_WORDS, PICKLED_WORDS))),
+    Case('a pickle as text', 'found a pickle', _subword(_write(PLAIN_WORDS, b'\x80\x04\x8f.'))),
+    Case('an old pickle', 'found a pickle', _subword(_write(PLAIN_WORDS, '(lp0\nVa\n'))),
+    Case('words of bytes', r':2: found byte 0xff', _subword(_write(PLAIN_WORDS, b'ab\n\xff\n'))),
+    Case('words of fields', r':1: found 2 fields', _subword(_write(PLAIN_WORDS, 'ab\tc\n'))),
+    Case('words of zeros', r':1: found a NUL byte', _subword(_write(PLAIN_WORDS, 'a\0\n'))),
+    Case('no words', 'no word of 2 to 5 characters', _subword(_write(PLAIN_WORDS, 'abcdef\n\na\n'))),
+    Case('an empty dictionary', 'no word of 2 to 5 characters', _subword(_write(PLAIN_WORDS, ''))),
+    Case('a dictionary of 200 MB', 'more than 134217728 bytes', _subword(_grow(PLAIN_WORDS, 200_000_000))),
+    Case('the dictionary is a FIFO', 'found a FIFO', _subword(_fifo(PLAIN_WORDS))),
+    Case('a word of 10 MB in it', '', _subword(_append(PLAIN_WORDS, b'a' * 10_000_000))),
+    Case('an empty sentencepiece model', 'an empty file', _subword(model=b'')),
+    Case('half a sentencepiece model', 'content that is no model', _subword(_cut(OFFICIAL_MODEL, 0.5))),
+    Case('sentencepiece of noise', 'content that', _subword(model=bytes(range(256)) * 40)),
+    Case('sentencepiece of zeros', 'content that', _subword(model=bytes(9999))),
+    Case('sentencepiece of 200 MB', 'more than 134217728 bytes', _subword(_grow(OFFICIAL_MODEL, 200_000_000))),
+    Case('no unknown piece', 'sentencepiece cannot read', _subword(model=model_of(['a', 'b'], unknown=False))),
+    Case('a piece twice', 'sentencepiece cannot read', _subword(model=model_of(['a', 'a']))),
+    Case('an empty piece', 'sentencepiece cannot read', _subword(model=model_of(['a', '']))),
+    Case('two unknown pieces', 'sentencepiece cannot read', _subword(model=model_of(['a'], kind=2))),
+    Case('a piece of bytes', 'sentencepiece|UTF-8', _subword(model=model_of([b'\xff\xfe']))),
+    Case('pieces of a user', 'a piece that a user defined', _subword(model=model_of(['a'], kind=USER_DEFINED))),
+    Case('of another vocabulary', '0 of 2 pieces in', _subword(model=model_of(['qqq', 'rrr']))),
+    Case('rules of three bytes', 'broken rules', _subword(rules=b'abc')),
+    Case('rules longer than all', 'broken rules', _subword(rules=b'\xff\xff\xff\x7fabc')),
+    Case('rules without a block', 'broken rules', _subword(rules=rules_of(units=8))),
+    Case('rules of an odd size', 'broken rules', _subword(rules=b'\x03\x04\0\0' + bytes(2000))),
+    Case('rules without an end', 'broken rules', _subword(rules=rules_of(becomes=b'b'))),
+    Case('rules without texts', 'broken rules', _subword(rules=rules_of(becomes=b''))),
+    Case('a text far away', 'broken rules', _subword(rules=rules_of(value=1 << 30))),
+    Case('the text behind the last', 'broken rules', _subword(rules=rules_of(value=2))),
+    Case('a step far away', 'broken rules', _subword(rules=rules_of(base=1 << 20))),
+    Case('a first step far away', 'broken rules', _subword(rules=rules_of(root=1 << 20))),
+    Case('rules that go on for ever', 'broken rules', _subword(rules=rules_of(base=256))),
+    Case('rules of 2 MB', 'broken rules', _subword(rules=rules_of(units=1 << 19))),
+    Case('another sentencepiece model', 'simp_sampled.model: found SHA-256',
+         _subword(_json('tokenizer_config.json', subword={OFFICIAL_MODEL: '0' * 64, 'words': '0' * 64}))),
+    Case('no sums', 'another subword', _subword(_json('tokenizer_config.json', subword=[]))),
+    Case('sums of numbers', 'found SHA-256', _subword(_json('tokenizer_config.json', subword={OFFICIAL_MODEL: 7}))),
+]  # fmt: skip
 ROWS = [
     Case('no file', 'a file that cannot be read', content=None),
     Case('an empty file', 'an empty file', content=b''),
@@ -198,7 +284,7 @@ SAMPLES = [
         ('a line of 10 MB', 'expected', b'1 2 1:' + b'1 ' * 5_000_000 + b'\n'),
     )
 ]  # fmt: skip
-CASES = MODELS + ROWS + SAMPLES
+CASES = MODELS + WORDS + SUBWORDS + ROWS + SAMPLES
 
 
 def outcome(case, programs, model, place):

@@ -54,17 +54,21 @@ def environment(toolchain, folder):
     Raises:
         UserError: the compiler has no libasan.
     """
-    # AddressSanitizer finds what it is to watch when the process starts: also the exceptions, which are in libstdc++.
-    preloaded = [_library(toolchain.compiler, name) for name in ('libasan.so', 'libstdc++.so')]
     return {
         'PROPELLER_OPS_CACHE': str(Path(folder).resolve()),
         'PROPELLER_OPS_CXXFLAGS': FLAGS,
-        'LD_PRELOAD': ' '.join(preloaded),
+        'LD_PRELOAD': preloaded(toolchain.compiler),
         # Libraries are opened by libasan, which does not know in which folders Paddle looks for its own.
         'LD_LIBRARY_PATH': str(toolchain.paddle / 'libs'),
         'ASAN_OPTIONS': 'detect_leaks=0:alloc_dealloc_mismatch=0',
         'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1',
     }
+
+
+def preloaded(compiler):
+    """What `LD_PRELOAD` must name. Raises `UserError`: the compiler has no libasan."""
+    # AddressSanitizer finds what it is to watch when the process starts: also the exceptions, which are in libstdc++.
+    return ' '.join(_library(compiler, name) for name in ('libasan.so', 'libstdc++.so'))
 
 
 def _library(compiler, name):

@@ -211,17 +211,18 @@ def read_labels(folder):
     return saved
 
 
-def companion_files(config, tokenizer, labels=None):
+def companion_files(config, tokenizer, labels=None, exported=False):
     """What makes a folder of parameters a model folder: dict file name -> bytes.
 
     Args:
         config: `ErnieConfig`.
         tokenizer: `Tokenizer`.
         labels: dict, content of `labels.json`; None for a model without a task.
+        exported: in the form that programs in other languages read.
     """
     files = {ERNIE_CONFIG: config.to_dict()} | ({} if labels is None else {LABELS: labels})
     files = {name: to_json(content) for name, content in files.items()}
-    return files | tokenizer.files(config.max_position_embeddings)
+    return files | tokenizer.files(config.max_position_embeddings, exported)
 
 
 def to_json(value):

@@ -131,4 +131,4 @@ class ModelFolder(Source):
     def files(self):
         """dict file name -> bytes: vocabulary, labels and configurations, for an exported folder."""
         settings = {name: value for name, value in self.settings.items() if name != 'constants'}
-        return companion_files(self.config, self.codec.tokenizer, settings)
+        return companion_files(self.config, self.codec.tokenizer, settings, exported=True)

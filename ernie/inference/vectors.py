@@ -139,4 +139,4 @@ class VectorFolder(Source):
 
     def files(self):
         """dict file name -> bytes: vocabulary and configurations, for an exported folder."""
-        return companion_files(self.config, self.codec.tokenizer)
+        return companion_files(self.config, self.codec.tokenizer, exported=True)

@@ -124,9 +124,11 @@ class Tokenizer(abc.ABC):
         """`tokenizer_config.json` as bytes."""
         return (json.dumps(self.config(longest), indent=2, sort_keys=True) + '\n').encode()
 
-    def files(self, longest):
+    def files(self, longest, exported=False):
         """Everything that a model folder must hold to have this tokenizer: dict file name, which may lie in a folder
         (`subword/...`), -> bytes.
+
+        longest: see `config`. exported: in the form that programs in other languages read.
         """
         return {VOCABULARY: vocabulary_bytes(self.vocab_path), TOKENIZER_CONFIG: self.config_file(longest)}
 

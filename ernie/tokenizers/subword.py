@@ -148,6 +148,7 @@ class SubwordTokenizer(Tokenizer):
                 'the sentencepiece model that belongs to this vocabulary',
             )
         self._table, self._by_pieces = self._ids(self._cut.all_pieces), self._has_unknown()
+        self._table[self._cut.model.unk_id()] = self._unknown  # whatever the vocabulary has by its name
 
     @classmethod
     def from_settings(cls, vocab_path, settings, files=None):
@@ -175,8 +176,8 @@ class SubwordTokenizer(Tokenizer):
     def config(self, longest):
         return super().config(longest) | {'subword': self.sums}
 
-    def files(self, longest):
-        return super().files(longest) | self.subword.contents(self.sums)
+    def files(self, longest, exported=False):
+        return super().files(longest, exported) | self.subword.contents(self.sums, exported)
 
     def fingerprint(self):
         sums = [self.sums[name] for name in (OFFICIAL_MODEL, WORDS)]

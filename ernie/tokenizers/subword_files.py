@@ -4,13 +4,16 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from ernie.tokenizers.word_list import load_word_dict, words_sum
-from propeller.errors import UsageError, bad_input
+from ernie.tokenizers.word_list import load_word_dict, words_as_text, words_sum
+from propeller.errors import UsageError, UserError, bad_input
 from propeller.inputs import read_bytes
+from propeller.log import get_logger
+
+log = get_logger(__name__)
 
 FOLDER = 'subword'
 MODEL, PICKLED, PLAIN = 'spm_cased_simp_sampled.model', 'dict.wordseg.pickle', 'dict.wordseg.txt'
-OFFICIAL_MODEL = f'{FOLDER}/{MODEL}'
+OFFICIAL_MODEL, PICKLED_WORDS, PLAIN_WORDS = f'{FOLDER}/{MODEL}', f'{FOLDER}/{PICKLED}', f'{FOLDER}/{PLAIN}'
 WORDS = 'words'  # in a record, beside the names of the two files: the sum of the words
 _MOST_BYTES = 1 << 27
 
@@ -35,11 +38,12 @@ class SubwordFiles(NamedTuple):
         """SHA-256 of the words, whatever their file looks like. Raises `UserError`: it cannot be read."""
         return words_sum(load_word_dict(self.words))
 
-    def contents(self, sums):
+    def contents(self, sums, exported=False):
         """dict place in a model folder -> bytes.
 
         Args:
             sums: what `sums` gave when the tokenizer was made.
+            exported: a pickled word dictionary becomes a plain text, which not only Python reads.
         Raises:
             UserError: a file cannot be read, or is not what it was then.
         """
@@ -47,7 +51,17 @@ class SubwordFiles(NamedTuple):
         for (name, content), path in zip(contents.items(), self, strict=True):
             if hashlib.sha256(content).hexdigest() != sums.get(name):
                 raise bad_input(path, 'another content than at the start', 'a file that stays as it is')
-        return contents
+        return self._without_pickle(contents) if exported else contents
+
+    def _without_pickle(self, contents):
+        if PICKLED_WORDS not in contents:
+            return contents
+        try:
+            words = words_as_text(load_word_dict(self.words), self.words)
+        except UserError as e:
+            log.warning('%s The export keeps the pickle, which Python alone reads.', e)
+            return contents
+        return {OFFICIAL_MODEL: contents[OFFICIAL_MODEL], PLAIN_WORDS: words}
 
 
 def in_folder(folder):

@@ -53,13 +53,14 @@ typedef struct ernie_tokenizer ernie_tokenizer;
 /* The version of Unicode whose characters the tokenizers know: that of the Python of the build. */
 ERNIE_API const char* ernie_unicode_version(void);
 
-/* The tokenizer of a model folder: of its `vocab.txt`, `tokenizer_config.json` and `labels.json`. NULL on failure. */
+/* The tokenizer of a model folder: of its `vocab.txt`, `tokenizer_config.json`, `labels.json` and `subword/`. NULL on
+ * failure. */
 ERNIE_API ernie_tokenizer* ernie_tokenizer_open(const char* folder, char* error, size_t error_size);
 
 /* The ids of a text of `size` bytes of UTF-8, without [CLS] and [SEP], and the slices of the text that they stand for,
  * [start, end) in code points. At most `capacity` of them are written; `starts` and `ends` may both be NULL.
- * Returns how many there are, which may be more than `capacity`; -1 - n when byte n is not UTF-8; INT64_MIN when memory
- * is short. */
+ * Returns how many there are, which may be more than `capacity` (of subwords also more than `size`); -1 - n when byte n is
+ * not UTF-8; INT64_MIN when memory is short, or the text cannot be cut. */
 ERNIE_API int64_t ernie_tokenizer_encode(const ernie_tokenizer* tokenizer, const char* text, size_t size, int32_t* ids,
                                          uint32_t* starts, uint32_t* ends, size_t capacity);
 

@@ -19,7 +19,7 @@ struct ernie_model {
 };
 
 struct ernie_tokenizer {
-  ernie::Tokenizer made;
+  std::unique_ptr<const ernie::Tokenizer> made;
 };
 
 namespace {
@@ -165,11 +165,11 @@ int64_t ernie_tokenizer_encode(const ernie_tokenizer* tokenizer, const char* tex
     if (wrong < size) return -1 - static_cast<int64_t>(wrong);
     encoded.ids.clear();
     if (starts == nullptr) {
-      tokenizer->made.encode(codes, encoded.ids);
+      tokenizer->made->encode(codes, encoded.ids);
     } else {
       encoded.starts.clear();
       encoded.ends.clear();
-      tokenizer->made.encode_aligned(codes, encoded);
+      tokenizer->made->encode_aligned(codes, encoded);
     }
     const std::size_t count = encoded.ids.size() < capacity ? encoded.ids.size() : capacity;
     for (std::size_t i = 0; i < count; ++i) {

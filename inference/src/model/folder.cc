@@ -115,15 +115,15 @@ Folder open_folder(const std::string& path) {
   const Json model = read_json_object(config, "the configuration of the model");
   const std::int64_t positions = count_of(model, config, "max_position_embeddings", 3, kMost, 512);
   const std::int64_t words = count_of(model, config, "vocab_size", 1, kMost, kMost);
-  if (folder.tokenizer.vocabulary().largest_id >= words) {
-    throw bad_input(path + "/vocab.txt", "id " + std::to_string(folder.tokenizer.vocabulary().largest_id),
+  if (folder.tokenizer->vocabulary().largest_id >= words) {
+    throw bad_input(path + "/vocab.txt", "id " + std::to_string(folder.tokenizer->vocabulary().largest_id),
                     "ids below vocab_size " + std::to_string(words));
   }
   const std::int64_t types = count_of(model, config, "sent_type_vocab_size", 0, kMost, 0);
   folder.sentence_types =
       static_cast<std::size_t>(types > 0 ? types : count_of(model, config, "type_vocab_size", 0, kMost, 1));
   folder.has_task_id = flag_of(model, config, "use_task_id", false);
-  folder.warnings = folder.tokenizer.vocabulary().warnings;
+  folder.warnings = folder.tokenizer->vocabulary().warnings;
   const std::string known = text_of(folder.inference, inference, "unicode", "");
   if (!known.empty() && known != unicode::version()) {
     folder.warnings.push_back(inference + ": the tokenizer knew Unicode " + known + ", this program knows " +

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,7 @@ struct Folder {
   bool is_int8 = false;
   bool gives_vectors = false; // an export for vectors, which has no task
   Json inference, labels;     // `inference.json`; `labels.json`, for vectors what stands in its place
-  Tokenizer tokenizer;
+  std::unique_ptr<const Tokenizer> tokenizer;
 
   // How texts are read.
   std::size_t max_seq_len;

@@ -5,25 +5,32 @@
 #include "errors.h"
 #include "files.h"
 #include "json.h"
+#include "sha256.h"
+#include "text/subword.h"
+#include "text/word_pieces.h"
+#include "text/words.h"
 
 namespace ernie {
 namespace {
 
 using Kind = TokenizerSettings::Kind;
 
-constexpr const char* kKnown = "FullTokenizer, CharTokenizer or SubwordCharTokenizer";
+constexpr char kFull[] = "FullTokenizer", kSubword[] = "SubwordTokenizer", kSubwordCharacters[] = "SubwordCharTokenizer";
+constexpr char kWords[] = "WordTokenizer", kCharacters[] = "CharTokenizer";
+constexpr char kKnown[] = "FullTokenizer, CharTokenizer, SubwordTokenizer, SubwordCharTokenizer or WordTokenizer";
+constexpr std::size_t kMostBytes = std::size_t{1} << 27;
 
-std::optional<Kind> kind_of(const std::string& name) {
-  // The second name is Hugging Face's for the first.
-  if (name == "FullTokenizer" || name == "BertTokenizer") return Kind::full;
-  if (name == "CharTokenizer") return Kind::characters;
-  if (name == "SubwordCharTokenizer") return Kind::subword_characters;
+std::optional<std::string> class_of(const std::string& name) {
+  if (name == "BertTokenizer") return kFull;  // Hugging Face's name for it
+  for (const char* known : {kFull, kCharacters, kSubword, kSubwordCharacters, kWords}) {
+    if (name == known) return name;
+  }
   return std::nullopt;
 }
 
 // What a file says; unset where it says nothing.
 struct Said {
-  std::optional<Kind> kind;
+  std::optional<std::string> kind;
   std::optional<bool> lower, strip, ideographs;
 };
 
@@ -41,7 +48,7 @@ Said read_said(const std::string& path, const char* kind_name) {
   const Json values = read_json_object(path, "a JSON object");
   Said said;
   if (const Json* kind = values.find(kind_name)) {
-    if (kind->is(Json::Kind::text)) said.kind = kind_of(kind->text());
+    if (kind->is(Json::Kind::text)) said.kind = class_of(kind->text());
     if (!said.kind) {
       std::string shown;
       kind->write(shown);
@@ -64,17 +71,71 @@ Value agreed(const std::optional<Value>& config, const std::optional<Value>& lab
   return config ? *config : labels.value_or(otherwise);
 }
 
+// Words come from a lexer, of which only the cut at white space is here.
+void refuse_lexers(const std::string& path) {
+  if (!is_there(path)) return;
+  const Json config = read_json_object(path, "a JSON object");
+  const Json* lexer = config.find("lexer");
+  if (lexer == nullptr || (lexer->is(Json::Kind::text) && lexer->text() == "spaces")) return;
+  std::string shown;
+  lexer->write(shown);
+  throw bad_input(path, "lexer " + quoted(shown), "spaces: texts are cut into words by a lexer in Python alone", 0,
+                  "`ernie predict` does it.");
+}
+
+// That a file is the one which the folder was written with.
+void check_sum(const Json& recorded, const char* name, const std::string& sum, const std::string& path,
+               const std::string& config, const char* what) {
+  const Json* found = recorded.find(name);
+  const std::string said = found != nullptr && found->is(Json::Kind::text) ? found->text() : "nothing";
+  if (said == sum) return;
+  throw bad_input(path, "SHA-256 " + sum.substr(0, 12) + "...",
+                  quoted(said.substr(0, 12)) + "..., as " + config + " says: the " + what +
+                      " that the model was trained with");
+}
+
+std::unique_ptr<const Tokenizer> open_subword(const std::string& folder, Vocabulary vocabulary, bool lower) {
+  const std::string place = folder + "/subword", config = folder + "/tokenizer_config.json";
+  const std::string model = place + "/spm_cased_simp_sampled.model", words = place + "/dict.wordseg.txt";
+  const std::string pickled = place + "/dict.wordseg.pickle";
+  if (!is_there(place)) throw bad_input(place, "no such folder", std::string("the files of ") + kSubword);
+  if (!is_there(words) && is_there(pickled)) {
+    throw bad_input(pickled, "a pickle", "dict.wordseg.txt, one word a line", 0, "ernie export makes one of it.");
+  }
+  const std::string content = read_file(model, kMostBytes, "a sentencepiece model");
+  WordList list(read_file(words, kMostBytes, "a word dictionary"), words);
+  const Json said = read_json_object(config, "a JSON object");
+  if (const Json* recorded = said.find("subword")) {
+    if (!recorded->is(Json::Kind::object)) throw bad_input(config, "another subword", "the sums of two files");
+    check_sum(*recorded, "subword/spm_cased_simp_sampled.model", sha256(content), model, config, "file");
+    check_sum(*recorded, "words", list.sum(), words, config, "words");
+  }
+  return std::make_unique<SubwordTokenizer>(std::move(vocabulary), lower, std::move(list),
+                                            open_piece_model(content, model), model, folder + "/vocab.txt");
+}
+
 }  // namespace
 
-Tokenizer open_tokenizer(const std::string& folder) {
-  const Said config = read_said(folder + "/tokenizer_config.json", "tokenizer_class");
+std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& folder) {
+  const std::string config_path = folder + "/tokenizer_config.json";
+  const Said config = read_said(config_path, "tokenizer_class");
   const Said labels = read_said(folder + "/labels.json", "tokenizer");
+  const std::string kind = agreed<std::string>(config.kind, labels.kind, folder, "tokenizer", kFull);
+  const bool lower = agreed(config.lower, labels.lower, folder, "do_lower_case", true);
+  if (kind == kWords) refuse_lexers(config_path);
+  Vocabulary vocabulary = read_vocabulary(folder + "/vocab.txt");
+  if (kind == kWords) return std::make_unique<WordTokenizer>(std::move(vocabulary), lower);
+  if (kind == kSubword) return open_subword(folder, std::move(vocabulary), lower);
+  if (kind != kSubwordCharacters && is_there(folder + "/subword")) {
+    throw bad_input(folder + "/subword", "the files of " + std::string(kSubword), "none beside " + kind, 0,
+                    "Remove the one that is wrong.");
+  }
   TokenizerSettings settings;
-  settings.kind = agreed(config.kind, labels.kind, folder, "tokenizer", Kind::full);
-  settings.lower = agreed(config.lower, labels.lower, folder, "do_lower_case", true);
+  settings.kind = kind == kCharacters ? Kind::characters : kind == kSubwordCharacters ? Kind::subword_characters : Kind::full;
+  settings.lower = lower;
   settings.strip = config.strip;
   settings.ideographs = config.ideographs.value_or(true);
-  return Tokenizer(read_vocabulary(folder + "/vocab.txt"), settings);
+  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), settings);
 }
 
 }  // namespace ernie

@@ -236,6 +236,7 @@ int predict(int argc, char** argv) {
   for (const std::string& path : files) predict_file(job, path, form);
   results.finish();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+  if (const char* doubt = model.folder().tokenizer->doubt()) std::fprintf(stderr, "ernie_predict: %s\n", doubt);
   if (job.bad > 0) std::fprintf(stderr, "ernie_predict: %zu of %zu rows could not be used\n", job.bad, job.count);
   if (job.cut > 0) {
     std::fprintf(stderr, "ernie_predict: %zu of %zu rows do not fit into %zu tokens: what is beyond was left out\n",

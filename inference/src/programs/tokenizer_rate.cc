@@ -25,7 +25,7 @@ double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_P
 int measure(int argc, char** argv) {
   const Flags flags(argc, argv, {});
   if (flags.others().size() != 2) throw usage_error("tokenizer_rate MODEL FILE");
-  const Tokenizer tokenizer = open_tokenizer(flags.others()[0]);
+  const auto tokenizer = open_tokenizer(flags.others()[0]);
   const std::unique_ptr<std::FILE, Closer> file(std::fopen(flags.others()[1].c_str(), "rb"));
   if (!file) throw bad_input(flags.others()[1], "a file that cannot be read", "a text a line");
   Lines lines(file.get(), flags.others()[1]);
@@ -41,7 +41,7 @@ int measure(int argc, char** argv) {
     for (const std::string& text : texts) {
       decode_utf8(text, codes);
       found.clear();
-      tokenizer.encode(codes, found);
+      tokenizer->encode(codes, found);
       characters += codes.size();
       ids += found.size();
     }

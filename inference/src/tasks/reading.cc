@@ -77,16 +77,16 @@ Windows ReadingCodec::encode(const Json& record) const {
   const std::u32string question = code_points(text_of(record, "question"));
   auto known = std::make_unique<Known>();
   known->context = code_points(text_of(record, "context"));
-  folder_.tokenizer.encode_aligned(known->context, known->document);
+  folder_.tokenizer->encode_aligned(known->context, known->document);
   std::vector<std::int32_t> asked;
-  folder_.tokenizer.encode(question, asked);
+  folder_.tokenizer->encode(question, asked);
   Windows windows;
   windows.cut = asked.size() > max_query_length_;
   asked.resize(std::min(asked.size(), max_query_length_));
   const std::size_t room = folder_.max_seq_len - asked.size() - kSpecial;
   known->split = asked.size() + 2;
   known->windows = cut_windows(known->document.ids.size(), room, doc_stride_);
-  const Vocabulary& vocabulary = folder_.tokenizer.vocabulary();
+  const Vocabulary& vocabulary = folder_.tokenizer->vocabulary();
   for (const Window& window : known->windows) {
     Row row{{vocabulary.cls}, known->split};
     row.ids.insert(row.ids.end(), asked.begin(), asked.end());

@@ -133,9 +133,9 @@ Windows TaggingCodec::encode(const Json& record) const {
   if (!is_cut_known_) {  // a model from before the record: U+0002 counts as a space, as it did
     std::u32string spaced = text;
     std::replace(spaced.begin(), spaced.end(), kSeparator, U' ');
-    known->tokens = cut_.slices(spaced, folder_.tokenizer);
+    known->tokens = cut_.slices(spaced, *folder_.tokenizer);
   } else if (text.find(kSeparator) == std::u32string::npos) {
-    known->tokens = cut_.slices(text, folder_.tokenizer);
+    known->tokens = cut_.slices(text, *folder_.tokenizer);
   } else {
     for (std::size_t start = 0; start <= text.size();) {
       const std::size_t end = std::min(text.find(kSeparator, start), text.size());
@@ -146,8 +146,8 @@ Windows TaggingCodec::encode(const Json& record) const {
   std::vector<std::int32_t> ids;
   for (const auto& [start, end] : known->tokens) {
     known->first.push_back(ids.size());
-    folder_.tokenizer.encode(std::u32string_view(text).substr(start, end - start), ids);
-    if (ids.size() == known->first.back()) ids.push_back(folder_.tokenizer.vocabulary().unk);
+    folder_.tokenizer->encode(std::u32string_view(text).substr(start, end - start), ids);
+    if (ids.size() == known->first.back()) ids.push_back(folder_.tokenizer->vocabulary().unk);
     known->last.push_back(ids.size() - 1);
   }
   // A text that is longer than the model reads is labelled sentence by sentence.
@@ -166,7 +166,7 @@ Windows TaggingCodec::encode(const Json& record) const {
     known->parts.push_back({0, known->tokens.size()});
   }
   Windows windows;
-  const Vocabulary& vocabulary = folder_.tokenizer.vocabulary();
+  const Vocabulary& vocabulary = folder_.tokenizer->vocabulary();
   for (const Part& part : known->parts) {
     const bool has_tokens = part.first < part.end;
     const std::size_t start = has_tokens ? known->first[part.first] : 0;

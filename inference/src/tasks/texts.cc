@@ -90,7 +90,7 @@ Windows TextCodec::encode(const Json& record) const {
   if (text_a == nullptr) throw BadRecord{"nothing as text_a", "a text"};
   const std::vector<std::int32_t> a = tokens(*text_a);
   const std::vector<std::int32_t> b = text_b == nullptr ? std::vector<std::int32_t>{} : tokens(*text_b);
-  const Vocabulary& vocabulary = folder_.tokenizer.vocabulary();
+  const Vocabulary& vocabulary = folder_.tokenizer->vocabulary();
   const bool is_pair = !b.empty();
   const auto [length_a, length_b] = truncated(a.size(), b.size(), folder_.max_seq_len - (is_pair ? 3 : 2));
   Windows windows;
@@ -114,9 +114,9 @@ std::vector<std::int32_t> TextCodec::tokens(const std::string& text) const {
   std::u32string codes = code_points(text);
   if (folder_.drop_html_breaks) drop_html_breaks(codes);
   // Where ideographs do not cut, the space beside one is all that does.
-  if (folder_.for_cn && folder_.tokenizer.cuts_ideographs()) codes = Tokenizer::without_spaces(codes);
+  if (folder_.for_cn && folder_.tokenizer->cuts_ideographs()) codes = without_spaces(codes);
   std::vector<std::int32_t> ids;
-  folder_.tokenizer.encode(codes, ids);
+  folder_.tokenizer->encode(codes, ids);
   return ids;
 }
 
