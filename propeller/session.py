@@ -15,6 +15,7 @@ from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadab
 from propeller.graph import Feed, Program, np, paddle, require_cuda
 from propeller.inputs import parse_json
 from propeller.ops import choice
+from propeller.ops.process_sum import segment_of
 from propeller.ops.rows import state_name
 from propeller.storage.atomic import check_room
 from propeller.train.precision import TYPE_NAMES
@@ -56,6 +57,7 @@ class Session:
         paddle.enable_static()
         drawn = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
         self.seed = self.world.broadcast_object(drawn)
+        self._segment = None if use_cuda else segment_of(self.world, fused_ops or 'auto')
         paddle.seed(self.seed)
         if device is None:
             device = paddle.distributed.ParallelEnv().device_id if use_cuda and self.world.size > 1 else 0
@@ -78,7 +80,7 @@ class Session:
             inference: layers of Paddle that know of training, as dropout and batch norm do, are as in prediction.
         """
         program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
-        program.plan, program.build_fn = Plan(self.world.size, parts, loss_scale), build_fn
+        program.plan, program.build_fn = Plan(self.world.size, parts, loss_scale, self._segment), build_fn
         program.on_cpu = not isinstance(self.place, paddle.CUDAPlace)
         program.precision, program.inference = 'fp32' if exact else self.precision, inference
         token = graph.begin(program)
@@ -164,7 +166,7 @@ class Session:
         with paddle.static.scope_guard(self.scope), memory_errors(program.training):
             try:
                 return self.executor.run(main, feed=feed, fetch_list=list(fetch_list))
-            except RuntimeError as e:
+            except (RuntimeError, OSError) as e:  # OSError: of our own operators
                 if self.world.size > 1 and is_lost_peer(e):
                     raise lost_peer(self.world, e) from e
                 raise

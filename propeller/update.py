@@ -11,17 +11,16 @@ which is that of the mean loss over all rows or tokens at once, however they wer
 Gradients that are not finite change nothing: neither parameters nor moments nor counters.
 """
 
-import math
 import warnings
 from typing import NamedTuple
 
 from propeller import graph, ops
 from propeller.graph import np, paddle
+from propeller.ops.process_sum import process_sum
 from propeller.ops.rows import RowGradient, dense, gradients_by_rows, summed_over_processes
 from propeller.optimizers import OPTIMIZERS
 
 COUNTED, SCALE, STOP = '@COUNTED@', '@LOSS_SCALE@', '@STOP@'
-BUCKET_BYTES = 32 * 2**20
 
 
 class Plan(NamedTuple):
@@ -31,11 +30,13 @@ class Plan(NamedTuple):
         processes: processes that share each update.
         parts: batches that each of them computes for it.
         loss_scale: `propeller.train.precision.LossScale`, or None.
+        segment: `propeller.ops.process_sum.Segment`, memory through which the processes add up; None: through sockets.
     """
 
     processes: int = 1
     parts: int = 1
     loss_scale: object = None
+    segment: object = None
 
     @property
     def shared(self):
@@ -177,47 +178,10 @@ def _apply(update, pairs, clip_norm, algorithm):
 
 
 def _summed(gradients, numbers):
-    """Gradients and numbers, summed over all processes; small ones travel together."""
-    whole = [g for g in gradients if not isinstance(g, RowGradient)]
-    sums, numbers = _summed_values(whole, numbers)
+    """Gradients and numbers, summed over all processes."""
+    numbers, *sums = process_sum([numbers, *(g for g in gradients if not isinstance(g, RowGradient))])
     sums = iter(sums)
     return [summed_over_processes(g) if isinstance(g, RowGradient) else next(sums) for g in gradients], numbers
-
-
-def _summed_values(gradients, numbers):
-    values = [numbers, *gradients]
-    results = [None] * len(values)
-    for bucket in buckets([4 * math.prod(value.shape) for value in values], BUCKET_BYTES):
-        if len(bucket) == 1:
-            (i,) = bucket
-            flat = paddle.assign(values[i])
-            paddle.distributed.all_reduce(flat)
-            results[i] = flat
-            continue
-        flat = paddle.concat([values[i].reshape([-1]) for i in bucket])
-        paddle.distributed.all_reduce(flat)
-        parts = paddle.split(flat, [math.prod(values[i].shape) for i in bucket])
-        for i, part in zip(bucket, parts, strict=True):
-            results[i] = part.reshape(values[i].shape)
-    return results[1:], results[0]
-
-
-def buckets(sizes, limit):
-    """Neighbours that share one message: lists of indices, each of at most `limit` bytes or of one large element.
-
-    Args:
-        sizes: list of int, bytes of each element.
-        limit: bytes of a message.
-    """
-    groups, room = [], 0
-    for i, size in enumerate(sizes):
-        if groups and size <= room:
-            groups[-1].append(i)
-            room -= size
-        else:
-            groups.append([i])
-            room = limit - size
-    return groups
 
 
 class Outcome(NamedTuple):

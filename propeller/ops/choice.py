@@ -25,12 +25,14 @@ class Kernels(NamedTuple):
         why: why not, in a line; None if there is one.
         bf16: whether it multiplies bfloat16 numbers.
         onednn: oneDNN's version, `3.6.2`.
+        opened: the library, for calls without Paddle.
     """
 
     path: object = None
     why: str | None = None
     bf16: bool = False
     onednn: str = ''
+    opened: object = None
 
     def describe(self):
         """A line of text."""
@@ -100,6 +102,13 @@ def can_multiply_bfloat16(mode='auto'):
     return available(mode) or paddle.base.core.supports_bfloat16()
 
 
+def segment_bytes(processes):
+    """Bytes of the memory through which so many processes add up (csrc/process_sum.h)."""
+    function = kernels().opened.propeller_ops_segment_bytes
+    function.restype = ctypes.c_int64
+    return function(ctypes.c_int(processes))
+
+
 @functools.cache
 def kernels():
     """The `Kernels` of this process, compiled and loaded by the first call."""
@@ -131,7 +140,7 @@ def load(path, place=None):
     if fault:
         raise Unavailable(f'{path} does not fit the oneDNN that is loaded: {fault.decode()}')
     numbers = version // 10000, version // 100 % 100, version % 100
-    return Kernels(path, None, bool(opened.propeller_ops_bfloat16()), '.'.join(map(str, numbers)))
+    return Kernels(path, None, bool(opened.propeller_ops_bfloat16()), '.'.join(map(str, numbers)), opened)
 
 
 @functools.cache

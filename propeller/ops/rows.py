@@ -15,6 +15,7 @@ from propeller import graph
 from propeller.graph import F, paddle
 from propeller.ops.checks import require_type
 from propeller.ops.choice import enabled
+from propeller.ops.process_sum import process_sum
 from propeller.recompute import in_segment
 
 # Decays that are remembered; after so many updates all rows get theirs.
@@ -113,11 +114,9 @@ def dense(parameter, gradient):
 
 def summed_over_processes(gradient):
     """A `RowGradient` of the rows that any process uses, with the sums of their gradients, the same in all of them."""
-    marks = _marks(gradient.state, gradient.ids)
-    paddle.distributed.all_reduce(marks)
+    (marks,) = process_sum([_marks(gradient.state, gradient.ids)])
     ids, values = _run('propeller_marked_rows', marks, gradient.ids, gradient.values)
-    paddle.distributed.all_reduce(values)
-    return RowGradient(ids, values, gradient.state)
+    return RowGradient(ids, *process_sum([values]), gradient.state)
 
 
 def _joined(table, uses, rest, state):

@@ -1,5 +1,7 @@
 """The test of a compiled library: small cases against numpy in float64, forward and backward."""
 
+import os
+
 import numpy as np
 
 from propeller.graph import paddle
@@ -18,6 +20,7 @@ def check(kernels):
     _check_cross_entropy(rng)
     _check_optimizer(rng)
     _check_rows(rng)
+    _check_process_sum(kernels, rng)
 
 
 def _check_products(kernels):
@@ -168,3 +171,15 @@ def _compare(what, found, right, tolerance=1e-4):
     difference = np.linalg.norm(found.numpy() - right) / np.linalg.norm(right)
     if not difference < tolerance:
         raise Unavailable(f'{what} is wrong by {difference:.1e}')
+
+
+def _check_process_sum(kernels, rng):
+    """Of one process alone: all pieces come back."""
+    values = rng.normal(size=70_001).astype(np.float32)
+    file = os.memfd_create('process_sum')
+    try:
+        os.truncate(file, kernels.opened.propeller_ops_segment_bytes(1))
+        (found,) = paddle._C_ops._run_custom_op('propeller_process_sum', paddle.to_tensor(values), file, 0, 1)
+    finally:
+        os.close(file)
+    _compare('a sum over processes', found, values, 1e-12)

@@ -10,7 +10,7 @@ from propeller.session import Session
 from propeller.train.hooks import CheckpointSaverHook
 from propeller.train.loop import LoopState, train_loop
 from propeller.train.precision import LossScale
-from propeller.update import buckets, minimize, run_update
+from propeller.update import minimize, run_update
 
 WIDTH, CLASSES = 5, 3
 FEEDS = [graph.Feed('x', (-1, WIDTH), 'float32'), graph.Feed('label', (-1, 1), 'int64')]
@@ -154,8 +154,3 @@ def test_the_loss_of_an_update_is_known():
         session, program = trainer(parts=parts)
         outcome = run_update(session, program, [(data(2), True)] * parts, [program.outputs])
         assert outcome.loss == pytest.approx(float(outcome.fetched[0][0]), rel=1e-6) and not outcome.scaled
-
-
-def test_neighbours_share_a_message():
-    assert buckets([4, 4, 4, 100, 4, 90, 10], 100) == [[0, 1, 2], [3], [4, 5], [6]]
-    assert buckets([], 8) == []

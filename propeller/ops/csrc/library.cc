@@ -2,12 +2,16 @@
 #include <string>
 
 #include "onednn.h"
+#include "process_sum.h"
 #include "product.h"
 
 extern "C" {
 
 // Whether products of bfloat16 numbers are fast here.
 int propeller_ops_bfloat16() { return ops::has_bfloat16(); }
+
+// Bytes of the memory through which so many processes add up.
+int64_t propeller_ops_segment_bytes(int processes) { return static_cast<int64_t>(ops::segment_bytes(processes)); }
 
 // oneDNN's version: major * 10000 + minor * 100 + patch.
 int propeller_ops_onednn() {

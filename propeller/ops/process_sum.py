@@ -1,0 +1,143 @@
+"""Sums over the processes of a job: through memory that they share where all run on one machine, else by Paddle."""
+
+import math
+import os
+import tempfile
+from typing import NamedTuple
+
+from propeller import graph
+from propeller.graph import paddle
+from propeller.log import get_logger
+from propeller.ops.checks import require_type
+from propeller.ops.choice import available, enabled, segment_bytes
+
+log = get_logger(__name__)
+BUCKET_BYTES, SMALL_BYTES = 32 * 2**20, 2**18  # of a message through sockets, through memory
+# Memory that looks like a folder of files. Elsewhere, files would be written to a disk.
+MEMORY = '/dev/shm'
+_segments = {}
+
+
+class Segment(NamedTuple):
+    """Memory that the processes of a machine share.
+
+    Attributes:
+        file: number of an open file without a name, for the life of the process.
+        rank: of this process.
+        size: processes.
+    """
+
+    file: int
+    rank: int
+    size: int
+
+
+def segment_of(world, mode='auto', folder=MEMORY):
+    """The `Segment` of the processes of a job; None where they cannot share one.
+
+    They can where all of them run on this machine with fused operators. All processes must ask, and at the same time:
+    all get one, or none does. They have one for all their sessions.
+
+    Args:
+        world: `propeller.distribution.World`, on a processor.
+        mode: of the fused operators (`propeller.ops.use`).
+        folder: for the file.
+    """
+    if world.size == 1:
+        return None
+    if world.any_process(world.local_size < world.size or not available(mode)):
+        return None
+    if world not in _segments:
+        _segments[world] = _agreed(world, folder)
+    return _segments[world]
+
+
+def _agreed(world, folder):
+    """A new one. Its file has a name until all have opened it, or one of them cannot."""
+    path, file = '', None
+    try:
+        if world.is_main_process:
+            file, path = tempfile.mkstemp(prefix='propeller-', dir=folder)  # for this user alone
+            os.posix_fallocate(file, 0, segment_bytes(world.size))
+    except OSError as e:
+        log.debug('processes add up through sockets: %s', e)
+        failed = True
+    else:
+        failed = False
+    try:
+        path = world.broadcast_object(path)
+        if file is None and path:
+            try:
+                file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except OSError as e:
+                log.debug('processes add up through sockets: %s', e)
+        failed = world.any_process(failed or file is None)
+    finally:
+        if world.is_main_process and path:
+            os.unlink(path)
+    if not failed:
+        return Segment(file, world.rank, world.size)
+    if file is not None:
+        os.close(file)
+    return None
+
+
+def process_sum(values):
+    """Sums of values over all processes of the program's job, the same bits in all of them.
+
+    Args:
+        values: list of float32 values; each has the same shape in all processes.
+    Returns:
+        list of values of these shapes.
+    Raises:
+        ValueError: a value of another type.
+    """
+    for i, value in enumerate(values):
+        require_type(f'process_sum: value {i}', value, 'float32')
+    # Through sockets a message costs much, through memory little, but putting values together copies them.
+    limit = BUCKET_BYTES if _segment() is None else SMALL_BYTES
+    # A shape that is not known yet has a message of its own.
+    sizes = [4 * math.prod(value.shape) if min(value.shape, default=0) >= 0 else limit for value in values]
+    results = [None] * len(values)
+    for bucket in buckets(sizes, limit):
+        if len(bucket) == 1:
+            (i,) = bucket
+            results[i] = _summed(values[i])
+            continue
+        flat = _summed(paddle.concat([values[i].reshape([-1]) for i in bucket]))
+        parts = paddle.split(flat, [math.prod(values[i].shape) for i in bucket])
+        for i, part in zip(bucket, parts, strict=True):
+            results[i] = part.reshape(values[i].shape)
+    return results
+
+
+def _segment():
+    """That of the program being built, or None."""
+    return graph.building().plan.segment if enabled() else None
+
+
+def _summed(value):
+    segment = _segment()
+    if segment is not None:
+        return paddle._C_ops._run_custom_op('propeller_process_sum', value, *segment)[0]
+    total = paddle.assign(value)
+    paddle.distributed.all_reduce(total)
+    return total
+
+
+def buckets(sizes, limit):
+    """Neighbours that share one message: lists of indices, each of at most `limit` bytes or of one large element.
+
+    Args:
+        sizes: list of int, bytes of each element.
+        limit: bytes of a message.
+    """
+    groups, room = [], 0
+    for i, size in enumerate(sizes):
+        if groups and size <= room:
+            groups[-1].append(i)
+            room -= size
+        else:
+            groups.append([i])
+            room = limit - size
+    return groups

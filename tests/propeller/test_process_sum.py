@@ -1,0 +1,94 @@
+"""Sums over processes: through memory that they share the bits of a sum in the order of ranks; else Paddle's."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from propeller.ops.choice import segment_bytes
+from propeller.ops.process_sum import buckets, segment_of
+from tests import processes
+from tests.propeller.process_sum_worker import ROUNDS, SHAPES, values_of
+
+SIZE = 3
+
+
+def run(case, folder, bytes_more=0):
+    """What each of three processes found: list of dicts."""
+    file = os.memfd_create('test')
+    os.truncate(file, segment_bytes(SIZE) + bytes_more)
+    places = [folder / f'{rank}.npz' for rank in range(SIZE)]
+    words = [sys.executable, '-m', 'tests.propeller.process_sum_worker', str(file)]
+    started = [
+        subprocess.Popen([*words, str(rank), str(SIZE), case, str(place)], cwd=processes.ROOT, pass_fds=[file])
+        for rank, place in enumerate(places)
+    ]
+    try:
+        assert [process.wait(120) for process in started] == [0] * SIZE
+    finally:
+        for process in started:
+            process.kill()
+        os.close(file)
+    return [dict(np.load(place)) for place in places]
+
+
+def test_all_processes_get_the_sum_in_the_order_of_their_ranks(compiled, tmp_path):
+    found = run('sums', tmp_path)
+    for number in range(ROUNDS):
+        given = [values_of(rank, number) for rank in range(SIZE)]
+        for i, shape in enumerate(SHAPES):
+            right = (given[0][i] + given[1][i]) + given[2][i]
+            for sums in found:
+                assert sums[f'{number}_{i}'].shape == shape
+                np.testing.assert_array_equal(sums[f'{number}_{i}'], right)
+
+
+def test_one_that_leaves_is_told_by_the_others(compiled, tmp_path):
+    stayed, _, other = run('leaves', tmp_path)
+    for found in (stayed, other):
+        assert 'a peer is gone: process 1 of the job' in str(found['error']) and '1_0' in found and '2_0' not in found
+        assert 'an earlier sum over the processes failed' in str(found['again'])
+
+
+def test_other_counts_are_told(compiled, tmp_path):
+    errors = [str(found['error']) for found in run('counts', tmp_path) if 'error' in found]
+    assert errors and any('process 1 has 15 numbers, process 0 has 1' in error for error in errors)
+
+
+def test_memory_that_is_too_small_is_refused(compiled, tmp_path):
+    assert all('not theirs' in str(found['error']) for found in run('sums', tmp_path, bytes_more=-1))
+
+
+def test_processes_that_cannot_share_memory(compiled):
+    class World:
+        size, local_size, rank, is_main_process = 2, 1, 0, True
+        any_process = staticmethod(bool)
+        broadcast_object = staticmethod(lambda value: value)
+
+    assert segment_of(World()) is None  # on two machines
+    World.local_size = 2
+    assert segment_of(World(), mode='false') is None
+    assert segment_of(World(), folder='/proc/nowhere') is None
+    before = set(os.listdir('/dev/shm')) if os.path.isdir('/dev/shm') else set()
+    segment = segment_of(World(), folder='/dev/shm')
+    assert (segment.rank, segment.size) == (0, 2) and os.fstat(segment.file).st_size == segment_bytes(2)
+    assert os.fstat(segment.file).st_nlink == 0 and set(os.listdir('/dev/shm')) <= before
+    os.close(segment.file)
+    alone = World()
+    alone.size = 1
+    assert segment_of(alone) is None
+
+
+def test_neighbours_share_a_message():
+    assert buckets([4, 4, 4, 100, 4, 90, 10], 100) == [[0, 1, 2], [3], [4, 5], [6]]
+    assert buckets([], 8) == []
+
+
+@pytest.mark.slow
+def test_fused_operators_that_one_process_lacks(compiled, tmp_path):
+    """Then all go through sockets: nobody waits for a sum that another does not make."""
+    for code, out, err in processes.run(2, ['-m', 'tests.propeller.segment_worker']):
+        assert code == 0, err
+        assert out.split() == ['True', 'False', 'False']
