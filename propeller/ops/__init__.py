@@ -8,7 +8,7 @@ from propeller.ops.attention import attention
 from propeller.ops.choice import available, enabled, use
 from propeller.ops.cross_entropy import softmax_cross_entropy
 from propeller.ops.embedding import embedding_norm
-from propeller.ops.linear import linear
+from propeller.ops.linear import linear, linear_side_by_side
 from propeller.ops.lstm import lstm
 from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
@@ -25,6 +25,7 @@ __all__ = [
     'enabled',
     'layer_norm',
     'linear',
+    'linear_side_by_side',
     'lstm',
     'residual_norm',
     'softmax_cross_entropy',

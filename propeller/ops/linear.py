@@ -15,6 +15,10 @@ ACTIVATIONS = {
 }
 
 
+# Those that may stand side by side.
+LAYERS = 3
+
+
 def _gelu_tanh(x):
     # Not F.gelu(x, approximate=True): paddle2onnx writes it as the exact form.
     return 0.5 * x * (1.0 + paddle.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
@@ -48,6 +52,36 @@ def linear(x, weight, bias, activation=None, precision=None, transposed=False):
         if activation is None:
             return paddle._C_ops._run_custom_op('propeller_linear', *inputs)[0]
         return paddle._C_ops._run_custom_op('propeller_linear_activation', *inputs, activation)[0]
+
+
+def linear_side_by_side(x, weights, biases, precision=None):
+    """`linear` for three layers of one input, their results one beside the other: queries, keys and values, say.
+
+    One product, forward and backward, as of one weight with all columns, which is not made.
+
+    Args:
+        x: float32 value [..., I]; also bfloat16.
+        weights: three float32 values [I, O].
+        biases: three float32 values [O].
+        precision: see `linear`.
+    Returns:
+        float32 value [..., 3 O].
+    Raises:
+        ValueError: wrong types or shapes, or another number of layers.
+    """
+    if len(weights) != LAYERS or len(biases) != LAYERS:
+        found = f'{len(weights)} weights and {len(biases)} biases'
+        raise ValueError(f'ops.linear_side_by_side: found {found}, expected {LAYERS} of each.')
+    for weight, bias in zip(weights, biases, strict=True):
+        _check(x, weight, bias, None, precision, False)
+        require_shape('linear_side_by_side: a weight', weight, weights[0].shape, ', that of the first')
+    frozen = {weight.stop_gradient for weight in weights}
+    if len(frozen) > 1 or not enabled():
+        return linear(x, paddle.concat(list(weights), -1), paddle.concat(list(biases), -1), precision=precision)
+    precision, wanted = fused_precision(precision), [not x.stop_gradient, not weights[0].stop_gradient]
+    with graph.full_precision():
+        inputs = [graph.float32(x), *weights, *biases, precision, *wanted]
+        return paddle._C_ops._run_custom_op('propeller_linear_3', *inputs)[0]
 
 
 def _check(x, weight, bias, activation, precision, transposed):

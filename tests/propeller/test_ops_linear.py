@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from propeller import graph, ops
+from propeller.graph import paddle
 from propeller.recompute import segment
 from propeller.update import backward
 from tests.propeller.ops_oracle import (
@@ -86,6 +87,93 @@ def test_bfloat16_products_are_those_of_rounded_numbers(bfloat16):
     right = expected(rounded(x), rounded(weight), bias, rounded(dy), None)
     close(found[:3], right[:3], 1e-6)
     assert difference(found[3], dy.astype(np.float64).reshape(-1, 390).sum(0)) < 1e-6
+
+
+# ------------------------------------------------------------------------------------------ side by side
+
+
+class SideBySide(Built):
+    """Three layers of one input whose arrays are fed, and their gradients. `run` is that of one layer: all columns."""
+
+    def __init__(self, precision, rank, inputs, each, mode='true', frozen=()):
+        vary = (-1,) * (rank - 1)
+        feeds = [graph.Feed('x', (*vary, inputs), 'float32'), graph.Feed('dy', (*vary, 3 * each), 'float32')]
+        feeds += [graph.Feed(f'w{k}', (inputs, each), 'float32') for k in range(3)]
+        feeds += [graph.Feed(f'b{k}', (each,), 'float32') for k in range(3)]
+
+        def build(x, dy, *weights_and_biases):
+            leaves = [x, *weights_and_biases]
+            for k, leaf in enumerate(leaves):
+                leaf.stop_gradient = k in frozen
+            y = ops.linear_side_by_side(x, weights_and_biases[:3], weights_and_biases[3:], precision)
+            wanted = [leaf for k, leaf in enumerate(leaves) if k not in frozen]
+            return [y, *paddle.static.gradients([y], wanted, [dy])]
+
+        super().__init__(feeds, build, mode)
+
+    def run(self, x, weight, bias, dy):
+        parts = [np.ascontiguousarray(part) for part in np.split(weight, 3, -1)]
+        return super().run(x, dy, *parts, *np.split(bias, 3))
+
+    def whole(self, x, weight, bias, dy):
+        """[y, dx, dweight, dbias] of all columns."""
+        y, dx, *rest = self.run(x, weight, bias, dy)
+        return [y, dx, np.concatenate(rest[:3], -1), np.concatenate(rest[3:])]
+
+
+# Widths that end within blocks of every kind, and none of them; tiles of more than one width.
+EACH = [((1,), 12, 10), ((7,), 30, 1), ((0,), 12, 30), ((5, 26), 384, 130), ((2, 13), 64, 32), ((70,), 31, 400)]
+
+
+def test_layers_side_by_side_are_those_of_float64(precision):
+    for rows, inputs, each in EACH:
+        arrays = sample(rows, inputs, 3 * each)
+        program = SideBySide(precision, len(rows) + 1, inputs, each)
+        assert program.operators().count('propeller_linear_3') == 1 and 'concat' not in program.operators()
+        close(program.whole(*arrays), expected(*arrays, None), TOLERANCE[precision], rows, inputs, each)
+
+
+def test_they_are_one_layer_with_all_columns(precision):
+    for rows, inputs, each in EACH:
+        arrays = sample(rows, inputs, 3 * each)
+        found = SideBySide(precision, len(rows) + 1, inputs, each).whole(*arrays)
+        right = LinearProgram(None, precision, len(rows) + 1, inputs, 3 * each).run(*arrays)
+        plain = SideBySide(precision, len(rows) + 1, inputs, each, 'false').whole(*arrays)
+        close(found, [array.astype(np.float64) for array in right], 1e-6, rows, inputs, each)
+        close(plain, [array.astype(np.float64) for array in right], TOLERANCE[precision], rows, inputs, each)
+
+
+@pytest.mark.parametrize('frozen', [(0,), (1, 2, 3), (2,), (1, 2, 3, 4, 5, 6), (0, 1, 2, 3)])
+def test_gradients_side_by_side_that_nobody_wants_are_not_computed(frozen):
+    arrays = sample((7,), 30, 21)
+    program = SideBySide('fp32', 2, 30, 7, frozen=frozen)
+    y, *found = program.run(*arrays)
+    right_y, *right = SideBySide('fp32', 2, 30, 7).run(*arrays)
+    close([y, *found], [right_y, *(g for k, g in enumerate(right) if k not in frozen)], 1e-6, frozen)
+    # Where one weight of three is trained and another is not, all of them are put together.
+    assert ('propeller_linear_3' in program.operators()) == (frozen != (2,))
+
+
+def test_threads_do_not_change_layers_side_by_side(threads, precision):
+    program = SideBySide(precision, 3, 384, 130)
+    same_for_any_threads(threads, functools.partial(program.run, *sample((32, 24), 384, 390)))
+
+
+def test_layers_that_cannot_stand_side_by_side_are_refused():
+    feeds = [graph.Feed('x', (-1, 12), 'float32')]
+
+    def build(shapes, biases=(7, 7, 7)):
+        def call(x):
+            weights = [graph.parameter(f'w{k}', shape, graph.constant(0)) for k, shape in enumerate(shapes)]
+            own = [graph.parameter(f'b{k}', [width], graph.constant(0)) for k, width in enumerate(biases)]
+            return ops.linear_side_by_side(x, weights, own)
+
+        return call
+
+    refused('found 2 weights and 3 biases, expected 3 of each', feeds, build([(12, 7)] * 2))
+    text = r'a weight has shape \[12, 8\], expected \[12, 7\], that of the first'
+    refused(text, feeds, build([(12, 7), (12, 8), (12, 7)], (7, 8, 7)))
+    refused(r'weight has shape \[11, 7\], expected \[12, outputs\]', feeds, build([(12, 7), (11, 7), (12, 7)]))
 
 
 # ------------------------------------------------------------------------------------------ programs

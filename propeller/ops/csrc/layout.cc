@@ -16,6 +16,14 @@ const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64
   return i < rows ? x + i * columns + column : zeros;
 }
 
+// Row `i` of `x` from column `column` on, `count` numbers: where they stand, or `buffer` if they are of several parts.
+const float* piece(const SideBySide& x, int64_t i, int64_t column, int64_t count, float* buffer) {
+  const auto at = [&](int64_t j) { return x.parts[j / x.columns] + i * x.columns + j % x.columns; };
+  if (column % x.columns + count <= x.columns) return at(column);
+  for (int64_t j = 0; j < count; ++j) buffer[j] = *at(column + j);
+  return buffer;
+}
+
 // A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.
 template <typename T>
 void transpose_tile(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t height, int64_t width) {
@@ -80,14 +88,16 @@ void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, uint32_t
   });
 }
 
-void pack_transposed(const float* x, int64_t rows, int64_t columns, uint32_t* out) {
+void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out) {
+  const int64_t columns = x.columns * static_cast<int64_t>(x.parts.size());
   const int64_t across = ceil_div(rows, kPackColumns), down = ceil_div(columns, kPackRows);
   parallel_for(across * down, [&](int64_t block) {
     const int64_t i = block / down * kPackColumns, j = block % down * kPackRows;
     const int64_t height = std::min(kPackColumns, rows - i), width = std::min(kPackRows, columns - j);
     uint32_t lines[kPackColumns * kTile];  // 32 columns of 64 rows, two columns in an element
     if (height < kPackColumns || width < kPackRows) std::memset(lines, 0, sizeof lines);
-    for (int64_t r = 0; r < height; ++r) to_bfloat16(x + (i + r) * columns + j, width, lines + r * kTile);
+    float buffer[kPackRows];
+    for (int64_t r = 0; r < height; ++r) to_bfloat16(piece(x, i + r, j, width, buffer), width, lines + r * kTile);
     uint32_t* to = out + block * kPackRows / 2 * kPackColumns;
     for (int64_t r = 0; r < kPackColumns; r += kTile) transpose_16x16(lines + r * kTile, kTile, to + r, kPackColumns);
   });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "bfloat16.h"
 
@@ -27,7 +28,13 @@ void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_
 // `depth`.
 void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, uint32_t* out);
 
-// x^T as the right factor: the same order for a matrix of `columns` x `rows`.
-void pack_transposed(const float* x, int64_t rows, int64_t columns, uint32_t* out);
+// Matrices of as many rows side by side, each with `columns` columns.
+struct SideBySide {
+  std::vector<const float*> parts;
+  int64_t columns;
+};
+
+// x^T as the right factor: the same order for a matrix of all columns of `x` x `rows`.
+void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out);
 
 }  // namespace ops

@@ -1,5 +1,6 @@
-// Two operators of Paddle: `propeller_linear`, and `propeller_linear_activation`, which also keeps the slope of the
-// activation for its gradient. See linear.h for the computation, linear.py for what users call.
+// Three operators of Paddle: `propeller_linear`; `propeller_linear_activation`, which also keeps the slope of the activation
+// for its gradient; and `propeller_linear_3`, three layers of one input, whose results stand side by side. See linear.h for
+// the computation, linear.py for what users call.
 #include "linear.h"
 #include "tensors.h"
 
@@ -54,7 +55,7 @@ std::vector<Tensor> forward(const Tensor& x, const Tensor& weight, const Tensor&
   Tensor y = new_tensor(output_shape(x.shape(), weight.shape(), transposed));
   run("linear", [&] {
     linear_forward(shape_of(x, weight, transposed), Activation::kNone, precision_of(precision), x.data<float>(),
-                   weight.data<float>(), bias.data<float>(), y.data<float>(), nullptr);
+                   {weight.data<float>()}, {bias.data<float>()}, y.data<float>(), nullptr);
   });
   return {y};
 }
@@ -67,7 +68,7 @@ std::vector<Tensor> forward_activation(const Tensor& x, const Tensor& weight, co
   Tensor y = new_tensor(shape), slope = new_tensor(shape, type_of(precision_of(precision)));
   run("linear", [&] {
     linear_forward(shape_of(x, weight, transposed), activation_of(activation), precision_of(precision),
-                   x.data<float>(), weight.data<float>(), bias.data<float>(), y.data<float>(), slope.data());
+                   x.data<float>(), {weight.data<float>()}, {bias.data<float>()}, y.data<float>(), slope.data());
   });
   return {y, slope};
 }
@@ -80,9 +81,11 @@ std::vector<Tensor> gradients(const Tensor& x, const Tensor& weight, const Tenso
   Tensor dx = new_tensor(x_wanted ? x.shape() : Shape{0}), dweight = new_tensor(weight_wanted ? weight.shape() : Shape{0});
   Tensor dbias = new_tensor({dy.shape().back()});
   run("linear's gradient", [&] {
-    linear_backward(shape_of(x, weight, transposed), activation, precision, x.data<float>(), weight.data<float>(),
+    std::vector<float*> dweights;
+    if (weight_wanted) dweights.push_back(dweight.data<float>());
+    linear_backward(shape_of(x, weight, transposed), activation, precision, x.data<float>(), {weight.data<float>()},
                     slope ? slope->data() : nullptr, dy.data<float>(), x_wanted ? dx.data<float>() : nullptr,
-                    weight_wanted ? dweight.data<float>() : nullptr, dbias.data<float>());
+                    dweights, {dbias.data<float>()});
   });
   return {dx, dweight, dbias};
 }
@@ -99,6 +102,94 @@ std::vector<Tensor> backward_activation(const Tensor& x, const Tensor& weight, c
   return gradients(x, weight, &slope, dy, activation_of(activation), precision_of(precision), x_wanted, weight_wanted,
                    transposed);
 }
+
+// ---------------------------------------------------------------- three layers of one input
+
+Shape side_by_side(const Shape& x, const std::vector<Shape>& weights, const std::vector<Shape>& biases) {
+  for (size_t p = 0; p < weights.size(); ++p) {
+    check_shapes(x, weights[p], biases[p], false);
+    if (weights[p].size() != 2 || !fits(weights[p][1], weights[0][1])) {
+      refuse("linear: weight " + std::to_string(p) + " has shape " + text(weights[p]) + ", expected " +
+             text(weights[0]) + ", that of weight 0");
+    }
+  }
+  Shape shape = x;
+  shape.back() = weights[0][1] < 0 ? -1 : static_cast<int64_t>(weights.size()) * weights[0][1];
+  return shape;
+}
+
+using Three = std::vector<const Tensor*>;
+
+std::vector<Shape> shapes_of(const Three& tensors) {
+  std::vector<Shape> shapes;
+  for (const Tensor* tensor : tensors) shapes.push_back(tensor->shape());
+  return shapes;
+}
+
+std::vector<const float*> data_of(const Three& tensors, const std::string& name) {
+  std::vector<const float*> data;
+  for (const Tensor* tensor : tensors) {
+    require_float32(*tensor, "linear", name + " " + std::to_string(data.size()));
+    data.push_back(tensor->data<float>());
+  }
+  return data;
+}
+
+std::vector<Tensor> forward_3(const Tensor& x, const Tensor& weight0, const Tensor& weight1, const Tensor& weight2,
+                              const Tensor& bias0, const Tensor& bias1, const Tensor& bias2,
+                              const std::string& precision, bool, bool) {
+  const Three weights{&weight0, &weight1, &weight2}, biases{&bias0, &bias1, &bias2};
+  require_float32(x, "linear", "x");
+  const Shape shape = side_by_side(x.shape(), shapes_of(weights), shapes_of(biases));
+  const auto matrices = data_of(weights, "weight"), vectors = data_of(biases, "bias");
+  Tensor y = new_tensor(shape);
+  run("linear", [&] {
+    linear_forward({shape_of(x, weight0, false).rows, weight0.shape()[0], shape.back(), false}, Activation::kNone,
+                   precision_of(precision), x.data<float>(), matrices, vectors, y.data<float>(), nullptr);
+  });
+  return {y};
+}
+
+std::vector<Tensor> backward_3(const Tensor& x, const Tensor& weight0, const Tensor& weight1, const Tensor& weight2,
+                               const Tensor& dy, const std::string& precision, bool x_wanted, bool weights_wanted) {
+  const Three weights{&weight0, &weight1, &weight2};
+  const int64_t each = weight0.shape()[1];
+  Shape shape = x.shape();
+  shape.back() = 3 * each;
+  check_like("linear", "the gradient", dy, shape);
+  std::vector<Tensor> gradients{new_tensor(x_wanted ? x.shape() : Shape{0})};
+  for (const Tensor* weight : weights) gradients.push_back(new_tensor(weights_wanted ? weight->shape() : Shape{0}));
+  for (size_t p = 0; p < weights.size(); ++p) gradients.push_back(new_tensor({each}));
+  run("linear's gradient", [&] {
+    std::vector<float*> dweights, dbiases;
+    for (size_t p = 0; p < weights.size(); ++p) {
+      if (weights_wanted) dweights.push_back(gradients[1 + p].data<float>());
+      dbiases.push_back(gradients[1 + weights.size() + p].data<float>());
+    }
+    linear_backward({shape_of(x, weight0, false).rows, weight0.shape()[0], shape.back(), false}, Activation::kNone,
+                    precision_of(precision), x.data<float>(), data_of(weights, "weight"), nullptr, dy.data<float>(),
+                    x_wanted ? gradients[0].data<float>() : nullptr, dweights, dbiases);
+  });
+  return gradients;
+}
+
+std::vector<Shape> infer_shape_3(const Shape& x, const Shape& weight0, const Shape& weight1, const Shape& weight2,
+                                 const Shape& bias0, const Shape& bias1, const Shape& bias2) {
+  return {side_by_side(x, {weight0, weight1, weight2}, {bias0, bias1, bias2})};
+}
+
+std::vector<Shape> infer_gradients_3(const Shape& x, const Shape& weight0, const Shape& weight1, const Shape& weight2,
+                                     const Shape&) {
+  const Shape bias{weight0[1]};
+  return {x, weight0, weight1, weight2, bias, bias, bias};
+}
+
+std::vector<DataType> infer_type_3(const DataType&, const DataType&, const DataType&, const DataType&, const DataType&,
+                                   const DataType&, const DataType&) {
+  return {DataType::FLOAT32};
+}
+
+// ---------------------------------------------------------------- shapes and types
 
 std::vector<Shape> infer_shape(const Shape& x, const Shape& weight, const Shape& bias, const std::string&, bool, bool,
                                bool transposed) {
@@ -163,3 +254,19 @@ PD_BUILD_GRAD_OP(propeller_linear_activation)
             "activation: std::string"})
     .SetKernelFn(PD_KERNEL(ops::backward_activation))
     .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradients_activation));
+
+PD_BUILD_OP(propeller_linear_3)
+    .Inputs({"X", "Weight0", "Weight1", "Weight2", "Bias0", "Bias1", "Bias2"})
+    .Outputs({"Out"})
+    .Attrs({"precision: std::string", "x_wanted: bool", "weights_wanted: bool"})
+    .SetKernelFn(PD_KERNEL(ops::forward_3))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape_3))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type_3));
+
+PD_BUILD_GRAD_OP(propeller_linear_3)
+    .Inputs({"X", "Weight0", "Weight1", "Weight2", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Weight0"), paddle::Grad("Weight1"), paddle::Grad("Weight2"),
+              paddle::Grad("Bias0"), paddle::Grad("Bias1"), paddle::Grad("Bias2")})
+    .Attrs({"precision: std::string", "x_wanted: bool", "weights_wanted: bool"})
+    .SetKernelFn(PD_KERNEL(ops::backward_3))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradients_3));

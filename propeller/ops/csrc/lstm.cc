@@ -179,8 +179,7 @@ void backward_rows(const LstmShape& s, const LstmInputs& in, const LstmOutputs<c
 
 // out [inputs, outputs] = x^T dy over all steps.
 void weight_gradient(const LstmShape& s, int64_t inputs, int64_t outputs, const float* x, const float* dy, float* out) {
-  linear_backward({s.steps * s.rows, inputs, outputs, false}, Activation::kNone, Precision::kFloat32, x, nullptr,
-                  nullptr, dy, nullptr, out, nullptr);
+  transposed_product(s.steps * s.rows, x, inputs, dy, outputs, Precision::kFloat32, out);
 }
 
 }  // namespace

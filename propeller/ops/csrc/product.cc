@@ -42,8 +42,8 @@ class Kernel {
     const SingleThread single;
     const int type = p.precision == Precision::kFloat32 ? kFloat32 : kBfloat16;
     a_ = matrix(rows, p.k, type, p.a_stride);
-    b_ = type == kFloat32 ? matrix(p.k, columns, type, p.n) : packed_matrix(p.k, columns);
-    c_ = matrix(rows, columns, kFloat32, p.n);
+    b_ = type == kFloat32 ? matrix(p.k, columns, type, p.b_stride) : packed_matrix(p.k, columns);
+    c_ = matrix(rows, columns, kFloat32, p.c_stride);
     if (p.bias != nullptr) bias_ = matrix(1, columns, kFloat32, columns);
     const Attributes attributes = user_scratchpad();
     dnnl_primitive_desc_t plan = nullptr;
@@ -90,9 +90,10 @@ class Kernel {
 // The kernel for tiles of so many rows and columns: made at the first request, since code is generated for it.
 std::shared_ptr<const Kernel> kernel(const Product& p, int64_t rows, int64_t columns) {
   static std::mutex mutex;
-  static std::map<std::array<int64_t, 7>, std::shared_ptr<const Kernel>> kernels;
-  const std::array<int64_t, 7> key{rows,    columns, p.k, p.n, p.a_stride, static_cast<int64_t>(p.precision),
-                                   p.bias != nullptr};
+  static std::map<std::array<int64_t, 8>, std::shared_ptr<const Kernel>> kernels;
+  const int64_t b_stride = p.precision == Precision::kFloat32 ? p.b_stride : 0;
+  const std::array<int64_t, 8> key{rows,     columns,    p.k, p.a_stride, b_stride, p.c_stride,
+                                   static_cast<int64_t>(p.precision), p.bias != nullptr};
   const std::lock_guard<std::mutex> lock(mutex);
   const auto found = kernels.find(key);
   if (found != kernels.end()) return found->second;
@@ -112,28 +113,38 @@ std::vector<int64_t> starts_of(int64_t size, int64_t tile, int64_t piece) {
   return starts;
 }
 
-}  // namespace
+// A tile of one of several products.
+struct Piece {
+  const Product* product;
+  Tile tile;
+  std::shared_ptr<const Kernel> kernel;
+};
 
-void multiply(const Product& p, const std::function<void(const Tile&)>& finish) {
+void add_pieces(const Product& p, std::vector<Piece>& pieces) {
   if (p.m == 0 || p.n == 0) return;
   const std::vector<int64_t> rows = starts_of(p.m, kTileRows, kPiece), columns = starts_of(p.n, kTileColumns, 1);
-  std::vector<Tile> tiles;
-  std::vector<std::shared_ptr<const Kernel>> kernels;
   for (size_t c = 0; c + 1 < columns.size(); ++c) {
     for (size_t r = 0; r + 1 < rows.size(); ++r) {
-      tiles.push_back({rows[r], rows[r + 1] - rows[r], columns[c], columns[c + 1] - columns[c]});
-      const Tile &tile = tiles.back(), *above = r == 0 ? nullptr : &tiles[tiles.size() - 2];
-      const bool same = above != nullptr && above->rows == tile.rows;
-      kernels.push_back(same ? kernels.back() : kernel(p, tile.rows, tile.columns));
+      const Tile tile{rows[r], rows[r + 1] - rows[r], columns[c], columns[c + 1] - columns[c]};
+      const bool same = r > 0 && pieces.back().tile.rows == tile.rows;
+      pieces.push_back({&p, tile, same ? pieces.back().kernel : kernel(p, tile.rows, tile.columns)});
     }
   }
-  const bool packed = p.precision == Precision::kBfloat16;
-  const int64_t size = packed ? sizeof(bfloat16) : sizeof(float), depth = packed ? round_up(p.k, kPackRows) : 1;
-  parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t i) {
-    const Tile& tile = tiles[i];
-    kernels[i]->run(static_cast<const char*>(p.a) + tile.row * p.a_stride * size,
-                    static_cast<const char*>(p.b) + tile.column * depth * size,
-                    p.bias == nullptr ? nullptr : p.bias + tile.column, p.c + tile.row * p.n + tile.column);
+}
+
+}  // namespace
+
+void multiply(const std::vector<Product>& products, const std::function<void(const Tile&)>& finish) {
+  std::vector<Piece> pieces;
+  for (const Product& p : products) add_pieces(p, pieces);
+  parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
+    const auto& [product, tile, kernel] = pieces[i];
+    const Product& p = *product;
+    const bool packed = p.precision == Precision::kBfloat16;
+    const int64_t size = packed ? sizeof(bfloat16) : sizeof(float), depth = packed ? round_up(p.k, kPackRows) : 1;
+    kernel->run(static_cast<const char*>(p.a) + tile.row * p.a_stride * size,
+                static_cast<const char*>(p.b) + tile.column * depth * size,
+                p.bias == nullptr ? nullptr : p.bias + tile.column, p.c + tile.row * p.c_stride + tile.column);
     if (finish) finish(tile);
   });
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "layout.h"
 
@@ -21,14 +22,16 @@ struct Product {
   Precision precision;
   const void* a;          // rows of float, or of bfloat16
   int64_t a_stride;       // elements from one row of `a` to the next
-  const void* b;          // dense rows of float, or packed (see layout.h)
+  const void* b;          // rows of float, or packed (see layout.h)
+  int64_t b_stride;       // elements from one row of `b` to the next; of no meaning where it is packed
   const float* bias;      // null: none
-  float* c;               // dense
+  float* c;
+  int64_t c_stride;       // elements from one row of `c` to the next
 };
 
-// Computes `product` and calls `finish` for each tile of it on the thread that computed the tile, while it is in that
+// Computes `products` and calls `finish` for each tile of them on the thread that computed the tile, while it is in that
 // thread's cache. Sums run in the same order whatever the number of threads. Throws std::runtime_error if oneDNN fails.
-void multiply(const Product& product, const std::function<void(const Tile&)>& finish = nullptr);
+void multiply(const std::vector<Product>& products, const std::function<void(const Tile&)>& finish = nullptr);
 
 // Whether this processor multiplies bfloat16 numbers.
 bool has_bfloat16();
