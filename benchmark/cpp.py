@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import fcntl
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -72,7 +73,48 @@ def load_library(folder):
     library.ernie_tokenizer_encode.restype = ctypes.c_int64
     library.ernie_tokenizer_encode.argtypes = [ctypes.c_void_p, text, size, array, array, array, size]
     library.ernie_tokenizer_free.argtypes = [ctypes.c_void_p]
+    library.ernie_open.restype = ctypes.c_void_p
+    library.ernie_open.argtypes = [text, text, text, size]
+    library.ernie_predict.restype = ctypes.c_void_p
+    library.ernie_predict.argtypes = [ctypes.c_void_p, text, text, size]
+    library.ernie_free_text.argtypes = library.ernie_free.argtypes = [ctypes.c_void_p]
     return library
+
+
+class CppModel:
+    """A model of the library. Raises `UserError` with what it says. A context manager.
+
+    Args:
+        library: of `load_library`.
+        folder: an export.
+        settings: of `ernie_open`.
+    """
+
+    def __init__(self, library, folder, **settings):
+        self._library, self._error = library, ctypes.create_string_buffer(1000)
+        given = json.dumps(settings).encode()
+        self._model = library.ernie_open(os.fsencode(folder), given, self._error, len(self._error))
+        if not self._model:
+            raise UserError(self._error.value.decode())
+
+    def call(self, records):
+        """The results of JSON, bytes, as JSON."""
+        text = self._library.ernie_predict(self._model, records, self._error, len(self._error))
+        if not text:
+            raise UserError(self._error.value.decode())
+        result = ctypes.string_at(text)
+        self._library.ernie_free_text(text)
+        return result
+
+    def predict(self, records):
+        """The results of a list of records."""
+        return json.loads(self.call(json.dumps(records).encode()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._library.ernie_free(self._model)
 
 
 class CppTokenizer:

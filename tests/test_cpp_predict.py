@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.acceptance.cpp_executor import compared
 from benchmark.acceptance.cpp_hostile import CASES, fault, outcome
 from benchmark.cpp import SOURCE, load_library
+from ernie.inference.engines import MOST_TOKENS
 from ernie.inference.export import export
 from ernie.inference.folder import ModelFolder
 from ernie.inference.vectors import VectorFolder
@@ -36,21 +38,22 @@ def programs():
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    """Function (kind) -> the export in ONNX of a small model."""
+    """Function (kind, form) -> the export of a small model; 'checkpoint' as form: what it is made of."""
     root, made = tmp_path_factory.mktemp('exports'), {}
 
-    def of(kind):
-        if kind not in made:
+    def of(kind, form='onnx'):
+        checkpoint, target = root / f'{kind}-checkpoint', root / f'{kind}-{form}'
+        if checkpoint not in made:
             config = {'config': TASK_CONFIG} if kind == 'tagging' else {}
-            checkpoint = write_checkpoint(
-                root / f'{kind}-checkpoint', 'classify' if kind == 'vectors' else kind, **config
-            )
+            made[checkpoint] = write_checkpoint(checkpoint, 'classify' if kind == 'vectors' else kind, **config)
+        if target not in made:
             folder = (
                 VectorFolder(str(checkpoint), pooling='mean') if kind == 'vectors' else ModelFolder(str(checkpoint))
             )
-            export(folder, str(root / kind), 'onnx')
-            made[kind] = root / kind
-        return made[kind]
+            if form != 'checkpoint':
+                export(folder, str(target), form)
+            made[target] = target if form != 'checkpoint' else checkpoint
+        return made[target]
 
     return of
 
@@ -92,6 +95,47 @@ def test_results_are_those_of_python(exported, predict, tmp_path, kind):
         found = lines(predict(model, path, '--batch_size', 16, *flags))
         assert len(found) == 150
         assert found == expected
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_numbers_are_those_of_the_executor(exported, predict, tmp_path, kind):
+    """Pairs are among the rows of classify, regression and multilabel."""
+    path = lines_of(tmp_path / 'rows.jsonl', records(kind, 60, seed=5))
+    given = {'save_inference_model_path': '', 'engine': 'executor', 'batch_size': 16}
+    expected = python(exported(kind, 'checkpoint'), path, **given)
+    found = lines(predict(exported(kind, 'openvino'), path, '--batch_size', 16))
+    count, largest = compared(expected, found)
+    assert count >= 60 and largest < 1e-5
+
+
+@pytest.mark.parametrize('kind', ['classify', 'tagging'])
+def test_large_batches_are_parted_as_in_python(exported, predict, tmp_path, kind):
+    rows = [{'text_a': '好美的人' * 5} for _ in range(157)]  # of 15 tokens each, which are two parts
+    path = lines_of(tmp_path / 'rows.jsonl', records(kind, 3, seed=7) + rows)
+    assert 15 * 160 > MOST_TOKENS
+    found = lines(predict(exported(kind), path, '--batch_size', 160))
+    assert found == python(exported(kind), path, batch_size=160)
+    apart = lines(predict(exported(kind), path, '--batch_size', 7))
+    assert compared(apart, found)[1] < 1e-5
+
+
+def test_pages_of_weights_are_given_back(programs, tmp_path):
+    words = [*VOCABULARY, *map(chr, range(0xAC00, 0xAC00 + 11000))]
+    config = CONFIG | {'vocab_size': 50000, 'hidden_size': 96}
+    checkpoint = write_checkpoint(tmp_path / 'checkpoint', config=config)
+    (checkpoint / 'vocab.txt').write_text('\n'.join(words) + '\n', encoding='utf-8')
+    export(ModelFolder(str(checkpoint)), str(tmp_path / 'model'), 'openvino')
+    size = (tmp_path / 'model' / 'model.bin').stat().st_size
+    assert size > 18e6
+    path = lines_of(tmp_path / 'rows.jsonl', [{'text_a': '好'}])
+    command = [programs / 'ernie_predict', tmp_path / 'model', path, '-', '--threads', '1']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())['label']
+        entries = Path(f'/proc/{process.pid}/smaps').read_text().split('VmFlags:')
+        resident = [int(e.split('Rss:')[1].split()[0]) for e in entries if 'model.bin' in e]
+        process.communicate(json.dumps({'text_a': '坏'}).encode())
+    assert process.returncode == 0
+    assert resident and 1024 * sum(resident) < size / 4
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.model_folder import to_json
 from ernie.checkpoint.names import is_training_state
-from ernie.inference.engines import ONNX_FILE, PredictorEngine, open_engine, optional_package
+from ernie.inference.engines import ONNX_FILE, OPENVINO, OPENVINO_FILE, PredictorEngine, open_engine, optional_package
 from ernie.inference.predict import tokenized_rows
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 TOLERANCE = 1e-5
 OPSET = 17  # the first one that has layer normalisation as one operator
 SUFFIX = '_inference_model'
-_ENGINES = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',)}
+_ENGINES = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',), OPENVINO: ('openvino',)}
 # Real text for the batch on which an export must give the numbers of the graph: several lengths, two alphabets.
 _TEXTS = (
     '百度是一家高科技公司，总部在北京。',
@@ -141,13 +141,14 @@ def sample_batches(folder):
 def export(folder, target, export_format='paddle', overwrite=False, engines=None):
     """Write the inference model of a checkpoint, and prove that it gives the numbers of the executor.
 
-    The folder `target` then holds the model (`model.json` and `model.pdiparams`, or `model.onnx`), `vocab.txt`,
-    `labels.json`, `ernie_config.json` and `inference.json`. It appears whole or not at all.
+    The folder `target` then holds the model (`model.json` and `model.pdiparams`, `model.onnx`, or `model.xml` and
+    `model.bin`), `vocab.txt`, `labels.json`, `ernie_config.json` and `inference.json`. It appears whole or not at all.
 
     Args:
         folder: `ModelFolder` of a checkpoint, or `VectorFolder`.
         target: the folder to make.
-        export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime.
+        export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime, 'openvino' paddle2onnx
+            and openvino.
         overwrite: whether an exported model in its place is replaced.
         engines: names of those whose numbers are compared; None: of the format, those that every machine has.
     Returns:
@@ -156,10 +157,10 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
         UserError: it exists already; the parameters do not fit; the export fails, or gives other numbers.
     """
     check_target(target, overwrite)
-    if export_format == 'onnx':
+    if export_format != 'paddle':
         load_paddle()  # else paddle2onnx does, and all that paddle has to say comes out
-        for package in ('paddle2onnx', 'onnxruntime'):
-            optional_package(package, '--export_format onnx')
+        for package in ('paddle2onnx', *_ENGINES[export_format]):
+            optional_package(package, f'--export_format {export_format}')
     graph = folder.graph()
     batches, inference, opened = sample_batches(folder), _description(folder, graph, export_format), {}
     try:
@@ -219,7 +220,10 @@ def _write_model(graph, sample, work, export_format):
         return {'predictor': PredictorEngine(write(work))}
     with tempfile.TemporaryDirectory(dir=work) as intermediate:
         write(intermediate)
-        convert_to_onnx(intermediate, os.path.join(work, ONNX_FILE))
+        path = os.path.join(work if export_format == 'onnx' else intermediate, ONNX_FILE)
+        convert_to_onnx(intermediate, path)
+        if export_format == OPENVINO:
+            convert_to_openvino(path, os.path.join(work, OPENVINO_FILE))
     return {}
 
 
@@ -228,6 +232,21 @@ def _check(graph, batches, work, engines, opened):
         opened[name] = open_engine(name, work, opened=opened)
         for batch in batches:
             check_outputs(name, graph.run(batch), opened[name].run(batch), TOLERANCE)
+
+
+def convert_to_openvino(onnx_file, path):
+    """Convert an ONNX file to OpenVINO's files, `path` and the `.bin` beside it, with what is constant computed.
+
+    They are mapped into memory and not copied, which an ONNX file is, and what is computed once here would take a copy
+    of its own in each process: the weights of query, key and value side by side are a fifth of a model.
+    """
+    import openvino
+    from openvino.passes import ConstantFolding, Manager
+
+    model, manager = openvino.Core().read_model(onnx_file), Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def convert_to_onnx(folder, path):

@@ -94,11 +94,11 @@ class PredictSettings(
             )
         check_engine(self.engine, self.precision, bool(self.use_cuda))
         engine = self.engine or 'predictor'
-        needed = ENGINES[engine].format
-        if self.export_format and self.export_format != needed and self.predicts:
+        reads = ENGINES[engine].reads
+        if self.export_format and self.export_format not in reads and self.predicts:
             raise UsageError(
-                f'--export_format {self.export_format}: --engine {engine} reads {needed}. Leave one of the two '
-                f'out, or give --do_prediction false.'
+                f'--export_format {self.export_format}: --engine {engine} reads {" and ".join(reads)}. Leave one of '
+                f'the two out, or give --do_prediction false.'
             )
         if not self.predicts and not self.save_inference_model_path:
             raise UsageError('nothing to do: give --predict_set to predict, or --save_inference_model_path to export.')
@@ -236,10 +236,10 @@ class ExportSettings(PredictSettings):
             if getattr(self, name) is not None:
                 raise UsageError(f'--{name} is for models in int8: give --precision int8, or leave it out.')
         engine = self.engine or MODEL_ENGINES[self.export_format or 'paddle']
-        if self.export_format not in (None, ENGINES[engine].format):
+        reads = ENGINES[engine].reads
+        if self.export_format not in (None, *reads):
             raise UsageError(
-                f'--export_format {self.export_format}: --engine {engine} reads {ENGINES[engine].format}. '
-                'Leave one out.'
+                f'--export_format {self.export_format}: --engine {engine} reads {" and ".join(reads)}. Leave one out.'
             )
         return engine
 

@@ -22,7 +22,7 @@ extern "C" {
 
 typedef struct ernie_model ernie_model;
 
-/* The model in a folder of `ernie export --export_format onnx`. NULL on failure.
+/* The model in a folder of `ernie export --export_format openvino` (or onnx). NULL on failure.
  *
  * settings: NULL, or a JSON object with some of
  *   "threads": of the processor, for a batch (all that the process may use);

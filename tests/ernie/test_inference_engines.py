@@ -24,6 +24,7 @@ from tests.ernie.tiny_model import CONFIG, TASK_CONFIG
 
 INSTALLED = {name for name in ('onnxruntime', 'openvino', 'paddle2onnx') if importlib.util.find_spec(name)}
 onnx_needed = pytest.mark.skipif(not {'onnxruntime', 'paddle2onnx'} <= INSTALLED, reason='no onnxruntime, paddle2onnx')
+openvino_needed = pytest.mark.skipif(not {'openvino', 'paddle2onnx'} <= INSTALLED, reason='no openvino, paddle2onnx')
 COMPANIONS = {'vocab.txt', 'labels.json', 'ernie_config.json', 'inference.json', 'tokenizer_config.json'}
 CONFIGS = dict.fromkeys(KINDS, CONFIG) | {'classify': TASK_CONFIG}
 # A conversion takes seconds: one of each task.
@@ -126,6 +127,22 @@ def test_bf16_is_near_and_not_the_same(exports, name, caplog):
     assert max(differences) > 1e-5 or 'no bf16' in caplog.text
 
 
+@openvino_needed
+def test_many_tokens_are_computed_in_parts(exports, monkeypatch):
+    checkpoint, graph = exports.checkpoint('crf')
+    (batch,) = (b for b in batches(checkpoint.codec, 'crf') if len(b[0]) == 7)
+    engine = open_engine('openvino', exports.folder('crf', 'onnx').path, threads=1)
+    computed, run = [], engine._run
+    monkeypatch.setattr(engine, '_run', lambda arrays: computed.append(len(arrays[0])) or run(arrays))
+    whole = engine.run(batch)
+    monkeypatch.setattr(engines, 'MOST_TOKENS', 3 * batch[0].shape[1])
+    parts = engine.run(batch)
+    assert computed == [7, 3, 3, 1]
+    for a, b, expected in zip(whole, parts, graph.run(batch), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(b, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_an_output_belongs_to_the_caller(exports):
     for name in ENGINES:
         if needed(name) <= INSTALLED:
@@ -176,6 +193,22 @@ def test_an_onnx_folder_holds_onnx_only(exports):
     assert folder.settings['labels'] == ['坏', 'so so', '好']
 
 
+@openvino_needed
+def test_an_openvino_folder_gives_the_numbers_of_the_graph(exports):
+    checkpoint, graph = exports.checkpoint('classify')
+    folder = exports.folder('classify', 'openvino')
+    found = {path.name for path in (exports.root / 'exports' / 'classify_openvino').iterdir()}
+    assert found == COMPANIONS | {'model.xml', 'model.bin'}
+    assert folder.exported['format'] == 'openvino' and 'precision' not in folder.exported
+    engine, near = (open_engine('openvino', folder.path, precision) for precision in (None, 'bf16'))
+    for batch in batches(checkpoint.codec, 'classify'):
+        expected = graph.run(batch)
+        np.testing.assert_allclose(engine.run(batch)[0], expected[0], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(near.run(batch)[0], expected[0], atol=0.1)
+    model = Path(folder.path, 'model.xml').read_text(encoding='utf-8')
+    assert 'type="MatMul"' in model and 'type="Concat"' not in model  # what is constant is computed
+
+
 def test_existing_folders_are_refused_before_any_work(exports, tmp_path):
     checkpoint, _ = exports.checkpoint('classify')
     target = tmp_path / 'there'
@@ -195,12 +228,15 @@ def test_existing_folders_are_refused_before_any_work(exports, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['there']
 
 
-@pytest.mark.parametrize('model_format', ['paddle', pytest.param('onnx', marks=onnx_needed)])
+@pytest.mark.parametrize(
+    'model_format',
+    ['paddle', pytest.param('onnx', marks=onnx_needed), pytest.param('openvino', marks=[onnx_needed, openvino_needed])],
+)
 def test_an_export_with_other_numbers_is_refused_and_leaves_nothing(exports, tmp_path, monkeypatch, model_format):
     checkpoint, _ = exports.checkpoint('classify')
-    name = {'paddle': 'executor', 'onnx': 'onnxruntime'}[model_format]
+    name = {'paddle': 'executor', 'onnx': 'onnxruntime', 'openvino': 'openvino'}[model_format]
     original = ENGINES[name].run
-    if model_format == 'onnx':  # the conversion itself is tried elsewhere
+    if model_format != 'paddle':  # the conversion itself is tried elsewhere
         converted = f'{exports.folder("classify", "onnx").path}/model.onnx'
         monkeypatch.setattr('ernie.inference.export.convert_to_onnx', lambda _, path: shutil.copy(converted, path))
     monkeypatch.setattr(ENGINES[name], 'run', lambda self, arrays: [a + 2e-5 for a in original(self, arrays)])

@@ -76,7 +76,7 @@ def test_choices():
         'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'parquet', 'squad'],
         'engine': ['executor', 'predictor', 'onnxruntime', 'openvino'],
         'precision': ['fp32', 'bf16', 'int8'],
-        'export_format': ['paddle', 'onnx'],
+        'export_format': ['paddle', 'onnx', 'openvino'],
     }
 
 

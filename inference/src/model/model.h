@@ -51,6 +51,7 @@ class Model {
 
  private:
   void run(const std::vector<const Row*>& rows, const std::vector<Outputs::value_type*>& to);
+  void run_part(const std::vector<const Row*>& rows, const std::vector<Outputs::value_type*>& to, std::size_t length);
 
   Folder folder_;
   Settings settings_;

@@ -24,7 +24,7 @@ namespace {
 constexpr char kUsage[] =
     "ernie_predict MODEL [FILE ...] [FLAGS]\n"
     "\n"
-    "MODEL is a folder of `ernie export --export_format onnx`; FILE holds rows to predict: TSV with a header line, JSON\n"
+    "MODEL is a folder of `ernie export --export_format openvino`; FILE holds rows to predict: TSV with a header, JSON\n"
     "lines, or a text a line. Without a FILE, or with -, standard input is read. Results are JSON lines.\n"
     "\n"
     "  --text TEXT             predict this text instead of a file\n"
