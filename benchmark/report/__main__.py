@@ -98,7 +98,9 @@ def parse_flags(argv=None):
     Raises:
         UsageError: a work that there is not, or no round.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='benchmark.report', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--rival_python', help='Python with PyTorch and transformers')
     parser.add_argument('--out', help='write the page into this file, too')
     names = [work.name for work in WORKS]

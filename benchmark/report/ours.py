@@ -5,6 +5,7 @@
 An exported model with the rows of the folder, in a process of its own: prints the JSON line of `measured`.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -111,8 +112,17 @@ def measured(work, target, folder, engine, precision, threads):
     return speed | {'gigabytes': gigabytes, 'apart': float(apart)}
 
 
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work', choices=[work.name for work in WORKS])
+    for name in ('export', 'folder', 'engine', 'precision'):
+        parser.add_argument(name)
+    parser.add_argument('threads', type=int)
+    args = parser.parse_args(argv)
+    work = next(work for work in WORKS if work.name == args.work)
+    print(json.dumps(measured(work, args.export, args.folder, args.engine, args.precision, args.threads)))
+
+
 if __name__ == '__main__':
     with one_line_errors():
-        name, *places, count = sys.argv[1:]
-        work = next(work for work in WORKS if work.name == name)
-        print(json.dumps(measured(work, *places, int(count))))
+        main()
