@@ -222,7 +222,8 @@ def companion_files(config, tokenizer, labels=None, exported=False):
     """
     files = {ERNIE_CONFIG: config.to_dict()} | ({} if labels is None else {LABELS: labels})
     files = {name: to_json(content) for name, content in files.items()}
-    return files | tokenizer.files(config.max_position_embeddings, exported)
+    of_tokenizer = tokenizer.exported_files if exported else tokenizer.files
+    return files | of_tokenizer(config.max_position_embeddings)
 
 
 def to_json(value):

@@ -124,13 +124,15 @@ class Tokenizer(abc.ABC):
         """`tokenizer_config.json` as bytes."""
         return (json.dumps(self.config(longest), indent=2, sort_keys=True) + '\n').encode()
 
-    def files(self, longest, exported=False):
+    def files(self, longest):
         """Everything that a model folder must hold to have this tokenizer: dict file name, which may lie in a folder
-        (`subword/...`), -> bytes.
-
-        longest: see `config`. exported: in the form that programs in other languages read.
+        (`subword/...`), -> bytes. longest: see `config`.
         """
         return {VOCABULARY: vocabulary_bytes(self.vocab_path), TOKENIZER_CONFIG: self.config_file(longest)}
+
+    def exported_files(self, longest):
+        """The same for an export, in the form that programs in other languages read."""
+        return self.files(longest)
 
     def fingerprint(self):
         """Hexadecimal digest of all that decides which ids a text becomes, its own code included: a key for caches."""

@@ -176,8 +176,11 @@ class SubwordTokenizer(Tokenizer):
     def config(self, longest):
         return super().config(longest) | {'subword': self.sums}
 
-    def files(self, longest, exported=False):
-        return super().files(longest, exported) | self.subword.contents(self.sums, exported)
+    def files(self, longest):
+        return super().files(longest) | self.subword.contents(self.sums)
+
+    def exported_files(self, longest):
+        return super().files(longest) | self.subword.contents(self.sums, exported=True)
 
     def fingerprint(self):
         sums = [self.sums[name] for name in (OFFICIAL_MODEL, WORDS)]
