@@ -24,7 +24,7 @@ import numpy as np
 from benchmark import common
 from benchmark.report import ours
 from benchmark.report.works import TRAIN, Work, write_files
-from propeller.errors import UsageError, one_line_errors, one_of
+from propeller.errors import UsageError, UserError, one_line_errors, one_of
 from propeller.storage.atomic import output_file, replacing
 
 SLACK = 0.15
@@ -81,7 +81,7 @@ def of_file(count, place, threads):
         with open(os.devnull, 'wb') as nowhere:
             done = common.run_measured(command, env=os.environ | caches, stdout=nowhere, stderr=nowhere)
     if done.code:
-        raise UsageError(f'{program} ended with code {done.code} on {count} rows.')
+        raise UserError(f'{program} ended with code {done.code} on {count} rows.')
     return done.seconds, done.memory / 2**30
 
 

@@ -9,6 +9,7 @@ pass, are not counted. A number is the median over the rounds; rates are tokens 
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -17,13 +18,12 @@ import tempfile
 
 from benchmark import common
 from benchmark.report import ours
-from benchmark.report.page import page_lines
+from benchmark.report.page import PYTORCH, page_lines
 from benchmark.report.works import LATENCY, PREDICT, WORKS, write_files
 from propeller.errors import UsageError, one_line_errors, one_of
 from propeller.storage.atomic import output_file
 
 RIVAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'rival.py')
-PYTORCH = 'PyTorch'
 
 
 def sides_of(work, rival_python, threads):
@@ -51,12 +51,10 @@ def available(precisions):
 
 def engines(precision):
     """The engines that are installed and have a precision."""
-    import importlib.util
-
     from ernie.inference.engines import ENGINES
 
-    packages = {'onnxruntime': 'onnxruntime', 'openvino': 'openvino'}
-    there = [name for name in ENGINES if name not in packages or importlib.util.find_spec(packages[name])]
+    optional = ('onnxruntime', 'openvino')  # packages of the same names
+    there = [name for name in ENGINES if name not in optional or importlib.util.find_spec(name)]
     return [name for name in there if name != 'executor' and precision in ENGINES[name].precisions]
 
 

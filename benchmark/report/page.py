@@ -7,7 +7,8 @@ from benchmark.served import machine
 from ernie.inference.processor import processor_flags
 from propeller import __version__
 
-_HEAD = ('', 'precision', 'with', 'here', 'PyTorch', 'times', 'GB', 'GB of PyTorch')
+PYTORCH = 'PyTorch'
+_HEAD = ('', 'precision', 'with', 'here', PYTORCH, 'times', 'GB', f'GB of {PYTORCH}')
 
 
 def page_lines(found, args):
@@ -43,9 +44,9 @@ def page_lines(found, args):
 
 def _rows(work, sides):
     for (side, precision), here in sides.items():
-        if side == 'PyTorch':
+        if side == PYTORCH:
             continue
-        rival = sides.get(('PyTorch', precision))
+        rival = sides.get((PYTORCH, precision))
         times = ''
         if rival:
             times = f'{rival["ms"] / here["ms"]:.2f}' if 'ms' in here else f'{here["rate"] / rival["rate"]:.2f}'
