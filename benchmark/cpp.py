@@ -166,7 +166,7 @@ class CppTokenizer:
 def twin_of(library, tokenizer):
     """The `CppTokenizer` of a `Tokenizer` of Python."""
     with tempfile.TemporaryDirectory() as folder:
-        write_files(folder, tokenizer.files(512, exported=True))
+        write_files(folder, tokenizer.exported_files(512))
         with CppTokenizer(library, folder) as made:
             yield made
 
