@@ -126,7 +126,11 @@ def test_subwords_of_several_models(with_sentencepiece, tmp_path):
     'options',
     [
         *({}, {'model_type': 'bpe'}, {'model_type': 'char'}, {'model_type': 'word'}, {'add_dummy_prefix': False}),
-        *({'byte_fallback': True, 'vocab_size': 400}, {'split_by_whitespace': False}),
+        *(
+            {'byte_fallback': True, 'vocab_size': 400},
+            {'split_by_whitespace': False},
+            {'treat_whitespace_as_suffix': True},
+        ),
         {'normalization_rule_name': 'nfkc_cf', 'remove_extra_whitespaces': False},
     ],
 )

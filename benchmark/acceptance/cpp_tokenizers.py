@@ -49,6 +49,7 @@ MODELS = {
     'bpe': {'model_type': 'bpe', 'normalization_rule_name': 'nfkc_cf'},
     'bytes': {'byte_fallback': True},
     'identity': {'normalization_rule_name': 'identity', 'remove_extra_whitespaces': False},
+    'suffix': {'treat_whitespace_as_suffix': True},
 }
 
 

@@ -43,6 +43,8 @@ class SubwordCutter:
         except UnicodeDecodeError as e:
             raise bad_input(model_path, 'a piece that is not UTF-8', _EXPECTED) from e
         self.pieces = [piece for i, piece in enumerate(self.all_pieces) if self._is_plain(i)]
+        marked = self.model.normalize('a')
+        self._marks_ends = marked.endswith(WORD_START) and not marked.startswith(WORD_START)
         characters = {char for piece in self.pieces for char in piece}
         self.words = None if words is None else WordList(words, characters)
 
@@ -74,7 +76,8 @@ class SubwordCutter:
     def aligned(self, text):
         """The pieces with the slice of `text` that each stands for: `Encoded`, whose `ids` are the pieces.
 
-        A piece that only marks the beginning of a word stands for the first character of that word.
+        A piece that only marks the beginning of a word stands for the first character of that word; the end, for the
+        last one.
         """
         joined, origins = self._joined_aligned(text)
         normalized, places = self._normalized(joined)
@@ -85,8 +88,11 @@ class SubwordCutter:
             if byte:  # of a character without a piece; the bytes after the first are 10xxxxxx
                 begin, end = (at - 1, at) if 0x80 <= int(byte[1], 16) < 0xC0 else (at, at + 1)
             at = end
-            if normalized[begin] == WORD_START and begin + 1 < len(normalized):
-                begin, end = begin + 1, max(end, begin + 2)
+            if normalized[begin] == WORD_START:
+                if self._marks_ends:
+                    begin = max(begin - 1, 0)
+                elif begin + 1 < len(normalized):
+                    begin, end = begin + 1, max(end, begin + 2)
             start, last = places[begin], max(places[begin], places[end] - 1)
             while last > start and origins[last] < 0:  # the space behind a part
                 last -= 1

@@ -69,6 +69,7 @@ def test_any_text(cutter, text):
         {'byte_fallback': True, 'vocab_size': 400},
         {'remove_extra_whitespaces': False},
         {'split_by_whitespace': False},
+        {'treat_whitespace_as_suffix': True},
     ],
 )
 def test_models_of_all_kinds(tmp_path, options):
@@ -79,6 +80,18 @@ def test_models_of_all_kinds(tmp_path, options):
         found = made.aligned(text)
         assert found.ids == reference(text, made)
         assert all(0 <= start < end <= len(text) for start, end in zip(found.starts, found.ends, strict=True))
+
+
+@pytest.mark.parametrize('suffix', [True, False])
+def test_a_mark_alone_stands_for_a_character_of_its_word(tmp_path, suffix):
+    (tmp_path / 'a.model').write_bytes(train(treat_whitespace_as_suffix=suffix))
+    found = SubwordCutter(tmp_path / 'a.model', WORDS).aligned('北京 龘 x\u200b')
+    alone = [i for i, piece in enumerate(found.ids) if piece == '\u2581']
+    assert alone
+    for i in alone:
+        word = i - 1 if suffix else i + 1
+        expected = found.ends[word] - 1 if suffix else found.starts[word]
+        assert (found.starts[i], found.ends[i]) == (expected, expected + 1)
 
 
 def test_a_token_for_what_the_model_does_not_know(tmp_path, cutter):

@@ -32,6 +32,10 @@ SubwordTokenizer::SubwordTokenizer(Vocabulary vocabulary, bool lower, WordList w
                                    const std::string& vocabulary_path)
     : Tokenizer(std::move(vocabulary)), words_(std::move(words)), model_(std::move(model)), model_path_(model_path),
       lower_(lower) {
+  std::u32string marked;
+  std::vector<std::uint32_t> places;
+  model_->normalize("a", marked, places);
+  marks_ends_ = !marked.empty() && marked.back() == kWordStart && marked.front() != kWordStart;
   std::size_t plain = 0, known = 0;
   for (int id = 0; id < model_->count(); ++id) {
     const std::u32string piece = code_points(model_->piece(id));
@@ -88,7 +92,8 @@ void SubwordTokenizer::encode(std::u32string_view text, std::vector<std::int32_t
   }
 }
 
-// A piece that only marks the beginning of a word stands for the first character of that word.
+// A piece that only marks the beginning of a word stands for the first character of that word; the end, for the last
+// one.
 void SubwordTokenizer::encode_aligned(std::u32string_view text, Encoded& encoded) const {
   std::string joined;
   std::vector<Origin> origins;
@@ -118,7 +123,9 @@ void SubwordTokenizer::encode_aligned(std::u32string_view text, Encoded& encoded
     if (begin >= normal.size() || end > normal.size()) {
       throw bad_input(model_path_, "pieces that are not the text", "a sentencepiece model");
     }
-    if (normal[begin] == kWordStart && begin + 1 < normal.size()) {
+    if (normal[begin] == kWordStart && marks_ends_) {
+      begin -= begin > 0;
+    } else if (normal[begin] == kWordStart && begin + 1 < normal.size()) {
       end = std::max(end, begin + 2);
       ++begin;
     }

@@ -27,6 +27,7 @@ class SubwordTokenizer : public Tokenizer {
   std::unique_ptr<const PieceModel> model_;
   std::string model_path_;
   bool lower_;
+  bool marks_ends_;  // the model marks the ends of words, not their beginnings
   std::vector<std::int32_t> table_;  // id of a piece in the model -> id in the vocabulary
 };
 
