@@ -107,7 +107,7 @@ class Module:
         outputs = {'pooled_output': pooled, 'sequence_output': sequence}
         if self.reads_words:
             outputs = {f'{self.config.encoder}_embed': sequence, 'sequence_output': sequence, 'pooled_output': pooled}
-        return _by_position(inputs), _by_position(outputs), program
+        return _Values('input', inputs), _Values('output', outputs), program
 
     def _length(self, asked):
         """`max_seq_len` of `context`; None for a module that reads words."""
@@ -179,8 +179,16 @@ class _Encoder:
             return output(building.encoder)
 
 
-def _by_position(values):
-    return {**dict(enumerate(values.values())), **values}
+class _Values(dict):
+    """The `Value`s of a module by name and by position. kind: what an error calls one."""
+
+    def __init__(self, kind, values):
+        super().__init__({**dict(enumerate(values.values())), **values})
+        self._kind, self._names = kind, list(values)
+
+    def __missing__(self, key):
+        meant = did_you_mean(str(key), self._names)
+        raise UserError(f'the module has no {self._kind} {quoted(key)}, expected {", ".join(self._names)}.{meant}')
 
 
 def _open(name, is_name):

@@ -231,6 +231,7 @@ def test_what_a_user_gets_wrong_is_one_line(model, data, tmp_path, monkeypatch):
         (lambda: hub.Module(directory=str(tmp_path / 'nowhere')), UserError, 'found no such folder'),
         (lambda: module.context(max_seq_len=600), UsageError, 'range of [1, 17]'),
         (lambda: module.context(sign_name='tokens'), UsageError, 'one signature'),
+        (lambda: outputs['pooled_outputs'], UserError, "no output 'pooled_outputs', expected pooled_output,"),
         (lambda: hub.AdamWeightDecayStrategy(lr_scheduler='linear'), UsageError, 'one of linear_decay, noam_decay'),
         (lambda: hub.AdamWeightDecayStrategy(warmup_proportion=5), UsageError, 'a share from 0 to 1'),
         (lambda: hub.DefaultStrategy(optimizer_name='ftrl'), UsageError, 'one of adam, sgd'),
