@@ -7,7 +7,8 @@
     python -m benchmark.ops attention
         From queries, keys and values to the result, dropout 0.1 on the weights: 32 rows of 24 tokens, 384 wide; 32 of
         128, 768 wide; 8 of 384, 384 wide; 12 heads each. First with rows that are all that long, then with rows of half
-        to all of it, where the plain forms compute padding.
+        to all of it, where the plain forms compute padding. Then 8 rows of 512, 384 and 768 wide. The last columns are
+        GFLOPS of the products of the fused form: what they could be is the rate of `linear --rows 4096`.
     python -m benchmark.ops norm
         Residual, dropout 0.1 and norm of 768 x 384 numbers (32 texts of 24 tokens) and of 4096 x 768; embeddings of 768
         tokens in tables of 30,522 words, 512 positions and 2 sentence types, 384 wide.
@@ -114,7 +115,9 @@ def table(operator, args, columns):
     """
     in_work = hasattr(operator, 'operations')
     width = 12 if in_work else 16
-    yield f'{"GFLOPS" if in_work else "ms":<34}' + ''.join(f'{column:>{width}}' for column in columns)
+    rated = [column for column in columns if hasattr(operator, 'work') and column.startswith('fused')]
+    heads = [*columns, *(f'GFLOPS {column.split()[-1]}' for column in rated)]
+    yield f'{"GFLOPS" if in_work else "ms":<34}' + ''.join(f'{head:>{width}}' for head in heads)
     for i, case in enumerate(operator.cases(args)):
         for j, timed in enumerate(operator.PASSES):
             medians = [statistics.median(turn[i][j] for turn in turns) for turns in columns.values()]
@@ -122,6 +125,8 @@ def table(operator, args, columns):
                 cells = [f'{1e-9 * operator.operations(*case, j) / taken:.0f}' for taken in medians]
             else:
                 cells = [f'{1e3 * taken:.{operator.DIGITS}f} ({medians[0] / taken:4.1f})' for taken in medians]
+                taken = dict(zip(columns, medians, strict=True))
+                cells += [f'{1e-9 * operator.work(*case, j) / taken[column]:.0f}' for column in rated]
             yield f'{f"  {timed}" if j else operator.name(*case):<34}' + ''.join(f'{cell:>{width}}' for cell in cells)
 
 

@@ -1,4 +1,4 @@
-"""Attention, with padding and without: milliseconds."""
+"""Attention, with padding and without: milliseconds, and GFLOPS of its products."""
 
 PASSES, PRECISIONS, DIGITS = ('forward', 'forward and backward'), ('fp32', 'bf16'), 2
 # Rows, columns, width, share of its columns that the shortest row fills, copies in a program.
@@ -9,6 +9,8 @@ CASES = (
     (32, 128, 768, 0.5, 2),
     (8, 384, 384, 1.0, 2),
     (8, 384, 384, 0.5, 2),
+    (8, 512, 384, 1.0, 2),
+    (8, 512, 768, 1.0, 2),
 )
 HEADS, DROPOUT = 12, 0.1
 TORCH = """
@@ -50,6 +52,13 @@ def settings(cases):
 def name(rows, columns, width, share, copies):
     tokens = f'{round(share * columns)}-{columns}' if share < 1 else f'{columns}'
     return f'{rows} x {tokens} tokens, {width} wide'
+
+
+def work(rows, columns, width, share, copies, timed):
+    """Multiplications and additions of its two products, of tokens alone, or with those of the gradients: five, since
+    the scores are computed again.
+    """
+    return sum(4 * length * length * width for length in lengths_of(rows, columns, share)) * (1, 3.5)[timed]
 
 
 def build(precision, backward, rows, columns, width, share, copies):
