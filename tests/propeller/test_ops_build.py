@@ -41,7 +41,8 @@ def compiler(tmp_path, monkeypatch):
         monkeypatch.setattr(build, '_try_out', try_out if tried_out else lambda path, log: None)
 
     install.compiled = lambda: len([c for c in calls.read_text().splitlines() if ' -c ' in c]) if calls.exists() else 0
-    install.sources = len(list(build.SOURCES.glob('*.cc')))
+    install.parts = len(build.parts())
+    install.alone = len(list(build.SOURCES.glob('*.cc')))
     return install
 
 
@@ -59,7 +60,7 @@ def test_what_is_built_is_found_again(compiler):
     path = build.library(say=said.append)
     assert path.read_text() == 'made\n' and build.existing() == path
     assert build.library(say=said.append) == path == build.library(again=True)
-    assert compiler.compiled() == compiler.sources
+    assert compiler.compiled() == compiler.parts
     assert len(said) == 1 and 'compiling the fused operators into ' + str(path.parents[1]) in said[0]
     assert not left_over(cache_folder())
     assert sorted(p.name for p in path.parent.iterdir()) == ['build.log', 'library.so', 'library.so.sha256']
@@ -124,7 +125,7 @@ def test_two_processes_build_once(compiler):
         go(process)
     lines = [process.communicate()[0].splitlines() for process in processes]
     assert lines[0][-1] == lines[1][-1] == str(build.existing())
-    assert compiler.compiled() == compiler.sources
+    assert compiler.compiled() == compiler.parts
     assert sorted(line.split(':')[0].split(' into ')[0] for found in lines for line in found[:-1]) == [
         'said another process compiles the fused operators',
         'said compiling the fused operators',
@@ -150,6 +151,57 @@ def test_killed_in_the_middle_the_next_one_builds(compiler):
     assert path.read_text() == 'made\n' and not left_over(cache_folder())
 
 
+# ------------------------------------------------------------------------------------------ in parts
+
+
+def test_every_source_is_in_one_part_on_every_machine(monkeypatch):
+    parts = build.parts()
+    assert sorted(path for sources in parts.values() for path in sources) == sorted(build.SOURCES.glob('*.cc'))
+    for name, sources in parts.items():
+        assert {path.stem.endswith('_op') for path in sources} == {name.startswith('registrations')}
+    monkeypatch.setattr(build, 'usable_cores', lambda: 1)
+    assert build.parts() == parts
+
+
+def test_registrations_are_compiled_with_less_effort_unless_flags_say_otherwise(compiler, monkeypatch):
+    compiler()
+    monkeypatch.setenv('PROPELLER_OPS_CXXFLAGS', '-O2')
+    build.library()
+    calls = (Path(os.environ['CXX']).parents[1] / 'calls').read_text().splitlines()
+    efforts = {
+        re.search(r'(\w+)-\d+\.o$', call).group(1): re.findall(r'-O\w', call) for call in calls if ' -c ' in call
+    }
+    assert efforts == {'kernels': ['-O3', '-O2'], 'registrations': ['-O3', '-Og', '-O2']}
+
+
+def test_a_part_whose_sources_collide_is_taken_apart(compiler):
+    compiler(delay='case "$*" in *kernels-0.cc*) echo "error: redefinition"; exit 1;; esac')
+    path = build.library()
+    assert path.read_text() == 'made\n'
+    apart = [source.name for source in build.parts()['kernels-0']]
+    assert len(apart) > 1 and compiler.compiled() == compiler.parts + len(apart)
+    log = (path.parent / build.LOG).read_text()
+    assert [name for name in apart if f'/{name} -o ' in log] == apart and 'kernels-0.o' not in log.splitlines()[-2]
+
+
+def test_no_sources_collide(compiled):
+    """What all of the library is made of is its parts and a link: none was taken apart, and nothing warned of."""
+    log = (Path(compiled.path).parent / build.LOG).read_text(encoding='utf-8')
+    compiled_parts = re.findall(r'^\$ .* -c \S*?([\w-]+)\.cc -o ', log, re.M)
+    assert compiled_parts == list(build.parts()) and 'error:' not in log
+
+
+@pytest.mark.slow
+def test_each_source_stands_alone():
+    """Whatever part it comes into, a source includes what it needs."""
+    toolchain = find_toolchain()
+    headers = [flag for name in ('', 'third_party') for flag in ('-isystem', str(toolchain.paddle / 'include' / name))]
+    for source in sorted(build.SOURCES.glob('*.cc')):
+        command = [toolchain.compiler, *toolchain.flags, *headers, '-fsyntax-only', str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ''), source.name
+
+
 # ------------------------------------------------------------------------------------------ not at all
 
 
@@ -163,12 +215,12 @@ def test_what_the_compiler_refuses_is_said_once_and_not_tried_again(compiler):
             r'g\+\+ failed: x.cc:3:1: error: no such thing \(all of it: (.*)\); `python -m propeller.ops', text
         )
         assert '\n' not in text
-        assert compiler.compiled() == compiler.sources
+        assert compiler.compiled() == compiler.parts + compiler.alone
     log = re.search(r'all of it: (.*)\)', text).group(1)
     assert 'in file x:\nx.cc:3:1: error: no such thing\n' in Path(log).read_text()
     with pytest.raises(Unavailable):
         build.library(again=True)
-    assert compiler.compiled() == 2 * compiler.sources
+    assert compiler.compiled() == 2 * (compiler.parts + compiler.alone)
     compiler()
     with pytest.raises(Unavailable):
         build.library()  # the same version of the compiler: as it was
@@ -303,7 +355,7 @@ def test_what_others_could_have_written_is_built_anew(compiler, change):
         build.loadable(path)
     again = build.library(say=said.append)
     assert again == path and path.read_text() == 'made\n' and build.existing() == path
-    assert compiler.compiled() == 2 * compiler.sources
+    assert compiler.compiled() == 2 * compiler.parts
     assert len(said) == 2 and said[0].startswith(f'{path.parent}: ') and 'not loaded' in said[0]
     assert build.library(say=said.append) == path and len(said) == 2
 

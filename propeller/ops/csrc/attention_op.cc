@@ -2,7 +2,7 @@
 #include "attention.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::attention_op {
 namespace {
 
 using paddle::DataType;
@@ -74,19 +74,19 @@ std::vector<DataType> infer_type(const DataType&, const DataType&, const paddle:
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::attention_op
 
 PD_BUILD_OP(propeller_attention)
     .Inputs({"QKV", "Starts", paddle::Optional("Seed")})
     .Outputs({"Out", "Terms"})
     .Attrs({"heads: int64_t", "dropout: float", "site: int64_t", "precision: std::string"})
-    .SetKernelFn(PD_KERNEL(ops::forward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type));
+    .SetKernelFn(PD_KERNEL(ops::attention_op::forward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::attention_op::infer_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::attention_op::infer_type));
 
 PD_BUILD_GRAD_OP(propeller_attention)
     .Inputs({"QKV", "Starts", paddle::Optional("Seed"), "Terms", paddle::Grad("Out")})
     .Outputs({paddle::Grad("QKV")})
     .Attrs({"heads: int64_t", "dropout: float", "site: int64_t", "precision: std::string"})
-    .SetKernelFn(PD_KERNEL(ops::backward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradient));
+    .SetKernelFn(PD_KERNEL(ops::attention_op::backward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::attention_op::infer_gradient));

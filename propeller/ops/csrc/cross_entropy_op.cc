@@ -3,7 +3,7 @@
 #include "cross_entropy.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::cross_entropy_op {
 namespace {
 
 using paddle::DataType;
@@ -73,19 +73,19 @@ std::vector<DataType> infer_type(const DataType&, const DataType&) {
 std::vector<Shape> infer_gradient(const Shape& logits, const Shape&, const Shape&, const Shape&) { return {logits}; }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::cross_entropy_op
 
 PD_BUILD_OP(propeller_cross_entropy)
     .Inputs({"Logits", "Label"})
     .Outputs({"Loss", "LogSum", "Best"})
     .Attrs({"ignore_index: int64_t"})
-    .SetKernelFn(PD_KERNEL(ops::forward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type));
+    .SetKernelFn(PD_KERNEL(ops::cross_entropy_op::forward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::cross_entropy_op::infer_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::cross_entropy_op::infer_type));
 
 PD_BUILD_GRAD_OP(propeller_cross_entropy)
     .Inputs({"Logits", "Label", "LogSum", paddle::Grad("Loss")})
     .Outputs({paddle::Grad("Logits")})
     .Attrs({"ignore_index: int64_t"})
-    .SetKernelFn(PD_KERNEL(ops::backward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradient));
+    .SetKernelFn(PD_KERNEL(ops::cross_entropy_op::backward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::cross_entropy_op::infer_gradient));

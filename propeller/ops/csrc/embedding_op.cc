@@ -5,7 +5,7 @@
 #include "embedding.h"
 #include "norm_tensors.h"
 
-namespace ops {
+namespace ops::embedding_op {
 namespace {
 
 using paddle::DataType;
@@ -142,23 +142,25 @@ Names tables_and(int count, bool gradients, const Names& more) {
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::embedding_op
 
-#define PROPELLER_EMBEDDING_NORM(COUNT)                                                                              \
-  PD_BUILD_OP(propeller_embedding_norm_##COUNT)                                                                      \
-      .Inputs(ops::tables_and(COUNT, false, {"Scale", "Bias", paddle::Vec("Ids"), paddle::Optional("Seed")}))        \
-      .Outputs({"Out", "Stats"})                                                                                     \
-      .Attrs({"epsilon: float", "dropout: float", "site: int64_t", "wanted: std::vector<int>"})                      \
-      .SetKernelFn(PD_KERNEL(ops::Operator<std::make_index_sequence<COUNT>>::compute))                               \
-      .SetInferShapeFn(PD_INFER_SHAPE(ops::Operator<std::make_index_sequence<COUNT>>::shapes))                       \
-      .SetInferDtypeFn(PD_INFER_DTYPE(ops::Operator<std::make_index_sequence<COUNT>>::types));                       \
-  PD_BUILD_GRAD_OP(propeller_embedding_norm_##COUNT)                                                                 \
-      .Inputs(ops::tables_and(COUNT, false, {"Scale", paddle::Vec("Ids"), "Stats", paddle::Optional("Seed"),         \
-                                             paddle::Grad("Out")}))                                                  \
-      .Outputs(ops::tables_and(COUNT, true, {paddle::Grad("Scale"), paddle::Grad("Bias")}))                          \
-      .Attrs({"epsilon: float", "dropout: float", "site: int64_t", "wanted: std::vector<int>"})                      \
-      .SetKernelFn(PD_KERNEL(ops::Operator<std::make_index_sequence<COUNT>>::gradients))                             \
-      .SetInferShapeFn(PD_INFER_SHAPE(ops::Operator<std::make_index_sequence<COUNT>>::gradient_shapes))
+#define PROPELLER_EMBEDDING_NORM(COUNT)                                                                               \
+  PD_BUILD_OP(propeller_embedding_norm_##COUNT)                                                                       \
+      .Inputs(ops::embedding_op::tables_and(COUNT, false,                                                             \
+                                               {"Scale", "Bias", paddle::Vec("Ids"), paddle::Optional("Seed")}))      \
+      .Outputs({"Out", "Stats"})                                                                                      \
+      .Attrs({"epsilon: float", "dropout: float", "site: int64_t", "wanted: std::vector<int>"})                       \
+      .SetKernelFn(PD_KERNEL(ops::embedding_op::Operator<std::make_index_sequence<COUNT>>::compute))                  \
+      .SetInferShapeFn(PD_INFER_SHAPE(ops::embedding_op::Operator<std::make_index_sequence<COUNT>>::shapes))          \
+      .SetInferDtypeFn(PD_INFER_DTYPE(ops::embedding_op::Operator<std::make_index_sequence<COUNT>>::types));          \
+  PD_BUILD_GRAD_OP(propeller_embedding_norm_##COUNT)                                                                  \
+      .Inputs(ops::embedding_op::tables_and(COUNT, false,                                                             \
+                                               {"Scale", paddle::Vec("Ids"), "Stats", paddle::Optional("Seed"),       \
+                                                paddle::Grad("Out")}))                                                \
+      .Outputs(ops::embedding_op::tables_and(COUNT, true, {paddle::Grad("Scale"), paddle::Grad("Bias")}))             \
+      .Attrs({"epsilon: float", "dropout: float", "site: int64_t", "wanted: std::vector<int>"})                       \
+      .SetKernelFn(PD_KERNEL(ops::embedding_op::Operator<std::make_index_sequence<COUNT>>::gradients))                \
+      .SetInferShapeFn(PD_INFER_SHAPE(ops::embedding_op::Operator<std::make_index_sequence<COUNT>>::gradient_shapes))
 
 PROPELLER_EMBEDDING_NORM(1);
 PROPELLER_EMBEDDING_NORM(2);

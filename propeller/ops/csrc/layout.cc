@@ -8,7 +8,7 @@
 namespace ops {
 namespace {
 
-constexpr int64_t kTile = 16;
+constexpr int64_t kSquare = 16;
 
 // Row `i` of `x`, at most kPackColumns of it from column `column` on; zeros beyond the last row.
 const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64_t column) {
@@ -27,7 +27,7 @@ const float* piece(const SideBySide& x, int64_t i, int64_t column, int64_t count
 // A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.
 template <typename T>
 void transpose_tile(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t height, int64_t width) {
-  if (height == kTile && width == kTile) {
+  if (height == kSquare && width == kSquare) {
     transpose_16x16(x, x_stride, out, out_stride);
     return;
   }
@@ -46,31 +46,31 @@ void to_bfloat16(const float* x, int64_t rows, int64_t columns, bfloat16* out) {
 }
 
 void transpose(const float* x, int64_t rows, int64_t columns, int64_t stride, float* out) {
-  const int64_t across = ceil_div(columns, kTile), down = ceil_div(rows, kTile);
+  const int64_t across = ceil_div(columns, kSquare), down = ceil_div(rows, kSquare);
   parallel_for(across, [&](int64_t a) {
     for (int64_t d = 0; d < down; ++d) {
-      const int64_t i = d * kTile, j = a * kTile;
-      transpose_tile(x + i * columns + j, columns, out + j * stride + i, stride, std::min(kTile, columns - j),
-                     std::min(kTile, rows - i));
+      const int64_t i = d * kSquare, j = a * kSquare;
+      transpose_tile(x + i * columns + j, columns, out + j * stride + i, stride, std::min(kSquare, columns - j),
+                     std::min(kSquare, rows - i));
     }
-    for (int64_t j = a * kTile; j < std::min(columns, (a + 1) * kTile); ++j) {
+    for (int64_t j = a * kSquare; j < std::min(columns, (a + 1) * kSquare); ++j) {
       std::fill(out + j * stride + rows, out + (j + 1) * stride, 0.0f);
     }
   });
 }
 
 void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_t stride, uint32_t* out) {
-  const int64_t across = ceil_div(columns, kTile), pairs = stride / 2;
+  const int64_t across = ceil_div(columns, kSquare), pairs = stride / 2;
   parallel_for(across, [&](int64_t a) {
-    const int64_t j = a * kTile, width = std::min(kTile, columns - j);
-    uint32_t tile[kTile * kTile];
-    for (int64_t pair = 0; pair < pairs; pair += kTile) {
-      const int64_t height = std::min(kTile, pairs - pair);
+    const int64_t j = a * kSquare, width = std::min(kSquare, columns - j);
+    uint32_t tile[kSquare * kSquare];
+    for (int64_t pair = 0; pair < pairs; pair += kSquare) {
+      const int64_t height = std::min(kSquare, pairs - pair);
       for (int64_t p = 0; p < height; ++p) {
         const int64_t i = 2 * (pair + p);
-        interleave(row(x, rows, columns, i, j), row(x, rows, columns, i + 1, j), width, tile + p * kTile);
+        interleave(row(x, rows, columns, i, j), row(x, rows, columns, i + 1, j), width, tile + p * kSquare);
       }
-      transpose_tile(tile, kTile, out + j * pairs + pair, pairs, width, height);
+      transpose_tile(tile, kSquare, out + j * pairs + pair, pairs, width, height);
     }
   });
 }
@@ -94,12 +94,14 @@ void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out) {
   parallel_for(across * down, [&](int64_t block) {
     const int64_t i = block / down * kPackColumns, j = block % down * kPackRows;
     const int64_t height = std::min(kPackColumns, rows - i), width = std::min(kPackRows, columns - j);
-    uint32_t lines[kPackColumns * kTile];  // 32 columns of 64 rows, two columns in an element
+    uint32_t lines[kPackColumns * kSquare];  // 32 columns of 64 rows, two columns in an element
     if (height < kPackColumns || width < kPackRows) std::memset(lines, 0, sizeof lines);
     float buffer[kPackRows];
-    for (int64_t r = 0; r < height; ++r) to_bfloat16(piece(x, i + r, j, width, buffer), width, lines + r * kTile);
+    for (int64_t r = 0; r < height; ++r) to_bfloat16(piece(x, i + r, j, width, buffer), width, lines + r * kSquare);
     uint32_t* to = out + block * kPackRows / 2 * kPackColumns;
-    for (int64_t r = 0; r < kPackColumns; r += kTile) transpose_16x16(lines + r * kTile, kTile, to + r, kPackColumns);
+    for (int64_t r = 0; r < kPackColumns; r += kSquare) {
+      transpose_16x16(lines + r * kSquare, kSquare, to + r, kPackColumns);
+    }
   });
 }
 

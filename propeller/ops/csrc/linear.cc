@@ -115,7 +115,7 @@ int64_t depth_of(int64_t rows) {
 }
 
 // Right factors of as many rows and columns: `stride` elements from one row to the next where they are float32.
-struct Factors {
+struct RightFactors {
   std::vector<const void*> parts;
   int64_t stride;
 };
@@ -132,9 +132,9 @@ const float* deepened(const float* matrix, int64_t rows, int64_t columns, int64_
 }
 
 // Matrices [rows, columns] as right factors, with zeros up to `depth` rows (of several: `rows`).
-Factors right(const std::vector<const float*>& matrices, int64_t rows, int64_t columns, int64_t depth,
-              Precision precision, Scratch& scratch) {
-  Factors factors{{}, columns};
+RightFactors right(const std::vector<const float*>& matrices, int64_t rows, int64_t columns, int64_t depth,
+                   Precision precision, Scratch& scratch) {
+  RightFactors factors{{}, columns};
   if (precision == Precision::kFloat32) {
     for (const float* matrix : matrices) factors.parts.push_back(deepened(matrix, rows, columns, depth, scratch));
     return factors;
@@ -150,8 +150,8 @@ Factors right(const std::vector<const float*>& matrices, int64_t rows, int64_t c
 }
 
 // The transpose of matrices [rows, columns] side by side as one right factor.
-Factors right_transposed(const std::vector<const float*>& matrices, int64_t rows, int64_t columns,
-                         Precision precision, Scratch& scratch) {
+RightFactors right_transposed(const std::vector<const float*>& matrices, int64_t rows, int64_t columns,
+                              Precision precision, Scratch& scratch) {
   const int64_t count = static_cast<int64_t>(matrices.size());
   if (precision == Precision::kFloat32) {
     auto* result = scratch.get<float>(rows * columns * count);
@@ -179,7 +179,7 @@ const void* left_transposed(const float* x, int64_t rows, int64_t columns, int64
 // dz, the gradient of x W + b, in the forms that products read.
 struct Slopes {
   const void* left;    // null: not wanted
-  Factors right;       // of each layer, with zeros up to `depth` rows; empty: not wanted
+  RightFactors right;  // of each layer, with zeros up to `depth` rows; empty: not wanted
   int64_t depth;
 };
 
@@ -218,8 +218,8 @@ void input_gradient(const LinearShape& s, Precision precision, const std::vector
   thread_local Scratch scratch;
   const Trim trim(scratch);
   const int64_t each = s.outputs / static_cast<int64_t>(weights.size());
-  const Factors b = s.transposed ? right(weights, s.outputs, s.inputs, s.outputs, precision, scratch)
-                                 : right_transposed(weights, s.inputs, each, precision, scratch);
+  const RightFactors b = s.transposed ? right(weights, s.outputs, s.inputs, s.outputs, precision, scratch)
+                                      : right_transposed(weights, s.inputs, each, precision, scratch);
   multiply({{s.rows, s.inputs, s.outputs, precision, dz, s.outputs, b.parts[0], b.stride, nullptr, dx, s.inputs}});
 }
 
@@ -259,7 +259,7 @@ void transposed_product(int64_t rows, const float* a, int64_t a_columns, const f
   const Trim trim_left(left_scratch), trim_right(right_scratch);
   const int64_t depth = depth_of(rows);
   const void* first = left_transposed(a, rows, a_columns, depth, precision, left_scratch);
-  const Factors second = right({b}, rows, b_columns, depth, precision, right_scratch);
+  const RightFactors second = right({b}, rows, b_columns, depth, precision, right_scratch);
   multiply({{a_columns, b_columns, depth, precision, first, depth, second.parts[0], second.stride, nullptr, out,
              b_columns}});
 }
@@ -271,8 +271,8 @@ void linear_forward(const LinearShape& s, Activation activation, Precision preci
   const Trim trim_left(left_scratch), trim_right(right_scratch);
   const int64_t each = s.outputs / static_cast<int64_t>(weights.size());
   const void* a = left(x, s.rows, s.inputs, precision, left_scratch);
-  const Factors b = s.transposed ? right_transposed(weights, s.outputs, s.inputs, precision, right_scratch)
-                                 : right(weights, s.inputs, each, s.inputs, precision, right_scratch);
+  const RightFactors b = s.transposed ? right_transposed(weights, s.outputs, s.inputs, precision, right_scratch)
+                                      : right(weights, s.inputs, each, s.inputs, precision, right_scratch);
   std::vector<Product> products;
   for (size_t p = 0; p < weights.size(); ++p) {
     products.push_back(

@@ -4,7 +4,7 @@
 #include "linear.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::linear_op {
 namespace {
 
 using paddle::DataType;
@@ -221,52 +221,52 @@ std::vector<DataType> infer_type_activation(const DataType&, const DataType&, co
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::linear_op
 
 PD_BUILD_OP(propeller_linear)
     .Inputs({"X", "Weight", "Bias"})
     .Outputs({"Out"})
     .Attrs({"precision: std::string", "x_wanted: bool", "weight_wanted: bool", "transposed: bool"})
-    .SetKernelFn(PD_KERNEL(ops::forward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type));
+    .SetKernelFn(PD_KERNEL(ops::linear_op::forward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::linear_op::infer_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::linear_op::infer_type));
 
 PD_BUILD_GRAD_OP(propeller_linear)
     .Inputs({"X", "Weight", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Weight"), paddle::Grad("Bias")})
     .Attrs({"precision: std::string", "x_wanted: bool", "weight_wanted: bool", "transposed: bool"})
-    .SetKernelFn(PD_KERNEL(ops::backward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradients));
+    .SetKernelFn(PD_KERNEL(ops::linear_op::backward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::linear_op::infer_gradients));
 
 PD_BUILD_OP(propeller_linear_activation)
     .Inputs({"X", "Weight", "Bias"})
     .Outputs({"Out", "Slope"})
     .Attrs({"precision: std::string", "x_wanted: bool", "weight_wanted: bool", "transposed: bool",
             "activation: std::string"})
-    .SetKernelFn(PD_KERNEL(ops::forward_activation))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape_activation))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type_activation));
+    .SetKernelFn(PD_KERNEL(ops::linear_op::forward_activation))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::linear_op::infer_shape_activation))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::linear_op::infer_type_activation));
 
 PD_BUILD_GRAD_OP(propeller_linear_activation)
     .Inputs({"X", "Weight", "Slope", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Weight"), paddle::Grad("Bias")})
     .Attrs({"precision: std::string", "x_wanted: bool", "weight_wanted: bool", "transposed: bool",
             "activation: std::string"})
-    .SetKernelFn(PD_KERNEL(ops::backward_activation))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradients_activation));
+    .SetKernelFn(PD_KERNEL(ops::linear_op::backward_activation))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::linear_op::infer_gradients_activation));
 
 PD_BUILD_OP(propeller_linear_3)
     .Inputs({"X", "Weight0", "Weight1", "Weight2", "Bias0", "Bias1", "Bias2"})
     .Outputs({"Out"})
     .Attrs({"precision: std::string", "x_wanted: bool", "weights_wanted: bool"})
-    .SetKernelFn(PD_KERNEL(ops::forward_3))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape_3))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type_3));
+    .SetKernelFn(PD_KERNEL(ops::linear_op::forward_3))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::linear_op::infer_shape_3))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::linear_op::infer_type_3));
 
 PD_BUILD_GRAD_OP(propeller_linear_3)
     .Inputs({"X", "Weight0", "Weight1", "Weight2", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Weight0"), paddle::Grad("Weight1"), paddle::Grad("Weight2"),
               paddle::Grad("Bias0"), paddle::Grad("Bias1"), paddle::Grad("Bias2")})
     .Attrs({"precision: std::string", "x_wanted: bool", "weights_wanted: bool"})
-    .SetKernelFn(PD_KERNEL(ops::backward_3))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradients_3));
+    .SetKernelFn(PD_KERNEL(ops::linear_op::backward_3))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::linear_op::infer_gradients_3));

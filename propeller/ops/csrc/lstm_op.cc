@@ -2,7 +2,7 @@
 #include "lstm.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::lstm_op {
 namespace {
 
 using paddle::DataType;
@@ -81,19 +81,19 @@ std::vector<DataType> infer_type(const DataType&, const DataType&, const DataTyp
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::lstm_op
 
 PD_BUILD_OP(propeller_lstm)
     .Inputs({"Input", "Recurrent", "Projection", "State", "Cell"})
     .Outputs({"Out", "Gates", "Cells"})
     .Attrs({"cell_clip: float", "state_clip: float"})
-    .SetKernelFn(PD_KERNEL(ops::forward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type));
+    .SetKernelFn(PD_KERNEL(ops::lstm_op::forward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::lstm_op::infer_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::lstm_op::infer_type));
 
 PD_BUILD_GRAD_OP(propeller_lstm)
     .Inputs({"Input", "Recurrent", "Projection", "State", "Cell", "Out", "Gates", "Cells", paddle::Grad("Out")})
     .Outputs({paddle::Grad("Input"), paddle::Grad("Recurrent"), paddle::Grad("Projection")})
     .Attrs({"cell_clip: float", "state_clip: float"})
-    .SetKernelFn(PD_KERNEL(ops::backward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_gradient));
+    .SetKernelFn(PD_KERNEL(ops::lstm_op::backward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::lstm_op::infer_gradient));

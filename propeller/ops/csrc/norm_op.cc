@@ -3,7 +3,7 @@
 #include "norm.h"
 #include "norm_tensors.h"
 
-namespace ops {
+namespace ops::norm_op {
 namespace {
 
 using paddle::DataType;
@@ -93,34 +93,34 @@ std::vector<DataType> residual_norm_types(const DataType&, const DataType&, cons
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::norm_op
 
 PD_BUILD_OP(propeller_layer_norm)
     .Inputs({"X", "Scale", "Bias"})
     .Outputs({"Out", "Stats"})
     .Attrs({"epsilon: float", "wanted: bool"})
-    .SetKernelFn(PD_KERNEL(ops::layer_norm))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::layer_norm_shapes))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::layer_norm_types));
+    .SetKernelFn(PD_KERNEL(ops::norm_op::layer_norm))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::norm_op::layer_norm_shapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::norm_op::layer_norm_types));
 
 PD_BUILD_GRAD_OP(propeller_layer_norm)
     .Inputs({"X", "Scale", "Stats", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Scale"), paddle::Grad("Bias")})
     .Attrs({"epsilon: float", "wanted: bool"})
-    .SetKernelFn(PD_KERNEL(ops::layer_norm_gradient))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::layer_norm_gradient_shapes));
+    .SetKernelFn(PD_KERNEL(ops::norm_op::layer_norm_gradient))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::norm_op::layer_norm_gradient_shapes));
 
 PD_BUILD_OP(propeller_residual_norm)
     .Inputs({"X", "Residual", "Scale", "Bias", paddle::Optional("Seed")})
     .Outputs({"Out", "Stats"})
     .Attrs({"epsilon: float", "dropout: float", "site: int64_t", "x_wanted: bool", "residual_wanted: bool"})
-    .SetKernelFn(PD_KERNEL(ops::residual_norm))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::residual_norm_shapes))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::residual_norm_types));
+    .SetKernelFn(PD_KERNEL(ops::norm_op::residual_norm))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::norm_op::residual_norm_shapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::norm_op::residual_norm_types));
 
 PD_BUILD_GRAD_OP(propeller_residual_norm)
     .Inputs({"X", "Residual", "Scale", "Stats", paddle::Optional("Seed"), paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Residual"), paddle::Grad("Scale"), paddle::Grad("Bias")})
     .Attrs({"epsilon: float", "dropout: float", "site: int64_t", "x_wanted: bool", "residual_wanted: bool"})
-    .SetKernelFn(PD_KERNEL(ops::residual_norm_gradient))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::residual_norm_gradient_shapes));
+    .SetKernelFn(PD_KERNEL(ops::norm_op::residual_norm_gradient))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::norm_op::residual_norm_gradient_shapes));

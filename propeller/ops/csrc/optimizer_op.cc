@@ -5,7 +5,7 @@
 #include "optimizer.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::optimizer_op {
 namespace {
 
 using paddle::DataType;
@@ -77,14 +77,14 @@ std::vector<Shape> one_number(const std::vector<Shape>&) { return {{1}}; }
 std::vector<DataType> float32_of(const std::vector<DataType>&) { return {DataType::FLOAT32}; }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::optimizer_op
 
 PD_BUILD_OP(propeller_square_norm)
     .Inputs({paddle::Vec("Gradients")})
     .Outputs({"Out"})
-    .SetKernelFn(PD_KERNEL(ops::square_norm))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::one_number))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::float32_of));
+    .SetKernelFn(PD_KERNEL(ops::optimizer_op::square_norm))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::optimizer_op::one_number))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::optimizer_op::float32_of));
 
 PD_BUILD_OP(propeller_adamw)
     .Inputs({paddle::Vec("Parameters"), paddle::Vec("Gradients"), paddle::Vec("Moment1"), paddle::Vec("Moment2"),
@@ -98,4 +98,4 @@ PD_BUILD_OP(propeller_adamw)
                     {paddle::Vec("Moment2"), paddle::Vec("Moment2Out")},
                     {paddle::Vec("Beta1Power"), paddle::Vec("Beta1PowerOut")},
                     {paddle::Vec("Beta2Power"), paddle::Vec("Beta2PowerOut")}})
-    .SetKernelFn(PD_KERNEL(ops::update));
+    .SetKernelFn(PD_KERNEL(ops::optimizer_op::update));

@@ -73,9 +73,9 @@ struct Words {
 #endif
 
 constexpr int kAtOnce = 4;  // groups of lanes: a round's products take several cycles each
-constexpr int64_t kBlock = 4 * Words::kLanes * kAtOnce;
+constexpr int64_t kElementsAtOnce = 4 * Words::kLanes * kAtOnce;
 
-// The factors of `kBlock` elements, from the counter `first` on.
+// The factors of `kElementsAtOnce` elements, from the counter `first` on.
 void block(const Dropout& dropout, uint64_t first, float* out) {
   Words c[kAtOnce][4];
   for (int i = 0; i < kAtOnce; ++i) {
@@ -108,9 +108,9 @@ Dropout dropout_of(float probability, int64_t seed, int64_t site) {
 
 void keep_factors(const Dropout& dropout, uint64_t first, int64_t count, float* out) {
   int64_t i = 0;
-  for (; i + kBlock <= count; i += kBlock) block(dropout, (first + i) / 4, out + i);
+  for (; i + kElementsAtOnce <= count; i += kElementsAtOnce) block(dropout, (first + i) / 4, out + i);
   if (i == count) return;
-  float rest[kBlock];
+  float rest[kElementsAtOnce];
   block(dropout, (first + i) / 4, rest);
   std::copy(rest, rest + (count - i), out + i);
 }

@@ -2,7 +2,7 @@
 #include "process_sum.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::process_sum_op {
 namespace {
 
 using paddle::Tensor;
@@ -25,12 +25,12 @@ std::vector<paddle::DataType> infer_type(const paddle::DataType& values, int64_t
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::process_sum_op
 
 PD_BUILD_OP(propeller_process_sum)
     .Inputs({"Values"})
     .Outputs({"Sums"})
     .Attrs({"file: int64_t", "rank: int64_t", "processes: int64_t"})
-    .SetKernelFn(PD_KERNEL(ops::process_sum))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_type));
+    .SetKernelFn(PD_KERNEL(ops::process_sum_op::process_sum))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::process_sum_op::infer_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::process_sum_op::infer_type));

@@ -20,7 +20,7 @@ using namespace onednn;
 constexpr int64_t kTileRows = 64, kTileColumns = 384;
 // A kernel takes 0.3 MB and a millisecond to make. The number of tokens is another one in each batch: what is over after
 // whole tiles is divided into a multiple of this and a rest, so that few different kernels serve all numbers.
-constexpr int64_t kPiece = 8;
+constexpr int64_t kRowsOfPiece = 8;
 constexpr size_t kMostKernels = 512;
 
 // Inside, what oneDNN plans is for one thread.
@@ -69,8 +69,9 @@ class Kernel {
   void run(const void* a, const void* b, const float* bias, float* c) const {
     thread_local Scratch scratch;
     const std::array<Memory, 5> memories{
-        memory(a_.get(), a), memory(b_.get(), b), memory(c_.get(), c),
-        memory(scratch_, scratch.get<char>(scratch_bytes_)), bias_ ? memory(bias_.get(), bias) : Memory()};
+        onednn::memory(a_.get(), a), onednn::memory(b_.get(), b), onednn::memory(c_.get(), c),
+        onednn::memory(scratch_, scratch.get<char>(scratch_bytes_)),
+        bias_ ? onednn::memory(bias_.get(), bias) : Memory()};
     const std::array<dnnl_exec_arg_t, 5> args{{{kArgA, memories[0].get()},
                                                {kArgB, memories[1].get()},
                                                {kArgC, memories[2].get()},
@@ -122,7 +123,7 @@ struct Piece {
 
 void add_pieces(const Product& p, std::vector<Piece>& pieces) {
   if (p.m == 0 || p.n == 0) return;
-  const std::vector<int64_t> rows = starts_of(p.m, kTileRows, kPiece), columns = starts_of(p.n, kTileColumns, 1);
+  const std::vector<int64_t> rows = starts_of(p.m, kTileRows, kRowsOfPiece), columns = starts_of(p.n, kTileColumns, 1);
   for (size_t c = 0; c + 1 < columns.size(); ++c) {
     for (size_t r = 0; r + 1 < rows.size(); ++r) {
       const Tile tile{rows[r], rows[r + 1] - rows[r], columns[c], columns[c + 1] - columns[c]};

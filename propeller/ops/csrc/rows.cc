@@ -9,9 +9,9 @@
 namespace ops {
 namespace {
 
-constexpr int64_t kRowsAtOnce = 64;    // a thread takes so many: enough to hide the cost of taking them
-constexpr int64_t kFilledAtOnce = 1 << 16;
-constexpr int64_t kColumns = 64;       // of a sum, on one thread
+constexpr int64_t kTakenAtOnce = 64;    // a thread takes so many: enough to hide the cost of taking them
+constexpr int64_t kSpreadAtOnce = 1 << 16;
+constexpr int64_t kSummedColumns = 64;  // of a sum, on one thread
 
 }  // namespace
 
@@ -62,9 +62,9 @@ void copy_rows(const float* table, int64_t width, const RowState& state, const i
 
 void pay_all(const RowState& state, int64_t width, float* table) {
   if (state.owed() == 0) return;
-  parallel_for(ceil_div(state.rows, kRowsAtOnce), [&](int64_t block) {
-    const int64_t end = std::min(state.rows, (block + 1) * kRowsAtOnce);
-    for (int64_t r = block * kRowsAtOnce; r < end; ++r) {
+  parallel_for(ceil_div(state.rows, kTakenAtOnce), [&](int64_t block) {
+    const int64_t end = std::min(state.rows, (block + 1) * kTakenAtOnce);
+    for (int64_t r = block * kTakenAtOnce; r < end; ++r) {
       if (state.touched()[r] == 0) pay(state, width, table + r * width);
     }
   });
@@ -74,12 +74,12 @@ void pay_all(const RowState& state, int64_t width, float* table) {
 void spread_rows(const float* base, int64_t rows, int64_t width, const int64_t* ids, int64_t count, const float* values,
                  float* out) {
   const int64_t size = rows * width;
-  parallel_for(ceil_div(size, kFilledAtOnce), [&](int64_t i) {
-    const int64_t first = i * kFilledAtOnce, wide = std::min(kFilledAtOnce, size - first);
+  parallel_for(ceil_div(size, kSpreadAtOnce), [&](int64_t i) {
+    const int64_t first = i * kSpreadAtOnce, wide = std::min(kSpreadAtOnce, size - first);
     base == nullptr ? std::fill_n(out + first, wide, 0.0f) : std::copy_n(base + first, wide, out + first);
   });
-  parallel_for(ceil_div(width, kColumns), [&](int64_t block) {
-    const int64_t column = block * kColumns, wide = std::min(kColumns, width - column);
+  parallel_for(ceil_div(width, kSummedColumns), [&](int64_t block) {
+    const int64_t column = block * kSummedColumns, wide = std::min(kSummedColumns, width - column);
     for (int64_t i = 0; i < count; ++i) add_to(values + i * width + column, wide, out + ids[i] * width + column);
   });
 }

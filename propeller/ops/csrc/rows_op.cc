@@ -8,7 +8,7 @@
 #include "rows.h"
 #include "tensors.h"
 
-namespace ops {
+namespace ops::rows_op {
 namespace {
 
 using paddle::DataType;
@@ -163,43 +163,43 @@ Types infer_spread_type(const paddle::optional<DataType>&, const DataType&, cons
 }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::rows_op
 
 PD_BUILD_OP(propeller_used_rows)
     .Inputs({"Table", "State", "Ids"})
     .Outputs({"Used", "Places", "Rows"})
-    .SetKernelFn(PD_KERNEL(ops::used_rows))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_used))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_used_types));
+    .SetKernelFn(PD_KERNEL(ops::rows_op::used_rows))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::rows_op::infer_used))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::rows_op::infer_used_types));
 
 PD_BUILD_OP(propeller_mark_rows)
     .Inputs({"Ids"})
     .Outputs({"Marks"})
     .Attrs({"rows: int64_t"})
-    .SetKernelFn(PD_KERNEL(ops::mark_rows))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_marks))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_marks_type));
+    .SetKernelFn(PD_KERNEL(ops::rows_op::mark_rows))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::rows_op::infer_marks))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::rows_op::infer_marks_type));
 
 PD_BUILD_OP(propeller_marked_rows)
     .Inputs({"Marks", "Ids", "Values"})
     .Outputs({"Marked", "Sums"})
-    .SetKernelFn(PD_KERNEL(ops::marked_rows))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_marked))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_marked_types));
+    .SetKernelFn(PD_KERNEL(ops::rows_op::marked_rows))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::rows_op::infer_marked))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::rows_op::infer_marked_types));
 
 PD_BUILD_OP(propeller_spread_rows)
     .Inputs({paddle::Optional("Base"), "Ids", "Values"})
     .Outputs({"Out"})
     .Attrs({"rows: int64_t"})
-    .SetKernelFn(PD_KERNEL(ops::spread))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_spread))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_spread_type));
+    .SetKernelFn(PD_KERNEL(ops::rows_op::spread))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::rows_op::infer_spread))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::rows_op::infer_spread_type));
 
 PD_BUILD_OP(propeller_pay_rows)
     .Inputs({"Table", "State"})
     .Outputs({"TableOut", "StateOut"})
     .SetInplaceMap({{"Table", "TableOut"}, {"State", "StateOut"}})
-    .SetKernelFn(PD_KERNEL(ops::pay_rows));
+    .SetKernelFn(PD_KERNEL(ops::rows_op::pay_rows));
 
 PD_BUILD_OP(propeller_adamw_rows)
     .Inputs({"Table", "Ids", "Gradient", "Moment1", "Moment2", "Beta1Power", "Beta2Power", "State", "LearningRate",
@@ -212,4 +212,4 @@ PD_BUILD_OP(propeller_adamw_rows)
                     {"Beta1Power", "Beta1PowerOut"},
                     {"Beta2Power", "Beta2PowerOut"},
                     {"State", "StateOut"}})
-    .SetKernelFn(PD_KERNEL(ops::update_rows));
+    .SetKernelFn(PD_KERNEL(ops::rows_op::update_rows));

@@ -9,7 +9,7 @@
 namespace ops {
 namespace {
 
-constexpr int64_t kColumns = 64;  // of a gradient, on one thread
+constexpr int64_t kGradientColumns = 64;  // of a gradient, on one thread
 
 }  // namespace
 
@@ -44,8 +44,8 @@ void take(const void* x, int64_t bytes, const int64_t* index, int64_t count, int
 }
 
 void take_gradient(const float* dout, int64_t width, const int64_t* index, int64_t count, int64_t rows, float* dx) {
-  parallel_for(ceil_div(width, kColumns), [&](int64_t block) {
-    const int64_t column = block * kColumns, wide = std::min(kColumns, width - column);
+  parallel_for(ceil_div(width, kGradientColumns), [&](int64_t block) {
+    const int64_t column = block * kGradientColumns, wide = std::min(kGradientColumns, width - column);
     for (int64_t i = 0; i < rows; ++i) std::fill_n(dx + i * width + column, wide, 0.0f);
     for (int64_t i = 0; i < count; ++i) {
       if (index[i] >= 0) add_to(dout + i * width + column, wide, dx + index[i] * width + column);

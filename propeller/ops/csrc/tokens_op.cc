@@ -3,7 +3,7 @@
 #include "tensors.h"
 #include "tokens.h"
 
-namespace ops {
+namespace ops::tokens_op {
 namespace {
 
 using paddle::DataType;
@@ -99,24 +99,24 @@ std::vector<DataType> infer_taken_type(const DataType& x, const DataType&) { ret
 std::vector<Shape> infer_take_gradient(const Shape& x, const Shape&, const Shape&) { return {x}; }
 
 }  // namespace
-}  // namespace ops
+}  // namespace ops::tokens_op
 
 PD_BUILD_OP(propeller_token_layout)
     .Inputs({"Mask"})
     .Outputs({"Starts", "Tokens", "Places"})
-    .SetKernelFn(PD_KERNEL(ops::token_layout))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_layout))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_layout_types));
+    .SetKernelFn(PD_KERNEL(ops::tokens_op::token_layout))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::tokens_op::infer_layout))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::tokens_op::infer_layout_types));
 
 PD_BUILD_OP(propeller_take)
     .Inputs({"X", "Index"})
     .Outputs({"Out"})
-    .SetKernelFn(PD_KERNEL(ops::take_rows))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_taken))
-    .SetInferDtypeFn(PD_INFER_DTYPE(ops::infer_taken_type));
+    .SetKernelFn(PD_KERNEL(ops::tokens_op::take_rows))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::tokens_op::infer_taken))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ops::tokens_op::infer_taken_type));
 
 PD_BUILD_GRAD_OP(propeller_take)
     .Inputs({"X", "Index", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X")})
-    .SetKernelFn(PD_KERNEL(ops::take_backward))
-    .SetInferShapeFn(PD_INFER_SHAPE(ops::infer_take_gradient));
+    .SetKernelFn(PD_KERNEL(ops::tokens_op::take_backward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ops::tokens_op::infer_take_gradient));
