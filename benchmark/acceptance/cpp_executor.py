@@ -1,9 +1,10 @@
 """Results of the C++ program beside those of Paddle's executor, from the same checkpoints and the same rows.
 
-    python -m benchmark.acceptance.cpp_executor RUN FILE [RUN FILE ...]
+    python -m benchmark.acceptance.cpp_executor RUN FILE [RUN FILE ...] [--backend paddle]
 
 Each RUN is a fine-tuned model, or a checkpoint, of any task that C++ knows; FILE has rows for it. The model is
-exported in OpenVINO's form and read by `ernie_predict`; `infer_classifyer.py --engine executor` reads the checkpoint.
+exported in OpenVINO's form, or Paddle's, and read by `ernie_predict`; `infer_classifyer.py --engine executor` reads the
+checkpoint. The backend `paddle` is built with the library in Paddle's wheel (`benchmark.acceptance.paddle_wheel`).
 Lines must be the same but for their numbers, and those may differ by 1e-5. Prints what was compared and the largest
 difference of each pair; exit code 1 if one is larger, or if anything else differs.
 """
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 from benchmark import common, cpp
+from benchmark.acceptance import paddle_wheel
 from propeller.errors import UsageError, UserError, one_line_errors
 
 MOST = 1e-5
@@ -57,19 +59,19 @@ def compared(expected, found):
     return count, largest
 
 
-def lines_of(command):
-    """What a program prints.
+def lines_of(command, environment=()):
+    """What a program prints. environment: pairs, or a dict, of further variables.
 
     Raises:
         UserError: it fails.
     """
-    done = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT, env=os.environ | dict(environment))
     if done.returncode:
         raise UserError(f'{" ".join(map(str, command[:3]))}: exit code {done.returncode}. {done.stderr[-2000:]}')
     return done.stdout.splitlines()
 
 
-def compare(run, path, threads):
+def compare(run, path, threads, backend):
     """(task, rows, numbers, largest difference)."""
     from ernie.inference.export import export
     from ernie.inference.find import find_model
@@ -81,8 +83,10 @@ def compare(run, path, threads):
     expected = lines_of([sys.executable, 'infer_classifyer.py', *map(str, flags)])
     with tempfile.TemporaryDirectory() as place:
         target = os.path.join(place, 'model')
-        export(folder, target, 'openvino')
-        found = lines_of([cpp.build() / 'ernie_predict', target, os.path.abspath(path), '--threads', str(threads)])
+        export(folder, target, backend)
+        built, environment = paddle_wheel.build() if backend == 'paddle' else (cpp.build(), {})
+        command = [built / 'ernie_predict', target, os.path.abspath(path), '--threads', str(threads)]
+        found = lines_of(command, environment)
     return folder.settings.get('kind', folder.settings['task']), len(expected), *compared(expected, found)
 
 
@@ -91,12 +95,13 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('given', nargs='+', metavar='RUN FILE')
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--backend', choices=['openvino', 'paddle'], default='openvino')
     args = parser.parse_args(argv)
     if len(args.given) % 2:
         raise UsageError('expected pairs of a RUN and a FILE.')
     code = 0
     for run, path in zip(args.given[::2], args.given[1::2], strict=True):
-        task, rows, count, largest = compare(run, path, args.threads)
+        task, rows, count, largest = compare(run, path, args.threads, args.backend)
         print(f'{task}, {path}: {rows} rows, {count} numbers, largest difference {largest:.1e} (at most {MOST:g})')
         code |= int(largest > MOST)
     return code
