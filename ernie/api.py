@@ -13,8 +13,8 @@ import tempfile
 import threading
 
 from ernie.inference.embedding import Embedder, reading_of
-from ernie.inference.engines import ENGINES, MODEL_ENGINES, ExecutorEngine, check_engine, check_format, open_engine
-from ernie.inference.export import Graph, export
+from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format, open_engine
+from ernie.inference.export import export
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.loaded import LoadedModel
@@ -22,6 +22,7 @@ from ernie.inference.predict import Prediction, output_shapes
 from ernie.inference.saved_precision import precision_to_open
 from ernie.inference.vectors import NO_POOLING, VectorCodec, VectorFolder
 from ernie.programs import fine_tuning, own_data
+from ernie.run.exported import FUSED
 from ernie.run.source import Source, is_exported
 from ernie.settings.base import Settings
 from ernie.settings.fields import described
@@ -70,10 +71,11 @@ def load(
         folder: its path, or that of a training's folder: its best checkpoint, else the newest.
         task: the task that it must be of, as `infer_classifyer.py --task` has them; None: whatever it is. 'embedding':
             vectors of texts, of any model, or of an export for vectors (`ernie export --task embedding`).
-        engine: 'predictor', 'executor', 'onnxruntime' or 'openvino'; None: what an exported folder is for, else
-            'predictor'. A checkpoint is exported for it, into a folder that vanishes again; the executor needs no
-            export. Vectors of a model that is not exported come from the executor.
-        precision: 'fp32' or 'bf16'; None, or 'int8', of a folder that was exported in int8; None: else fp32.
+        engine: 'predictor', 'executor', 'onnxruntime', 'openvino' or 'fused'; None: what an exported folder is for,
+            else 'predictor'. A checkpoint is exported for it, into a folder that vanishes again; 'executor' and
+            'fused', our own kernels, need no export. Vectors of a model that is not exported come from one of the two.
+        precision: 'fp32' or 'bf16'; None, or 'int8', of a folder that was exported in int8, or of any with 'fused';
+            None: else fp32.
         device: 'cpu', 'gpu' or 'gpu:N'; None: a GPU where the engine has one.
         threads: of matrix products; None: as many as the machine has cores. Where Paddle is loaded already, the
             executor keeps those that it has.
@@ -103,6 +105,9 @@ def load(
         if is_exported(folder):
             options = (engine, precision, device, threads)
             codec, runner = _exported_vectors(folder, options, settings, pooling, layer, bool(normalize))
+        elif engine == FUSED:
+            options = (precision, device, threads)
+            codec, runner = _fused_vectors(folder, options, settings, pooling, layer, bool(normalize))
         else:
             _check_executor(engine, precision)
             codec, runner = _vectors(folder, device, settings, pooling or 'pooled', layer, bool(normalize))
@@ -208,14 +213,14 @@ def _open(source, engine, precision, device, threads):
     engine = engine or MODEL_ENGINES[model_format]
     if source.exported:
         check_format(engine, source)
-    precision = precision_to_open(precision, source.exported, source.path)
+    precision = precision_to_open(precision, source.exported, source.path, ENGINES[engine].quantizes)
     number = _device(device, engine, precision)
-    lock = _EXECUTOR if engine == 'executor' else None
+    lock = None if ENGINES[engine].needs_export else _EXECUTOR  # those that need none run in Paddle's executor
     if source.exported:
         runner, described = open_engine(engine, source.path, precision, threads, number), source.exported
-    elif engine == 'executor':
-        graph = Graph(source, number)
-        return _InTurn(ExecutorEngine(graph.session, graph.program, graph.outputs), lock), graph.shapes()
+    elif not ENGINES[engine].needs_export:
+        runner = ENGINES[engine].of(source, precision, threads, number)
+        return _InTurn(runner, lock), runner.shapes
     else:
         with tempfile.TemporaryDirectory() as place:
             target = os.path.join(place, 'model')
@@ -245,7 +250,9 @@ def _device(device, engine, precision):
 def _check_executor(engine, precision):
     if engine not in (None, 'executor') or precision not in (None, 'fp32'):
         advice = 'Leave engine and precision out, or export it: ernie export MODEL --task embedding.'
-        raise UsageError(f'vectors of a model that is not exported come from the executor in fp32. {advice}')
+        raise UsageError(
+            f'vectors of a model that is not exported come from the executor in fp32, or from --engine fused. {advice}'
+        )
 
 
 def _exported_vectors(folder, options, settings, pooling, layer, normalize):
@@ -256,18 +263,35 @@ def _exported_vectors(folder, options, settings, pooling, layer, normalize):
         raise UsageError(f'{folder}: gives the vectors of all tokens, and no vector of a text.')
     engine = engine or MODEL_ENGINES[source.exported['format']]
     check_format(engine, source)
-    precision = precision_to_open(precision, source.exported, source.path)
+    precision = precision_to_open(precision, source.exported, source.path, ENGINES[engine].quantizes)
     number = _device(device, engine, precision)
-    return source.codec, _InTurn(open_engine(engine, source.path, precision, threads, number))
+    lock = None if ENGINES[engine].needs_export else _EXECUTOR
+    return source.codec, _InTurn(open_engine(engine, source.path, precision, threads, number), lock)
+
+
+def _fused_vectors(folder, options, settings, pooling, layer, normalize):
+    """(codec, engine) for the vectors of a model that is not exported. options: (precision, device, threads)."""
+    precision, device, threads = options
+    _device(device, FUSED, precision)
+    source = VectorFolder(_source_of_vectors(folder, settings, pooling, layer), pooling, layer, normalize, **settings)
+    with _EXECUTOR:
+        engine = ENGINES[FUSED].of(source, precision, threads)
+    return source.codec, _InTurn(engine, _EXECUTOR)
+
+
+def _source_of_vectors(folder, settings, pooling, layer):
+    """Path of the model, which is there."""
+    longest = settings.get('max_seq_len')
+    Settings.checked(EncodeSettings(pooling=pooling or 'pooled', layer=layer, max_seq_len=longest))
+    folder = resolve(folder)
+    if not is_there(folder):
+        raise bad_input(folder, 'no such folder', 'a model')
+    return folder
 
 
 def _vectors(folder, device, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model."""
-    longest = settings.get('max_seq_len')
-    Settings.checked(EncodeSettings(pooling=pooling, layer=layer, max_seq_len=longest))
-    folder = resolve(folder)
-    if not is_there(folder):
-        raise bad_input(folder, 'no such folder', 'a model')
+    folder = _source_of_vectors(folder, settings, pooling, layer)
     files = (settings.pop(name, None) for name in ('ernie_config_path', 'vocab_path'))
     subword = [settings.pop(name, None) for name in ('sentence_piece_model', 'word_dict')]
     source = Source(folder, *files, subword=subword)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ernie.inference.processor import BF16_FLAGS, CPUINFO, processor_flags
 from ernie.inference.saved_precision import INT8, precision_of_folder, warn_of_processor
+from ernie.run.exported import FUSED
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.launch.machine import is_installed, paddle_is_for_cpu
@@ -20,9 +21,9 @@ log = get_logger(__name__)
 ONNX_FILE, OPENVINO_FILE = 'model.onnx', 'model.xml'
 PRECISIONS = ('fp32', 'bf16', INT8)
 OPENVINO = 'openvino'
-MODEL_FORMATS = ('paddle', 'onnx', OPENVINO)
+MODEL_FORMATS = ('paddle', 'onnx', OPENVINO, FUSED)
 # What runs a model where nobody says.
-MODEL_ENGINES = {'paddle': 'predictor', 'onnx': 'onnxruntime', OPENVINO: 'openvino'}
+MODEL_ENGINES = {'paddle': 'predictor', 'onnx': 'onnxruntime', OPENVINO: 'openvino', FUSED: 'fused'}
 MOST_TOKENS = 2048  # that OpenVINO computes at once
 _CUDA = 'CUDAExecutionProvider'
 
@@ -36,12 +37,15 @@ class Engine(abc.ABC):
         reads: all formats that it reads.
         precisions: those it can compute in.
         devices: 'cpu', or 'cpu' and 'gpu'.
+        quantizes: whether it opens any model in int8, so that none is exported in it.
+        needs_export: whether it reads exported models alone; else `of` opens a checkpoint as it is.
     """
 
     name = None
     format = 'paddle'
     precisions = ('fp32',)
     devices = ('cpu',)
+    quantizes, needs_export = False, True
 
     def __init_subclass__(cls):
         if 'reads' not in vars(cls):
@@ -51,6 +55,18 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def open(cls, folder, precision, threads, device):
         """The engine for an exported model; see `open_engine`."""
+
+    @classmethod
+    def of(cls, folder, precision=None, threads=None, device=None):
+        """The engine for the model of a folder that is not exported.
+
+        Args:
+            folder: `ModelFolder`, or `VectorFolder`.
+            precision, threads, device: see `open_engine`.
+        Returns:
+            an engine with `shapes`, that of each output, -1 for sizes that vary.
+        """
+        raise NotImplementedError
 
     @classmethod
     def gpus(cls):
@@ -109,10 +125,18 @@ class ExecutorEngine(_PaddleEngine):
     """
 
     name = 'executor'
+    needs_export = False
 
     def __init__(self, session, program, outputs):
         # The executor compiles anew for each new list.
         self.session, self.program, self.outputs = session, program, list(outputs)
+
+    @classmethod
+    def of(cls, folder, precision=None, threads=None, device=None):
+        graph = folder.graph(device)
+        engine = cls(graph.session, graph.program, graph.outputs)
+        engine.shapes = graph.shapes()
+        return engine
 
     @classmethod
     def open(cls, folder, precision, threads, device):
@@ -262,6 +286,7 @@ ENGINES = Table(
     predictor='ernie.inference.engines:PredictorEngine',
     onnxruntime='ernie.inference.engines:OnnxRuntimeEngine',
     openvino='ernie.inference.engines:OpenVinoEngine',
+    fused='ernie.inference.fused:FusedEngine',
 )
 
 
@@ -283,9 +308,14 @@ def check_engine(name, precision, use_cuda):
     engine = ENGINES[name]
     if precision and precision not in engine.precisions:
         able = [e.name for e in ENGINES.values() if precision in e.precisions]
-        raise UsageError(f'--precision {precision}: --engine {name} cannot; {" and ".join(able)} can.')
+        raise UsageError(f'--precision {precision}: --engine {name} cannot; {in_words(able)} can.')
     if use_cuda and 'gpu' not in engine.devices:
         raise UsageError(f'--engine {name} runs on the processor only: leave --use_cuda out, or give false.')
+
+
+def in_words(names):
+    """`a, b and c`."""
+    return ' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))
 
 
 def check_format(name, source):
@@ -310,7 +340,8 @@ def open_engine(name, folder, precision=None, threads=None, device=None, opened=
 
     Args:
         name: of `ENGINES`.
-        folder: holds `model.json` and `model.pdiparams`, or `model.onnx`, or `model.xml` and `model.bin`.
+        folder: holds `model.json` and `model.pdiparams`, or `model.onnx`, or `model.xml` and `model.bin`, or
+            `model.safetensors`.
         precision: 'fp32', 'bf16' (matrix products in bfloat16; inputs and outputs stay what they are), or 'int8' of a
             model that was exported so; None: int8 of such a model, else fp32.
         threads: threads of a batch; None is one per usable core.
@@ -322,7 +353,7 @@ def open_engine(name, folder, precision=None, threads=None, device=None, opened=
         UserError: a package is missing, or the model cannot be loaded.
         UsageError: the engine cannot do what is asked.
     """
-    precision = precision_of_folder(precision, folder)
+    precision = precision_of_folder(precision, folder, ENGINES[name].quantizes)
     if precision == INT8:
         device = None
         warn_of_processor(folder)

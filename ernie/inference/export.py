@@ -1,5 +1,6 @@
 """From a checkpoint to an inference model in a folder that holds everything else that prediction needs."""
 
+import contextlib
 import copy
 import os
 import subprocess
@@ -13,10 +14,11 @@ from ernie.checkpoint import match_parameters
 from ernie.checkpoint.model_folder import to_json
 from ernie.checkpoint.names import is_training_state
 from ernie.inference.engines import ONNX_FILE, OPENVINO, OPENVINO_FILE, PredictorEngine, open_engine, optional_package
+from ernie.inference.fused import FusedEngine
 from ernie.inference.predict import tokenized_rows
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.tokenized_set import encoder_arrays
-from ernie.run.exported import INFERENCE
+from ernie.run.exported import FUSED, INFERENCE
 from propeller.compare import check_outputs
 from propeller.environment import usable_cores
 from propeller.errors import UserError, bad_input
@@ -34,7 +36,7 @@ log = get_logger(__name__)
 TOLERANCE = 1e-5
 OPSET = 17  # the first one that has layer normalisation as one operator
 SUFFIX = '_inference_model'
-_ENGINES = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',), OPENVINO: ('openvino',)}
+_ENGINES = {'paddle': ('predictor', 'executor'), 'onnx': ('onnxruntime',), OPENVINO: ('openvino',), FUSED: (FUSED,)}
 # Real text for the batch on which an export must give the numbers of the graph: several lengths, two alphabets.
 _TEXTS = (
     '百度是一家高科技公司，总部在北京。',
@@ -78,6 +80,8 @@ class Graph:
     Args:
         folder: `ModelFolder` of a checkpoint.
         device: GPU number, None for the processor.
+        packing: `ernie.model.packed.Packing`, the encoder in another form; None: Paddle's own operators.
+        tensors: the parameters by name; None: those of the folder.
     Attributes:
         session, program: of `propeller.graph`.
         inputs, outputs: lists of values of the program.
@@ -85,8 +89,9 @@ class Graph:
         UserError: the checkpoint does not have the parameters of the task.
     """
 
-    def __init__(self, folder, device=None):
+    def __init__(self, folder, device=None, packing=None, tensors=None):
         self.session = Session(device is not None, seed=0, device=device or 0)
+        self.packing = packing  # its weights live as long
         graph = folder.spec.load('graph')
         params = graph.prediction_params(folder.config, folder.settings)
 
@@ -94,16 +99,10 @@ class Graph:
             spec = build_model_spec(graph, features, RunMode.PREDICT, params, None)
             return spec.inference_spec.inputs, reading_all(features, graph.results(spec.predictions))
 
-        self.program = self.session.build(encoder_feeds(folder.config), build, portable=True)
+        with packing or contextlib.nullcontext():
+            self.program = self.session.build(encoder_feeds(folder.config), build, portable=True)
         self.inputs, self.outputs = self.program.outputs
-        match = match_parameters(self.program.parameters(), folder.tensors)
-        self.session.initialize(self.program)
-        names = progress(match.load, 'loading parameters', len(match.load), 'tensors')
-        load_values(self.session, names, folder.tensors)
-        unused = [n for n in (*match.unused, *folder.tensors.unmapped) if not is_training_state(n)]
-        log.debug('%s: %d parameters loaded', folder.path, len(match.load))
-        if unused:
-            log.debug('not used: %s', ', '.join(unused))
+        load_parameters(self, tensors or folder.tensors, packing)
 
     def run(self, arrays):
         """Outputs for one batch."""
@@ -112,6 +111,31 @@ class Graph:
     def shapes(self):
         """Shape of each output, -1 for sizes that vary."""
         return [tuple(int(size) for size in value.shape) for value in self.outputs]
+
+
+def load_parameters(graph, tensors, packing=None, allow_unused=()):
+    """Give a graph its parameters.
+
+    Args:
+        graph: has `session` and `program`.
+        tensors: `ernie.checkpoint.Model`, or what of it an export holds.
+        packing: see `Graph`.
+        allow_unused: see `match_parameters`.
+    Raises:
+        UserError: they do not fit.
+    """
+    own = graph.program.parameters()
+    match = match_parameters(own | (packing.shapes() if packing else {}), tensors, allow_unused=allow_unused)
+    graph.session.initialize(graph.program)
+    names = [name for name in match.load if name in own]
+    load_values(graph.session, progress(names, 'loading parameters', len(names), 'tensors'), tensors)
+    if packing:
+        packing.load(tensors)
+    log.debug('%s: %d parameters loaded', tensors.path, len(match.load))
+    unused = [n for n in (*match.unused, *getattr(tensors, 'unmapped', ())) if not is_training_state(n)]
+    unused = [name for name in unused if name not in allow_unused]
+    if unused:
+        log.debug('not used: %s', ', '.join(unused))
 
 
 def reading_all(features, outputs):
@@ -141,14 +165,15 @@ def sample_batches(folder):
 def export(folder, target, export_format='paddle', overwrite=False, engines=None):
     """Write the inference model of a checkpoint, and prove that it gives the numbers of the executor.
 
-    The folder `target` then holds the model (`model.json` and `model.pdiparams`, `model.onnx`, or `model.xml` and
-    `model.bin`), `vocab.txt`, `labels.json`, `ernie_config.json` and `inference.json`. It appears whole or not at all.
+    The folder `target` then holds the model (`model.json` and `model.pdiparams`, `model.onnx`, `model.xml` and
+    `model.bin`, or `model.safetensors`), `vocab.txt`, `labels.json`, `ernie_config.json` and `inference.json`. It
+    appears whole or not at all.
 
     Args:
         folder: `ModelFolder` of a checkpoint, or `VectorFolder`.
         target: the folder to make.
         export_format: of `MODEL_FORMATS`; 'onnx' needs the packages paddle2onnx and onnxruntime, 'openvino' paddle2onnx
-            and openvino.
+            and openvino, 'fused' the compiled operators.
         overwrite: whether an exported model in its place is replaced.
         engines: names of those whose numbers are compared; None: of the format, those that every machine has.
     Returns:
@@ -159,14 +184,14 @@ def export(folder, target, export_format='paddle', overwrite=False, engines=None
     check_target(target, overwrite)
     if export_format != 'paddle':
         load_paddle()  # else paddle2onnx does, and all that paddle has to say comes out
-        for package in ('paddle2onnx', *_ENGINES[export_format]):
+        for package in () if export_format == FUSED else ('paddle2onnx', *_ENGINES[export_format]):
             optional_package(package, f'--export_format {export_format}')
     graph = folder.graph()
     batches, inference, opened = sample_batches(folder), _description(folder, graph, export_format), {}
     try:
         with whole_folder(target, replace=overwrite) as work:
             steps = (
-                lambda: opened.update(_write_model(graph, batches[0], work, export_format)),
+                lambda: opened.update(_write_model(folder, graph, batches[0], work, export_format)),
                 lambda: _check(graph, batches, work, engines or _ENGINES[export_format], opened),
                 lambda: write_files(work, {**folder.files(), INFERENCE: to_json(inference)}),
             )
@@ -193,7 +218,7 @@ def checked_model(folder, place, engines):
     """
     graph = folder.graph()
     batches = sample_batches(folder)
-    _write_model(graph, batches[0], place, 'onnx')
+    _write_model(folder, graph, batches[0], place, 'onnx')
     _check(graph, batches, place, engines, {})
     return _description(folder, graph, 'onnx')
 
@@ -208,8 +233,12 @@ def _description(folder, graph, export_format):
     return described | folder.described()
 
 
-def _write_model(graph, sample, work, export_format):
-    """-> dict name -> engine that has the model open."""
+def _write_model(source, graph, sample, work, export_format):
+    """-> dict name -> engine that has the model open. source: `ModelFolder` or `VectorFolder`."""
+    if export_format == FUSED:
+        engine = FusedEngine.of(source)
+        engine.write(source.tensors, work)
+        return {FUSED: engine}
 
     def write(folder):
         return graph.session.export_inference(
@@ -231,7 +260,18 @@ def _check(graph, batches, work, engines, opened):
     for name in engines:
         opened[name] = open_engine(name, work, opened=opened)
         for batch in batches:
-            check_outputs(name, graph.run(batch), opened[name].run(batch), TOLERANCE)
+            found = graph.run(batch), opened[name].run(batch)
+            expected, got = (of_tokens(outputs, graph.shapes(), batch[3]) for outputs in found)
+            check_outputs(name, expected, got, TOLERANCE)
+
+
+def of_tokens(outputs, shapes, mask):
+    """Outputs of one batch without what is on padding, which means nothing: those [B, T, ...] as [tokens, ...].
+
+    shapes: of `Graph.shapes`. mask: [B, T], 1 for tokens.
+    """
+    varies = [len(shape) > 1 and shape[1] == -1 for shape in shapes]
+    return [array[mask > 0] if own else array for array, own in zip(outputs, varies, strict=True)]
 
 
 def convert_to_openvino(onnx_file, path):

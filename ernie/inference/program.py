@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 
-from ernie.inference.engines import ENGINES, check_format, open_engine
+from ernie.inference.engines import ENGINES, check_engine, check_format, open_engine
 from ernie.inference.export import export, target_folder
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
@@ -47,11 +47,14 @@ def infer(args):
     args = args.replace(init_checkpoint=find_model(args.init_checkpoint))
     _check_places(args)
     folder = open_folder(args)
-    precision_to_open(args.precision, folder.exported, folder.path)
+    check_precision(args, folder)
     log.debug('disable gpu' if device is None else 'using gpu')
     with contextlib.ExitStack() as stack:
         if folder.exported:
             check_exported(args, folder)
+        if is_opened_directly(args, folder):
+            predict(args, folder, direct_prediction(args, folder, device))
+            return
         exported = exported_model(args, folder, stack)
         if args.predicts:
             predict(args, folder, open_prediction(args, folder, exported, device))
@@ -111,6 +114,25 @@ def open_folder(args):
     for line in settings_lines('Model Configuration', folder.config.to_dict())[1:]:
         log.debug(line)
     return folder
+
+
+def check_precision(args, folder):
+    """Raises `UsageError` where the model cannot be opened in the precision that is asked for."""
+    quantizes = bool(args.engine) and ENGINES[args.engine].quantizes
+    precision_to_open(args.precision, folder.exported, folder.path, quantizes)
+
+
+def is_opened_directly(args, folder):
+    """Whether an engine that needs no export runs a checkpoint of which none is asked for."""
+    exports = folder.exported or args.save_inference_model_path or args.export_format
+    return not exports and not ENGINES[args.engine].needs_export
+
+
+def direct_prediction(args, folder, device):
+    """`Prediction` with the model of a checkpoint. device: of `choose_device`."""
+    check_engine(args.engine, args.precision, device is not None)
+    engine = ENGINES[args.engine].of(folder, args.precision, args.cpu_threads, device)
+    return Prediction(folder.codec, engine, engine.shapes, args.batch_size, args.length_window)
 
 
 def exported_model(args, folder, stack):

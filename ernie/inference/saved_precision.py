@@ -14,13 +14,14 @@ INT8, REPORT = 'int8', 'int8.json'
 _REPORT = 'the report that an export in int8 writes'
 
 
-def precision_to_open(precision, exported, path):
+def precision_to_open(precision, exported, path, quantizes=False):
     """The precision that an exported model is opened in.
 
     Args:
         precision: what was asked for; None: that of the model, fp32 where it has none.
         exported: content of `inference.json`; None of a model that is not exported yet.
         path: of the model, for messages.
+        quantizes: `Engine.quantizes` of what opens it.
     Raises:
         UsageError: the model is of another one.
     """
@@ -29,17 +30,18 @@ def precision_to_open(precision, exported, path):
         raise UsageError(
             f'--precision {precision}: {path} was exported in int8. Leave it out, or export the model anew.'
         )
-    if precision == INT8 and made != INT8:
+    if precision == INT8 and made != INT8 and not quantizes:
         found = f'{path} is exported in fp32' if exported else f'{path} is not exported'
-        raise UsageError(f'--precision int8: {found}. Make it: ernie export MODEL --precision int8')
+        advice = 'Make it: ernie export MODEL --precision int8; or give --engine fused, which needs none.'
+        raise UsageError(f'--precision int8: {found}. {advice}')
     return precision or made or 'fp32'
 
 
-def precision_of_folder(precision, folder):
+def precision_of_folder(precision, folder, quantizes=False):
     """The same for the folder of an exported model, whose description is read."""
     path = os.path.join(folder, INFERENCE)
     exported = read_json_object(path, 'what an export writes there') if os.path.isfile(path) else {'format': None}
-    return precision_to_open(precision, exported, folder)
+    return precision_to_open(precision, exported, folder, quantizes)
 
 
 def warn_of_processor(folder):

@@ -1,14 +1,15 @@
 """The graph that gives vectors of texts, pooled inside, for exports. Shapes: B batch, T length, H hidden."""
 
-from ernie.checkpoint import backbone_shapes, match_parameters
+import contextlib
+
+from ernie.checkpoint import backbone_shapes
 from ernie.config import ErnieConfig
 from ernie.inference.embedding import check_pooled
-from ernie.inference.export import reading_all
+from ernie.inference.export import load_parameters, reading_all
 from ernie.inference.vectors import NO_POOLING
 from ernie.model.encoders import build_encoder
 from ernie.model.task_model import encoder_feeds
 from propeller.session import Session
-from propeller.storage.values import load_values
 
 _FAR_BELOW = 1e9
 
@@ -18,6 +19,7 @@ class VectorGraph:
 
     Args:
         folder: `ernie.inference.vectors.VectorFolder` of a model that is not exported.
+        packing, tensors: see `ernie.inference.export.Graph`.
     Attributes:
         session, program, inputs, outputs: as `ernie.inference.export.Graph` has them. The output is float32 [B, H];
             without pooling [B, T, H].
@@ -25,26 +27,27 @@ class VectorGraph:
         UserError: the model does not have the parameters.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, packing=None, tensors=None):
         config, pooling, layer = folder.config, folder.pooling, folder.layer
         layers = config.num_hidden_layers if pooling == 'pooled' else max(layer, 1)
         built = ErnieConfig({**config.to_dict(), 'num_hidden_layers': layers})
-        check_pooled(folder.tensors, pooling)
+        tensors = tensors or folder.tensors
+        check_pooled(tensors, pooling)
         self.session = Session(False, seed=0)
+        self.packing = packing  # its weights live as long
 
         def build(*features):
             model = build_encoder(features, built)
             if pooling == 'pooled':
                 return list(features), reading_all(features, [model.get_pooled_output()])
-            tokens = [model.embedding_output, *model.layer_outputs][layer]
+            tokens = model.get_sequence_output(layer - 1) if layer else model.embedding_output
             return list(features), reading_all(features, [pooled(tokens, features[3], pooling)])
 
-        self.program = self.session.build(encoder_feeds(built), build, portable=True)
+        with packing or contextlib.nullcontext():
+            self.program = self.session.build(encoder_feeds(built), build, portable=True)
         self.inputs, self.outputs = self.program.outputs
-        known = backbone_shapes(config)  # layers above the one that is wanted need no mention
-        match = match_parameters(self.program.parameters(), folder.tensors, allow_unused=[*known])
-        self.session.initialize(self.program)
-        load_values(self.session, match.load, folder.tensors)
+        # Layers above the one that is wanted need no mention.
+        load_parameters(self, tensors, packing, allow_unused=[*backbone_shapes(config)])
 
     def run(self, arrays):
         """Outputs for one batch."""

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from ernie.inference import program
 from ernie.inference.cluster import check_cluster, predict_on_cluster
-from ernie.inference.engines import MODEL_ENGINES, ExecutorEngine
+from ernie.inference.engines import MODEL_ENGINES
 from ernie.inference.find import find_model
 from ernie.inference.given import is_terminal, read_given, rows_of
-from ernie.inference.predict import Prediction
 from ernie.inference.results import (
     STDOUT,
     WRITERS,
@@ -22,7 +21,6 @@ from ernie.inference.results import (
     output_of,
     write_results,
 )
-from ernie.inference.saved_precision import precision_to_open
 from ernie.inference.stream import STDIN, count_lines
 from ernie.run.outputs import read_files
 from ernie.tasks.codec import Selection
@@ -67,16 +65,17 @@ def predict(args):
     for place in places:
         check_output(place.path, '--output', [*read_files(args), *given.files])
     folder = program.open_folder(args)
-    precision_to_open(args.precision, folder.exported, folder.path)
+    args = args.replace(engine=_engine(args, folder, given.is_typed and not on_cluster))
+    program.check_precision(args, folder)
     if on_cluster:
-        args, selection = args.replace(engine=_engine(args, folder, False)), _selection(args, folder, on_cluster)
+        selection = _selection(args, folder, on_cluster)
         if folder.exported:
             program.check_exported(args, folder)
         predict_on_cluster(args, given, folder, selection, on_cluster)
         return
     rows = rows_of(given, folder.codec.columns) if given.is_typed else None
     with contextlib.ExitStack() as stack:
-        prediction = _open(args, folder, given.is_typed, stack)
+        prediction = _open(args, folder, stack)
         for remark in folder.codec.remarks():
             log.debug('%s', remark)
         for place in places:
@@ -131,22 +130,18 @@ def _form(args):
     return form or ('text' if sys.stdout.isatty() else 'jsonl')
 
 
-def _open(args, folder, is_typed, stack):
-    """The `Prediction`. For a few texts a checkpoint's own graph is run: an export would take longer than they do."""
-    args = args.replace(engine=_engine(args, folder, is_typed))
+def _open(args, folder, stack):
+    """The `Prediction`."""
     device = program.choose_device(args)
     if folder.exported:
         program.check_exported(args, folder)
-    elif args.engine == 'executor' and not args.save_inference_model_path:
-        from ernie.inference.export import Graph
-
-        graph = Graph(folder, device)
-        engine = ExecutorEngine(graph.session, graph.program, graph.outputs)
-        return Prediction(folder.codec, engine, graph.shapes(), args.batch_size, args.length_window)
+    elif program.is_opened_directly(args, folder):
+        return program.direct_prediction(args, folder, device)
     return program.open_prediction(args, folder, program.exported_model(args, folder, stack), device)
 
 
 def _engine(args, folder, is_typed):
+    """Name of the engine. For a few texts a checkpoint's own graph is run: an export would take longer than they do."""
     if args.engine:
         return args.engine
     if folder.exported:

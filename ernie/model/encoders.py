@@ -1,6 +1,8 @@
 """Encoders: what the heads of all tasks stand on, and the table of them by the name in a model's configuration."""
 
 import abc
+import contextlib
+import contextvars
 
 from propeller.table import Table
 
@@ -12,6 +14,8 @@ ENCODERS = Table(
     bilstm='ernie.model.bilstm:BiLstm',
     elmo='ernie.model.elmo:Elmo',
 )
+
+_packed = contextvars.ContextVar('ernie_packed_encoder', default=None)
 
 
 class Encoder(abc.ABC):
@@ -84,9 +88,21 @@ def build_encoder(features, config, training=False, **options):
         training: whether dropout is on.
         options: what only some encoders take.
     """
+    if _packed.get() is not None:
+        return _packed.get()(features, config)
     ids, types, positions, mask = features[:4]
     task_ids = features[4] if config.use_task_id else None
     return encoder_class(config)(ids, positions, types, task_ids, mask, config, training, **options)
+
+
+@contextlib.contextmanager
+def packed_by(make):
+    """Inside, `build_encoder` gives `make(features, config)`: see `ernie.model.packed`."""
+    token = _packed.set(make)
+    try:
+        yield
+    finally:
+        _packed.reset(token)
 
 
 def backbone_shapes(config):

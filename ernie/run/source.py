@@ -9,7 +9,7 @@ from ernie.checkpoint.sizes import check_sizes
 from ernie.checkpoint.tokenizer_settings import folder_tokenizer
 from ernie.config import ErnieConfig
 from ernie.model.encoders import ERNIE
-from ernie.run.exported import INFERENCE, VECTORS
+from ernie.run.exported import FUSED, INFERENCE, VECTORS
 from ernie.run.start import advice_to_start_over
 from ernie.settings.fields import AUTO
 from ernie.tokenization import SPECIAL_TOKENS, load_vocab
@@ -145,8 +145,8 @@ def _read_exported(folder):
     expected = 'what an export writes there'
     found = read_json_object(path, expected)
     outputs = found.get('outputs')
-    if found.get('format') not in ('paddle', 'onnx', 'openvino'):
-        raise bad_input(path, f'format {quoted(found.get("format"))}', 'paddle, onnx or openvino')
+    if found.get('format') not in ('paddle', 'onnx', 'openvino', FUSED):
+        raise bad_input(path, f'format {quoted(found.get("format"))}', f'paddle, onnx, openvino or {FUSED}')
     if found.get('precision', 'int8') != 'int8':
         raise bad_input(path, f'precision {quoted(found["precision"])}', 'int8, or nothing')
     if not isinstance(found.get('constants'), dict):

@@ -91,7 +91,7 @@ def open_models(
     given = {name: value for name, value in given.items() if value is not None}
     for _, path in named if precision == INT8 else ():
         if not is_exported(path):
-            precision_to_open(precision, None, path)
+            precision_to_open(precision, None, path, bool(engine) and ENGINES[engine].quantizes)
     place = PrivatePlace()
     options = {'format': ENGINES[engine or 'predictor'].format, 'task': task, 'pooling': pooling, 'layer': layer}
     made = _export(named, place, keep, options | {'given': given})
@@ -102,7 +102,7 @@ def open_models(
         folder = _opened(path, task, pooling, layer, normalize, {} if name in made else given)
         chosen = engine or MODEL_ENGINES[folder.exported['format']]
         check_format(chosen, folder)
-        opened_in = precision_to_open(precision, folder.exported, path)
+        opened_in = precision_to_open(precision, folder.exported, path, ENGINES[chosen].quantizes)
         check_engine(chosen, opened_in, bool(use_cuda))
         models.append(TextModel(name, folder, chosen, opened_in, threads, use_cuda, place))
     _check_used(models, pooling, layer, given)

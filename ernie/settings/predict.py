@@ -244,7 +244,12 @@ class ExportSettings(PredictSettings):
         return engine
 
     def _engine_of_int8(self) -> str:
-        able = [name for name in ENGINES if 'int8' in ENGINES[name].precisions]
+        if self.engine and ENGINES[self.engine].quantizes:
+            raise UsageError(
+                f'--engine {self.engine} computes any model in int8: give --precision int8 where you predict; it needs '
+                f'no export.'
+            )
+        able = [name for name, kind in ENGINES.items() if 'int8' in kind.precisions and not kind.quantizes]
         engine = self.engine or ('onnxruntime' if self.export_format == 'onnx' else 'openvino')
         if engine not in able:
             raise UsageError(f'--precision int8: --engine {engine} cannot; {" and ".join(able)} can.')

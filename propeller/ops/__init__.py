@@ -8,6 +8,7 @@ from propeller.ops.attention import attention
 from propeller.ops.choice import available, enabled, use
 from propeller.ops.cross_entropy import softmax_cross_entropy
 from propeller.ops.embedding import embedding_norm
+from propeller.ops.encoder import EncoderSizes, PackedEncoder
 from propeller.ops.linear import linear, linear_side_by_side
 from propeller.ops.lstm import lstm
 from propeller.ops.norm import layer_norm, residual_norm
@@ -17,6 +18,8 @@ from propeller.ops.rows import trained_rows, used_rows
 from propeller.ops.tokens import token_layout
 
 __all__ = [
+    'EncoderSizes',
+    'PackedEncoder',
     'adamw',
     'attention',
     'available',

@@ -24,6 +24,7 @@ class Kernels(NamedTuple):
         path: the compiled library; None: there is none.
         why: why not, in a line; None if there is one.
         bf16: whether it multiplies bfloat16 numbers.
+        int8: whether it multiplies whole numbers of 8 bits.
         onednn: oneDNN's version, `3.6.2`.
         opened: the library, for calls without Paddle.
     """
@@ -31,6 +32,7 @@ class Kernels(NamedTuple):
     path: object = None
     why: str | None = None
     bf16: bool = False
+    int8: bool = False
     onednn: str = ''
     opened: object = None
 
@@ -140,7 +142,8 @@ def load(path, place=None):
     if fault:
         raise Unavailable(f'{path} does not fit the oneDNN that is loaded: {fault.decode()}')
     numbers = version // 10000, version // 100 % 100, version % 100
-    return Kernels(path, None, bool(opened.propeller_ops_bfloat16()), '.'.join(map(str, numbers)), opened)
+    abilities = bool(opened.propeller_ops_bfloat16()), bool(opened.propeller_ops_int8())
+    return Kernels(path, None, *abilities, '.'.join(map(str, numbers)), opened)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import numpy as np
 
 from propeller.graph import paddle
 from propeller.ops.build import Unavailable
+from propeller.ops.encoder import EncoderSizes, PackedEncoder
 
 _ROWS, _INPUTS, _OUTPUTS = 70, 33, 70
 
@@ -15,6 +16,7 @@ def check(kernels):
     _check_products(kernels)
     _check_norms()
     _check_attention(kernels)
+    _check_encoder(kernels)
     _check_lstm()
     rng = np.random.default_rng(3)
     _check_cross_entropy(rng)
@@ -90,6 +92,33 @@ def _check_attention(kernels):
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, qkv.grad), expected, strict=True):
             _compare(f'attention in {precision}', found, right, tolerance)
+
+
+def _check_encoder(kernels):
+    """One layer over texts of one token, which attends to itself alone."""
+    rng = np.random.default_rng(6)
+    sizes, ids = EncoderSizes(1, _INPUTS, _OUTPUTS, 3, 1, 1e-9, 'relu'), np.arange(_ROWS)[:, None]
+    one, zero = np.ones(_INPUTS, np.float32), np.zeros(_INPUTS, np.float32)
+    shapes = [(_INPUTS, _INPUTS)] * 4 + [(_INPUTS, _OUTPUTS), (_OUTPUTS, _INPUTS)]
+    q, k, v, o, wide, narrow = (rng.normal(0, 0.1, shape).astype(np.float32) for shape in shapes)
+    table = rng.normal(size=(_ROWS, _INPUTS)).astype(np.float32)
+    values = [table, one, zero, q, zero, k, zero, v, zero, o, zero, one, zero]
+    values += [wide, np.ones(_OUTPUTS, np.float32), narrow, zero, one, zero]
+
+    def norm(x):
+        return (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+
+    x = norm(table.astype(np.float64))
+    x = norm(x + x @ v @ o)
+    x = norm(x + np.maximum(x @ wide + 1, 0) @ narrow)
+    for precision, tolerance in {'fp32': 1e-5, 'bf16': 2e-2, 'int8': 2e-2}.items():
+        if not {'fp32': True, 'bf16': kernels.bf16, 'int8': kernels.int8}[precision]:
+            continue
+        encoder = PackedEncoder(sizes)
+        encoder.pack(values, precision, kernels.opened)
+        mask, tokens = paddle.ones(ids.shape), paddle.to_tensor(ids)
+        found = encoder.run(mask, [tokens])[:, 0]
+        _compare(f'an encoder in {precision}', found, x, tolerance)
 
 
 def _check_lstm():

@@ -85,9 +85,24 @@ def load_values(session, names, tensors, source=None):
     Raises:
         UserError: a tensor has no such type or shape, or a value that is not finite.
     """
+    for name, values in checked_values(names, tensors, session.dtype, source):
+        session.write(name, values)
+
+
+def checked_values(names, tensors, dtype, source=None):
+    """The values of tensors of a file, converted as `load_values` does.
+
+    Args:
+        names, tensors, source: see `load_values`.
+        dtype: function: name -> numpy type.
+    Yields:
+        (name, array).
+    Raises:
+        UserError: a tensor has no such type, or a value that is not finite.
+    """
     source, rounded = source or tensors.path, []
     for name in names:
-        array, expected = tensors[name], session.dtype(name)
+        array, expected = tensors[name], dtype(name)
         fault = type_fault(array.dtype, expected)
         if fault:
             advice = type_advice(array.dtype)
@@ -99,7 +114,7 @@ def load_values(session, names, tensors, source=None):
             if not not_finite(array) and not_finite(values):
                 raise bad_input(source, f'{name} with values too large for {expected}', 'numbers of its range')
         check_finite(values, name, source)
-        session.write(name, values)
+        yield name, values
     if rounded:
         more = ', ...' if len(rounded) > _FEW else ''
         log.info('%s: %d tensors rounded to fewer digits: %s%s', source, len(rounded), ', '.join(rounded[:_FEW]), more)

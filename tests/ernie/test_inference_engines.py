@@ -14,11 +14,13 @@ import pytest
 
 from ernie.inference import engines
 from ernie.inference.engines import ENGINES, check_engine, knows_bf16, open_engine, optional_package
-from ernie.inference.export import Graph, check_target, convert_to_onnx, export, sample_batches
+from ernie.inference.export import Graph, check_target, convert_to_onnx, export, of_tokens, sample_batches
 from ernie.inference.folder import ModelFolder
 from ernie.inference.predict import Prediction, tokenized_rows
 from ernie.reader.tokenized_set import encoder_arrays
+from ernie.run.exported import FUSED
 from propeller.errors import UsageError, UserError
+from propeller.ops import available
 from tests.ernie.tiny_inference import KINDS, records, write_checkpoint
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG
 
@@ -29,7 +31,9 @@ COMPANIONS = {'vocab.txt', 'labels.json', 'ernie_config.json', 'inference.json',
 CONFIGS = dict.fromkeys(KINDS, CONFIG) | {'classify': TASK_CONFIG}
 # A conversion takes seconds: one of each task.
 CASES = [
-    (n, k) for n, e in ENGINES.items() for k in (KINDS if e.format == 'paddle' else ('classify', 'crf', 'reading'))
+    (n, k)
+    for n, e in ENGINES.items()
+    for k in (KINDS if e.format in ('paddle', FUSED) else ('classify', 'crf', 'reading'))
 ]
 
 
@@ -59,6 +63,8 @@ def exports(tmp_path_factory):
 
 
 def needed(name):
+    if name == FUSED:
+        return set() if available() else {'the fused operators'}
     return {'executor': set(), 'predictor': set()}.get(name, {name, 'paddle2onnx', 'onnxruntime'})
 
 
@@ -81,6 +87,8 @@ def test_every_engine_gives_the_numbers_of_the_graph(exports, name, kind):
     for batch in batches(checkpoint.codec, kind):
         expected, got = graph.run(batch), engine.run(batch)
         assert [a.shape for a in got] == [a.shape for a in expected]
+        if name == FUSED:  # computes nothing on padding
+            expected, got = (of_tokens(outputs, graph.shapes(), batch[3]) for outputs in (expected, got))
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     assert np.ptp(expected[0].astype(np.float64)) > 1e-3  # of different rows
@@ -277,6 +285,8 @@ def test_missing_packages_say_what_to_install(exports, tmp_path, monkeypatch):
 def test_folders_without_a_model_and_broken_models(exports, tmp_path, name):
     if not needed(name) <= INSTALLED:
         pytest.skip(f'{needed(name) - INSTALLED} not installed')
+    if name == FUSED:
+        pytest.skip('its files are those of tests/ernie/test_fused_engine.py')
     onnx = ENGINES[name].format == 'onnx'
     with pytest.raises(UserError, match='no model.onnx' if onnx else 'no model.json and no model.pdiparams'):
         open_engine(name, str(tmp_path))
@@ -293,7 +303,7 @@ def test_folders_without_a_model_and_broken_models(exports, tmp_path, name):
 
 
 def test_what_an_engine_cannot_is_refused():
-    with pytest.raises(UsageError, match='--precision bf16: --engine executor cannot; predictor and openvino can'):
+    with pytest.raises(UsageError, match='--engine executor cannot; predictor, openvino and fused can'):
         check_engine('executor', 'bf16', False)
     with pytest.raises(UsageError, match='--engine openvino runs on the processor only'):
         check_engine('openvino', 'fp32', True)

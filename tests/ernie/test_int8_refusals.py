@@ -94,6 +94,7 @@ def test_a_model_of_which_nothing_is_in_8_bits_is_refused():
         ({'precision': 'int8', 'max_drop': -1.0}, '--max_drop -1.0: expected a share|--max_drop -1.0: expected from 0'),
         ({'precision': 'int8', 'max_drop': math.nan}, '--max_drop nan: expected'),
         ({'precision': 'int8', 'engine': 'predictor'}, '--engine predictor cannot; onnxruntime and openvino can'),
+        ({'precision': 'int8', 'engine': 'fused'}, '--engine fused computes any model in int8'),
         ({'precision': 'int8', 'export_format': 'paddle'}, '--export_format paddle: int8 has the form'),
         (
             {'precision': 'int8', 'engine': 'onnxruntime', 'calibration_set': 'x'},

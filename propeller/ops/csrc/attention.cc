@@ -190,27 +190,33 @@ class Work {
     for (int purpose = 0; purpose < kPurposes; ++purpose) scratch(purpose).keep_at_most(kKeptBytes);
   }
 
-  void forward(const float* qkv, float* y, float* terms) const {
+  // Of the first `wanted` queries. terms null: not wanted.
+  void forward(const float* qkv, int64_t wanted, float* y, int64_t y_stride, float* terms) const {
     const T* queries = F::right_transposed(kQColumns, part(kQ, qkv, 0, scale_));
     const LeftFactor<T> keys = F::left(kKLeft, part(kK, qkv, 1, 1));
     const T* values = F::right(kVRight, part(kV, qkv, 2, 1));
     float* out = memory<float>(kResult, kQueries * wide_);
-    for (int64_t q = 0; q < head_.tokens; q += kQueries) {
-      const int64_t count = std::min(kQueries, head_.tokens - q), stride = padded(count);
+    for (int64_t q = 0; q < wanted; q += kQueries) {
+      const int64_t count = std::min(kQueries, wanted - q), stride = padded(count);
       float* scores = memory<float>(kScores, head_.tokens * stride);
       across_width(keys, queries + q, stride, scores);
       const Kept kept(dropout_, head_, q, count);
       float highest[kQueries], inverse[kQueries];
       softmax(stride, kept, scores, highest, inverse);
-      std::copy(highest, highest + count, term(terms, 0) + q);
-      std::copy(inverse, inverse + count, term(terms, 1) + q);
+      if (terms != nullptr) {
+        std::copy(highest, highest + count, term(terms, 0) + q);
+        std::copy(inverse, inverse + count, term(terms, 1) + q);
+      }
       across_keys(scores, values, count, stride, out);
       for (int64_t i = 0; i < count; ++i) {
-        float* const y_row = y + (head_.start + q + i) * s_.hidden + head_.number * width_;
+        float* const y_row = y + (q + i) * y_stride + head_.number * width_;
         multiply_row(out + i * wide_, inverse[i], width_, y_row);
       }
     }
   }
+
+  int64_t start() const { return head_.start; }
+  int64_t tokens() const { return head_.tokens; }
 
   void backward(const float* qkv, const float* terms, const float* dy, float* dqkv) const {
     const Panel q_panel = part(kQ, qkv, 0, scale_), k_panel = part(kK, qkv, 1, 1), v_panel = part(kV, qkv, 2, 1);
@@ -239,12 +245,12 @@ class Work {
       across_queries(slopes, q_right + at, depth, stride, q > 0, dk);
       across_keys(slopes, k_right, count, stride, dq);
       for (int64_t i = 0; i < count; ++i) {
-        multiply_row(dq + i * wide_, scale_, width_, at_part(dqkv, 0) + (q + i) * 3 * s_.hidden);
+        multiply_row(dq + i * wide_, scale_, width_, at_part(dqkv, 0) + (q + i) * s_.stride);
       }
     }
     for (int64_t i = 0; i < head_.tokens; ++i) {
-      multiply_row(dk + i * wide_, 1, width_, at_part(dqkv, 1) + i * 3 * s_.hidden);
-      multiply_row(dv + i * wide_, 1, width_, at_part(dqkv, 2) + i * 3 * s_.hidden);
+      multiply_row(dk + i * wide_, 1, width_, at_part(dqkv, 1) + i * s_.stride);
+      multiply_row(dv + i * wide_, 1, width_, at_part(dqkv, 2) + i * s_.stride);
     }
   }
 
@@ -254,11 +260,11 @@ class Work {
   // Queries (0), keys (1) or values (2) of this head: rows of qkv.
   template <typename U>
   U* at_part(U* qkv, int64_t which) const {
-    return qkv + head_.start * 3 * s_.hidden + which * s_.hidden + head_.number * width_;
+    return qkv + head_.start * s_.stride + which * s_.part + head_.number * width_;
   }
 
   Panel part(Purpose purpose, const float* qkv, int64_t which, float factor) const {
-    return copy(purpose, at_part(qkv, which), 3 * s_.hidden, head_.tokens, width_, factor);
+    return copy(purpose, at_part(qkv, which), s_.stride, head_.tokens, width_, factor);
   }
 
   template <typename U>
@@ -336,24 +342,40 @@ class Work {
   const float scale_;
 };
 
-// `each(work)` for all heads of all rows.
+// `each(work)` for one head of one row.
+template <typename Each>
+void for_head(const AttentionShape& shape, Precision precision, const Dropout& dropout, const Head& head, Each&& each) {
+  if (precision == Precision::kBfloat16 && head.tokens >= kLongRow) {
+    each(Work<uint32_t>(shape, dropout, head));
+  } else {
+    each(Work<float>(shape, dropout, head));
+  }
+}
+
+// The same for all heads of all rows.
 template <typename Each>
 void for_heads(const AttentionShape& shape, Precision precision, const Dropout& dropout, Each&& each) {
   const std::vector<Head> heads = heads_of(shape);
-  parallel_for_unequal(static_cast<int64_t>(heads.size()), [&](int64_t i) {
-    if (precision == Precision::kBfloat16 && heads[i].tokens >= kLongRow) {
-      each(Work<uint32_t>(shape, dropout, heads[i]));
-    } else {
-      each(Work<float>(shape, dropout, heads[i]));
-    }
-  });
+  parallel_for_unequal(static_cast<int64_t>(heads.size()),
+                       [&](int64_t i) { for_head(shape, precision, dropout, heads[i], each); });
 }
 
 }  // namespace
 
 void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                        float* y, float* terms) {
-  for_heads(shape, precision, dropout, [&](const auto& work) { work.forward(qkv, y, terms); });
+  for_heads(shape, precision, dropout, [&](const auto& work) {
+    work.forward(qkv, work.tokens(), y + work.start() * shape.hidden, shape.hidden, terms);
+  });
+}
+
+void attention_head(const AttentionShape& shape, Precision precision, int64_t row, int64_t head, int64_t queries,
+                    const float* qkv, float* y, int64_t y_stride) {
+  const int64_t start = shape.starts[row], tokens = shape.starts[row + 1] - start;
+  if (tokens == 0) return;
+  for_head(shape, precision, dropout_of(0, 0, 0), {start, tokens, head, 0}, [&](const auto& work) {
+    work.forward(qkv, std::min(queries, tokens), y, y_stride, nullptr);
+  });
 }
 
 void attention_backward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,

@@ -12,6 +12,8 @@ namespace ops {
 struct AttentionShape {
   int64_t tokens, hidden, heads, rows;
   const int64_t* starts;
+  int64_t part = hidden;      // elements of qkv from queries to keys, and to values
+  int64_t stride = 3 * part;  // from one token of it to the next
 };
 
 // For each row and head, D = hidden / heads wide: softmax(q k^T D^-0.5), dropout, times v (Vaswani et al. 2017, 3.2).
@@ -28,5 +30,10 @@ void attention_forward(const AttentionShape& shape, Precision precision, const D
 // dy [tokens, hidden] -> dqkv [tokens, 3 hidden].
 void attention_backward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                         const float* terms, const float* dy, float* dqkv);
+
+// Forward without dropout, of one head of one row of the batch and of its first `queries` tokens alone, by the calling
+// thread. The results of a token lie `y_stride` after those of the token before.
+void attention_head(const AttentionShape& shape, Precision precision, int64_t row, int64_t head, int64_t queries,
+                    const float* qkv, float* y, int64_t y_stride);
 
 }  // namespace ops

@@ -10,6 +10,15 @@ extern "C" {
 // Whether products of bfloat16 numbers are fast here.
 int propeller_ops_bfloat16() { return ops::has_bfloat16(); }
 
+// Whether products of whole numbers of 8 bits are fast here: the library is compiled for the processor that it runs on.
+int propeller_ops_int8() {
+#if defined(__AVX512VNNI__)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 // Bytes of the memory through which so many processes add up.
 int64_t propeller_ops_segment_bytes(int processes) { return static_cast<int64_t>(ops::segment_bytes(processes)); }
 

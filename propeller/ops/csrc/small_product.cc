@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bfloat16.h"
+#include "int8.h"
 #include "support.h"
 
 namespace ops {
@@ -77,5 +78,7 @@ template void small_product(int64_t, int64_t, int64_t, const LeftFactor<float>&,
                             bool);
 template void small_product(int64_t, int64_t, int64_t, const LeftFactor<uint32_t>&, const uint32_t*, int64_t, float*,
                             int64_t, bool);
+template void small_product(int64_t, int64_t, int64_t, const LeftFactor<Quad>&, const Quad*, int64_t, float*, int64_t,
+                            bool);
 
 }  // namespace ops

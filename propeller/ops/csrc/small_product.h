@@ -5,8 +5,9 @@
 
 namespace ops {
 
-// One factor of a small product: element (i, k) at data[i * row + k * step]. `T` is float, or uint32_t for pairs of
-// bfloat16 numbers that follow each other along k (the first in the lower half).
+// One factor of a small product: element (i, k) at data[i * row + k * step]. `T` is float, uint32_t for pairs of
+// bfloat16 numbers that follow each other along k (the first in the lower half), or Quad (int8.h) for four whole numbers:
+// the bits of `c` are whole numbers then, too.
 template <typename T>
 struct LeftFactor {
   const T* data;

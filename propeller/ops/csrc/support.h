@@ -103,7 +103,7 @@ void parallel_for(int64_t count, Work&& work) {
 template <typename Work>
 void parallel_for_unequal(int64_t count, Work&& work) {
   FirstError error;
-#pragma omp parallel for schedule(dynamic) if (count > 1)
+#pragma omp parallel for schedule(monotonic : dynamic) if (count > 1)
   for (int64_t i = 0; i < count; ++i) error.guard([&] { work(i); });
   error.rethrow();
 }

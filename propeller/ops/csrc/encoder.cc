@@ -1,0 +1,261 @@
+#include "encoder.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "attention.h"
+#include "functions.h"
+#include "norm_rows.h"
+
+namespace ops {
+namespace {
+
+constexpr int64_t kBlock = 96;    // rows that a thread multiplies with a panel before the next one
+constexpr int64_t kChunk = 24;    // of them at once: their sums stay in a core's first cache
+constexpr int64_t kGroup = 128;   // tokens about which a thread takes through all layers at once
+constexpr int64_t kLeast = 32;    // with fewer for each thread, all threads share each product
+
+void activate(Activation activation, int64_t count, float* values) {
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const Lanes z = load(values + j);
+    switch (activation) {
+      case Activation::kNone: break;
+      case Activation::kRelu: store(z < Lanes{} ? Lanes{} : z, values + j); break;
+      case Activation::kGelu: store(gelu(z).value, values + j); break;
+      case Activation::kGeluTanh: store(gelu_tanh(z).value, values + j); break;
+    }
+  }
+}
+
+// Rows [first, last) of a batch.
+struct Group {
+  int64_t first, last;
+};
+
+// The rows in groups of about as many tokens, at least `groups` of them if there are so many rows.
+std::vector<Group> groups_of(const TokenRows& rows, int64_t groups) {
+  const int64_t tokens = rows.starts[rows.rows];
+  std::vector<Group> made;
+  int64_t first = 0;
+  for (int64_t g = 1; g <= groups; ++g) {
+    const int64_t target = tokens * g / groups;
+    int64_t last = first;
+    // A row belongs to the group in which its middle lies.
+    while (last < rows.rows && (rows.starts[last] + rows.starts[last + 1]) / 2 < target) ++last;
+    if (g == groups) last = rows.rows;
+    if (last > first) made.push_back({first, last});
+    first = last;
+  }
+  return made;
+}
+
+}  // namespace
+
+// One group of rows through all layers, by the calling thread or, `shared`, by all of them.
+class Encoder::Pass {
+ public:
+  Pass(const Encoder& encoder, const TokenRows& rows, Group group, bool shared)
+      : e_(encoder), s_(encoder.shape_), rows_(rows), group_(group), shared_(shared), start_(rows.starts[group.first]),
+        tokens_(rows.starts[group.last] - start_), texts_(group.last - group.first), wide_(round_up(s_.hidden, kLanes)),
+        qkv_stride_(round_up(3 * s_.hidden, kLanes)), inner_(round_up(s_.inner, kLanes)) {
+    x_ = memory_[0].get<float>(tokens_ * wide_);
+    qkv_ = memory_[1].get<float>(tokens_ * qkv_stride_);
+    y_ = memory_[2].get<float>(tokens_ * std::max(wide_, inner_));
+    left_ = left_rows(3, s_.hidden);
+    inner_left_ = left_rows(5, std::max(s_.inner, s_.hidden));
+    for (int64_t row = group.first; row <= group.last; ++row) starts_.push_back(rows.starts[row] - start_);
+  }
+
+  void run(bool firsts, float* out) {
+    embed();
+    for (int64_t i = 0; i < s_.layers; ++i) layer(e_.layers_[i], firsts && i + 1 == s_.layers);
+    const bool alone = firsts && s_.layers > 0;
+    each(firsts ? texts_ : tokens_, [&](int64_t i) {
+      float* const to = out + ((firsts ? group_.first : start_) + i) * s_.hidden;
+      std::copy_n(x_ + (firsts && !alone ? starts_[i] : i) * wide_, s_.hidden, to);
+    });
+  }
+
+ private:
+  LeftRows left_rows(int memory, int64_t width) {
+    const int64_t stride = round_up(steps_of(e_.form_, width), kLanes);
+    return {memory_[memory].get<uint32_t>(tokens_ * stride), memory_[memory + 1].get<float>(tokens_), stride};
+  }
+
+  template <typename Work>
+  void each(int64_t count, Work&& work) const {
+    if (shared_) {
+      parallel_for(count, work);
+    } else {
+      for (int64_t i = 0; i < count; ++i) work(i);
+    }
+  }
+
+  void embed() {
+    each(tokens_, [&](int64_t i) {
+      float* const row = x_ + i * wide_;
+      std::fill(row, row + s_.hidden, 0.0f);
+      for (size_t t = 0; t < e_.tables_.size(); ++t) {
+        add_to(e_.tables_[t].table + rows_.ids[t][start_ + i] * s_.hidden, s_.hidden, row);
+      }
+      finish_row(e_.first_, i);
+    });
+  }
+
+  void finish_row(const Norm& norm, int64_t i) {
+    float stats[2];
+    float* const row = x_ + i * wide_;
+    norm_row(s_.hidden, s_.epsilon, norm.scale.data(), norm.bias.data(), row, stats);
+    put_row(e_.form_, row, s_.hidden, i, left_);
+  }
+
+  // `finish(row, column, width, values)` for all rows of the product with some panels of a weight, piece by piece.
+  template <typename Finish>
+  void multiply(const PackedWeight& weight, int64_t first, int64_t last, const LeftRows& left, int64_t rows,
+                Finish&& finish) const {
+    const int64_t blocks = ceil_div(rows, kBlock);
+    each((last - first) * blocks, [&](int64_t i) {
+      alignas(64) float sums[kChunk * kPanel];
+      const int64_t panel = first + i / blocks, block = i % blocks, width = weight.width(panel);
+      const int64_t end = rows * (block + 1) / blocks;
+      for (int64_t row = rows * block / blocks; row < end; row += kChunk) {
+        const int64_t count = std::min(kChunk, end - row);
+        weight.multiply(panel, left, row, count, sums);
+        for (int64_t r = 0; r < count; ++r) finish(row + r, panel * kPanel, width, sums + r * width);
+      }
+    });
+  }
+
+  static void copy_row(const float* x, int64_t count, float* out) {
+    for (int64_t j = 0; j < count; j += kLanes) store(load(x + j), out + j);
+  }
+
+  void layer(const Layer& l, bool firsts) {
+    const int64_t rows = firsts ? texts_ : tokens_;
+    project(*l.projections, firsts);
+    attend(firsts);
+    each(rows, [&](int64_t i) { put_row(e_.form_, y_ + i * wide_, s_.hidden, i, left_); });
+    multiply(*l.output, 0, l.output->panels(), left_, rows,
+             [&](int64_t row, int64_t column, int64_t width, const float* values) {
+               copy_row(values, width, y_ + row * wide_ + column);
+             });
+    add_and_norm(l.after_attention, rows, firsts);
+    multiply(*l.wide, 0, l.wide->panels(), left_, rows, [&](int64_t row, int64_t column, int64_t width, float* values) {
+      activate(s_.activation, width, values);
+      copy_row(values, width, y_ + row * inner_ + column);
+    });
+    each(rows, [&](int64_t i) { put_row(e_.form_, y_ + i * inner_, s_.inner, i, inner_left_); });
+    multiply(*l.narrow, 0, l.narrow->panels(), inner_left_, rows,
+             [&](int64_t row, int64_t column, int64_t width, const float* values) {
+               copy_row(values, width, y_ + row * wide_ + column);
+             });
+    add_and_norm(l.last, rows, false);
+  }
+
+  // qkv_ <- queries, keys and values of all tokens; with `firsts` as few queries as the weight's panels allow beside those
+  // of first tokens.
+  void project(const PackedWeight& weight, bool firsts) {
+    const int64_t of_queries = firsts ? s_.hidden / kPanel : 0;
+    multiply(weight, of_queries, weight.panels(), left_, tokens_,
+             [&](int64_t row, int64_t column, int64_t width, const float* values) {
+               copy_row(values, width, qkv_ + row * qkv_stride_ + column);
+             });
+    if (of_queries == 0) return;
+    const LeftRows chosen{inner_left_.data, inner_left_.scales, left_.stride};
+    for (int64_t i = 0; i < texts_; ++i) {
+      std::copy_n(left_.data + starts_[i] * left_.stride, left_.stride, chosen.data + i * left_.stride);
+      chosen.scales[i] = left_.scales[starts_[i]];
+    }
+    multiply(weight, 0, of_queries, chosen, texts_,
+             [&](int64_t row, int64_t column, int64_t width, const float* values) {
+               copy_row(values, width, qkv_ + starts_[row] * qkv_stride_ + column);
+             });
+  }
+
+  // y_: of all tokens, or of the first of each text.
+  void attend(bool firsts) {
+    const AttentionShape shape{tokens_, s_.hidden, s_.heads, texts_, starts_.data(), s_.hidden, qkv_stride_};
+    const Precision precision = e_.form_ == Form::kFloat32 ? Precision::kFloat32 : Precision::kBfloat16;
+    each(texts_ * s_.heads, [&](int64_t i) {
+      const int64_t text = i / s_.heads, first = firsts ? text : starts_[text];
+      attention_head(shape, precision, text, i % s_.heads, firsts ? 1 : tokens_, qkv_, y_ + first * wide_, wide_);
+    });
+  }
+
+  // x_ <- norm(x_ + y_); with `firsts` of the first token of each text, which then are all there is.
+  void add_and_norm(const Norm& norm, int64_t rows, bool firsts) {
+    for (int64_t i = 0; firsts && i < texts_; ++i) std::copy_n(x_ + starts_[i] * wide_, s_.hidden, x_ + i * wide_);
+    each(rows, [&](int64_t i) {
+      add_to(y_ + i * wide_, s_.hidden, x_ + i * wide_);
+      finish_row(norm, i);
+    });
+  }
+
+  const Encoder& e_;
+  const EncoderShape& s_;
+  const TokenRows& rows_;
+  const Group group_;
+  const bool shared_;
+  const int64_t start_, tokens_, texts_, wide_, qkv_stride_, inner_;
+  std::vector<int64_t> starts_;
+  Scratch memory_[7];
+  float *x_, *qkv_, *y_;
+  LeftRows left_, inner_left_;
+};
+
+int64_t Encoder::values_of(const EncoderShape& s) { return s.tables + 2 + 16 * s.layers; }
+
+Encoder::Encoder(const EncoderShape& s, Form form, const std::vector<const float*>& values,
+                 const std::vector<int64_t>& table_rows)
+    : shape_(s), form_(form), layers_(s.layers) {
+  const float* const* next = values.data();
+  for (const int64_t rows : table_rows) tables_.push_back({*next++, rows, nullptr});
+  const auto norm = [&] {
+    Norm made{{next[0], next[0] + s.hidden}, {next[1], next[1] + s.hidden}};
+    next += 2;
+    return made;
+  };
+  const auto weight = [&](int64_t inputs, int64_t outputs, int64_t parts) {
+    std::vector<const float*> weights, biases;
+    for (int64_t p = 0; p < parts; ++p, next += 2) {
+      weights.push_back(next[0]);
+      biases.push_back(next[1]);
+    }
+    return std::make_unique<PackedWeight>(form, inputs, outputs, weights, biases);
+  };
+  first_ = norm();
+  for (Layer& layer : layers_) {
+    layer.projections = weight(s.hidden, s.hidden, 3);
+    layer.output = weight(s.hidden, s.hidden, 1);
+    layer.after_attention = norm();
+    layer.wide = weight(s.hidden, s.inner, 1);
+    layer.narrow = weight(s.inner, s.hidden, 1);
+    layer.last = norm();
+  }
+}
+
+std::string Encoder::wrong_id(const TokenRows& rows) const {
+  std::vector<Lookup> lookups = tables_;
+  for (size_t t = 0; t < lookups.size(); ++t) lookups[t].ids = rows.ids[t];
+  return ops::wrong_id(lookups, rows.starts[rows.rows]);
+}
+
+void Encoder::run(const TokenRows& rows, bool firsts, float* out) const {
+  const int64_t tokens = rows.starts[rows.rows], threads = omp_get_max_threads();
+  if (tokens == 0) return;
+  const int64_t rounds = std::max<int64_t>(1, (tokens + kGroup * threads / 2) / (kGroup * threads));
+  const std::vector<Group> groups = groups_of(rows, threads * rounds);
+  int64_t most = 0;
+  for (const Group& g : groups) most = std::max(most, rows.starts[g.last] - rows.starts[g.first]);
+  const bool even = most * threads * rounds * 4 <= tokens * 5;  // no thread waits long for the others
+  if (threads > 1 && (!even || tokens < kLeast * threads)) {
+    Pass(*this, rows, {0, rows.rows}, true).run(firsts, out);
+    return;
+  }
+  parallel_for_unequal(static_cast<int64_t>(groups.size()),
+                       [&](int64_t i) { Pass(*this, rows, groups[i], false).run(firsts, out); });
+}
+
+}  // namespace ops
