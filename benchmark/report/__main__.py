@@ -37,7 +37,7 @@ def sides_of(work, rival_python, threads):
                 )
         else:
             sides['ours', precision] = lambda folder, p=precision: ours.train(work, folder, p, threads)
-        if rival_python:
+        if rival_python and precision != 'int8':  # beside its bfloat16
             sides[PYTORCH, precision] = lambda folder, p=precision: rival_run(rival_python, work, folder, p, threads)
     return sides
 
@@ -45,17 +45,22 @@ def sides_of(work, rival_python, threads):
 def available(precisions):
     """Those that the processor multiplies."""
     from ernie.inference.engines import knows_bf16
+    from propeller.ops.choice import kernels
 
-    return [precision for precision in precisions if precision == 'fp32' or knows_bf16()]
+    there = {'fp32': True, 'bf16': knows_bf16(), 'int8': 'int8' not in precisions or kernels().int8}
+    return [precision for precision in precisions if there[precision]]
 
 
 def engines(precision):
-    """The engines that are installed and have a precision."""
+    """The engines that are installed and have a precision, `int8` without an export in it."""
     from ernie.inference.engines import ENGINES
+    from propeller.ops import available
 
     optional = ('onnxruntime', 'openvino')  # packages of the same names
     there = [name for name in ENGINES if name not in optional or importlib.util.find_spec(name)]
-    return [name for name in there if name != 'executor' and precision in ENGINES[name].precisions]
+    there = [name for name in there if name != 'executor' and (name != 'fused' or available())]
+    able = [name for name in there if precision in ENGINES[name].precisions]
+    return [name for name in able if precision != 'int8' or ENGINES[name].quantizes]
 
 
 def rival_run(python, work, folder, precision, threads):

@@ -37,16 +37,21 @@ def page_lines(found, args):
                 '',
                 *_table(_HEAD, [row for work in works for row in _rows(work, found[work])]),
             )
-    apart = max((m['apart'] for sides in found.values() for m in sides.values() if 'apart' in m), default=None)
-    if apart is not None:
-        yield from ('', f'Probabilities differ by {apart:.1e} at most from those of Paddle in float32.')
+    apart = {}
+    for sides in found.values():
+        for (_, precision), measured in sides.items():
+            if 'apart' in measured:
+                apart[precision] = max(apart.get(precision, 0), measured['apart'])
+    if apart:
+        text = ', '.join(f'{most:.1e} ({precision})' for precision, most in apart.items())
+        yield from ('', f'Probabilities differ from those of Paddle in float32 by at most {text}.')
 
 
 def _rows(work, sides):
     for (side, precision), here in sides.items():
         if side == PYTORCH:
             continue
-        rival = sides.get((PYTORCH, precision))
+        rival = sides.get((PYTORCH, 'bf16' if precision == 'int8' else precision))
         times = ''
         if rival:
             times = f'{rival["ms"] / here["ms"]:.2f}' if 'ms' in here else f'{here["rate"] / rival["rate"]:.2f}'

@@ -27,7 +27,7 @@ class Work(NamedTuple):
         lengths: (mean, standard deviation, least, most) tokens of a row, [CLS] and [SEP] among them.
         warm: updates that are not counted; of the others there are `counted`.
         counted: updates, a multiple of `warm`; of `PREDICT`, batches of a pass; of `LATENCY`, calls.
-        precisions: 'fp32', 'bf16'.
+        precisions: 'fp32', 'bf16', and of predictions 'int8', which stands beside the rival's 'bf16'.
     """
 
     name: str
@@ -55,8 +55,9 @@ WORKS = (
     Work('long', '12 x 384, 8 texts of 384', TRAIN, 12, 384, 18000, 8, (384, 0, 384, 384), 4, 12, ('bf16',)),
     Work('masked', '4 x 256, masked words, 2,048 tokens', PRETRAIN, 4, 256, 18000, 16, (128, 0, 128, 128), 10, 60,
          ('bf16',)),
-    Work('predict', '6 x 384, short texts', PREDICT, 6, 384, 30522, 32, SST, 1, 27, ('fp32', 'bf16')),
-    Work('answer', '12 x 768, one text of 32', LATENCY, 12, 768, 18000, 1, (32, 0, 32, 32), 10, 50, ('bf16',)),
+    Work('predict', '6 x 384, short texts', PREDICT, 6, 384, 30522, 32, SST, 1, 27, ('fp32', 'bf16', 'int8')),
+    Work('answer', '12 x 768, one text of 32', LATENCY, 12, 768, 18000, 1, (32, 0, 32, 32), 10, 50,
+         ('bf16', 'int8')),
 )  # fmt: skip
 
 
