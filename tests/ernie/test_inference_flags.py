@@ -74,9 +74,9 @@ def test_choices():
         'task': ['classification', 'regression', 'multilabel', 'sequence_labeling', 'mrc'],
         'format': ['tsv', 'jsonl', 'csv', 'parquet', 'text'],
         'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'parquet', 'squad'],
-        'engine': ['executor', 'predictor', 'onnxruntime', 'openvino'],
+        'engine': ['executor', 'predictor', 'onnxruntime', 'openvino', 'fused'],
         'precision': ['fp32', 'bf16', 'int8'],
-        'export_format': ['paddle', 'onnx', 'openvino'],
+        'export_format': ['paddle', 'onnx', 'openvino', 'fused'],
     }
 
 
