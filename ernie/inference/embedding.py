@@ -89,7 +89,7 @@ class Embedder:
         check_pooled(tensors, self.pooling)
         known = backbone_shapes(self.config)  # layers above the one that is wanted need no mention
         match = match_parameters(self._program.parameters(), tensors, allow_unused=[*known, *allow_unused])
-        self.session.initialize(self._program)
+        self.session.initialize(self._program, match.load)
         load_values(self.session, match.load, tensors)
         log.debug('%s: %d parameters loaded', tensors.path, len(match.load))
         unused = [n for n in (*match.unused, *tensors.unmapped) if not is_training_state(n) and n not in known]

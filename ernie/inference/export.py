@@ -126,8 +126,8 @@ def load_parameters(graph, tensors, packing=None, allow_unused=()):
     """
     own = graph.program.parameters()
     match = match_parameters(own | (packing.shapes() if packing else {}), tensors, allow_unused=allow_unused)
-    graph.session.initialize(graph.program)
     names = [name for name in match.load if name in own]
+    graph.session.initialize(graph.program, names)
     load_values(graph.session, progress(names, 'loading parameters', len(names), 'tensors'), tensors)
     if packing:
         packing.load(tensors)

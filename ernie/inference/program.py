@@ -189,7 +189,8 @@ def _export(args, folder, stack):
     export_format = args.export_format or ENGINES[args.engine].format
     if not args.save_inference_model_path:
         target = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'model')
-        return target, export(folder, target, export_format)
+        read = export_format == ENGINES[args.engine].format
+        return target, export(folder, target, export_format, engines=[args.engine] if read else None)
     target = target_folder(args.save_inference_model_path, args.init_checkpoint)
     done = export(folder, target, export_format, args.overwrite)
     log.info('save inference model to %s', target)

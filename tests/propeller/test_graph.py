@@ -60,6 +60,32 @@ def test_seed_decides_initial_values_and_dropout():
     assert not np.array_equal(run(3), run(4))
 
 
+def test_values_that_are_given_are_not_drawn():
+    """Only where all are: a part alone would change what is drawn for the others."""
+
+    def values(given, build=lambda x: layer(x) @ graph.parameter('v', [3, 2], graph.constant(7))):
+        session = Session(seed=3)
+        session.initialize(session.build([X], build), given)
+        return session, {name: session.read(name) for name in ('w', 'v')}
+
+    session, given = values(['v', 'w', 'other'])
+    assert np.isnan(given['w']).all() and given['w'].shape == (4, 3)
+    assert np.isnan(given['v']).all() and given['v'].dtype == np.float32
+    session.write('v', np.ones((3, 2), np.float32))
+    np.testing.assert_array_equal(session.read('v'), np.ones((3, 2)))
+    drawn = values([])[1]
+    for part in (['w'], ['v']):
+        for name, array in values(part)[1].items():
+            np.testing.assert_array_equal(array, drawn[name])
+
+    def train(x):
+        loss = (layer(x) @ graph.parameter('v', [3, 2], graph.constant(7))).square().mean()
+        minimize(loss, lambda step: 0.1)
+        return loss
+
+    np.testing.assert_array_equal(values(['v', 'w'], train)[1]['w'], drawn['w'])  # an optimizer has values of its own
+
+
 def test_truncated_normal_is_cut_at_two_deviations():
     session = Session(seed=2)
     program = session.build([X], lambda x: layer(x, 5000, std=0.3))
