@@ -49,6 +49,12 @@ class ServedTeacher:
             try:
                 return self._client(*arrays)
             except InferenceError as e:
+                if e.code == 'invalid':
+                    raise UserError(
+                        f'--teacher_host {self.address}: the served model does not take token ids and sentence types '
+                        f'({e}) Serve the export of a training of example/finetune_classifier.py (best/inference), or '
+                        'have distill/teacher_outputs.py ask the model.'
+                    ) from None
                 if e.code not in _AGAIN or tried == self.retries:
                     times = f' after {tried + 1} tries' if tried else ''
                     raise UserError(

@@ -62,6 +62,7 @@ def test_the_flags_and_their_defaults_are_these(tmp_path):
     assert (made.text_column, made.label_column, made.truncation, made.random_seed) == ('review', 'mood', 'tail', 7)
     tuned = parse(*needed, '--bert_finetuning', 'True', '--lr_main', '2e-5').as_finetune()
     assert (tuned.freeze_encoder, tuned.learning_rate, tuned.head_learning_rate) == (False, 2e-5, 1e-3)
+    assert (tuned.lr_scheduler, tuned.warmup_proportion, tuned.weight_decay) == ('constant', 0, 0)
     with pytest.raises(UsageError, match='--boost True: with --bert_finetuning True'):
         parse(*needed, '--boost', 'True', '--bert_finetuning', 'True').checked()
     with pytest.raises(UsageError, match='--max_length'):
