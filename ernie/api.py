@@ -13,7 +13,7 @@ import tempfile
 import threading
 
 from ernie.inference.embedding import Embedder, reading_of
-from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format, open_engine
+from ernie.inference.engines import ENGINES, MODEL_ENGINES, check_engine, check_format, default_engine, open_engine
 from ernie.inference.export import export
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
@@ -72,8 +72,9 @@ def load(
         task: the task that it must be of, as `infer_classifyer.py --task` has them; None: whatever it is. 'embedding':
             vectors of texts, of any model, or of an export for vectors (`ernie export --task embedding`).
         engine: 'predictor', 'executor', 'onnxruntime', 'openvino' or 'fused'; None: what an exported folder is for,
-            else 'predictor'. A checkpoint is exported for it, into a folder that vanishes again; 'executor' and
-            'fused', our own kernels, need no export. Vectors of a model that is not exported come from one of the two.
+            else `ernie.inference.engines.default_engine`. A checkpoint is exported for it, into a folder that vanishes
+            again; 'executor' and 'fused', our own kernels, need no export. Vectors of a model that is not exported
+            come from one of the two, the executor where nobody says.
         precision: 'fp32' or 'bf16'; None, or 'int8', of a folder that was exported in int8, or of any with 'fused';
             None: else fp32.
         device: 'cpu', 'gpu' or 'gpu:N'; None: a GPU where the engine has one.
@@ -209,10 +210,10 @@ class _InTurn:
 
 def _open(source, engine, precision, device, threads):
     """(engine, shapes of its outputs) for a `ModelFolder`."""
-    model_format = source.exported['format'] if source.exported else 'paddle'
-    engine = engine or MODEL_ENGINES[model_format]
     if source.exported:
+        engine = engine or MODEL_ENGINES[source.exported['format']]
         check_format(engine, source)
+    engine = engine or default_engine(source.config, None if device is None else device != 'cpu')
     precision = precision_to_open(precision, source.exported, source.path, ENGINES[engine].quantizes)
     number = _device(device, engine, precision)
     lock = None if ENGINES[engine].needs_export else _EXECUTOR  # those that need none run in Paddle's executor

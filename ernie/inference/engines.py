@@ -8,11 +8,13 @@ import numpy as np
 
 from ernie.inference.processor import BF16_FLAGS, CPUINFO, processor_flags
 from ernie.inference.saved_precision import INT8, precision_of_folder, warn_of_processor
+from ernie.model.encoders import ERNIE
 from ernie.run.exported import FUSED
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, bad_input
 from propeller.launch.machine import is_installed, paddle_is_for_cpu
 from propeller.log import get_logger
+from propeller.ops.build import Unavailable, existing
 from propeller.optional import optional_package
 from propeller.table import Table
 
@@ -288,6 +290,28 @@ ENGINES = Table(
     openvino='ernie.inference.engines:OpenVinoEngine',
     fused='ernie.inference.fused:FusedEngine',
 )
+
+
+def default_engine(config, use_cuda=None):
+    """What runs a model that is not exported where nobody says: the first of a fixed order that is there.
+
+    `fused`: our own kernels, the fastest by measurement (docs/performance.md), for ERNIE's encoder on a processor with
+    AVX-512 where they are compiled already: nothing is compiled for it. Else `predictor`, which every machine has. Both
+    are exact in float32; `bf16` and `int8` are faster and can move a probability by more than 1e-3: users choose them.
+
+    Args:
+        config: `ErnieConfig`.
+        use_cuda: as the user said it; None: a GPU where there is one.
+    Returns:
+        name, of `ENGINES`.
+    """
+    on_gpu = use_cuda or (use_cuda is None and PredictorEngine.may_use_gpu())
+    if on_gpu or config.encoder != ERNIE or 'avx512f' not in (processor_flags() or ()):
+        return PredictorEngine.name
+    try:
+        return FUSED if existing() else PredictorEngine.name
+    except Unavailable:
+        return PredictorEngine.name
 
 
 def check_engine(name, precision, use_cuda):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ernie.inference import program
 from ernie.inference.cluster import check_cluster, predict_on_cluster
-from ernie.inference.engines import MODEL_ENGINES
+from ernie.inference.engines import MODEL_ENGINES, default_engine
 from ernie.inference.find import find_model
 from ernie.inference.given import is_terminal, read_given, rows_of
 from ernie.inference.results import (
@@ -65,7 +65,8 @@ def predict(args):
     for place in places:
         check_output(place.path, '--output', [*read_files(args), *given.files])
     folder = program.open_folder(args)
-    args = args.replace(engine=_engine(args, folder, given.is_typed and not on_cluster))
+    args = args.replace(engine=_engine(args, folder, given.is_typed, bool(on_cluster)))
+    log.debug('engine: %s', args.engine)
     program.check_precision(args, folder)
     if on_cluster:
         selection = _selection(args, folder, on_cluster)
@@ -140,14 +141,19 @@ def _open(args, folder, stack):
     return program.open_prediction(args, folder, program.exported_model(args, folder, stack), device)
 
 
-def _engine(args, folder, is_typed):
-    """Name of the engine. For a few texts a checkpoint's own graph is run: an export would take longer than they do."""
+def _engine(args, folder, is_typed, on_cluster):
+    """Name of the engine. Where `predictor` would be it for a few typed texts, the checkpoint's own graph is run: an
+    export would take longer than they do.
+    """
     if args.engine:
         return args.engine
     if folder.exported:
         return MODEL_ENGINES[folder.exported['format']]
-    keeps = args.save_inference_model_path or args.export_format or args.precision not in (None, 'fp32')
-    return 'executor' if is_typed and not keeps else 'predictor'
+    if args.save_inference_model_path or args.export_format or on_cluster:
+        return 'predictor'  # other machines may lack a compiler
+    name = default_engine(folder.config, args.use_cuda)
+    graph_will_do = name == 'predictor' and is_typed and args.precision in (None, 'fp32')
+    return 'executor' if graph_will_do else name
 
 
 def _selection(args, folder, form):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 
+from ernie.inference.engines import ENGINES, default_engine
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
 from ernie.inference.vectors import OF_CLASSES, VectorFolder
@@ -37,7 +38,8 @@ class Job:
         name: of the model; begins the name of its folder.
         path: what the user gave.
         place: folder for the export. One that is there, of the same model for the same use, is taken as it is.
-        format: of `ernie.inference.engines.MODEL_FORMATS`.
+        format: of `ernie.inference.engines.MODEL_FORMATS`; None: for `ernie.inference.engines.default_engine`.
+        use_cuda: False: for a processor; None: for what there is.
         task: of `ernie.tasks.table.choices`, or `EMBEDDING`; None: what it was trained for, vectors if for nothing.
         pooling, layer: see `VectorFolder`; of models that give vectors.
         given: dict, further arguments of `ModelFolder` or `VectorFolder`.
@@ -46,7 +48,8 @@ class Job:
     name: str
     path: str
     place: str
-    format: str
+    format: str | None
+    use_cuda: bool | None = None
     task: str | None = None
     pooling: str | None = None
     layer: int | None = None
@@ -95,7 +98,7 @@ def do(job):
     folder = _folder(job, source)
     log.info('%s: exporting %s', job.name, source)
     try:
-        export(folder, target, job.format)
+        export(folder, target, job.format or ENGINES[default_engine(folder.config, job.use_cuda)].format)
     except UserError:
         if not is_exported(target):  # else another server was faster
             raise

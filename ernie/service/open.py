@@ -71,8 +71,8 @@ def open_models(
     Args:
         named: list of (name, path): any model, checkpoint, folder of a training, exported model, or name that
             `ernie.zoo` knows.
-        engine, precision, threads: see `ernie.inference.engines.open_engine`; engine None: 'predictor', and of an
-            exported model what reads it.
+        engine, precision, threads: see `ernie.inference.engines.open_engine`; engine None: of an exported model what
+            reads it, else `default_engine`; with `keep` 'predictor', whose exports any machine can read.
         pooling, layer, normalize: see `VectorFolder`; of those models that give vectors.
         task: of `ernie.tasks.table.choices`, or 'embedding': vectors of a model whatever its task; None: as it is.
         use_cuda: whether a GPU is used; None: where the engine has one.
@@ -93,7 +93,8 @@ def open_models(
         if not is_exported(path):
             precision_to_open(precision, None, path, bool(engine) and ENGINES[engine].quantizes)
     place = PrivatePlace()
-    options = {'format': ENGINES[engine or 'predictor'].format, 'task': task, 'pooling': pooling, 'layer': layer}
+    own = ENGINES[engine or 'predictor'].format if engine or keep or use_cuda else None
+    options = {'format': own, 'use_cuda': use_cuda, 'task': task, 'pooling': pooling, 'layer': layer}
     made = _export(named, place, keep, options | {'given': given})
     folders = dict(named) | made
     models = []

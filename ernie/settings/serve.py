@@ -65,7 +65,7 @@ class WorkerSettings(Settings, title='workers'):
     tokenizer_threads: int = setting(1, 'Threads that tokenize.', least=1)
     engine: str | None = setting(
         None,
-        'What runs the models. Left out: what reads an exported one, else predictor.',
+        'What runs the models. Left out: what reads an exported one, else fused or predictor.',
         choices=ENGINES,
         listed=True,
     )

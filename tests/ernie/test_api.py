@@ -52,7 +52,7 @@ def test_it_gives_what_the_program_prints(made, kind):
     expected = printed(exported, rows)
     # A checkpoint makes an export of its own: seconds.
     for folder in (exported, str(checkpoint)) if kind in ('classify', 'crf') else (exported,):
-        with ernie.load(folder, batch_size=32) as model:
+        with ernie.load(folder, engine='predictor', batch_size=32) as model:
             assert model(rows) == expected
             assert next(model(iter(rows))) == expected[0]
 
@@ -265,7 +265,7 @@ def test_each_file_of_a_model_is_opened_twice_at_most(made, monkeypatch, kind):
 
 
 def test_a_checkpoint_is_opened_once_by_each_engine(made, tmp_path, monkeypatch):
-    """The engine that proved the export predicts with it: by default it is not opened again."""
+    """The engine that proved the export predicts with it: where nothing else is asked for it is not opened again."""
     from propeller.exported import ExportedModel
     from propeller.session import Session
 
@@ -277,6 +277,6 @@ def test_a_checkpoint_is_opened_once_by_each_engine(made, tmp_path, monkeypatch)
     infer(init_checkpoint=checkpoint, predict_set=rows, save_inference_model_path='', use_cuda=False)
     assert opened == ['__init__', 'load_exported']
     opened.clear()
-    assert ernie.load(checkpoint)('好') and opened == ['__init__']
+    assert ernie.load(checkpoint, engine='predictor')('好') and opened == ['__init__']
     opened.clear()
-    assert ernie.load(checkpoint, threads=1)('好') and opened == ['__init__'] * 2
+    assert ernie.load(checkpoint, engine='predictor', threads=1)('好') and opened == ['__init__'] * 2

@@ -12,10 +12,10 @@
 namespace ops {
 namespace {
 
-constexpr int64_t kBlock = 96;    // rows that a thread multiplies with a panel before the next one
-constexpr int64_t kChunk = 24;    // of them at once: their sums stay in a core's first cache
-constexpr int64_t kGroup = 128;   // tokens about which a thread takes through all layers at once
-constexpr int64_t kLeast = 32;    // with fewer for each thread, all threads share each product
+constexpr int64_t kRowsOfPanel = 96;    // rows that a thread multiplies with a panel before the next one
+constexpr int64_t kSumRows = 24;    // of them at once: their sums stay in a core's first cache
+constexpr int64_t kGroupTokens = 128;   // tokens about which a thread takes through all layers at once
+constexpr int64_t kLeastTokens = 32;    // with fewer for each thread, all threads share each product
 
 void activate(Activation activation, int64_t count, float* values) {
   for (int64_t j = 0; j < count; j += kLanes) {
@@ -29,15 +29,10 @@ void activate(Activation activation, int64_t count, float* values) {
   }
 }
 
-// Rows [first, last) of a batch.
-struct Group {
-  int64_t first, last;
-};
-
 // The rows in groups of about as many tokens, at least `groups` of them if there are so many rows.
-std::vector<Group> groups_of(const TokenRows& rows, int64_t groups) {
+std::vector<RowRange> groups_of(const TokenRows& rows, int64_t groups) {
   const int64_t tokens = rows.starts[rows.rows];
-  std::vector<Group> made;
+  std::vector<RowRange> made;
   int64_t first = 0;
   for (int64_t g = 1; g <= groups; ++g) {
     const int64_t target = tokens * g / groups;
@@ -56,7 +51,7 @@ std::vector<Group> groups_of(const TokenRows& rows, int64_t groups) {
 // One group of rows through all layers, by the calling thread or, `shared`, by all of them.
 class Encoder::Pass {
  public:
-  Pass(const Encoder& encoder, const TokenRows& rows, Group group, bool shared)
+  Pass(const Encoder& encoder, const TokenRows& rows, RowRange group, bool shared)
       : e_(encoder), s_(encoder.shape_), rows_(rows), group_(group), shared_(shared), start_(rows.starts[group.first]),
         tokens_(rows.starts[group.last] - start_), texts_(group.last - group.first), wide_(round_up(s_.hidden, kLanes)),
         qkv_stride_(round_up(3 * s_.hidden, kLanes)), inner_(round_up(s_.inner, kLanes)) {
@@ -115,15 +110,15 @@ class Encoder::Pass {
   template <typename Finish>
   void multiply(const PackedWeight& weight, int64_t first, int64_t last, const LeftRows& left, int64_t rows,
                 Finish&& finish) const {
-    const int64_t blocks = ceil_div(rows, kBlock);
+    const int64_t blocks = ceil_div(rows, kRowsOfPanel);
     each((last - first) * blocks, [&](int64_t i) {
-      alignas(64) float sums[kChunk * kPanel];
+      alignas(64) float sums[kSumRows * kPanelColumns];
       const int64_t panel = first + i / blocks, block = i % blocks, width = weight.width(panel);
       const int64_t end = rows * (block + 1) / blocks;
-      for (int64_t row = rows * block / blocks; row < end; row += kChunk) {
-        const int64_t count = std::min(kChunk, end - row);
+      for (int64_t row = rows * block / blocks; row < end; row += kSumRows) {
+        const int64_t count = std::min(kSumRows, end - row);
         weight.multiply(panel, left, row, count, sums);
-        for (int64_t r = 0; r < count; ++r) finish(row + r, panel * kPanel, width, sums + r * width);
+        for (int64_t r = 0; r < count; ++r) finish(row + r, panel * kPanelColumns, width, sums + r * width);
       }
     });
   }
@@ -157,7 +152,7 @@ class Encoder::Pass {
   // qkv_ <- queries, keys and values of all tokens; with `firsts` as few queries as the weight's panels allow beside those
   // of first tokens.
   void project(const PackedWeight& weight, bool firsts) {
-    const int64_t of_queries = firsts ? s_.hidden / kPanel : 0;
+    const int64_t of_queries = firsts ? s_.hidden / kPanelColumns : 0;
     multiply(weight, of_queries, weight.panels(), left_, tokens_,
              [&](int64_t row, int64_t column, int64_t width, const float* values) {
                copy_row(values, width, qkv_ + row * qkv_stride_ + column);
@@ -196,7 +191,7 @@ class Encoder::Pass {
   const Encoder& e_;
   const EncoderShape& s_;
   const TokenRows& rows_;
-  const Group group_;
+  const RowRange group_;
   const bool shared_;
   const int64_t start_, tokens_, texts_, wide_, qkv_stride_, inner_;
   std::vector<int64_t> starts_;
@@ -245,12 +240,12 @@ std::string Encoder::wrong_id(const TokenRows& rows) const {
 void Encoder::run(const TokenRows& rows, bool firsts, float* out) const {
   const int64_t tokens = rows.starts[rows.rows], threads = omp_get_max_threads();
   if (tokens == 0) return;
-  const int64_t rounds = std::max<int64_t>(1, (tokens + kGroup * threads / 2) / (kGroup * threads));
-  const std::vector<Group> groups = groups_of(rows, threads * rounds);
+  const int64_t rounds = std::max<int64_t>(1, (tokens + kGroupTokens * threads / 2) / (kGroupTokens * threads));
+  const std::vector<RowRange> groups = groups_of(rows, threads * rounds);
   int64_t most = 0;
-  for (const Group& g : groups) most = std::max(most, rows.starts[g.last] - rows.starts[g.first]);
+  for (const RowRange& g : groups) most = std::max(most, rows.starts[g.last] - rows.starts[g.first]);
   const bool even = most * threads * rounds * 4 <= tokens * 5;  // no thread waits long for the others
-  if (threads > 1 && (!even || tokens < kLeast * threads)) {
+  if (threads > 1 && (!even || tokens < kLeastTokens * threads)) {
     Pass(*this, rows, {0, rows.rows}, true).run(firsts, out);
     return;
   }

@@ -26,6 +26,11 @@ struct TokenRows {
   std::vector<const int64_t*> ids;  // of each table
 };
 
+// Rows [first, last) of a batch.
+struct RowRange {
+  int64_t first, last;
+};
+
 class Encoder {
  public:
   // `values` in this order: tables, scale and bias of their norm; of each layer weight and bias of queries, keys, values

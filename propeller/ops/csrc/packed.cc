@@ -60,14 +60,14 @@ PackedWeight::PackedWeight(Form form, int64_t inputs, int64_t each, const std::v
                            const std::vector<const float*>& biases)
     : form_(form), inputs_(inputs), outputs_(each * static_cast<int64_t>(weights.size())),
       steps_(steps_of(form, inputs)), data_(memory_.get<uint32_t>(steps_ * round_up(outputs_, kLanes))),
-      bias_(round_up(outputs_, kPanel)),
+      bias_(round_up(outputs_, kPanelColumns)),
       scales_(form == Form::kInt8 ? bias_.size() : 0), offsets_(scales_.size()) {
   for (size_t p = 0; p < biases.size(); ++p) std::copy_n(biases[p], each, bias_.data() + p * each);
   parallel_for(panels(), [&](int64_t panel) { pack(panel, weights, each); });
 }
 
 void PackedWeight::pack(int64_t panel, const std::vector<const float*>& weights, int64_t each) {
-  const int64_t first = panel * kPanel, count = std::min(kPanel, outputs_ - first), stride = width(panel);
+  const int64_t first = panel * kPanelColumns, count = std::min(kPanelColumns, outputs_ - first), stride = width(panel);
   const int64_t group = form_ == Form::kFloat32 ? 1 : form_ == Form::kBfloat16 ? 2 : 4;
   std::vector<float> columns(steps_ * group * stride);  // with zeros where it is filled up
   for (int64_t k = 0; k < inputs_; ++k) {
@@ -104,7 +104,7 @@ void PackedWeight::pack(int64_t panel, const std::vector<const float*>& weights,
 }
 
 void PackedWeight::multiply(int64_t panel, const LeftRows& rows, int64_t first, int64_t count, float* out) const {
-  const int64_t stride = width(panel), column = panel * kPanel;
+  const int64_t stride = width(panel), column = panel * kPanelColumns;
   const uint32_t *left = rows.data + first * rows.stride, *right = data_ + column * steps_;
   const void* const begin = form_ == Form::kInt8 ? static_cast<const void*>(offsets_.data() + column)
                                                  : static_cast<const void*>(bias_.data() + column);

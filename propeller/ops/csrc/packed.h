@@ -15,7 +15,7 @@ namespace ops {
 enum class Form { kFloat32, kBfloat16, kInt8 };
 
 // Columns of a panel, in which a weight lies: as many as the sums of a product's tile have.
-constexpr int64_t kPanel = 4 * kLanes;
+constexpr int64_t kPanelColumns = 4 * kLanes;
 
 // Elements of 32 bits that `count` numbers take: one, two or four numbers in each.
 int64_t steps_of(Form form, int64_t count);
@@ -39,10 +39,10 @@ class PackedWeight {
 
   int64_t inputs() const { return inputs_; }
   int64_t outputs() const { return outputs_; }
-  int64_t panels() const { return ceil_div(outputs_, kPanel); }
+  int64_t panels() const { return ceil_div(outputs_, kPanelColumns); }
 
   // Columns of a panel, the last one's rounded up to whole vectors.
-  int64_t width(int64_t panel) const { return std::min(kPanel, round_up(outputs_, kLanes) - panel * kPanel); }
+  int64_t width(int64_t panel) const { return std::min(kPanelColumns, round_up(outputs_, kLanes) - panel * kPanelColumns); }
 
   // out [count, width(panel)] <- rows [first, first + count) of `rows` times the panel, and the bias.
   void multiply(int64_t panel, const LeftRows& rows, int64_t first, int64_t count, float* out) const;
