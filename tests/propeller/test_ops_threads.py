@@ -1,5 +1,9 @@
 """The whole model trained with one thread and with several: processes that `OMP_NUM_THREADS` gives so many."""
 
+import ctypes
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -60,3 +64,12 @@ def test_what_is_compared_are_masks(trained):
         assert abs(dropped.mean() - DROPOUT) < 4 * np.sqrt(DROPOUT * (1 - DROPOUT) / dropped.size)
     least = min(map(len, units))
     assert units[0].shape[1] == WIDTH and len({mask[:least].tobytes() for mask in units}) == UPDATES
+
+
+def test_all_threads_are_of_one_runtime(compiled):
+    """Paddle's OpenMP lacks some functions that g++ calls. A second runtime may have them, and knows nothing of the
+    threads of the first: each of them would compute all of a loop.
+    """
+    names = set(re.findall(rb'\0(GOMP_\w+|__kmpc_\w+)', Path(compiled.path).read_bytes()))
+    runtime = ctypes.CDLL('libiomp5.so')
+    assert names and not [name for name in names if not hasattr(runtime, name.decode())]

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "attention.h"
+#include "bfloat16.h"
 #include "functions.h"
 #include "norm_rows.h"
 
@@ -17,15 +18,19 @@ constexpr int64_t kSumRows = 24;    // of them at once: their sums stay in a cor
 constexpr int64_t kGroupTokens = 128;   // tokens about which a thread takes through all layers at once
 constexpr int64_t kLeastTokens = 32;    // with fewer for each thread, all threads share each product
 
-void activate(Activation activation, int64_t count, float* values) {
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const Lanes z = load(values + j);
-    switch (activation) {
-      case Activation::kNone: break;
-      case Activation::kRelu: store(z < Lanes{} ? Lanes{} : z, values + j); break;
-      case Activation::kGelu: store(gelu(z).value, values + j); break;
-      case Activation::kGeluTanh: store(gelu_tanh(z).value, values + j); break;
-    }
+// near: what comes out is rounded to 16 or 8 bits.
+template <typename Store>
+void activate(Activation activation, bool near, int64_t count, const float* values, Store&& store_at) {
+  const auto each = [&](auto&& function) {
+    for (int64_t j = 0; j < count; j += kLanes) store_at(function(load(values + j)), j);
+  };
+  switch (activation) {
+    case Activation::kNone: return each([](const Lanes& z) { return z; });
+    case Activation::kRelu: return each([](const Lanes& z) { return z < Lanes{} ? Lanes{} : z; });
+    case Activation::kGelu:
+      if (near) return each([](const Lanes& z) { return gelu_near(z); });
+      return each([](const Lanes& z) { return gelu(z).value; });
+    case Activation::kGeluTanh: return each([](const Lanes& z) { return gelu_tanh(z).value; });
   }
 }
 
@@ -137,16 +142,32 @@ class Encoder::Pass {
                copy_row(values, width, y_ + row * wide_ + column);
              });
     add_and_norm(l.after_attention, rows, firsts);
-    multiply(*l.wide, 0, l.wide->panels(), left_, rows, [&](int64_t row, int64_t column, int64_t width, float* values) {
-      activate(s_.activation, width, values);
-      copy_row(values, width, y_ + row * inner_ + column);
-    });
-    each(rows, [&](int64_t i) { put_row(e_.form_, y_ + i * inner_, s_.inner, i, inner_left_); });
+    widen(*l.wide, rows);
     multiply(*l.narrow, 0, l.narrow->panels(), inner_left_, rows,
              [&](int64_t row, int64_t column, int64_t width, const float* values) {
                copy_row(values, width, y_ + row * wide_ + column);
              });
     add_and_norm(l.last, rows, false);
+  }
+
+  // inner_left_ <- activation of the product of left_ with what widens it.
+  void widen(const PackedWeight& weight, int64_t rows) {
+    const bool near = e_.form_ != Form::kFloat32;
+    if (e_.form_ == Form::kBfloat16) {
+      multiply(weight, 0, weight.panels(), left_, rows,
+               [&](int64_t row, int64_t column, int64_t width, const float* values) {
+                 auto* const to = reinterpret_cast<bfloat16*>(inner_left_.data + row * inner_left_.stride) + column;
+                 activate(s_.activation, near, width, values, [&](const Lanes& y, int64_t j) { store(y, to + j); });
+               });
+      return;
+    }
+    // What a number is in 8 bits is known when all of its row is.
+    multiply(weight, 0, weight.panels(), left_, rows,
+             [&](int64_t row, int64_t column, int64_t width, const float* values) {
+               float* const to = y_ + row * inner_ + column;
+               activate(s_.activation, near, width, values, [&](const Lanes& y, int64_t j) { store(y, to + j); });
+             });
+    each(rows, [&](int64_t i) { put_row(e_.form_, y_ + i * inner_, s_.inner, i, inner_left_); });
   }
 
   // qkv_ <- queries, keys and values of all tokens; with `firsts` as few queries as the weight's panels allow beside those

@@ -49,6 +49,24 @@ inline Gelu gelu(const Lanes& z) {
   return {z * phi, phi + z * (0.39894228f * e)};
 }
 
+// gelu(z) to less than 1e-4, for what is rounded to 16 or 8 bits afterwards; without e^x and division it takes a third of
+// the time. Phi(z) - 1/2 is z times a polynomial of z^2, a least-maximum fit by us for |z| <= 4.5; beyond, 0 or z.
+inline Lanes gelu_near(const Lanes& z) {
+  const Lanes most = lanes(4.5f);
+  const Lanes above = z < -most ? -most : z, t = above > most ? most : above;  // NaN stays
+  const Lanes square = t * t;
+  Lanes p = lanes(3.0000245e-11f);
+  p = p * square - 3.283927e-9f;
+  p = p * square + 1.5802622e-7f;
+  p = p * square - 4.431694e-6f;
+  p = p * square + 8.120981e-5f;
+  p = p * square - 1.0362539e-3f;
+  p = p * square + 9.580655e-3f;
+  p = p * square - 6.5977275e-2f;
+  p = p * square + 0.39870858f;
+  return z * (t * p + 0.5f);
+}
+
 // The form with tanh of the same paper, z / 2 (1 + tanh(u)) = z s(2 u), s the logistic function, for
 // u = sqrt(2 / pi) (z + 0.044715 z^3).
 inline Gelu gelu_tanh(const Lanes& z) {
