@@ -6,6 +6,7 @@ folder named by a hash of all that it depends on:
     KEY/lock                who builds holds it; released by the system when its holder dies
     KEY/built/library.so    whole or not there; tried out in a process of its own before it is put there
     KEY/built/library.so.sha256   its checksum, without which it is not loaded
+    KEY/built/made_for.txt  the hash without the compiler: where there is none today, it is loaded all the same
     KEY/built/failed.txt    or this: why it cannot be built, in one line; not tried again until someone asks for it
     KEY/built/build.log     what the compiler said
 
@@ -37,7 +38,7 @@ from propeller.environment import usable_cores
 from propeller.storage.folders import recover, remove_folder, whole_folder
 
 SOURCES = Path(__file__).parent / 'csrc'
-LIBRARY, FAILED, LOG = 'library.so', 'failed.txt', 'build.log'
+LIBRARY, MADE_FOR, FAILED, LOG = 'library.so', 'made_for.txt', 'failed.txt', 'build.log'
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-fno-math-errno', '-fno-trapping-math')
 FLAGS += ('-Wall', '-Wextra')  # of our sources, in the log; Paddle's headers are those of the system
 # Of registrations, which check shapes and call kernels: -O3 takes the compiler twice as long and saves 0.4 microseconds
@@ -46,6 +47,11 @@ REGISTRATION_FLAGS = ('-Og',)
 # Sources are compiled in so many parts, each of several sources: reading the headers takes a compiler longer than
 # reading a source, most of all Paddle's. The same on every machine, so that results are, too.
 PARTS = {'kernels': 4, 'registrations': 2}
+# g++ takes what is included for a header, in which types of a source's own would be a mistake.
+_PART_HEAD = """#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"
+#endif
+"""
 # Paddle's own copies, which are loaded already: a second OpenMP in one process would fight with the first over cores.
 LIBRARIES = ('libiomp5.so', 'libdnnl.so.3')
 COMPILERS = ('g++', 'c++', 'clang++')
@@ -59,12 +65,16 @@ class Unavailable(Exception):
     """The operators cannot be had here; the text says why and what would help, in one line."""
 
 
+class NoCompiler(Unavailable):
+    """Nothing compiles here. What was compiled when something did may still be there."""
+
+
 class Toolchain(NamedTuple):
     """What the library is made with.
 
     Attributes:
-        compiler: path.
-        version: what the compiler says of itself, its first line.
+        compiler: path; empty: any.
+        version: what the compiler says of itself, its first line; empty: any.
         flags: tuple of str, for compiling.
         paddle: `Path` of Paddle's package.
         paddle_version: what its file of versions holds.
@@ -81,7 +91,7 @@ class Toolchain(NamedTuple):
     def key(self):
         """str, the name of the folder of what is built with it from these sources."""
         digest = hashlib.sha256()
-        for part in (*map(str, self), *REGISTRATION_FLAGS, *LIBRARIES):
+        for part in (*map(str, self), *REGISTRATION_FLAGS, _PART_HEAD, *LIBRARIES):
             digest.update(part.encode() + b'\0')
         for path in sorted(SOURCES.iterdir()):
             digest.update(path.name.encode() + b'\0' + path.read_bytes() + b'\0')
@@ -92,25 +102,32 @@ def find_toolchain(environ=None):
     """The `Toolchain` of this machine.
 
     Raises:
-        Unavailable: there is none.
+        NoCompiler: it has none that works.
+        Unavailable: there is something else that it lacks.
     """
     environ = os.environ if environ is None else environ
+    toolchain = _without_compiler(environ)
+    names = [environ['CXX']] if environ.get('CXX') else COMPILERS
+    found = [path for path in (shutil.which(name, path=environ.get('PATH', '')) for name in names) if path]
+    if not found:
+        raise NoCompiler(f'no C++ compiler was found (looked for {", ".join(names)}); install g++ 9 or newer')
+    asked = _run([found[0], '--version'])
+    if asked.returncode:
+        raise NoCompiler(f'{found[0]} --version failed; install g++ 9 or newer')
+    return toolchain._replace(compiler=found[0], version=asked.stdout.partition('\n')[0])
+
+
+def _without_compiler(environ):
+    """The `Toolchain` of this machine with any compiler."""
     if sys.platform != 'linux':
         raise Unavailable(f'they are for Linux, this is {platform.system()}')
     paddle = _paddle_folder()
     for name in LIBRARIES:
         if not (paddle / 'libs' / name).is_file():
             raise Unavailable(f'this PaddlePaddle comes without {name}')
-    names = [environ['CXX']] if environ.get('CXX') else COMPILERS
-    found = [path for path in (shutil.which(name, path=environ.get('PATH', '')) for name in names) if path]
-    if not found:
-        raise Unavailable(f'no C++ compiler was found (looked for {", ".join(names)}); install g++ 9 or newer')
-    asked = _run([found[0], '--version'])
-    if asked.returncode:
-        raise Unavailable(f'{found[0]} --version failed; install g++ 9 or newer')
     flags = (*FLAGS, *shlex.split(environ.get('PROPELLER_OPS_CXXFLAGS', '')))
     version = (paddle / 'version' / '__init__.py').read_text(encoding='utf-8')
-    return Toolchain(found[0], asked.stdout.partition('\n')[0], flags, paddle, version, _processor())
+    return Toolchain('', '', flags, paddle, version, _processor())
 
 
 def cache_folder(environ=None):
@@ -130,7 +147,13 @@ def library(again=False, say=lambda text: None):
     Raises:
         Unavailable: it cannot be built, or has failed before.
     """
-    toolchain = find_toolchain()
+    try:
+        toolchain = find_toolchain()
+    except NoCompiler:
+        found = _made_before(say)
+        if found:
+            return found
+        raise
     folder = None
     try:
         folder = _place(_root(say), toolchain.key(), say)
@@ -165,9 +188,33 @@ def existing(say=lambda text: None):
     Raises:
         Unavailable: it cannot be built, or has failed before.
     """
-    toolchain = find_toolchain()
+    try:
+        toolchain = find_toolchain()
+    except NoCompiler:
+        found = _made_before(say)
+        if found:
+            return found
+        raise
     root = _root(say, make=False)
     return _result(_place(root, toolchain.key(), say) / 'built', say) if root else None
+
+
+def _made_before(say):
+    """`Path` of a library for this machine, by a compiler that is gone; None: there is none to be trusted."""
+    key = _without_compiler(os.environ).key().encode()
+    try:
+        root = _root(say, make=False)
+        folders = sorted(root.iterdir()) if root else ()
+    except (Unavailable, OSError):
+        return None
+    for folder in folders:
+        with contextlib.suppress(OSError):  # what cannot be read is nobody's of this user
+            mark = folder / 'built' / MADE_FOR
+            if not trust.folder_fault(folder) and mark.is_file() and mark.read_bytes() == key:
+                found = _result(mark.parent, say)
+                if found:
+                    return found
+    return None
 
 
 def loadable(path):
@@ -265,6 +312,8 @@ def _build(toolchain, target):
             text = f'{failure} (all of it: {target / LOG}); {AGAIN}\n'
             (work / FAILED).write_text(text, encoding='utf-8')
         else:
+            made_for = toolchain._replace(compiler='', version='').key()
+            (work / MADE_FOR).write_text(made_for, encoding='utf-8')
             trust.seal(work / LIBRARY)
 
 
@@ -305,7 +354,7 @@ def _compile_part(toolchain, work, name, sources):
         return target, _run([toolchain.compiler, *flags, '-c', str(source), '-o', str(target)])
 
     whole = work / f'{name}.cc'
-    whole.write_text(''.join(f'#include "{source.name}"\n' for source in sources), encoding='utf-8')
+    whole.write_text(_PART_HEAD + ''.join(f'#include "{source.name}"\n' for source in sources), encoding='utf-8')
     done = compiled(whole)
     return [done] if done[1].returncode == 0 else [compiled(source) for source in sources]
 

@@ -63,7 +63,8 @@ def test_what_is_built_is_found_again(compiler):
     assert compiler.compiled() == compiler.parts
     assert len(said) == 1 and 'compiling the fused operators into ' + str(path.parents[1]) in said[0]
     assert not left_over(cache_folder())
-    assert sorted(p.name for p in path.parent.iterdir()) == ['build.log', 'library.so', 'library.so.sha256']
+    names = sorted(p.name for p in path.parent.iterdir())
+    assert names == ['build.log', 'library.so', 'library.so.sha256', 'made_for.txt']
 
 
 def test_another_compiler_flag_paddle_processor_or_source_is_another_library(compiler, tmp_path, monkeypatch):
@@ -265,6 +266,43 @@ def test_no_compiler_no_paddle_library_no_folder(compiler, tmp_path, monkeypatch
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('PROPELLER_OPS_CACHE', str(tmp_path / 'file' / 'cache'))
     with pytest.raises(Unavailable, match=r'cannot be written \(Not a directory\); PROPELLER_OPS_CACHE names another'):
+        build.library()
+
+
+def test_without_a_compiler_what_one_has_made_for_this_machine_is_used(compiler, tmp_path, monkeypatch):
+    compiler()
+    path = build.library()
+    monkeypatch.delenv('CXX')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    said = []
+    assert build.library(say=said.append) == build.existing() == path and not said
+    with monkeypatch.context() as other:
+        other.setenv('PROPELLER_OPS_CXXFLAGS', '-g')
+        with pytest.raises(Unavailable, match='no C.. compiler was found'):
+            build.library()
+    with monkeypatch.context() as other:
+        other.setattr(build, '_processor', lambda: 'flags: sse')
+        with pytest.raises(Unavailable, match='no C.. compiler was found'):
+            build.existing()
+    with monkeypatch.context() as other:
+        other.setattr(build, 'REGISTRATION_FLAGS', ('-O1',))  # stands for sources that are others
+        with pytest.raises(Unavailable, match='no C.. compiler was found'):
+            build.library()
+    assert build.library() == path
+    plant(path, 'content')
+    with pytest.raises(Unavailable, match='no C.. compiler was found'):
+        build.library(say=said.append)
+    assert len(said) == 1 and said[0].startswith(f'{path.parent}: ') and 'not loaded' in said[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root gives files away')
+def test_without_a_compiler_what_others_have_made_is_not_used(compiler, tmp_path, monkeypatch):
+    compiler()
+    folder = build.library().parents[1]
+    os.chown(folder, 12345, -1)
+    monkeypatch.delenv('CXX')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(Unavailable, match='no C.. compiler was found'):
         build.library()
 
 
