@@ -121,7 +121,7 @@ def checked_values(names, tensors, dtype, source=None):
 
 
 def read_finite(session, names, target):
-    """dict name -> array of variables that are to be saved.
+    """dict name -> array of variables that are to be saved at once: they are lent, not copied.
 
     Args:
         session: `propeller.session.Session`.
@@ -132,7 +132,7 @@ def read_finite(session, names, target):
     """
     arrays = {}
     for name in names:
-        arrays[name] = session.read(name)
+        arrays[name] = session.view(name)
         fault = not_finite(arrays[name])
         if fault:
             raise UserError(

@@ -223,3 +223,24 @@ def test_half_precision_is_restored_exactly(trained, tmp_path):
     restore_parameters(folder, session, program)
     assert session.read('b').dtype == np.float32
     np.testing.assert_array_equal(session.read('b'), np.float16([0.1, -3]).astype(np.float32))
+
+
+# ------------------------------------------------------------------------------------------ memory
+
+
+def test_what_is_saved_is_not_copied(trained, tmp_path, monkeypatch):
+    session, program = trained
+    expected, view = values(session, program), session.view('w')
+    session.write('w', expected['w'] + 1)
+    np.testing.assert_array_equal(view, expected['w'] + 1)  # the variable itself
+    session.write('w', expected['w'])
+    monkeypatch.setattr(session, 'read', None)
+    save_checkpoint(tmp_path / 'c', session, program, {'global_step': 2})
+    saved = {name: array for file in ('model', 'optimizer') for name, array in tensors_of(tmp_path / 'c', file).items()}
+    assert saved.keys() == expected.keys()
+    for name, array in saved.items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def tensors_of(folder, file):
+    return dict(open_tensors(folder / f'{file}.safetensors'))

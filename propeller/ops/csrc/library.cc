@@ -2,6 +2,7 @@
 #include <string>
 
 #include "onednn.h"
+#include "pool.h"
 #include "process_sum.h"
 #include "product.h"
 
@@ -21,6 +22,9 @@ int propeller_ops_int8() {
 
 // Bytes of the memory through which so many processes add up.
 int64_t propeller_ops_segment_bytes(int processes) { return static_cast<int64_t>(ops::segment_bytes(processes)); }
+
+// Bytes of large arrays that are in use.
+int64_t propeller_ops_pool_in_use() { return static_cast<int64_t>(ops::pool_in_use()); }
 
 // oneDNN's version: major * 10000 + minor * 100 + patch.
 int propeller_ops_onednn() {

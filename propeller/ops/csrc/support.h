@@ -3,13 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "pool.h"
 
 namespace ops {
 
@@ -35,11 +36,10 @@ class Scratch {
   // At least `count` elements, 64-byte aligned, not initialised. What was there before is lost.
   template <typename T>
   T* get(int64_t count) {
-    const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
     if (bytes > size_) {
       keep_at_most(0);
-      data_ = std::aligned_alloc(64, bytes);
-      if (data_ == nullptr) throw NoMemory(bytes);
+      data_ = take(bytes);
       size_ = bytes;
     }
     return static_cast<T*>(data_);
@@ -48,7 +48,7 @@ class Scratch {
   // Gives back what is larger.
   void keep_at_most(size_t bytes) {
     if (size_ <= bytes) return;
-    std::free(data_);
+    give_back(data_, size_);
     data_ = nullptr;
     size_ = 0;
   }

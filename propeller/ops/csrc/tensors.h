@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -9,9 +10,12 @@
 #include "paddle/common/enforce.h"
 #include "paddle/phi/api/ext/op_meta_info.h"
 #include "paddle/phi/api/include/api.h"
+#include "paddle/phi/core/dense_tensor.h"
 
 #include "philox.h"
+#include "pool.h"
 #include "product.h"
+#include "support.h"
 
 namespace ops {
 
@@ -95,7 +99,15 @@ inline paddle::DataType type_of(Precision precision) {
 
 // Not initialised.
 inline paddle::Tensor new_tensor(const Shape& shape, paddle::DataType type = paddle::DataType::FLOAT32) {
-  return paddle::experimental::empty(shape, type, paddle::CPUPlace());
+  size_t bytes = phi::SizeOf(type);
+  for (const int64_t size : shape) bytes *= static_cast<size_t>(size);
+  if (bytes == 0) return paddle::experimental::empty(shape, type, paddle::CPUPlace());
+  void* place = nullptr;
+  run("a result", [&] { place = take(bytes); });
+  const auto free = [](phi::Allocation* block) { give_back(block->ptr(), block->size()); };
+  const phi::DenseTensorMeta meta(type, common::make_ddim(shape));
+  return paddle::Tensor(std::make_shared<phi::DenseTensor>(
+      std::make_shared<phi::Allocation>(place, bytes, free, paddle::CPUPlace()), meta));
 }
 
 }  // namespace ops
