@@ -215,7 +215,7 @@ class Session:
         return np.array(variable.get_tensor())
 
     def view(self, name):
-        """Variable `name` as a numpy array that is read at once: on a processor no copy, but the variable's own memory."""
+        """Variable `name` as an array that is read at once: on a processor no copy, but the variable's own memory."""
         self._pay_rows()
         variable = self.scope.find_var(name)
         if variable is None:

@@ -1,11 +1,13 @@
 """The numbers that were left to `auto`, found out before the model is built."""
 
+import math
 import os
 
 import numpy as np
 
 from ernie.checkpoint.sizes import parameter_count
 from ernie.finetune.recipe import NUMBERS, READING, TEXT_ENCODERS, Facts, choose
+from ernie.model.encoders import backbone_shapes
 from ernie.run.memory import need_of
 from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO
@@ -101,9 +103,10 @@ def memory_of(args, source):
 
     source: `Source` of the model.
     """
-    count = parameter_count(source.config)
+    count, table = parameter_count(source.config), backbone_shapes(source.config).get('word_embedding', [0])
 
     def need(rows, length):
-        return need_of(args, source.config, rows, length, count, count, args.freeze_encoder).total
+        by_rows = math.prod(table)
+        return need_of(args, source.config, rows, length, count, count, by_rows, args.freeze_encoder).total
 
     return need, None if args.use_cuda else available_memory()

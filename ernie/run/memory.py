@@ -66,6 +66,7 @@ def training_memory(
     freeze_encoder=False,
     use_cuda=False,
     fused=False,
+    by_rows=0,
 ):
     """An estimate of the peak of a training step with AdamW and clipping. -> `TrainingMemory`
 
@@ -80,10 +81,11 @@ def training_memory(
         freeze_encoder: whether the backward pass ends at the head.
         use_cuda: the memory meant is that of a GPU, where the program itself does not stand.
         fused: with fused operators, see `propeller.ops`.
+        by_rows: how many numbers the tables have that are trained by rows (`propeller.ops.rows`), where `fused`.
     """
     half = precision != 'fp32'
     if fused:  # beside its value: its gradient, two moments
-        states = 4 * parameters + (12 + 4 * accumulated) * trained
+        states = 4 * parameters + (12 + 4 * accumulated) * trained - 4 * by_rows
         layer = rows * length * fused_layer_activations(config, half)
     else:  # beside its value (in 16 bits once more): its gradient, the same clipped, two moments
         states = 4 * parameters + 2 * half * parameters + (16 + 4 * accumulated) * trained
@@ -134,13 +136,15 @@ def report_training(args, config, program, rows, freeze_encoder=False):
     shapes = program.parameters()
     parameters = sum(map(math.prod, shapes.values()))
     trained = sum(math.prod(shapes[name]) for name in program.trainable())
-    need = need_of(args, config, rows, args.max_seq_len, parameters, trained, freeze_encoder)
+    by_rows = sum(math.prod(shape) for shape, _ in program.row_tables.values())
+    need = need_of(args, config, rows, args.max_seq_len, parameters, trained, by_rows, freeze_encoder)
     report_memory(need, None if args.use_cuda else available_memory())
     return need
 
 
-def need_of(args, config, rows, length, parameters, trained, freeze_encoder=False):
+def need_of(args, config, rows, length, parameters, trained, by_rows, freeze_encoder=False):
     """The `TrainingMemory` of flags, see `report_training`; for the others `training_memory`."""
+    accumulated, fused = args.gradient_accumulation_steps > 1, not args.use_cuda and ops.available(args.fused_ops)
     return training_memory(
         config,
         rows,
@@ -149,8 +153,9 @@ def need_of(args, config, rows, length, parameters, trained, freeze_encoder=Fals
         trained,
         precision='fp32' if args.precision == 'auto' else args.precision,
         recompute=args.recompute,
-        accumulated=args.gradient_accumulation_steps > 1,
+        accumulated=accumulated,
         freeze_encoder=freeze_encoder,
         use_cuda=bool(args.use_cuda),
-        fused=not args.use_cuda and ops.available(args.fused_ops),
+        fused=fused,
+        by_rows=by_rows if fused and not accumulated and not freeze_encoder else 0,
     )

@@ -54,32 +54,38 @@ def segment_of(world, mode='auto', folder=MEMORY):
 
 def _agreed(world, folder):
     """A new one. Its file has a name until all have opened it, or one of them cannot."""
-    path, file = '', None
+    path, file, why = '', None, None
     try:
         if world.is_main_process:
             file, path = tempfile.mkstemp(prefix='propeller-', dir=folder)  # for this user alone
             os.posix_fallocate(file, 0, segment_bytes(world.size))
     except OSError as e:
-        log.debug('processes add up through sockets: %s', e)
-        failed = True
-    else:
-        failed = False
+        why = f'{folder}: {e.strerror}'
     try:
         path = world.broadcast_object(path)
         if file is None and path:
             try:
                 file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             except OSError as e:
-                log.debug('processes add up through sockets: %s', e)
-        failed = world.any_process(failed or file is None)
+                why = f'process {world.rank}: {path}: {e.strerror}'
+        failed = world.any_process(why is not None or file is None)
     finally:
         if world.is_main_process and path:
             os.unlink(path)
     if not failed:
         return Segment(file, world.rank, world.size)
+    if why or world.is_main_process:
+        log.warning(_SLOW, why or 'another process cannot open what this one has made there; its log says why', folder)
     if file is not None:
         os.close(file)
     return None
+
+
+_SLOW = (
+    'the processes add up their gradients through sockets, not through memory that they share: a sixth of a step '
+    'instead of a twentieth. Reason: %s. They need a few megabytes of %s; a container gets its size and permissions at '
+    'its start.'
+)
 
 
 def process_sum(values):

@@ -70,7 +70,6 @@ def test_processes_that_cannot_share_memory(compiled):
     assert segment_of(World()) is None  # on two machines
     World.local_size = 2
     assert segment_of(World(), mode='false') is None
-    assert segment_of(World(), folder='/proc/nowhere') is None
     before = set(os.listdir('/dev/shm')) if os.path.isdir('/dev/shm') else set()
     segment = segment_of(World(), folder='/dev/shm')
     assert (segment.rank, segment.size) == (0, 2) and os.fstat(segment.file).st_size == segment_bytes(2)
@@ -79,6 +78,33 @@ def test_processes_that_cannot_share_memory(compiled):
     alone = World()
     alone.size = 1
     assert segment_of(alone) is None
+
+
+def test_memory_that_cannot_be_had_is_one_warning(compiled, caplog, tmp_path):
+    """It names what was tried and what it costs, in the log of the main process too if another one fails."""
+
+    class World:
+        size, local_size, rank, is_main_process = 2, 2, 0, True
+        any_process = staticmethod(bool)
+        broadcast_object = staticmethod(lambda value: value)
+
+    assert segment_of(World(), folder='/proc/nowhere') is None
+
+    class Second(World):
+        rank, is_main_process = 1, False
+        broadcast_object = staticmethod(lambda value: '/proc/nowhere/file')
+
+    assert segment_of(Second()) is None
+
+    class First(World):
+        answers = [False, True]  # all run here, another one has failed
+        any_process = staticmethod(lambda fault: First.answers.pop(0))
+
+    assert segment_of(First(), folder=tmp_path) is None and not os.listdir(tmp_path)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    reasons = ['/proc/nowhere: No such file', 'process 1: /proc/nowhere/file: No such file', 'another process']
+    assert len(lines) == 3 and all(reason in line for reason, line in zip(reasons, lines, strict=True))
+    assert all('through sockets' in line and 'a sixth of a step' in line and '\n' not in line for line in lines)
 
 
 def test_neighbours_share_a_message():
