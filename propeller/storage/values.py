@@ -87,6 +87,7 @@ def load_values(session, names, tensors, source=None):
     """
     for name, values in checked_values(names, tensors, session.dtype, source):
         session.write(name, values)
+        del values  # before the next ones are read
 
 
 def checked_values(names, tensors, dtype, source=None):
@@ -115,6 +116,7 @@ def checked_values(names, tensors, dtype, source=None):
                 raise bad_input(source, f'{name} with values too large for {expected}', 'numbers of its range')
         check_finite(values, name, source)
         yield name, values
+        del array, values  # before the next one is read
     if rounded:
         more = ', ...' if len(rounded) > _FEW else ''
         log.info('%s: %d tensors rounded to fewer digits: %s%s', source, len(rounded), ', '.join(rounded[:_FEW]), more)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from propeller.errors import UserError
 from propeller.graph import F
 from propeller.session import Session
 from propeller.storage import open_tensors, write_safetensors
+from propeller.storage.values import load_values
 from propeller.train.checkpoint import (
     Checkpoints,
     can_continue,
@@ -240,6 +242,26 @@ def test_what_is_saved_is_not_copied(trained, tmp_path, monkeypatch):
     assert saved.keys() == expected.keys()
     for name, array in saved.items():
         np.testing.assert_array_equal(array, expected[name])
+
+
+def test_one_tensor_at_a_time_is_loaded(trained):
+    session, program = trained
+    alive = weakref.WeakSet()
+
+    class Array(np.ndarray):
+        __hash__ = object.__hash__  # as a member of a set
+
+    class File(dict):
+        def __getitem__(self, name):
+            assert not alive
+            array = super().__getitem__(name).copy().view(Array)
+            alive.add(array)
+            return array
+
+    expected = {name: value + 1 for name, value in values(session, program).items()}
+    load_values(session, expected, File(expected), 'a file')
+    for name, value in values(session, program).items():
+        np.testing.assert_array_equal(value, expected[name])
 
 
 def tensors_of(folder, file):
