@@ -142,9 +142,12 @@ def test_a_batch_without_tokens(form):
         assert not every.any() and not firsts.any()
 
 
-def test_bits_depend_neither_on_threads_nor_on_the_batch(form):
+@pytest.mark.parametrize(
+    'lengths', [(60, 2, 33, 41, 7, 19, 52, 48, 70, 66, 3), (70,) * 9 + (1,) * 4 + (70,), (70, 5, 69)], ids=str
+)
+def test_bits_depend_neither_on_threads_nor_on_the_batch(form, lengths):
     """So it is the same whether a text is alone, and whether threads share its products or have texts of their own."""
-    sizes, lengths = SIZES['wide'], (60, 2, 33, 41, 7, 19, 52, 48, 70, 66, 3)
+    sizes = SIZES['wide']
     values = values_of(sizes)
     mask, ids = batch_of(lengths, 70, sizes.tables, shift=False)
     found = [Built(sizes, form, threads, values).run(mask, ids) for threads in (1, 2, 3)]

@@ -262,10 +262,13 @@ void Encoder::run(const TokenRows& rows, bool firsts, float* out) const {
   const int64_t tokens = rows.starts[rows.rows], threads = omp_get_max_threads();
   if (tokens == 0) return;
   const int64_t rounds = std::max<int64_t>(1, (tokens + kGroupTokens * threads / 2) / (kGroupTokens * threads));
-  const std::vector<RowRange> groups = groups_of(rows, threads * rounds);
-  int64_t most = 0;
-  for (const RowRange& g : groups) most = std::max(most, rows.starts[g.last] - rows.starts[g.first]);
-  const bool even = most * threads * rounds * 4 <= tokens * 5;  // no thread waits long for the others
+  std::vector<RowRange> groups = groups_of(rows, threads * rounds);
+  const auto tokens_of = [&](const RowRange& g) { return rows.starts[g.last] - rows.starts[g.first]; };
+  std::stable_sort(groups.begin(), groups.end(),
+                   [&](const RowRange& a, const RowRange& b) { return tokens_of(a) > tokens_of(b); });
+  // No thread waits long for the others: groups are nearly equal, or there are many for each.
+  const int64_t most = tokens_of(groups[0]);
+  const bool even = most * threads * rounds * 4 <= tokens * 5 || most * threads * 4 <= tokens;
   if (threads > 1 && (!even || tokens < kLeastTokens * threads)) {
     Pass(*this, rows, {0, rows.rows}, true).run(firsts, out);
     return;
