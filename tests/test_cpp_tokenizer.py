@@ -136,7 +136,7 @@ def test_subwords_of_several_models(with_sentencepiece, tmp_path):
 )
 def test_subwords_of_a_training(with_sentencepiece, tmp_path, options):
     subword_folder(tmp_path, model=train(**options))
-    texts = [*SENTENCES, *strings(100, seed=4), '  北京  ΑΣ ½½İ \u3000', 'x\u2581y', '龘龘 \0 ﷺ', '', ' ']
+    texts = [*SENTENCES, *strings(100, seed=4), '  北京  ΑΣ ½½İ \u3000', 'x\u2581y', '龘龘 \0 ﷺ', '', ' ', '\x1c']
     for lower in (True, False):
         tokenizer = SubwordTokenizer(tmp_path / 'vocab.txt', lower)
         assert differences(with_sentencepiece, tokenizer, texts)[1:] == (0, [])

@@ -93,7 +93,8 @@ class SubwordCutter:
                     begin = max(begin - 1, 0)
                 elif begin + 1 < len(normalized):
                     begin, end = begin + 1, max(end, begin + 2)
-            start, last = places[begin], max(places[begin], places[end] - 1)
+            start = min(places[begin], len(origins) - 1)  # a mark behind what the model left out has no character
+            last = max(start, places[end] - 1)
             while last > start and origins[last] < 0:  # the space behind a part
                 last -= 1
             encoded.ids.append(piece)

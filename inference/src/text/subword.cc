@@ -129,7 +129,8 @@ void SubwordTokenizer::encode_aligned(std::u32string_view text, Encoded& encoded
       end = std::max(end, begin + 2);
       ++begin;
     }
-    const std::size_t start = places[begin];
+    // A mark behind what the model left out has no character.
+    const std::size_t start = std::min<std::size_t>(places[begin], origins.size() - 1);
     std::size_t last = std::max<std::size_t>(start, places[end] == 0 ? 0 : places[end] - 1);
     if (last >= origins.size()) throw bad_input(model_path_, "pieces that are not the text", "a sentencepiece model");
     while (last > start && origins[last].is_gap) --last;
