@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 
 import pytest
 
+from benchmark.acceptance.cpp_executor import compared
 from ernie.command import VERBS, find_verb, main
 from ernie.programs import CLASSIFY, ENCODE, INFER, PRETRAIN, READ, TAG
 from propeller.errors import UsageError, UserError
@@ -189,4 +190,5 @@ def test_a_checkpoint_and_its_export_predict_the_same(tmp_path, monkeypatch, cap
     (exported,) = Path('inference_model').iterdir()
     assert capsys.readouterr().out == ''
     assert main(['predict', '--init_checkpoint', str(exported), '--predict_set', new]) == 0
-    assert capsys.readouterr().out == first
+    second = capsys.readouterr().out  # of another engine
+    assert compared(first.splitlines(), second.splitlines())[1] < 1e-6
