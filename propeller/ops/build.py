@@ -147,13 +147,9 @@ def library(again=False, say=lambda text: None):
     Raises:
         Unavailable: it cannot be built, or has failed before.
     """
-    try:
-        toolchain = find_toolchain()
-    except NoCompiler:
-        found = _made_before(say)
-        if found:
-            return found
-        raise
+    toolchain, found = _toolchain_or_library(say)
+    if found:
+        return found
     folder = None
     try:
         folder = _place(_root(say), toolchain.key(), say)
@@ -188,15 +184,26 @@ def existing(say=lambda text: None):
     Raises:
         Unavailable: it cannot be built, or has failed before.
     """
-    try:
-        toolchain = find_toolchain()
-    except NoCompiler:
-        found = _made_before(say)
-        if found:
-            return found
-        raise
+    toolchain, found = _toolchain_or_library(say)
+    if found:
+        return found
     root = _root(say, make=False)
     return _result(_place(root, toolchain.key(), say) / 'built', say) if root else None
+
+
+def _toolchain_or_library(say):
+    """(`Toolchain`, None); where nothing compiles (None, `Path` of a library that was compiled before).
+
+    Raises:
+        Unavailable: there is neither.
+    """
+    try:
+        return find_toolchain(), None
+    except NoCompiler:
+        found = _made_before(say)
+        if not found:
+            raise
+        return None, found
 
 
 def _made_before(say):
