@@ -67,7 +67,6 @@ def predict(args):
     folder = program.open_folder(args)
     args = args.replace(engine=_engine(args, folder, given.is_typed, bool(on_cluster)))
     log.debug('engine: %s', args.engine)
-    log.debug('engine: %s', args.engine)  # which depends on the machine where nobody says
     program.check_precision(args, folder)
     if on_cluster:
         selection = _selection(args, folder, on_cluster)
