@@ -23,6 +23,8 @@ def distilled_graph(base, teacher, terms, tell=lambda losses: None):
     """
 
     class Distilled(base):
+        reads_layers = base.reads_layers or terms.compares_layers
+
         def head(self, encoder):
             self.encoder = encoder
             return super().head(encoder)

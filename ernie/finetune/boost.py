@@ -97,7 +97,7 @@ class Boost:
         if exact not in self._programs:
 
             def build(*features):
-                return graph.float32(build_encoder(features, self.config).get_pooled_output())
+                return graph.float32(build_encoder(features, self.config, whole=False).get_pooled_output())
 
             self._programs[exact] = self.session.build(encoder_feeds(self.config), build, exact=exact)
         return self._programs[exact]

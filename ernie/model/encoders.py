@@ -78,7 +78,7 @@ def encoder_class(config):
     return ENCODERS[config.encoder]
 
 
-def build_encoder(features, config, training=False, **options):
+def build_encoder(features, config, training=False, whole=True, **options):
     """The encoder of a configuration over the inputs of `ernie.model.task_model.encoder_feeds`.
 
     Args:
@@ -86,8 +86,11 @@ def build_encoder(features, config, training=False, **options):
             `use_task_id` task ids int64 [B, T]; more are not read.
         config: `ErnieConfig`.
         training: whether dropout is on.
+        whole: whether the outputs of whole layers are read. Without them some encoders compute less.
         options: what only some encoders take.
     """
+    if config.encoder == ERNIE and not whole:
+        options['whole'] = False
     if _packed.get() is not None:
         return _packed.get()(features, config)
     ids, types, positions, mask = features[:4]

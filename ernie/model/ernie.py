@@ -6,7 +6,7 @@ N masked tokens in the batch.
 
 from ernie.config import REQUIRED, SENTENCE_TYPES
 from ernie.model.encoders import Encoder
-from ernie.model.transformer_encoder import attention_projections, encoder, linear, norm_parameters
+from ernie.model.transformer_encoder import attention_projections, encoder, last_layer, linear, norm_parameters
 from propeller import graph, ops
 from propeller.graph import F, paddle
 
@@ -26,6 +26,8 @@ class ErnieModel(Encoder):
         config: `ErnieConfig`.
         training: whether dropout is on.
         weight_sharing: whether the masked-LM output reuses the word table.
+        whole: whether the last layer is computed for all tokens. If not, it is for those alone that the pooled output
+            and `get_tokens` read, for each anew, and its output as a whole is not to be had.
 
     What is computed on padding means nothing; fused operators do not compute it at all (see `propeller.ops.tokens`).
     """
@@ -62,7 +64,16 @@ class ErnieModel(Encoder):
         return shapes
 
     def __init__(
-        self, src_ids, position_ids, sentence_ids, task_ids, input_mask, config, training=False, weight_sharing=True
+        self,
+        src_ids,
+        position_ids,
+        sentence_ids,
+        task_ids,
+        input_mask,
+        config,
+        training=False,
+        weight_sharing=True,
+        whole=True,
     ):
         self.config, self.training, self.weight_sharing = config, training, weight_sharing
         self._pooled = None
@@ -85,7 +96,10 @@ class ErnieModel(Encoder):
             config.layer_norm_eps,
             config.hidden_dropout_prob if training else 0.0,
         )
-        self._packed = [embedded, *encoder(embedded, self._layout, config, training)]
+        whole = whole or not config.num_hidden_layers
+        layers = config.num_hidden_layers - (not whole)
+        self._packed = [embedded, *encoder(embedded, self._layout, config, training, layers)]
+        self._last = None if whole else last_layer(self._packed[-1], self._layout, config, training)
         self._padded = {}
 
     @property
@@ -96,7 +110,14 @@ class ErnieModel(Encoder):
     @property
     def layer_outputs(self):
         """Outputs of all layers: list of float32 [B, T, H]."""
+        self._check_whole()
         return [self._unpacked(i) for i in range(1, len(self._packed))]
+
+    def _check_whole(self):
+        if self._last is not None:
+            raise ValueError(
+                'ErnieModel: found whole=False, expected whole=True where outputs of whole layers are read.'
+            )
 
     def _unpacked(self, i):
         if i not in self._padded:
@@ -110,6 +131,7 @@ class ErnieModel(Encoder):
 
     def get_sequence_output(self, layer=-1):
         """Output of a layer (default the last): float32 [B, T, H]."""
+        self._check_whole()
         return self._unpacked(range(1, len(self._packed))[layer])
 
     def get_projections(self, layer):
@@ -124,7 +146,7 @@ class ErnieModel(Encoder):
     def get_pooled_output(self):
         """tanh of a linear layer over the first token: float32 [B, H]. Its parameters exist only if this is called."""
         if self._pooled is None:
-            first = self._layout.firsts(self._packed[-1])
+            first = self._of_last(self._layout.firsts)
             self._pooled = paddle.tanh(
                 linear(first, 'pooled_fc', self.config.hidden_size, self.config.initializer_range)
             )
@@ -132,7 +154,11 @@ class ErnieModel(Encoder):
 
     def get_tokens(self, positions):
         """Outputs of some tokens: float32 [N, H]. positions: int, [N] or [N, 1], indices into the B*T positions."""
-        return self._layout.rows(self._packed[-1], positions)
+        return self._of_last(lambda x: self._layout.rows(x, positions))
+
+    def _of_last(self, take):
+        """Some tokens of the last layer's output. take: function of a value for all tokens."""
+        return take(self._packed[-1]) if self._last is None else self._last(take)
 
     def get_lm_logits(self, mask_pos):
         """Scores of the vocabulary for the tokens at `mask_pos`, see `get_tokens`.

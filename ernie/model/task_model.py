@@ -28,6 +28,7 @@ class FineTuneModel(Model):
 
     head_parameters = ()  # names of the parameters of the head
     settings = ()  # fields of `labels.json` that the head is built by
+    reads_layers = True  # whether the head reads outputs of whole layers, and not the pooled output alone
 
     @classmethod
     def is_head(cls, name):
@@ -81,7 +82,9 @@ class FineTuneModel(Model):
         known = config.get('known_vectors')
         if known is not None:
             return KnownVectors(features, known if training else {})
-        return build_encoder(features, config.ernie, training and config.get('encoder_dropout', True))
+        return build_encoder(
+            features, config.ernie, training and config.get('encoder_dropout', True), self.reads_layers
+        )
 
     def backward(self, loss):
         config = self.config

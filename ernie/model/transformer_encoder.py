@@ -31,10 +31,12 @@ def dropout(x, rate, training):
 
 
 def multi_head_attention(x, layout, config, name, training):
-    """Self-attention within the rows of a batch. x [T, H] -> [T, H]. layout: of `ops.token_layout`."""
+    """Self-attention within the rows of a batch, before its output layer. x [T, H] -> [T, H].
+
+    layout: of `ops.token_layout`.
+    """
     rate = config.attention_probs_dropout_prob if training else 0.0
-    context = ops.attention(attention_projections(x, config, name), layout, config.num_attention_heads, rate)
-    return linear(context, f'{name}_output_fc', config.hidden_size, config.initializer_range)
+    return ops.attention(attention_projections(x, config, name), layout, config.num_attention_heads, rate)
 
 
 def attention_projections(x, config, name):
@@ -47,22 +49,44 @@ def attention_projections(x, config, name):
 
 def encoder_layer(x, layout, config, name, training):
     """Attention and feed-forward, each followed by dropout, residual and norm. x [T, H] -> [T, H]."""
+    context = multi_head_attention(x, layout, config, f'{name}_multi_head_att', training)
+    return _after_attention(context, x, config, name, training)
+
+
+def _after_attention(context, x, config, name, training):
+    """What a layer does to each token by itself. context: of attention; both of any tokens [T, H] -> [T, H]."""
     std, epsilon, hidden = config.initializer_range, config.layer_norm_eps, config.hidden_size
     rate = config.hidden_dropout_prob if training else 0.0
-    attended = multi_head_attention(x, layout, config, f'{name}_multi_head_att', training)
+    attended = linear(context, f'{name}_multi_head_att_output_fc', hidden, std)
     x = ops.residual_norm(attended, x, *norm_parameters(f'{name}_post_att', hidden), epsilon, rate)
     wide = linear(x, f'{name}_ffn_fc_0', config.intermediate_size, std, config.hidden_act)  # [T, F]
     narrow = linear(wide, f'{name}_ffn_fc_1', hidden, std)
     return ops.residual_norm(narrow, x, *norm_parameters(f'{name}_post_ffn', hidden), epsilon, rate)
 
 
-def encoder(x, layout, config, training):
-    """All layers. Returns the outputs of every layer, a list of `num_hidden_layers` values [T, H]."""
+def encoder(x, layout, config, training, layers):
+    """The first `layers` layers. Returns the outputs of each, a list of values [T, H]."""
     outputs = []
-    for i in range(config.num_hidden_layers):
+    for i in range(layers):
         layer = functools.partial(
             encoder_layer, layout=layout, config=config, name=f'encoder_layer_{i}', training=training
         )
         x = recompute.segment(layer, x)
         outputs.append(x)
     return outputs
+
+
+def last_layer(x, layout, config, training):
+    """The last layer where few tokens of it are read: three quarters of its products are of single tokens.
+
+    Args:
+        x: what it reads, [T, H].
+    Returns:
+        function: function that takes some tokens out of a value [T, H] -> what the layer gives for these.
+    """
+    name = f'encoder_layer_{config.num_hidden_layers - 1}'
+    attention = functools.partial(
+        multi_head_attention, layout=layout, config=config, name=f'{name}_multi_head_att', training=training
+    )
+    context = recompute.segment(attention, x)
+    return lambda take: _after_attention(take(context), take(x), config, name, training)

@@ -37,8 +37,9 @@ class PretrainModel(Model):
         if config.ernie.encoder != ERNIE:
             raise bad_input(config.ernie.origin, f'encoder {config.ernie.encoder}', f'{ERNIE}: others predict no words')
         features = list(features)
+        whole = not all(task.few_labels for task in config.tasks)
         with recomputation(training and bool(config.get('recompute'))):
-            model = build_encoder(features, config.ernie, training, weight_sharing=config.weight_sharing)
+            model = build_encoder(features, config.ernie, training, whole, weight_sharing=config.weight_sharing)
         del features[: 4 + config.ernie.use_task_id]
         rows = []
         for task in config.tasks:

@@ -55,12 +55,12 @@ def form(request):
         yield request.param
 
 
-def build(config, outputs, seed=5, training=False, feeds=FEEDS, weight_sharing=True):
+def build(config, outputs, seed=5, training=False, feeds=FEEDS, weight_sharing=True, whole=True):
     """(session, program) whose outputs are `outputs(model)`; every parameter is random, biases and norms too."""
     session = Session(seed=seed)
 
     def build_fn(ids, positions, types, tasks, mask, *others):
-        settings = {'training': training, 'weight_sharing': weight_sharing}
+        settings = {'training': training, 'weight_sharing': weight_sharing, 'whole': whole}
         return outputs(ErnieModel(ids, positions, types, tasks, mask, ErnieConfig(config), **settings), *others)
 
     program = session.build(feeds, build_fn)
@@ -249,6 +249,35 @@ def test_masked_lm(config, weight_sharing, form):
         shapes['mask_lm_out_fc.w_0'] = (H, V)
     del shapes['pooled_fc.w_0'], shapes['pooled_fc.b_0']  # made only for who asks for the pooled output
     assert program.parameters() == shapes
+
+
+def test_last_layer_of_some_tokens():
+    """What readers of single tokens get is that of the whole layer."""
+    others = [graph.Feed('mask_pos', (-1, 1), 'int64')]
+
+    def outputs(whole):
+        read = lambda model, at: [model.get_tokens(at), model.get_pooled_output()]  # noqa: E731
+        session, program = build(CONFIG, read, feeds=FEEDS + others, whole=whole)
+        p = randomize(session, program)
+        assert program.parameters() == backbone_shapes(ErnieConfig(CONFIG))
+        return p, session.run(program, [*batch(), MASKED[:, None]], program.outputs)
+
+    (p, expected), (_, found) = outputs(True), outputs(False)
+    last = encoder64(p, CONFIG, *batch())[-1]
+    np.testing.assert_allclose(found[0], last.reshape(B * T, H)[MASKED], atol=2e-5)
+    np.testing.assert_allclose(found[1], np.tanh(linear64(last[:, 0], p, 'pooled_fc')), atol=2e-5)
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize('read', ['get_sequence_output', 'layer_outputs'])
+def test_whole_layers_must_be_asked_for(read):
+    def outputs(model):
+        found = getattr(model, read)
+        return [found() if callable(found) else found[-1]]
+
+    with pytest.raises(ValueError, match='whole=True'):
+        build(CONFIG, outputs, whole=False)
 
 
 @pytest.mark.parametrize(('task', 'width'), [(None, 2), ({'task_name': 'order', 'num_labels': 5}, 5)])

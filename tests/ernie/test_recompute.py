@@ -93,21 +93,25 @@ def test_gradients_of_the_tasks(task, freeze_encoder, monkeypatch):
     assert_same(plain, again, encoder + 2 + (task == 'crf'))
 
 
-def test_gradients_with_the_word_table_as_output():
-    """It gets gradients from both ends of the layers."""
-    config = ErnieConfig({**TASK_CONFIG, **QUIET})
+@pytest.mark.parametrize('layers', [1, 2])
+@pytest.mark.parametrize(('recompute', 'whole'), [(True, True), (True, False), (False, False)])
+def test_gradients_with_the_word_table_as_output(recompute, whole, layers):
+    """It gets gradients from both ends of the layers. Two readers share the last layer: some tokens, and the first."""
+    config = ErnieConfig({**TASK_CONFIG, **QUIET, 'num_hidden_layers': layers})
 
-    def loss(recompute):
+    def loss(recompute, whole):
         def build(ids, types, positions, mask, task_ids, masked):
             with recomputation(recompute):
-                model = ErnieModel(ids, positions, types, task_ids, mask, config, training=True)
-            return model.get_lm_output(paddle.gather(ids.reshape([-1]), masked), masked)
+                model = ErnieModel(ids, positions, types, task_ids, mask, config, training=True, whole=whole)
+            words = model.get_lm_output(paddle.gather(ids.reshape([-1]), masked), masked)
+            return words + model.get_next_sentence_output(types[:, 2] % 2)[0]
 
         return build
 
     feeds = [*encoder_feeds(config), graph.Feed('masked', (-1,), 'int64')]
     arrays = [*batch(), np.array([0, 3, 10, 44])]
-    assert_same(*(gradients(feeds, arrays, loss(recompute)) for recompute in (False, True)), 4 + 2 + 2 * 16 + 5)
+    both = (gradients(feeds, arrays, loss(*choice)) for choice in ((False, True), (recompute, whole)))
+    assert_same(*both, 4 + 2 + layers * 16 + 5 + 2 + 2)
 
 
 # ------------------------------------------------------------------------------------------ the programs
@@ -151,13 +155,17 @@ def test_one_seed_gives_one_result_and_resume_is_exact(tmp_path, train):
 
 
 def test_off_nothing_is_built_twice(monkeypatch, train):
-    """And on, each layer is built a second time, and nothing a third time."""
+    """And on, each attention is built a second time, and nothing a third time."""
     built = []
-    original = 'ernie.model.transformer_encoder.encoder_layer'
-    from ernie.model.transformer_encoder import encoder_layer
+    original = 'ernie.model.transformer_encoder.attention_projections'
+    from ernie.model.transformer_encoder import attention_projections
 
-    monkeypatch.setattr(original, lambda x, **values: built.append(values['name']) or encoder_layer(x, **values))
-    names = [f'encoder_layer_{i}' for i in range(CONFIG['num_hidden_layers'])]
+    def projections(x, config, name):
+        built.append(name)
+        return attention_projections(x, config, name)
+
+    monkeypatch.setattr(original, projections)
+    names = [f'encoder_layer_{i}_multi_head_att' for i in range(CONFIG['num_hidden_layers'])]
     train('off', max_steps=1)
     assert built == names
     built.clear()

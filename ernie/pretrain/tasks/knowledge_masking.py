@@ -26,6 +26,7 @@ class KnowledgeMasking(TokenTask):
     id = 0
     head = 'mask_lm'
     num_classes = None
+    few_labels = True
     sample_builder = KnowledgeMaskingSampleBuilder
 
     def logits(self, model, inputs):

@@ -16,12 +16,14 @@ class PretrainTask(abc.ABC):
         id: value of the task id of its samples.
         level: `token` or `sequence`, what has a label.
         num_classes: classes of the head; None: the vocabulary.
+        few_labels: whether only few tokens of a sample have a label.
         sample_builder: the class that makes its samples out of text, a `SampleBuilder`.
     """
 
     name = id = sample_builder = None
     level = 'sequence'
     num_classes = 2
+    few_labels = True
 
     def __init__(self, num_classes=None):
         self.num_classes = num_classes or type(self).num_classes
@@ -75,6 +77,7 @@ class TokenTask(PretrainTask):
     """A task with a label for some tokens. Its labels are int64 [N], their places int64 [N], indices into the B*T."""
 
     level = 'token'
+    few_labels = False
 
     def feeds(self):
         from propeller.graph import Feed

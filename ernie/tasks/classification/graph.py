@@ -24,6 +24,7 @@ class ErnieClassifier(FineTuneModel):
 
     head_parameters = SPEC.head
     settings = ('kind', 'num_labels')
+    reads_layers = False
 
     def head(self, encoder):
         """-> [logits float32 [B, num_labels], outputs]: probabilities, or the value itself in regression."""
