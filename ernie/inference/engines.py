@@ -8,6 +8,7 @@ import numpy as np
 
 from ernie.inference.processor import BF16_FLAGS, CPUINFO, processor_flags
 from ernie.inference.saved_precision import INT8, precision_of_folder, warn_of_processor
+from ernie.inference.unpadded import leave_out_padding, places
 from ernie.model.encoders import ERNIE
 from ernie.run.exported import FUSED
 from propeller.environment import usable_cores
@@ -27,6 +28,8 @@ MODEL_FORMATS = ('paddle', 'onnx', OPENVINO, FUSED)
 # What runs a model where nobody says.
 MODEL_ENGINES = {'paddle': 'predictor', 'onnx': 'onnxruntime', OPENVINO: 'openvino', FUSED: 'fused'}
 MOST_TOKENS = 2048  # that OpenVINO computes at once
+# Measured with an encoder of 6 layers of 384 on texts of 8 to 53 tokens, OpenVINO 2026.4.
+_PADDING_OF_ATTENTION = 0.14
 _CUDA = 'CUDAExecutionProvider'
 
 
@@ -41,13 +44,14 @@ class Engine(abc.ABC):
         devices: 'cpu', or 'cpu' and 'gpu'.
         quantizes: whether it opens any model in int8, so that none is exported in it.
         needs_export: whether it reads exported models alone; else `of` opens a checkpoint as it is.
+        padding: what it takes for a token of padding, in times of another one.
     """
 
     name = None
     format = 'paddle'
     precisions = ('fp32',)
     devices = ('cpu',)
-    quantizes, needs_export = False, True
+    quantizes, needs_export, padding = False, True, 1.0
 
     def __init_subclass__(cls):
         if 'reads' not in vars(cls):
@@ -217,16 +221,34 @@ class OnnxRuntimeEngine(Engine):
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO on the processor (package openvino), from an ONNX file or from its own files."""
+    """OpenVINO on the processor (package openvino), from an ONNX file or from its own files.
+
+    Args:
+        compiled: model that OpenVINO has compiled.
+        leaves_out: whether it is one of `leave_out_padding`.
+    """
 
     name = 'openvino'
     format = 'onnx'
     reads = ('onnx', OPENVINO)
     precisions = PRECISIONS
 
-    def __init__(self, compiled):
+    def __init__(self, compiled, leaves_out=False):
         self._request = compiled.create_infer_request()
         self._inputs, self._outputs = len(compiled.inputs), len(compiled.outputs)
+        self._leaves_out = leaves_out
+        if leaves_out:
+            self._inputs -= 2
+            self.padding = _PADDING_OF_ATTENTION
+
+    @classmethod
+    def of_model(cls, model, precision, threads):
+        """The engine for an `openvino.Model`, without padding in its layers where it is an encoder."""
+        import openvino
+
+        changed = leave_out_padding(model)
+        compiled = openvino.Core().compile_model(changed or model, 'CPU', cls.settings(precision, threads))
+        return cls(compiled, changed is not None)
 
     @classmethod
     def open(cls, folder, precision, threads, device):
@@ -244,12 +266,12 @@ class OpenVinoEngine(Engine):
             raise bad_input(folder, f'no {OPENVINO_FILE}', kind, advice='Export it with --precision int8.')
         core = openvino.Core()
         try:
-            compiled = core.compile_model(core.read_model(path), 'CPU', cls.settings(precision, threads))
+            engine = cls.of_model(core.read_model(path), precision, threads)
         except RuntimeError as e:
             raise bad_input(path, f'a file that OpenVINO cannot load ({_one_line(e)})', kind) from e
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             log.warning('this processor has no bf16: OpenVINO computes in fp32 or slower')
-        return cls(compiled)
+        return engine
 
     @staticmethod
     def settings(precision, threads):
@@ -277,6 +299,8 @@ class OpenVinoEngine(Engine):
         return made[0] if len(made) == 1 else [np.concatenate(outputs) for outputs in zip(*made, strict=True)]
 
     def _run(self, arrays):
+        if self._leaves_out:
+            arrays = [*arrays, *places(arrays[3])]
         self._request.infer(dict(enumerate(arrays)), share_inputs=True)
         # The request writes into the same memory at the next batch.
         return [np.array(self._request.get_output_tensor(i).data) for i in range(self._outputs)]

@@ -121,6 +121,9 @@ class TextModel(ServedModel):
         """Value of the task id input; None where the model has no task embedding."""
         return self._codec.task_id
 
+    def opened(self, description):
+        self.padding = description['padding']
+
     def limited(self, limits):
         # As many rows as there can be: what an engine takes for a batch of few long rows is no more.
         length = self.padded(min(self.settings['max_seq_len'], max(limits.batch_tokens // limits.batch_rows, 1)))

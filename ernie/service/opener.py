@@ -1,5 +1,6 @@
 """How a worker opens a model of ERNIE. The only part of a server that loads an engine."""
 
+import functools
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ _PATIENCE = 10.0  # seconds that the largest batch may take before the first req
 
 
 def open_served(folder, engine, precision, threads, use_cuda, inputs, largest=None):
-    """A function of the encoder's arrays that gives the outputs of an exported model.
+    """A function of the encoder's arrays that gives the outputs of an exported model, with `description` for the front.
 
     Args:
         folder: the exported model.
@@ -31,7 +32,9 @@ def open_served(folder, engine, precision, threads, use_cuda, inputs, largest=No
     opened.run(_batch(1, 8, inputs))
     if largest is not None:
         _reserve(opened.run, *largest, inputs)
-    return opened.run
+    run = functools.partial(opened.run)
+    run.description = {'padding': opened.padding}
+    return run
 
 
 def _reserve(run, rows, length, inputs):

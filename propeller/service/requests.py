@@ -3,6 +3,7 @@
 import collections
 import functools
 import itertools
+import math
 
 _BATCH = 20  # tokens that take as long as what a batch costs beside its tokens
 
@@ -162,35 +163,40 @@ def choose(rows, limits):
     # Rows that failed once wait for a batch of their own.
     alike = [row for row in rows if row.kind == head.kind and not row.failures]
     alike.sort(key=lambda row: row.tokens)  # of one length the oldest stays first
-    padded = head.request.model.padded
-    begins = divide([padded(row.tokens) for row in alike], limits)
+    model = head.request.model
+    lengths = [row.tokens for row in alike]
+    begins = divide(lengths, [model.padded(length) for length in lengths], model.padding, limits)
     place, end = next(place for place, row in enumerate(alike) if row is head), len(alike)
     while begins[end] > place:
         end = begins[end]
     return alike[begins[end] : end]
 
 
-def divide(lengths, limits):
+def divide(lengths, padded, padding, limits):
     """The cheapest division of rows into batches of neighbours.
 
-    A batch costs its tokens with padding, and what an engine on a processor needs beside them: as much as `_BATCH`
-    tokens, measured with an encoder of 6 layers of 384.
+    A batch costs its tokens, a part of its padding, and what an engine on a processor needs beside them: as much as
+    `_BATCH` tokens, measured with an encoder of 6 layers of 384.
 
     Args:
-        lengths: list of int, ascending.
+        lengths: tokens of each row, list of int, ascending.
+        padded: how long the batch is whose longest row it is, list of int.
+        padding: what a token of padding costs, in times of another one.
         limits: `Limits`.
     Returns:
         list of int, one longer: where the last batch begins when the first so many rows are divided.
     """
     sizes = counts(limits.batch_rows)
+    sums = list(itertools.accumulate(lengths, initial=0))
     costs, begins = [0], [0]
-    for end, longest in enumerate(lengths, 1):
-        best, begin = costs[-1] + longest, end - 1
+    for end, longest in enumerate(padded, 1):
+        best, begin = math.inf, end - 1
         for count in sizes:
             size = count * longest
-            if count > end or size > limits.batch_tokens:
+            if count > end or (count > 1 and size > limits.batch_tokens):
                 break
-            cost = costs[end - count] + size
+            tokens = sums[end] - sums[end - count]
+            cost = costs[end - count] + tokens + padding * (size - tokens)
             if cost < best:
                 best, begin = cost, end - count
         costs.append(best + _BATCH)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,26 +92,40 @@ def test_a_batch_has_the_oldest_and_keeps_the_limits(lengths):
     assert len(chosen) * longest <= LIMITS.batch_tokens or len(chosen) == 1
 
 
+@pytest.mark.parametrize('padding', [1.0, 0.125, 0.0])
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=9))
-def test_no_other_division_is_cheaper(lengths):
+def test_no_other_division_is_cheaper(padding, lengths):
     lengths.sort()
-    begins, ends = divide(lengths, LIMITS), [len(lengths)]
+    begins, ends = divide(lengths, [_blocks(length) for length in lengths], padding, LIMITS), [len(lengths)]
     while ends[-1]:
         ends.append(begins[ends[-1]])
     found = [(begin, end) for end, begin in itertools.pairwise(ends)]
-    assert sum(_cost(lengths[begin:end]) for begin, end in found) == _cheapest(tuple(lengths))
+    assert sum(_cost(lengths[begin:end], padding) for begin, end in found) == _cheapest(tuple(lengths), padding)
 
 
-def _cost(lengths):
-    size = len(lengths) * lengths[-1]
-    return 20 + size if len(lengths) == 1 or len(lengths) in (2, 3, 4, 6, 8) and size <= 100 else math.inf
+def _blocks(length):
+    return -(-length // 4) * 4
+
+
+def _cost(lengths, padding):
+    size = len(lengths) * _blocks(lengths[-1])
+    if len(lengths) > 1 and (len(lengths) not in (2, 3, 4, 6, 8) or size > 100):
+        return math.inf
+    return 20 + sum(lengths) + padding * (size - sum(lengths))
 
 
 @functools.cache
-def _cheapest(lengths):
+def _cheapest(lengths, padding):
     """All divisions tried."""
     ends = range(len(lengths))
-    return min((_cheapest(lengths[:end]) + _cost(lengths[end:]) for end in ends), default=0)
+    return min((_cheapest(lengths[:end], padding) + _cost(lengths[end:], padding) for end in ends), default=0)
+
+
+def test_rows_of_any_length_share_a_batch_where_padding_costs_nothing():
+    free = Sums()
+    free.padding = 0.0
+    assert [row.tokens for row in choose(_request(30, 2, 5, model=free).rows, LIMITS)] == [2, 5, 30]
+    assert [row.tokens for row in choose(_request(30, 2, 5).rows, LIMITS)] == [30]
 
 
 def test_padding_of_the_model_counts():

@@ -76,10 +76,7 @@ class OpenVinoQuantizer:
 
     def opened(self, model):
         """The engine of a model that is not on disk yet."""
-        import openvino
-
-        settings = OpenVinoEngine.settings('int8', self._threads)
-        return OpenVinoEngine(openvino.Core().compile_model(model, 'CPU', settings))
+        return OpenVinoEngine.of_model(model, 'int8', self._threads)
 
 
 def with_whole_weights(model):
