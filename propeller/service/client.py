@@ -149,14 +149,28 @@ class _Connection:
     """A socket with one request under way. place: of the request; deadline: time; answer: bytes."""
 
     def __init__(self, endpoint, context):
-        self._zmq, self.state = endpoint.zmq, State(endpoint)
+        self._zmq, self._address, self.state = endpoint.zmq, endpoint.address, State(endpoint)
         self._socket, self._events = endpoint.open(context)
         self.close = weakref.finalize(self, close, self._socket, self._events, os.getpid())
         self.place = self.deadline = self.answer = None
 
     def send(self, place, message, timeout):
+        """Send a request. Raises `InferenceError`: no answer will come."""
         self.place, self.deadline = place, time.monotonic() + timeout
-        self._socket.send(message, self._zmq.NOBLOCK)
+        while True:
+            try:
+                return self._socket.send(message, self._zmq.NOBLOCK)
+            except self._zmq.Again:  # the server has ended the connection already; why, its events say
+                self._wait_for(self._zmq.POLLOUT)
+                self._note()
+                if time.monotonic() > self.deadline:
+                    raise calls.silent(self._address, timeout, self.state.connected) from None
+
+    def _wait_for(self, event):
+        poller = self._zmq.Poller()
+        poller.register(self._socket, event)
+        poller.register(self._events, self._zmq.POLLIN)
+        poller.poll(max(int(1000 * (self.deadline - time.monotonic())) + 1, 0))
 
     def register(self, poller):
         poller.register(self._socket, self._zmq.POLLIN)
@@ -275,8 +289,7 @@ class _AsyncConnection:
 
     async def answer(self, message):
         """The bytes of the answer. Raises `InferenceError`: none will come."""
-        await self._socket.send(message)
-        received = asyncio.ensure_future(self._socket.recv())
+        received = asyncio.ensure_future(self._exchanged(message))
         try:
             await asyncio.wait((received, self.fate), return_when=asyncio.FIRST_COMPLETED)
             if not received.done():
@@ -285,6 +298,10 @@ class _AsyncConnection:
         finally:
             if not received.done():
                 received.cancel()
+
+    async def _exchanged(self, message):
+        await self._socket.send(message)  # waits where the server has ended the connection already
+        return await self._socket.recv()
 
     def close(self):
         self.fate.cancel()

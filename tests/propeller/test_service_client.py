@@ -15,6 +15,7 @@ import zmq
 
 from propeller.service import slots
 from propeller.service.client import AsyncInferenceClient, InferenceBaseClient, InferenceClient, InferenceError
+from propeller.service.connection import Endpoint
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
 from propeller.service.security import Security
@@ -349,6 +350,35 @@ def test_curve_lets_in_clients_that_are_known(keys):
         with pytest.raises(InferenceError) as caught:
             _curve(one.address, keys, client_key=stranger)(ROWS)
         assert caught.value.code == 'unauthorized'
+
+
+def test_curve_refuses_before_the_request_is_sent(keys, monkeypatch):
+    """A client that a busy machine holds up between connecting and sending is told the same."""
+    security = Security(secret_key_file=str(keys / 'server.key_secret'), client_keys=str(keys / 'let_in'))
+    opened = Endpoint.open
+
+    def open_slowly(self, context):
+        made = opened(self, context)
+        time.sleep(0.5)
+        return made
+
+    monkeypatch.setattr(Endpoint, 'open', open_slowly)
+    stranger = {'server_key': str(keys / 'server.key'), 'client_key': str(keys / 'stranger.key_secret')}
+
+    async def ask(address):
+        async with AsyncInferenceClient(address, timeout=20, **stranger) as client:
+            await client(ROWS)
+
+    with Served(security=security) as one:
+        calls = (
+            lambda: InferenceClient(one.address, timeout=20, **stranger)(ROWS),
+            lambda: asyncio.run(ask(one.address)),
+        )
+        for call in calls:
+            began = time.monotonic()
+            with pytest.raises(InferenceError, match='does not take the keys') as caught:
+                call()
+            assert caught.value.code == 'unauthorized' and time.monotonic() - began < 15
 
 
 def test_keys_and_tokens_that_are_none(keys, tmp_path, monkeypatch):
