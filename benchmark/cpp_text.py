@@ -55,7 +55,7 @@ def measure(args):
     with open(args.texts, 'rb') as f:
         texts = f.read()
     settings = {'threads': args.threads, 'streams': args.streams}
-    settings |= {} if args.precision == 'int8' else {'precision': args.precision}
+    settings |= {'precision': args.precision}
     with cpp.CppModel(cpp.load_library(args.build), args.measure, **settings) as model:
 
         def timed():

@@ -22,12 +22,13 @@ extern "C" {
 
 typedef struct ernie_model ernie_model;
 
-/* The model in a folder of `ernie export --export_format openvino` (or onnx). NULL on failure.
+/* The model in a folder of `ernie export --export_format fused` (or openvino, or onnx). NULL on failure.
  *
  * settings: NULL, or a JSON object with some of
  *   "threads": of the processor, for a batch (all that the process may use);
  *   "streams": batches that are computed at the same time, which share the threads (1);
- *   "precision": "fp32", or "bf16" for matrix products in bfloat16 ("fp32"; a model in int8 stays so);
+ *   "precision": of matrix products: "fp32", "bf16", or "int8" of a model that is fused ("fp32"; a model that was exported
+ *     in int8 stays so);
  *   "batch_size": rows of a batch (32);
  *   "top_k": only so many of the most probable classes, or answers, in order;
  *   "min_confidence": 0 to 1: what is less sure is held back, and the confidence is given. */

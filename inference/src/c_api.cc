@@ -64,15 +64,15 @@ Asked asked_of(const char* text) {
       asked.settings.batch_size = static_cast<std::size_t>(count());
     } else if (name == "top_k") {
       asked.selection.top_k = static_cast<std::size_t>(count());
-    } else if (name == "precision" && (value.text() == "fp32" || value.text() == "bf16")) {
-      asked.settings.bf16 = value.text() == "bf16";
+    } else if (name == "precision" && ernie::precision_of(value.text())) {
+      asked.settings.precision = *ernie::precision_of(value.text());
     } else if (name == "min_confidence" && value.is_number() && value.number() >= 0 && value.number() <= 1) {
       asked.selection.min_confidence = value.number();
     } else {
       std::string shown;
       value.write(shown);
       throw ernie::bad_input(kSettings, ernie::quoted(name) + ": " + ernie::quoted(shown),
-                             "threads, streams, batch_size, top_k, precision (fp32, bf16), min_confidence (0 to 1)");
+                             "threads, streams, batch_size, top_k, precision (fp32, bf16, int8), min_confidence (0 to 1)");
     }
   }
   return asked;

@@ -49,8 +49,8 @@ Handle made(Call&& call, const char* what) {
 
 class OpenVino : public Backend {
  public:
-  OpenVino(const std::string& path, const char* kind, const BackendSettings& settings)
-      : path_(path), weights_(path.substr(0, path.rfind('.')) + ".bin") {
+  OpenVino(const std::string& path, const char* kind, bool is_int8, const BackendSettings& settings)
+      : path_(path), is_int8_(is_int8), weights_(path.substr(0, path.rfind('.')) + ".bin") {
     // Beside its own cache oneDNN keeps the code of 1,024 products, some for each shape of a batch, and is no faster.
     setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0", 0);
     core_ = made<Core>([](auto to) { return ov_core_create(to); }, "be started");
@@ -91,10 +91,10 @@ class OpenVino : public Backend {
   ov_status_e compile(const ov_model_t* model, const BackendSettings& settings, ov_compiled_model_t** to) const {
     const std::string threads = std::to_string(settings.threads * settings.streams);
     const std::string streams = std::to_string(settings.streams);
-    const char* precision = settings.bf16 ? "bf16" : "f32";
+    const char* precision = settings.precision == Precision::bf16 ? "bf16" : "f32";
     // What is made for each shape of a batch is kept: hundreds of MB at the default. In int8 each product has code of its
     // own, whose making takes a third of the time of a pass over 900 short texts.
-    const char* kept = settings.int8 ? "1000" : "256";
+    const char* kept = is_int8_ ? "1000" : "256";
     // Pinning is no faster on an idle machine and a quarter slower on a busy one.
     return ov_core_compile_model(core_.get(), model, "CPU", 12, to, "INFERENCE_PRECISION_HINT", precision,
                                  "INFERENCE_NUM_THREADS", threads.c_str(), "NUM_STREAMS", streams.c_str(),
@@ -147,7 +147,9 @@ class OpenVino : public Backend {
     return made;
   }
 
-  std::string path_, weights_;
+  std::string path_;
+  const bool is_int8_;
+  std::string weights_;
   std::once_flag packed_;
   Core core_;
   Compiled compiled_;
@@ -158,21 +160,20 @@ class OpenVino : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_backend(const std::string& folder, const std::string& format,
-                                      const BackendSettings& settings) {
-  const bool is_onnx = format == "onnx";
-  if (!is_onnx && format != "openvino") {
-    throw bad_input(folder, "a model of the format " + quoted(format), "onnx or openvino, which this build reads", 0,
-                    "ernie export MODEL --export_format onnx makes one.");
-  }
-  if (is_onnx && settings.int8) {
-    throw bad_input(folder, "a model in int8 for onnxruntime", "one for openvino", 0,
+std::unique_ptr<Backend> open_openvino(const Folder& folder, const BackendSettings& settings) {
+  const bool is_onnx = folder.format == "onnx";
+  if (is_onnx && folder.is_int8) {
+    throw bad_input(folder.path, "a model in int8 for onnxruntime", "one for openvino", 0,
                     "ernie export MODEL --precision int8 --engine openvino makes one.");
   }
+  if (settings.precision == Precision::int8 && !folder.is_int8) {
+    throw bad_input(folder.path, "a model in fp32", "one that was exported in int8", 0,
+                    "ernie export MODEL --precision int8 makes one; one of --export_format fused needs no other for it.");
+  }
   const char* kind = is_onnx ? "an ONNX model" : "a model of OpenVINO";
-  const std::string path = folder + (is_onnx ? "/model.onnx" : "/model.xml");
+  const std::string path = folder.path + (is_onnx ? "/model.onnx" : "/model.xml");
   if (!is_there(path)) throw bad_input(path, "no such file", kind);
-  return std::make_unique<OpenVino>(path, kind, settings);
+  return std::make_unique<OpenVino>(path, kind, folder.is_int8, settings);
 }
 
 }  // namespace ernie

@@ -23,7 +23,7 @@ class Paddle : public Backend {
     config.DisableGpu();
     config.SetCpuMathLibraryNumThreads(settings.threads);
     config.EnableMKLDNN();
-    if (settings.bf16) config.EnableMkldnnBfloat16();
+    if (settings.precision == Precision::bf16) config.EnableMkldnnBfloat16();
     guarded([&] { first_ = paddle_infer::CreatePredictor(config); });
     if (!first_) throw bad_input(model, "a file that Paddle Inference cannot load", "an inference model of Paddle");
   }
@@ -88,13 +88,12 @@ class Paddle : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_backend(const std::string& folder, const std::string& format,
-                                      const BackendSettings& settings) {
-  if (format != "paddle") {
-    throw bad_input(folder, "a model of the format " + quoted(format), "paddle, which this build reads", 0,
-                    "ernie export MODEL --export_format paddle makes one.");
+std::unique_ptr<Backend> open_paddle(const Folder& folder, const BackendSettings& settings) {
+  if (settings.precision == Precision::int8) {
+    throw bad_input(folder.path, "a model of the format 'paddle'", "another one for int8", 0,
+                    "ernie export MODEL --export_format fused makes one.");
   }
-  const std::string model = folder + "/model.json", parameters = folder + "/model.pdiparams";
+  const std::string model = folder.path + "/model.json", parameters = folder.path + "/model.pdiparams";
   for (const std::string& path : {model, parameters}) {
     if (!is_there(path)) throw bad_input(path, "no such file", "an inference model of Paddle");
   }

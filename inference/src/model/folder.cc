@@ -102,7 +102,7 @@ Folder open_folder(const std::string& path) {
   if (!is_there(path)) throw bad_input(path, "no such folder", "an exported model");
   if (!is_there(inference)) {
     throw bad_input(path, "no inference.json", "an exported model", 0,
-                    "ernie export MODEL --export_format onnx makes one.");
+                    "ernie export MODEL --export_format fused makes one.");
   }
   Folder folder{path, {}, false, false, {}, {}, open_tokenizer(path), 0, true, {}, false, false, 0, 1, {}, {}};
   folder.inference = read_json_object(inference, "what an export writes there");

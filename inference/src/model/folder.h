@@ -13,7 +13,7 @@ namespace ernie {
 
 struct Folder {
   std::string path;
-  std::string format;         // of the model: paddle, onnx or openvino
+  std::string format;         // of the model: fused, paddle, onnx or openvino
   bool is_int8 = false;
   bool gives_vectors = false; // an export for vectors, which has no task
   Json inference, labels;     // `inference.json`; `labels.json`, for vectors what stands in its place

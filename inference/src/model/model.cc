@@ -21,6 +21,13 @@ int usable_cores() {
   return std::max(CPU_COUNT(&set), 1);
 }
 
+std::optional<Precision> precision_of(const std::string& name) {
+  if (name == "fp32") return Precision::fp32;
+  if (name == "bf16") return Precision::bf16;
+  if (name == "int8") return Precision::int8;
+  return std::nullopt;
+}
+
 Model::Model(const std::string& path, const Settings& settings)
     : folder_(open_folder(path)), settings_(settings), codec_(make_codec(folder_)) {
   if (settings_.threads == 0) settings_.threads = usable_cores();
@@ -31,9 +38,8 @@ Model::Model(const std::string& path, const Settings& settings)
   BackendSettings how;
   how.threads = settings_.threads / settings_.streams;
   how.streams = settings_.streams;
-  how.bf16 = settings_.bf16;
-  how.int8 = folder_.is_int8;
-  backend_ = open_backend(folder_.path, folder_.format, how);
+  how.precision = settings_.precision;
+  backend_ = open_backend(folder_, how);
   const std::size_t inputs = folder_.has_task_id ? 5 : 4;
   if (backend_->count_inputs() != inputs) {
     throw bad_input(folder_.path, "a model of " + std::to_string(backend_->count_inputs()) + " inputs",

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace ernie {
 struct Settings {
   int threads = 0;  // of the processor; 0: all that this process may use
   int streams = 1;  // batches computed at the same time, which share the threads
-  bool bf16 = false;
+  Precision precision = Precision::fp32;
   std::size_t batch_size = 32;
   std::size_t window = 50;  // rows are sorted by length inside windows of so many batches
 };
@@ -60,5 +61,8 @@ class Model {
 };
 
 int usable_cores();
+
+// The precision of this name; none: there is no such.
+std::optional<Precision> precision_of(const std::string& name);
 
 }  // namespace ernie

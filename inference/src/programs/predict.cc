@@ -24,8 +24,8 @@ namespace {
 constexpr char kUsage[] =
     "ernie_predict MODEL [FILE ...] [FLAGS]\n"
     "\n"
-    "MODEL is a folder of `ernie export --export_format openvino`; FILE holds rows to predict: TSV with a header, JSON\n"
-    "lines, or a text a line. Without a FILE, or with -, standard input is read. Results are JSON lines.\n"
+    "MODEL is a folder of `ernie export --export_format fused` (or openvino, or onnx); FILE holds rows to predict: TSV\n"
+    "with a header, JSON lines, or a text a line. Without a FILE, or with -, standard input is read. Results are JSON lines.\n"
     "\n"
     "  --text TEXT             predict this text instead of a file\n"
     "  --output FILE           of the results (standard output)\n"
@@ -38,7 +38,8 @@ constexpr char kUsage[] =
     "  --length_window N       rows are sorted by length inside windows of N batches (50)\n"
     "  --threads N             of the processor (all)\n"
     "  --streams N             batches computed at the same time, which share the threads (1)\n"
-    "  --precision bf16        matrix products in bfloat16 (fp32; of a model in int8 int8)\n"
+    "  --precision P           of matrix products: fp32, bf16, or int8 of a model that is fused (fp32; a model that was\n"
+    "                          exported in int8 stays so)\n"
     "  --statistics true       rate and latencies on standard error (false)\n";
 
 // A file that is there whole, or not at all; or standard output.
@@ -206,10 +207,9 @@ int predict(int argc, char** argv) {
   settings.batch_size = static_cast<std::size_t>(flags.count("batch_size", 32));
   settings.window = static_cast<std::size_t>(flags.count("length_window", 50));
   const std::string precision = flags.text("precision", "fp32");
-  if (precision != "fp32" && precision != "bf16") {
-    throw usage_error("--precision " + quoted(precision) + ": expected fp32 or bf16.");
-  }
-  settings.bf16 = precision == "bf16";
+  const auto known = precision_of(precision);
+  if (!known) throw usage_error("--precision " + quoted(precision) + ": expected fp32, bf16 or int8.");
+  settings.precision = *known;
   const Form form = form_of(flags.text("input_format", "auto"));
   Selection selection;
   if (flags.text("top_k")) selection.top_k = static_cast<std::size_t>(flags.count("top_k", 1));

@@ -224,7 +224,7 @@ class Encoder::Pass {
 int64_t Encoder::values_of(const EncoderShape& s) { return s.tables + 2 + 16 * s.layers; }
 
 Encoder::Encoder(const EncoderShape& s, Form form, const std::vector<const float*>& values,
-                 const std::vector<int64_t>& table_rows)
+                 const std::vector<int64_t>& table_rows, const std::function<void()>& packed)
     : shape_(s), form_(form), layers_(s.layers) {
   const float* const* next = values.data();
   for (const int64_t rows : table_rows) tables_.push_back({*next++, rows, nullptr});
@@ -249,6 +249,7 @@ Encoder::Encoder(const EncoderShape& s, Form form, const std::vector<const float
     layer.wide = weight(s.hidden, s.inner, 1);
     layer.narrow = weight(s.inner, s.hidden, 1);
     layer.last = norm();
+    if (packed) packed();
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,9 +37,9 @@ class Encoder {
   // `values` in this order: tables, scale and bias of their norm; of each layer weight and bias of queries, keys, values
   // and what follows attention, scale and bias of the norm after it, weight and bias of both layers that feed forward,
   // scale and bias of the last norm. Weights are [inputs, outputs]. The tables stay the caller's, for as long as the
-  // encoder lives; table_rows: their rows.
+  // encoder lives; table_rows: their rows. packed: called when a layer's values have been read and are needed no more.
   Encoder(const EncoderShape& shape, Form form, const std::vector<const float*>& values,
-          const std::vector<int64_t>& table_rows);
+          const std::vector<int64_t>& table_rows, const std::function<void()>& packed = {});
 
   // Number of `values` for a shape.
   static int64_t values_of(const EncoderShape& shape);
