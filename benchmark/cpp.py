@@ -24,6 +24,7 @@ from propeller.storage.folders import write_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'inference'
+FUSED_ALONE = '-DERNIE_BACKENDS=fused'
 
 
 class Unavailable(UserError):
@@ -34,17 +35,17 @@ def build(*options, folder=None, target='all'):
     """Builds it, or what has changed since the last time, and returns the folder of the build.
 
     Args:
-        options: for cmake: `-DNAME=VALUE`.
+        options: for cmake: `-DNAME=VALUE`; `FUSED_ALONE` for what needs no OpenVINO.
         folder: None: `inference/build/test`, or another name with it for other options.
         target: what is built.
     Raises:
-        Unavailable: cmake, a compiler or OpenVINO is missing.
+        Unavailable: cmake, a compiler or, where it is asked for, OpenVINO is missing.
         UserError: it fails; the text holds the end of what was said.
     """
     missing = [name for name in ('cmake', 'make') if shutil.which(name) is None]
     if not any(shutil.which(name) for name in (os.environ.get('CXX', 'c++'), 'c++', 'g++', 'clang++')):
         missing.append('a C++ compiler')
-    if importlib.util.find_spec('openvino') is None:
+    if FUSED_ALONE not in options and importlib.util.find_spec('openvino') is None:
         missing.append('package openvino')
     if missing:
         raise Unavailable(f'inference/ cannot be built: no {" and no ".join(missing)}.')

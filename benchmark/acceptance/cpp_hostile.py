@@ -2,12 +2,12 @@
 
     python -m benchmark.acceptance.cpp_hostile MODEL [--sanitize address,undefined]
 
-MODEL is an export in ONNX of a model for classes. The programs are built, with the sanitizers that are named. Prints
-the line of each input; exit code 1 where one ends otherwise than it should.
+MODEL is an export of a model for classes, in ONNX or of the format `fused`, which says which backend is tried. The
+programs are built, with the sanitizers that are named. Prints the line of each input; exit code 1 where one ends
+otherwise than it should.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -15,216 +15,147 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmark.acceptance.sentencepiece_files import USER_DEFINED, model_of, rules_of, write_subword
-from benchmark.cpp import build
+from benchmark.acceptance.cpp_cases import (
+    GOOD,
+    Case,
+    append,
+    as_folder,
+    changed_json,
+    cut,
+    fifo,
+    grow,
+    remove,
+    rename,
+    sample,
+    subword,
+    words,
+    write,
+)
+from benchmark.acceptance.cpp_weights import WEIGHTS
+from benchmark.acceptance.sentencepiece_files import USER_DEFINED, model_of, rules_of
+from benchmark.cpp import FUSED_ALONE, build
+from ernie.run.exported import FUSED, INFERENCE
 from ernie.tokenizers.subword_files import OFFICIAL_MODEL, PICKLED_WORDS, PLAIN_WORDS
 from propeller.errors import one_line_errors
-
-GOOD = '{"text_a": "好"}\n'
-
-
-class Case(NamedTuple):
-    """What is given, and what must be said.
-
-    name: of the case. said: regular expression of the line; '' where all is well. change: function (folder of a copy
-    of the model) that breaks it. content: bytes of the file that is read; None: there is none. flags: after model and
-    file. file: its name. program: which one.
-    """
-
-    name: str
-    said: str
-    change: object = None
-    content: bytes | None = GOOD.encode()
-    flags: tuple = ()
-    file: str = 'rows'
-    program: str = 'ernie_predict'
-
-
-def _write(name, content):
-    data = content if isinstance(content, bytes) else content.encode()
-    return lambda folder: (folder / name).write_bytes(data)
-
-
-def _json(name, **values):
-    """Replaces members of a JSON file; None takes one out."""
-
-    def change(folder):
-        content = json.loads((folder / name).read_text(encoding='utf-8')) | values
-        kept = {key: value for key, value in content.items() if value is not None}
-        (folder / name).write_text(json.dumps(kept, ensure_ascii=False), encoding='utf-8')
-
-    return change
-
-
-def _remove(name):
-    return lambda folder: (folder / name).unlink()
-
-
-def _fifo(name):
-    def change(folder):
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-
-    return change
-
-
-def _folder(name):
-    def change(folder):
-        (folder / name).unlink()
-        (folder / name).mkdir()
-
-    return change
-
-
-def _cut(name, share):
-    def change(folder):
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: int(len(content) * share)])
-
-    return change
-
-
-def _append(name, content):
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + content)
-
-
-def _sample(*tensors, shape='1 3 1'):
-    parts = tensors or ('1 2 3', '0 0 0', '0 1 2', '1 1 1')
-    return ';'.join(part if ':' in part else f'{shape}:{part}' for part in parts).encode() + b'\n'
-
-
-def _words(lexer):
-    """A folder whose tokens are whole words."""
-
-    def change(folder):
-        _json('tokenizer_config.json', tokenizer_class='WordTokenizer', lexer=lexer)(folder)
-        _json('labels.json', tokenizer='WordTokenizer')(folder)
-
-    return change
-
-
-def _subword(*changes, **given):
-    """A folder with the tokenizer of ERNIE tiny, and then changes of it. given: of `write_subword`."""
-
-    def change(folder):
-        write_subword(folder, **given)
-        for inner in changes:
-            inner(folder)
-
-    return change
-
-
-def _grow(name, size):
-    return lambda folder: os.truncate(folder / name, size)
-
-
-def _rename(name, to):
-    return lambda folder: (folder / name).rename(folder / to)
-
+from propeller.inputs import read_json_object
 
 MODELS = [
-    Case('no inference.json', r'no inference\.json', _remove('inference.json')),
-    Case('inference.json is a list', 'JSON that is no object', _write('inference.json', '[]')),
-    Case('half of inference.json', r'inference\.json:\d+: found bad JSON', _cut('inference.json', 0.5)),
-    Case('an empty inference.json', 'bad JSON', _write('inference.json', '')),
-    Case('brackets', 'more than 100 levels', _write('inference.json', '[' * 1_000_000)),
-    Case('a name twice', "'format' twice", _write('inference.json', '{"format": "onnx", "format": "onnx"}')),
-    Case('a huge number', 'found the number', _write('inference.json', '{"format": 1e999}')),
-    Case('inference.json of 20 MB', 'more than 16777216 bytes', _write('inference.json', b' ' * 20_000_000)),
-    Case('another format', "a model of the format 'torch'", _json('inference.json', format='torch')),
-    Case('the format of Paddle', '--export_format onnx', _json('inference.json', format='paddle')),
-    Case('another precision', "precision 'int4'", _json('inference.json', precision='int4')),
-    Case('no constants', 'no object constants', _json('inference.json', constants=None)),
-    Case('no outputs', 'no outputs', _json('inference.json', outputs=[])),
-    Case('a shape of words', 'the shape', _json('inference.json', outputs=[{'shape': ['a']}])),
-    Case('no configuration', r'ernie_config\.json: found no such file', _remove('ernie_config.json')),
-    Case('few words', 'ids below vocab_size 7', _json('ernie_config.json', vocab_size=7)),
-    Case('few positions', 'max_seq_len', _json('ernie_config.json', max_position_embeddings=5)),
-    Case('a task id that nobody reads', 'a model of 4 inputs', _json('ernie_config.json', use_task_id=True)),
-    Case('no labels.json', r'labels\.json: found no such file', _remove('labels.json')),
-    Case('another task', "the task 'poetry'", _json('labels.json', task='poetry')),
-    Case('another kind', 'found another kind', _json('labels.json', kind='ranking')),
-    Case('labels of numbers', 'a list of names', _json('labels.json', labels=[1, 2, 3])),
-    Case('more labels', 'labels, expected', _json('labels.json', labels=list('abcdefgh'), num_labels=8)),
-    Case('another count', 'as many as num_labels says', _json('labels.json', num_labels=9)),
-    Case('no tokens', 'max_seq_len', _json('labels.json', max_seq_len=2)),
-    Case('a negative length', 'max_seq_len', _json('labels.json', max_seq_len=-1)),
-    Case('a truncation', "truncation 'middle'", _json('labels.json', truncation='middle')),
-    Case('columns', 'columns of another kind', _json('labels.json', columns=['text_b'])),
-    Case('no vocabulary', r'vocab\.txt: found no such file', _remove('vocab.txt')),
-    Case('an empty vocabulary', 'an empty file', _write('vocab.txt', '')),
-    Case('a vocabulary with a gap', 'found id 9000000', _write('vocab.txt', '[PAD]\t0\n[CLS]\t1\na\t9000000\n')),
-    Case('an id twice', 'each id once', _write('vocab.txt', '[PAD]\t0\n[CLS]\t0\n')),
-    Case('no special tokens', r'no token \[PAD\]', _write('vocab.txt', 'a\nb\n')),
-    Case('a vocabulary of bytes', 'byte 0x80 that is not UTF-8', _write('vocab.txt', bytes(range(128, 256)))),
-    Case('the vocabulary is a folder', 'found a folder', _folder('vocab.txt')),
-    Case('the vocabulary is a FIFO', 'found a FIFO', _fifo('vocab.txt')),
-    Case('a token too many', 'ids below vocab_size|found one token a line', _append('vocab.txt', b'\nx' * 100)),
-    Case('another tokenizer', 'found tokenizer_class', _json('tokenizer_config.json', tokenizer_class='T5Tokenizer')),
-    Case('two letter cases', 'another do_lower_case', _json('tokenizer_config.json', do_lower_case=False)),
-    Case('no model', r'model\.onnx: found no such file', _remove('model.onnx')),
-    Case('an empty model', 'OpenVINO cannot', _write('model.onnx', '')),
-    Case('half a model', 'OpenVINO cannot', _cut('model.onnx', 0.5)),
-    Case('nearly a model', 'OpenVINO cannot', _cut('model.onnx', 0.999)),
-    Case('a model of noise', 'OpenVINO cannot', _write('model.onnx', bytes(range(256)) * 40)),
-    Case('a model of nothing', 'OpenVINO cannot', _write('model.onnx', b'\x08\x07\x3a\x00')),
+    Case('no inference.json', r'no inference\.json', remove('inference.json')),
+    Case('inference.json is a list', 'JSON that is no object', write('inference.json', '[]')),
+    Case('half of inference.json', r'inference\.json:\d+: found bad JSON', cut('inference.json', 0.5)),
+    Case('an empty inference.json', 'bad JSON', write('inference.json', '')),
+    Case('brackets', 'more than 100 levels', write('inference.json', '[' * 1_000_000)),
+    Case('a name twice', "'format' twice", write('inference.json', '{"format": "onnx", "format": "onnx"}')),
+    Case('a huge number', 'found the number', write('inference.json', '{"format": 1e999}')),
+    Case('inference.json of 20 MB', 'more than 16777216 bytes', write('inference.json', b' ' * 20_000_000)),
+    Case('another format', "a model of the format 'torch'", changed_json('inference.json', format='torch')),
+    Case('the format of Paddle', '--export_format (onnx|fused)', changed_json('inference.json', format='paddle')),
+    Case('another precision', "precision 'int4'", changed_json('inference.json', precision='int4')),
+    Case('no constants', 'no object constants', changed_json('inference.json', constants=None)),
+    Case('no outputs', 'no outputs', changed_json('inference.json', outputs=[])),
+    Case('a shape of words', 'the shape', changed_json('inference.json', outputs=[{'shape': ['a']}])),
+    Case('no configuration', r'ernie_config\.json: found no such file', remove('ernie_config.json')),
+    Case('few words', 'ids below vocab_size 7', changed_json('ernie_config.json', vocab_size=7)),
+    Case('few positions', 'max_seq_len', changed_json('ernie_config.json', max_position_embeddings=5)),
+    Case(
+        'a task id that nobody reads',
+        'a model of 4 inputs|no task_type_vocab_size',
+        changed_json('ernie_config.json', use_task_id=True),
+    ),
+    Case('no labels.json', r'labels\.json: found no such file', remove('labels.json')),
+    Case('another task', "the task 'poetry'", changed_json('labels.json', task='poetry')),
+    Case('another kind', 'found another kind', changed_json('labels.json', kind='ranking')),
+    Case('labels of numbers', 'a list of names', changed_json('labels.json', labels=[1, 2, 3])),
+    Case(
+        'more labels',
+        'labels, expected|labels.json say',
+        changed_json('labels.json', labels=list('abcdefgh'), num_labels=8),
+    ),
+    Case('another count', 'as many as num_labels says', changed_json('labels.json', num_labels=9)),
+    Case('no tokens', 'max_seq_len', changed_json('labels.json', max_seq_len=2)),
+    Case('a negative length', 'max_seq_len', changed_json('labels.json', max_seq_len=-1)),
+    Case('a truncation', "truncation 'middle'", changed_json('labels.json', truncation='middle')),
+    Case('columns', 'columns of another kind', changed_json('labels.json', columns=['text_b'])),
+    Case('no vocabulary', r'vocab\.txt: found no such file', remove('vocab.txt')),
+    Case('an empty vocabulary', 'an empty file', write('vocab.txt', '')),
+    Case('a vocabulary with a gap', 'found id 9000000', write('vocab.txt', '[PAD]\t0\n[CLS]\t1\na\t9000000\n')),
+    Case('an id twice', 'each id once', write('vocab.txt', '[PAD]\t0\n[CLS]\t0\n')),
+    Case('no special tokens', r'no token \[PAD\]', write('vocab.txt', 'a\nb\n')),
+    Case('a vocabulary of bytes', 'byte 0x80 that is not UTF-8', write('vocab.txt', bytes(range(128, 256)))),
+    Case('the vocabulary is a folder', 'found a folder', as_folder('vocab.txt')),
+    Case('the vocabulary is a FIFO', 'found a FIFO', fifo('vocab.txt')),
+    Case('a token too many', 'ids below vocab_size|found one token a line', append('vocab.txt', b'\nx' * 100)),
+    Case(
+        'another tokenizer',
+        'found tokenizer_class',
+        changed_json('tokenizer_config.json', tokenizer_class='T5Tokenizer'),
+    ),
+    Case('two letter cases', 'another do_lower_case', changed_json('tokenizer_config.json', do_lower_case=False)),
+]
+ONNX = [
+    Case('no model', r'model\.onnx: found no such file', remove('model.onnx')),
+    Case('an empty model', 'OpenVINO cannot', write('model.onnx', '')),
+    Case('half a model', 'OpenVINO cannot', cut('model.onnx', 0.5)),
+    Case('nearly a model', 'OpenVINO cannot', cut('model.onnx', 0.999)),
+    Case('a model of noise', 'OpenVINO cannot', write('model.onnx', bytes(range(256)) * 40)),
+    Case('a model of nothing', 'OpenVINO cannot', write('model.onnx', b'\x08\x07\x3a\x00')),
 ]
 WORDS = [
-    Case('words at spaces', '', _words('spaces'), content=b'a \xe4\xbb\x8a\xe5\xa4\xa9 \xce\xa3\n'),
-    Case('a lexer', """found lexer '"jieba"', expected spaces""", _words('jieba')),
-    Case('a lexer of numbers', r"found lexer '\[7\]', expected spaces", _words([7])),
+    Case('words at spaces', '', words('spaces'), content=b'a \xe4\xbb\x8a\xe5\xa4\xa9 \xce\xa3\n'),
+    Case('a lexer', """found lexer '"jieba"', expected spaces""", words('jieba')),
+    Case('a lexer of numbers', r"found lexer '\[7\]', expected spaces", words([7])),
 ]
 SUBWORDS = [
-    Case('subwords', '', _subword()),
-    Case('subwords of a rule', '', _subword(rules=rules_of()), content='abaaΣ 今天\n'.encode()),
-    Case('a word of 300 KB', '', _subword(rules=rules_of()), content=b'a' * 300_000),
-    Case('a text of 300 KB without pieces', '', _subword(), content='龘'.encode() * 100_000),
-    Case('no subword', 'subword: found no such folder', _subword(lambda f: shutil.rmtree(f / 'subword'))),
-    Case('subword is a file', 'found', _subword(lambda f: shutil.rmtree(f / 'subword'), _write('subword', ''))),
+    Case('subwords', '', subword()),
+    Case('subwords of a rule', '', subword(rules=rules_of()), content='abaaΣ 今天\n'.encode()),
+    Case('a word of 300 KB', '', subword(rules=rules_of()), content=b'a' * 300_000),
+    Case('a text of 300 KB without pieces', '', subword(), content='龘'.encode() * 100_000),
+    Case('no subword', 'subword: found no such folder', subword(lambda f: shutil.rmtree(f / 'subword'))),
+    Case('subword is a file', 'found', subword(lambda f: shutil.rmtree(f / 'subword'), write('subword', ''))),
     Case('another tokenizer beside', 'none beside FullTokenizer', lambda f: (f / 'subword').mkdir()),
-    Case('no sentencepiece model', 'simp_sampled.model: found no such file', _subword(_remove(OFFICIAL_MODEL))),
-    Case('no word dictionary', 'wordseg.txt: found no such file', _subword(_remove(PLAIN_WORDS))),
-    Case('a pickle alone', 'found a pickle', _subword(_rename(PLAIN_WORDS, PICKLED_WORDS))),
-    Case('a pickle as text', 'found a pickle', _subword(_write(PLAIN_WORDS, b'\x80\x04\x8f.'))),
-    Case('an old pickle', 'found a pickle', _subword(_write(PLAIN_WORDS, '(lp0\nVa\n'))),
-    Case('words of bytes', r':2: found byte 0xff', _subword(_write(PLAIN_WORDS, b'ab\n\xff\n'))),
-    Case('words of fields', r':1: found 2 fields', _subword(_write(PLAIN_WORDS, 'ab\tc\n'))),
-    Case('words of zeros', r':1: found a NUL byte', _subword(_write(PLAIN_WORDS, 'a\0\n'))),
-    Case('no words', 'no word of 2 to 5 characters', _subword(_write(PLAIN_WORDS, 'abcdef\n\na\n'))),
-    Case('an empty dictionary', 'no word of 2 to 5 characters', _subword(_write(PLAIN_WORDS, ''))),
-    Case('a dictionary of 200 MB', 'more than 134217728 bytes', _subword(_grow(PLAIN_WORDS, 200_000_000))),
-    Case('the dictionary is a FIFO', 'found a FIFO', _subword(_fifo(PLAIN_WORDS))),
-    Case('a word of 10 MB in it', '', _subword(_append(PLAIN_WORDS, b'a' * 10_000_000))),
-    Case('an empty sentencepiece model', 'an empty file', _subword(model=b'')),
-    Case('half a sentencepiece model', 'content that is no model', _subword(_cut(OFFICIAL_MODEL, 0.5))),
-    Case('sentencepiece of noise', 'content that', _subword(model=bytes(range(256)) * 40)),
-    Case('sentencepiece of zeros', 'content that', _subword(model=bytes(9999))),
-    Case('sentencepiece of 200 MB', 'more than 134217728 bytes', _subword(_grow(OFFICIAL_MODEL, 200_000_000))),
-    Case('no unknown piece', 'sentencepiece cannot read', _subword(model=model_of(['a', 'b'], unknown=False))),
-    Case('a piece twice', 'sentencepiece cannot read', _subword(model=model_of(['a', 'a']))),
-    Case('an empty piece', 'sentencepiece cannot read', _subword(model=model_of(['a', '']))),
-    Case('two unknown pieces', 'sentencepiece cannot read', _subword(model=model_of(['a'], kind=2))),
-    Case('a piece of bytes', 'sentencepiece|UTF-8', _subword(model=model_of([b'\xff\xfe']))),
-    Case('pieces of a user', 'a piece that a user defined', _subword(model=model_of(['a'], kind=USER_DEFINED))),
-    Case('of another vocabulary', '0 of 2 pieces in', _subword(model=model_of(['qqq', 'rrr']))),
-    Case('rules of three bytes', 'broken rules', _subword(rules=b'abc')),
-    Case('rules longer than all', 'broken rules', _subword(rules=b'\xff\xff\xff\x7fabc')),
-    Case('rules without a block', 'broken rules', _subword(rules=rules_of(units=8))),
-    Case('rules of an odd size', 'broken rules', _subword(rules=b'\x03\x04\0\0' + bytes(2000))),
-    Case('rules without an end', 'broken rules', _subword(rules=rules_of(becomes=b'b'))),
-    Case('rules without texts', 'broken rules', _subword(rules=rules_of(becomes=b''))),
-    Case('a text far away', 'broken rules', _subword(rules=rules_of(value=1 << 30))),
-    Case('the text behind the last', 'broken rules', _subword(rules=rules_of(value=2))),
-    Case('a step far away', 'broken rules', _subword(rules=rules_of(base=1 << 20))),
-    Case('a first step far away', 'broken rules', _subword(rules=rules_of(root=1 << 20))),
-    Case('rules that go on for ever', 'broken rules', _subword(rules=rules_of(base=256))),
-    Case('rules of 2 MB', 'broken rules', _subword(rules=rules_of(units=1 << 19))),
+    Case('no sentencepiece model', 'simp_sampled.model: found no such file', subword(remove(OFFICIAL_MODEL))),
+    Case('no word dictionary', 'wordseg.txt: found no such file', subword(remove(PLAIN_WORDS))),
+    Case('a pickle alone', 'found a pickle', subword(rename(PLAIN_WORDS, PICKLED_WORDS))),
+    Case('a pickle as text', 'found a pickle', subword(write(PLAIN_WORDS, b'\x80\x04\x8f.'))),
+    Case('an old pickle', 'found a pickle', subword(write(PLAIN_WORDS, '(lp0\nVa\n'))),
+    Case('words of bytes', r':2: found byte 0xff', subword(write(PLAIN_WORDS, b'ab\n\xff\n'))),
+    Case('words of fields', r':1: found 2 fields', subword(write(PLAIN_WORDS, 'ab\tc\n'))),
+    Case('words of zeros', r':1: found a NUL byte', subword(write(PLAIN_WORDS, 'a\0\n'))),
+    Case('no words', 'no word of 2 to 5 characters', subword(write(PLAIN_WORDS, 'abcdef\n\na\n'))),
+    Case('an empty dictionary', 'no word of 2 to 5 characters', subword(write(PLAIN_WORDS, ''))),
+    Case('a dictionary of 200 MB', 'more than 134217728 bytes', subword(grow(PLAIN_WORDS, 200_000_000))),
+    Case('the dictionary is a FIFO', 'found a FIFO', subword(fifo(PLAIN_WORDS))),
+    Case('a word of 10 MB in it', '', subword(append(PLAIN_WORDS, b'a' * 10_000_000))),
+    Case('an empty sentencepiece model', 'an empty file', subword(model=b'')),
+    Case('half a sentencepiece model', 'content that is no model', subword(cut(OFFICIAL_MODEL, 0.5))),
+    Case('sentencepiece of noise', 'content that', subword(model=bytes(range(256)) * 40)),
+    Case('sentencepiece of zeros', 'content that', subword(model=bytes(9999))),
+    Case('sentencepiece of 200 MB', 'more than 134217728 bytes', subword(grow(OFFICIAL_MODEL, 200_000_000))),
+    Case('no unknown piece', 'sentencepiece cannot read', subword(model=model_of(['a', 'b'], unknown=False))),
+    Case('a piece twice', 'sentencepiece cannot read', subword(model=model_of(['a', 'a']))),
+    Case('an empty piece', 'sentencepiece cannot read', subword(model=model_of(['a', '']))),
+    Case('two unknown pieces', 'sentencepiece cannot read', subword(model=model_of(['a'], kind=2))),
+    Case('a piece of bytes', 'sentencepiece|UTF-8', subword(model=model_of([b'\xff\xfe']))),
+    Case('pieces of a user', 'a piece that a user defined', subword(model=model_of(['a'], kind=USER_DEFINED))),
+    Case('of another vocabulary', '0 of 2 pieces in', subword(model=model_of(['qqq', 'rrr']))),
+    Case('rules of three bytes', 'broken rules', subword(rules=b'abc')),
+    Case('rules longer than all', 'broken rules', subword(rules=b'\xff\xff\xff\x7fabc')),
+    Case('rules without a block', 'broken rules', subword(rules=rules_of(units=8))),
+    Case('rules of an odd size', 'broken rules', subword(rules=b'\x03\x04\0\0' + bytes(2000))),
+    Case('rules without an end', 'broken rules', subword(rules=rules_of(becomes=b'b'))),
+    Case('rules without texts', 'broken rules', subword(rules=rules_of(becomes=b''))),
+    Case('a text far away', 'broken rules', subword(rules=rules_of(value=1 << 30))),
+    Case('the text behind the last', 'broken rules', subword(rules=rules_of(value=2))),
+    Case('a step far away', 'broken rules', subword(rules=rules_of(base=1 << 20))),
+    Case('a first step far away', 'broken rules', subword(rules=rules_of(root=1 << 20))),
+    Case('rules that go on for ever', 'broken rules', subword(rules=rules_of(base=256))),
+    Case('rules of 2 MB', 'broken rules', subword(rules=rules_of(units=1 << 19))),
     Case('another sentencepiece model', 'simp_sampled.model: found SHA-256',
-         _subword(_json('tokenizer_config.json', subword={OFFICIAL_MODEL: '0' * 64, 'words': '0' * 64}))),
-    Case('no sums', 'another subword', _subword(_json('tokenizer_config.json', subword=[]))),
-    Case('sums of numbers', 'found SHA-256', _subword(_json('tokenizer_config.json', subword={OFFICIAL_MODEL: 7}))),
+         subword(changed_json('tokenizer_config.json', subword={OFFICIAL_MODEL: '0' * 64, 'words': '0' * 64}))),
+    Case('no sums', 'another subword', subword(changed_json('tokenizer_config.json', subword=[]))),
+    Case('sums of numbers', 'found SHA-256',
+         subword(changed_json('tokenizer_config.json', subword={OFFICIAL_MODEL: 7}))),
 ]  # fmt: skip
 ROWS = [
     Case('no file', 'a file that cannot be read', content=None),
@@ -264,27 +195,28 @@ ROWS = [
 SAMPLES = [
     Case(name, said, content=content, program='inference', flags=('--output_prediction', 'true'))
     for name, said, content in (
-        ('a sample', '', _sample()),
-        ('a sample of propeller', '', _sample('1 2 3', '0 0 1')),
+        ('a sample', '', sample()),
+        ('a sample of propeller', '', sample('1 2 3', '0 0 1')),
         ('no samples', 'no sample', b''),
-        ('letters', r"Parse line\[1\] error! found 'x'", _sample('1 x 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('letters', r"Parse line\[1\] error! found 'x'", sample('1 x 3', '0 0 0', '0 1 2', '1 1 1')),
         ('no colon', 'no colon', b'1 2 3\n'),
-        ('three tensors', '3 tensors', _sample('1 2 3', '0 0 0', '0 1 2')),
-        ('six tensors', 'more than 4 tensors', _sample(*['1 2 3'] * 6)),
-        ('few numbers', '2 numbers of the token ids', _sample('1 2', '0 0 0', '0 1 2', '1 1 1')),
-        ('a huge shape', 'expected', _sample(shape='99999999 99999999 1')),
-        ('no rows', 'a size below 1', _sample(shape='0 3 1')),
-        ('one size', 'a shape of another form', _sample(shape='3')),
-        ('negative ids', 'among the token ids', _sample('1 -2 3', '0 0 0', '0 1 2', '1 1 1')),
-        ('ids beyond the table', 'among the token ids', _sample('1 999999999 3', '0 0 0', '0 1 2', '1 1 1')),
-        ('positions before types', 'sentence types stand before', _sample('1 2 3', '0 1 2', '0 0 0', '1 1 1')),
-        ('broken ids', 'among the token ids', _sample('1 2.5 3', '0 0 0', '0 1 2', '1 1 1')),
-        ('a mask of nan', 'of the mask', _sample('1 2 3', '0 0 0', '0 1 2', '1 nan 1')),
-        ('another mask', 'a mask of other numbers', _sample('1 2 3', '0 0 0', '0 1 2', '1 7 1')),
+        ('three tensors', '3 tensors', sample('1 2 3', '0 0 0', '0 1 2')),
+        ('six tensors', 'more than 4 tensors', sample(*['1 2 3'] * 6)),
+        ('few numbers', '2 numbers of the token ids', sample('1 2', '0 0 0', '0 1 2', '1 1 1')),
+        ('a huge shape', 'expected', sample(shape='99999999 99999999 1')),
+        ('no rows', 'a size below 1', sample(shape='0 3 1')),
+        ('one size', 'a shape of another form', sample(shape='3')),
+        ('negative ids', 'among the token ids', sample('1 -2 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('ids beyond the table', 'among the token ids', sample('1 999999999 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('positions before types', 'sentence types stand before', sample('1 2 3', '0 1 2', '0 0 0', '1 1 1')),
+        ('broken ids', 'among the token ids', sample('1 2.5 3', '0 0 0', '0 1 2', '1 1 1')),
+        ('a mask of nan', 'of the mask', sample('1 2 3', '0 0 0', '0 1 2', '1 nan 1')),
+        ('another mask', 'a mask of other numbers', sample('1 2 3', '0 0 0', '0 1 2', '1 7 1')),
         ('a line of 10 MB', 'expected', b'1 2 1:' + b'1 ' * 5_000_000 + b'\n'),
     )
 ]  # fmt: skip
-CASES = MODELS + WORDS + SUBWORDS + ROWS + SAMPLES
+COMMON = MODELS + WORDS + SUBWORDS + ROWS + SAMPLES
+CASES = {'onnx': COMMON + ONNX, FUSED: COMMON + WEIGHTS}  # by the format of the model
 
 
 def outcome(case, programs, model, place):
@@ -324,12 +256,14 @@ def fault(case, code, said):
 def main(argv=None):
     """Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', type=Path, help='an export in ONNX of a model for classes')
+    parser.add_argument('model', type=Path, help='an export of a model for classes: in ONNX, or fused')
     parser.add_argument('--sanitize', default='', help='address,undefined or thread')
     args = parser.parse_args(argv)
-    programs = build(*([f'-DERNIE_SANITIZE={args.sanitize}'] if args.sanitize else []))
-    wrong = 0
-    for case in CASES:
+    form = read_json_object(args.model / INFERENCE)['format']
+    options = [FUSED_ALONE] if form == FUSED else []
+    programs = build(*options, *([f'-DERNIE_SANITIZE={args.sanitize}'] if args.sanitize else []))
+    wrong, cases = 0, CASES[form]
+    for case in cases:
         with tempfile.TemporaryDirectory() as place:
             code, said = outcome(case, programs, args.model, Path(place))
         what = fault(case, code, said)
@@ -338,7 +272,7 @@ def main(argv=None):
         print(f'{case.name}: exit code {code}, {first}' + (f' <- {what}' if what else ''), flush=True)
         if what:
             print(said[:3000])
-    print(f'{len(CASES)} inputs, {wrong} end otherwise than they should')
+    print(f'{len(cases)} inputs, {wrong} end otherwise than they should')
     return 1 if wrong else 0
 
 

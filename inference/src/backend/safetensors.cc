@@ -42,6 +42,12 @@ UserError broken(const std::string& path, const std::string& why) {
   return bad_input(path, "a broken file (" + why + ")", kForm);
 }
 
+void check_metadata(const Json& value, const std::string& path) {
+  bool holds = value.is(Json::Kind::object);
+  for (const auto& member : value.members()) holds = holds && member.second.is(Json::Kind::text);
+  if (!holds) throw broken(path, "__metadata__ that is no mapping of text to text");
+}
+
 // Whole numbers from 0; false: it is something else.
 bool read_sizes(const Json& value, std::vector<std::int64_t>& sizes) {
   if (!value.is(Json::Kind::list)) return false;
@@ -123,7 +129,10 @@ void Tensors::read_header() {
   const Json header = parse_json(text, path_, "the header of a safetensors file");
   if (!header.is(Json::Kind::object)) throw broken(path_, "a header that is no object");
   for (const auto& [name, value] : header.members()) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__") {
+      check_metadata(value, path_);
+      continue;
+    }
     const Json *type = value.find("dtype"), *shape = value.find("shape"), *offsets = value.find("data_offsets");
     if (type == nullptr || shape == nullptr || offsets == nullptr || value.members().size() != 3) {
       throw broken(path_, quoted(name) + " without dtype, shape and data_offsets");
