@@ -134,7 +134,7 @@ WEIGHTS = [
     Case('a table with a row less', 'word_embedding of shape', _tensor(_WORDS, lambda x: x[:-1])),
     Case('a flat table', 'word_embedding of shape', _tensor(_WORDS, lambda x: x.ravel())),
     Case('an empty table', r'word_embedding of shape \[0, 12\]', _tensor(_WORDS, lambda x: x[:0])),
-    Case('a bias that is one number', r'of shape \[\]', _tensor(_HEAD, np.float32(1))),
+    Case('a bias of one number', r'_cls_out_b of shape \[1\]', _tensor(_HEAD, np.ones(1, np.float32))),
     Case('another head', 'labels.json say', _tensor(_HEAD, np.ones(2, np.float32))),
     Case('NaN among the weights', 'not finite', _tensor('encoder_layer_1_ffn_fc_0.w_0', _filled(np.nan))),
     Case('an infinity among words', 'not finite', _tensor(_WORDS, _filled(-np.inf))),
