@@ -23,7 +23,7 @@ def runs(rate, probabilities=PLAIN):
 def results(bf16=PLAIN, int8=PLAIN, fp32=100.0, rival=PLAIN):
     ours = {('fp32', 1): runs(300.0), ('bf16', 1): runs(700.0, bf16), ('int8', 2): runs(510.0, int8)}
     theirs = {('fp32', 1): runs(fp32, rival), ('bf16', 1): runs(250.0)}
-    return {('C++', *key): r for key, r in ours.items()} | {('PyTorch', *key): r for key, r in theirs.items()}
+    return {('fused', *key): r for key, r in ours.items()} | {('PyTorch', *key): r for key, r in theirs.items()}
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,11 @@ def results(bf16=PLAIN, int8=PLAIN, fp32=100.0, rival=PLAIN):
     ],
 )
 def test_the_fastest_safe_setting_counts(capsys, given, best, code):
-    assert cpp_text.report(SimpleNamespace(threads=2, rounds=3, passes=1), results(**given), LABELS) == code
+    args = SimpleNamespace(threads=2, rounds=3, passes=1, backends=['fused'])
+    assert cpp_text.report(args, results(**given), LABELS) == code
     out = capsys.readouterr().out
-    assert f'fastest safe setting: {best}' in out
-    assert out.splitlines()[2].split()[:5] == ['C++', 'fp32', '1', '300.0', '150.0']
+    assert f'fastest safe setting: fused {best}' in out
+    assert out.splitlines()[2].split()[:5] == ['fused', 'fp32', '1', '300.0', '150.0']
     assert ('not safe' in out) == ('bf16' in given)
     assert ('other probabilities' in out) == ('rival' in given)
 
@@ -51,13 +52,20 @@ def test_flags_that_are_needed():
 
 
 @pytest.mark.parametrize(('peak', 'start', 'code'), [(2.2e8, 0.5, 0), (2.5e8, 0.5, 1), (2.2e8, 1.0, 1)])
-def test_memory_and_time_are_held_to_their_bounds(capsys, peak, start, code):
-    seconds = {('C++', 'openvino'): [9.0, start, start], ('Python', 'openvino'): [3.0]}
-    memory = {('C++', 'openvino'): (peak, 1e8), ('Python', 'openvino'): (9e8, 8e8)}
+@pytest.mark.parametrize('form', ['fused', 'openvino'])
+def test_memory_and_time_are_held_to_their_bounds(capsys, peak, start, code, form):
+    seconds = {
+        ('C++', form, 'fp32'): [9.0, start, start],
+        ('Python', form, 'fp32'): [3.0],
+        ('C++', 'onnx', 'fp32'): [3.0],
+    }
+    memory = {('C++', form, 'fp32'): (peak, 1e8)} | dict.fromkeys(list(seconds)[1:], (900000000.0, 800000000.0))
     args = SimpleNamespace(rows=32, tokens=128)
     assert cpp_start.report(args, (1.1e8, 0.5e8), seconds, memory) == code
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ['C++', 'openvino', f'{start:.3f}', f'{peak / 1e6:.1f}', '100.0', f'{peak / 1.6e8:.2f}']
+    found = ['C++', form, 'fp32', f'{start:.3f}', f'{peak / 1e6:.1f}', '100.0', f'{peak / 1.6e8:.2f}']
+    assert lines[2].split() == found + ['too', 'much'] * code
+    assert [line.endswith('too much') for line in lines[3:]] == [False] * 3
 
 
 def test_texts_have_the_length_that_is_asked_for(tmp_path):

@@ -1,9 +1,9 @@
 """Results of the C++ program beside those of Paddle's executor, from the same checkpoints and the same rows.
 
-    python -m benchmark.acceptance.cpp_executor RUN FILE [RUN FILE ...] [--backend paddle]
+    python -m benchmark.acceptance.cpp_executor RUN FILE [RUN FILE ...] [--backend fused]
 
 Each RUN is a fine-tuned model, or a checkpoint, of any task that C++ knows; FILE has rows for it. The model is
-exported in OpenVINO's form, or Paddle's, and read by `ernie_predict`; `infer_classifyer.py --engine executor` reads the
+exported for the backend that is named (`openvino` where none is), and read by `ernie_predict`; `infer_classifyer.py --engine executor` reads the
 checkpoint. The backend `paddle` is built with the library in Paddle's wheel (`benchmark.acceptance.paddle_wheel`).
 Lines must be the same but for their numbers, and those may differ by 1e-5. Prints what was compared and the largest
 difference of each pair; exit code 1 if one is larger, or if anything else differs.
@@ -84,7 +84,8 @@ def compare(run, path, threads, backend):
     with tempfile.TemporaryDirectory() as place:
         target = os.path.join(place, 'model')
         export(folder, target, backend)
-        built, environment = paddle_wheel.build() if backend == 'paddle' else (cpp.build(), {})
+        options = (cpp.FUSED_ALONE,) if backend == 'fused' else ()
+        built, environment = paddle_wheel.build() if backend == 'paddle' else (cpp.build(*options), {})
         command = [built / 'ernie_predict', target, os.path.abspath(path), '--threads', str(threads)]
         found = lines_of(command, environment)
     return folder.settings.get('kind', folder.settings['task']), len(expected), *compared(expected, found)
@@ -95,7 +96,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('given', nargs='+', metavar='RUN FILE')
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--backend', choices=['openvino', 'paddle'], default='openvino')
+    parser.add_argument('--backend', choices=['fused', 'openvino', 'paddle'], default='openvino')
     args = parser.parse_args(argv)
     if len(args.given) % 2:
         raise UsageError('expected pairs of a RUN and a FILE.')
