@@ -3,8 +3,9 @@
     python -m benchmark.acceptance.cpp_executor RUN FILE [RUN FILE ...] [--backend fused]
 
 Each RUN is a fine-tuned model, or a checkpoint, of any task that C++ knows; FILE has rows for it. The model is
-exported for the backend that is named (`openvino` where none is), and read by `ernie_predict`; `infer_classifyer.py --engine executor` reads the
-checkpoint. The backend `paddle` is built with the library in Paddle's wheel (`benchmark.acceptance.paddle_wheel`).
+exported for the backend that is named (`openvino` where none is) and read by `ernie_predict`; the checkpoint is read by
+`infer_classifyer.py --engine executor`. The backend `paddle` is built with the library in Paddle's wheel
+(`benchmark.acceptance.paddle_wheel`).
 Lines must be the same but for their numbers, and those may differ by 1e-5. Prints what was compared and the largest
 difference of each pair; exit code 1 if one is larger, or if anything else differs.
 """
