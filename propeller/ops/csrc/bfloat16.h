@@ -35,6 +35,18 @@ inline void store(const Lanes& value, bfloat16* x, Part part) {
   }
 }
 
+// Of two vectors: in each lane the number of `low` in the lower half, that of `high` in the upper.
+inline Bits pairs_of(const Lanes& low, const Lanes& high) {
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+  const auto both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(high), reinterpret_cast<__m512>(low));
+  alignas(64) static constexpr uint16_t kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return reinterpret_cast<Bits>(_mm512_permutexvar_epi16(_mm512_load_si512(kOrder), reinterpret_cast<__m512i>(both)));
+#else
+  return round_to_bfloat16(low) | round_to_bfloat16(high) << 16;
+#endif
+}
+
 #if defined(__AVX512F__)
 inline Lanes load(const bfloat16* x, Whole = {}) {
   const __m512i lower = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
@@ -42,7 +54,11 @@ inline Lanes load(const bfloat16* x, Whole = {}) {
 }
 
 inline void store(const Lanes& value, bfloat16* x, Whole = {}) {
+#if defined(__AVX512BF16__)
+  const auto halves = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(value)));
+#else
   const __m256i halves = _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(round_to_bfloat16(value)));
+#endif
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), halves);
 }
 #else
@@ -63,8 +79,7 @@ inline void to_bfloat16(const float* x, int64_t count, uint32_t* out) {
 // out[i] <- bfloat16(low[i]) in the lower half, bfloat16(high[i]) in the upper.
 inline void interleave(const float* low, const float* high, int64_t count, uint32_t* out) {
   for_lanes(count, [&](int64_t j, auto extent, int) {
-    const Bits upper = round_to_bfloat16(load(high + j, extent)) << 16;
-    store(round_to_bfloat16(load(low + j, extent)) | upper, out + j, extent);
+    store(pairs_of(load(low + j, extent), load(high + j, extent)), out + j, extent);
   });
 }
 

@@ -88,7 +88,7 @@ void convert_gradient(const LinearShape& shape, int64_t first, int64_t count, co
           const Lanes low = there > 0 ? z(place, extent) : Lanes{};
           const Lanes high = there > 1 ? z(place + shape.outputs, extent) : Lanes{};
           store(load(sum + column + j, extent) + low + high, sum + column + j, extent);
-          if (to != nullptr) store(round_to_bfloat16(low) | round_to_bfloat16(high) << 16, to + j, extent);
+          if (to != nullptr) store(pairs_of(low, high), to + j, extent);
         });
         if (to != nullptr) std::fill(to + width, to + kPackColumns, 0u);
       }

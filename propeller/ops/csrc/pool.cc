@@ -69,7 +69,9 @@ class Pool {
   Holes::iterator grow(size_t size) {
     for (const size_t asked : {std::max(size, kGrowth), size}) {
       void* place = mmap(nullptr, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (place != MAP_FAILED) return add(static_cast<char*>(place), asked);
+      if (place == MAP_FAILED) continue;
+      madvise(place, asked, MADV_HUGEPAGE);  // where the system has none, small pages do
+      return add(static_cast<char*>(place), asked);
     }
     throw NoMemory(size);
   }

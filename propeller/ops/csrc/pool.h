@@ -2,7 +2,8 @@
 //
 // Every batch has another number of tokens, so that its arrays have other sizes. Among the small things that live longer
 // the C library's heap has ever fewer holes that fit: after an epoch of short texts a third of it was free and of no use.
-// Here large arrays are by themselves, whole pages, the highest place first. When a step has ended all is one hole again.
+// Here large arrays are by themselves, whole pages, the highest place first; the system is asked for pages of 2 MB, of which
+// a pass over an array needs few. When a step has ended all is one hole again.
 #pragma once
 
 #include <cstddef>

@@ -138,7 +138,7 @@ void add_pieces(const Product& p, std::vector<Piece>& pieces) {
 void multiply(const std::vector<Product>& products, const std::function<void(const Tile&)>& finish) {
   std::vector<Piece> pieces;
   for (const Product& p : products) add_pieces(p, pieces);
-  parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
+  parallel_for_unequal(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
     const auto& [product, tile, kernel] = pieces[i];
     const Product& p = *product;
     const bool packed = p.precision == Precision::kBfloat16;

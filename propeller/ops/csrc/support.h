@@ -99,7 +99,8 @@ void parallel_for(int64_t count, Work&& work) {
   error.rethrow();
 }
 
-// The same, each on the thread that is free next: for pieces of work of different size, the largest first.
+// The same, each on the thread that is free next: for pieces of work of different size, the largest first, and where a
+// thread that is disturbed must not let others wait.
 template <typename Work>
 void parallel_for_unequal(int64_t count, Work&& work) {
   FirstError error;
