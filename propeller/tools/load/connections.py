@@ -159,9 +159,9 @@ class ZmqTarget:
     """
 
     def __init__(self, address, server_key=None):
-        self._zmq = optional_package('zmq.asyncio', address, 'pyzmq')
+        self.zmq = optional_package('zmq', address, 'pyzmq')
         self._endpoint = Endpoint(address, server_key)
-        self._context = self._zmq.Context()
+        self._context = self.zmq.Context()
         self._context.max_sockets = min(65536, self._context.get(self._endpoint.zmq.SOCKET_LIMIT))
         with self._endpoint.zmq.Context() as context:  # an address that is none is known now
             for one in self._endpoint.open(context):
@@ -177,16 +177,21 @@ class ZmqTarget:
 
 
 class ZmqConnection(Connection):
-    """A REQ socket. A server that is not there is a time-out."""
+    """A REQ socket. A server that is not there is a time-out.
+
+    Its file is heard by the event loop itself: the sockets of `zmq.asyncio` add a tenth of a millisecond to an answer.
+    """
 
     def __init__(self, target):
-        self._target, self._socket, self._events = target, None, None
+        self._target, self._zmq = target, target.zmq
+        self._socket = self._events = self._ready = None
 
     async def request(self, body):
         if self._socket is None:
             self._socket, self._events = self._target.opened()
-        await self._socket.send(body)
-        content = await self._socket.recv()
+            asyncio.get_running_loop().add_reader(self._socket.fd, self._heard)
+        await self._when_ready(self._socket.send, body)
+        content = await self._when_ready(self._socket.recv)
         if content[:1] == b'{':
             if content[:10].replace(b' ', b'').startswith(b'{"error"'):
                 raise Failure(_code(content, 'error'))
@@ -199,8 +204,22 @@ class ZmqConnection(Connection):
             raise Failure('not Slots') from None
         return content
 
+    async def _when_ready(self, function, *arguments):
+        while True:
+            try:
+                return function(*arguments, self._zmq.NOBLOCK)
+            except self._zmq.Again:
+                self._ready = asyncio.get_running_loop().create_future()
+                await self._ready
+
+    def _heard(self):
+        self._socket.get(self._zmq.EVENTS)  # else the file is ready for ever
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
     def close(self):
         if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fd)
             self._socket.close()
             self._events.close()
             self._socket = None
