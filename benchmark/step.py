@@ -32,14 +32,21 @@ from propeller.errors import UsageError, one_line_errors
 
 LIMIT_PERCENT = 5.0
 WIDTH, LAYERS = 384, 6  # of MiniLM
-# Multiplications and additions of the linear layers of an encoder for one token, forward and both gradients.
-OPERATIONS = 3 * LAYERS * 2 * 12 * WIDTH**2
+# Multiplications and additions of the linear layers of an encoder for one token, forward and both gradients. Of the
+# last layer queries, keys and values alone: the rest is computed for the first token of each row.
+OPERATIONS = 3 * 2 * (12 * (LAYERS - 1) + 3) * WIDTH**2
 
 
-def prepare(args, folder, flags, held):
+def training_flags(args, folder):
+    """Those of run_classifier.py for SST-2. folder: for the checkpoints."""
+    flags = sst2.training_flags(args.data, args.model, folder, args.threads, args.seed)
+    return [*flags, '--do_val', 'false', '--batch_size', str(args.batch_size), '--epoch', '1000']
+
+
+def prepare(flags, held):
     """The runner's own objects, as its `train` makes them: (runner, rows, program, batch stream).
 
-    flags: more of run_classifier.py. held: `contextlib.ExitStack` that holds the folder of the run.
+    flags: of run_classifier.py. held: `contextlib.ExitStack` that holds the folder of the run.
     """
     from ernie.finetune.schedule import run_length
     from ernie.finetune.trainer import FineTuning
@@ -48,8 +55,6 @@ def prepare(args, folder, flags, held):
     from ernie.tasks.classification.training import ClassificationTask
     from propeller.distribution import join
 
-    flags = [*sst2.training_flags(args.data, args.model, folder, args.threads, args.seed), *flags]
-    flags += ['--do_val', 'false', '--batch_size', str(args.batch_size), '--epoch', '1000']
     flags, world = CLASSIFY.build_parser().parse_args(flags), join(False)
     runner = FineTuning(flags, ClassificationTask, world, held.enter_context(folder_of(flags, world).held()))
     rows = runner.task.read(runner.args.train_set, labelled=True)
@@ -62,12 +67,17 @@ def prepare(args, folder, flags, held):
 
 
 class Contest:
-    """Both ways to take the same steps, on one set of parameters."""
+    """Both ways to take the same steps, on one set of parameters.
 
-    def __init__(self, args, folder, flags=()):
+    Args:
+        flags: of run_classifier.py.
+        steps: of a segment.
+    """
+
+    def __init__(self, flags, steps):
         self.held = contextlib.ExitStack()
-        self.runner, self.rows, self.program, self.stream = prepare(args, folder, flags, self.held)
-        self.steps, self.gstep, self.position = args.steps, 0, self.stream.position
+        self.runner, self.rows, self.program, self.stream = prepare(flags, self.held)
+        self.steps, self.gstep, self.position = steps, 0, self.stream.position
 
     def close(self):
         """Let go of the folder of the run."""
@@ -133,7 +143,7 @@ def overhead(args):
 
 def segments(args, folder):
     """Lists of seconds: (segments of the loop, segments of the bare executor), pairs on the same batches."""
-    contest = Contest(args, folder)
+    contest = Contest(training_flags(args, folder), args.steps)
     times = {'loop': [], 'bare': []}
     for number in range(args.segments + 1):
         batches = contest.next_batches()
@@ -168,7 +178,7 @@ def profile(args):
 def measured(args):
     """dict of one side, in this process: seconds of a step, operations a second at best and in the step, operators."""
     with tempfile.TemporaryDirectory() as folder:
-        contest = Contest(args, folder, SIDES[args.side])
+        contest = Contest([*training_flags(args, folder), *SIDES[args.side]], args.steps)
         batches = contest.next_batches()
         contest.bare(batches)  # compiles, and makes the kernels for these lengths
         seconds = contest.bare(batches) / args.steps

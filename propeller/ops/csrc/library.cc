@@ -26,6 +26,15 @@ int64_t propeller_ops_segment_bytes(int processes) { return static_cast<int64_t>
 // Bytes of large arrays that are in use.
 int64_t propeller_ops_pool_in_use() { return static_cast<int64_t>(ops::pool_in_use()); }
 
+// Seconds of a product by itself (product.h), `repeats` > 0; below 0 where it cannot be had.
+double propeller_ops_product_seconds(int bfloat16, int64_t m, int64_t n, int64_t k, int repeats) {
+  try {
+    return ops::product_seconds(m, n, k, bfloat16 ? ops::Precision::kBfloat16 : ops::Precision::kFloat32, repeats);
+  } catch (const std::exception&) {
+    return -1;
+  }
+}
+
 // oneDNN's version: major * 10000 + minor * 100 + patch.
 int propeller_ops_onednn() {
   const dnnl_version_t* version = dnnl_version();

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -148,6 +150,24 @@ void multiply(const std::vector<Product>& products, const std::function<void(con
                 p.bias == nullptr ? nullptr : p.bias + tile.column, p.c + tile.row * p.c_stride + tile.column);
     if (finish) finish(tile);
   });
+}
+
+double product_seconds(int64_t m, int64_t n, int64_t k, Precision precision, int repeats) {
+  const bool packed = precision == Precision::kBfloat16;
+  const int64_t size = packed ? sizeof(bfloat16) : sizeof(float);
+  Scratch left, right, result;
+  auto *a = left.get<char>(m * k * size), *b = right.get<char>(packed ? 4 * packed_size(k, n) : k * n * size);
+  std::memset(a, 0x3c, m * k * size);  // small numbers in either type
+  std::memset(b, 0x3c, packed ? 4 * packed_size(k, n) : k * n * size);
+  float* c = result.get<float>(m * n);
+  std::vector<double> taken;
+  for (int i = 0; i <= repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    multiply({{m, n, k, precision, a, k, b, n, nullptr, c, n}});
+    taken.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::sort(taken.begin() + 1, taken.end());
+  return taken[1 + repeats / 2];
 }
 
 bool has_bfloat16() { return (dnnl_get_effective_cpu_isa() & kIsaBfloat16) == kIsaBfloat16; }

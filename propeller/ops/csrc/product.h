@@ -33,6 +33,9 @@ struct Product {
 // thread's cache. Sums run in the same order whatever the number of threads. Throws std::runtime_error if oneDNN fails.
 void multiply(const std::vector<Product>& products, const std::function<void(const Tile&)>& finish = nullptr);
 
+// Seconds of a product by itself, the same memory each time: the median of `repeats` after one that is not counted.
+double product_seconds(int64_t m, int64_t n, int64_t k, Precision precision, int repeats);
+
 // Whether this processor multiplies bfloat16 numbers.
 bool has_bfloat16();
 
