@@ -234,8 +234,8 @@ def test_checkpoints(whole):
 
 
 def test_the_best_checkpoint_is_that_of_the_best_evaluation(whole):
-    scores = [(r['acc'], -r['step']) for r in whole.records if r['phase'] == 'dev' and r['file'] == whole.dev]
-    acc, step = max(scores)
+    records = [r for r in whole.records if r['phase'] == 'dev' and r['file'] == whole.dev]
+    acc, _, step = max((r['acc'], -r['loss'], -r['step']) for r in records)  # of equal scores that with the lower loss
     saved = json.loads((whole.checkpoints / 'best/metrics.json').read_text())
     assert (saved['step'], saved['acc'], saved['main_value']) == (-step, acc, acc)
     state = json.loads((whole.checkpoints / 'best/training_state.json').read_text())

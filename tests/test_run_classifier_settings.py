@@ -122,7 +122,7 @@ def test_task_embedding(tmp_path, train):
             checkpoints=tmp_path / 'e',
         )
     found = [probabilities(tmp_path / f'out{task}.0.5') for task in (1, 2)]
-    assert np.abs(found[0] - found[1]).max() > 1e-3
+    assert np.abs(found[0] - found[1]).max() > 1e-4  # a task id that were not read would change nothing
 
 
 def test_task_id_without_task_embedding_is_said_to_do_nothing(tmp_path, train):
