@@ -26,7 +26,7 @@ from propeller.errors import UsageError, one_line_errors, one_of
 
 WORKS_OF = {work.name: work for work in WORKS if work.kind == TRAIN}
 PRECISIONS = ('fp32', 'bf16')
-DEPTH = 32  # a product over all rows of a batch takes rows of zeros up to a multiple of this
+DEPTH = 32  # a product over all rows of a batch takes rows of zeros up to a multiple of this, or of 1/32 of the rows
 
 
 def products_of(tokens, rows, layers, width):
@@ -41,7 +41,10 @@ def products_of(tokens, rows, layers, width):
     found = {}
 
     def linear(rows, inputs, outputs, times):
-        depth = -(-rows // DEPTH) * DEPTH
+        step = DEPTH
+        while 64 * step <= rows:  # as `depth_of` in csrc/linear.cc
+            step *= 2
+        depth = -(-rows // step) * step
         for size in ((rows, outputs, inputs), (rows, inputs, outputs), (inputs, outputs, depth)):
             found[size] = found.get(size, 0) + times
 

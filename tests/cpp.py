@@ -1,8 +1,14 @@
 """The library of `inference/` for tests, built once; skipped with the reason where it cannot be."""
 
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from benchmark.cpp import Unavailable, build
+from tests.ernie.tiny_inference import write_checkpoint
+from tests.ernie.tiny_model import CONFIG, VOCABULARY
 
 
 def built(*options, target='all'):
@@ -11,3 +17,29 @@ def built(*options, target='all'):
         return build(*options, target=target)
     except Unavailable as e:
         return pytest.skip(str(e))
+
+
+def resident_share(programs, folder, name, tmp_path):
+    """Share of a file of weights that is in memory when `ernie_predict` has answered one text, and waits.
+
+    Args:
+        programs: folder of a build.
+        folder: function of a checkpoint's folder, which it exports; returns the folder of the export.
+        name: of the file, of at least 18 MB.
+        tmp_path: where the model, of 50,000 words, is made.
+    """
+    words = [*VOCABULARY, *map(chr, range(0xAC00, 0xAC00 + 11000))]
+    checkpoint = write_checkpoint(tmp_path / 'checkpoint', config=CONFIG | {'vocab_size': 50000, 'hidden_size': 96})
+    (checkpoint / 'vocab.txt').write_text('\n'.join(words) + '\n', encoding='utf-8')
+    model, rows = folder(checkpoint), tmp_path / 'rows.jsonl'
+    size = (model / name).stat().st_size
+    assert size > 18e6
+    rows.write_text(json.dumps({'text_a': '好'}) + '\n', encoding='utf-8')
+    command = [programs / 'ernie_predict', model, rows, '-', '--threads', '1']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())['label']
+        entries = Path(f'/proc/{process.pid}/smaps').read_text().split('VmFlags:')
+        resident = [int(e.split('Rss:')[1].split()[0]) for e in entries if name in e]
+        process.communicate(json.dumps({'text_a': '坏'}).encode())
+    assert process.returncode == 0 and resident
+    return 1024 * sum(resident) / size

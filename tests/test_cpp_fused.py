@@ -7,7 +7,6 @@ import shlex
 import shutil
 import struct
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +23,9 @@ from ernie.inference.vectors import VectorFolder
 from ernie.run.exported import FUSED
 from propeller.errors import UserError
 from propeller.ops.choice import kernels
-from tests.cpp import built
+from tests.cpp import built, resident_share
 from tests.ernie.tiny_inference import KINDS, infer, records, write_checkpoint
-from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, VOCABULARY
+from tests.ernie.tiny_model import CONFIG, TASK_CONFIG
 
 pytestmark = pytest.mark.slow  # the first of them may compile library and operators
 MOST = 1e-5
@@ -211,22 +210,11 @@ def halve(path):
 
 
 def test_pages_of_weights_are_given_back(programs, tmp_path):
-    words = [*VOCABULARY, *map(chr, range(0xAC00, 0xAC00 + 11000))]
-    config = CONFIG | {'vocab_size': 50000, 'hidden_size': 96}
-    checkpoint = write_checkpoint(tmp_path / 'checkpoint', config=config)
-    (checkpoint / 'vocab.txt').write_text('\n'.join(words) + '\n', encoding='utf-8')
-    export(ModelFolder(str(checkpoint)), str(tmp_path / 'model'), FUSED)
-    size = (tmp_path / 'model' / FILE).stat().st_size
-    assert size > 18e6
-    path = lines_of(tmp_path / 'rows.jsonl', [{'text_a': '好'}])
-    command = [programs / 'ernie_predict', tmp_path / 'model', path, '-', '--threads', '1']
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert json.loads(process.stdout.readline())['label']
-        entries = Path(f'/proc/{process.pid}/smaps').read_text().split('VmFlags:')
-        resident = [int(e.split('Rss:')[1].split()[0]) for e in entries if FILE in e]
-        process.communicate(json.dumps({'text_a': '坏'}).encode())
-    assert process.returncode == 0
-    assert resident and 1024 * sum(resident) < size / 4
+    def exported(checkpoint):
+        export(ModelFolder(str(checkpoint)), str(tmp_path / 'model'), FUSED)
+        return tmp_path / 'model'
+
+    assert resident_share(programs, exported, FILE, tmp_path) < 1 / 4
 
 
 def test_another_processor_is_told_from_this_one(programs, exported, tmp_path):

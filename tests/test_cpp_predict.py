@@ -21,7 +21,7 @@ from ernie.inference.folder import ModelFolder
 from ernie.inference.vectors import VectorFolder
 from ernie.programs import EXPORT
 from ernie.tokenizers.subword_files import PICKLED_WORDS, PLAIN_WORDS
-from tests.cpp import built
+from tests.cpp import built, resident_share
 from tests.ernie.int8_run import classified, openvino_needed, write_run
 from tests.ernie.tiny_inference import KINDS, infer, records, texts, write_checkpoint
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, VOCABULARY
@@ -120,22 +120,11 @@ def test_large_batches_are_parted_as_in_python(exported, predict, tmp_path, kind
 
 
 def test_pages_of_weights_are_given_back(programs, tmp_path):
-    words = [*VOCABULARY, *map(chr, range(0xAC00, 0xAC00 + 11000))]
-    config = CONFIG | {'vocab_size': 50000, 'hidden_size': 96}
-    checkpoint = write_checkpoint(tmp_path / 'checkpoint', config=config)
-    (checkpoint / 'vocab.txt').write_text('\n'.join(words) + '\n', encoding='utf-8')
-    export(ModelFolder(str(checkpoint)), str(tmp_path / 'model'), 'openvino')
-    size = (tmp_path / 'model' / 'model.bin').stat().st_size
-    assert size > 18e6
-    path = lines_of(tmp_path / 'rows.jsonl', [{'text_a': '好'}])
-    command = [programs / 'ernie_predict', tmp_path / 'model', path, '-', '--threads', '1']
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert json.loads(process.stdout.readline())['label']
-        entries = Path(f'/proc/{process.pid}/smaps').read_text().split('VmFlags:')
-        resident = [int(e.split('Rss:')[1].split()[0]) for e in entries if 'model.bin' in e]
-        process.communicate(json.dumps({'text_a': '坏'}).encode())
-    assert process.returncode == 0
-    assert resident and 1024 * sum(resident) < size / 4
+    def exported(checkpoint):
+        export(ModelFolder(str(checkpoint)), str(tmp_path / 'model'), 'openvino')
+        return tmp_path / 'model'
+
+    assert resident_share(programs, exported, 'model.bin', tmp_path) < 1 / 4
 
 
 @pytest.mark.parametrize(

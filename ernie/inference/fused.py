@@ -31,7 +31,7 @@ class FusedEngine(Engine):
 
     name = format = FUSED
     precisions = ('fp32', 'bf16', INT8)
-    quantizes, needs_export, padding = True, False, 0.0
+    quantizes, needs_export, padding_cost = True, False, 0.0
 
     def __init__(self, graph):
         self._graph = graph

@@ -5,7 +5,7 @@ token at a time, all but attention, need not. `leave_out_padding` gives it the t
 `[1, N]`. For attention it puts queries, keys and values at their places in `[B, T]`, and takes the tokens alone of its
 result. Where in `[B, T]` each token is, and which token is at each place, two further inputs say (`places`).
 
-Shapes: B rows, T length with padding, N tokens without padding and what `places` adds.
+Shapes: B rows, T length with padding, N tokens without padding and what `places` adds to fill it up.
 """
 
 import numpy as np
@@ -64,8 +64,9 @@ def _reads_tokens(inputs):
 class _Rewriting:
     """Changes a graph in place, operation by operation in their order.
 
-    An output is known by its node's name, which is unique, and its number. `_tokens` has those that are `[1, N, ...]`,
-    `_makers` those that are `[B, T, ...]` with a function that makes the other form of them, when it is asked for.
+    An output is known by its node's name, which is unique, and its number. `_tokens` has those that are `[1, N, ...]`.
+    `_flat` has those that are `[B, T, ...]` and may be wanted in the other form, with their shape when B and T are one
+    size: `[-1, ...]`. `_made` has what was made of either in the other form.
 
     Attributes:
         layers: number of attentions that were found.
@@ -75,13 +76,13 @@ class _Rewriting:
         from openvino import opset13
 
         self._op, self.layers = opset13, 0
-        self._tokens, self._makers, self._made, self._constant = set(), {}, {}, set()
+        self._tokens, self._flat, self._made, self._constant = set(), {}, {}, set()
         operations = model.get_ordered_ops()
         self._of_tokens = opset13.parameter([-1], np.int32, name='of_tokens')
         self._of_places = opset13.parameter([-1, -1], np.int32, name='of_places')
         for place, value in enumerate(model.inputs):
             if place != _MASK:
-                self._makers[_key(value)] = [-1]
+                self._flat[_key(value)] = [-1]
         for operation in operations:
             self._change(operation)
         model.add_parameters([self._of_tokens, self._of_places])
@@ -103,7 +104,7 @@ class _Rewriting:
             if _ends_attention(operation, kind, sources):
                 self.layers += 1
                 width = operation.output(0).get_partial_shape()[2].get_length()
-                self._makers[_key(operation.output(0))] = [-1, width]
+                self._flat[_key(operation.output(0))] = [-1, width]
 
     def _goes_by_token(self, operation, kind, sources):
         if kind == 'Gather':
@@ -127,7 +128,7 @@ class _Rewriting:
         return _key(value) in self._constant and all(size == 1 for size in list(value.get_partial_shape())[:-1])
 
     def _has_tokens(self, value):
-        return _key(value) in self._tokens or _key(value) in self._makers
+        return _key(value) in self._tokens or _key(value) in self._flat
 
     def _as_tokens(self, value):
         """[B, T, ...] or [1, N, ...] -> [1, N, ...]"""
@@ -136,7 +137,7 @@ class _Rewriting:
             return value
         if key not in self._made:
             op = self._op
-            flat = op.reshape(value, np.array(self._makers[key], np.int64), False)
+            flat = op.reshape(value, np.array(self._flat[key], np.int64), False)
             self._made[key] = op.unsqueeze(op.gather(flat, self._of_tokens, np.int64(0)), np.int64(0)).output(0)
             self._tokens.add(_key(self._made[key]))
         return self._made[key]

@@ -122,7 +122,7 @@ class TextModel(ServedModel):
         return self._codec.task_id
 
     def opened(self, description):
-        self.padding = description['padding']
+        self.padding_cost = description['padding_cost']
 
     def limited(self, limits):
         # As many rows as there can be: what an engine takes for a batch of few long rows is no more.

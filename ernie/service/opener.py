@@ -33,7 +33,7 @@ def open_served(folder, engine, precision, threads, use_cuda, inputs, largest=No
     if largest is not None:
         _reserve(opened.run, *largest, inputs)
     run = functools.partial(opened.run)
-    run.description = {'padding': opened.padding}
+    run.description = {'padding_cost': opened.padding_cost}
     return run
 
 

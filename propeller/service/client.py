@@ -161,19 +161,16 @@ class _Connection:
             try:
                 return self._socket.send(message, self._zmq.NOBLOCK)
             except self._zmq.Again:  # the server has ended the connection already; why, its events say
-                self._wait_for(self._zmq.POLLOUT)
+                poller = self._zmq.Poller()
+                self.register(poller, self._zmq.POLLOUT)
+                poller.poll(max(int(1000 * (self.deadline - time.monotonic())) + 1, 0))
                 self._note()
                 if time.monotonic() > self.deadline:
                     raise calls.silent(self._address, timeout, self.state.connected) from None
 
-    def _wait_for(self, event):
-        poller = self._zmq.Poller()
-        poller.register(self._socket, event)
-        poller.register(self._events, self._zmq.POLLIN)
-        poller.poll(max(int(1000 * (self.deadline - time.monotonic())) + 1, 0))
-
-    def register(self, poller):
-        poller.register(self._socket, self._zmq.POLLIN)
+    def register(self, poller, event=None):
+        """Have a poller wait for its end, and for an answer, or for another event of the socket."""
+        poller.register(self._socket, self._zmq.POLLIN if event is None else event)
         poller.register(self._events, self._zmq.POLLIN)
 
     def heard(self):

@@ -165,14 +165,14 @@ def choose(rows, limits):
     alike.sort(key=lambda row: row.tokens)  # of one length the oldest stays first
     model = head.request.model
     lengths = [row.tokens for row in alike]
-    begins = divide(lengths, [model.padded(length) for length in lengths], model.padding, limits)
+    begins = divide(lengths, [model.padded(length) for length in lengths], model.padding_cost, limits)
     place, end = next(place for place, row in enumerate(alike) if row is head), len(alike)
     while begins[end] > place:
         end = begins[end]
     return alike[begins[end] : end]
 
 
-def divide(lengths, padded, padding, limits):
+def divide(lengths, padded, padding_cost, limits):
     """The cheapest division of rows into batches of neighbours.
 
     A batch costs its tokens, a part of its padding, and what an engine on a processor needs beside them: as much as
@@ -181,7 +181,7 @@ def divide(lengths, padded, padding, limits):
     Args:
         lengths: tokens of each row, list of int, ascending.
         padded: how long the batch is whose longest row it is, list of int.
-        padding: what a token of padding costs, in times of another one.
+        padding_cost: of a token of padding, in times of another token.
         limits: `Limits`.
     Returns:
         list of int, one longer: where the last batch begins when the first so many rows are divided.
@@ -196,7 +196,7 @@ def divide(lengths, padded, padding, limits):
             if count > end or (count > 1 and size > limits.batch_tokens):
                 break
             tokens = sums[end] - sums[end - count]
-            cost = costs[end - count] + tokens + padding * (size - tokens)
+            cost = costs[end - count] + tokens + padding_cost * (size - tokens)
             if cost < best:
                 best, begin = cost, end - count
         costs.append(best + _BATCH)

@@ -14,10 +14,10 @@ class ServedModel(abc.ABC):
             arrays (those that `pack` makes) that returns the list of the model's outputs, arrays. An attribute
             `description` of that function, where it has one, is a dict for JSON that `opened` is given.
         arguments: dict for JSON.
-        padding: what a token of padding takes, in times of another one; known when a worker has opened the model.
+        padding_cost: of a token of padding, in times of another token; known when a worker has opened the model.
     """
 
-    padding = 1.0
+    padding_cost = 1.0
     name: str
     opener: str
     arguments: dict

@@ -94,7 +94,7 @@ def test_it_opens_like_any_other_and_answers_nearly_the_same(run, made, tmp_path
 def test_padding_has_no_part_in_an_answer(made):
     """Rows that calibrate have none, and a mask in 8 bits would let it through."""
     engine, folder = open_engine('openvino', made), ModelFolder(made)
-    assert engine.padding < 1  # its layers leave it out
+    assert engine.padding_cost < 1  # its layers leave it out
     (ids,), outputs = folder.codec.encode({'text_a': '好'}).ids, []
     for longest in (len(ids), 15):
         row = np.zeros((1, longest), np.int64)

@@ -15,7 +15,7 @@ from tests.ernie.tiny_service import served, write_models
 class Engine:
     """Notes the shapes of its batches; each row takes so many seconds of a clock of its own."""
 
-    padding = 0.25
+    padding_cost = 0.25
 
     def __init__(self, seconds=0.0):
         self.shapes, self.now, self.seconds = [], 0.0, seconds
@@ -40,7 +40,7 @@ def opened(monkeypatch):
         monkeypatch.setattr(opener, 'open_engine', lambda *_: engine)
         monkeypatch.setattr(opener, 'time', types.SimpleNamespace(monotonic=lambda: engine.now))
         run = opener.open_served('folder', 'openvino', 'fp32', 1, False, inputs, largest)
-        assert run.func == engine.run and run.description == {'padding': 0.25}
+        assert run.func == engine.run and run.description == {'padding_cost': 0.25}
         return engine.shapes
 
     return shapes

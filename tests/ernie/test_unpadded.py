@@ -73,7 +73,7 @@ def test_tokens_have_the_same_numbers(graphs, lengths):
         [-1 if size.is_dynamic else size.get_length() for size in value.get_partial_shape()] for value in plain.outputs
     ]
     engines = plain_engine(plain), OpenVinoEngine.of_model(plain, 'fp32', 1)
-    assert [engine.padding < 1 for engine in engines] == [False, True]
+    assert [engine.padding_cost < 1 for engine in engines] == [False, True]
     expected, found = (of_tokens(engine.run(arrays), shapes, arrays[3]) for engine in engines)
     assert np.ptp(expected[0]) > 1e-3
     for a, b in zip(found, expected, strict=True):
@@ -106,4 +106,4 @@ def test_what_is_no_encoder_stays_as_it_is():
     ids = np.array([[3, 3, 5]])
     arrays = [ids, ids, ids, np.array([[1, 1, 0]], np.float32)]
     engine = OpenVinoEngine.of_model(model, 'fp32', 1)
-    assert engine.padding == 1 and engine.run(arrays)[0].tolist() == [[0, 0, 0, 2, 0, 0, 0]]
+    assert engine.padding_cost == 1 and engine.run(arrays)[0].tolist() == [[0, 0, 0, 2, 0, 0, 0]]

@@ -123,7 +123,7 @@ def _cheapest(lengths, padding):
 
 def test_rows_of_any_length_share_a_batch_where_padding_costs_nothing():
     free = Sums()
-    free.padding = 0.0
+    free.padding_cost = 0.0
     assert [row.tokens for row in choose(_request(30, 2, 5, model=free).rows, LIMITS)] == [2, 5, 30]
     assert [row.tokens for row in choose(_request(30, 2, 5).rows, LIMITS)] == [30]
 

@@ -1,7 +1,5 @@
 #include "backend/network.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
@@ -10,6 +8,7 @@
 #include "csrc/encoder.h"
 #include "csrc/packed.h"
 #include "csrc/support.h"
+#include "csrc/threads.h"
 #include "csrc/tokens.h"
 #include "errors.h"
 
@@ -49,18 +48,6 @@ class Gate {
   std::mutex mutex_;
   std::condition_variable left_;
   int free_;
-};
-
-// Inside, parallel regions of the calling thread have so many threads.
-class Threads {
- public:
-  explicit Threads(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
-  ~Threads() { omp_set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  const int before_;
 };
 
 // A linear layer in float32, whatever the precision of the encoder: its scores decide.
@@ -167,7 +154,7 @@ class Network : public Backend {
   Network(const NetworkPlan& plan, const std::string& path, const BackendSettings& settings)
       : path_(path), answer_(plan.answer), hidden_(plan.hidden), threads_(settings.threads), gate_(settings.streams),
         owner_(plan.owner) {
-    const Threads all(settings.threads * settings.streams);
+    const ops::Threads all(settings.threads * settings.streams);
     encoder_ = std::make_unique<ops::Encoder>(shape_of(plan), form_of(settings.precision), plan.values, plan.table_rows,
                                               plan.packed);
     if (plan.pooling.weight != nullptr) pooling_ = std::make_unique<Linear>(hidden_, plan.pooling);
@@ -183,7 +170,7 @@ class Network : public Backend {
     const std::string wrong = encoder_->wrong_id(tokens);
     if (!wrong.empty()) throw UserError(path_ + ": " + wrong + ".");
     const Gate::Pass pass(gate_);
-    const Threads own(threads_);
+    const ops::Threads own(threads_);
     ops::Scratch memory;
     float* const found = memory.get<float>((of_firsts() ? tokens.rows : batch.tokens()) * hidden_);
     encoder_->run(tokens, of_firsts(), found);

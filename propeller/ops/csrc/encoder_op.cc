@@ -1,12 +1,11 @@
 // Paddle's operator `propeller_encoder`, and how Python gives it its weights. See encoder.h for the computation,
 // encoder.py for what users call.
-#include <omp.h>
-
 #include <map>
 #include <mutex>
 
 #include "encoder.h"
 #include "tensors.h"
+#include "threads.h"
 #include "tokens.h"
 
 namespace ops {
@@ -41,20 +40,6 @@ Encoders& encoders() {
   static Encoders all;
   return all;
 }
-
-// Inside, parallel regions of this thread have so many threads; 0: as many as before.
-class Threads {
- public:
-  explicit Threads(int64_t count) : before_(omp_get_max_threads()) {
-    if (count > 0) omp_set_num_threads(static_cast<int>(count));
-  }
-  ~Threads() { omp_set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  const int before_;
-};
 
 // The tokens of a batch, without rows that have none.
 struct Batch {

@@ -1,7 +1,5 @@
 #include "product.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -12,6 +10,7 @@
 
 #include "engine.h"
 #include "support.h"
+#include "threads.h"
 
 namespace ops {
 namespace {
@@ -25,23 +24,11 @@ constexpr int64_t kTileRows = 64, kTileColumns = 384;
 constexpr int64_t kRowsOfPiece = 8;
 constexpr size_t kMostKernels = 512;
 
-// Inside, what oneDNN plans is for one thread.
-class SingleThread {
- public:
-  SingleThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~SingleThread() { omp_set_num_threads(before_); }
-  SingleThread(const SingleThread&) = delete;
-  SingleThread& operator=(const SingleThread&) = delete;
-
- private:
-  const int before_;
-};
-
 // The product of one tile, on one thread.
 class Kernel {
  public:
   Kernel(const Product& p, int64_t rows, int64_t columns) {
-    const SingleThread single;
+    const Threads single(1);  // what oneDNN plans is for one thread
     const int type = p.precision == Precision::kFloat32 ? kFloat32 : kBfloat16;
     a_ = matrix(rows, p.k, type, p.a_stride);
     b_ = type == kFloat32 ? matrix(p.k, columns, type, p.b_stride) : packed_matrix(p.k, columns);
