@@ -202,17 +202,22 @@ def run_measured(command, **options):
     return Measured(process.returncode, time.monotonic() - started, max(sums[0], usage.ru_maxrss * 1024))
 
 
-def _resident(session_id):
-    """Bytes of resident memory of all processes of a session, pages that they share counted each time."""
-    total = 0
+def _resident(first):
+    """Bytes of resident memory of a process, those of its session and all that they started, pages that they share
+    counted each time."""
+    known, parents, pages = {first}, {}, {}
     for name in filter(str.isdecimal, os.listdir('/proc')):
         try:
-            if os.getsid(int(name)) == session_id:
-                with open(f'/proc/{name}/statm', encoding='ascii') as f:
-                    total += int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+            with open(f'/proc/{name}/stat', encoding='ascii', errors='replace') as f:
+                fields = f.read().rsplit(')', 1)[1].split()  # a name may have brackets and blanks
         except OSError:
             continue  # it has ended meanwhile
-    return total
+        number, parents[number], pages[number] = int(name), int(fields[1]), int(fields[21])
+        if int(fields[3]) == first:
+            known.add(number)
+    while more := {number for number, parent in parents.items() if parent in known} - known:
+        known |= more
+    return sum(pages.get(number, 0) for number in known) * os.sysconf('SC_PAGE_SIZE')
 
 
 def peak_memory():

@@ -3,13 +3,15 @@
     python -m benchmark.scaling [--axes length,layers] [--out FOLDER] [--rounds 1] [--threads 2]
 
 Training of a classifier from random values on made-up texts (`benchmark/report/works.py`); of `file`, one update on a
-table of so many rows, from start to end: reading, tokenizing, planning. One size changes at a time. `--out` gets the
-table as `scaling.md` and a picture of each curve beside its law as `scaling.png`.
+table of so many rows, from start to end: reading, tokenizing, planning. One size changes at a time; the sizes of an axis
+are run one after the other, `--rounds` times, and medians are taken. `--out` gets the table as `scaling.md` and a picture
+of each curve beside its law as `scaling.png`.
 
-Growth is the slope over the larger half of the sizes where both axes are logarithmic: 1 is linear, 2 quadratic. The law
-is what the sizes say: products are linear in tokens, rows and layers and quadratic in the width; attention adds a part
-that is quadratic in the length; the word table is linear in the vocabulary. Exit code 1 where time or memory grows
-faster than its law by more than 0.15. Processes: `benchmark.parallel`.
+Growth is the slope over the larger half of the sizes where both axes are logarithmic: 1 is linear, 2 quadratic, -1 half
+the time for twice as much. The law is what the sizes say: products are linear in tokens, rows and layers and quadratic
+in the width; attention adds a part that is quadratic in the length; the word table is linear in the vocabulary; threads,
+or processes of one thread each, share the same batch. Exit code 1 where time or memory grows faster than its law by more
+than 0.15.
 """
 
 import argparse
@@ -22,8 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark import common
+from benchmark.common import SIDES
 from benchmark.report import ours
 from benchmark.report.works import TRAIN, Work, write_files
+from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, one_line_errors, one_of
 from propeller.storage.atomic import output_file, replacing
 
@@ -37,37 +41,30 @@ class Axis(NamedTuple):
     Attributes:
         title: of the size.
         values: of the size, growing.
-        work: function of a value -> `Work`.
+        run: function (value, folder for files, threads) -> (seconds, GB).
         law: exponent that time may have, in words and as a number.
+        memory_law: exponent that memory may have.
     """
 
     title: str
     values: tuple
-    work: object
+    run: object
     law: tuple
+    memory_law: float
 
 
-def _lengths(value):
-    return BASE._replace(lengths=(value, 0, value, value), rows=8)
-
-
-AXES = {
-    'length': Axis('tokens of a row', (32, 64, 128, 256, 512), _lengths, ('linear, attention quadratic', 1.25)),
-    'rows': Axis('rows of a batch', (4, 8, 16, 32, 64), lambda v: BASE._replace(rows=v), ('linear', 1.0)),
-    'layers': Axis('layers', (2, 4, 8, 16), lambda v: BASE._replace(layers=v), ('linear', 1.0)),
-    'width': Axis('width', (256, 384, 512, 768, 1024), lambda v: BASE._replace(width=v), ('quadratic', 2.0)),
-    'words': Axis('rows of the word table', (5000, 20000, 80000, 320000), lambda v: BASE._replace(words=v),
-                  ('linear', 1.0)),
-    'file': Axis('rows of the file', (1000, 10000, 100000, 1000000), None, ('linear', 1.0)),
-}  # fmt: skip
-
-
-def of_updates(work, place, threads):
-    """(seconds of an update, GB) of a training."""
+def of_updates(work, place, threads, processes=1):
+    """(seconds of an update, GB of all processes) of a training."""
     write_files(work, place)
-    found = ours.train(work, place, _precision(), threads)
-    tokens = work.rows * work.lengths[0]
-    return tokens / found['rate'], found['gigabytes']
+    with tempfile.TemporaryDirectory() as checkpoints:
+        program, flags = ours.training_flags(work, place, checkpoints, threads)
+        flags += [*SIDES[_precision()], '--skip_steps', str(work.warm), '--batch_size', str(work.rows // processes)]
+        command = [os.path.join(common.ROOT, program), *flags]
+        if processes > 1:
+            launch = ['--nproc_per_node', str(processes), '--split_log_path', os.path.join(checkpoints, 'log')]
+            command = [os.path.join(common.ROOT, 'finetune_launch.py'), *launch, *command]
+        done = _measured(command, f'{program} of {work}')
+        return work.rows * work.lengths[0] / ours.rate_of(checkpoints, work), done.memory / 2**30
 
 
 def of_file(count, place, threads):
@@ -76,13 +73,24 @@ def of_file(count, place, threads):
     write_files(work, place)
     with tempfile.TemporaryDirectory() as checkpoints:
         program, flags = ours.training_flags(work, place, checkpoints, threads)
-        command = [sys.executable, os.path.join(common.ROOT, program), *flags, '--max_steps', '1']
+        command = [os.path.join(common.ROOT, program), *flags, '--max_steps', '1']
         caches = {'ERNIE_CACHE': os.path.join(checkpoints, 'cache')}  # nothing is found there that is done already
-        with open(os.devnull, 'wb') as nowhere:
-            done = common.run_measured(command, env=os.environ | caches, stdout=nowhere, stderr=nowhere)
-    if done.code:
-        raise UserError(f'{program} ended with code {done.code} on {count} rows.')
+        done = _measured(command, f'{program} on {count} rows', caches)
     return done.seconds, done.memory / 2**30
+
+
+def _measured(command, name, environment=None):
+    """A Python program that is run for its time and memory: `common.Measured`.
+
+    Raises:
+        UserError: it failed.
+    """
+    with open(os.devnull, 'wb') as nowhere:
+        environment = os.environ | (environment or {})
+        done = common.run_measured([sys.executable, *command], env=environment, stdout=nowhere, stderr=nowhere)
+    if done.code:
+        raise UserError(f'{name} ended with code {done.code}.')
+    return done
 
 
 def _precision():
@@ -91,28 +99,50 @@ def _precision():
     return 'bf16' if knows_bf16() else 'fp32'
 
 
+def _updates(change):
+    """`Axis.run` of updates. change: function of a value -> what differs from `BASE`."""
+    return lambda value, place, threads: of_updates(BASE._replace(**change(value)), place, threads)
+
+
+def _powers(most):
+    return tuple(2**n for n in range(most.bit_length()))
+
+
+CORES = _powers(usable_cores())
+AXES = {
+    'length': Axis('tokens of a row', (32, 64, 128, 256, 512),
+                   _updates(lambda v: {'lengths': (v, 0, v, v), 'rows': 8}), ('linear, attention quadratic', 1.25), 1),
+    'rows': Axis('rows of a batch', (4, 8, 16, 32, 64), _updates(lambda v: {'rows': v}), ('linear', 1), 1),
+    'layers': Axis('layers', (2, 4, 8, 16), _updates(lambda v: {'layers': v}), ('linear', 1), 1),
+    'width': Axis('width', (256, 384, 512, 768, 1024), _updates(lambda v: {'width': v}), ('quadratic', 2), 2),
+    'words': Axis('rows of the word table', (5000, 20000, 80000, 320000), _updates(lambda v: {'words': v}),
+                  ('linear', 1), 1),
+    'threads': Axis('threads', CORES, lambda v, place, _: of_updates(BASE, place, v), ('1 / threads', -1), 0),
+    'processes': Axis('processes of one thread', CORES, lambda v, place, _: of_updates(BASE, place, 1, v),
+                      ('1 / processes', -1), 1),
+    'file': Axis('rows of the file', (1000, 10000, 100000, 1000000, 10000000), of_file, ('linear', 1), 1),
+}  # fmt: skip
+
+
 def slope(values, measured):
-    """Growth over the larger half of the sizes: exponent of the power that fits best."""
-    half = len(values) // 2
-    return float(np.polyfit(np.log(values[half:]), np.log(measured[half:]), 1)[0])
+    """Growth over the larger half of the sizes, two at least: exponent of the power that fits best."""
+    first = max(min(len(values) // 2, len(values) - 2), 0)
+    return float(np.polyfit(np.log(values[first:]), np.log(measured[first:]), 1)[0])
 
 
 def measure(name, args):
-    """list of (value, seconds, GB) of one axis, medians of the rounds."""
-    axis, points = AXES[name], []
-    for value in axis.values[: args.most]:
-        runs = []
-        for _ in range(args.rounds):
+    """list of (value, seconds, GB) of one axis, medians of the rounds; no more threads or processes than asked for."""
+    axis = AXES[name]
+    values = [value for value in axis.values if axis.values is not CORES or value <= args.threads][: args.most]
+    runs = {value: [] for value in values}
+    for number in range(args.rounds):
+        for value in values:
             with tempfile.TemporaryDirectory() as place:
-                run = (
-                    of_file(value, place, args.threads)
-                    if name == 'file'
-                    else of_updates(axis.work(value), place, args.threads)
-                )
-            runs.append(run)
-        points.append((value, *(statistics.median(column) for column in zip(*runs, strict=True))))
-        print(f'{name} {value}: {points[-1][1]:.3f} s, {points[-1][2]:.2f} GB', file=sys.stderr, flush=True)
-    return points
+                runs[value].append(axis.run(value, place, args.threads))
+            seconds, gigabytes = runs[value][-1]
+            print(f'{name} {value}, {number + 1}: {seconds:.3f} s, {gigabytes:.2f} GB', file=sys.stderr, flush=True)
+    medians = {value: map(statistics.median, zip(*found, strict=True)) for value, found in runs.items()}
+    return [(value, *found) for value, found in medians.items()]
 
 
 def report(found):
@@ -122,9 +152,9 @@ def report(found):
         axis = AXES[name]
         values, *columns = zip(*points, strict=True)
         time, memory = (slope(values, column) for column in columns)
-        for what, exponent in (('time', time), ('memory', memory)):
-            if exponent > axis.law[1] + SLACK:
-                faults.append(f'{what} against {axis.title}: {exponent:.2f}, where the law is {axis.law[1]:g}')
+        for what, exponent, law in (('time', time, axis.law[1]), ('memory', memory, axis.memory_law)):
+            if exponent > law + SLACK:
+                faults.append(f'{what} against {axis.title}: {exponent:.2f}, where the law is {law:g}')
         shown = '; '.join(f'{value:,}: {seconds:.3f}, {gigabytes:.2f}' for value, seconds, gigabytes in points)
         lines.append(f'| {axis.title} | {time:.2f} | {memory:.2f} | {axis.law[0]} | {shown} |')
     return lines, faults
@@ -140,11 +170,13 @@ def draw(found, path):
     figure, grid = pyplot.subplots(2, len(found), figsize=(3.2 * len(found), 6), squeeze=False)
     for column, (name, points) in enumerate(found.items()):
         values, *measured = (np.array(numbers, float) for numbers in zip(*points, strict=True))
-        for row, (label, curve) in enumerate(zip(('seconds', 'GB'), measured, strict=True)):
+        axis = AXES[name]
+        laws = (axis.law[1], axis.memory_law)
+        for row, (label, curve, law) in enumerate(zip(('seconds', 'GB'), measured, laws, strict=True)):
             axes = grid[row][column]
             axes.loglog(values, curve, 'o-', label='measured')
-            axes.loglog(values, curve[-1] * (values / values[-1]) ** AXES[name].law[1], '--', label='law')
-            axes.set_xlabel(AXES[name].title)
+            axes.loglog(values, curve[-1] * (values / values[-1]) ** law, '--', label='law')
+            axes.set_xlabel(axis.title)
             axes.set_ylabel(label)
             axes.legend()
     figure.tight_layout()
@@ -172,6 +204,8 @@ def parse_flags(argv=None):
             raise UsageError(f'--axes {name}: expected {one_of(name, AXES)}')
     if args.rounds < 1 or args.most < 3:
         raise UsageError('--rounds must be at least 1, and --most at least 3.')
+    if args.threads < 2 and {'threads', 'processes'} & set(args.axes):
+        raise UsageError(f'--threads {args.threads}: expected at least 2 for the axes threads and processes.')
     return args
 
 

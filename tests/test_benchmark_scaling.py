@@ -10,6 +10,7 @@ from propeller.errors import UsageError
 def test_a_slope_is_the_exponent_over_the_larger_half():
     values = (32, 64, 128, 256)
     assert scaling.slope(values, [7.0, 1.0, 3 * 128**1.5, 3 * 256**1.5]) == pytest.approx(1.5)
+    assert scaling.slope((1, 2), [6.0, 3.0]) == pytest.approx(-1)
 
 
 def test_what_grows_faster_than_its_law_is_told():
@@ -21,13 +22,29 @@ def test_what_grows_faster_than_its_law_is_told():
     assert lines[3].startswith('| width | 2.10 | 1.00 | quadratic |')
 
 
-def test_each_axis_changes_one_size_alone():
+def test_memory_has_a_law_of_its_own():
+    _, faults = scaling.report({'threads': [(1, 4.0, 0.5), (2, 2.6, 0.6)]})
+    assert faults == [
+        'time against threads: -0.62, where the law is -1',
+        'memory against threads: 0.26, where the law is 0',
+    ]
+
+
+def test_each_axis_changes_one_size_alone(monkeypatch, tmp_path):
+    made = []
+    record = lambda work, place, threads, processes=1: made.append((work, threads, processes))  # noqa: E731
+    monkeypatch.setattr(scaling, 'of_updates', record)
     for name, axis in scaling.AXES.items():
         if name == 'file':
             continue
-        works = [axis.work(value) for value in axis.values]
+        made.clear()
+        for value in axis.values:
+            axis.run(value, str(tmp_path), 2)
+        works, threads, processes = zip(*made, strict=True)
         changed = {field for field in works[0]._fields if len({getattr(work, field) for work in works}) > 1}
-        assert len(changed) == 1, name
+        assert len(changed) == (name not in ('threads', 'processes')), name
+        assert threads == (axis.values if name == 'threads' else (1 if name == 'processes' else 2,) * len(made))
+        assert processes == (axis.values if name == 'processes' else (1,) * len(made))
         assert all(work.width % (64 if work.width > 384 else 32) == 0 for work in works)
 
 
@@ -35,8 +52,10 @@ def test_a_file_of_rows_is_read_and_updates_are_timed(tmp_path):
     seconds, gigabytes = scaling.of_file(50, str(tmp_path / 'file'), 1)
     assert seconds > 0.5 and 0.1 < gigabytes < 4
     work = scaling.BASE._replace(layers=1, width=32, words=90, rows=2, lengths=(8, 0, 8, 8), warm=1, counted=2)
-    seconds, _ = scaling.of_updates(work, str(tmp_path / 'updates'), 1)
+    seconds, one = scaling.of_updates(work, str(tmp_path / 'updates'), 1)
     assert 0 < seconds < 30
+    seconds, two = scaling.of_updates(work, str(tmp_path / 'updates'), 1, processes=2)
+    assert 0 < seconds < 30 and two > 1.5 * one  # of both processes
 
 
 def test_the_picture_and_the_table_are_written(tmp_path, monkeypatch, capsys):
@@ -52,3 +71,5 @@ def test_flags_that_cannot_be():
         scaling.parse_flags(['--axes', 'layer'])
     with pytest.raises(UsageError, match='--most at least 3'):
         scaling.parse_flags(['--most', '2'])
+    with pytest.raises(UsageError, match='--threads 1: expected at least 2'):
+        scaling.parse_flags(['--threads', '1'])
