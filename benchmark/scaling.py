@@ -10,8 +10,8 @@ of each curve beside its law as `scaling.png`.
 Growth is the slope over the larger half of the sizes where both axes are logarithmic: 1 is linear, 2 quadratic, -1 half
 the time for twice as much. The law is what the sizes say: products are linear in tokens, rows and layers and quadratic
 in the width; attention adds a part that is quadratic in the length; the word table is linear in the vocabulary; threads,
-or processes of one thread each, share the same batch. Exit code 1 where time or memory grows faster than its law by more
-than 0.15.
+or processes of one thread each, share the same batch. Exit code 1 where time or memory grows faster than its law by
+more than 0.15.
 """
 
 import argparse

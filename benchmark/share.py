@@ -2,16 +2,20 @@
 
 python -m benchmark.share [--works small,base] [--precision bf16] [--batches 6] [--rounds 3] [--threads 2]
 
-The limit is the time of the step's matrix products alone: of each linear layer the forward product and those of both
-gradients, with the numbers of rows that the step's batch has, by the same kernels on as many threads, each again and
-again on the same memory (nothing is converted, packed or added up: that is already done), the median. Not counted are
-the products of attention, and of the layers behind the encoder. The works are those of `benchmark.report`: made-up
-texts, random values. Steps are taken by the bare executor; a batch and its products are measured one after the other,
-in turns, so that a change of the machine's speed meets both. Printed are medians over the batches and rounds.
+The limit is the time of matrix products alone: of each linear layer the forward product and those of both gradients,
+with the numbers of rows that the step's batch has, by the same kernels on as many threads, each again and again on the
+same memory (nothing is converted, packed or added up: that is already done), the median. Not counted are the products
+of attention, and of the layers behind the encoder. There are two limits: the products that the step computes, and those
+of all tokens in all layers, as the model is defined and PyTorch computes it; of its last layer the step needs but what
+is read. The works are those of `benchmark.report`: made-up texts, random values. Steps are taken by the bare executor;
+a batch and its products are measured one after the other, in turns, so that a change of the machine's speed meets both.
+Printed are medians over the batches and rounds.
 """
 
 import argparse
+import collections
 import ctypes
+import functools
 import os
 import statistics
 import sys
@@ -36,26 +40,24 @@ def products_of(tokens, rows, layers, width):
         tokens, rows: of the batch.
         layers, width: of the encoder; its feed-forward layers are four times as wide.
     Returns:
-        dict (m, n, k) -> how often: products [m, k] x [k, n].
+        Two Counters (m, n, k) -> how often, products [m, k] x [k, n]: those that a step computes, and those of all
+        tokens in all layers.
     """
-    found = {}
+    layer, last = _products_of_layer(tokens, width), _products_of_layer(rows, width)
+    needed, whole = collections.Counter(), collections.Counter()
+    for size, times in layer.items():
+        needed[size], whole[size] = (layers - 1) * times, layers * times
+    return needed + last, whole
 
-    def linear(rows, inputs, outputs, times):
-        step = DEPTH
-        while 64 * step <= rows:  # as `depth_of` in csrc/linear.cc
-            step *= 2
-        depth = -(-rows // step) * step
-        for size in ((rows, outputs, inputs), (rows, inputs, outputs), (inputs, outputs, depth)):
-            found[size] = found.get(size, 0) + times
 
-    def rest(rows, times):  # of a layer, after attention
-        linear(rows, width, width, times)
-        linear(rows, width, 4 * width, times)
-        linear(rows, 4 * width, width, times)
-
-    linear(tokens, width, 3 * width, layers)
-    rest(tokens, layers - 1)
-    rest(rows, 1)  # the last layer's, for the first token of each row
+def _products_of_layer(rows, width):
+    """Counter of the products of one layer for so many tokens."""
+    found, step = collections.Counter(), DEPTH
+    while 64 * step <= rows:  # as `depth_of` in csrc/linear.cc
+        step *= 2
+    depth = -(-rows // step) * step
+    for inputs, outputs in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)):
+        found.update([(rows, outputs, inputs), (rows, inputs, outputs), (inputs, outputs, depth)])
     return found
 
 
@@ -72,7 +74,7 @@ def product_seconds(size, precision, repeats):
 
 
 def measure(work, args):
-    """list over batches and rounds of (seconds of the step, of its products, operations, tokens)."""
+    """list over batches and rounds of (seconds of the step, those of both limits, their operations, tokens)."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         write_files(work, folder)
@@ -83,26 +85,28 @@ def measure(work, args):
         for _ in range(args.rounds):
             for batch in batches:
                 step = contest.bare([batch])
-                found.append((step, *limit(work, batch, args), batch.real_tokens))
+                found.append((step, *limits(work, batch, args), batch.real_tokens))
         contest.close()
     return found
 
 
-def limit(work, batch, args):
-    """(seconds of the products of a batch, their multiplications and additions)."""
-    products = products_of(int(batch.real_tokens), work.rows, work.layers, work.width)
+def limits(work, batch, args):
+    """(seconds of the products that a step needs, of all products, operations of the former)."""
     repeats = 3 if work.width > 384 else 9
-    seconds = sum(times * product_seconds(size, args.precision, repeats) for size, times in products.items())
-    return seconds, sum(2 * times * m * n * k for (m, n, k), times in products.items())
+    seconds_of = functools.cache(lambda size: product_seconds(size, args.precision, repeats))
+    needed, whole = products_of(int(batch.real_tokens), work.rows, work.layers, work.width)
+    alone, all_alone = (sum(times * seconds_of(size) for size, times in some.items()) for some in (needed, whole))
+    return alone, all_alone, sum(2 * times * m * n * k for (m, n, k), times in needed.items())
 
 
 def report(work, precision, found):
     """A line of text. found: what `measure` returns."""
-    step, alone, operations, tokens = (statistics.median(column) for column in zip(*found, strict=True))
-    share = statistics.median(alone / step for step, alone, *_ in found)
+    step, alone, whole, operations, tokens = (statistics.median(column) for column in zip(*found, strict=True))
+    share, of_whole = (statistics.median(row[limit] / row[0] for row in found) for limit in (1, 2))
     return (
-        f'{work.name}, {precision}: {1e3 * step:.1f} ms a step of {tokens:.0f} tokens, its products alone '
-        f'{1e3 * alone:.1f} ms ({1e-9 * operations / alone:.0f} GFLOPS): {100 * share:.1f} % of the limit'
+        f'{work.name}, {precision}: {1e3 * step:.1f} ms a step of {tokens:.0f} tokens. Its products alone '
+        f'{1e3 * alone:.1f} ms ({1e-9 * operations / alone:.0f} GFLOPS): {100 * share:.1f} % of the limit. '
+        f'Those of all tokens in all layers {1e3 * whole:.1f} ms: {100 * of_whole:.1f} %'
     )
 
 
