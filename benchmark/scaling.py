@@ -3,15 +3,15 @@
     python -m benchmark.scaling [--axes length,layers] [--out FOLDER] [--rounds 1] [--threads 2]
 
 Training of a classifier from random values on made-up texts (`benchmark/report/works.py`); of `file`, one update on a
-table of so many rows, from start to end: reading, tokenizing, planning. One size changes at a time; the sizes of an axis
-are run one after the other, `--rounds` times, and medians are taken. `--out` gets the table as `scaling.md` and a picture
-of each curve beside its law as `scaling.png`.
+table of so many rows, from start to end: reading, tokenizing, planning. One size changes at a time; the sizes of an
+axis are run one after the other, `--rounds` times, and medians are taken. `--out` gets the table as `scaling.md` and a
+picture of each curve beside its law as `scaling.png`.
 
-Growth is the slope over the larger half of the sizes where both axes are logarithmic: 1 is linear, 2 quadratic, -1 half
-the time for twice as much. The law is what the sizes say: products are linear in tokens, rows and layers and quadratic
-in the width; attention adds a part that is quadratic in the length; the word table is linear in the vocabulary; threads,
-or processes of one thread each, share the same batch. Exit code 1 where time or memory grows faster than its law by
-more than 0.15.
+Growth is the slope over the larger half of the sizes where both axes are logarithmic: 1 is linear, 2 quadratic, -1
+half the time for twice as much. The law is what the sizes say: products are linear in tokens, rows and layers and
+quadratic in the width; attention adds a part that is quadratic in the length; the word table is linear in the
+vocabulary; threads, or processes of one thread each, share the same batch. Exit code 1 where time or memory grows
+faster than its law by more than 0.15.
 """
 
 import argparse
