@@ -60,7 +60,8 @@ class Parser(argparse.ArgumentParser):
             raise
 
     def error(self, message, advice=''):
-        raise UsageError(f'{message}.{advice} --help lists all flags.')
+        end = '' if message.endswith('?') else '.'  # an advice of `_check_value`
+        raise UsageError(f'{message}{end}{advice} --help lists all flags.')
 
 
 class ArgumentGroup:

@@ -247,6 +247,8 @@ class OpenVinoEngine(Engine):
         import openvino
 
         changed = leave_out_padding(model)
+        if changed is None:
+            log.debug('this graph is not one of those that can be computed without padding')
         compiled = openvino.Core().compile_model(changed or model, 'CPU', cls.settings(precision, threads))
         return cls(compiled, changed is not None)
 

@@ -201,6 +201,7 @@ def test_pairs_and_questions(made, predict, tmp_path):
         ('classify', ['good.tsv', '--output', 'x.csv', '--format', 'jsonl'], 'do not go together'),
         ('classify', ['good.tsv', '--format', 'parquet'], 'needs --output FILE'),
         ('classify', ['good.tsv', '--engine', 'onnxruntime'], 'give --engine executor or predictor'),
+        ('classify', ['good.tsv', '--engine', 'fussed'], r"'fused'\)\. Did you mean fused\? --help lists"),
         ('classify', ['good.tsv', '--topk', '3'], 'Did you mean --top_k'),
     ],
 )
