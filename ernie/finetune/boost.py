@@ -10,7 +10,7 @@ import numpy as np
 import ernie.model
 import propeller.ops
 from ernie.finetune.vectors import make_vectors
-from ernie.model.encoders import build_encoder
+from ernie.model.encoders import POOLED, build_encoder
 from ernie.model.known_vectors import vector_feed
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.dataset_folder import data_digest
@@ -97,7 +97,7 @@ class Boost:
         if exact not in self._programs:
 
             def build(*features):
-                return graph.float32(build_encoder(features, self.config, whole=False).get_pooled_output())
+                return graph.float32(build_encoder(features, self.config, read=POOLED).get_pooled_output())
 
             self._programs[exact] = self.session.build(encoder_feeds(self.config), build, exact=exact)
         return self._programs[exact]

@@ -15,6 +15,9 @@ ENCODERS = Table(
     elmo='ernie.model.elmo:Elmo',
 )
 
+# What is read of an encoder: outputs of whole layers; some tokens of the last layer and the pooled output; this alone.
+LAYERS, TOKENS, POOLED = READ = ('layers', 'tokens', 'pooled')
+
 _packed = contextvars.ContextVar('ernie_packed_encoder', default=None)
 
 
@@ -78,7 +81,7 @@ def encoder_class(config):
     return ENCODERS[config.encoder]
 
 
-def build_encoder(features, config, training=False, whole=True, **options):
+def build_encoder(features, config, training=False, read=LAYERS, **options):
     """The encoder of a configuration over the inputs of `ernie.model.task_model.encoder_feeds`.
 
     Args:
@@ -86,11 +89,11 @@ def build_encoder(features, config, training=False, whole=True, **options):
             `use_task_id` task ids int64 [B, T]; more are not read.
         config: `ErnieConfig`.
         training: whether dropout is on.
-        whole: whether the outputs of whole layers are read. Without them some encoders compute less.
+        read: of `READ`. Where less than whole layers is read, some encoders compute less.
         options: what only some encoders take.
     """
-    if config.encoder == ERNIE and not whole:
-        options['whole'] = False
+    if config.encoder == ERNIE:
+        options['read'] = read
     if _packed.get() is not None:
         return _packed.get()(features, config)
     ids, types, positions, mask = features[:4]

@@ -5,8 +5,15 @@ N masked tokens in the batch.
 """
 
 from ernie.config import REQUIRED, SENTENCE_TYPES
-from ernie.model.encoders import Encoder
-from ernie.model.transformer_encoder import attention_projections, encoder, last_layer, linear, norm_parameters
+from ernie.model.encoders import LAYERS, POOLED, READ, TOKENS, Encoder
+from ernie.model.transformer_encoder import (
+    attention_projections,
+    encoder,
+    last_layer,
+    last_layer_of_firsts,
+    linear,
+    norm_parameters,
+)
 from propeller import graph, ops
 from propeller.graph import F, paddle
 
@@ -26,8 +33,9 @@ class ErnieModel(Encoder):
         config: `ErnieConfig`.
         training: whether dropout is on.
         weight_sharing: whether the masked-LM output reuses the word table.
-        whole: whether the last layer is computed for all tokens. If not, it is for those alone that the pooled output
-            and `get_tokens` read, for each anew, and its output as a whole is not to be had.
+        read: `LAYERS`: all layers are computed for all tokens. `TOKENS`: the last one for those alone that the pooled
+            output and `get_tokens` read, for each anew, and its output as a whole is not to be had. `POOLED`: the last
+            one for the first tokens, and only the pooled output is to be had.
 
     What is computed on padding means nothing; fused operators do not compute it at all (see `propeller.ops.tokens`).
     """
@@ -73,8 +81,10 @@ class ErnieModel(Encoder):
         config,
         training=False,
         weight_sharing=True,
-        whole=True,
+        read=LAYERS,
     ):
+        if read not in READ:
+            raise ValueError(f'ErnieModel: read is {read!r}, expected {", ".join(READ)}.')
         self.config, self.training, self.weight_sharing = config, training, weight_sharing
         self._pooled = None
         tables = [
@@ -96,10 +106,12 @@ class ErnieModel(Encoder):
             config.layer_norm_eps,
             config.hidden_dropout_prob if training else 0.0,
         )
-        whole = whole or not config.num_hidden_layers
-        layers = config.num_hidden_layers - (not whole)
+        self._read = read if config.num_hidden_layers else LAYERS
+        layers = config.num_hidden_layers - (self._read != LAYERS)
         self._packed = [embedded, *encoder(embedded, self._layout, config, training, layers)]
-        self._last = None if whole else last_layer(self._packed[-1], self._layout, config, training)
+        if self._read != LAYERS:
+            of_last = last_layer if self._read == TOKENS else last_layer_of_firsts
+            self._last = of_last(self._packed[-1], self._layout, config, training)
         self._padded = {}
 
     @property
@@ -114,9 +126,9 @@ class ErnieModel(Encoder):
         return [self._unpacked(i) for i in range(1, len(self._packed))]
 
     def _check_whole(self):
-        if self._last is not None:
+        if self._read != LAYERS:
             raise ValueError(
-                'ErnieModel: found whole=False, expected whole=True where outputs of whole layers are read.'
+                f'ErnieModel: found read={self._read!r}, expected {LAYERS!r} where outputs of whole layers are read.'
             )
 
     def _unpacked(self, i):
@@ -146,7 +158,7 @@ class ErnieModel(Encoder):
     def get_pooled_output(self):
         """tanh of a linear layer over the first token: float32 [B, H]. Its parameters exist only if this is called."""
         if self._pooled is None:
-            first = self._of_last(self._layout.firsts)
+            first = self._last if self._read == POOLED else self._of_last(self._layout.firsts)
             self._pooled = paddle.tanh(
                 linear(first, 'pooled_fc', self.config.hidden_size, self.config.initializer_range)
             )
@@ -158,7 +170,9 @@ class ErnieModel(Encoder):
 
     def _of_last(self, take):
         """Some tokens of the last layer's output. take: function of a value for all tokens."""
-        return take(self._packed[-1]) if self._last is None else self._last(take)
+        if self._read == POOLED:
+            raise ValueError(f'ErnieModel: found read={POOLED!r}, expected {TOKENS!r} where some tokens are read.')
+        return take(self._packed[-1]) if self._read == LAYERS else self._last(take)
 
     def get_lm_logits(self, mask_pos):
         """Scores of the vocabulary for the tokens at `mask_pos`, see `get_tokens`.

@@ -6,7 +6,7 @@ only with `use_task_id`), and for training and evaluation the label.
 
 import abc
 
-from ernie.model.encoders import build_encoder
+from ernie.model.encoders import LAYERS, POOLED, build_encoder
 from ernie.model.known_vectors import KnownVectors
 from ernie.optimization import optimization
 from propeller import graph
@@ -83,7 +83,10 @@ class FineTuneModel(Model):
         if known is not None:
             return KnownVectors(features, known if training else {})
         return build_encoder(
-            features, config.ernie, training and config.get('encoder_dropout', True), self.reads_layers
+            features,
+            config.ernie,
+            training and config.get('encoder_dropout', True),
+            LAYERS if self.reads_layers else POOLED,
         )
 
     def backward(self, loss):

@@ -35,16 +35,25 @@ def multi_head_attention(x, layout, config, name, training):
 
     layout: of `ops.token_layout`.
     """
-    rate = config.attention_probs_dropout_prob if training else 0.0
+    rate = _attention_dropout(config, training)
     return ops.attention(attention_projections(x, config, name), layout, config.num_attention_heads, rate)
+
+
+def _attention_dropout(config, training):
+    return config.attention_probs_dropout_prob if training else 0.0
 
 
 def attention_projections(x, config, name):
     """Queries, keys and values side by side. x [T, H] -> [T, 3H]."""
-    hidden, std = config.hidden_size, config.initializer_range
     # One product for all three projections: a tenth faster than three, forward and backward.
+    return ops.linear_side_by_side(x, *projection_parameters(config, name))
+
+
+def projection_parameters(config, name):
+    """Weights and biases of queries, keys and values: two tuples of three."""
+    hidden, std = config.hidden_size, config.initializer_range
     parts = [_weight_and_bias(f'{name}_{part}_fc', hidden, hidden, std) for part in ('query', 'key', 'value')]
-    return ops.linear_side_by_side(x, *zip(*parts, strict=True))
+    return zip(*parts, strict=True)
 
 
 def encoder_layer(x, layout, config, name, training):
@@ -90,3 +99,21 @@ def last_layer(x, layout, config, training):
     )
     context = recompute.segment(attention, x)
     return lambda take: _after_attention(take(context), take(x), config, name, training)
+
+
+def last_layer_of_firsts(x, layout, config, training):
+    """The last layer where only the tokens of the first column are read: others are not even projected.
+
+    Args:
+        x: what it reads, [T, H].
+    Returns:
+        value [B, H].
+    """
+    name = f'encoder_layer_{config.num_hidden_layers - 1}'
+
+    def attention(x):
+        parameters = projection_parameters(config, f'{name}_multi_head_att')
+        rate = _attention_dropout(config, training)
+        return ops.first_attention(x, layout, *parameters, config.num_attention_heads, rate)
+
+    return _after_attention(recompute.segment(attention, x), layout.firsts(x), config, name, training)

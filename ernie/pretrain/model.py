@@ -6,7 +6,7 @@ only with `use_task_id`), the labels of each task (see `ernie.pretrain.tasks.tas
 
 import numpy as np
 
-from ernie.model.encoders import ERNIE, build_encoder
+from ernie.model.encoders import ERNIE, LAYERS, TOKENS, build_encoder
 from ernie.model.task_model import encoder_feeds
 from ernie.optimization import decays
 from propeller import graph
@@ -37,9 +37,9 @@ class PretrainModel(Model):
         if config.ernie.encoder != ERNIE:
             raise bad_input(config.ernie.origin, f'encoder {config.ernie.encoder}', f'{ERNIE}: others predict no words')
         features = list(features)
-        whole = not all(task.few_labels for task in config.tasks)
+        read = TOKENS if all(task.few_labels for task in config.tasks) else LAYERS
         with recomputation(training and bool(config.get('recompute'))):
-            model = build_encoder(features, config.ernie, training, whole, weight_sharing=config.weight_sharing)
+            model = build_encoder(features, config.ernie, training, read, weight_sharing=config.weight_sharing)
         del features[: 4 + config.ernie.use_task_id]
         rows = []
         for task in config.tasks:

@@ -9,6 +9,7 @@ from propeller.ops.choice import available, enabled, use
 from propeller.ops.cross_entropy import softmax_cross_entropy
 from propeller.ops.embedding import embedding_norm
 from propeller.ops.encoder import EncoderSizes, PackedEncoder
+from propeller.ops.first_attention import first_attention
 from propeller.ops.linear import linear, linear_side_by_side
 from propeller.ops.lstm import lstm
 from propeller.ops.norm import layer_norm, residual_norm
@@ -26,6 +27,7 @@ __all__ = [
     'dropout_seed',
     'embedding_norm',
     'enabled',
+    'first_attention',
     'layer_norm',
     'linear',
     'linear_side_by_side',

@@ -49,7 +49,12 @@ def _check(qkv, packed, heads, dropout, precision):
     require_dropout('attention', dropout)
     require_precision('attention', precision)
     shape, rank, name = list(qkv.shape), 2 if packed else 3, '[tokens, 3H]' if packed else '[rows, columns, 3H]'
-    if not isinstance(heads, int) or heads < 1:
-        raise ValueError(f'ops.attention: heads is {heads!r}, expected a whole number above 0.')
+    require_heads('attention', heads)
     if len(shape) != rank or shape[-1] < 1 or shape[-1] % (3 * heads):
         raise ValueError(f'ops.attention: qkv has shape {shape}, expected {name} with H a multiple of {heads} heads.')
+
+
+def require_heads(operator, heads):
+    """heads: a whole number above 0, else `ValueError`."""
+    if not isinstance(heads, int) or heads < 1:
+        raise ValueError(f'ops.{operator}: heads is {heads!r}, expected a whole number above 0.')

@@ -16,6 +16,7 @@ def check(kernels):
     _check_products(kernels)
     _check_norms()
     _check_attention(kernels)
+    _check_first_attention()
     _check_encoder(kernels)
     _check_lstm()
     rng = np.random.default_rng(3)
@@ -92,6 +93,36 @@ def _check_attention(kernels):
         y.backward(paddle.to_tensor(dy))
         for found, right in zip((y, qkv.grad), expected, strict=True):
             _compare(f'attention in {precision}', found, right, tolerance)
+
+
+def _check_first_attention():
+    """Three heads over three rows, the first tokens' queries, without dropout."""
+    rng = np.random.default_rng(5)
+    heads, lengths = 3, (70, 33, 1)
+    shapes = [(sum(lengths), _INPUTS), *[(_INPUTS, _INPUTS)] * 3, *[(_INPUTS,)] * 3, (len(lengths), _INPUTS)]
+    *arrays, dy = (rng.normal(0, 0.5, shape).astype(np.float32) for shape in shapes)
+    x, query, key, value, of_query, of_key, of_value = (array.astype(np.float64) for array in arrays)
+    starts, by_head = np.cumsum([0, *lengths]), lambda a: a.reshape(-1, heads, _INPUTS // heads).swapaxes(0, 1)
+    y, dqueries, dkeys, dvalues = np.zeros(dy.shape), np.zeros(dy.shape), np.zeros(x.shape), np.zeros(x.shape)
+    queries, keys, values = x[starts[:-1]] @ query + of_query, x @ key + of_key, x @ value + of_value
+    for row, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
+        q, k, v, slope = map(by_head, (queries[row], keys[start:end], values[start:end], dy[row].astype(np.float64)))
+        p = np.exp(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1]))
+        p /= p.sum(-1, keepdims=True)
+        ds = p * (slope @ v.swapaxes(1, 2) - (slope * (p @ v)).sum(-1, keepdims=True)) / np.sqrt(q.shape[-1])
+        y[row], dqueries[row] = (p @ v).reshape(-1), (ds @ k).reshape(-1)
+        for found, of_heads in ((dkeys, ds.swapaxes(1, 2) @ q), (dvalues, p.swapaxes(1, 2) @ slope)):
+            found[start:end] = of_heads.swapaxes(0, 1).reshape(end - start, -1)
+    dx = dkeys @ key.T + dvalues @ value.T
+    dx[starts[:-1]] += dqueries @ query.T
+    expected = y, dx, x[starts[:-1]].T @ dqueries, x.T @ dkeys, x.T @ dvalues
+    inputs = [paddle.to_tensor(array, stop_gradient=False) for array in arrays]
+    places = paddle.to_tensor(starts), paddle.to_tensor(starts[:-1])
+    settings = None, heads, 0.0, 0, True, True
+    found = paddle._C_ops._run_custom_op('propeller_first_attention', inputs[0], *places, *inputs[1:], *settings)[0]
+    found.backward(paddle.to_tensor(dy))
+    for own, right in zip((found, *(value.grad for value in inputs[:4])), expected, strict=True):
+        _compare('attention of first tokens', own, right, 1e-5)
 
 
 def _check_encoder(kernels):

@@ -7,6 +7,8 @@ batches; whatever runs over tokens is built the same way for both.
 Shapes: B rows, T columns of a batch, N tokens that are not padding.
 """
 
+import functools
+
 from propeller import graph
 from propeller.graph import paddle
 from propeller.ops.checks import describe
@@ -43,6 +45,11 @@ class Packed:
         for value in (self.starts, self._tokens, self._places):
             value.stop_gradient = True
 
+    @functools.cached_property
+    def first_tokens(self):
+        """int64 value [B], the number of the token in each row's first column; -1 where that is padding."""
+        return self._places[:, 0]
+
     def pack(self, x):
         """x float32 [B, T, ...] -> [N, ...]."""
         return _take(graph.float32(x).flatten(0, 1), self._tokens)
@@ -61,7 +68,7 @@ class Packed:
 
     def firsts(self, x):
         """The tokens of the first column, as of x float32 [N, H]: [B, H]; zeros where it is padding."""
-        return _take(graph.float32(x), self._places[:, 0])
+        return _take(graph.float32(x), self.first_tokens)
 
 
 class Padded:

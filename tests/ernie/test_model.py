@@ -9,6 +9,8 @@ from scipy.special import erf
 
 from ernie.checkpoint import backbone_shapes
 from ernie.config import ErnieConfig
+from ernie.model.encoders import LAYERS, POOLED
+from ernie.model.encoders import TOKENS as SOME
 from ernie.model.ernie import ErnieModel
 from ernie.model.heads import head as task_head
 from propeller import graph, ops
@@ -55,12 +57,12 @@ def form(request):
         yield request.param
 
 
-def build(config, outputs, seed=5, training=False, feeds=FEEDS, weight_sharing=True, whole=True):
+def build(config, outputs, seed=5, training=False, feeds=FEEDS, weight_sharing=True, read=LAYERS):
     """(session, program) whose outputs are `outputs(model)`; every parameter is random, biases and norms too."""
     session = Session(seed=seed)
 
     def build_fn(ids, positions, types, tasks, mask, *others):
-        settings = {'training': training, 'weight_sharing': weight_sharing, 'whole': whole}
+        settings = {'training': training, 'weight_sharing': weight_sharing, 'read': read}
         return outputs(ErnieModel(ids, positions, types, tasks, mask, ErnieConfig(config), **settings), *others)
 
     program = session.build(feeds, build_fn)
@@ -255,29 +257,51 @@ def test_last_layer_of_some_tokens():
     """What readers of single tokens get is that of the whole layer."""
     others = [graph.Feed('mask_pos', (-1, 1), 'int64')]
 
-    def outputs(whole):
-        read = lambda model, at: [model.get_tokens(at), model.get_pooled_output()]  # noqa: E731
-        session, program = build(CONFIG, read, feeds=FEEDS + others, whole=whole)
+    def outputs(read):
+        tokens = (lambda model, at: []) if read == POOLED else lambda model, at: [model.get_tokens(at)]
+        of_model = lambda model, at: [model.get_pooled_output(), *tokens(model, at)]  # noqa: E731
+        session, program = build(CONFIG, of_model, feeds=FEEDS + others, read=read)
         p = randomize(session, program)
         assert program.parameters() == backbone_shapes(ErnieConfig(CONFIG))
         return p, session.run(program, [*batch(), MASKED[:, None]], program.outputs)
 
-    (p, expected), (_, found) = outputs(True), outputs(False)
+    p, (pooled, tokens) = outputs(LAYERS)
     last = encoder64(p, CONFIG, *batch())[-1]
-    np.testing.assert_allclose(found[0], last.reshape(B * T, H)[MASKED], atol=2e-5)
-    np.testing.assert_allclose(found[1], np.tanh(linear64(last[:, 0], p, 'pooled_fc')), atol=2e-5)
-    for a, b in zip(expected, found, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    for read in (SOME, POOLED):
+        own, (found, *others_found) = outputs(read)
+        assert own.keys() == p.keys() and len(others_found) == (read == SOME)
+        np.testing.assert_allclose(found, np.tanh(linear64(last[:, 0], p, 'pooled_fc')), atol=2e-5)
+        np.testing.assert_allclose(found, pooled, atol=1e-6)
+        for rows in others_found:
+            np.testing.assert_allclose(rows, last.reshape(B * T, H)[MASKED], atol=2e-5)
+            np.testing.assert_allclose(rows, tokens, atol=1e-6)
 
 
-@pytest.mark.parametrize('read', ['get_sequence_output', 'layer_outputs'])
-def test_whole_layers_must_be_asked_for(read):
+def test_only_the_first_tokens_ask_where_the_pooled_output_alone_is_read(form):
+    """In all layers but the last all tokens do."""
+    for read, first in ((POOLED, 1), (SOME, 0), (LAYERS, 0)):
+        _, program = build(CONFIG, lambda model: [model.get_pooled_output()], read=read)
+        names = [op.name().split('.')[-1] for op in program.main.global_block().ops]
+        assert names.count('propeller_first_attention') == (form == 'fused') * first
+        assert names.count('propeller_attention') == (form == 'fused') * (CONFIG['num_hidden_layers'] - first)
+
+
+@pytest.mark.parametrize('read', [SOME, POOLED])
+@pytest.mark.parametrize('what', ['get_sequence_output', 'layer_outputs'])
+def test_whole_layers_must_be_asked_for(what, read):
     def outputs(model):
-        found = getattr(model, read)
+        found = getattr(model, what)
         return [found() if callable(found) else found[-1]]
 
-    with pytest.raises(ValueError, match='whole=True'):
-        build(CONFIG, outputs, whole=False)
+    with pytest.raises(ValueError, match=f"found read='{read}', expected 'layers' where outputs of whole layers"):
+        build(CONFIG, outputs, read=read)
+
+
+def test_some_tokens_must_be_asked_for():
+    with pytest.raises(ValueError, match="found read='pooled', expected 'tokens' where some tokens are read"):
+        build(CONFIG, lambda model: [model.get_tokens(None)], read=POOLED)
+    with pytest.raises(ValueError, match="read is 'first', expected layers, tokens, pooled"):
+        build(CONFIG, lambda model: [], read='first')
 
 
 @pytest.mark.parametrize(('task', 'width'), [(None, 2), ({'task_name': 'order', 'num_labels': 5}, 5)])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
+from ernie.model.encoders import LAYERS, POOLED, TOKENS
 from ernie.model.ernie import ErnieModel
 from ernie.model.task_model import encoder_feeds
 from ernie.tasks.classification.graph import ErnieClassifier
@@ -94,15 +95,15 @@ def test_gradients_of_the_tasks(task, freeze_encoder, monkeypatch):
 
 
 @pytest.mark.parametrize('layers', [1, 2])
-@pytest.mark.parametrize(('recompute', 'whole'), [(True, True), (True, False), (False, False)])
-def test_gradients_with_the_word_table_as_output(recompute, whole, layers):
+@pytest.mark.parametrize(('recompute', 'read'), [(True, LAYERS), (True, TOKENS), (False, TOKENS)])
+def test_gradients_with_the_word_table_as_output(recompute, read, layers):
     """It gets gradients from both ends of the layers. Two readers share the last layer: some tokens, and the first."""
     config = ErnieConfig({**TASK_CONFIG, **QUIET, 'num_hidden_layers': layers})
 
-    def loss(recompute, whole):
+    def loss(recompute, read):
         def build(ids, types, positions, mask, task_ids, masked):
             with recomputation(recompute):
-                model = ErnieModel(ids, positions, types, task_ids, mask, config, training=True, whole=whole)
+                model = ErnieModel(ids, positions, types, task_ids, mask, config, training=True, read=read)
             words = model.get_lm_output(paddle.gather(ids.reshape([-1]), masked), masked)
             return words + model.get_next_sentence_output(types[:, 2] % 2)[0]
 
@@ -110,8 +111,26 @@ def test_gradients_with_the_word_table_as_output(recompute, whole, layers):
 
     feeds = [*encoder_feeds(config), graph.Feed('masked', (-1,), 'int64')]
     arrays = [*batch(), np.array([0, 3, 10, 44])]
-    both = (gradients(feeds, arrays, loss(*choice)) for choice in ((False, True), (recompute, whole)))
+    both = (gradients(feeds, arrays, loss(*choice)) for choice in ((False, LAYERS), (recompute, read)))
     assert_same(*both, 4 + 2 + layers * 16 + 5 + 2 + 2)
+
+
+@pytest.mark.parametrize('layers', [1, 2])
+@pytest.mark.parametrize('recompute', [True, False])
+def test_gradients_of_the_pooled_output_alone(recompute, layers):
+    config = ErnieConfig({**TASK_CONFIG, **QUIET, 'num_hidden_layers': layers})
+
+    def loss(recompute, read):
+        def build(ids, types, positions, mask, task_ids):
+            with recomputation(recompute):
+                model = ErnieModel(ids, positions, types, task_ids, mask, config, training=True, read=read)
+            return model.get_next_sentence_output(types[:, 2] % 2)[0]
+
+        return build
+
+    feeds, arrays = encoder_feeds(config), batch()
+    both = (gradients(feeds, arrays, loss(*choice)) for choice in ((False, LAYERS), (recompute, POOLED)))
+    assert_same(*both, 4 + 2 + layers * 16 + 2 + 2)
 
 
 # ------------------------------------------------------------------------------------------ the programs
@@ -157,14 +176,14 @@ def test_one_seed_gives_one_result_and_resume_is_exact(tmp_path, train):
 def test_off_nothing_is_built_twice(monkeypatch, train):
     """And on, each attention is built a second time, and nothing a third time."""
     built = []
-    original = 'ernie.model.transformer_encoder.attention_projections'
-    from ernie.model.transformer_encoder import attention_projections
+    original = 'ernie.model.transformer_encoder.projection_parameters'
+    from ernie.model.transformer_encoder import projection_parameters
 
-    def projections(x, config, name):
+    def parameters(config, name):
         built.append(name)
-        return attention_projections(x, config, name)
+        return projection_parameters(config, name)
 
-    monkeypatch.setattr(original, projections)
+    monkeypatch.setattr(original, parameters)
     names = [f'encoder_layer_{i}_multi_head_att' for i in range(CONFIG['num_hidden_layers'])]
     train('off', max_steps=1)
     assert built == names

@@ -31,10 +31,10 @@ std::vector<Head> heads_of(const AttentionShape& s) {
   std::vector<Head> heads;
   uint64_t first = 0;
   for (int64_t row = 0; row < s.rows; ++row) {
-    const int64_t tokens = s.starts[row + 1] - s.starts[row], whole = tokens / kQueries * kQueries;
+    const int64_t tokens = s.starts[row + 1] - s.starts[row];
     for (int64_t h = 0; h < s.heads && tokens > 0; ++h) {
       heads.push_back({s.starts[row], tokens, h, first});
-      first += tokens * (whole + round_up(tokens - whole, 4));
+      first += numbered_scores(tokens);
     }
   }
   std::stable_sort(heads.begin(), heads.end(), [](const Head& a, const Head& b) { return a.tokens > b.tokens; });
@@ -361,6 +361,13 @@ void for_heads(const AttentionShape& shape, Precision precision, const Dropout& 
 }
 
 }  // namespace
+
+int64_t numbered_scores(int64_t tokens) {
+  const int64_t whole = tokens / kQueries * kQueries;
+  return tokens * (whole + round_up(tokens - whole, 4));
+}
+
+int64_t first_block_columns(int64_t tokens) { return round_up(std::min(kQueries, tokens), 4); }
 
 void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                        float* y, float* terms) {

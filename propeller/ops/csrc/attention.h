@@ -20,10 +20,6 @@ struct AttentionShape {
 // qkv [tokens, 3 hidden]: queries, keys, values, each with its heads side by side -> y [tokens, hidden].
 // `terms` [2, heads, tokens] is what the backward pass needs of each softmax: the highest score m, and
 // 1 / sum e^(s - m).
-//
-// Dropout: a row of T tokens has its scores of a head in blocks of 32 queries; a block of n queries is a matrix of
-// T keys x n queries, its rows rounded up to a multiple of 4. Elements are numbered through these matrices in order:
-// rows of the batch, heads, blocks.
 void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                        float* y, float* terms);
 
@@ -35,5 +31,11 @@ void attention_backward(const AttentionShape& shape, Precision precision, const 
 // thread. The results of a token lie `y_stride` after those of the token before.
 void attention_head(const AttentionShape& shape, Precision precision, int64_t row, int64_t head, int64_t queries,
                     const float* qkv, float* y, int64_t y_stride);
+
+// Dropout: a row of T tokens has its scores of a head in blocks of 32 queries; a block of n queries is a matrix of
+// T keys x n queries, its rows rounded up to a multiple of 4. Elements are numbered through these matrices in order:
+// rows of the batch, heads, blocks.
+int64_t numbered_scores(int64_t tokens);      // of a head of a row
+int64_t first_block_columns(int64_t tokens);  // from a key's score to the next key's in its first block
 
 }  // namespace ops

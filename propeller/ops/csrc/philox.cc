@@ -14,15 +14,15 @@ constexpr int kRounds = 10;
 
 // Several counters at once, a word of 32 bits in each lane of 64: `product` is what the instruction that multiplies 32 by
 // 32 bits makes of the lower halves, `high` moves the upper half of a product down. Upper halves of words are arbitrary.
-// Lanes hold counters in such an order that `store` finds the words of neighbours side by side.
+// Lanes hold counters in such an order that `store` finds the words of neighbours side by side; `apart` is what is added
+// to the first one where they are `step` apart from each other.
 #if defined(__AVX512F__)
 struct Words {
   static constexpr int kLanes = 8;
   __m512i v;
   static Words all(uint64_t x) { return {_mm512_set1_epi64(static_cast<int64_t>(x))}; }
-  static Words from(uint64_t first) {
-    return {_mm512_add_epi64(all(first).v, _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7))};
-  }
+  static Words apart(uint64_t step) { return product(all(step), {_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7)}); }
+  friend Words operator+(Words a, Words b) { return {_mm512_add_epi64(a.v, b.v)}; }
   friend Words product(Words a, Words b) { return {_mm512_mul_epu32(a.v, b.v)}; }
   friend Words high(Words a) { return {_mm512_srli_epi64(a.v, 32)}; }
   friend Words operator^(Words a, Words b) { return {_mm512_xor_si512(a.v, b.v)}; }
@@ -42,7 +42,8 @@ struct Words {
   static constexpr int kLanes = 4;
   __m256i v;
   static Words all(uint64_t x) { return {_mm256_set1_epi64x(static_cast<int64_t>(x))}; }
-  static Words from(uint64_t first) { return {_mm256_add_epi64(all(first).v, _mm256_setr_epi64x(0, 2, 1, 3))}; }
+  static Words apart(uint64_t step) { return product(all(step), {_mm256_setr_epi64x(0, 2, 1, 3)}); }
+  friend Words operator+(Words a, Words b) { return {_mm256_add_epi64(a.v, b.v)}; }
   friend Words product(Words a, Words b) { return {_mm256_mul_epu32(a.v, b.v)}; }
   friend Words high(Words a) { return {_mm256_srli_epi64(a.v, 32)}; }
   friend Words operator^(Words a, Words b) { return {_mm256_xor_si256(a.v, b.v)}; }
@@ -62,7 +63,8 @@ struct Words {
   static constexpr int kLanes = 1;
   uint64_t v;
   static Words all(uint64_t x) { return {x}; }
-  static Words from(uint64_t first) { return {first}; }
+  static Words apart(uint64_t) { return {0}; }
+  friend Words operator+(Words a, Words b) { return {a.v + b.v}; }
   friend Words product(Words a, Words b) { return {(a.v & 0xffffffff) * (b.v & 0xffffffff)}; }
   friend Words high(Words a) { return {a.v >> 32}; }
   friend Words operator^(Words a, Words b) { return {a.v ^ b.v}; }
@@ -75,11 +77,11 @@ struct Words {
 constexpr int kAtOnce = 4;  // groups of lanes: a round's products take several cycles each
 constexpr int64_t kElementsAtOnce = 4 * Words::kLanes * kAtOnce;
 
-// The factors of `kElementsAtOnce` elements, from the counter `first` on.
-void block(const Dropout& dropout, uint64_t first, float* out) {
+// The factors of `kElementsAtOnce` elements, those of the counter `first` and of others, each `step` after the one before.
+void block(const Dropout& dropout, uint64_t first, uint64_t step, Words apart, float* out) {
   Words c[kAtOnce][4];
   for (int i = 0; i < kAtOnce; ++i) {
-    c[i][0] = Words::from(first + i * Words::kLanes);
+    c[i][0] = Words::all(first + i * Words::kLanes * step) + apart;
     c[i][1] = high(c[i][0]);
     c[i][2] = Words::all(dropout.site);
     c[i][3] = Words::all(0);
@@ -107,12 +109,24 @@ Dropout dropout_of(float probability, int64_t seed, int64_t site) {
 }
 
 void keep_factors(const Dropout& dropout, uint64_t first, int64_t count, float* out) {
+  const Words apart = Words::apart(1);
   int64_t i = 0;
-  for (; i + kElementsAtOnce <= count; i += kElementsAtOnce) block(dropout, (first + i) / 4, out + i);
+  for (; i + kElementsAtOnce <= count; i += kElementsAtOnce) block(dropout, (first + i) / 4, 1, apart, out + i);
   if (i == count) return;
   float rest[kElementsAtOnce];
-  block(dropout, (first + i) / 4, rest);
+  block(dropout, (first + i) / 4, 1, apart, rest);
   std::copy(rest, rest + (count - i), out + i);
+}
+
+void keep_factors_apart(const Dropout& dropout, uint64_t first, int64_t step, int64_t count, float* out,
+                        int64_t stride) {
+  constexpr int64_t kCounters = kElementsAtOnce / 4;
+  const Words apart = Words::apart(step / 4);
+  float found[kElementsAtOnce];
+  for (int64_t i = 0; i < count; i += kCounters) {
+    block(dropout, (first + i * step) / 4, step / 4, apart, found);
+    for (int64_t j = 0; j < std::min(kCounters, count - i); ++j) out[(i + j) * stride] = found[4 * j];
+  }
 }
 
 }  // namespace ops

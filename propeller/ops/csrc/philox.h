@@ -23,4 +23,8 @@ Dropout dropout_of(float probability, int64_t seed, int64_t site);
 // out[i] <- what element `first` + i is multiplied with, 0 or `scale`, 0 <= i < count. `first` is a multiple of 4.
 void keep_factors(const Dropout& dropout, uint64_t first, int64_t count, float* out);
 
+// out[i * stride] <- that of element `first` + i * step, 0 <= i < count. `first` and `step` are multiples of 4.
+void keep_factors_apart(const Dropout& dropout, uint64_t first, int64_t step, int64_t count, float* out,
+                        int64_t stride);
+
 }  // namespace ops
