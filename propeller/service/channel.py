@@ -4,6 +4,7 @@ A message: length (uint32), kind (uint8), number of the batch (uint64), content.
 of the model (uint16) and `Slots` with arrays of any type.
 """
 
+import asyncio
 import json
 import struct
 
@@ -14,6 +15,7 @@ HEAD = struct.Struct('<IBQ')
 _MODEL = struct.Struct('<H')
 _REST = HEAD.size - 4
 ALL_TYPES = tuple(slots.TYPES)
+_USUAL = 1 << 16  # bytes that are read at once
 
 
 def message(kind, number=0, content=b''):
@@ -68,3 +70,40 @@ def _exactly(connection, size):
             raise EOFError
         view = view[count:]
     return content
+
+
+class Hearing(asyncio.BufferedProtocol):
+    """The front's ear at a worker: messages are told as soon as their last byte is there, without a task in between.
+
+    Args:
+        take: function (kind, number, content), content: read-only memoryview.
+        ended: function that is called when the other side has gone, or what it said could not be taken.
+    """
+
+    def __init__(self, take, ended):
+        self._take, self._ended = take, ended
+        self._usual = self._buffer = memoryview(bytearray(_USUAL))
+        self._filled = 0
+
+    def get_buffer(self, sizehint):
+        return self._buffer[self._filled :]
+
+    def buffer_updated(self, nbytes):
+        self._filled += nbytes
+        buffer, end, at, size = self._buffer, self._filled, 0, HEAD.size
+        while end - at >= HEAD.size:
+            length, kind, number = HEAD.unpack_from(buffer, at)
+            size = length + 4
+            if end - at < size:
+                break
+            content = buffer[at + HEAD.size : at + size]
+            # What was read into a buffer of its own is not copied.
+            self._take(kind, number, (memoryview(bytes(content)) if buffer is self._usual else content).toreadonly())
+            at, size = at + size, HEAD.size
+        self._filled = end - at
+        if at or size > len(buffer):
+            self._buffer = self._usual if size <= _USUAL else memoryview(bytearray(size))
+            self._buffer[: self._filled] = bytes(buffer[at:end])
+
+    def connection_lost(self, exc):
+        self._ended()

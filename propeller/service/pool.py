@@ -21,7 +21,6 @@ _EVERY = 1.0  # seconds between questions whether a worker is alive
 # glibc gives back what is larger than this as soon as it is free. Left alone, it raises the number to the largest array
 # that was freed, and arrays of all sizes leave holes: 100 MB of OpenVINO's 400 after batches of 40 shapes.
 _MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(1 << 20)}
-_UNPAUSED = 1 << 32  # bytes; a reader that pauses is unregistered, and would be heard with all others afterwards
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ class WorkerPool:
                 start.cancel()
             await self.stop()
             raise
-        self._task(self._watch())
+        self.task(self._watch())
 
     @property
     def up(self):
@@ -125,7 +124,8 @@ class WorkerPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(asyncio.to_thread(worker.wait) for worker in self._workers if worker is not None))
 
-    def _task(self, coroutine):
+    def task(self, coroutine):
+        """Run a coroutine until it or the pool ends."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -136,7 +136,7 @@ class WorkerPool:
         environment = environments[place % len(environments)] if environments else {}
         worker = _WorkerProcess(self, place, environment)
         self._workers[place] = worker
-        self._task(worker.listen())
+        self.task(worker.listen())
         await worker.ready(self.settings.start_timeout)
         self.listener.worker_idle()
 
@@ -151,7 +151,7 @@ class WorkerPool:
             log.warning('worker %d (process %d): %s; another takes its place', worker.place, worker.pid, reason)
             self.listener.worker_replaced(reason)
             self._workers[worker.place] = None
-            self._task(self._replace(worker.place))
+            self.task(self._replace(worker.place))
 
     async def _replace(self, place):
         pause = 0.0
@@ -178,7 +178,7 @@ class _WorkerProcess:
 
     def __init__(self, pool, place, environment):
         self.pool, self.place, self.state, self.batch = pool, place, STARTING, None
-        self.was_ready, self._writer = False, None
+        self.was_ready, self._transport = False, None
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._opened = self._loop.create_future()
@@ -211,7 +211,7 @@ class _WorkerProcess:
     def run(self, batch, model, arrays):
         self.state, self.batch = BUSY, batch
         self._number += 1
-        self._writer.write(channel.batch(self._number, model, arrays))
+        self._transport.write(channel.batch(self._number, model, arrays))
 
     def look_after(self, settings):
         """Ask whether it lives; replace it where it has not said so for too long, or has grown."""
@@ -223,42 +223,43 @@ class _WorkerProcess:
         elif self.batch is None and self._usual and self._bytes > self._usual + settings.growth:
             self._lost(f'it grew from {self._usual >> 20} to {self._bytes >> 20} MB')
         else:
-            self._writer.write(channel.message(channel.PING))
+            self._transport.write(channel.message(channel.PING))
 
     async def listen(self):
-        """Take what it says, until it goes."""
-        try:
-            reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=_UNPAUSED)
-            hear_first(self._loop, self._connection.fileno())
-            models = [[model.opener, model.arguments] for model in self.pool.models]
-            self._writer.write(channel.of_json(channel.START, models))
-            while True:
-                length, kind, number = channel.HEAD.unpack(await reader.readexactly(channel.HEAD.size))
-                content = await reader.readexactly(length - (channel.HEAD.size - 4))
-                self._heard = self._loop.time()
-                self._take(kind, number, content)
-        except (asyncio.IncompleteReadError, OSError):
-            code = await self._exit_code()
-            self._lost(f'ended by signal {-code}' if code < 0 else f'ended with exit code {code}')
+        """Have it open the models, and take what it says."""
+        hearing = channel.Hearing(self._take, self._silent)
+        self._transport, _ = await self._loop.create_connection(lambda: hearing, sock=self._connection)
+        hear_first(self._loop, self._connection.fileno())
+        models = [[model.opener, model.arguments] for model in self.pool.models]
+        self._transport.write(channel.of_json(channel.START, models))
+
+    def _silent(self):
+        if self.state != GONE:
+            self.pool.task(self._ended())
+
+    async def _ended(self):
+        code = await self._exit_code()
+        self._lost(f'ended by signal {-code}' if code < 0 else f'ended with exit code {code}')
 
     def _take(self, kind, number, content):
+        self._heard = self._loop.time()
         if kind == channel.OUTPUTS:
             self._finish(number, lambda batch: self.pool.listener.batch_done(batch, channel.read_outputs(content)))
         elif kind == channel.PONG:
-            self._bytes = json.loads(content)['bytes']
+            self._bytes = json.loads(bytes(content))['bytes']
             if self._batches >= 100 and not self._usual:
                 self._usual = self._bytes
         elif kind == channel.READY:
-            for model, description in zip(self.pool.models, json.loads(content)['models'], strict=True):
+            for model, description in zip(self.pool.models, json.loads(bytes(content))['models'], strict=True):
                 model.opened(description)
             self.state, self.was_ready = IDLE, True
             self._opened.set_result(None)
         elif kind == channel.FAILED and not self.was_ready:
-            fields = json.loads(content)
+            fields = json.loads(bytes(content))
             error = UsageError if fields['exit_code'] == 2 else UserError
             self._opened.set_exception(error(fields['message']))
         else:
-            message = json.loads(content)['message']
+            message = json.loads(bytes(content))['message']
             self._finish(number, lambda batch: self.pool.listener.batch_failed(batch, message))
 
     def _finish(self, number, tell):
@@ -289,8 +290,8 @@ class _WorkerProcess:
         self.state = GONE
         with contextlib.suppress(OSError):
             self._process.kill()
-        if self._writer is not None:
-            self._writer.close()
+        if self._transport is not None:
+            self._transport.abort()
 
     def wait(self):
         """Until the process has ended, after `kill`."""

@@ -3,38 +3,52 @@
 python -m propeller.service.worker NUMBER_OF_A_SOCKET
 """
 
+import collections
+import contextlib
 import os
 import pkgutil
-import queue
+import select
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 
 from propeller.errors import as_user_error, one_line
 from propeller.service import channel
 
 _PAGE = os.sysconf('SC_PAGE_SIZE')
+_EVERY = 0.25  # seconds between looks at the channel while the main thread does not read it
 
 
 class Worker:
-    """The worker's side of a channel. connection: blocking socket."""
+    """The worker's side of a channel: the thread that computes reads it itself, another one while it computes.
+
+    connection: blocking socket.
+    """
 
     def __init__(self, connection):
         self._connection = connection
-        self._sending = threading.Lock()
-        self._batches = queue.SimpleQueue()
+        self._sending, self._reading = threading.Lock(), threading.Lock()
+        self._batches = collections.deque()  # (number, content)
 
     def run(self):
         """Until the front closes the channel."""
         kind, _, content = channel.receive(self._connection)
         assert kind == channel.START, kind
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
         models = self._open(channel.json.loads(bytes(content)))
         while True:
-            number, content = self._batches.get()
+            number, content = self._next()
             self._send(self._computed(models, number, content))
+
+    def _next(self):
+        """The next batch."""
+        with self._reading, _ends_with_the_front():
+            while not self._batches:
+                self._take()
+        return self._batches.popleft()
 
     def _open(self, models):
         """Functions of the models, list, in the order of [[opener, arguments]]."""
@@ -61,17 +75,25 @@ class Worker:
             traceback.print_exc()
             return channel.of_json(channel.FAILED, {'message': one_line(e, 500)}, number)
 
-    def _listen(self):
-        """Answers at once whether the process is alive, also while it computes."""
-        try:
-            while True:
-                kind, number, content = channel.receive(self._connection)
-                if kind == channel.PING:
-                    self._send(channel.of_json(channel.PONG, {'bytes': resident_bytes()}))
-                else:
-                    self._batches.put((number, content))
-        except EOFError:
-            os._exit(0)  # the front has gone; nobody waits for what is being computed
+    def _watch(self):
+        """Says that the process is alive, and ends it when the front has gone, also while a batch is computed."""
+        there = select.poll()
+        there.register(self._connection, select.POLLIN)
+        while True:
+            time.sleep(_EVERY)
+            if self._reading.acquire(blocking=False):
+                with _ends_with_the_front():
+                    while there.poll(0):
+                        self._take()
+                self._reading.release()
+
+    def _take(self):
+        """Read a message."""
+        kind, number, content = channel.receive(self._connection)
+        if kind == channel.PING:
+            self._send(channel.of_json(channel.PONG, {'bytes': resident_bytes()}))
+        else:
+            self._batches.append((number, content))
 
     def _send(self, message):
         with self._sending:
@@ -79,6 +101,14 @@ class Worker:
                 self._connection.sendall(message)
             except OSError:
                 os._exit(0)
+
+
+@contextlib.contextmanager
+def _ends_with_the_front():
+    try:
+        yield
+    except EOFError:
+        os._exit(0)  # nobody waits for what is being computed
 
 
 def resident_bytes():
