@@ -3,6 +3,7 @@
 Shapes: B batch, T length, H hidden. No engine is loaded here.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -198,7 +199,10 @@ class TextModel(ServedModel):
             outputs: the result of its row.
             normalize: whether it gets length 1, where there is pooling; None: as `normalize` of the model says.
         """
-        return outputs[-1] if (self.normalize if normalize is None else normalize) else outputs[0]
+        if self.varies[0]:
+            return outputs[0]
+        vectors, place = outputs
+        return (vectors.units if (self.normalize if normalize is None else normalize) else vectors.plain)[place]
 
     def normalized(self, vectors):
         """Vectors float32 [N, H] with length 1."""
@@ -239,12 +243,24 @@ class TextModel(ServedModel):
     def unpack(self, outputs, rows):
         if len(outputs) != len(self.shapes) or any(len(array) != len(rows) for array in outputs):
             raise ServiceError('internal', f'{self.name}: the engine gave outputs of other shapes than the export has.')
-        if self.task == EMBED and not self.varies[0]:  # both, for a batch at once: requests of either kind share it
-            return list(zip(outputs[0], unit_length(outputs[0]), strict=True))
+        if self.task == EMBED and not self.varies[0]:
+            vectors = _Vectors(outputs[0])
+            return [(vectors, place) for place in range(len(rows))]
         return [
             [array[i, : len(row[0])] if cut else array[i] for array, cut in zip(outputs, self.varies, strict=True)]
             for i, row in enumerate(rows)
         ]
+
+
+class _Vectors:
+    """Vectors of a batch, [N, H]: as they come from the model, and with length 1 if somebody asks for that."""
+
+    def __init__(self, plain):
+        self.plain = plain
+
+    @functools.cached_property
+    def units(self):
+        return unit_length(self.plain)
 
 
 def _empty_arrays(rows, length):

@@ -86,10 +86,16 @@ def _record(value, place):
 
 def as_json(result):
     """A result for JSON: of vectors lists of numbers. Raises `ServiceError`: one of them is not finite."""
-    is_vector = isinstance(result, np.ndarray)
-    if not (np.isfinite(result).all() if is_vector else _is_finite(result)):
+    if not isinstance(result, np.ndarray):
+        finite = _is_finite(result)
+    elif result.ndim == 1:
+        result = result.tolist()
+        finite = math.isfinite(sum(result))  # of float32: too small for an infinity of its own
+    else:
+        finite, result = np.isfinite(result).all(), result.tolist()
+    if not finite:
         raise ServiceError('internal', 'the model gave a number that is not finite.')
-    return result.tolist() if is_vector else result
+    return result
 
 
 def _is_finite(value):

@@ -242,7 +242,8 @@ class ServiceCore:
             self._queue.drop(request)
             request.rows = ()  # no cycle of objects is left behind: Python would find it late
         seconds = Seconds(request.started - request.admitted, request.finished - request.started)
-        self.observer.request(model.name, len(contents) if texts is None else texts, tokens, seconds)
+        # Counted in the next turn, when the answer is on its way.
+        loop.call_soon(self.observer.request, model.name, len(contents) if texts is None else texts, tokens, seconds)
         return Answer(request.results, seconds)
 
     async def drain(self, timeout=None):
@@ -270,7 +271,7 @@ class ServiceCore:
 
     def worker_idle(self):
         """A worker waits, or a row does: bring them together."""
-        while (worker := self._pool.idle()) is not None:
+        while self._queue.tokens and (worker := self._pool.idle()) is not None:
             taken = self._queue.take()
             if taken is None:
                 return
@@ -294,11 +295,13 @@ class ServiceCore:
         seconds = max(now - batch.started, 1e-6)
         if batch.crowded:
             self._pace.note(batch.tokens, seconds)
-        self.observer.batch(batch.model.name, len(batch.rows), batch.tokens, batch.padded, seconds)
         size = sum(array.nbytes for array in outputs) // len(batch.rows)
         for row, result in zip(batch.rows, results, strict=True):
             if not row.request.ended:
                 self._keep(row, result, size, now)
+        # Counted when the requests have gone on.
+        told = batch.model.name, len(batch.rows), batch.tokens, batch.padded, seconds
+        asyncio.get_running_loop().call_soon(self.observer.batch, *told)
 
     def _keep(self, row, result, size, now):
         request, most = row.request, self.limits.result_bytes

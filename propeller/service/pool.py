@@ -111,7 +111,8 @@ class WorkerPool:
             batch: `Batch`.
             arrays: what `pack` made of its rows.
         """
-        worker.run(batch, self.models.index(batch.model), arrays)
+        alone = not batch.crowded and not self.under_way()
+        worker.run(batch, self.models.index(batch.model), arrays, alone)
 
     async def stop(self):
         """End all workers."""
@@ -208,10 +209,10 @@ class _WorkerProcess:
             self.kill()
             raise UserError(f'a worker has not opened its models after {timeout:g} s.') from None
 
-    def run(self, batch, model, arrays):
+    def run(self, batch, model, arrays, alone):
         self.state, self.batch = BUSY, batch
         self._number += 1
-        self._transport.write(channel.batch(self._number, model, arrays))
+        self._transport.write(channel.batch(self._number, model, arrays, alone))
 
     def look_after(self, settings):
         """Ask whether it lives; replace it where it has not said so for too long, or has grown."""

@@ -159,6 +159,8 @@ def choose(rows, limits):
         list of `Row` of one kind, by length: number times longest, as the model pads it, is `batch_tokens` at most,
         unless it is the oldest row alone; the number is one of `counts`.
     """
+    if len(rows) == 1:
+        return rows
     head = rows[0]
     # Rows that failed once wait for a batch of their own.
     alike = [row for row in rows if row.kind == head.kind and not row.failures]

@@ -149,13 +149,12 @@ class ZmqListener(Listener):
 
     def _note_ends(self):
         """Cancel the requests of connections that have ended."""
-        with contextlib.suppress(self._zmq.Again):
-            while self._monitor is not None:
-                event, _ = self._monitor.recv_multipart(self._zmq.NOBLOCK)
-                number = int.from_bytes(event[2:6], 'little')
-                for task, connection in list(self._tasks.items()):
-                    if connection == number:
-                        task.cancel()
+        while self._monitor is not None and self._monitor.get(self._zmq.EVENTS) & self._zmq.POLLIN:
+            event, _ = self._monitor.recv_multipart(self._zmq.NOBLOCK)
+            number = int.from_bytes(event[2:6], 'little')
+            for task, connection in list(self._tasks.items()):
+                if connection == number:
+                    task.cancel()
 
     # ---------------------------------------------------------------- requests
 

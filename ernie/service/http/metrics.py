@@ -83,10 +83,16 @@ class Metrics(Observer):
         inference.observe(seconds.inference)
 
     def batch(self, model, rows, tokens, padded, seconds):
-        self._batch_seconds.labels(model).observe(seconds)
-        self._batch_tokens.labels(model).observe(tokens)
-        self._batch_rows.labels(model).observe(rows)
-        self._padding.labels(model).observe(1 - tokens / padded)
+        key = 'batch', model
+        kept = self._kept.get(key)
+        if kept is None:
+            several = self._batch_seconds, self._batch_tokens, self._batch_rows, self._padding
+            kept = self._kept[key] = [metric.labels(model) for metric in several]
+        of_seconds, of_tokens, of_rows, of_padding = kept
+        of_seconds.observe(seconds)
+        of_tokens.observe(tokens)
+        of_rows.observe(rows)
+        of_padding.observe(1 - tokens / padded)
 
     def rejected(self, code):
         kept = self._kept.get(code)
