@@ -20,9 +20,9 @@ from propeller.errors import as_user_error, one_line
 from propeller.service import channel
 
 _PAGE = os.sysconf('SC_PAGE_SIZE')
-# Seconds of a pause in which the core is kept awake: one that has slept takes 0.1 ms to come back, and half a
-# millisecond more for a text.
-_AWAKE = 0.004
+# Seconds of a pause that is waited through awake, where one client asks again and again: a core that has slept takes
+# 0.1 ms to come back, and half a millisecond more for a text. While the answer is on its way others need the cores.
+_AWAKE, _ON_ITS_WAY = 0.004, 0.0002
 _EVERY = 0.25  # seconds between looks at the channel while the main thread does not read it
 
 
@@ -37,14 +37,12 @@ class Worker:
         self._sending, self._reading = threading.Lock(), threading.Lock()
         self._batches = collections.deque()  # (number, content)
         self._alone, self._pause = False, math.inf  # the last batch; seconds until it came
-        self._awake, self._waiting = threading.Semaphore(0), False
 
     def run(self):
         """Until the front closes the channel."""
         kind, _, content = channel.receive(self._connection)
         assert kind == channel.START, kind
-        for beside in (self._watch, self._keep_awake):
-            threading.Thread(target=beside, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
         models = self._open(channel.json.loads(bytes(content)))
         while True:
             number, content = self._next()
@@ -54,27 +52,19 @@ class Worker:
         """The next batch."""
         began = time.monotonic()
         with self._reading, _ends_with_the_front():
-            self._waiting = True
-            if self._alone and self._pause < _AWAKE:  # one client asks again and again
-                self._awake.release()
+            if self._alone and self._pause < _AWAKE:
+                self._wait_awake(began + _AWAKE)
             while not self._batches:
                 self._take()
-            self._waiting = False
         self._pause = time.monotonic() - began
         return self._batches.popleft()
 
-    def _keep_awake(self):
-        """Where a batch is likely to come soon, keeps the core from sleeping, unless anybody else has a use for it."""
-        try:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread; it cannot go back
-        except (AttributeError, OSError):  # a system without it, or that forbids it
-            return
+    def _wait_awake(self, end):
+        """Until something comes, or that time; the core is left to all others that have a use for it."""
+        time.sleep(_ON_ITS_WAY)
         there = _poll(self._connection)
-        while True:
-            self._awake.acquire()
-            end = time.monotonic() + _AWAKE
-            while self._waiting and time.monotonic() < end and not there.poll(0):
-                pass
+        while time.monotonic() < end and not there.poll(0):
+            os.sched_yield()
 
     def _open(self, models):
         """Functions of the models, list, in the order of [[opener, arguments]]."""
