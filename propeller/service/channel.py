@@ -66,9 +66,7 @@ def read_outputs(content):
 
 def _of_arrays(kind, number, arrays, model=0, alone=False):
     arrays = [_plain(array, place) for place, array in enumerate(arrays)]
-    forms = [
-        struct.pack(f'<BB{array.ndim}q', slots.NUMBERS[array.dtype], array.ndim, *array.shape) for array in arrays
-    ]
+    forms = [struct.pack(f'<BB{array.ndim}q', slots.NUMBERS[array.dtype], array.ndim, *array.shape) for array in arrays]
     content = [_ARRAYS.pack(model, len(arrays), alone), *forms]
     size = sum(map(len, content))
     for array in arrays:

@@ -167,11 +167,14 @@ class WorkerPool:
                 log.error('worker %d cannot be started: %s Tried again in %g s.', place, e, pause)
 
     async def _watch(self):
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             await asyncio.sleep(_EVERY)
+            slept = clock() - began > 2 * _EVERY  # a machine that was halted: nobody was asked in that time
             for worker in self._workers:
                 if worker is not None and worker.state in (IDLE, BUSY):
-                    worker.look_after(self.settings)
+                    worker.look_after(self.settings, slept)
 
 
 class _WorkerProcess:
@@ -214,9 +217,14 @@ class _WorkerProcess:
         self._number += 1
         self._transport.write(channel.batch(self._number, model, arrays, alone))
 
-    def look_after(self, settings):
-        """Ask whether it lives; replace it where it has not said so for too long, or has grown."""
+    def look_after(self, settings, pardoned=False):
+        """Ask whether it lives; replace it where it has not said so for too long, or has grown.
+
+        pardoned: whether its silence until now does not count.
+        """
         now = self._loop.time()
+        if pardoned:
+            self._heard = now
         if now - self._heard > settings.silence:
             self._lost(f'no sign of life for {settings.silence:g} s')
         elif self.batch is not None and now - self.batch.started > settings.batch_timeout:

@@ -64,7 +64,9 @@ def test_a_blocking_socket():
 def test_hearing_in_pieces(piece):
     large = np.arange(50_000, dtype=np.float32).reshape(100, 500)  # more than is read at once
     small = [channel.outputs(number, ARRAYS) for number in range(1, 4)]
-    sent = b''.join((*small, channel.message(channel.PONG, 4), channel.outputs(5, [large]), channel.outputs(6, [large])))
+    sent = b''.join(
+        (*small, channel.message(channel.PONG, 4), channel.outputs(5, [large]), channel.outputs(6, [large]))
+    )
     sent += small[0]
     told, ended = [], []
     hearing = channel.Hearing(lambda *message: told.append(message), lambda: ended.append(True))

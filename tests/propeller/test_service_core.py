@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -199,6 +200,19 @@ def test_a_worker_that_stops_itself_is_replaced():
                 await ask(core, [STOP])
             await until(lambda: core.ready)
             assert (await ask(core, [1])).results[0][0] == 1
+
+    asyncio.run(scene())
+
+
+def test_a_machine_that_was_halted_keeps_its_workers():
+    async def scene():
+        async with serving(silence=1.5) as core:
+            process = (await ask(core, [1])).results[0][1]
+            os.kill(process, signal.SIGSTOP)
+            time.sleep(3)  # the front is halted too
+            os.kill(process, signal.SIGCONT)
+            await asyncio.sleep(2.5)
+            assert (await ask(core, [1])).results[0][1] == process and core.observer.noted == []
 
     asyncio.run(scene())
 
