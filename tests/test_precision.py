@@ -69,9 +69,11 @@ def test_fused_products_are_in_bfloat16():
     found = {}
     for op in program.main.global_block().ops:
         found.setdefault(op.name(), []).append(op)
-    fused = [op for name in found if name.startswith('custom_op.propeller_linear') for op in found[name]]
-    assert len(found['custom_op.propeller_attention']) == 2
-    assert {op.attrs()['precision'] for op in fused + found['custom_op.propeller_attention']} == {'bf16'}
+    counts = {'self_attention': 2, 'feed_forward': 2}
+    assert {name: len(found[f'custom_op.propeller_{name}']) for name in counts} == counts
+    products = ('custom_op.propeller_linear', *(f'custom_op.propeller_{name}' for name in counts))
+    fused = [op for name in found if name.startswith(products) for op in found[name]]
+    assert {op.attrs()['precision'] for op in fused} == {'bf16'}
     assert types_of(program, 'matmul') == {'matmul': [{'float32'}]}
     assert 'pd_op.cast' not in found or all(
         'bfloat16' not in str(op.results()[0].dtype).lower() for op in found['pd_op.cast']

@@ -16,7 +16,7 @@ def linear(x, name, width, std, activation=None):
 
 def _weight_and_bias(name, inputs, width, std):
     weight = graph.parameter(f'{name}.w_0', [inputs, width], graph.truncated_normal(std))
-    return weight, graph.parameter(f'{name}.b_0', [width], graph.constant(0))
+    return ops.Linear(weight, graph.parameter(f'{name}.b_0', [width], graph.constant(0)))
 
 
 def norm_parameters(name, width):
@@ -43,6 +43,10 @@ def _attention_dropout(config, training):
     return config.attention_probs_dropout_prob if training else 0.0
 
 
+def _dropout(config, training):
+    return config.hidden_dropout_prob if training else 0.0
+
+
 def attention_projections(x, config, name):
     """Queries, keys and values side by side. x [T, H] -> [T, 3H]."""
     # One product for all three projections: a tenth faster than three, forward and backward.
@@ -58,19 +62,39 @@ def projection_parameters(config, name):
 
 def encoder_layer(x, layout, config, name, training):
     """Attention and feed-forward, each followed by dropout, residual and norm. x [T, H] -> [T, H]."""
-    context = multi_head_attention(x, layout, config, f'{name}_multi_head_att', training)
-    return _after_attention(context, x, config, name, training)
+    weights_and_biases = projection_parameters(config, f'{name}_multi_head_att')
+    projections = [ops.Linear(*pair) for pair in zip(*weights_and_biases, strict=True)]
+    rates = _attention_dropout(config, training), _dropout(config, training)
+    output, norm = _output_and_norm(config, name)
+    x = ops.self_attention(x, layout, config.num_attention_heads, projections, output, norm, *rates)
+    return _feed_forward(x, config, name, training)
 
 
 def _after_attention(context, x, config, name, training):
     """What a layer does to each token by itself. context: of attention; both of any tokens [T, H] -> [T, H]."""
-    std, epsilon, hidden = config.initializer_range, config.layer_norm_eps, config.hidden_size
-    rate = config.hidden_dropout_prob if training else 0.0
-    attended = linear(context, f'{name}_multi_head_att_output_fc', hidden, std)
-    x = ops.residual_norm(attended, x, *norm_parameters(f'{name}_post_att', hidden), epsilon, rate)
-    wide = linear(x, f'{name}_ffn_fc_0', config.intermediate_size, std, config.hidden_act)  # [T, F]
-    narrow = linear(wide, f'{name}_ffn_fc_1', hidden, std)
-    return ops.residual_norm(narrow, x, *norm_parameters(f'{name}_post_ffn', hidden), epsilon, rate)
+    output, norm = _output_and_norm(config, name)
+    attended = ops.residual_norm(ops.linear(context, *output), x, *norm, _dropout(config, training))
+    return _feed_forward(attended, config, name, training)
+
+
+def _output_and_norm(config, name):
+    """Parameters of what follows attention: its output layer, and a norm."""
+    hidden = config.hidden_size
+    output = _weight_and_bias(f'{name}_multi_head_att_output_fc', hidden, hidden, config.initializer_range)
+    return output, _norm(config, f'{name}_post_att')
+
+
+def _norm(config, name):
+    return ops.Norm(*norm_parameters(name, config.hidden_size), config.layer_norm_eps)
+
+
+def _feed_forward(x, config, name, training):
+    """The second half of a layer. x [T, H] -> [T, H]."""
+    std, hidden, wide = config.initializer_range, config.hidden_size, config.intermediate_size
+    inner = _weight_and_bias(f'{name}_ffn_fc_0', hidden, wide, std)
+    outer = _weight_and_bias(f'{name}_ffn_fc_1', wide, hidden, std)
+    norm = _norm(config, f'{name}_post_ffn')
+    return ops.feed_forward(x, inner, outer, norm, config.hidden_act, _dropout(config, training))
 
 
 def encoder(x, layout, config, training, layers):

@@ -47,11 +47,11 @@ def layer_activations(config, length):
 def fused_layer_activations(config, half):
     """The same with fused operators: bytes per token, padding not counted.
 
-    Its input; query, key, value; context; the inputs of both norms and what lies between; the feed-forward width once,
-    and the slope of its activation. No scores, no masks.
+    In the type of the products: the inputs of both halves, context, the activations of the feed-forward width and their
+    slopes. In float32: query, key, value; the sums before both norms. No scores, no masks.
     """
     hidden, wide = config.hidden_size, config.intermediate_size
-    return 4 * (8 * hidden + wide) + (2 if half else 4) * wide
+    return (2 if half else 4) * (3 * hidden + 2 * wide) + 4 * 5 * hidden
 
 
 def training_memory(

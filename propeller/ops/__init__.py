@@ -16,10 +16,13 @@ from propeller.ops.norm import layer_norm, residual_norm
 from propeller.ops.optimizer import adamw, square_norm
 from propeller.ops.random import dropout_seed
 from propeller.ops.rows import trained_rows, used_rows
+from propeller.ops.sublayers import Linear, Norm, feed_forward, self_attention
 from propeller.ops.tokens import token_layout
 
 __all__ = [
     'EncoderSizes',
+    'Linear',
+    'Norm',
     'PackedEncoder',
     'adamw',
     'attention',
@@ -27,12 +30,14 @@ __all__ = [
     'dropout_seed',
     'embedding_norm',
     'enabled',
+    'feed_forward',
     'first_attention',
     'layer_norm',
     'linear',
     'linear_side_by_side',
     'lstm',
     'residual_norm',
+    'self_attention',
     'softmax_cross_entropy',
     'square_norm',
     'token_layout',

@@ -17,6 +17,7 @@ def check(kernels):
     _check_norms()
     _check_attention(kernels)
     _check_first_attention()
+    _check_halves(kernels)
     _check_encoder(kernels)
     _check_lstm()
     rng = np.random.default_rng(3)
@@ -123,6 +124,58 @@ def _check_first_attention():
     found.backward(paddle.to_tensor(dy))
     for own, right in zip((found, *(value.grad for value in inputs[:4])), expected, strict=True):
         _compare('attention of first tokens', own, right, 1e-5)
+
+
+def _check_halves(kernels):
+    """Both halves of a layer beside the operators that they stand for, which were checked before."""
+    rng, width, inner, heads = np.random.default_rng(5), 36, _OUTPUTS, 3
+    sizes = [(width, width)] * 4 + [(width,)] * 4 + [(width, inner), (inner,), (inner, width)]
+    arrays = [rng.normal(size=(_ROWS, width)), *(rng.normal(size=size) / 6 for size in sizes), np.ones(width)]
+    values = [paddle.to_tensor(array.astype(np.float32), stop_gradient=False) for array in arrays]
+    x, squares, vectors, (first, middle, second, scale) = values[0], values[1:5], values[5:9], values[9:]
+    starts, seed = paddle.to_tensor(np.array([0, 1, 34, _ROWS])), paddle.to_tensor(np.array([9]))
+    dy = paddle.to_tensor(rng.normal(size=(_ROWS, width)).astype(np.float32))
+    norm = scale, vectors[3]
+
+    def run(name, *inputs):
+        return paddle._C_ops._run_custom_op(f'propeller_{name}', *inputs)[0]
+
+    def attention(precision):
+        settings = heads, precision, 1e-5, 0.1, 0, 0.1, 1, True, True
+        return run('self_attention', x, *squares[:3], *vectors[:3], squares[3], vectors[3], *norm, starts, *[seed] * 2,
+                   *settings)  # fmt: skip
+
+    def attention_apart(precision):
+        qkv = run('linear_3', x, *squares[:3], *vectors[:3], precision, True, True)
+        context = run('attention', qkv, starts, seed, heads, 0.1, 0, precision)
+        z = run('linear', context, squares[3], vectors[3], precision, True, True, False)
+        return run('residual_norm', z, x, *norm, seed, 1e-5, 0.1, 1, True, True)
+
+    def feed_forward(precision):
+        parameters = first, middle, second, vectors[3], *norm, seed
+        return run('feed_forward', x, *parameters, 'gelu', precision, 1e-5, 0.1, 1, True, True)
+
+    def feed_forward_apart(precision):
+        wide = run('linear_activation', x, first, middle, precision, True, True, False, 'gelu')
+        z = run('linear', wide, second, vectors[3], precision, True, True, False)
+        return run('residual_norm', z, x, *norm, seed, 1e-5, 0.1, 1, True, True)
+
+    def with_gradients(apply, precision, leaves):
+        for leaf in leaves:
+            leaf.clear_gradient()
+        y = apply(precision)
+        y.backward(dy)
+        return [y, *(leaf.grad.clone() for leaf in leaves)]
+
+    halves = [
+        ('attention and its norm', attention, attention_apart, [x, *squares, scale]),
+        ('feed-forward layers and their norm', feed_forward, feed_forward_apart, [x, first, second, scale]),
+    ]
+    for name, whole, apart, leaves in halves:
+        for precision in ('fp32', 'bf16') if kernels.bf16 else ('fp32',):
+            pairs = zip(*(with_gradients(apply, precision, leaves) for apply in (whole, apart)), strict=True)
+            for found, right in pairs:
+                _compare(f'{name} in {precision}', found, right.numpy(), 1e-5)
 
 
 def _check_encoder(kernels):

@@ -59,9 +59,9 @@ def test_estimate_is_within_a_quarter_of_what_was_measured(sizes, settings, meas
         ((12, 384, 512, 4), {}, 1325),
         ((12, 384, 512, 4), {'recompute': True}, 887),
         ((4, 768, 128, 4), {'recompute': True}, 1003),
-        ((12, 384, 512, 4), {'precision': 'bf16'}, 1254),
-        ((6, 384, 256, 4), {'precision': 'bf16'}, 718),
-        ((12, 384, 512, 4), {'precision': 'bf16', 'recompute': True}, 891),
+        ((12, 384, 512, 4), {'precision': 'bf16'}, 1105),
+        ((6, 384, 256, 4), {'precision': 'bf16'}, 672),
+        ((12, 384, 512, 4), {'precision': 'bf16', 'recompute': True}, 875),
     ],
 )
 def test_estimate_of_fused_operators_is_within_a_twentieth(sizes, settings, measured):

@@ -279,11 +279,12 @@ def test_last_layer_of_some_tokens():
 
 def test_only_the_first_tokens_ask_where_the_pooled_output_alone_is_read(form):
     """In all layers but the last all tokens do."""
-    for read, first in ((POOLED, 1), (SOME, 0), (LAYERS, 0)):
+    for read, last in ((POOLED, 'first_attention'), (SOME, 'attention'), (LAYERS, 'self_attention')):
         _, program = build(CONFIG, lambda model: [model.get_pooled_output()], read=read)
         names = [op.name().split('.')[-1] for op in program.main.global_block().ops]
-        assert names.count('propeller_first_attention') == (form == 'fused') * first
-        assert names.count('propeller_attention') == (form == 'fused') * (CONFIG['num_hidden_layers'] - first)
+        kinds = [name.removeprefix('propeller_') for name in names if name.endswith('attention')]
+        expected = ['self_attention'] * (CONFIG['num_hidden_layers'] - 1) + [last]
+        assert kinds == (expected if form == 'fused' else [])
 
 
 @pytest.mark.parametrize('read', [SOME, POOLED])

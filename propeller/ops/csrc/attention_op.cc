@@ -1,6 +1,5 @@
 // Paddle's operator `propeller_attention`. See attention.h for the computation, attention.py for what users call.
-#include "attention.h"
-#include "tensors.h"
+#include "attention_tensors.h"
 
 namespace ops::attention_op {
 namespace {
@@ -14,23 +13,13 @@ void check_shapes(const Shape& qkv, const Shape& starts, int64_t heads) {
     refuse("attention: qkv has shape " + text(qkv) + ", expected [tokens, 3 x hidden] with hidden in " +
            std::to_string(heads) + " heads");
   }
-  if (starts.size() != 1 || starts[0] == 0) {
-    refuse("attention: starts has shape " + text(starts) + ", expected [rows + 1] for qkv of shape " + text(qkv));
-  }
+  check_starts("attention", "qkv", qkv, starts);
 }
 
 AttentionShape shape_of(const Tensor& qkv, const Tensor& starts, int64_t heads) {
   require_float32(qkv, "attention", "qkv");
-  require_int64(starts, "attention", "starts");
   check_shapes(qkv.shape(), starts.shape(), heads);
-  const AttentionShape shape{qkv.shape()[0], qkv.shape()[1] / 3, heads, starts.shape()[0] - 1, starts.data<int64_t>()};
-  bool ordered = shape.starts[0] == 0 && shape.starts[shape.rows] == shape.tokens;
-  for (int64_t i = 0; i < shape.rows; ++i) ordered = ordered && shape.starts[i] <= shape.starts[i + 1];
-  if (!ordered) {
-    refuse("attention: starts of shape " + text(starts.shape()) + " must rise from 0 to the " +
-           std::to_string(shape.tokens) + " tokens of qkv of shape " + text(qkv.shape()));
-  }
-  return shape;
+  return attention_shape("attention", "qkv", qkv.shape(), 3, starts, heads);
 }
 
 std::vector<Tensor> forward(const Tensor& qkv, const Tensor& starts, const paddle::optional<Tensor>& seed,

@@ -61,10 +61,25 @@ inline void store(const Lanes& value, bfloat16* x, Whole = {}) {
 #endif
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), halves);
 }
+
 #else
 inline Lanes load(const bfloat16* x, Whole = {}) { return load(x, Part{kLanes}); }
 inline void store(const Lanes& value, bfloat16* x, Whole = {}) { store(value, x, Part{kLanes}); }
 #endif
+
+// Two vectors that follow each other, past the caches (lanes.h).
+inline void store_past_caches(const Lanes& first, const Lanes& second, bfloat16* x) {
+#if defined(__AVX512BF16__)
+  const auto both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first));
+  store_past_caches(reinterpret_cast<Bits>(both), x);
+#else
+  store(first, x);
+  store(second, x + kLanes);
+#endif
+}
+
+// Whether `count` numbers at `x` are whole lines, for the above.
+inline bool whole_lines(const bfloat16* x, int64_t count) { return count % 32 == 0 && begins_line(x); }
 
 // out[i] <- bfloat16(x[i])
 inline void to_bfloat16(const float* x, int64_t count, bfloat16* out) {

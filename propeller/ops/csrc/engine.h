@@ -71,6 +71,11 @@ inline Memory memory(const dnnl_memory_desc* description, const void* data) {
   return Memory(made);
 }
 
+// `memory` of other data.
+inline void point(const Memory& memory, const void* data) {
+  check(dnnl_memory_set_data_handle(memory.get(), const_cast<void*>(data)), "memory_set_data_handle");
+}
+
 // Intermediate results of a primitive are kept by who runs it, so that several threads may run it at once.
 inline Attributes user_scratchpad() {
   dnnl_primitive_attr_t made = nullptr;

@@ -137,8 +137,25 @@ inline void multiply_row(const float* x, const float* factors, int64_t count, fl
   });
 }
 
+// Large arrays that are read later go to memory past the caches: their lines are not read first, and what is in a cache
+// stays. `begins_line`: whether that can be done from `out` on, where rows lie `stride` bytes apart. Who has stored so calls
+// `end_past_caches` before other threads read.
+inline bool begins_line(const void* out, int64_t stride = 0) {
+  return (reinterpret_cast<uintptr_t>(out) | static_cast<uintptr_t>(stride)) % 64 == 0;
+}
+
+#if defined(__AVX512F__)
+inline void store_past_caches(const Bits& value, void* out) {
+  _mm512_stream_si512(static_cast<__m512i*>(out), reinterpret_cast<__m512i>(value));
+}
+inline void end_past_caches() { _mm_sfence(); }
+#else
+inline void store_past_caches(const Bits& value, void* out) { std::memcpy(out, &value, sizeof value); }
+inline void end_past_caches() {}
+#endif
+
 // 16 x 16 elements of 32 bits, transposed. Strides in elements.
-template <typename T>
+template <bool past_caches = false, typename T>
 void transpose_16x16(const T* x, int64_t x_stride, T* out, int64_t out_stride) {
   static_assert(sizeof(T) == sizeof(uint32_t), "elements of 32 bits");
 #if defined(__AVX512F__)
@@ -160,11 +177,18 @@ void transpose_16x16(const T* x, int64_t x_stride, T* out, int64_t out_stride) {
     b[i + 8] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
     b[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xdd);
   }
+  const auto put = [&](int i, const __m512i& row) {
+    if constexpr (past_caches) {
+      store_past_caches(reinterpret_cast<Bits>(row), out + i * out_stride);
+    } else {
+      _mm512_storeu_si512(out + i * out_stride, row);
+    }
+  };
   for (int i = 0; i < 4; ++i) {
-    _mm512_storeu_si512(out + i * out_stride, _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88));
-    _mm512_storeu_si512(out + (i + 8) * out_stride, _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd));
-    _mm512_storeu_si512(out + (i + 4) * out_stride, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0x88));
-    _mm512_storeu_si512(out + (i + 12) * out_stride, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0xdd));
+    put(i, _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88));
+    put(i + 8, _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd));
+    put(i + 4, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0x88));
+    put(i + 12, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0xdd));
   }
 #else
   for (int i = 0; i < 16; ++i)

@@ -16,6 +16,11 @@ const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64
   return i < rows ? x + i * columns + column : zeros;
 }
 
+// Row `i` of a tile, at most kPackColumns of it from its column `column` on; zeros beyond the last row.
+const float* row(const Tile& tile, int64_t i, int64_t column) {
+  return row(tile.data, tile.rows, tile.stride, i, column);
+}
+
 // Row `i` of `x` from column `column` on, `count` numbers: where they stand, or `buffer` if they are of several parts.
 const float* piece(const SideBySide& x, int64_t i, int64_t column, int64_t count, float* buffer) {
   const auto at = [&](int64_t j) { return x.parts[j / x.columns] + i * x.columns + j % x.columns; };
@@ -25,10 +30,14 @@ const float* piece(const SideBySide& x, int64_t i, int64_t column, int64_t count
 }
 
 // A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.
-template <typename T>
+template <bool past_caches = false, typename T>
 void transpose_tile(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t height, int64_t width) {
   if (height == kSquare && width == kSquare) {
-    transpose_16x16(x, x_stride, out, out_stride);
+    if (past_caches && begins_line(out, out_stride * sizeof(T))) {
+      transpose_16x16<true>(x, x_stride, out, out_stride);
+    } else {
+      transpose_16x16(x, x_stride, out, out_stride);
+    }
     return;
   }
   for (int64_t i = 0; i < height; ++i)
@@ -103,6 +112,86 @@ void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out) {
       transpose_16x16(lines + r * kSquare, kSquare, to + r, kPackColumns);
     }
   });
+}
+
+void store_rows(const Tile& tile, int64_t columns, bool past_caches, bfloat16* out) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    const float* const x = tile.at(i);
+    bfloat16* const to = out + (tile.row + i) * columns + tile.column;
+    if (past_caches && whole_lines(to, tile.columns)) {
+      for (int64_t j = 0; j < tile.columns; j += 2 * kLanes) {
+        store_past_caches(load(x + j), load(x + j + kLanes), to + j);
+      }
+    } else {
+      to_bfloat16(x, tile.columns, to);
+    }
+  }
+  end_past_caches();
+}
+
+void store_transposed(const Tile& tile, int64_t stride, float* out) {
+  for (int64_t j = 0; j < tile.columns; j += kSquare) {
+    const int64_t width = std::min(kSquare, tile.columns - j);
+    for (int64_t i = 0; i < tile.rows; i += kSquare) {
+      transpose_tile<true>(tile.at(i) + j, tile.stride, out + (tile.column + j) * stride + tile.row + i, stride, width,
+                     std::min(kSquare, tile.rows - i));
+    }
+  }
+  end_past_caches();
+}
+
+void store_transposed(const Tile& tile, int64_t stride, uint32_t* out) {
+  const int64_t all = stride / 2, pairs = ceil_div(tile.rows, 2);
+  uint32_t square[kSquare * kSquare];
+  for (int64_t j = 0; j < tile.columns; j += kSquare) {
+    const int64_t width = std::min(kSquare, tile.columns - j);
+    for (int64_t pair = 0; pair < pairs; pair += kSquare) {
+      const int64_t height = std::min(kSquare, pairs - pair);
+      for (int64_t p = 0; p < height; ++p) {
+        const int64_t i = 2 * (pair + p);
+        interleave(row(tile, i, j), row(tile, i + 1, j), width, square + p * kSquare);
+      }
+      transpose_tile<true>(square, kSquare, out + (tile.column + j) * all + tile.row / 2 + pair, all, width, height);
+    }
+  }
+  end_past_caches();
+}
+
+void store_packed(const Tile& tile, int64_t depth, bool past_caches, uint32_t* out) {
+  for (int64_t j = 0, width = 0; j < tile.columns; j += width) {
+    const int64_t column = tile.column + j, within = column % kPackColumns;
+    width = std::min(kPackColumns - within, tile.columns - j);
+    uint32_t* const to = out + column / kPackColumns * packed_size(depth, kPackColumns);
+    for (int64_t i = 0; i < tile.rows; i += 2) {
+      const float *low = row(tile, i, j), *high = row(tile, i + 1, j);
+      uint32_t* const pairs = to + (tile.row + i) / 2 * kPackColumns;
+      if (past_caches && width == kPackColumns && begins_line(pairs)) {
+        for (int64_t k = 0; k < kPackColumns; k += kLanes) {
+          store_past_caches(pairs_of(load(low + k), load(high + k)), pairs + k);
+        }
+      } else {
+        interleave(low, high, width, pairs + within);
+        std::fill(pairs + within + width, pairs + kPackColumns, 0u);
+      }
+    }
+  }
+  end_past_caches();
+}
+
+void end_transposed(int64_t rows, int64_t columns, int64_t stride, float* out) {
+  for (int64_t j = 0; j < columns; ++j) std::fill(out + j * stride + rows, out + (j + 1) * stride, 0.0f);
+}
+
+void end_transposed(int64_t rows, int64_t columns, int64_t stride, uint32_t* out) {
+  const int64_t all = stride / 2;
+  for (int64_t j = 0; j < columns; ++j) std::fill(out + j * all + ceil_div(rows, 2), out + (j + 1) * all, 0u);
+}
+
+void end_packed(int64_t rows, int64_t columns, int64_t depth, uint32_t* out) {
+  const int64_t size = packed_size(depth, kPackColumns);
+  for (int64_t j = 0; j < columns; j += kPackColumns, out += size) {
+    std::fill(out + ceil_div(rows, 2) * kPackColumns, out + size, 0u);
+  }
 }
 
 }  // namespace ops

@@ -37,4 +37,27 @@ struct SideBySide {
 // x^T as the right factor: the same order for a matrix of all columns of `x` x `rows`.
 void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out);
 
+// Rows [row, row + rows) and columns [column, column + columns) of a matrix of float32 numbers. `row` is even.
+struct Tile {
+  int64_t row, rows, column, columns;
+  float* data;     // number (0, 0) of the tile
+  int64_t stride;  // from one row of it to the next
+  int64_t band;    // number of the tiles above
+
+  float* at(int64_t i) const { return data + i * stride; }
+};
+
+// A tile to its place in what the functions above make of its matrix; `columns`, `stride` and `depth` are of the matrix. Of
+// tiles that share a block of packed columns, the left one comes first. `past_caches` is for matrices that no cache holds;
+// what is transposed is read so much later that it goes there anyway.
+void store_rows(const Tile& tile, int64_t columns, bool past_caches, bfloat16* out);
+void store_transposed(const Tile& tile, int64_t stride, float* out);
+void store_transposed(const Tile& tile, int64_t stride, uint32_t* out);
+void store_packed(const Tile& tile, int64_t depth, bool past_caches, uint32_t* out);
+
+// The zeros behind the last of `rows` rows.
+void end_transposed(int64_t rows, int64_t columns, int64_t stride, float* out);
+void end_transposed(int64_t rows, int64_t columns, int64_t stride, uint32_t* out);
+void end_packed(int64_t rows, int64_t columns, int64_t depth, uint32_t* out);
+
 }  // namespace ops

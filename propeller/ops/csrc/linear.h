@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "activation.h"
 #include "product.h"
 
 namespace ops {
-
-enum class Activation { kNone, kGelu, kGeluTanh, kRelu };
 
 // Of one layer, or of several of one input and as many outputs each, whose results stand side by side.
 struct LinearShape {

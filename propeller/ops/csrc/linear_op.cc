@@ -1,21 +1,14 @@
 // Three operators of Paddle: `propeller_linear`; `propeller_linear_activation`, which also keeps the slope of the activation
 // for its gradient; and `propeller_linear_3`, three layers of one input, whose results stand side by side. See linear.h for
 // the computation, linear.py for what users call.
+#include "activation_tensors.h"
 #include "linear.h"
-#include "tensors.h"
 
 namespace ops::linear_op {
 namespace {
 
 using paddle::DataType;
 using paddle::Tensor;
-
-Activation activation_of(const std::string& name) {
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new") return Activation::kGeluTanh;
-  if (name == "relu") return Activation::kRelu;
-  refuse("linear: activation is '" + name + "', expected gelu, gelu_new or relu");
-}
 
 int64_t inputs_of(const Shape& weight, bool transposed) { return weight[transposed ? 1 : 0]; }
 
@@ -67,7 +60,7 @@ std::vector<Tensor> forward_activation(const Tensor& x, const Tensor& weight, co
   const Shape shape = output_shape(x.shape(), weight.shape(), transposed);
   Tensor y = new_tensor(shape), slope = new_tensor(shape, type_of(precision_of(precision)));
   run("linear", [&] {
-    linear_forward(shape_of(x, weight, transposed), activation_of(activation), precision_of(precision),
+    linear_forward(shape_of(x, weight, transposed), activation_of("linear", activation), precision_of(precision),
                    x.data<float>(), {weight.data<float>()}, {bias.data<float>()}, y.data<float>(), slope.data());
   });
   return {y, slope};
@@ -99,7 +92,7 @@ std::vector<Tensor> backward(const Tensor& x, const Tensor& weight, const Tensor
 std::vector<Tensor> backward_activation(const Tensor& x, const Tensor& weight, const Tensor& slope, const Tensor& dy,
                                         const std::string& precision, bool x_wanted, bool weight_wanted,
                                         bool transposed, const std::string& activation) {
-  return gradients(x, weight, &slope, dy, activation_of(activation), precision_of(precision), x_wanted, weight_wanted,
+  return gradients(x, weight, &slope, dy, activation_of("linear", activation), precision_of(precision), x_wanted, weight_wanted,
                    transposed);
 }
 

@@ -52,9 +52,13 @@ inline void norm_row_gradient(int64_t width, const float* stats, const float* sc
   });
 }
 
-// The dropout's factors of row `i`; each row starts at a multiple of 4.
+// The dropout's factors of row `i`, `count` of them from a column on that is a multiple of 4; so is where rows start.
+inline void row_factors(const Dropout& dropout, int64_t i, int64_t width, int64_t column, int64_t count, float* out) {
+  keep_factors(dropout, static_cast<uint64_t>(i * round_up(width, 4) + column), count, out);
+}
+
 inline void row_factors(const Dropout& dropout, int64_t i, int64_t width, float* out) {
-  keep_factors(dropout, static_cast<uint64_t>(i * round_up(width, 4)), width, out);
+  row_factors(dropout, i, width, 0, width, out);
 }
 
 // `work(first, last, dscale, dbias)` for blocks of rows, on several threads; each adds to sums of its own, all 0 at

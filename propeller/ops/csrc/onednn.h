@@ -37,6 +37,7 @@ dnnl_status_t dnnl_memory_desc_create_with_tag(dnnl_memory_desc_t*, int ndims, c
 dnnl_status_t dnnl_memory_desc_destroy(dnnl_memory_desc_t);
 size_t dnnl_memory_desc_get_size(const struct dnnl_memory_desc*);
 dnnl_status_t dnnl_memory_create(dnnl_memory_t*, const struct dnnl_memory_desc*, dnnl_engine_t, void* handle);
+dnnl_status_t dnnl_memory_set_data_handle(dnnl_memory_t, void* handle);
 dnnl_status_t dnnl_memory_destroy(dnnl_memory_t);
 dnnl_status_t dnnl_primitive_attr_create(dnnl_primitive_attr_t*);
 dnnl_status_t dnnl_primitive_attr_destroy(dnnl_primitive_attr_t);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <map>
@@ -24,6 +25,8 @@ constexpr int64_t kTileRows = 64, kTileColumns = 384;
 constexpr int64_t kRowsOfPiece = 8;
 constexpr size_t kMostKernels = 512;
 
+int64_t c_stride_of(const Product& p) { return p.c == nullptr ? kTileColumns : p.c_stride; }
+
 // The product of one tile, on one thread.
 class Kernel {
  public:
@@ -32,7 +35,7 @@ class Kernel {
     const int type = p.precision == Precision::kFloat32 ? kFloat32 : kBfloat16;
     a_ = matrix(rows, p.k, type, p.a_stride);
     b_ = type == kFloat32 ? matrix(p.k, columns, type, p.b_stride) : packed_matrix(p.k, columns);
-    c_ = matrix(rows, columns, kFloat32, p.c_stride);
+    c_ = matrix(rows, columns, kFloat32, c_stride_of(p));
     if (p.bias != nullptr) bias_ = matrix(1, columns, kFloat32, columns);
     const Attributes attributes = user_scratchpad();
     dnnl_primitive_desc_t plan = nullptr;
@@ -56,20 +59,45 @@ class Kernel {
   }
 
   void run(const void* a, const void* b, const float* bias, float* c) const {
-    thread_local Scratch scratch;
-    const std::array<Memory, 5> memories{
-        onednn::memory(a_.get(), a), onednn::memory(b_.get(), b), onednn::memory(c_.get(), c),
-        onednn::memory(scratch_, scratch.get<char>(scratch_bytes_)),
-        bias_ ? onednn::memory(bias_.get(), bias) : Memory()};
-    const std::array<dnnl_exec_arg_t, 5> args{{{kArgA, memories[0].get()},
-                                               {kArgB, memories[1].get()},
-                                               {kArgC, memories[2].get()},
-                                               {kArgScratchpad, memories[3].get()},
-                                               {kArgBias, memories[4].get()}}};
+    // oneDNN's objects for a call stay for the next tile of the thread, which mostly has the same kernel: to make them
+    // for each takes a hundredth of the time of a step.
+    thread_local Arguments arguments;
+    if (arguments.kernel != number_) prepare(arguments);
+    point(arguments.a, a);
+    point(arguments.b, b);
+    point(arguments.c, c);
+    if (bias_) point(arguments.bias, bias);
+    const std::array<dnnl_exec_arg_t, 5> args{{{kArgA, arguments.a.get()},
+                                               {kArgB, arguments.b.get()},
+                                               {kArgC, arguments.c.get()},
+                                               {kArgScratchpad, arguments.scratchpad.get()},
+                                               {kArgBias, arguments.bias.get()}}};
     check(dnnl_primitive_execute(primitive_.get(), stream(), bias_ ? 5 : 4, args.data()), "matmul");
   }
 
  private:
+  struct Arguments {
+    int64_t kernel = 0;  // number of the kernel whose they are; 0: of none
+    Scratch memory;
+    Memory a, b, c, bias, scratchpad;
+  };
+
+  void prepare(Arguments& arguments) const {
+    arguments.kernel = 0;
+    arguments.a = onednn::memory(a_.get(), nullptr);
+    arguments.b = onednn::memory(b_.get(), nullptr);
+    arguments.c = onednn::memory(c_.get(), nullptr);
+    arguments.bias = bias_ ? onednn::memory(bias_.get(), nullptr) : Memory();
+    arguments.scratchpad = onednn::memory(scratch_, arguments.memory.get<char>(scratch_bytes_));
+    arguments.kernel = number_;
+  }
+
+  static int64_t next_number() {
+    static std::atomic<int64_t> last{0};
+    return ++last;
+  }
+
+  const int64_t number_ = next_number();
   Description a_, b_, c_, bias_;
   Plan plan_;
   const dnnl_memory_desc* scratch_ = nullptr;
@@ -82,7 +110,7 @@ std::shared_ptr<const Kernel> kernel(const Product& p, int64_t rows, int64_t col
   static std::mutex mutex;
   static std::map<std::array<int64_t, 8>, std::shared_ptr<const Kernel>> kernels;
   const int64_t b_stride = p.precision == Precision::kFloat32 ? p.b_stride : 0;
-  const std::array<int64_t, 8> key{rows,     columns,    p.k, p.a_stride, b_stride, p.c_stride,
+  const std::array<int64_t, 8> key{rows,     columns,    p.k, p.a_stride, b_stride, c_stride_of(p),
                                    static_cast<int64_t>(p.precision), p.bias != nullptr};
   const std::lock_guard<std::mutex> lock(mutex);
   const auto found = kernels.find(key);
@@ -115,7 +143,9 @@ void add_pieces(const Product& p, std::vector<Piece>& pieces) {
   const std::vector<int64_t> rows = starts_of(p.m, kTileRows, kRowsOfPiece), columns = starts_of(p.n, kTileColumns, 1);
   for (size_t c = 0; c + 1 < columns.size(); ++c) {
     for (size_t r = 0; r + 1 < rows.size(); ++r) {
-      const Tile tile{rows[r], rows[r + 1] - rows[r], columns[c], columns[c + 1] - columns[c]};
+      float* const place = p.c == nullptr ? nullptr : p.c + rows[r] * p.c_stride + columns[c];
+      const Tile tile{rows[r], rows[r + 1] - rows[r], columns[c], columns[c + 1] - columns[c], place, c_stride_of(p),
+                      static_cast<int64_t>(r)};
       const bool same = r > 0 && pieces.back().tile.rows == tile.rows;
       pieces.push_back({&p, tile, same ? pieces.back().kernel : kernel(p, tile.rows, tile.columns)});
     }
@@ -128,15 +158,22 @@ void multiply(const std::vector<Product>& products, const std::function<void(con
   std::vector<Piece> pieces;
   for (const Product& p : products) add_pieces(p, pieces);
   parallel_for_unequal(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
-    const auto& [product, tile, kernel] = pieces[i];
+    thread_local Scratch scratch;
+    const auto& [product, place, kernel] = pieces[i];
     const Product& p = *product;
+    Tile tile = place;
+    if (tile.data == nullptr) tile.data = scratch.get<float>(kTileRows * kTileColumns);
     const bool packed = p.precision == Precision::kBfloat16;
     const int64_t size = packed ? sizeof(bfloat16) : sizeof(float), depth = packed ? round_up(p.k, kPackRows) : 1;
     kernel->run(static_cast<const char*>(p.a) + tile.row * p.a_stride * size,
                 static_cast<const char*>(p.b) + tile.column * depth * size,
-                p.bias == nullptr ? nullptr : p.bias + tile.column, p.c + tile.row * p.c_stride + tile.column);
+                p.bias == nullptr ? nullptr : p.bias + tile.column, tile.data);
     if (finish) finish(tile);
   });
+}
+
+int64_t bands_of(int64_t rows) {
+  return static_cast<int64_t>(starts_of(rows, kTileRows, kRowsOfPiece).size()) - 1;
 }
 
 double product_seconds(int64_t m, int64_t n, int64_t k, Precision precision, int repeats) {
