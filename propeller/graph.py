@@ -220,6 +220,21 @@ def full_precision():
         _full_precision.reset(token)
 
 
+def in_full_precision():
+    """Whether what is built now is inside `full_precision`."""
+    return _full_precision.get()
+
+
+@contextlib.contextmanager
+def products_in(full):
+    """Inside, `product_precision` is as it was where `in_full_precision` was `full`."""
+    token = _full_precision.set(full)
+    try:
+        yield
+    finally:
+        _full_precision.reset(token)
+
+
 def product_precision():
     """`fp32`, `bf16` or `fp16`: of matrix products that are built now."""
     return 'fp32' if _full_precision.get() else building().precision

@@ -26,6 +26,7 @@ class _Segment(NamedTuple):
     output: object  # a leaf: gradients reach it, and go no further
     made: list  # what `same_in_both_passes` made in the first pass, in the order of the calls
     precision: tuple  # mixed precision that the first pass was built under
+    full: bool  # whether it was built inside `graph.full_precision`
 
 
 @contextlib.contextmanager
@@ -74,7 +75,7 @@ def segment(function, x):
     y.stop_gradient = True  # only the second pass is differentiated
     output = paddle.assign(y)
     output.stop_gradient = False
-    segments.append(_Segment(function, x, output, made, _precision()))
+    segments.append(_Segment(function, x, output, made, _precision(), graph.in_full_precision()))
     return output
 
 
@@ -152,7 +153,8 @@ def _again(s, x):
     current = _precision()
     _set_precision(s.precision)
     try:
-        y = _replaying(lambda make: next(made), s.function, x)
+        with graph.products_in(s.full):
+            y = _replaying(lambda make: next(made), s.function, x)
     finally:
         _set_precision(current)
     assert next(made, None) is None, 'the function of a segment built something else the second time'

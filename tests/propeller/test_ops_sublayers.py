@@ -300,6 +300,13 @@ def test_a_frozen_first_layer_needs_no_gradient_and_keeps_nothing():
     same_training(train('false', frozen=frozen), fused, rel=1e-5, atol=5e-4, fall=0.99, noise=NOISE)
 
 
+def test_both_passes_of_a_segment_have_products_of_one_precision(bfloat16):
+    plain, again = train('true', 0.3, precision='bf16'), train('true', 0.3, precision='bf16', recompute=True)
+    operators = [op for op in again.program.main.global_block().ops if 'precision' in op.attrs()]
+    assert len(operators) == 12 and {op.attrs()['precision'] for op in operators} == {'bf16'}
+    assert again.losses == pytest.approx(plain.losses, rel=1e-6)
+
+
 def test_dropout_under_recomputation_has_the_same_masks():
     plain, again, none = train('true', 0.3), train('true', 0.3, recompute=True), train('true')
     assert again.operators().count('randint') == 1
