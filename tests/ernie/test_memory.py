@@ -61,7 +61,7 @@ def test_estimate_is_within_a_quarter_of_what_was_measured(sizes, settings, meas
         ((4, 768, 128, 4), {'recompute': True}, 1003),
         ((12, 384, 512, 4), {'precision': 'bf16'}, 1105),
         ((6, 384, 256, 4), {'precision': 'bf16'}, 672),
-        ((12, 384, 512, 4), {'precision': 'bf16', 'recompute': True}, 875),
+        ((12, 384, 512, 4), {'precision': 'bf16', 'recompute': True}, 853),
     ],
 )
 def test_estimate_of_fused_operators_is_within_a_twentieth(sizes, settings, measured):
