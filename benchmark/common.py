@@ -1,5 +1,6 @@
 """What the programs of this folder share: files and models, cores, other programs in turns, and what they take."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -175,7 +176,7 @@ class Measured(NamedTuple):
         code: exit code.
         seconds: from start to end.
         memory: the largest sum of resident memory over it and the processes it started, looked at ten times a second,
-            or the peak that the system reports for one of them if that is larger, bytes.
+            or the largest peak of one of them if that is larger, bytes.
     """
 
     code: int
@@ -185,39 +186,46 @@ class Measured(NamedTuple):
 
 def run_measured(command, **options):
     """Run a command, in the repository's folder -> `Measured`. Options go to `subprocess.Popen`. Linux only."""
-    started, sums = time.monotonic(), [0]
+    started, most = time.monotonic(), [0]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
     done = threading.Event()
 
     def watch():
         while not done.wait(0.1):
-            sums[0] = max(sums[0], _resident(process.pid))
+            most[0] = max(most[0], *_resident(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)
+    code = process.wait()
+    seconds = time.monotonic() - started
     done.set()
     watcher.join()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Measured(process.returncode, time.monotonic() - started, max(sums[0], usage.ru_maxrss * 1024))
+    return Measured(code, seconds, most[0])
 
 
 def _resident(first):
-    """Bytes of resident memory of a process, those of its session and all that they started, pages that they share
-    counted each time."""
-    known, parents, pages = {first}, {}, {}
+    """Bytes of a process, those of its session and all that they started: the sum of their resident memory, pages that
+    they share counted each time, and the largest peak of one."""
+    known, parents = {first}, {}
     for name in filter(str.isdecimal, os.listdir('/proc')):
-        try:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
             with open(f'/proc/{name}/stat', encoding='ascii', errors='replace') as f:
                 fields = f.read().rsplit(')', 1)[1].split()  # a name may have brackets and blanks
-        except OSError:
-            continue  # it has ended meanwhile
-        number, parents[number], pages[number] = int(name), int(fields[1]), int(fields[21])
-        if int(fields[3]) == first:
-            known.add(number)
+            parents[int(name)] = int(fields[1])
+            if int(fields[3]) == first:
+                known.add(int(name))
     while more := {number for number, parent in parents.items() if parent in known} - known:
         known |= more
-    return sum(pages.get(number, 0) for number in known) * os.sysconf('SC_PAGE_SIZE')
+    found = [_memory_of(number) for number in known]
+    return sum(now for now, _ in found), max(peak for _, peak in found)
+
+
+def _memory_of(number):
+    """Bytes of resident memory of a process now, and its peak; 0 for one that has ended."""
+    with contextlib.suppress(OSError), open(f'/proc/{number}/status', encoding='utf-8', errors='replace') as f:
+        sizes = dict(line.split(':', 1) for line in f if line.startswith(('VmRSS:', 'VmHWM:')))
+        return tuple(1024 * int(sizes.get(name, '0').split()[0]) for name in ('VmRSS', 'VmHWM'))
+    return 0, 0
 
 
 def peak_memory():

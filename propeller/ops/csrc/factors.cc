@@ -4,7 +4,7 @@ namespace ops {
 namespace {
 
 // Numbers of a matrix from which on it goes past the caches: 8 MB of bfloat16.
-constexpr int64_t kLarge = 4 << 20;
+constexpr int64_t kManyNumbers = 4 << 20;
 
 // `matrix` [rows, columns] in float32, with zeros up to `depth` rows, copied only if it must be.
 const float* deepened(const float* matrix, int64_t rows, int64_t columns, int64_t depth, Scratch& scratch) {
@@ -75,7 +75,7 @@ RightFactors right_transposed(const std::vector<const float*>& matrices, int64_t
 }
 
 LayerInput::LayerInput(int64_t rows, int64_t columns, Precision precision, void* transposed)
-    : columns_(columns), depth_(depth_of(rows)), large_(rows * columns >= kLarge),
+    : columns_(columns), depth_(depth_of(rows)), large_(rows * columns >= kManyNumbers),
       precision_(precision), transposed_(transposed) {
   if (precision == Precision::kBfloat16) {
     left_ = converted_ = scratch_.get<bfloat16>(rows * columns);
@@ -86,7 +86,7 @@ LayerInput::LayerInput(int64_t rows, int64_t columns, Precision precision, void*
 }
 
 LayerInput::LayerInput(const float* x, int64_t rows, int64_t columns, Precision precision, void* transposed)
-    : columns_(columns), depth_(depth_of(rows)), large_(rows * columns >= kLarge),
+    : columns_(columns), depth_(depth_of(rows)), large_(rows * columns >= kManyNumbers),
       precision_(precision), left_(x), transposed_(transposed) {
   if (precision == Precision::kBfloat16) left_ = converted_ = scratch_.get<bfloat16>(rows * columns);
   end(rows);
@@ -115,7 +115,7 @@ void LayerInput::store(const Tile& tile) const {
 
 LayerGradient::LayerGradient(int64_t rows, int64_t columns, int64_t layers, Precision precision, bool left_wanted,
                              bool right_wanted)
-    : columns_(columns), each_(columns / layers), depth_(depth_of(rows)), large_(rows * columns >= kLarge),
+    : columns_(columns), each_(columns / layers), depth_(depth_of(rows)), large_(rows * columns >= kManyNumbers),
       right_{{}, columns} {
   if (precision == Precision::kFloat32) {
     left_ = place_ = left_scratch_.get<float>(depth_ * columns);

@@ -16,7 +16,7 @@ constexpr int kMostSums = kLanes == 16 ? 24 : 12;
 constexpr int kMostVectors = 4, kMostRows = 12;
 
 template <typename T>
-using Tile = void (*)(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float* c, int64_t c_stride,
+using TileProduct = void (*)(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float* c, int64_t c_stride,
                       bool add);
 
 template <typename T, int rows, int vectors>
@@ -45,14 +45,14 @@ void tile(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float
 constexpr int most_rows(int vectors) { return std::min(kMostRows, kMostSums / vectors); }
 
 template <typename T, int vectors, int... rows>
-constexpr std::array<Tile<T>, kMostRows> tiles_of(std::integer_sequence<int, rows...>) {
+constexpr std::array<TileProduct<T>, kMostRows> tiles_of(std::integer_sequence<int, rows...>) {
   return {tile<T, rows + 1, vectors>...};
 }
 
 // tiles[vectors - 1][rows - 1]
 template <typename T, int... vectors>
 constexpr auto all_tiles(std::integer_sequence<int, vectors...>) {
-  return std::array<std::array<Tile<T>, kMostRows>, kMostVectors>{
+  return std::array<std::array<TileProduct<T>, kMostRows>, kMostVectors>{
       tiles_of<T, vectors + 1>(std::make_integer_sequence<int, most_rows(vectors + 1)>())...};
 }
 
