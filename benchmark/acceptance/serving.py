@@ -275,7 +275,7 @@ def _offline(target, lines, args):
         places = order[begin : begin + 16]
         chosen = [rows[i] for i in places]
         out |= dict(zip(places, model.unpack(run(model.pack(chosen)), chosen), strict=True))
-    return np.stack([out[i][0] for i in range(len(rows))]).astype(np.float32)
+    return np.stack([model.vector(out[i], normalize=False) for i in range(len(rows))]).astype(np.float32)
 
 
 def clients(args):
