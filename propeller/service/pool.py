@@ -236,13 +236,13 @@ class _WorkerProcess:
 
     async def listen(self):
         """Have it open the models, and take what it says."""
-        hearing = channel.Hearing(self._take, self._silent)
+        hearing = channel.Hearing(self._take, self._disconnected)
         self._transport, _ = await self._loop.create_connection(lambda: hearing, sock=self._connection)
         hear_first(self._loop, self._connection.fileno())
         models = [[model.opener, model.arguments] for model in self.pool.models]
         self._transport.write(channel.of_json(channel.START, models))
 
-    def _silent(self):
+    def _disconnected(self):
         if self.state != GONE:
             self.pool.task(self._ended())
 

@@ -113,7 +113,7 @@ void head_weight_gradient(const HeadWeight& w, int64_t rows, const HeadVectors& 
 // ------------------------------------------------------------------------------------------ rows of the batch
 
 // Memory of a thread for one row, by what it is for.
-enum RowMemory { kRowTokens, kRowVectors, kRowTransposed, kRowScores, kRowFactors, kRowDropped, kRowSlopes, kRowMemories };
+enum RowMemory { kRowTokens, kRowVectors, kRowTransposed, kRowFactors, kRowDropped, kRowSlopes, kRowMemories };
 
 float* row_memory(RowMemory purpose, int64_t count) {
   thread_local Scratch each[kRowMemories];

@@ -92,8 +92,8 @@ std::vector<Tensor> backward(const Tensor& x, const Tensor& weight, const Tensor
 std::vector<Tensor> backward_activation(const Tensor& x, const Tensor& weight, const Tensor& slope, const Tensor& dy,
                                         const std::string& precision, bool x_wanted, bool weight_wanted,
                                         bool transposed, const std::string& activation) {
-  return gradients(x, weight, &slope, dy, activation_of("linear", activation), precision_of(precision), x_wanted, weight_wanted,
-                   transposed);
+  return gradients(x, weight, &slope, dy, activation_of("linear", activation), precision_of(precision), x_wanted,
+                   weight_wanted, transposed);
 }
 
 // ---------------------------------------------------------------- three layers of one input
