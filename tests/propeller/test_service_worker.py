@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -69,6 +70,14 @@ def test_it_ends_with_the_front(values):
     with worker() as (process, front):
         if values:
             ask(front, 1, values)
+        front.close()
+        assert process.wait(20) == 0
+
+
+def test_it_ends_with_a_front_that_has_not_read_all():
+    with worker() as (process, front):
+        front.sendall(channel.message(channel.PING))
+        assert select.select([front], [], [], 20)[0]  # its answer is there; who closes now resets the connection
         front.close()
         assert process.wait(20) == 0
 
