@@ -120,10 +120,9 @@ class Worker:
 
 @contextlib.contextmanager
 def _ends_with_the_front():
-    """What is read inside ends this process where the front has gone, also with messages that it had not read."""
     try:
         yield
-    except (EOFError, OSError):
+    except EOFError:
         os._exit(0)  # nobody waits for what is being computed
 
 
