@@ -30,7 +30,7 @@ def trained(model, tmp_path_factory):
     """(model_dir, the printed lines) of a short training."""
     folder = tmp_path_factory.mktemp('ner')
     data = names(folder / 'data')
-    words = flags(model, data, folder / 'out', hparams={'num_label': None}, max_steps=60, eval_steps=30)
+    words = flags(model, data, folder / 'out', hparams={'num_label': None}, max_steps=150, eval_steps=50)
     return folder / 'out', run(finetune_ner, words)
 
 
@@ -39,7 +39,7 @@ def test_it_prints_the_f1_of_dev_and_test(trained):
     assert [line.split('\t')[0] for line in lines] == ['dev_f1', 'test_f1']
     assert min(float(line.split('\t')[1]) for line in lines) > 0.5
     assert (out / 'best/inference/model.json').is_file()
-    parameters = open_tensors(out / 'model_60')
+    parameters = open_tensors(out / 'model_150')
     assert parameters.shape('cls_seq_label_out_w') == (12, 7) and 'pooled_fc.w_0' not in parameters
 
 
