@@ -18,6 +18,7 @@ import contextvars
 import functools
 import importlib
 import io
+import itertools
 import os
 import warnings
 from typing import NamedTuple
@@ -54,13 +55,43 @@ def _loaded(name):
     # half the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are
     # undisturbed.
     paddle.set_flags({'FLAGS_enable_pir_in_executor_trace_run': True})
+    # What is used up is given back 16 MB at a time, by a thread that looks for more for a while, at the cost of a core:
+    # with a process on each core a twentieth of the time, if it is woken for each tensor.
+    if not os.environ.get(GARBAGE):
+        paddle.set_flags({GARBAGE: 1 / 64})
     return importlib.import_module(name)
 
 
+GARBAGE = 'FLAGS_eager_delete_tensor_gb'
 paddle, F = _Module('paddle'), _Module('paddle.nn.functional')
+_numbers = itertools.count(1)
 _build = contextvars.ContextVar('propeller_build', default=None)
 _full_precision = contextvars.ContextVar('propeller_full_precision', default=False)
 _borrowed = contextvars.ContextVar('propeller_borrowed', default=None)  # see `borrowed_parameters`
+
+
+@functools.cache
+def _program_class():
+    class NumberedProgram(paddle.static.Program):
+        """A program of Paddle that is called by its number. `repr` shows its operators.
+
+        Paddle's executor knows a program again by its text, which it writes anew at every run, some 3 ms for a training
+        step of six layers.
+        """
+
+        def __init__(self):
+            super().__init__()
+            self.name = f'program {next(_numbers)}'
+
+        def __str__(self):
+            return self.name
+
+    return NumberedProgram
+
+
+def paddle_program():
+    """A new program of Paddle, empty. What is run is not to be changed afterwards: it is known by its number."""
+    return _program_class()()
 
 
 def load_paddle():

@@ -79,7 +79,7 @@ class Session:
             exact: in float32, whatever the session's precision is.
             inference: layers of Paddle that know of training, as dropout and batch norm do, are as in prediction.
         """
-        program = Program(paddle.static.Program(), paddle.static.Program(), list(feeds))
+        program = Program(graph.paddle_program(), graph.paddle_program(), list(feeds))
         program.plan, program.build_fn = Plan(self.world.size, parts, loss_scale, self._segment), build_fn
         program.on_cpu = not isinstance(self.place, paddle.CUDAPlace)
         program.precision, program.inference = 'fp32' if exact else self.precision, inference
@@ -150,8 +150,8 @@ class Session:
         if not self._owing:
             return
         if self._paying is None:
-            self._paying = paddle.static.Program()
-            with paddle.static.program_guard(self._paying, paddle.static.Program()):
+            self._paying = graph.paddle_program()
+            with paddle.static.program_guard(self._paying, graph.paddle_program()):
                 for name, (table, state) in self._row_tables.items():
                     values = graph.variable(name, table), graph.variable(state_name(name), state)
                     paddle._C_ops._run_custom_op('propeller_pay_rows', *values)

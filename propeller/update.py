@@ -148,7 +148,7 @@ def _accumulate_then(program, update, pairs, finish):
     numbers = graph.variable('@NUMBERS@', [3])
     for total, value in zip([*sums, numbers], [*(g for _, g in pairs), update.numbers], strict=True):
         paddle.assign(total + value, output=total)
-    update.main, update.startup = paddle.static.Program(), paddle.static.Program()
+    update.main, update.startup = graph.paddle_program(), graph.paddle_program()
     with paddle.static.program_guard(update.main, update.startup):
         parameters = [graph.variable(p.name, p.shape, program.rates[p.name], trainable=True) for p, _ in pairs]
         sums = [graph.variable(f'{name}@GRAD@', p.shape) for name, p in zip(names, parameters, strict=True)]

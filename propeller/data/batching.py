@@ -58,17 +58,22 @@ def plan_steps(lengths, batch_size, parts, *, in_tokens=False, window=50, shuffl
     if window:
         window_of_row = _windows(lengths[order], batch_size * parts * window, in_tokens)
         order = order[np.lexsort((lengths[order], window_of_row))]
-    cut = _cut_by_tokens if in_tokens else _cut_by_rows
-    batches = cut(lengths[order], order, batch_size)
-    steps = [batches[first : first + parts] for first in range(0, len(batches), parts)]
-    if steps and len(steps[-1]) < parts:
-        share_out = _halve_costliest if in_tokens else _share_out_rows
-        steps[-1] = share_out(steps[-1], parts, lengths)
+    if in_tokens:
+        batches = _cut_by_tokens(lengths[order], order, batch_size)
+        steps = [batches[first : first + parts] for first in range(0, len(batches), parts)]
+        if steps and len(steps[-1]) < parts:
+            steps[-1] = _halve_costliest(steps[-1], parts, lengths)
+    else:
+        size = batch_size * parts
+        steps = [_deal(order[first : first + size], parts) for first in range(0, len(order), size)]
     return [steps[i] for i in rng.permutation(len(steps))] if shuffle else steps
 
 
-def _share_out_rows(batches, parts, lengths):
-    return np.array_split(np.concatenate(batches), parts)
+def _deal(rows, parts):
+    """To each part one row in turn, there and back: parts of rows sorted by length have equally many tokens."""
+    turn, part = np.divmod(np.arange(len(rows)), parts)
+    part = np.where(turn % 2, parts - 1 - part, part)
+    return [rows[part == p] for p in range(parts)]
 
 
 def _halve_costliest(batches, parts, lengths):
@@ -88,10 +93,6 @@ def _windows(lengths, size, in_tokens):
     if not in_tokens:
         return np.arange(len(lengths)) // size
     return (np.cumsum(lengths) - lengths) // size
-
-
-def _cut_by_rows(lengths, order, batch_size):
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def _cut_by_tokens(lengths, order, budget):

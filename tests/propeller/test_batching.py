@@ -121,6 +121,17 @@ def test_the_rows_of_an_update_do_not_depend_on_its_parts(parts, window):
     assert [sorted(np.concatenate(step)) for step in steps] == [sorted(rows) for rows in whole]
 
 
+@pytest.mark.parametrize('parts', [2, 3, 4])
+def test_the_parts_of_an_update_have_equally_many_tokens(parts):
+    lengths = np.random.default_rng(4).geometric(0.05, 12 * parts * 20 + 7)
+    for step in plan_steps(lengths, 12, parts, window=5, rng=np.random.default_rng(9)):
+        rows = np.concatenate(step)
+        tokens = [lengths[part].sum() for part in step]
+        if len(rows) == 12 * parts:
+            assert np.ptp(tokens) <= np.ptp(lengths[rows])
+        assert max(map(len, step)) - min(map(len, step)) <= 1
+
+
 @pytest.mark.parametrize('replicas', [1, 2, 3])
 @pytest.mark.parametrize('accumulation', [1, 2])
 def test_processes_read_every_row_once_in_each_epoch(replicas, accumulation):

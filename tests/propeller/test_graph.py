@@ -40,6 +40,19 @@ def test_programs_share_parameters_by_name():
     assert evaluation.optimizer_state() == {}
 
 
+def test_programs_of_the_same_names_are_told_apart():
+    """Paddle's executor knows a program by its text; here that is a number, as long as the program may be."""
+    session = Session(seed=1)
+    programs = [session.build([X], lambda x, n=n: x * n) for n in (2.0, 3.0)]
+    x = np.ones((2, 4), np.float32)
+    for _ in range(2):
+        for program, factor in zip(programs, (2, 3), strict=True):
+            assert np.array_equal(session.run(program, [x], [program.outputs])[0], factor * x)
+    names = [str(program.main) for program in programs]
+    assert names[0] != names[1] and 'pd_op.scale' in repr(programs[0].main)
+    assert 'pd_op' not in names[0]  # else its text is written at each run
+
+
 def test_one_name_is_one_parameter():
     session = Session(seed=1)
     program = session.build([X], lambda x: [layer(x), layer(x)])
