@@ -46,6 +46,9 @@ async def answer(service, request):
         if name in _OPTIONS and value is not None and not _OPTIONS[name][0](value):
             raise _invalid(name, f'found {quoted(value, 80)}, expected {_OPTIONS[name][1]}.')
     get = request.get
+    for name in ('texts', 'items'):
+        if isinstance(get(name), list):
+            service.core.check_texts(len(get(name)))  # before a record is made of each
     found = await service.run(
         get('model'), records_of(request), Selection(get('top_k'), get('min_confidence')), get('timeout'),
         get('normalize'),

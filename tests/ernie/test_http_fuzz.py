@@ -1,11 +1,13 @@
 """Changed requests of `benchmark.acceptance.fuzz_http`, a few: each has a typed answer, and a good one comes after."""
 
 import asyncio
+import json
 
 from benchmark.acceptance.fuzz_http import Verdict, ask, fuzz, is_whole, request
 from ernie.service.http.app import create_app
+from ernie.service.http.bodies import SMALL
 from ernie.service.http.listener import HttpListener
-from tests.ernie.fake_text_service import Model, Service
+from tests.ernie.fake_text_service import LONGEST, Model, Service
 
 NAMES = ['mood', 'names', 'reader', 'vectors', 'fit']
 
@@ -27,6 +29,30 @@ def test_changed_requests_have_typed_answers():
             await listener.stop()
 
     asyncio.run(scene())
+
+
+def test_a_body_of_four_million_sizes_is_refused_before_it_is_read_to_its_end():
+    """Seed 5582 took a second, most of it for what is known after the first nine sizes."""
+
+    async def scene():
+        listener = HttpListener(create_app(Service([Model('vectors', 'embed')])), port=0)
+        await listener.start()
+        try:
+            content = request(5582, ['vectors'])
+            assert content.count(b' 1,') > 3_999_000
+            reply, _ = await ask('127.0.0.1', int(listener.address.rpartition(':')[2]), content, patience=20)
+            return reply
+        finally:
+            await listener.stop()
+
+    head, _, body = asyncio.run(scene()).partition(b'\r\n\r\n')
+    assert head.startswith(b'HTTP/1.1 413 ')
+    most = 3 * 1024 * LONGEST + SMALL  # numbers: ids, types and mask of the most texts that the model reads
+    error = {
+        'error': f'the body has more than {most:,} numbers in lists.',
+        'limit': {'name': 'json_numbers', 'value': most},
+    }
+    assert json.loads(body) == error
 
 
 def test_requests_are_the_same_each_time_and_faults_are_seen():

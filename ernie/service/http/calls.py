@@ -17,9 +17,13 @@ _ROUTES = dict.fromkeys(CLASSIFYING, '/v1/classify') | {'tag': '/v1/tag', 'answe
 _READER = concurrent.futures.ThreadPoolExecutor(1, 'read')  # one: each that computes keeps the event loop waiting
 
 
-async def request_of(kind, visit):
-    """The content of a request, checked. kind: subclass of `pydantic.BaseModel`. visit: `Visit` with its body.
+async def request_of(kind, visit, bounds):
+    """The content of a request, checked.
 
+    Args:
+        kind: subclass of `pydantic.BaseModel`.
+        visit: `Visit` with its body.
+        bounds: `Bounds` of the body.
     Raises:
         ServiceError: it is not what it should be.
     """
@@ -32,14 +36,14 @@ async def request_of(kind, visit):
         raise HttpError(415, 'malformed', 'Content-Encoding: bodies are taken as they are, not compressed.')
     body, visit.body = visit.body, None  # while it waits, a request is in memory once
     if len(body) <= SMALL:
-        return _read(kind, body)
-    return await asyncio.get_running_loop().run_in_executor(_READER, _read, kind, body)
+        return _read(kind, body, bounds)
+    return await asyncio.get_running_loop().run_in_executor(_READER, _read, kind, body, bounds)
 
 
-def _read(kind, body):
+def _read(kind, body, bounds):
     from pydantic import ValidationError
 
-    value = parse(body)
+    value = parse(body, bounds)
     if not isinstance(value, dict):
         raise ServiceError('invalid', f'the request: found {quoted(value, 80)}, expected a JSON object.')
     try:

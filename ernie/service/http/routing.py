@@ -5,8 +5,9 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import PlainTextResponse
 
 from ernie.service.http.admission import Admission
+from ernie.service.http.bodies import Bounds
 from ernie.service.http.calls import request_of
-from ernie.service.http.schemas import SCHEMAS, described_answers, described_body
+from ernie.service.http.schemas import SCHEMAS, described_answers, described_body, with_limits
 from ernie.service.http.visit import VISIT
 
 
@@ -27,6 +28,8 @@ class Routes:
         self.app, self.service, self.metrics = app, service, metrics
         self.schemas = {}  # class: how it is used
         self.direct, self.admission = {}, Admission(service.core)
+        longest = max(model.info['max_seq_len'] for model in service.models.values())
+        self._bounds = Bounds.of(service.core.limits.max_texts, longest)
 
     def post(self, path, function, body, reply, error, summary, computes=True):
         """A route that takes JSON.
@@ -41,7 +44,7 @@ class Routes:
         """
 
         async def direct(visit, **parts):
-            return await function(await request_of(body, visit), **parts)
+            return await function(await request_of(body, visit, self._bounds), **parts)
 
         async def endpoint(request: Request):
             return await direct(request.scope[VISIT], **request.path_params)
@@ -108,7 +111,7 @@ def describe(app, routes):
             file = made()
             schemas = models_json_schema(list(routes.schemas.items()), ref_template=SCHEMAS)[1]['$defs']
             file['components'] = {
-                'schemas': schemas,
+                'schemas': with_limits(schemas, routes.service.core.limits),
                 'securitySchemes': {'token': {'type': 'http', 'scheme': 'bearer'}},
             }
             for path, operations in file['paths'].items():

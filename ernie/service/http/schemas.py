@@ -1,10 +1,14 @@
 """What the OpenAPI page says of the routes; requests and answers are declared beside their routes."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 SCHEMAS = '#/components/schemas/{model}'
+# Of a list of texts: how many there may be is known with the limits of a server, by which `with_limits` replaces it.
+MOST_TEXTS = {'maxItems': 'max_texts'}
+# Errors of lists end with the first: of two million values that are no texts, all of them would take 8 s and 2 GB.
+Strings = Annotated[list[str], FailFast(), Field(json_schema_extra=MOST_TEXTS)]
 
 
 class Body(BaseModel):
@@ -106,6 +110,23 @@ def described_answers(reply, error, posts, timed=False):
 def described_body(kind):
     """The `openapi_extra` of a route that takes a body. kind: subclass of `Body`."""
     return {'requestBody': {'required': True, 'content': _content(kind)}}
+
+
+def with_limits(schema, limits):
+    """A part of a JSON schema with the numbers of `Limits` for their names.
+
+    Args:
+        schema: dict, list, or what stands in them.
+        limits: `Limits`.
+    """
+    if isinstance(schema, list):
+        return [with_limits(part, limits) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: getattr(limits, part) if name == 'maxItems' and isinstance(part, str) else with_limits(part, limits)
+        for name, part in schema.items()
+    }
 
 
 def _content(kind):

@@ -5,9 +5,9 @@ Texts come as BYTES: `text_a`, for pairs `text_b` too, or `question` and `contex
 0 and 1; models whose results are made of the text itself do not take them.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from ernie.service.http.bodies import dump
 from ernie.service.http.calls import answered, choose
@@ -19,7 +19,7 @@ from propeller.service.errors import ServiceError
 
 class RequestInput(Body):
     name: str
-    shape: list[int] = Field(max_length=8)
+    shape: Annotated[list[int], FailFast()] = Field(max_length=8)
     datatype: str
     data: list[Any]
     parameters: dict[str, Any] | None = None

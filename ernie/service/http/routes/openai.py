@@ -11,11 +11,12 @@ from pydantic import Field, WithJsonSchema
 
 from ernie.service.http.bodies import dump, vector_texts
 from ernie.service.http.calls import answered, check_count, choose, text_of
-from ernie.service.http.schemas import Body, OpenAIError, Reply
+from ernie.service.http.schemas import MOST_TEXTS, Body, OpenAIError, Reply
 from propeller.errors import quoted
 from propeller.service.errors import ServiceError
 
-_INPUT = {'anyOf': [{'type': 'string'}, {'type': 'array', 'items': {'type': 'string'}, 'minItems': 1}]}
+_TEXT = {'type': 'string'}
+_INPUT = {'anyOf': [_TEXT, {'type': 'array', 'items': _TEXT, 'minItems': 1} | MOST_TEXTS]}
 
 
 class EmbeddingsRequest(Body):

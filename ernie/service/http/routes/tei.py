@@ -11,7 +11,7 @@ from pydantic import Field, RootModel, WithJsonSchema
 from ernie.service.http.bodies import dump, vector_texts
 from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose
 from ernie.service.http.routes.openai import one_for_each
-from ernie.service.http.schemas import Body, Reply, TeiError
+from ernie.service.http.schemas import MOST_TEXTS, Body, Reply, Strings, TeiError
 from ernie.service.http.tei_forms import (
     check_characters,
     info_of,
@@ -29,10 +29,10 @@ _PREDICT = {
     'anyOf': [
         _STRING,
         _STRINGS | {'minItems': 1, 'maxItems': 2, 'description': 'A text or a pair'},
-        {'type': 'array', 'items': _STRINGS | {'minItems': 1, 'maxItems': 2}, 'minItems': 1},
+        {'type': 'array', 'items': _STRINGS | {'minItems': 1, 'maxItems': 2}, 'minItems': 1} | MOST_TEXTS,
     ]
 }
-Inputs = Annotated[Any, WithJsonSchema({'anyOf': [_STRING, _STRINGS | {'minItems': 1}]})]
+Inputs = Annotated[Any, WithJsonSchema({'anyOf': [_STRING, _STRINGS | {'minItems': 1} | MOST_TEXTS]})]
 
 
 class _Request(Body):
@@ -61,14 +61,14 @@ class PredictRequest(_Cutting):
 
 class RerankRequest(_Cutting):
     query: str
-    texts: list[str]
+    texts: Strings
     raw_scores: Literal[False] = False
     return_text: bool = False
 
 
 class SimilarityInputs(Body):
     source_sentence: str
-    sentences: list[str]
+    sentences: Strings
 
 
 class SimilarityParameters(_Cutting):

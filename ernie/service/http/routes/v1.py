@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import FailFast, Field, WithJsonSchema, model_validator
 
 from ernie.service.http.bodies import dump, joined, vector_texts
 from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose, record_of, text_of
-from ernie.service.http.schemas import Body, Error, OpenAIError, Reply
+from ernie.service.http.schemas import MOST_TEXTS, Body, Error, OpenAIError, Reply
 from ernie.tasks.codec import Selection
 from propeller.service.errors import ServiceError
 
@@ -25,12 +25,15 @@ _RECORD = {
 }
 OneText = Annotated[Any, WithJsonSchema(_RECORD | {'description': 'One text, or one pair of texts'})]
 Texts = Annotated[
-    Any, WithJsonSchema({'type': 'array', 'items': _RECORD, 'description': 'Texts, pairs of texts, or objects'})
+    Any,
+    WithJsonSchema(
+        {'type': 'array', 'items': _RECORD, 'description': 'Texts, pairs of texts, or objects'} | MOST_TEXTS
+    ),
 ]
 Name = Annotated[
     str | None, Field(default=None, description='Of the model; may be left out where only one model is for this route')
 ]
-Timeout = Annotated[float | None, Field(default=None, gt=0, le=1e6, description='Seconds that it may take at most')]
+Timeout = Annotated[float | None, Field(default=None, ge=0.001, le=1e6, description='Seconds that it may take at most')]
 
 
 class TextsRequest(Body):
@@ -96,7 +99,7 @@ class AnswerRequest(SelectingRequest):
     model: Name
     question: str | None = None
     context: str | None = None
-    items: list[Item] | None = None
+    items: Annotated[list[Item] | None, FailFast(), Field(json_schema_extra=MOST_TEXTS)] = None
     timeout: Timeout
 
     @model_validator(mode='after')
