@@ -21,6 +21,9 @@ class Optimizer(abc.ABC):
 
     # Whether `append` takes gradients by rows too, `propeller.ops.rows.RowGradient`.
     takes_rows = False
+    # Whether it takes gradients of which each process has the sums of its share alone; then it has one more argument,
+    # `segment`, and returns what the processes must have in common: see `propeller.ops.adamw`.
+    takes_shares = False
 
     def __init__(self, rate, weight_decay=0.0, decays=lambda name: True):
         self.rate, self.weight_decay, self.decays = rate, weight_decay, decays
@@ -39,10 +42,10 @@ class Optimizer(abc.ABC):
 class AdamW(Optimizer):
     """See `propeller.ops.adamw`."""
 
-    takes_rows = True
+    takes_rows = takes_shares = True
 
-    def append(self, pairs, factor, skip):
-        ops.adamw(pairs, self.rate, self.weight_decay, self.decays, skip, factor)
+    def append(self, pairs, factor, skip, segment=None):
+        return ops.adamw(pairs, self.rate, self.weight_decay, self.decays, skip, factor, segment)
 
 
 class PaddleOptimizer(Optimizer):

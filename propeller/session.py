@@ -17,6 +17,7 @@ from propeller.inputs import parse_json
 from propeller.ops import choice
 from propeller.ops.process_sum import segment_of
 from propeller.ops.rows import state_name
+from propeller.shared_memory import SharedArrays
 from propeller.storage.atomic import check_room
 from propeller.train.precision import TYPE_NAMES
 from propeller.update import Plan, run_update
@@ -66,6 +67,7 @@ class Session:
         self.executor = paddle.static.Executor(self.place)
         # Tables that a program trains by rows; the program that pays their rows; whether some may be owed something.
         self._row_tables, self._paying, self._owing = {}, None, False
+        self._in_common = {}  # name -> array in memory that all processes share
 
     def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False, inference=False):
         """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
@@ -183,7 +185,21 @@ class Session:
 
     def update(self, program, parts, fetch_list, stop=False):
         """One update of a training program from the parts of this process; see `propeller.update.run_update`."""
+        if program.update.in_common:
+            self._have_in_common(program.update.in_common)
         return run_update(self, program, parts, fetch_list, stop)
+
+    def _have_in_common(self, names):
+        """From the first update on, all processes have these variables in the same memory."""
+        new = [name for name in names if name not in self._in_common]
+        if new:
+            self._in_common |= SharedArrays(self.world, {name: self.read(name) for name in new}).arrays
+            for name in new:
+                self.scope.find_var(name).get_tensor().set(self._in_common[name], self.place, True)
+        for name in names:
+            # Whoever gave a variable other memory would go on with what this process alone has updated.
+            found, expected = self.scope.find_var(name).get_tensor()._ptr(), self._in_common[name].ctypes.data
+            assert found == expected, f'{name} is no longer in the memory of all processes'
 
     def step(self, program, arrays, fetch_list):
         """One update from one batch: like `run`, then the schedule moves on."""

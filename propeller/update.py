@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from propeller import graph, ops
 from propeller.graph import np, paddle
-from propeller.ops.process_sum import process_sum
+from propeller.ops.process_sum import process_sum, segment_in_use, sum_own_share
 from propeller.ops.rows import RowGradient, dense, gradients_by_rows, summed_over_processes
 from propeller.optimizers import OPTIMIZERS
 
@@ -55,11 +55,15 @@ class Update:
         finite: value, bool [1], whether all gradients are finite.
         numbers: value, float32 [3]: weighted sum of the loss, sum of the weights, processes that want to stop; None
             where an update has one part.
+        in_common: names of the variables of which each process updates its share: all must have them in memory that
+            they share (`Session.update`).
+        in_memory: whether sums over processes go through memory that they share.
     """
 
     def __init__(self, plan, schedule, loss):
         self.plan, self.schedule, self.loss = plan, schedule, loss
         self.main = self.startup = self.finite = self.numbers = None
+        self.in_common, self.in_memory = [], False
 
 
 def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=None, optimizer='adamw'):
@@ -161,10 +165,11 @@ def _accumulate_then(program, update, pairs, finish):
 
 def _apply(update, pairs, clip_norm, algorithm):
     """Sum over processes, divide by the weights, clip (Pascanu et al. 2013, section 3.2), and call the optimizer."""
-    parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
-    if update.plan.processes > 1:
-        gradients, update.numbers = _summed(gradients, update.numbers)
-    square = ops.square_norm([g.values if isinstance(g, RowGradient) else g for g in gradients])
+    segment = segment_in_use()
+    update.in_memory = segment is not None
+    if not algorithm.takes_shares or not (segment and segment.grows):
+        segment = None
+    pairs, square = _summed(update, pairs, segment)
     update.finite = paddle.isfinite(square)
     factor, norm = None, paddle.sqrt(square)
     if update.plan.shared:
@@ -174,14 +179,43 @@ def _apply(update, pairs, clip_norm, algorithm):
     if clip_norm is not None:
         clip = clip_norm / paddle.clip(norm, min=float(clip_norm))
         factor = clip if factor is None else clip * factor
-    algorithm.append(list(zip(parameters, gradients, strict=True)), factor, paddle.logical_not(update.finite))
+    more = {'segment': segment} if segment else {}
+    in_common = algorithm.append(pairs, factor, paddle.logical_not(update.finite), **more)
+    update.in_common = in_common if segment else []
 
 
-def _summed(gradients, numbers):
-    """Gradients and numbers, summed over all processes."""
-    numbers, *sums = process_sum([numbers, *(g for g in gradients if not isinstance(g, RowGradient))])
-    sums = iter(sums)
-    return [summed_over_processes(g) if isinstance(g, RowGradient) else next(sums) for g in gradients], numbers
+def _summed(update, pairs, segment):
+    """Pairs with gradients that are summed over all processes, with a segment of this process's share alone; and the
+    square of the norm of all of them.
+    """
+    if update.plan.processes > 1:
+        rows = {p.name: summed_over_processes(g) for p, g in pairs if isinstance(g, RowGradient)}
+        dense_ones = [g for _, g in pairs if not isinstance(g, RowGradient)]
+        if segment:
+            return _own_shares(update, pairs, rows, dense_ones, segment)
+        update.numbers, *sums = process_sum([update.numbers, *dense_ones])
+        sums = iter(sums)
+        pairs = [(p, rows[p.name] if p.name in rows else next(sums)) for p, _ in pairs]
+    return pairs, ops.square_norm([g.values if isinstance(g, RowGradient) else g for _, g in pairs])
+
+
+def _own_shares(update, pairs, rows, dense_ones, segment):
+    square = paddle.zeros([1])
+    if dense_ones:
+        dense_ones = sum_own_share(dense_ones)
+        square = ops.square_norm(dense_ones, segment)
+    (numbers,) = process_sum([paddle.concat([update.numbers, square])])
+    update.numbers, square = numbers[:3], numbers[3:]
+    if rows:  # all processes have the same
+        square = square + ops.square_norm([g.values for g in rows.values()])
+    dense_ones = iter(dense_ones)
+    return [(p, rows[p.name] if p.name in rows else next(dense_ones)) for p, _ in pairs], square
+
+
+def _wait_for_others(session, update):
+    """Before sums that have no patience; those in memory wait for as long as it takes."""
+    if not update.in_memory:
+        session.world.barrier()
 
 
 class Outcome(NamedTuple):
@@ -219,7 +253,7 @@ def run_update(session, program, parts, fetch_list, stop=False):
     scale = [np.array([plan.loss_scale.scale], np.float32)] if plan.loss_scale else []
     sums = [update.finite, update.numbers if plan.shared else update.loss]
     fetched = []
-    session.world.barrier()
+    _wait_for_others(session, update)
     for arrays, counted in parts:
         late = []
         if plan.shared:
@@ -227,7 +261,7 @@ def run_update(session, program, parts, fetch_list, stop=False):
         values = fetch_list if update.main else [*fetch_list, *sums]
         fetched.append(session.run(program, [*arrays, *late, *scale], values))
     if update.main:
-        session.world.barrier()
+        _wait_for_others(session, update)
         sums = session.run_update(program, sums)
     else:
         fetched, sums = [values[: len(fetch_list)] for values in fetched], fetched[0][len(fetch_list) :]

@@ -14,6 +14,8 @@ from propeller.log import get_logger
 from propeller.ops.build import Unavailable, library, loadable
 
 log = get_logger(__name__)
+# Where operators that several processes share find the others: number of a file, rank, processes. Of one that is alone.
+ALONE = (-1, 0, 1)
 _mode = contextvars.ContextVar('propeller_fused_ops', default='auto')
 
 

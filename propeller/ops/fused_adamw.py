@@ -1,17 +1,23 @@
 """AdamW for all parameters in one operator, and for each table with a gradient by rows in another one."""
 
 from propeller.graph import paddle
+from propeller.ops.choice import ALONE
 from propeller.ops.rows import RowGradient
 
 
 class FusedAdamW(paddle.optimizer.AdamW):
     """Paddle's optimizer, of which it keeps the names and initial values of all variables, with one operator at the
     end in place of one for each parameter.
+
+    Attributes:
+        in_common: with `segment`, names of the parameters of which each process updates its share, and of their
+            moments.
     """
 
-    def __init__(self, rate, weight_decay, decays, skip, factor):
+    def __init__(self, rate, weight_decay, decays, skip, factor, segment=None):
         super().__init__(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
         self._skip, self._factor, self._trained, self._rows = skip, factor, [], {}
+        self._place, self.in_common = segment.place if segment else ALONE, []
 
     def apply_gradients(self, params_grads):
         """As Paddle's. params_grads: list of (parameter, gradient); a gradient may be a `RowGradient`."""
@@ -32,7 +38,9 @@ class FusedAdamW(paddle.optimizer.AdamW):
         if whole:
             parameters, *tensors = (list(column) for column in zip(*whole, strict=True))
             rates, decays = (list(column) for column in zip(*map(self._shares, parameters), strict=True))
-            paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *numbers, rates, decays, *powers)
+            settings = [*numbers, rates, decays, *powers, *self._place]
+            paddle._C_ops._run_custom_op('propeller_adamw', parameters, *tensors, *settings)
+            self.in_common = [value.name for value in (*parameters, *tensors[1], *tensors[2])]  # with both moments
         for table, gradient, *state in self._trained:
             if table.name in self._rows:
                 tensors = [table, self._rows[table.name].ids, gradient, *state, self._rows[table.name].state]

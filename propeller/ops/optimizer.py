@@ -2,15 +2,17 @@
 
 from propeller.graph import paddle
 from propeller.ops.checks import require_one, require_shape, require_type
-from propeller.ops.choice import enabled
+from propeller.ops.choice import ALONE, enabled
 from propeller.ops.rows import RowGradient
 
 
-def square_norm(gradients):
+def square_norm(gradients, segment=None):
     """Sum of the squares of all numbers of some tensors.
 
     Args:
         gradients: list of float32 values.
+        segment: `propeller.ops.process_sum.Segment`: of the numbers in this process's own share alone, see
+            `propeller.ops.process_sum.sum_own_share`; needs the fused form. None: of all.
     Returns:
         float32 value [1]; not finite where one of the numbers is not. The fused form sums in float64.
     Raises:
@@ -22,10 +24,11 @@ def square_norm(gradients):
         require_type(f'square_norm: gradient {i}', value, 'float32')
     if not enabled():
         return paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
-    return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients))[0]
+    share = segment.place[1:] if segment else ALONE[1:]
+    return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients), *share)[0]
 
 
-def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
+def adamw(pairs, rate, weight_decay, decays, skip, factor=None, segment=None):
     """Append an update of parameters with AdamW (beta 0.9 and 0.999, epsilon 1e-8; Loshchilov, Hutter 2019):
 
     p <- p - lr * weight_decay * p_old - lr * m_hat / (sqrt(v_hat) + epsilon)
@@ -42,6 +45,12 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
         skip: bool value [1]; where it is true nothing changes.
         factor: float32 value [1] that every gradient is multiplied with; None: they are taken as they are. The fused
             form does it on the way.
+        segment: `propeller.ops.process_sum.Segment`: of dense gradients there are the sums of this process's own share
+            alone (`propeller.ops.process_sum.sum_own_share`), and that is what it updates; needs the fused form.
+            None: it updates all.
+    Returns:
+        with `segment` the names of the variables that the processes must have in common, so that each has the others'
+        updates; else [].
     Raises:
         ValueError: wrong types or shapes; the text names the argument and both.
     """
@@ -49,7 +58,7 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
     if enabled():
         from propeller.ops.fused_adamw import FusedAdamW  # its base class loads paddle
 
-        optimizer = FusedAdamW(rate, weight_decay, decays, skip, factor)
+        optimizer = FusedAdamW(rate, weight_decay, decays, skip, factor, segment)
     else:
         optimizer = paddle.optimizer.AdamW(rate, weight_decay=weight_decay, apply_decay_param_fun=decays)
         optimizer._append_optimize_op = _with_shares(optimizer, weight_decay, decays)
@@ -58,6 +67,7 @@ def adamw(pairs, rate, weight_decay, decays, skip, factor=None):
             pairs = [(p, g * factor) for p, g in pairs]
     optimizer._dtype = paddle.float32  # of the learning rate; its own `backward`, which is not used, would set it
     optimizer.apply_gradients(pairs)
+    return optimizer.in_common if segment else []
 
 
 def _with_shares(optimizer, weight_decay, decays):

@@ -1,8 +1,6 @@
 """Sums over the processes of a job: through memory that they share where all run on one machine, else by Paddle."""
 
 import math
-import os
-import tempfile
 from typing import NamedTuple
 
 from propeller import graph
@@ -10,6 +8,7 @@ from propeller.graph import paddle
 from propeller.log import get_logger
 from propeller.ops.checks import require_type
 from propeller.ops.choice import available, enabled, segment_bytes
+from propeller.shared_memory import anonymous_file, file_in
 
 log = get_logger(__name__)
 BUCKET_BYTES, SMALL_BYTES = 32 * 2**20, 2**18  # of a message through sockets, through memory
@@ -25,11 +24,18 @@ class Segment(NamedTuple):
         file: number of an open file without a name, for the life of the process.
         rank: of this process.
         size: processes.
+        grows: whether they can share more memory, as much as there is.
     """
 
     file: int
     rank: int
     size: int
+    grows: bool
+
+    @property
+    def place(self):
+        """(file, rank, size), as operators take it."""
+        return self[:3]
 
 
 def segment_of(world, mode='auto', folder=MEMORY):
@@ -53,31 +59,16 @@ def segment_of(world, mode='auto', folder=MEMORY):
 
 
 def _agreed(world, folder):
-    """A new one. Its file has a name until all have opened it, or one of them cannot."""
-    path, file, why = '', None, None
-    try:
-        if world.is_main_process:
-            file, path = tempfile.mkstemp(prefix='propeller-', dir=folder)  # for this user alone
-            os.posix_fallocate(file, 0, segment_bytes(world.size))
-    except OSError as e:
-        why = f'{folder}: {e.strerror}'
-    try:
-        path = world.broadcast_object(path)
-        if file is None and path:
-            try:
-                file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except OSError as e:
-                why = f'process {world.rank}: {path}: {e.strerror}'
-        failed = world.any_process(why is not None or file is None)
-    finally:
-        if world.is_main_process and path:
-            os.unlink(path)
-    if not failed:
-        return Segment(file, world.rank, world.size)
+    """A new one."""
+    size = segment_bytes(world.size)
+    file, _ = anonymous_file(world, size)
+    if file is not None:
+        return Segment(file, world.rank, world.size, True)
+    file, why = file_in(world, size, folder)
+    if file is not None:
+        return Segment(file, world.rank, world.size, False)
     if why or world.is_main_process:
         log.warning(_SLOW, why or 'another process cannot open what this one has made there; its log says why', folder)
-    if file is not None:
-        os.close(file)
     return None
 
 
@@ -101,7 +92,7 @@ def process_sum(values):
     for i, value in enumerate(values):
         require_type(f'process_sum: value {i}', value, 'float32')
     # Through sockets a message costs much, through memory little, but putting values together copies them.
-    limit = BUCKET_BYTES if _segment() is None else SMALL_BYTES
+    limit = BUCKET_BYTES if segment_in_use() is None else SMALL_BYTES
     # A shape that is not known yet has a message of its own.
     sizes = [4 * math.prod(value.shape) if min(value.shape, default=0) >= 0 else limit for value in values]
     results = [None] * len(values)
@@ -117,15 +108,36 @@ def process_sum(values):
     return results
 
 
-def _segment():
-    """That of the program being built, or None."""
+def sum_own_share(values):
+    """Sums over all processes of which each process gets its own share alone.
+
+    Of each value, each process has one portion of equal size (csrc/share.h); the rest stays as it is. Half of what
+    `process_sum` moves.
+
+    Args:
+        values: list of float32 values, one or more, which are used up; each has the same shape in all processes.
+    Returns:
+        list of values of these shapes, in the same memory.
+    Raises:
+        ValueError: a value of another type, or processes that share no memory.
+    """
+    segment = segment_in_use()
+    if segment is None:
+        raise ValueError('sum_own_share: the processes share no memory.')
+    for i, value in enumerate(values):
+        require_type(f'sum_own_share: value {i}', value, 'float32')
+    return paddle._C_ops._run_custom_op('propeller_sum_own_share', values, *segment.place)
+
+
+def segment_in_use():
+    """The `Segment` through which the program being built adds up, None: it has none, or one process."""
     return graph.building().plan.segment if enabled() else None
 
 
 def _summed(value):
-    segment = _segment()
+    segment = segment_in_use()
     if segment is not None:
-        return paddle._C_ops._run_custom_op('propeller_process_sum', value, *segment)[0]
+        return paddle._C_ops._run_custom_op('propeller_process_sum', value, *segment.place)[0]
     total = paddle.assign(value)
     paddle.distributed.all_reduce(total)
     return total

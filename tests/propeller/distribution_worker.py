@@ -120,8 +120,36 @@ def exchange(world):
     assert computed == [i for start in (0, 32, 64) for i in range(start, min(start + 32, 75))][world.rank :: world.size]
 
 
+def have_in_common(world):
+    """What AdamW changes is in the memory of all; a variable that was given other memory is told."""
+    session = Session(seed=3, world=world)
+    program = session.build(
+        FEEDS[:1], lambda ids: minimize(loss := graph.parameter('w', [5], graph.constant(1.0)).sum(), 0.1) or loss
+    )
+    session.initialize(program)
+    session.step(program, [np.ones((1, 1), np.int64)], [])
+    world.barrier()
+    if world.rank == 1:
+        session.write('w', np.arange(5, dtype=np.float32))
+    world.barrier()
+    assert session.read('w').tolist() == [0, 1, 2, 3, 4] and program.update.in_common[0] == 'w'
+    world.barrier()
+    session.write('w', np.full(5, 3, np.float32))
+    session.step(program, [np.ones((1, 1), np.int64)], [])
+    assert np.allclose(session.read('w'), 2.9)
+    tensor = session.scope.find_var('w').get_tensor()
+    tensor.set(np.full(5, 3, np.float32), session.place, True)
+    try:
+        session.step(program, [np.ones((1, 1), np.int64)], [])
+    except AssertionError as e:
+        assert str(e) == 'w is no longer in the memory of all processes'
+        return
+    raise AssertionError('other memory was not seen')
+
+
 if __name__ == '__main__':
     joined = join()
     if joined.size > 1:
         exchange(joined)
+        have_in_common(joined)
     np.savez(f'{sys.argv[1]}/{joined.rank}.npz', **trainings(joined))

@@ -27,6 +27,10 @@ def main(file, rank, size, case):
     def add(values):
         return [paddle._C_ops._run_custom_op('propeller_process_sum', v, file, rank, size)[0] for v in values]
 
+    def add_shares(values):
+        paddle._C_ops._run_custom_op('propeller_sum_own_share', values, file, rank, size)
+        return values
+
     found = {}
     for number in range(ROUNDS):
         if case == 'leaves' and rank == 1 and number == 2:
@@ -35,7 +39,7 @@ def main(file, rank, size, case):
         if case == 'counts' and rank == 1 and number == 2:
             values[0] = values[1]
         try:
-            sums = add(values)
+            sums = (add_shares if case == 'shares' else add)(values)
         except (OSError, RuntimeError) as e:
             found['error'] = str(e)
             try:

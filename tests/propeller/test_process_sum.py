@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from propeller.ops import process_sum
 from propeller.ops.choice import segment_bytes
 from propeller.ops.process_sum import buckets, segment_of
 from tests import processes
@@ -45,6 +46,20 @@ def test_all_processes_get_the_sum_in_the_order_of_their_ranks(compiled, tmp_pat
                 np.testing.assert_array_equal(sums[f'{number}_{i}'], right)
 
 
+def test_each_process_gets_its_share_of_the_sum(compiled, tmp_path):
+    """Its portion of each array in the order of the ranks; the rest is what it has given."""
+    found = run('shares', tmp_path)
+    for number in range(ROUNDS):
+        given = [values_of(rank, number) for rank in range(SIZE)]
+        for i in range(len(SHAPES)):
+            right = ((given[0][i] + given[1][i]) + given[2][i]).ravel()
+            for rank, sums in enumerate(found):
+                expected = given[rank][i].ravel().copy()
+                own = slice(right.size * rank // SIZE, right.size * (rank + 1) // SIZE)
+                expected[own] = right[own]
+                np.testing.assert_array_equal(sums[f'{number}_{i}'].ravel(), expected)
+
+
 def test_one_that_leaves_is_told_by_the_others(compiled, tmp_path):
     stayed, _, other = run('leaves', tmp_path)
     for found in (stayed, other):
@@ -61,7 +76,13 @@ def test_memory_that_is_too_small_is_refused(compiled, tmp_path):
     assert all('not theirs' in str(found['error']) for found in run('sums', tmp_path, bytes_more=-1))
 
 
-def test_processes_that_cannot_share_memory(compiled):
+@pytest.fixture
+def no_nameless_files(monkeypatch):
+    """As where files without a name cannot be opened by other processes."""
+    monkeypatch.setattr(process_sum, 'anonymous_file', lambda world, size: (None, 'not here'))
+
+
+def test_processes_that_cannot_share_memory(compiled, no_nameless_files):
     class World:
         size, local_size, rank, is_main_process = 2, 1, 0, True
         any_process = staticmethod(bool)
@@ -72,7 +93,8 @@ def test_processes_that_cannot_share_memory(compiled):
     assert segment_of(World(), mode='false') is None
     before = set(os.listdir('/dev/shm')) if os.path.isdir('/dev/shm') else set()
     segment = segment_of(World(), folder='/dev/shm')
-    assert (segment.rank, segment.size) == (0, 2) and os.fstat(segment.file).st_size == segment_bytes(2)
+    assert (segment.rank, segment.size, segment.grows) == (0, 2, False)
+    assert os.fstat(segment.file).st_size == segment_bytes(2)
     assert os.fstat(segment.file).st_nlink == 0 and set(os.listdir('/dev/shm')) <= before
     os.close(segment.file)
     alone = World()
@@ -80,7 +102,7 @@ def test_processes_that_cannot_share_memory(compiled):
     assert segment_of(alone) is None
 
 
-def test_memory_that_cannot_be_had_is_one_warning(compiled, caplog, tmp_path):
+def test_memory_that_cannot_be_had_is_one_warning(compiled, no_nameless_files, caplog, tmp_path):
     """It names what was tried and what it costs, in the log of the main process too if another one fails."""
 
     class World:

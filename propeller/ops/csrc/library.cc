@@ -3,7 +3,7 @@
 
 #include "onednn.h"
 #include "pool.h"
-#include "process_sum.h"
+#include "process_segment.h"
 #include "product.h"
 
 extern "C" {

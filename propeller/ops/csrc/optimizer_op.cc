@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "optimizer.h"
+#include "process_segment.h"
+#include "share.h"
 #include "tensors.h"
 
 namespace ops::optimizer_op {
@@ -33,11 +35,13 @@ void require_one(const Tensor& tensor, DataType type, const std::string& name) {
   }
 }
 
-std::vector<Tensor> square_norm(const Tensors& gradients) {
+std::vector<Tensor> square_norm(const Tensors& gradients, int64_t rank, int64_t processes) {
   std::vector<Gradient> parts;
+  const Share own{rank, processes};
   for (size_t i = 0; i < gradients.size(); ++i) {
     require_float32(gradients[i], "square_norm", "gradient " + std::to_string(i));
-    parts.push_back({numbers(gradients[i]), gradients[i].numel()});
+    const int64_t size = gradients[i].numel();
+    if (own.count(size)) parts.push_back({numbers(gradients[i]) + own.begin(size), own.count(size)});
   }
   Tensor result = new_tensor({1});
   run("square_norm", [&] { *result.data<float>() = static_cast<float>(sum_of_squares(parts)); });
@@ -47,7 +51,7 @@ std::vector<Tensor> square_norm(const Tensors& gradients) {
 void update(Tensors& parameters, const Tensors& gradients, Tensors& moment1, Tensors& moment2, Tensors& beta1_power,
             Tensors& beta2_power, const Tensor& learning_rate, const Tensor& factor, const Tensor& skip,
             const std::vector<float>& rates, const std::vector<float>& decays, float beta1, float beta2,
-            float epsilon) {
+            float epsilon, int64_t file, int64_t rank, int64_t processes) {
   require_list(parameters, parameters, "parameters");
   require_list(gradients, parameters, "gradients");
   require_list(moment1, parameters, "first moments");
@@ -63,18 +67,27 @@ void update(Tensors& parameters, const Tensors& gradients, Tensors& moment1, Ten
   }
   if (*skip.data<bool>()) return;
   run("adamw", [&] {
+    const Share own{rank, processes};
     std::vector<Trained> trained;
     for (size_t i = 0; i < parameters.size(); ++i) {
-      trained.push_back({parameters[i].numel(), numbers(parameters[i]), numbers(gradients[i]), numbers(moment1[i]),
-                         numbers(moment2[i]), numbers(beta1_power[i]), numbers(beta2_power[i]), rates[i], decays[i]});
+      const int64_t size = parameters[i].numel(), first = own.begin(size);
+      trained.push_back({own.count(size), numbers(parameters[i]) + first, numbers(gradients[i]) + first,
+                         numbers(moment1[i]) + first, numbers(moment2[i]) + first, numbers(beta1_power[i]),
+                         numbers(beta2_power[i]), rates[i], decays[i]});
     }
-    adamw({beta1, beta2, epsilon, *learning_rate.data<float>(), *factor.data<float>()}, trained);
+    const AdamW settings{beta1, beta2, epsilon, *learning_rate.data<float>(), *factor.data<float>()};
+    if (processes == 1) return adamw(settings, trained);
+    with_segment({static_cast<int>(file), static_cast<int>(rank), static_cast<int>(processes)}, [&](Segment& segment) {
+      segment.meet();  // now nobody reads the parameters any more
+      adamw(settings, trained);
+      segment.meet();  // now all of them are new
+    });
   });
 }
 
-std::vector<Shape> one_number(const std::vector<Shape>&) { return {{1}}; }
+std::vector<Shape> one_number(const std::vector<Shape>&, int64_t, int64_t) { return {{1}}; }
 
-std::vector<DataType> float32_of(const std::vector<DataType>&) { return {DataType::FLOAT32}; }
+std::vector<DataType> float32_of(const std::vector<DataType>&, int64_t, int64_t) { return {DataType::FLOAT32}; }
 
 }  // namespace
 }  // namespace ops::optimizer_op
@@ -82,6 +95,7 @@ std::vector<DataType> float32_of(const std::vector<DataType>&) { return {DataTyp
 PD_BUILD_OP(propeller_square_norm)
     .Inputs({paddle::Vec("Gradients")})
     .Outputs({"Out"})
+    .Attrs({"rank: int64_t", "processes: int64_t"})
     .SetKernelFn(PD_KERNEL(ops::optimizer_op::square_norm))
     .SetInferShapeFn(PD_INFER_SHAPE(ops::optimizer_op::one_number))
     .SetInferDtypeFn(PD_INFER_DTYPE(ops::optimizer_op::float32_of));
@@ -92,7 +106,7 @@ PD_BUILD_OP(propeller_adamw)
     .Outputs({paddle::Vec("ParametersOut"), paddle::Vec("Moment1Out"), paddle::Vec("Moment2Out"),
               paddle::Vec("Beta1PowerOut"), paddle::Vec("Beta2PowerOut")})
     .Attrs({"rates: std::vector<float>", "decays: std::vector<float>", "beta1: float", "beta2: float",
-            "epsilon: float"})
+            "epsilon: float", "file: int64_t", "rank: int64_t", "processes: int64_t"})
     .SetInplaceMap({{paddle::Vec("Parameters"), paddle::Vec("ParametersOut")},
                     {paddle::Vec("Moment1"), paddle::Vec("Moment1Out")},
                     {paddle::Vec("Moment2"), paddle::Vec("Moment2Out")},

@@ -1,19 +1,26 @@
-// Sums of arrays over the processes of one machine, through memory that they share.
+// Sums of arrays over the processes of one machine, through memory that they share. Every process makes the same calls with
+// the same counts, in the same order. All throw std::runtime_error where another process has ended or gives other counts.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <vector>
+
+#include "process_segment.h"
 
 namespace ops {
 
-// Bytes of the memory that so many processes share.
-size_t segment_bytes(int processes);
+// Adds up `count` numbers over all processes, in the order of their ranks: the same bits in all of them. `sums` may be
+// `values`.
+void sum_over_processes(const Place& place, const float* values, float* sums, int64_t count);
 
-// Adds up `count` numbers over all processes, in the order of their ranks: the same bits in all of them. Every process
-// makes the same calls with the same counts, in the same order. `sums` may be `values`.
-//
-// file: number of an open file of `segment_bytes`, the same file in all processes, zeros at first.
-// Throws std::runtime_error where another process has ended or gives another count, and on each call after that.
-void sum_over_processes(int file, int rank, int processes, const float* values, float* sums, int64_t count);
+// `size` numbers.
+struct Numbers {
+  float* values;
+  int64_t size;
+};
+
+// Adds up arrays over all processes in the same order, in place; each process gets the sums of its own share (share.h)
+// alone. The rest stays as it is.
+void sum_own_share(const Place& place, const std::vector<Numbers>& arrays);
 
 }  // namespace ops

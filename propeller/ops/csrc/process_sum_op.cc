@@ -1,4 +1,4 @@
-// `propeller_process_sum`. See process_sum.h for the computation, process_sum.py for what programs call.
+// `propeller_process_sum` and `propeller_sum_own_share`, which changes its input in place. See process_sum.h for the computation, process_sum.py for what programs call.
 #include "process_sum.h"
 #include "tensors.h"
 
@@ -7,15 +7,28 @@ namespace {
 
 using paddle::Tensor;
 
+Place place_of(int64_t file, int64_t rank, int64_t processes) {
+  return {static_cast<int>(file), static_cast<int>(rank), static_cast<int>(processes)};
+}
+
 std::vector<Tensor> process_sum(const Tensor& values, int64_t file, int64_t rank, int64_t processes) {
   require_float32(values, "process_sum", "the values");
   Tensor sums = new_tensor(values.shape());
   if (values.numel() == 0) return {sums};
   run("process_sum", [&] {
-    sum_over_processes(static_cast<int>(file), static_cast<int>(rank), static_cast<int>(processes),
-                       values.data<float>(), sums.data<float>(), values.numel());
+    sum_over_processes(place_of(file, rank, processes), values.data<float>(), sums.data<float>(), values.numel());
   });
   return {sums};
+}
+
+void own_share(std::vector<Tensor>& values, int64_t file, int64_t rank, int64_t processes) {
+  std::vector<Numbers> arrays;
+  for (size_t i = 0; i < values.size(); ++i) {
+    require_float32(values[i], "sum_own_share", "value " + std::to_string(i));
+    if (values[i].numel()) arrays.push_back({values[i].data<float>(), values[i].numel()});
+  }
+  if (arrays.empty()) return;
+  run("sum_own_share", [&] { sum_own_share(place_of(file, rank, processes), arrays); });
 }
 
 std::vector<Shape> infer_shape(const Shape& values, int64_t, int64_t, int64_t) { return {values}; }
@@ -34,3 +47,10 @@ PD_BUILD_OP(propeller_process_sum)
     .SetKernelFn(PD_KERNEL(ops::process_sum_op::process_sum))
     .SetInferShapeFn(PD_INFER_SHAPE(ops::process_sum_op::infer_shape))
     .SetInferDtypeFn(PD_INFER_DTYPE(ops::process_sum_op::infer_type));
+
+PD_BUILD_OP(propeller_sum_own_share)
+    .Inputs({paddle::Vec("Values")})
+    .Outputs({paddle::Vec("Sums")})
+    .Attrs({"file: int64_t", "rank: int64_t", "processes: int64_t"})
+    .SetInplaceMap({{paddle::Vec("Values"), paddle::Vec("Sums")}})
+    .SetKernelFn(PD_KERNEL(ops::process_sum_op::own_share));
