@@ -21,8 +21,8 @@ from propeller.service import channel
 
 _PAGE = os.sysconf('SC_PAGE_SIZE')
 # Seconds of a pause that is waited through awake, where one client asks again and again: a core that has slept takes
-# 0.1 ms to come back, and half a millisecond more for a text. While the answer is on its way others need the cores.
-_AWAKE, _ON_ITS_WAY = 0.004, 0.0002
+# 0.1 ms to come back, and half a millisecond more for a text.
+_AWAKE = 0.004
 _EVERY = 0.25  # seconds between looks at the channel while the main thread does not read it
 
 
@@ -61,7 +61,6 @@ class Worker:
 
     def _wait_awake(self, end):
         """Until something comes, or that time; the core is left to all others that have a use for it."""
-        time.sleep(_ON_ITS_WAY)
         there = _poll(self._connection)
         while time.monotonic() < end and not there.poll(0):
             os.sched_yield()

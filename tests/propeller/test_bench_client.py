@@ -1,9 +1,12 @@
 """`propeller.tools.bench_client`, on servers whose latencies are known."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -179,6 +182,36 @@ def test_zmq_carries_arrays_and_json():
     of_json, of_slots = asyncio.run(run())
     assert of_json['errors'] == {'invalid': 10} and of_json['per_second']['tokens'] > 0
     assert of_slots['errors'] == {'overloaded': 10} and of_slots['requests']['answered'] == 20
+
+
+def test_one_zmq_client_waits_without_the_event_loop_and_is_given_up_all_the_same():
+    zmq = pytest.importorskip('zmq')
+
+    def serve(router, answers):
+        with contextlib.suppress(zmq.ZMQError):
+            while router.poll(1000):
+                who, empty, _ = router.recv_multipart()
+                time.sleep(0.15 if answers == 3 else 0)  # longer than the loop stands still at once
+                if answers:
+                    answers -= 1
+                    router.send_multipart([who, empty, b'{"tokens": [2]}'])
+
+    def load(answers, **fields):
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+            port = router.bind_to_random_port('tcp://127.0.0.1')
+            thread = threading.Thread(target=serve, args=(router, answers))
+            thread.start()
+            one = Load(ZmqTarget(f'tcp://127.0.0.1:{port}'), lambda number: b'{}', plan(timeout=0.5, **fields))
+            records = asyncio.run(one.run())
+            thread.join()
+            return records, one.processor_seconds
+
+    records, _ = load(3, requests=5)
+    assert records.codes == ['', '', '', 'timeout', 'timeout']
+    seconds = [ended - sent for sent, ended in zip(records.sent, records.ended, strict=True)]
+    assert seconds[0] > 0.15 and max(seconds[1:3]) < 0.15 and 0.5 <= seconds[3] < 0.8
+    records, processor = load(1000, warmup=0.1, duration=0.2)
+    assert len(records.codes) > 20 and not any(records.codes) and 0 < processor < 0.25
 
 
 def test_what_cannot_be_is_said_in_one_line(tmp_path):

@@ -101,12 +101,14 @@ class Load:
 
     async def _client(self):
         connection = self.target.connection()
+        connection.alone = self.plan.clients == 1
         self._idle.append(connection)  # to be closed at the end
         while not self._over(now := self._loop.time() - self._start, self._counted):
             self._counted += now >= self.plan.warmup
-            if not await self._send(connection, now):
-                # A server that refuses at once is not asked ten thousand times a second by one client.
-                await asyncio.sleep(0.01)
+            answered = await self._send(connection, now)
+            # A server that refuses at once is not asked ten thousand times a second by one client. A connection that is
+            # alone may leave the loop no other turn than this one.
+            await asyncio.sleep(0 if answered else 0.01)
 
     # ---------------------------------------------------------------- open
 
