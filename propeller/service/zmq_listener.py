@@ -12,7 +12,7 @@ from propeller.errors import UserError
 from propeller.inputs import parse_json
 from propeller.log import get_logger
 from propeller.optional import optional_package
-from propeller.service import slots
+from propeller.service import json_text, slots
 from propeller.service.envelope import split
 from propeller.service.errors import ServiceError
 from propeller.service.front import Listener
@@ -23,7 +23,6 @@ log = get_logger(__name__)
 
 _AT_ONCE = 64  # messages that are read before others of the event loop have their turn
 _READ_AHEAD = 32  # messages of one client that wait to be looked at
-_LARGE_JSON = 1 << 16  # bytes beyond which JSON is read beside the event loop
 _MOST_STUCK = 10_000
 _QUIET = 0.05  # seconds without a message after which no more is on its way
 _MOST_QUIET = 40
@@ -214,7 +213,7 @@ class ZmqListener(Listener):
             return None
         try:
             if is_json:
-                content = bytes(message) if len(message) <= _LARGE_JSON else b'timeout'
+                content = bytes(message) if len(message) <= json_text.SMALL else b'timeout'
                 says_time = b'timeout' in content or b'\\u00' in content
             else:
                 says_time = 'timeout' in slots.decode_options(message)
@@ -266,10 +265,13 @@ class ZmqListener(Listener):
 
     async def _json(self, message):
         try:
-            if len(message) > _LARGE_JSON:
-                request = await asyncio.to_thread(parse_json, bytes(message), 'message', 'a JSON object')
+            if len(message) > json_text.SMALL:
+                bounds = json_text.Bounds.of(self.limits.max_texts, 0)  # lists of numbers are of no use here
+                request = await asyncio.to_thread(json_text.parse, bytes(message), bounds)
             else:
                 request = parse_json(bytes(message), 'message', 'a JSON object')
+        except ServiceError:  # a UserError, too
+            raise
         except UserError as e:
             raise ServiceError('malformed', str(e)) from None
         self.security.check(request.pop('token', None), 'JSON')

@@ -5,8 +5,8 @@ import json
 
 from benchmark.acceptance.fuzz_http import Verdict, ask, fuzz, is_whole, request
 from ernie.service.http.app import create_app
-from ernie.service.http.bodies import SMALL
 from ernie.service.http.listener import HttpListener
+from propeller.service.json_text import SMALL
 from tests.ernie.fake_text_service import LONGEST, Model, Service
 
 NAMES = ['mood', 'names', 'reader', 'vectors', 'fit']

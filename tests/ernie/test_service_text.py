@@ -12,6 +12,7 @@ from ernie.inference.predict import tokenized_rows
 from ernie.inference.vectors import VectorFolder
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.service.open import name_of, named_models
+from ernie.service.requests import answer
 from ernie.service.text import TextService
 from ernie.tasks.codec import Selection
 from propeller.errors import UsageError, UserError
@@ -19,6 +20,7 @@ from propeller.service.core import ServiceCore
 from propeller.service.errors import ServiceError
 from propeller.service.limits import Limits
 from propeller.service.pool import PoolSettings
+from tests.ernie.fake_text_service import Service
 from tests.ernie.tiny_inference import records
 from tests.ernie.tiny_service import KINDS, served, with_service, write_models
 
@@ -272,3 +274,10 @@ def test_batches_are_those_of_the_readers(models, kind):
             np.testing.assert_array_equal(have[:, :length], want)
             assert (have[:, length:] == (model.task_id if place == 4 else 0)).all()
         assert 0 <= model.padded(length) - length < 4 and model.padded(length) % 4 == 0
+
+
+def test_too_many_texts_are_refused_before_a_record_is_made_of_each():
+    for name in ('texts', 'items'):
+        with pytest.raises(ServiceError) as error:
+            asyncio.run(answer(Service(), {name: [[]] * 1025}))  # each of which would be refused
+        assert error.value.limit == {'name': 'max_texts', 'value': 1024, 'found': 1025}

@@ -185,6 +185,10 @@ def test_json_is_answered_in_json():
             for wrong in ('{', '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": "\udcff"}', '{' * 70000):
                 assert (await ask(wrong))['error']['code'] == 'malformed'
             assert (await ask('{' + ' ' * (16 << 20) + '}'))['error']['code'] == 'too_large'
+            many = json.dumps({'texts': ['a'] * 65_535})  # the list is a value, too
+            assert len((await ask(many))['request']['texts']) == 65_535
+            error = (await ask(many.replace('["a"', '["a", "a"')))['error']
+            assert error['code'] == 'too_large' and error['limit'] == {'name': 'json_values', 'value': 1 << 16}
             assert (await ask('{"fault": 1}'))['error']['code'] == 'internal'
             served.listener.text_handler = None
             assert (await ask('{}'))['error']['code'] == 'not_found'

@@ -4,10 +4,10 @@ import asyncio
 import concurrent.futures
 import functools
 
-from ernie.service.http.bodies import SMALL, parse
 from ernie.service.http.errors import HttpError, WrongTask, of_validation
 from propeller.errors import one_of, quoted
 from propeller.service.errors import ServiceError
+from propeller.service.json_text import SMALL, parse
 
 JSON = 'application/json'
 CLASSIFYING = ('classify', 'multilabel', 'regression')

@@ -5,10 +5,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import PlainTextResponse
 
 from ernie.service.http.admission import Admission
-from ernie.service.http.bodies import Bounds
 from ernie.service.http.calls import request_of
 from ernie.service.http.schemas import SCHEMAS, described_answers, described_body, with_limits
 from ernie.service.http.visit import VISIT
+from propeller.service.json_text import Bounds
 
 
 class Routes:
