@@ -67,7 +67,7 @@ class Session:
         self.executor = paddle.static.Executor(self.place)
         # Tables that a program trains by rows; the program that pays their rows; whether some may be owed something.
         self._row_tables, self._paying, self._owing = {}, None, False
-        self._in_common = {}  # name -> array in memory that all processes share
+        self._in_common = {}  # name -> (tensor in memory that all processes share, its address)
 
     def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False, inference=False):
         """Build a program: `build_fn(*inputs)` is called with one graph value per feed; its result is `.outputs`.
@@ -193,13 +193,14 @@ class Session:
         """From the first update on, all processes have these variables in the same memory."""
         new = [name for name in names if name not in self._in_common]
         if new:
-            self._in_common |= SharedArrays(self.world, {name: self.read(name) for name in new}).arrays
-            for name in new:
-                self.scope.find_var(name).get_tensor().set(self._in_common[name], self.place, True)
-        for name in names:
+            arrays = SharedArrays(self.world, {name: self.read(name) for name in new}).arrays
+            for name, array in arrays.items():
+                tensor = self.scope.find_var(name).get_tensor()
+                tensor.set(array, self.place, True)
+                self._in_common[name] = tensor, array.ctypes.data
+        for name, (tensor, place) in self._in_common.items():
             # Whoever gave a variable other memory would go on with what this process alone has updated.
-            found, expected = self.scope.find_var(name).get_tensor()._ptr(), self._in_common[name].ctypes.data
-            assert found == expected, f'{name} is no longer in the memory of all processes'
+            assert tensor._ptr() == place, f'{name} is no longer in the memory of all processes'
 
     def step(self, program, arrays, fetch_list):
         """One update from one batch: like `run`, then the schedule moves on."""

@@ -19,9 +19,9 @@ size_t segment_bytes(int processes);
 
 class Segment {
  public:
-  // Numbers of a slot, and slots that are in use one after the other: they stay in the cache.
+  // Numbers of a slot, and slots that are in use one after the other.
   static constexpr int64_t kPiece = 16384;
-  static constexpr uint64_t kBuffers = 4;
+  static constexpr uint64_t kBuffers = 16;
 
   // What a process has done with a piece: it has put its numbers into its slot, it has added up its share of them, it has
   // taken all it needs. And how often it has met the others.

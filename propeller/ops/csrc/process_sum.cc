@@ -2,15 +2,24 @@
 
 #include <algorithm>
 
+#include "lanes.h"
 #include "share.h"
 
-// Numbers are divided into pieces that stay in the cache. Each goes through stages: every process puts its numbers into its
+// Numbers are divided into pieces. Each goes through stages: every process puts its numbers into its
 // own slot; every process adds up its share of the piece over all slots; every process takes the sums. The stages of
 // neighbouring pieces overlap, so that nobody waits for every piece.
 namespace ops {
 namespace {
 
 constexpr int64_t kPiece = Segment::kPiece;
+
+// Numbers to a place from which another process reads them.
+void copy_past_caches(const float* values, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i < count && !begins_line(out + i); ++i) out[i] = values[i];
+  for (; i + kLanes <= count; i += kLanes) store_past_caches(as_bits(load(values + i)), out + i);
+  for (; i < count; ++i) out[i] = values[i];
+}
 
 class WholeSum {
  public:
@@ -64,8 +73,12 @@ class WholeSum {
 };
 
 // Of each process's share a piece has `width` numbers. A process's slot holds them one behind the other, those of its own
-// share excepted: these stay where they are.
+// share excepted: these stay where they are. Numbers are put several pieces ahead and past the caches: a line that one core
+// writes while another has it in its cache costs more than one that comes from memory in order (two processes, 42 MB of
+// gradients: 5.4 ms, and 9.6 ms one piece ahead and through the caches).
 class ShareSum {
+  static constexpr uint64_t kAhead = Segment::kBuffers / 2;
+
  public:
   ShareSum(Segment& segment, const std::vector<Numbers>& arrays)
       : segment_(segment), arrays_(arrays), width_(kPiece / segment.processes()), starts_(segment.processes(), {0}) {
@@ -80,10 +93,10 @@ class ShareSum {
     for (const auto& starts : starts_) largest = std::max(largest, starts.back());
     const uint64_t first = segment_.pieces(), pieces = (largest + width_ - 1) / width_;
     segment_.say_count(total_);
-    for (uint64_t step = 0; step < pieces + 1; ++step) {
+    for (uint64_t step = 0; step < pieces + kAhead; ++step) {
       if (step < pieces) put(first + step, step);
-      if (step == 1) segment_.check_counts(first, total_);
-      if (step >= 1) add_up(first + step - 1, step - 1);
+      if (step == kAhead) segment_.check_counts(first, total_);
+      if (step >= kAhead) add_up(first + step - kAhead, step - kAhead);
     }
     segment_.wait_for_all(Segment::kAdded, first + pieces);  // until then somebody may look at the count
   }
@@ -110,9 +123,10 @@ class ShareSum {
       if (r == segment_.rank()) continue;
       float* slot = segment_.slot(piece, segment_.rank()) + r * width_;
       for_piece(r, k, [&](const float* values, int64_t place, int64_t count) {
-        std::copy_n(values, count, slot + place);
+        copy_past_caches(values, count, slot + place);
       });
     }
+    end_past_caches();
     segment_.set_done(Segment::kPut, piece + 1);
   }
 
