@@ -120,11 +120,13 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', choices=('rate', 'all_reduce', 'worker'))
     common.add_flags(parser)
-    parser.add_argument('--steps', type=int, default=30, help='updates of each measurement (default: 30)')
+    parser.add_argument('--steps', type=int, help='updates of each measurement (default: rate 200, all_reduce 30)')
     parser.add_argument('--turns', type=int, default=3, help='measurements of each way (default: 3)')
     parser.add_argument('--use_cuda', help=argparse.SUPPRESS)
     parser.add_argument('--is_distributed', help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.steps is None:
+        args.steps = 200 if args.what == 'rate' else 30  # a few steps would measure the making of kernels
     return {'rate': rate, 'all_reduce': all_reduce, 'worker': worker}[args.what](args)
 
 
