@@ -1,5 +1,6 @@
 """Memory that the processes of a job on one machine share."""
 
+import errno
 import mmap
 import os
 import tempfile
@@ -21,21 +22,37 @@ def anonymous_file(world, size):
     Returns:
         (number of the file or None, why this process cannot have it or None).
     """
-    file, why, place = None, None, ''
+    file, why, place = None, None, None
     try:
         if world.is_main_process:
             file = os.memfd_create('propeller', os.MFD_CLOEXEC)
             os.posix_fallocate(file, 0, size)
-            place = f'/proc/{os.getpid()}/fd/{file}'
+            place = [f'/proc/{os.getpid()}/fd/{file}', *_identity(file)]
     except (OSError, AttributeError) as e:  # AttributeError: not on Linux
-        why, place = f'{size} bytes of memory: {getattr(e, "strerror", e)}', ''
+        why = f'{size} bytes of memory: {getattr(e, "strerror", e)}'
     place = world.broadcast_object(place)
     if place and not world.is_main_process:
         try:
-            file = os.open(place, os.O_RDWR | os.O_CLOEXEC)
+            file = _same_file(*place)
         except OSError as e:
-            why = f'process {world.rank}: {place}: {e.strerror}'
+            why = f'process {world.rank}: {place[0]}: {e.strerror}'
     return _kept(world, file, why, bool(place))
+
+
+def _identity(file):
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino
+
+
+def _same_file(path, *identity):
+    """Open it, if it is this file: in another container the number of a process is that of another process."""
+    if not os.readlink(path).startswith('/memfd:propeller'):
+        raise OSError(errno.ENOENT, 'another file')
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    if _identity(file) == identity:
+        return file
+    os.close(file)
+    raise OSError(errno.ENOENT, 'another file')
 
 
 def file_in(world, size, folder):

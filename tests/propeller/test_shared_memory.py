@@ -33,7 +33,7 @@ def test_what_one_writes_the_other_reads(monkeypatch):
     theirs = SharedArrays(world(1, first.said), {name: value + 9 for name, value in VALUES.items()}).arrays
     kept += [ours, theirs]
     monkeypatch.undo()
-    os.close(int(first.said.rsplit('/', 1)[1]))
+    os.close(int(first.said[0].rsplit('/', 1)[1]))
     for name, value in VALUES.items():  # the first values are those of the first process
         assert ours[name].shape == value.shape and np.array_equal(theirs[name], value)
     theirs['a'][2, 4], ours['b'][0] = 50, 60
@@ -44,10 +44,21 @@ def test_what_one_writes_the_other_reads(monkeypatch):
 def test_a_file_that_another_process_cannot_open():
     before = len(os.listdir('/proc/self/fd'))
     assert anonymous_file(world(0, others_fail=True), 100) == (None, None)
-    file, why = anonymous_file(world(1, '/proc/self/fd/9999'), 100)
+    file, why = anonymous_file(world(1, ['/proc/self/fd/9999', 1, 2]), 100)
     assert file is None and why == 'process 1: /proc/self/fd/9999: No such file or directory'
-    assert anonymous_file(world(1, ''), 100) == (None, None)  # the first one has none
+    assert anonymous_file(world(1), 100) == (None, None)  # the first one has none
     assert len(os.listdir('/proc/self/fd')) == before
+
+
+@pytest.mark.parametrize('make', [lambda: os.open('/dev/null', os.O_RDWR), lambda: os.memfd_create('propeller')])
+def test_the_file_of_another_process_is_not_taken(make):
+    """In another container the first process's number may be that of another one, with files of its own."""
+    file = make()
+    try:
+        found, why = anonymous_file(world(1, [f'/proc/self/fd/{file}', 1, 2]), 100)
+        assert found is None and why == f'process 1: /proc/self/fd/{file}: another file'
+    finally:
+        os.close(file)
 
 
 def test_memory_that_has_run_out(monkeypatch):
