@@ -57,6 +57,17 @@ def test_gelu_over_its_whole_range(activation):
     np.testing.assert_allclose(dx, right[1], rtol=3e-6, atol=3e-7)
 
 
+def test_gelu_in_bfloat16_is_as_near_as_it_says(bfloat16):
+    """One input and weight 1, which round to themselves. The slope is rounded to bfloat16 as well."""
+    z = np.concatenate([np.linspace(-12, 12, 4001), [-30, -4.5, -0.75, 0, 1e-30, 4.5, 30]]).astype(np.float32)
+    z = (z.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    arrays = z[:, None], np.ones((1, 1), np.float32), np.zeros(1, np.float32), np.ones((len(z), 1), np.float32)
+    y, dx, _, _ = LinearProgram('gelu', 'bf16', 2, 1, 1).run(*arrays)
+    right = expected(*arrays, 'gelu')
+    np.testing.assert_allclose(y, right[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(dx, right[1], rtol=2**-8, atol=1.6e-4)
+
+
 @pytest.mark.parametrize('activation', ACTIVATIONS)
 def test_what_is_not_finite_stays_so(activation, precision):
     """A training must see that its gradients are not finite."""

@@ -6,11 +6,20 @@
 namespace ops {
 namespace {
 
+constexpr int64_t kAhead = 4;  // rows of slopes that are fetched before they are read
+
+// gelu in the precision of the products: what is rounded to 16 bits has a form of its own (functions.h).
+template <typename T>
+Gelu gelu_as(bool erf, const Lanes& z) {
+  if (!erf) return gelu_tanh(z);
+  return sizeof(T) == sizeof(bfloat16) ? gelu_and_slope_near(z) : gelu(z);
+}
+
 // A row of z that is whole lines of slopes, which are read much later.
-void gelu_row(bool exact, int64_t count, float* z, bfloat16* slopes) {
+void gelu_row(bool erf, int64_t count, float* z, bfloat16* slopes) {
   for (int64_t j = 0; j < count; j += 2 * kLanes) {
     const Lanes low = load(z + j), high = load(z + j + kLanes);
-    const Gelu first = exact ? gelu(low) : gelu_tanh(low), second = exact ? gelu(high) : gelu_tanh(high);
+    const Gelu first = gelu_as<bfloat16>(erf, low), second = gelu_as<bfloat16>(erf, high);
     store(first.value, z + j);
     store(second.value, z + j + kLanes);
     store_past_caches(first.slope, second.slope, slopes + j);
@@ -21,10 +30,10 @@ void gelu_row(bool exact, int64_t count, float* z, bfloat16* slopes) {
 template <typename T>
 void activate_row(Activation activation, int64_t count, float* z, T* slopes) {
   if (activation == Activation::kGelu || activation == Activation::kGeluTanh) {
-    const bool exact = activation == Activation::kGelu;
+    const bool erf = activation == Activation::kGelu;
     for_lanes(count, [&](int64_t j, auto extent, int) {
       const Lanes value = load(z + j, extent);
-      const Gelu g = exact ? gelu(value) : gelu_tanh(value);
+      const Gelu g = gelu_as<T>(erf, value);
       store(g.value, z + j, extent);
       if (slopes != nullptr) store(g.slope, slopes + j, extent);
     });
@@ -67,7 +76,9 @@ void times_slope(const Tile& tile, Precision precision, int64_t columns, const v
   for (int64_t i = 0; i < tile.rows; ++i) {
     const int64_t at = (tile.row + i) * columns + tile.column;
     if (precision == Precision::kBfloat16) {
-      times_slope_row(tile.at(i), static_cast<const bfloat16*>(slope) + at, tile.columns, out.at(i));
+      const auto* const slopes = static_cast<const bfloat16*>(slope) + at;
+      if (i + kAhead < tile.rows) fetch_ahead(slopes + kAhead * columns, tile.columns);
+      times_slope_row(tile.at(i), slopes, tile.columns, out.at(i));
     } else {
       times_slope_row(tile.at(i), static_cast<const float*>(slope) + at, tile.columns, out.at(i));
     }

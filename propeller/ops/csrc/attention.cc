@@ -16,6 +16,7 @@ constexpr int64_t kQueries = 32;   // of a block: its scores stay in a core's se
 constexpr int64_t kTile = 16;      // sizes are rounded up to this: whole vectors, whole transposed tiles
 constexpr int64_t kLongRow = 32;   // tokens from which on bfloat16 products are worth their conversions
 constexpr int64_t kAhead = 16;     // rows that are fetched before they are read
+constexpr int64_t kTokens = 128;   // a thread takes neighbouring heads of a text of fewer tokens at once, see `Group`
 static_assert(kTile % kLanes == 0 && kQueries % kTile == 0, "rows of scores are whole vectors");
 
 int64_t padded(int64_t size) { return round_up(size, kTile); }
@@ -39,6 +40,26 @@ std::vector<Head> heads_of(const AttentionShape& s) {
   }
   std::stable_sort(heads.begin(), heads.end(), [](const Head& a, const Head& b) { return a.tokens > b.tokens; });
   return heads;
+}
+
+// Neighbouring heads of one row, which one thread computes: what the next one reads lies beside what the last one read, and
+// is fetched while that is computed.
+struct Group {
+  int64_t first, count;
+};
+
+std::vector<Group> groups_of(const std::vector<Head>& heads) {
+  std::vector<Group> groups;
+  int64_t tokens = 0;  // of the last group
+  for (size_t i = 0; i < heads.size(); ++i) {
+    tokens += heads[i].tokens;
+    if (i == 0 || heads[i].start != heads[i - 1].start || tokens > kTokens) {
+      groups.push_back({static_cast<int64_t>(i), 0});
+      tokens = heads[i].tokens;
+    }
+    ++groups.back().count;
+  }
+  return groups;
 }
 
 // Memory of a thread: one piece for each purpose, of which it keeps so much from one head to the next.
@@ -190,12 +211,13 @@ class Work {
     for (int purpose = 0; purpose < kPurposes; ++purpose) scratch(purpose).keep_at_most(kKeptBytes);
   }
 
-  // Of the first `wanted` queries. terms null: not wanted.
-  void forward(const float* qkv, int64_t wanted, float* y, int64_t y_stride, float* terms) const {
+  // Of the first `wanted` queries. terms null: not wanted. `more`, here and below: the next head follows on this thread.
+  void forward(const float* qkv, int64_t wanted, float* y, int64_t y_stride, float* terms, bool more) const {
     const T* queries = F::right_transposed(kQColumns, part(kQ, qkv, 0, scale_));
     const LeftFactor<T> keys = F::left(kKLeft, part(kK, qkv, 1, 1));
     const T* values = F::right(kVRight, part(kV, qkv, 2, 1));
     float* out = memory<float>(kResult, kQueries * wide_);
+    if (more) fetch_next(qkv);
     for (int64_t q = 0; q < wanted; q += kQueries) {
       const int64_t count = std::min(kQueries, wanted - q), stride = padded(count);
       float* scores = memory<float>(kScores, head_.tokens * stride);
@@ -218,7 +240,16 @@ class Work {
   int64_t start() const { return head_.start; }
   int64_t tokens() const { return head_.tokens; }
 
-  void backward(const float* qkv, const float* terms, const float* dy, float* dqkv) const {
+  // Fetches what the next head of the same row reads.
+  void fetch_next(const float* qkv) const {
+    for (int64_t which = 0; which < 3; ++which) fetch<false>(at_part(qkv, which) + width_, s_.stride);
+  }
+  void fetch_next(const float* qkv, const float* dy) const {
+    fetch_next(qkv);
+    fetch<false>(dy + head_.start * s_.hidden + (head_.number + 1) * width_, s_.hidden);
+  }
+
+  void backward(const float* qkv, const float* terms, const float* dy, float* dqkv, bool more) const {
     const Panel q_panel = part(kQ, qkv, 0, scale_), k_panel = part(kK, qkv, 1, 1), v_panel = part(kV, qkv, 2, 1);
     const Panel dy_panel =
         copy(kDy, dy + head_.start * s_.hidden + head_.number * width_, s_.hidden, head_.tokens, width_, 1);
@@ -229,6 +260,8 @@ class Work {
     const LeftFactor<T> k_left = F::left(kKLeft, k_panel), v_left = F::left(kVLeft, v_panel);
     float *dk = memory<float>(kDk, head_.tokens * wide_), *dv = memory<float>(kDv, head_.tokens * wide_);
     float* dq = memory<float>(kResult, kQueries * wide_);
+    for (int64_t which = 0; which < 3; ++which) fetch<true>(at_part(dqkv, which), s_.stride);
+    if (more) fetch_next(qkv, dy);
     for (int64_t q = 0; q < head_.tokens; q += kQueries) {
       const int64_t count = std::min(kQueries, head_.tokens - q), stride = padded(count);
       float* weights = memory<float>(kScores, head_.tokens * stride);
@@ -261,6 +294,12 @@ class Work {
   template <typename U>
   U* at_part(U* qkv, int64_t which) const {
     return qkv + head_.start * s_.stride + which * s_.part + head_.number * width_;
+  }
+
+  // The width of a head in each of the row's tokens.
+  template <bool written>
+  void fetch(const float* x, int64_t stride) const {
+    for (int64_t i = 0; i < head_.tokens; ++i) fetch_ahead<written>(x + i * stride, width_);
   }
 
   Panel part(Purpose purpose, const float* qkv, int64_t which, float factor) const {
@@ -352,12 +391,16 @@ void for_head(const AttentionShape& shape, Precision precision, const Dropout& d
   }
 }
 
-// The same for all heads of all rows.
+// The same for all heads of all rows: `each(work, more)`.
 template <typename Each>
 void for_heads(const AttentionShape& shape, Precision precision, const Dropout& dropout, Each&& each) {
   const std::vector<Head> heads = heads_of(shape);
-  parallel_for_unequal(static_cast<int64_t>(heads.size()),
-                       [&](int64_t i) { for_head(shape, precision, dropout, heads[i], each); });
+  const std::vector<Group> groups = groups_of(heads);
+  parallel_for_unequal(static_cast<int64_t>(groups.size()), [&](int64_t g) {
+    for (int64_t i = groups[g].first, left = groups[g].count; left > 0; ++i, --left) {
+      for_head(shape, precision, dropout, heads[i], [&](const auto& work) { each(work, left > 1); });
+    }
+  });
 }
 
 }  // namespace
@@ -371,8 +414,8 @@ int64_t first_block_columns(int64_t tokens) { return round_up(std::min(kQueries,
 
 void attention_forward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                        float* y, float* terms) {
-  for_heads(shape, precision, dropout, [&](const auto& work) {
-    work.forward(qkv, work.tokens(), y + work.start() * shape.hidden, shape.hidden, terms);
+  for_heads(shape, precision, dropout, [&](const auto& work, bool more) {
+    work.forward(qkv, work.tokens(), y + work.start() * shape.hidden, shape.hidden, terms, more);
   });
 }
 
@@ -381,13 +424,14 @@ void attention_head(const AttentionShape& shape, Precision precision, int64_t ro
   const int64_t start = shape.starts[row], tokens = shape.starts[row + 1] - start;
   if (tokens == 0) return;
   for_head(shape, precision, dropout_of(0, 0, 0), {start, tokens, head, 0}, [&](const auto& work) {
-    work.forward(qkv, std::min(queries, tokens), y, y_stride, nullptr);
+    work.forward(qkv, std::min(queries, tokens), y, y_stride, nullptr, false);
   });
 }
 
 void attention_backward(const AttentionShape& shape, Precision precision, const Dropout& dropout, const float* qkv,
                         const float* terms, const float* dy, float* dqkv) {
-  for_heads(shape, precision, dropout, [&](const auto& work) { work.backward(qkv, terms, dy, dqkv); });
+  for_heads(shape, precision, dropout,
+            [&](const auto& work, bool more) { work.backward(qkv, terms, dy, dqkv, more); });
 }
 
 }  // namespace ops

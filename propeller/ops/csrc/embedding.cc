@@ -83,7 +83,7 @@ void embedding_norm_backward(const NormShape& s, const std::vector<Lookup>& look
         slopes = dropped;
       }
       add_up(s.width, lookups, i, drows + i * s.width);
-      norm_row_gradient(s.width, stats + 2 * i, scale, slopes, drows + i * s.width, scales, biases);
+      norm_row_gradient(s.width, stats + 2 * i, scale, slopes, drows + i * s.width, drows + i * s.width, scales, biases);
     }
   });
   scatter(s, lookups, drows, dtables);

@@ -49,12 +49,16 @@ inline Gelu gelu(const Lanes& z) {
   return {z * phi, phi + z * (0.39894228f * e)};
 }
 
+// Between -most and most; NaN stays.
+inline Lanes clamped(const Lanes& z, float most) {
+  const Lanes above = z < lanes(-most) ? lanes(-most) : z;
+  return above > lanes(most) ? lanes(most) : above;
+}
+
 // gelu(z) to less than 1e-4, for what is rounded to 16 or 8 bits afterwards; without e^x and division it takes a third of
 // the time. Phi(z) - 1/2 is z times a polynomial of z^2, a least-maximum fit by us for |z| <= 4.5; beyond, 0 or z.
 inline Lanes gelu_near(const Lanes& z) {
-  const Lanes most = lanes(4.5f);
-  const Lanes above = z < -most ? -most : z, t = above > most ? most : above;  // NaN stays
-  const Lanes square = t * t;
+  const Lanes t = clamped(z, 4.5f), square = t * t;
   Lanes p = lanes(3.0000245e-11f);
   p = p * square - 3.283927e-9f;
   p = p * square + 1.5802622e-7f;
@@ -65,6 +69,22 @@ inline Lanes gelu_near(const Lanes& z) {
   p = p * square - 6.5977275e-2f;
   p = p * square + 0.39870858f;
   return z * (t * p + 0.5f);
+}
+
+// The same with the slope, whose fit of the same form has errors below 1.6e-4.
+inline Gelu gelu_and_slope_near(const Lanes& z) {
+  const Lanes t = clamped(z, 4.5f), square = t * t;
+  Lanes p = lanes(-2.2107745e-11f);
+  p = p * square + 2.5212988e-9f;
+  p = p * square - 1.2680488e-7f;
+  p = p * square + 3.7219325e-6f;
+  p = p * square - 7.1222044e-5f;
+  p = p * square + 9.4054354e-4f;
+  p = p * square - 8.8158706e-3f;
+  p = p * square + 5.8609341e-2f;
+  p = p * square - 0.26492574f;
+  p = p * square + 0.79762619f;
+  return {gelu_near(z), t * p + 0.5f};
 }
 
 // The form with tanh of the same paper, z / 2 (1 + tanh(u)) = z s(2 u), s the logistic function, for

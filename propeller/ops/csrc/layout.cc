@@ -9,6 +9,9 @@ namespace ops {
 namespace {
 
 constexpr int64_t kSquare = 16;
+// Matrices are packed in pieces of rows that are long enough to come from memory at its full rate, and fetched so many rows
+// before they are read.
+constexpr int64_t kWide = 6 * kPackColumns, kAhead = 4;
 
 // Row `i` of `x`, at most kPackColumns of it from column `column` on; zeros beyond the last row.
 const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64_t column) {
@@ -21,12 +24,15 @@ const float* row(const Tile& tile, int64_t i, int64_t column) {
   return row(tile.data, tile.rows, tile.stride, i, column);
 }
 
-// Row `i` of `x` from column `column` on, `count` numbers: where they stand, or `buffer` if they are of several parts.
-const float* piece(const SideBySide& x, int64_t i, int64_t column, int64_t count, float* buffer) {
-  const auto at = [&](int64_t j) { return x.parts[j / x.columns] + i * x.columns + j % x.columns; };
-  if (column % x.columns + count <= x.columns) return at(column);
-  for (int64_t j = 0; j < count; ++j) buffer[j] = *at(column + j);
-  return buffer;
+// `work(from, j, count)` for what is to be read of row `i` of matrices side by side: `count` columns that lie in one of
+// them, of which the first is column + j.
+template <typename Work>
+void for_parts(const SideBySide& x, int64_t i, int64_t column, int64_t width, Work&& work) {
+  int64_t part = column / x.columns, begin = column % x.columns;
+  for (int64_t j = 0, count = 0; j < width; j += count, ++part, begin = 0) {
+    count = std::min(x.columns - begin, width - j);
+    work(x.parts[part] + i * x.columns + begin, j, count);
+  }
 }
 
 // A 16 x 16 tile of which only `width` columns and `height` rows of the result are wanted.
@@ -85,31 +91,45 @@ void transpose_to_bfloat16(const float* x, int64_t rows, int64_t columns, int64_
 }
 
 void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, uint32_t* out) {
-  const int64_t across = ceil_div(columns, kPackColumns), down = ceil_div(depth, kPackRows);
-  parallel_for(across * down, [&](int64_t block) {
-    const int64_t j = block / down * kPackColumns, i = block % down * kPackRows;
-    const int64_t width = std::min(kPackColumns, columns - j);
-    uint32_t* to = out + block * kPackRows / 2 * kPackColumns;
-    for (int64_t p = 0; p < kPackRows; p += 2, to += kPackColumns) {
-      interleave(row(x, rows, columns, i + p, j), row(x, rows, columns, i + p + 1, j), width, to);
-      std::fill(to + width, to + kPackColumns, 0u);
+  const int64_t pieces = ceil_div(columns, kWide), down = ceil_div(depth, kPackRows);
+  parallel_for(pieces * down, [&](int64_t piece) {
+    const int64_t column = piece / down * kWide, i = piece % down * kPackRows, wide = std::min(kWide, columns - column);
+    for (int64_t p = 0; p < kPackRows; p += 2) {
+      for (int64_t ahead = i + p + kAhead; ahead < std::min(rows, i + p + kAhead + 2); ++ahead) {
+        fetch_ahead(x + ahead * columns + column, wide);
+      }
+      uint32_t* to = out + column / kPackColumns * packed_size(depth, kPackColumns) + (i + p) / 2 * kPackColumns;
+      for (int64_t j = column; j < column + wide; j += kPackColumns, to += packed_size(depth, kPackColumns)) {
+        const int64_t width = std::min(kPackColumns, columns - j);
+        interleave(row(x, rows, columns, i + p, j), row(x, rows, columns, i + p + 1, j), width, to);
+        std::fill(to + width, to + kPackColumns, 0u);
+      }
     }
   });
 }
 
 void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out) {
+  constexpr int64_t kPairs = kWide / 2;
   const int64_t columns = x.columns * static_cast<int64_t>(x.parts.size());
-  const int64_t across = ceil_div(rows, kPackColumns), down = ceil_div(columns, kPackRows);
-  parallel_for(across * down, [&](int64_t block) {
-    const int64_t i = block / down * kPackColumns, j = block % down * kPackRows;
-    const int64_t height = std::min(kPackColumns, rows - i), width = std::min(kPackRows, columns - j);
-    uint32_t lines[kPackColumns * kSquare];  // 32 columns of 64 rows, two columns in an element
-    if (height < kPackColumns || width < kPackRows) std::memset(lines, 0, sizeof lines);
-    float buffer[kPackRows];
-    for (int64_t r = 0; r < height; ++r) to_bfloat16(piece(x, i + r, j, width, buffer), width, lines + r * kSquare);
-    uint32_t* to = out + block * kPackRows / 2 * kPackColumns;
-    for (int64_t r = 0; r < kPackColumns; r += kSquare) {
-      transpose_16x16(lines + r * kSquare, kSquare, to + r, kPackColumns);
+  const int64_t pieces = ceil_div(columns, kWide), size = packed_size(columns, kPackColumns);
+  parallel_for(ceil_div(rows, kPackColumns) * pieces, [&](int64_t piece) {
+    const int64_t i = piece / pieces * kPackColumns, column = piece % pieces * kWide;
+    const int64_t height = std::min(kPackColumns, rows - i), width = std::min(kWide, columns - column);
+    uint32_t lines[kPackColumns * kPairs];  // columns of 64 rows, two columns in an element
+    if (height < kPackColumns || width < kWide) std::memset(lines, 0, sizeof lines);
+    for (int64_t r = 0; r < height; ++r) {
+      if (r + kAhead < height) {
+        for_parts(x, i + r + kAhead, column, width, [&](const float* from, int64_t, int64_t count) { fetch_ahead(from, count); });
+      }
+      for_parts(x, i + r, column, width, [&](const float* from, int64_t j, int64_t count) {
+        to_bfloat16(from, count, reinterpret_cast<bfloat16*>(lines + r * kPairs) + j);  // which copies bytes
+      });
+    }
+    uint32_t* to = out + piece / pieces * size + column / 2 * kPackColumns;
+    for (int64_t j = 0; j < width; j += kPackRows, to += kPackRows / 2 * kPackColumns) {
+      for (int64_t r = 0; r < kPackColumns; r += kSquare) {
+        transpose_16x16(lines + r * kPairs + j / 2, kPairs, to + r, kPackColumns);
+      }
     }
   });
 }

@@ -48,7 +48,7 @@ void residual_norm_backward(const NormShape& s, const Dropout& dropout, const fl
       const int64_t start = i * s.width;
       if (factors != nullptr) row_factors(dropout, i, s.width, factors);
       add_row(s.width, factors, at(x, start), residual + start, row);
-      norm_row_gradient(s.width, stats + 2 * i, scale, dy + start, row, scales, biases);
+      norm_row_gradient(s.width, stats + 2 * i, scale, dy + start, row, row, scales, biases);
       if (dresidual != nullptr) std::copy(row, row + s.width, dresidual + start);
       if (dx == nullptr) continue;
       if (factors != nullptr) {

@@ -31,13 +31,13 @@ inline void norm_row(int64_t width, float epsilon, const float* scale, const flo
   stats[1] = factor;
 }
 
-// `row`, what was normalised, gets its gradient; `dscale` and `dbias` are added to.
-inline void norm_row_gradient(int64_t width, const float* stats, const float* scale, const float* dy, float* row,
-                              float* dscale, float* dbias) {
+// x, what was normalised -> dx, its gradient, which may be x; `dscale` and `dbias` are added to.
+inline void norm_row_gradient(int64_t width, const float* stats, const float* scale, const float* dy, const float* x,
+                              float* dx, float* dscale, float* dbias) {
   const float mean = stats[0], factor = stats[1];
   Sum slopes, products;
   for_lanes(width, [&](int64_t j, auto extent, int k) {
-    const Lanes normal = (load(row + j, extent, mean) - mean) * factor, d = load(dy + j, extent);
+    const Lanes normal = (load(x + j, extent, mean) - mean) * factor, d = load(dy + j, extent);
     const Lanes slope = d * load(scale + j, extent);
     slopes.part[k] += slope;
     products.part[k] += slope * normal;
@@ -46,9 +46,9 @@ inline void norm_row_gradient(int64_t width, const float* stats, const float* sc
   });
   const float slope_mean = slopes.total() / width, product_mean = products.total() / width;
   for_lanes(width, [&](int64_t j, auto extent, int) {
-    const Lanes normal = (load(row + j, extent) - mean) * factor;
+    const Lanes normal = (load(x + j, extent) - mean) * factor;
     const Lanes slope = load(dy + j, extent) * load(scale + j, extent);
-    store((slope - slope_mean - normal * product_mean) * factor, row + j, extent);
+    store((slope - slope_mean - normal * product_mean) * factor, dx + j, extent);
   });
 }
 

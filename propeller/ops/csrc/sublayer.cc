@@ -32,12 +32,14 @@ void sublayer_gradient(const SublayerNorm& norm, const float* sum, const float* 
     const Tile tile{first, last - first, 0, w, scratch.get<float>(kBlockRows * w), w, first / kBlockRows};
     for (int64_t i = first; i < last; ++i) {
       float* const row = tile.at(i - first);
-      std::copy_n(sum + i * w, w, row);
-      norm_row_gradient(w, stats + 2 * i, norm.scale, dy + i * w, row, scales, biases);
-      if (dresidual != nullptr) std::copy_n(row, w, dresidual + i * w);
-      if (factors == nullptr) continue;
-      row_factors(norm.dropout, i, w, factors);
-      multiply_row(row, factors, w, row);
+      float* const gradient = dresidual == nullptr ? row : dresidual + i * w;
+      norm_row_gradient(w, stats + 2 * i, norm.scale, dy + i * w, sum + i * w, gradient, scales, biases);
+      if (factors != nullptr) {
+        row_factors(norm.dropout, i, w, factors);
+        multiply_row(gradient, factors, w, row);
+      } else if (gradient != row) {
+        std::copy_n(gradient, w, row);
+      }
     }
     sums.add(tile);
     dz.store(tile);
