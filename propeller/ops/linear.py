@@ -31,9 +31,9 @@ def linear(x, weight, bias, activation=None, precision=None, transposed=False):
         x: float32 value [..., I]; also bfloat16, as Paddle's mixed precision makes it.
         weight: float32 value [I, O]; with `transposed` [O, I], as a table of words is.
         bias: float32 value [O].
-        activation: `relu`, `gelu` (x Phi(x), Hendrycks and Gimpel 2016; exact, fused with bfloat16 products to 1e-4, its
-            slope to 1.6e-4), `gelu_new` (the same with tanh in place of erf, as BERT computes it and the libraries of
-            Hugging Face call it) or None.
+        activation: `relu`, `gelu` (x Phi(x), Hendrycks and Gimpel 2016; exact, fused with bfloat16 products to 1e-4,
+            its slope to 1.6e-4), `gelu_new` (the same with tanh in place of erf, as BERT computes it and the libraries
+            of Hugging Face call it) or None.
         precision: of the fused form: `fp32`, or `bf16`, where a processor can: products of bfloat16 numbers summed in
             float32; whatever else is computed and stored, in float32. None: what the session's precision is.
     Returns:
