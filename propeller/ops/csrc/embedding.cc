@@ -82,8 +82,9 @@ void embedding_norm_backward(const NormShape& s, const std::vector<Lookup>& look
         multiply_row(slopes, factors, s.width, dropped);
         slopes = dropped;
       }
-      add_up(s.width, lookups, i, drows + i * s.width);
-      norm_row_gradient(s.width, stats + 2 * i, scale, slopes, drows + i * s.width, drows + i * s.width, scales, biases);
+      float* const row = drows + i * s.width;
+      add_up(s.width, lookups, i, row);
+      norm_row_gradient(s.width, stats + 2 * i, scale, slopes, row, row, scales, biases);
     }
   });
   scatter(s, lookups, drows, dtables);

@@ -119,7 +119,8 @@ void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out) {
     if (height < kPackColumns || width < kWide) std::memset(lines, 0, sizeof lines);
     for (int64_t r = 0; r < height; ++r) {
       if (r + kAhead < height) {
-        for_parts(x, i + r + kAhead, column, width, [&](const float* from, int64_t, int64_t count) { fetch_ahead(from, count); });
+        for_parts(x, i + r + kAhead, column, width,
+                  [&](const float* from, int64_t, int64_t count) { fetch_ahead(from, count); });
       }
       for_parts(x, i + r, column, width, [&](const float* from, int64_t j, int64_t count) {
         to_bfloat16(from, count, reinterpret_cast<bfloat16*>(lines + r * kPairs) + j);  // which copies bytes
