@@ -104,7 +104,7 @@ void add_decay(const RowState& state, float decay, int64_t width, float* table) 
 double sum_of_squares(const std::vector<Gradient>& gradients) {
   const std::vector<Block> blocks = blocks_of(gradients);
   std::vector<double> sums(blocks.size());
-  parallel_for(blocks.size(), [&](int64_t b) {
+  parallel_for_unequal(blocks.size(), [&](int64_t b) {
     const float* x = gradients[blocks[b].tensor].values + blocks[b].first;
     const int64_t count = blocks[b].count;
     double parts[kSums] = {};
@@ -124,7 +124,7 @@ void adamw(const AdamW& s, const std::vector<Trained>& tensors) {
   std::vector<Step> steps;
   for (const Trained& t : tensors) steps.push_back(step_of(s, t));
   const std::vector<Block> blocks = blocks_of(tensors);
-  parallel_for(blocks.size(), [&](int64_t b) {
+  parallel_for_unequal(blocks.size(), [&](int64_t b) {
     const auto [tensor, first, count] = blocks[b];
     update(s, steps[tensor], tensors[tensor], first, count);
   });
@@ -141,7 +141,7 @@ void adamw_rows(const AdamW& s, const Trained& t, int64_t width, const int64_t* 
   const std::vector<Row> rows = moving_rows(state, ids, count);
   const std::vector<float> zeros(width);
   const int64_t size = static_cast<int64_t>(rows.size());
-  parallel_for(ceil_div(size, kRowsAtOnce), [&](int64_t block) {
+  parallel_for_unequal(ceil_div(size, kRowsAtOnce), [&](int64_t block) {
     for (int64_t i = block * kRowsAtOnce; i < std::min(size, (block + 1) * kRowsAtOnce); ++i) {
       const auto [row, gradient] = rows[i];
       const int64_t at = row * width;
