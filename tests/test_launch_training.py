@@ -117,7 +117,10 @@ def test_a_killed_process_ends_the_job_and_a_restart_changes_nothing(tmp_path, v
 
 @pytest.mark.slow
 def test_two_machines_train_together(tmp_path, values, undisturbed):
-    """Two launchers with addresses of their own make what one launcher with two processes makes."""
+    """Two launchers with addresses of their own make what one launcher with two processes makes, but for the order in
+    which the norm of the gradients is added up: on one machine each process adds up its share. (The gradient of the
+    keys' biases is 0 but for rounding, of which Adam makes steps as large as any other.)
+    """
     port, start = free_ports(2)
     nodes = ['--nproc_per_node', 1, '--node_ips', '127.0.0.1,127.0.0.2', '--master', f'127.0.0.1:{port}']
     nodes += ['--start_port', start]
@@ -139,5 +142,6 @@ def test_two_machines_train_together(tmp_path, values, undisturbed):
     assert [process.wait(120) for process in both] == [0, 0], (tmp_path / 'two' / 'console').read_text()
     found = parameters(tmp_path / 'two')
     for name, value in undisturbed.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+        atol = 1e-2 if name.endswith('key_fc.b_0') else 1e-6
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=atol, err_msg=name)
     assert 'process 0 of 2, 1 of them on this machine' in (tmp_path / 'two' / 'console').read_text()

@@ -6,7 +6,7 @@
 namespace ops {
 namespace {
 
-constexpr int64_t kAhead = 4;  // rows of slopes that are fetched before they are read
+constexpr int64_t kSlopesAhead = 4;  // rows of slopes that are fetched before they are read
 
 // gelu in the precision of the products: what is rounded to 16 bits has a form of its own (functions.h).
 template <typename T>
@@ -77,7 +77,7 @@ void times_slope(const Tile& tile, Precision precision, int64_t columns, const v
     const int64_t at = (tile.row + i) * columns + tile.column;
     if (precision == Precision::kBfloat16) {
       const auto* const slopes = static_cast<const bfloat16*>(slope) + at;
-      if (i + kAhead < tile.rows) fetch_ahead(slopes + kAhead * columns, tile.columns);
+      if (i + kSlopesAhead < tile.rows) fetch_ahead(slopes + kSlopesAhead * columns, tile.columns);
       times_slope_row(tile.at(i), slopes, tile.columns, out.at(i));
     } else {
       times_slope_row(tile.at(i), static_cast<const float*>(slope) + at, tile.columns, out.at(i));

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kSquare = 16;
 // Matrices are packed in pieces of rows that are long enough to come from memory at its full rate, and fetched so many rows
 // before they are read.
-constexpr int64_t kWide = 6 * kPackColumns, kAhead = 4;
+constexpr int64_t kWide = 6 * kPackColumns, kPackRowsAhead = 4;
 
 // Row `i` of `x`, at most kPackColumns of it from column `column` on; zeros beyond the last row.
 const float* row(const float* x, int64_t rows, int64_t columns, int64_t i, int64_t column) {
@@ -95,7 +95,7 @@ void pack(const float* x, int64_t rows, int64_t columns, int64_t depth, uint32_t
   parallel_for(pieces * down, [&](int64_t piece) {
     const int64_t column = piece / down * kWide, i = piece % down * kPackRows, wide = std::min(kWide, columns - column);
     for (int64_t p = 0; p < kPackRows; p += 2) {
-      for (int64_t ahead = i + p + kAhead; ahead < std::min(rows, i + p + kAhead + 2); ++ahead) {
+      for (int64_t ahead = i + p + kPackRowsAhead; ahead < std::min(rows, i + p + kPackRowsAhead + 2); ++ahead) {
         fetch_ahead(x + ahead * columns + column, wide);
       }
       uint32_t* to = out + column / kPackColumns * packed_size(depth, kPackColumns) + (i + p) / 2 * kPackColumns;
@@ -118,8 +118,8 @@ void pack_transposed(const SideBySide& x, int64_t rows, uint32_t* out) {
     uint32_t lines[kPackColumns * kPairs];  // columns of 64 rows, two columns in an element
     if (height < kPackColumns || width < kWide) std::memset(lines, 0, sizeof lines);
     for (int64_t r = 0; r < height; ++r) {
-      if (r + kAhead < height) {
-        for_parts(x, i + r + kAhead, column, width,
+      if (r + kPackRowsAhead < height) {
+        for_parts(x, i + r + kPackRowsAhead, column, width,
                   [&](const float* from, int64_t, int64_t count) { fetch_ahead(from, count); });
       }
       for_parts(x, i + r, column, width, [&](const float* from, int64_t j, int64_t count) {
