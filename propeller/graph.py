@@ -55,8 +55,8 @@ def _loaded(name):
     # half the memory, for results are used up sooner, and a tenth more speed, for the threads of a product are
     # undisturbed.
     paddle.set_flags({'FLAGS_enable_pir_in_executor_trace_run': True})
-    # What is used up is given back 16 MB at a time, by a thread that looks for more for a while, at the cost of a core:
-    # with a process on each core a twentieth of the time, if it is woken for each tensor.
+    # Memory that is no longer used is given back 16 MB at a time. Paddle does it in a thread that, once woken, keeps a
+    # core busy for a while: woken for each tensor, it took a twentieth of the time of a process with one core.
     if not os.environ.get(GARBAGE):
         paddle.set_flags({GARBAGE: 1 / 64})
     return importlib.import_module(name)

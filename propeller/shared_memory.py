@@ -104,7 +104,10 @@ class SharedArrays:
             size += -(-array.nbytes // LINE) * LINE
         file, why = anonymous_file(world, max(size, 1))
         if file is None:
-            raise UserError(f'parameters cannot be shared by the processes: {why or "another process says why"}.')
+            raise UserError(
+                f'parameters cannot be shared by the processes: {why or "another process says why"}. '
+                'Give the job more memory.'
+            )
         memory = mmap.mmap(file, max(size, 1))  # closed with the last array
         os.close(file)
         self.arrays = {}

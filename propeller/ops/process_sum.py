@@ -61,11 +61,15 @@ def segment_of(world, mode='auto', folder=MEMORY):
 def _agreed(world, folder):
     """A new one."""
     size = segment_bytes(world.size)
-    file, _ = anonymous_file(world, size)
+    file, unshared = anonymous_file(world, size)
     if file is not None:
         return Segment(file, world.rank, world.size, True)
     file, why = file_in(world, size, folder)
     if file is not None:
+        if unshared:
+            log.warning(
+                'each process updates all parameters, and holds them: they cannot share more memory: %s', unshared
+            )
         return Segment(file, world.rank, world.size, False)
     if why or world.is_main_process:
         log.warning(_SLOW, why or 'another process cannot open what this one has made there; its log says why', folder)

@@ -26,12 +26,10 @@ def world(rank, place=None, others_fail=False):
 
 
 def test_what_one_writes_the_other_reads(monkeypatch):
-    kept = []
     monkeypatch.setattr(shared_memory.os, 'close', lambda file: None)  # the second one comes later than it should
     first = world(0)
     ours = SharedArrays(first, VALUES).arrays
     theirs = SharedArrays(world(1, first.said), {name: value + 9 for name, value in VALUES.items()}).arrays
-    kept += [ours, theirs]
     monkeypatch.undo()
     os.close(int(first.said[0].rsplit('/', 1)[1]))
     for name, value in VALUES.items():  # the first values are those of the first process

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kQueries = 32;   // of a block: its scores stay in a core's second cache, however long the text is
 constexpr int64_t kTile = 16;      // sizes are rounded up to this: whole vectors, whole transposed tiles
 constexpr int64_t kLongRow = 32;   // tokens from which on bfloat16 products are worth their conversions
-constexpr int64_t kRowsAhead = 16;     // rows that are fetched before they are read
+constexpr int64_t kRowsAhead = 16; // rows that are fetched before they are read
 constexpr int64_t kTokens = 128;   // a thread takes neighbouring heads of a text of fewer tokens at once, see `Group`
 static_assert(kTile % kLanes == 0 && kQueries % kTile == 0, "rows of scores are whole vectors");
 
@@ -90,7 +90,9 @@ Panel copy(Purpose purpose, const float* x, int64_t x_stride, int64_t rows, int6
   float* out = memory<float>(purpose, padded(rows) * stride);
   for (int64_t i = 0; i < rows; ++i) {
     // Rows are far from each other: a processor fetches none of them ahead by itself.
-    for (int64_t j = 0; j < columns && i + kRowsAhead < rows; j += 16) __builtin_prefetch(x + (i + kRowsAhead) * x_stride + j);
+    if (i + kRowsAhead < rows) {
+      for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(x + (i + kRowsAhead) * x_stride + j);
+    }
     multiply_row(x + i * x_stride, factor, columns, out + i * stride);
     for (int64_t j = columns; j < stride; ++j) out[i * stride + j] = 0;
   }

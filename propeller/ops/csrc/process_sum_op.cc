@@ -1,4 +1,5 @@
-// `propeller_process_sum` and `propeller_sum_own_share`, which changes its input in place. See process_sum.h for the computation, process_sum.py for what programs call.
+// `propeller_process_sum`, and `propeller_sum_own_share`, which changes its input in place. See process_sum.h for the
+// computation, process_sum.py for what programs call.
 #include "process_sum.h"
 #include "tensors.h"
 

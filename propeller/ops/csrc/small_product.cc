@@ -16,8 +16,8 @@ constexpr int kMostSums = kLanes == 16 ? 24 : 12;
 constexpr int kMostVectors = 4, kMostRows = 12;
 
 template <typename T>
-using TileProduct = void (*)(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float* c, int64_t c_stride,
-                      bool add);
+using TileProduct = void (*)(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float* c,
+                             int64_t c_stride, bool add);
 
 template <typename T, int rows, int vectors>
 void tile(int64_t k, const LeftFactor<T>& a, const T* b, int64_t b_stride, float* c, int64_t c_stride, bool add) {
