@@ -68,7 +68,7 @@ def _agreed(world, folder):
     if file is not None:
         if unshared:
             log.warning(
-                'each process updates all parameters, and holds them: they cannot share more memory: %s', unshared
+                'each process updates, and holds, all parameters: they can share no more memory: %s', unshared
             )
         return Segment(file, world.rank, world.size, False)
     if why or world.is_main_process:

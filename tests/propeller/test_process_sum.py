@@ -82,7 +82,7 @@ def no_nameless_files(monkeypatch):
     monkeypatch.setattr(process_sum, 'anonymous_file', lambda world, size: (None, 'not here'))
 
 
-def test_processes_that_cannot_share_memory(compiled, no_nameless_files):
+def test_processes_that_cannot_share_memory(compiled, no_nameless_files, caplog):
     class World:
         size, local_size, rank, is_main_process = 2, 1, 0, True
         any_process = staticmethod(bool)
@@ -94,6 +94,7 @@ def test_processes_that_cannot_share_memory(compiled, no_nameless_files):
     before = set(os.listdir('/dev/shm')) if os.path.isdir('/dev/shm') else set()
     segment = segment_of(World(), folder='/dev/shm')
     assert (segment.rank, segment.size, segment.grows) == (0, 2, False)
+    assert 'they can share no more memory: not here' in caplog.text
     assert os.fstat(segment.file).st_size == segment_bytes(2)
     assert os.fstat(segment.file).st_nlink == 0 and set(os.listdir('/dev/shm')) <= before
     os.close(segment.file)
