@@ -67,9 +67,7 @@ def _agreed(world, folder):
     file, why = file_in(world, size, folder)
     if file is not None:
         if unshared:
-            log.warning(
-                'each process updates, and holds, all parameters: they can share no more memory: %s', unshared
-            )
+            log.warning('each process updates, and holds, all parameters: they can share no more memory: %s', unshared)
         return Segment(file, world.rank, world.size, False)
     if why or world.is_main_process:
         log.warning(_SLOW, why or 'another process cannot open what this one has made there; its log says why', folder)
