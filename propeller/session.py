@@ -193,7 +193,7 @@ class Session:
         """From the first update on, all processes have these variables in the same memory."""
         new = [name for name in names if name not in self._in_common]
         if new:
-            arrays = SharedArrays(self.world, {name: self.read(name) for name in new}).arrays
+            arrays = SharedArrays(self.world, {name: self.view(name) for name in new}).arrays
             for name, array in arrays.items():
                 tensor = self.scope.find_var(name).get_tensor()
                 tensor.set(array, self.place, True)

@@ -192,19 +192,15 @@ def _summed(update, pairs, segment):
         rows = {p.name: summed_over_processes(g) for p, g in pairs if isinstance(g, RowGradient)}
         dense_ones = [g for _, g in pairs if not isinstance(g, RowGradient)]
         if segment:
-            return _own_shares(update, pairs, rows, dense_ones, segment)
+            return _own_shares(update, pairs, rows, dense_ones)
         update.numbers, *sums = process_sum([update.numbers, *dense_ones])
         sums = iter(sums)
         pairs = [(p, rows[p.name] if p.name in rows else next(sums)) for p, _ in pairs]
     return pairs, ops.square_norm([g.values if isinstance(g, RowGradient) else g for _, g in pairs])
 
 
-def _own_shares(update, pairs, rows, dense_ones, segment):
-    square = paddle.zeros([1])
-    if dense_ones:
-        dense_ones = sum_own_share(dense_ones)
-        square = ops.square_norm(dense_ones, segment)
-    (numbers,) = process_sum([paddle.concat([update.numbers, square])])
+def _own_shares(update, pairs, rows, dense_ones):
+    dense_ones, numbers = sum_own_share(dense_ones, update.numbers)
     update.numbers, square = numbers[:3], numbers[3:]
     if rows:  # all processes have the same
         square = square + ops.square_norm([g.values for g in rows.values()])

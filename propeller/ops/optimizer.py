@@ -2,17 +2,15 @@
 
 from propeller.graph import paddle
 from propeller.ops.checks import require_one, require_shape, require_type
-from propeller.ops.choice import ALONE, enabled
+from propeller.ops.choice import enabled
 from propeller.ops.rows import RowGradient
 
 
-def square_norm(gradients, segment=None):
+def square_norm(gradients):
     """Sum of the squares of all numbers of some tensors.
 
     Args:
         gradients: list of float32 values.
-        segment: `propeller.ops.process_sum.Segment`: of the numbers in this process's own share alone, see
-            `propeller.ops.process_sum.sum_own_share`; needs the fused form. None: of all.
     Returns:
         float32 value [1]; not finite where one of the numbers is not. The fused form sums in float64.
     Raises:
@@ -24,8 +22,7 @@ def square_norm(gradients, segment=None):
         require_type(f'square_norm: gradient {i}', value, 'float32')
     if not enabled():
         return paddle.add_n([paddle._C_ops.squared_l2_norm(g) for g in gradients])
-    share = segment.place[1:] if segment else ALONE[1:]
-    return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients), *share)[0]
+    return paddle._C_ops._run_custom_op('propeller_square_norm', list(gradients))[0]
 
 
 def adamw(pairs, rate, weight_decay, decays, skip, factor=None, segment=None):

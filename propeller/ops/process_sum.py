@@ -110,25 +110,31 @@ def process_sum(values):
     return results
 
 
-def sum_own_share(values):
-    """Sums over all processes of which each process gets its own share alone.
+def sum_own_share(values, numbers):
+    """Sums over all processes of which each process gets its own share alone, and of a few numbers in all of them.
 
     Of each value, each process has one portion of equal size (csrc/share.h); the rest stays as it is. Half of what
     `process_sum` moves.
 
     Args:
-        values: list of float32 values, one or more, which are used up; each has the same shape in all processes.
+        values: list of float32 values, which are used up; each has the same shape in all processes.
+        numbers: float32 value [n], which is used up.
     Returns:
-        list of values of these shapes, in the same memory.
+        (list of values of these shapes, in the same memory; float32 value [n + 1], the sums of the numbers, then that
+        of the squares of all sums of `values`, the same bits in all processes).
     Raises:
         ValueError: a value of another type, or processes that share no memory.
     """
     segment = segment_in_use()
     if segment is None:
         raise ValueError('sum_own_share: the processes share no memory.')
-    for i, value in enumerate(values):
+    for i, value in enumerate([*values, numbers]):
         require_type(f'sum_own_share: value {i}', value, 'float32')
-    return paddle._C_ops._run_custom_op('propeller_sum_own_share', values, *segment.place)
+    numbers = paddle.concat([numbers, paddle.zeros([1])])  # to the last one the operator adds the squares
+    if not values:
+        return [], process_sum([numbers])[0]
+    *sums, numbers = paddle._C_ops._run_custom_op('propeller_sum_own_share', values, numbers, *segment.place)
+    return sums, numbers
 
 
 def segment_in_use():

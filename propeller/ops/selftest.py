@@ -250,7 +250,7 @@ def _check_optimizer(rng):
     p, g, m, v = rng.normal(size=(4, _ROWS, _INPUTS)).astype(np.float32)
     lists = [[paddle.to_tensor(array)] for array in (p, g, m, v * v, np.float32([0.9]), np.float32([0.999]))]
     numbers = [paddle.to_tensor(x) for x in (np.float32(0.1), np.float32([0.5]), np.array([False]))]
-    norm = paddle._C_ops._run_custom_op('propeller_square_norm', lists[1], *ALONE[1:])[0]
+    norm = paddle._C_ops._run_custom_op('propeller_square_norm', lists[1])[0]
     paddle._C_ops._run_custom_op('propeller_adamw', *lists, *numbers, [1.0], [0.01], 0.9, 0.999, 1e-8, *ALONE)
     g = g.astype(np.float64)
     m, v = 0.9 * m + 0.1 * 0.5 * g, 0.999 * v.astype(np.float64) ** 2 + 0.001 * (0.5 * g) ** 2
@@ -294,9 +294,10 @@ def _check_process_sum(kernels, rng):
     try:
         os.truncate(file, kernels.opened.propeller_ops_segment_bytes(1))
         (found,) = paddle._C_ops._run_custom_op('propeller_process_sum', paddle.to_tensor(values), file, 0, 1)
-        share = paddle.to_tensor(values)
-        paddle._C_ops._run_custom_op('propeller_sum_own_share', [share, found], file, 0, 1)
+        share, numbers = paddle.to_tensor(values), paddle.to_tensor([3.0, 0.0])
+        paddle._C_ops._run_custom_op('propeller_sum_own_share', [share], numbers, file, 0, 1)
     finally:
         os.close(file)
     _compare('a sum over processes', found, values, 1e-12)
     _compare('a share of a sum over processes', share, values, 1e-12)
+    _compare('the norm of a sum over processes', numbers, np.array([3, np.square(values).sum(dtype=np.float64)]))

@@ -47,10 +47,12 @@ def test_all_processes_get_the_sum_in_the_order_of_their_ranks(compiled, tmp_pat
 
 
 def test_each_process_gets_its_share_of_the_sum(compiled, tmp_path):
-    """Its portion of each array in the order of the ranks; the rest is what it has given."""
+    """Its portion of each array in the order of the ranks; the rest is what it has given. All get the sum of a number,
+    and that of all squares.
+    """
     found = run('shares', tmp_path)
     for number in range(ROUNDS):
-        given = [values_of(rank, number) for rank in range(SIZE)]
+        given, square = [values_of(rank, number) for rank in range(SIZE)], 0
         for i in range(len(SHAPES)):
             right = ((given[0][i] + given[1][i]) + given[2][i]).ravel()
             for rank, sums in enumerate(found):
@@ -58,6 +60,10 @@ def test_each_process_gets_its_share_of_the_sum(compiled, tmp_path):
                 own = slice(right.size * rank // SIZE, right.size * (rank + 1) // SIZE)
                 expected[own] = right[own]
                 np.testing.assert_array_equal(sums[f'{number}_{i}'].ravel(), expected)
+            square += np.square(right, dtype=np.float64).sum()
+        numbers = [sums[f'{number}_{len(SHAPES)}'] for sums in found]
+        np.testing.assert_allclose(numbers[0], [1 + 2 + 3, square], rtol=1e-6)
+        np.testing.assert_array_equal(numbers[1:], numbers[:1] * 2)
 
 
 def test_one_that_leaves_is_told_by_the_others(compiled, tmp_path):

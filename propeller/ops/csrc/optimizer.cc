@@ -101,19 +101,22 @@ void add_decay(const RowState& state, float decay, int64_t width, float* table) 
 
 }  // namespace
 
+double sum_of_squares(const float* x, int64_t count) {
+  double parts[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums)
+#pragma omp simd
+    for (int64_t j = 0; j < kSums; ++j) parts[j] += square(x[i + j]);
+  for (int64_t j = 0; i + j < count; ++j) parts[j] += square(x[i + j]);
+  return std::accumulate(parts, parts + kSums, 0.0);
+}
+
 double sum_of_squares(const std::vector<Gradient>& gradients) {
   const std::vector<Block> blocks = blocks_of(gradients);
   std::vector<double> sums(blocks.size());
   parallel_for_unequal(blocks.size(), [&](int64_t b) {
-    const float* x = gradients[blocks[b].tensor].values + blocks[b].first;
-    const int64_t count = blocks[b].count;
-    double parts[kSums] = {};
-    int64_t i = 0;
-    for (; i + kSums <= count; i += kSums)
-#pragma omp simd
-      for (int64_t j = 0; j < kSums; ++j) parts[j] += square(x[i + j]);
-    for (int64_t j = 0; i + j < count; ++j) parts[j] += square(x[i + j]);
-    sums[b] = std::accumulate(parts, parts + kSums, 0.0);
+    const auto [tensor, first, count] = blocks[b];
+    sums[b] = sum_of_squares(gradients[tensor].values + first, count);
   });
   double sum = 0;
   for (const double part : sums) sum += part;

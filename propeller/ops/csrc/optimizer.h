@@ -30,7 +30,10 @@ struct AdamW {
   float factor;  // of every gradient
 };
 
-// Sum of the squares of all numbers. Sums of blocks in float64, added up in one order whatever the number of threads.
+// Sum of the squares of `count` numbers, in float64, in an order that does not depend on where they lie.
+double sum_of_squares(const float* numbers, int64_t count);
+
+// Of all numbers. Sums of blocks are added up in one order whatever the number of threads.
 double sum_of_squares(const std::vector<Gradient>& gradients);
 
 // One update (Loshchilov, Hutter 2019, algorithm 2, in the form of Kingma, Ba 2015, section 2), g the gradient times

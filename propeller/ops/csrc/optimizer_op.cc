@@ -35,13 +35,11 @@ void require_one(const Tensor& tensor, DataType type, const std::string& name) {
   }
 }
 
-std::vector<Tensor> square_norm(const Tensors& gradients, int64_t rank, int64_t processes) {
+std::vector<Tensor> square_norm(const Tensors& gradients) {
   std::vector<Gradient> parts;
-  const Share own{rank, processes};
   for (size_t i = 0; i < gradients.size(); ++i) {
     require_float32(gradients[i], "square_norm", "gradient " + std::to_string(i));
-    const int64_t size = gradients[i].numel();
-    if (own.count(size)) parts.push_back({numbers(gradients[i]) + own.begin(size), own.count(size)});
+    if (gradients[i].numel()) parts.push_back({numbers(gradients[i]), gradients[i].numel()});
   }
   Tensor result = new_tensor({1});
   run("square_norm", [&] { *result.data<float>() = static_cast<float>(sum_of_squares(parts)); });
@@ -85,9 +83,9 @@ void update(Tensors& parameters, const Tensors& gradients, Tensors& moment1, Ten
   });
 }
 
-std::vector<Shape> one_number(const std::vector<Shape>&, int64_t, int64_t) { return {{1}}; }
+std::vector<Shape> one_number(const std::vector<Shape>&) { return {{1}}; }
 
-std::vector<DataType> float32_of(const std::vector<DataType>&, int64_t, int64_t) { return {DataType::FLOAT32}; }
+std::vector<DataType> float32_of(const std::vector<DataType>&) { return {DataType::FLOAT32}; }
 
 }  // namespace
 }  // namespace ops::optimizer_op
@@ -95,7 +93,6 @@ std::vector<DataType> float32_of(const std::vector<DataType>&, int64_t, int64_t)
 PD_BUILD_OP(propeller_square_norm)
     .Inputs({paddle::Vec("Gradients")})
     .Outputs({"Out"})
-    .Attrs({"rank: int64_t", "processes: int64_t"})
     .SetKernelFn(PD_KERNEL(ops::optimizer_op::square_norm))
     .SetInferShapeFn(PD_INFER_SHAPE(ops::optimizer_op::one_number))
     .SetInferDtypeFn(PD_INFER_DTYPE(ops::optimizer_op::float32_of));

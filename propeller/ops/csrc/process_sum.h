@@ -20,7 +20,9 @@ struct Numbers {
 };
 
 // Adds up arrays over all processes in the same order, in place; each process gets the sums of its own share (share.h)
-// alone. The rest stays as it is.
-void sum_own_share(const Place& place, const std::vector<Numbers>& arrays);
+// alone. The rest stays as it is. `numbers`, one or more, are summed as by `sum_over_processes`, in place, to the last of
+// them the squares of all sums in all shares; squares are summed up in float64, in an order that depends on their number
+// and the number of processes alone.
+void sum_own_share(const Place& place, const std::vector<Numbers>& arrays, const Numbers& numbers);
 
 }  // namespace ops

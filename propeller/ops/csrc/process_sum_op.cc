@@ -1,4 +1,4 @@
-// `propeller_process_sum`, and `propeller_sum_own_share`, which changes its input in place. See process_sum.h for the
+// `propeller_process_sum`, and `propeller_sum_own_share`, which changes its inputs in place. See process_sum.h for the
 // computation, process_sum.py for what programs call.
 #include "process_sum.h"
 #include "tensors.h"
@@ -22,14 +22,17 @@ std::vector<Tensor> process_sum(const Tensor& values, int64_t file, int64_t rank
   return {sums};
 }
 
-void own_share(std::vector<Tensor>& values, int64_t file, int64_t rank, int64_t processes) {
+void own_share(std::vector<Tensor>& values, Tensor& numbers, int64_t file, int64_t rank, int64_t processes) {
   std::vector<Numbers> arrays;
   for (size_t i = 0; i < values.size(); ++i) {
     require_float32(values[i], "sum_own_share", "value " + std::to_string(i));
     if (values[i].numel()) arrays.push_back({values[i].data<float>(), values[i].numel()});
   }
-  if (arrays.empty()) return;
-  run("sum_own_share", [&] { sum_own_share(place_of(file, rank, processes), arrays); });
+  require_float32(numbers, "sum_own_share", "the numbers");
+  if (numbers.numel() == 0) refuse("sum_own_share: found no numbers, expected one or more");
+  run("sum_own_share", [&] {
+    sum_own_share(place_of(file, rank, processes), arrays, {numbers.data<float>(), numbers.numel()});
+  });
 }
 
 std::vector<Shape> infer_shape(const Shape& values, int64_t, int64_t, int64_t) { return {values}; }
@@ -50,8 +53,8 @@ PD_BUILD_OP(propeller_process_sum)
     .SetInferDtypeFn(PD_INFER_DTYPE(ops::process_sum_op::infer_type));
 
 PD_BUILD_OP(propeller_sum_own_share)
-    .Inputs({paddle::Vec("Values")})
-    .Outputs({paddle::Vec("Sums")})
+    .Inputs({paddle::Vec("Values"), "Numbers"})
+    .Outputs({paddle::Vec("Sums"), "NumbersOut"})
     .Attrs({"file: int64_t", "rank: int64_t", "processes: int64_t"})
-    .SetInplaceMap({{paddle::Vec("Values"), paddle::Vec("Sums")}})
+    .SetInplaceMap({{paddle::Vec("Values"), paddle::Vec("Sums")}, {"Numbers", "NumbersOut"}})
     .SetKernelFn(PD_KERNEL(ops::process_sum_op::own_share));
