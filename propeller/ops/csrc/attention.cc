@@ -398,7 +398,9 @@ template <typename Each>
 void for_heads(const AttentionShape& shape, Precision precision, const Dropout& dropout, Each&& each) {
   const std::vector<Head> heads = heads_of(shape);
   const std::vector<Group> groups = groups_of(heads);
-  parallel_for_unequal(static_cast<int64_t>(groups.size()), [&](int64_t g) {
+  const RowThreads threads(shape.tokens);
+  const auto thread_of = [&](int64_t g) { return threads.of(heads[groups[g].first].start); };
+  parallel_for_near(static_cast<int64_t>(groups.size()), threads.threads(), thread_of, [&](int64_t g) {
     for (int64_t i = groups[g].first, left = groups[g].count; left > 0; ++i, --left) {
       for_head(shape, precision, dropout, heads[i], [&](const auto& work) { each(work, left > 1); });
     }

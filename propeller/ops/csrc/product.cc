@@ -157,7 +157,11 @@ void add_pieces(const Product& p, std::vector<Piece>& pieces) {
 void multiply(const std::vector<Product>& products, const std::function<void(const Tile&)>& finish) {
   std::vector<Piece> pieces;
   for (const Product& p : products) add_pieces(p, pieces);
-  parallel_for_unequal(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
+  int64_t rows = 0;
+  for (const Product& p : products) rows = std::max(rows, p.m);
+  const RowThreads threads(rows);
+  const auto thread_of = [&](int64_t i) { return threads.of(pieces[i].tile.row); };
+  parallel_for_near(static_cast<int64_t>(pieces.size()), threads.threads(), thread_of, [&](int64_t i) {
     thread_local Scratch scratch;
     const auto& [product, place, kernel] = pieces[i];
     const Product& p = *product;
