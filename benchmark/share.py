@@ -7,9 +7,14 @@ with the numbers of rows that the step's batch has, by the same kernels on as ma
 same memory (nothing is converted, packed or added up: that is already done), the median. Not counted are the products
 of attention, and of the layers behind the encoder. There are two limits: the products that the step computes, and those
 of all tokens in all layers, as the model is defined and PyTorch computes it; of its last layer the step needs but what
-is read. The works are those of `benchmark.report`: made-up texts, random values. Steps are taken by the bare executor;
-a batch and its products are measured one after the other, in turns, so that a change of the machine's speed meets both.
-Printed are medians over the batches and rounds.
+is read. The works are those of `benchmark.report`: made-up texts, random values. Steps are taken by the bare executor,
+each of them between two turns of its products, whose mean it is held against, so that a change of the machine's speed
+meets both. Printed are medians over the batches and rounds, and of the shares the quartiles.
+
+Products that are done again and again have all they read in each core's caches; a step's threads read what the other
+one wrote. So a step takes longer, and its products alone do not, where a host lays virtual cores on parts of a
+processor that share no cache, which it may change from one second to the next. So the time is printed, too, that a
+number takes from core to core, some 30 ns where they share a cache: shares of different distance are not comparable.
 """
 
 import argparse
@@ -20,6 +25,7 @@ import os
 import statistics
 import sys
 import tempfile
+from typing import NamedTuple
 
 from benchmark import common
 from benchmark.common import SIDES
@@ -73,8 +79,37 @@ def product_seconds(size, precision, repeats):
     return taken
 
 
+def core_distance():
+    """Nanoseconds that a number takes from a thread to another; below 0 where all are on one core."""
+    from propeller.ops.choice import kernels
+
+    function = kernels().opened.propeller_ops_core_distance
+    function.restype = ctypes.c_double
+    return function()
+
+
+class Turn(NamedTuple):
+    """A step of a batch, and what it is held against.
+
+    Attributes:
+        step: seconds.
+        alone: seconds of the products that it needs.
+        all_alone: seconds of all products.
+        operations: of the former.
+        tokens: of the batch.
+        distance: what `core_distance` gives.
+    """
+
+    step: float
+    alone: float
+    all_alone: float
+    operations: int
+    tokens: int
+    distance: float
+
+
 def measure(work, args):
-    """list over batches and rounds of (seconds of the step, those of both limits, their operations, tokens)."""
+    """list of `Turn`, over rounds and batches."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         write_files(work, folder)
@@ -84,15 +119,18 @@ def measure(work, args):
         contest.bare(batches)  # compiles, and makes the kernels for these lengths
         for _ in range(args.rounds):
             for batch in batches:
-                step = contest.bare([batch])
-                found.append((step, *limits(work, batch, args), batch.real_tokens))
+                before = limits(work, batch, args)
+                step, distance = contest.bare([batch]), core_distance()
+                after = limits(work, batch, args)
+                alone, all_alone = (statistics.mean(pair) for pair in zip(before[:2], after[:2], strict=True))
+                found.append(Turn(step, alone, all_alone, before[2], batch.real_tokens, distance))
         contest.close()
     return found
 
 
 def limits(work, batch, args):
     """(seconds of the products that a step needs, of all products, operations of the former)."""
-    repeats = 3 if work.width > 384 else 9
+    repeats = 3 if work.width > 384 else 5
     seconds_of = functools.cache(lambda size: product_seconds(size, args.precision, repeats))
     needed, whole = products_of(int(batch.real_tokens), work.rows, work.layers, work.width)
     alone, all_alone = (sum(times * seconds_of(size) for size, times in some.items()) for some in (needed, whole))
@@ -101,13 +139,23 @@ def limits(work, batch, args):
 
 def report(work, precision, found):
     """A line of text. found: what `measure` returns."""
-    step, alone, whole, operations, tokens = (statistics.median(column) for column in zip(*found, strict=True))
-    share, of_whole = (statistics.median(row[limit] / row[0] for row in found) for limit in (1, 2))
-    return (
-        f'{work.name}, {precision}: {1e3 * step:.1f} ms a step of {tokens:.0f} tokens. Its products alone '
-        f'{1e3 * alone:.1f} ms ({1e-9 * operations / alone:.0f} GFLOPS): {100 * share:.1f} % of the limit. '
-        f'Those of all tokens in all layers {1e3 * whole:.1f} ms: {100 * of_whole:.1f} %'
+    middle = Turn(*(statistics.median(column) for column in zip(*found, strict=True)))
+    share, of_whole = (
+        shares([100 * getattr(turn, limit) / turn.step for turn in found]) for limit in ('alone', 'all_alone')
     )
+    apart = f' Cores {middle.distance:.0f} ns apart.' if middle.distance > 0 else ''
+    rate = f'{1e-9 * middle.operations / middle.alone:.0f} GFLOPS'
+    return (
+        f'{work.name}, {precision}: {1e3 * middle.step:.1f} ms a step of {middle.tokens:.0f} tokens. Its products '
+        f'alone {1e3 * middle.alone:.1f} ms ({rate}): {share} of the limit. '
+        f'Those of all tokens in all layers {1e3 * middle.all_alone:.1f} ms: {of_whole}.{apart}'
+    )
+
+
+def shares(found):
+    """Text: the median of percents, and their quartiles."""
+    low, middle, high = statistics.quantiles(found, n=4, method='inclusive') if len(found) > 1 else found * 3
+    return f'{middle:.1f} % ({low:.1f} .. {high:.1f})'
 
 
 def parse_flags(argv=None):

@@ -4,6 +4,7 @@ import pytest
 
 from benchmark import share
 from propeller import ops
+from propeller.environment import usable_cores
 from propeller.errors import UsageError
 
 
@@ -18,12 +19,26 @@ def test_products_of_a_step():
     assert {rows for rows, *_ in whole} == {70, 10, 40}
 
 
-def test_medians_and_the_shares_of_pairs():
-    found = [(0.1, 0.06, 0.07, 24e9, 700), (0.2, 0.14, 0.16, 56e9, 900), (0.1, 0.09, 0.11, 36e9, 800)]
+def test_medians_and_the_shares_of_turns():
+    found = [
+        share.Turn(0.1, 0.06, 0.07, 24e9, 700, 30),
+        share.Turn(0.2, 0.14, 0.16, 56e9, 900, 160),
+        share.Turn(0.1, 0.09, 0.11, 36e9, 800, 40),
+    ]
     assert share.report(share.WORKS_OF['small'], 'bf16', found) == (
-        'small, bf16: 100.0 ms a step of 800 tokens. Its products alone 90.0 ms (400 GFLOPS): 70.0 % of the limit. '
-        'Those of all tokens in all layers 110.0 ms: 80.0 %'
+        'small, bf16: 100.0 ms a step of 800 tokens. Its products alone 90.0 ms (400 GFLOPS): 70.0 % (65.0 .. 80.0) of '
+        'the limit. Those of all tokens in all layers 110.0 ms: 80.0 % (75.0 .. 95.0). Cores 40 ns apart.'
     )
+    assert share.report(share.WORKS_OF['small'], 'bf16', [found[0]._replace(distance=-1)]).endswith(
+        '70.0 % (70.0 .. 70.0).'
+    )
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason='one core')
+def test_the_distance_of_cores():
+    if not ops.available():
+        pytest.skip('no fused operators')
+    assert any(1 < share.core_distance() < 1e5 for _ in range(5))  # others may use the cores meanwhile
 
 
 @pytest.mark.parametrize('precision', share.PRECISIONS)
