@@ -10,6 +10,7 @@ from propeller.service.errors import ServiceError, beyond
 from propeller.service.pace import Pace
 from propeller.service.pool import Batch, WorkerPool
 from propeller.service.requests import Request, RequestQueue
+from propeller.service.turns import hear_seldom
 
 log = get_logger(__name__)
 
@@ -148,13 +149,16 @@ class ServiceCore:
         kept = self._refusals.get(timeout) if tokens == 1 else None
         if kept is not None:
             until, waited, error = kept
-            if self._queue.tokens >= waited and asyncio.get_running_loop().time() < until:
+            loop = asyncio.get_running_loop()
+            if self._queue.tokens >= waited and loop.time() < until:
+                hear_seldom(loop)
                 self.observer.rejected(error.code)
                 error.__context__ = None
                 raise error.with_traceback(None)
         error = self._no_room(tokens, timeout)
         if error is None:
             return
+        hear_seldom(asyncio.get_running_loop())
         if tokens == 1 and timeout in (None, math.inf):
             error.forms = {}
             self._refusals[timeout] = asyncio.get_running_loop().time() + _KEPT, self._queue.tokens, error

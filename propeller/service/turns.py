@@ -9,9 +9,14 @@ import contextlib
 import math
 import select
 import selectors
+import time
 
 _PORTION = 16  # of the others, that one turn sees to
 _ALONE = 8  # turns in a row that see to workers alone: a large output comes in many pieces
+# A server that refuses most of what comes looks at it so many seconds apart: several refusals then cost little more
+# than one, and the cores stay with the workers.
+_APART = 0.02
+_CROWDED = 0.2  # seconds after a refusal
 
 
 def new_loop():
@@ -28,6 +33,16 @@ def hear_first(loop, number):
     """
     if isinstance(loop, FrontLoop):
         loop.turns.prefer(number)
+
+
+def hear_seldom(loop):
+    """More comes than can be taken: for `_CROWDED` seconds all but the preferred files wait for up to `_APART`.
+
+    Args:
+        loop: event loop; nothing changes in one that is no `FrontLoop`.
+    """
+    if isinstance(loop, FrontLoop):
+        loop.turns.crowded_until = time.monotonic() + _CROWDED
 
 
 class FrontLoop(asyncio.SelectorEventLoop):
@@ -47,10 +62,13 @@ class Turns(selectors.BaseSelector):
 
     Args:
         portion: see above.
+    Attributes:
+        crowded_until: time of `time.monotonic` until which the others are looked at `_APART` seconds apart.
     """
 
     def __init__(self, portion=_PORTION):
         self._portion, self._alone = portion, 0
+        self.crowded_until = self._looked = 0.0
         self._keys, self._preferred = {}, set()
         self._first, self._others = select.epoll(), select.epoll()
         self._others.register(self._first.fileno(), select.EPOLLIN)  # so that both can be waited for
@@ -93,10 +111,32 @@ class Turns(selectors.BaseSelector):
             self._alone += 1
             return first
         self._alone = 0
-        seconds = -1 if timeout is None else math.ceil(max(timeout, 0) * 1e3) * 1e-3  # of whole milliseconds
-        others = self._told(self._others.poll(0 if first else seconds, self._portion))
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        if not first and self.crowded_until:
+            first, whole = self._between(end)
+            if not whole:
+                return first
+        others = self._told(self._others.poll(0 if first else _left(end), self._portion))
+        if len(others) < self._portion:  # all of them were heard
+            self._looked = time.monotonic()
         # What it has waited for may have been one of the first.
         return (first or self._told(self._first.poll(0, len(self._preferred) + 1))) + others
+
+    def _between(self, end):
+        """Wait for preferred files alone until it is time for the others, or until the time `end`.
+
+        Returns:
+            ([(key, events)], whether it is time for the others).
+        """
+        now = time.monotonic()
+        if now >= self.crowded_until:
+            self.crowded_until = 0.0
+            return [], True
+        look = self._looked + _APART
+        if look <= now:
+            return [], True
+        first = self._told(self._first.poll(_left(min(look, end)), len(self._preferred) + 1))
+        return first, not first and look <= end
 
     def get_map(self):
         return self._keys
@@ -122,6 +162,11 @@ class Turns(selectors.BaseSelector):
                 writes = selectors.EVENT_WRITE if event & ~select.EPOLLIN else 0
                 ready.append((key, (reads | writes) & key.events))
         return ready
+
+
+def _left(end):
+    """Seconds until a time, in whole milliseconds, for epoll; -1: no end."""
+    return -1 if end == math.inf else math.ceil(max(end - time.monotonic(), 0) * 1e3) * 1e-3
 
 
 def _mask(events):

@@ -18,7 +18,7 @@ from propeller.tools.bench_client import bodies_of, main, parser
 from propeller.tools.load import result
 from propeller.tools.load.arrivals import arrivals
 from propeller.tools.load.bodies import Rows, Template
-from propeller.tools.load.connections import HttpTarget, ZmqTarget
+from propeller.tools.load.connections import Failure, HttpTarget, ZmqTarget
 from propeller.tools.load.drive import Load, Plan
 from tests.processes import free_ports
 from tests.propeller.load_servers import SkippingLoop, ToyHttp, ToyServer
@@ -132,6 +132,38 @@ def test_failures_are_counted_by_what_they_are():
     found = asyncio.run(run())
     expected = {'overloaded': 1, 'status 422': 1, 'status 500': 1, 'disconnected': 1, 'not HTTP': 1}
     assert found['errors'] == expected and found['requests'] == {'sent': 8, 'answered': 3}
+
+
+def test_answers_are_read_whole_however_they_come():
+    answers = (
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"a\r\n"',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=1\r\n\r\n\r\n\r\n1\r\nb\r\n0\r\nEnd: 1\r\n\r\n',
+        b'HTTP/1.1 204 No Content\r\n\r\n',
+        b'HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\n\r\nup to its end',
+    )
+
+    async def serve(reader, writer):
+        for answer in answers:
+            await reader.readuntil(b'x')
+            for piece in range(len(answer)):
+                writer.write(answer[piece : piece + 1])
+                await asyncio.sleep(0.0005)
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(serve, '127.0.0.1', 0)
+        connection = HttpTarget(f'http://127.0.0.1:{server.sockets[0].getsockname()[1]}').connection()
+        found = []
+        for _ in answers:
+            try:
+                found.append(await connection.request(b'x'))
+            except Failure as e:
+                found.append(str(e))
+        server.close()
+        return found
+
+    assert asyncio.run(run()) == [b'"a\r\n"', b'\r\n\r\nb', b'', 'status 503', b'up to its end']
 
 
 def test_time_outs_end_a_request_and_its_connection():

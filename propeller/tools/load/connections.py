@@ -20,6 +20,7 @@ from propeller.service.connection import Endpoint
 from propeller.service.errors import ServiceError
 
 _LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.I)
+_HEAD_BYTES = 64 << 10
 _CHUNKED = re.compile(rb'\r\ntransfer-encoding: *chunked', re.I)
 _SLICE = 100  # milliseconds for which the event loop stands still, where nobody else needs it
 _CLOSE = re.compile(rb'\r\nconnection: *close', re.I)
@@ -101,58 +102,123 @@ class HttpConnection(Connection):
     """HTTP/1.1, kept open."""
 
     def __init__(self, target):
-        self._target, self._reader, self._writer = target, None, None
+        self._target, self._wire = target, None
 
     async def request(self, body):
         try:
-            if self._writer is None:
+            if self._wire is None:
                 target = self._target
-                self._reader, self._writer = await asyncio.open_connection(
-                    target.host, target.port, ssl=target.secure, limit=1 << 20
+                _, self._wire = await asyncio.get_running_loop().create_connection(
+                    _Wire, target.host, target.port, ssl=target.secure
                 )
-            self._writer.write(self._target.message(body))
-            status, content = await self._answer()
-        except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
+            status, content, stays = await self._wire.ask(self._target.message(body))
+        except (EOFError, ConnectionResetError, BrokenPipeError):
             self.close()
             raise Failure('disconnected') from None
         except OSError as e:
             self.close()
             raise Failure('not connected' if isinstance(e, ConnectionRefusedError) else e.strerror or 'network') from e
-        except (ValueError, asyncio.LimitOverrunError):
+        except ValueError:
             self.close()
             raise Failure('not HTTP') from None
+        if not stays:
+            self.close()
         if status >= 400:
             raise Failure(_code(content, f'status {status}'))
         return content
 
-    async def _answer(self):
-        """(status, content)."""
-        head = await self._reader.readuntil(b'\r\n\r\n')
-        status, length = int(head[9:12]), _LENGTH.search(head)
-        if length:
-            content = await self._reader.readexactly(int(length[1]))
-        elif _CHUNKED.search(head):
-            content = await self._chunks()
-        else:
-            content = b'' if status in (204, 304) else await self._reader.read()
-            self.close()
-        if _CLOSE.search(head):
-            self.close()
-        return status, content
-
-    async def _chunks(self):
-        chunks = []
-        while size := int((await self._reader.readuntil(b'\r\n')).partition(b';')[0], 16):
-            chunks.append(await self._reader.readexactly(size))
-            await self._reader.readexactly(2)
-        while await self._reader.readuntil(b'\r\n') != b'\r\n':
-            continue
-        return b''.join(chunks)
-
     def close(self):
-        if self._writer is not None:
-            self._writer.transport.abort()
-            self._writer = None
+        if self._wire is not None:
+            self._wire.transport.abort()
+            self._wire = None
+
+
+class _Wire(asyncio.Protocol):
+    """What comes on one connection, read as it comes: asyncio's streams take as long again as all else of a request."""
+
+    def __init__(self):
+        self.transport = self._answer = None
+        self._came, self._head = bytearray(), None
+        self._ended = False
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    async def ask(self, message):
+        """(status, content, whether the connection stays open) of a request.
+
+        Raises:
+            EOFError: the connection ended before the answer did.
+            OSError: the network fails.
+            ValueError: what comes is no HTTP.
+        """
+        if self._ended:
+            raise EOFError
+        self._came.clear()
+        self._head, self._answer = None, asyncio.get_running_loop().create_future()
+        self.transport.write(message)
+        return await self._answer
+
+    def data_received(self, data):
+        self._came += data
+        self._read()
+
+    def connection_lost(self, error):
+        self._ended = True
+        self._read(error)
+
+    def _read(self, error=None):
+        """Gives the answer, when it is here."""
+        answer = self._answer
+        if answer is None or answer.done():
+            return
+        try:
+            found = self._found()
+        except ValueError as e:
+            answer.set_exception(e)
+            return
+        if found is not None:
+            answer.set_result(found)
+        elif self._ended:
+            answer.set_exception(error or EOFError())
+
+    def _found(self):
+        """What `ask` returns; None: there is more to come."""
+        came = self._came
+        if self._head is None:
+            end = came.find(b'\r\n\r\n', 0, _HEAD_BYTES)
+            if end < 0:
+                if len(came) > _HEAD_BYTES:
+                    raise ValueError('a head without an end')
+                return None
+            self._head = bytes(came[: end + 2])
+            del came[: end + 4]
+        head = self._head
+        status, length, stays = int(head[9:12]), _LENGTH.search(head), not _CLOSE.search(head)
+        if length:
+            size = int(length[1])
+            return None if len(came) < size else (status, bytes(came[:size]), stays)
+        if _CHUNKED.search(head):
+            content = _chunks(came)
+            return None if content is None else (status, content, stays)
+        if status in (204, 304):
+            return status, b'', stays
+        return (status, bytes(came), False) if self._ended else None  # its end is that of the connection
+
+
+def _chunks(came):
+    """The content of a body in parts; None: there is more to come."""
+    parts, at = [], 0
+    while (end := came.find(b'\r\n', at)) >= 0:
+        size = int(came[at:end].partition(b';')[0], 16)
+        if not size:
+            # Trailers, which a client may pass over, end as a head does.
+            if came.find(b'\r\n\r\n', end) < 0:
+                return None
+            return b''.join(came[begin:stop] for begin, stop in parts)
+        parts.append((end + 2, end + 2 + size))
+        at = end + 4 + size
+    return None
 
 
 class ZmqTarget:
