@@ -7,10 +7,11 @@ import os
 import select
 import selectors
 import socket
+from types import SimpleNamespace
 
 import pytest
 
-from propeller.service.turns import FrontLoop, Turns, hear_first, new_loop
+from propeller.service.turns import FrontLoop, Turns, hear_first, hear_seldom, new_loop
 
 pytestmark = pytest.mark.skipif(not hasattr(select, 'epoll'), reason='the system has no epoll')
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -149,9 +150,34 @@ def test_a_worker_is_heard_while_hundreds_of_clients_send():
         runner.run(scene())
 
 
+def test_a_server_that_refuses_hears_workers_at_once_and_others_from_time_to_time(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr('propeller.service.turns.time', SimpleNamespace(monotonic=lambda: now[0]))
+    with turns_over(9) as (turns, pairs):
+        turns.prefer(pairs[0][0].fileno())
+        for _, there in pairs[1:]:
+            there.send(b'a')  # never read: they stay ready
+        turns.crowded_until = 101.0
+        assert len(told(turns)) == len(told(turns)) == 4  # there are more than a portion, who are not made to wait
+        for here, _ in pairs[3:]:
+            here.recv(1)
+        assert sorted(told(turns)) == [1, 2] and told(turns) == []  # all were heard: they wait now
+        now[0] += 0.019
+        assert told(turns) == [] and told(turns, 0) == []  # a timer is due before they are heard
+        now[0] += 0.001
+        assert sorted(told(turns)) == [1, 2]
+        assert sorted(told(turns, 5)) == [1, 2]  # after 20 ms
+        pairs[0][1].send(b'a')
+        assert told(turns, 5) == [0]
+        pairs[0][0].recv(1)
+        now[0] = 101.0
+        assert sorted(told(turns)) == sorted(told(turns)) == [1, 2]
+
+
 def test_another_loop_knows_no_order(monkeypatch):
     async def scene():
         hear_first(asyncio.get_running_loop(), 0)
+        hear_seldom(asyncio.get_running_loop())
 
     asyncio.run(scene())
     monkeypatch.delattr(select, 'epoll')
