@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import socket
 import subprocess
@@ -11,8 +12,8 @@ import sys
 
 from propeller.errors import UsageError, UserError
 from propeller.log import get_logger
-from propeller.service import channel
-from propeller.service.turns import hear_first
+from propeller.service import awake, channel
+from propeller.service.turns import hear_first, stay_awake
 
 log = get_logger(__name__)
 
@@ -34,6 +35,8 @@ class PoolSettings:
         batch_timeout: seconds that a batch may take before its worker is replaced.
         start_timeout: seconds until the models of a worker are open.
         growth: bytes that a worker may have beyond what it has after its first batches, before it is replaced.
+        spare_cores: cores that are free while one worker computes. With one, the front waits for that worker awake
+            where a client alone asks again and again.
     """
 
     workers: int = 1
@@ -42,6 +45,7 @@ class PoolSettings:
     batch_timeout: float = 60.0
     start_timeout: float = 600.0
     growth: int = 2 << 30
+    spare_cores: int = 0
 
 
 class Batch:
@@ -73,6 +77,7 @@ class WorkerPool:
         self.models, self.settings, self.listener = models, settings, listener
         self._workers = [None] * settings.workers
         self._tasks, self._stopping = set(), False
+        self._alone_until = -math.inf  # when the last batch that was alone was done
 
     async def start(self):
         """Start all workers, and wait until they have opened the models.
@@ -113,6 +118,19 @@ class WorkerPool:
         """
         alone = not batch.crowded and not self.under_way()
         worker.run(batch, self.models.index(batch.model), arrays, alone)
+        now = asyncio.get_running_loop().time()
+        asks_again = alone and now - self._alone_until < awake.AWAKE
+        self._stay_awake(awake.LONGEST if asks_again else 0.0)
+
+    def done(self, alone):
+        """A batch is done. alone: whether no other was under way when it began, and nothing waited."""
+        if alone:
+            self._alone_until = asyncio.get_running_loop().time()
+            self._stay_awake(awake.AWAKE)
+
+    def _stay_awake(self, seconds):
+        if self.settings.spare_cores > 0:
+            stay_awake(asyncio.get_running_loop(), seconds)
 
     async def stop(self):
         """End all workers."""
@@ -182,7 +200,7 @@ class _WorkerProcess:
 
     def __init__(self, pool, place, environment):
         self.pool, self.place, self.state, self.batch = pool, place, STARTING, None
-        self.was_ready, self._transport = False, None
+        self.was_ready, self._transport, self._alone = False, None, False
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._opened = self._loop.create_future()
@@ -213,7 +231,7 @@ class _WorkerProcess:
             raise UserError(f'a worker has not opened its models after {timeout:g} s.') from None
 
     def run(self, batch, model, arrays, alone):
-        self.state, self.batch = BUSY, batch
+        self.state, self.batch, self._alone = BUSY, batch, alone
         self._number += 1
         self._transport.write(channel.batch(self._number, model, arrays, alone))
 
@@ -276,6 +294,7 @@ class _WorkerProcess:
             return
         batch, self.batch, self.state = self.batch, None, IDLE
         self._batches += 1
+        self.pool.done(self._alone)
         self.pool.listener.worker_idle()  # first: it computes while the front sees to what is done
         tell(batch)
 

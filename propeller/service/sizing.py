@@ -36,7 +36,8 @@ class Sizing(NamedTuple):
 
     def settings(self, **further):
         """The `PoolSettings`. further: its other fields."""
-        return PoolSettings(workers=self.workers, environments=self.environments(), **further)
+        spare = max(usable_cores() - self.threads, 0)
+        return PoolSettings(workers=self.workers, environments=self.environments(), spare_cores=spare, **further)
 
 
 def sized(folders, workers=None, threads=None, gpus=()):

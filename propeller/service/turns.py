@@ -6,10 +6,13 @@ a worker that is done waits that long for its next batch.
 
 import asyncio
 import contextlib
+import functools
 import math
 import select
 import selectors
 import time
+
+from propeller.service import awake
 
 _PORTION = 16  # of the others, that one turn sees to
 _ALONE = 8  # turns in a row that see to workers alone: a large output comes in many pieces
@@ -45,6 +48,17 @@ def hear_seldom(loop):
         loop.turns.crowded_until = time.monotonic() + _CROWDED
 
 
+def stay_awake(loop, seconds):
+    """For so many seconds the loop does not sleep while nothing is to be done.
+
+    Args:
+        loop: event loop; nothing changes in one that is no `FrontLoop`.
+        seconds: from now; 0: it may sleep.
+    """
+    if isinstance(loop, FrontLoop):
+        loop.turns.awake_until = time.monotonic() + seconds
+
+
 class FrontLoop(asyncio.SelectorEventLoop):
     """An event loop over `Turns`."""
 
@@ -64,11 +78,12 @@ class Turns(selectors.BaseSelector):
         portion: see above.
     Attributes:
         crowded_until: time of `time.monotonic` until which the others are looked at `_APART` seconds apart.
+        awake_until: time until which it waits awake.
     """
 
     def __init__(self, portion=_PORTION):
         self._portion, self._alone = portion, 0
-        self.crowded_until = self._looked = 0.0
+        self.crowded_until = self.awake_until = self._looked = 0.0
         self._keys, self._preferred = {}, set()
         self._first, self._others = select.epoll(), select.epoll()
         self._others.register(self._first.fileno(), select.EPOLLIN)  # so that both can be waited for
@@ -116,11 +131,22 @@ class Turns(selectors.BaseSelector):
             first, whole = self._between(end)
             if not whole:
                 return first
-        others = self._told(self._others.poll(0 if first else _left(end), self._portion))
+        found = self._others.poll(0, self._portion) if first else self._waited(end)
+        others = self._told(found)
         if len(others) < self._portion:  # all of them were heard
             self._looked = time.monotonic()
-        # What it has waited for may have been one of the first.
-        return (first or self._told(self._first.poll(0, len(self._preferred) + 1))) + others
+        if found and not first:  # what it has waited for may have been one of the first
+            first = self._told(self._first.poll(0, len(self._preferred) + 1))
+        return first + others
+
+    def _waited(self, end):
+        """What epoll says of the others, waited for until a time at most."""
+        if time.monotonic() < self.awake_until:
+            look = functools.partial(self._others.poll, 0, self._portion)
+            found = awake.until(min(end, self.awake_until), look)
+            if found:
+                return found
+        return self._others.poll(_left(end), self._portion)
 
     def _between(self, end):
         """Wait for preferred files alone until it is time for the others, or until the time `end`.

@@ -5,6 +5,7 @@ python -m propeller.service.worker NUMBER_OF_A_SOCKET
 
 import collections
 import contextlib
+import functools
 import math
 import os
 import pkgutil
@@ -17,12 +18,9 @@ import time
 import traceback
 
 from propeller.errors import as_user_error, one_line
-from propeller.service import channel
+from propeller.service import awake, channel
 
 _PAGE = os.sysconf('SC_PAGE_SIZE')
-# Seconds of a pause that is waited through awake, where one client asks again and again: a core that has slept takes
-# 0.1 ms to come back, and half a millisecond more for a text.
-_AWAKE = 0.004
 _EVERY = 0.25  # seconds between looks at the channel while the main thread does not read it
 
 
@@ -52,18 +50,12 @@ class Worker:
         """The next batch."""
         began = time.monotonic()
         with self._reading, _ends_with_the_front():
-            if self._alone and self._pause < _AWAKE:
-                self._wait_awake(began + _AWAKE)
+            if self._alone and self._pause < awake.AWAKE:
+                awake.until(began + awake.AWAKE, functools.partial(_poll(self._connection).poll, 0))
             while not self._batches:
                 self._take()
         self._pause = time.monotonic() - began
         return self._batches.popleft()
-
-    def _wait_awake(self, end):
-        """Until something comes, or that time; the core is left to all others that have a use for it."""
-        there = _poll(self._connection)
-        while time.monotonic() < end and not there.poll(0):
-            os.sched_yield()
 
     def _open(self, models):
         """Functions of the models, list, in the order of [[opener, arguments]]."""

@@ -51,6 +51,11 @@ def test_workers_by_cores(monkeypatch, folder, cores, workers, threads, reason):
     assert _sized(monkeypatch, cores, [folder]) == Sizing(workers, threads, reason)
 
 
+def test_cores_beside_the_threads_of_a_worker_are_spare(monkeypatch):
+    monkeypatch.setattr(sizing, 'usable_cores', lambda: 6)
+    assert [Sizing(2, threads, '').settings().spare_cores for threads in (1, 2, 6, 9)] == [5, 4, 0, 0]
+
+
 def test_what_is_given_holds(monkeypatch, folder):
     assert _sized(monkeypatch, 8, [folder], 5) == Sizing(5, 1, 'as --workers says')
     assert _sized(monkeypatch, 8, [folder], 2, 9) == Sizing(2, 9, 'as --workers says')

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from propeller.service.turns import FrontLoop, Turns, hear_first, hear_seldom, new_loop
+from propeller.service.pool import BUSY, PoolSettings, WorkerPool
+from propeller.service.turns import FrontLoop, Turns, hear_first, hear_seldom, new_loop, stay_awake
 
 pytestmark = pytest.mark.skipif(not hasattr(select, 'epoll'), reason='the system has no epoll')
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -174,9 +175,68 @@ def test_a_server_that_refuses_hears_workers_at_once_and_others_from_time_to_tim
         assert sorted(told(turns)) == sorted(told(turns)) == [1, 2]
 
 
+def test_a_loop_that_stays_awake_gives_its_core_away_and_sees_files_and_timers(monkeypatch):
+    now, given, then = [100.0], [], {}
+
+    def give():
+        given.append(now[0])
+        now[0] += 0.001
+        then.get(len(given), lambda: None)()
+
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr('propeller.service.turns.time', clock)
+    monkeypatch.setattr('propeller.service.awake.time', clock)
+    monkeypatch.setattr('propeller.service.awake.os', SimpleNamespace(sched_yield=give))
+    with turns_over(3) as (turns, pairs):
+        turns.prefer(pairs[0][0].fileno())
+        turns.awake_until = 100.03
+        then[5] = lambda: pairs[2][1].send(b'a')
+        assert told(turns) == [] and not given
+        assert told(turns, 1) == [2] and len(given) == 5
+        pairs[2][0].recv(1)
+        then[8] = lambda: pairs[0][1].send(b'a')
+        assert told(turns, 1) == [0] and len(given) == 8
+        pairs[0][0].recv(1)
+        assert told(turns, 0.004) == [] and len(given) == 12  # a timer is due
+        assert told(turns, 0.025) == [] and now[0] == pytest.approx(100.03)  # then it sleeps
+        count = len(given)
+        pairs[1][1].send(b'a')
+        assert told(turns, 1) == [1] and len(given) == count
+
+
+@pytest.mark.parametrize('spare', [0, 1])
+def test_a_front_stays_awake_for_one_client_that_asks_again(spare):
+    async def scene():
+        loop, turns = asyncio.get_running_loop(), asyncio.get_running_loop().turns
+        pool = WorkerPool(['model'], PoolSettings(spare_cores=spare), None)
+        worker = SimpleNamespace(run=lambda batch, model, arrays, alone: seen.append(alone), batch=None, state=BUSY)
+        pool._workers[0] = worker
+
+        def begun(crowded=False):
+            pool.run(worker, SimpleNamespace(crowded=crowded, model='model'), [])
+            return turns.awake_until - loop.time() > 0
+
+        seen = []
+        assert not begun()  # the first after a pause
+        pool.done(True)
+        assert (turns.awake_until > loop.time()) == bool(spare)
+        assert begun() == bool(spare) and seen == [True, True]
+        worker.batch = 'one under way'
+        assert not begun() and not seen[-1]
+        worker.batch = None
+        pool.done(False)
+        assert not begun(crowded=True)
+        pool._alone_until = loop.time() - 0.1
+        assert not begun() and seen[-1]
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scene())
+
+
 def test_another_loop_knows_no_order(monkeypatch):
     async def scene():
         hear_first(asyncio.get_running_loop(), 0)
+        stay_awake(asyncio.get_running_loop(), 1)
         hear_seldom(asyncio.get_running_loop())
 
     asyncio.run(scene())
