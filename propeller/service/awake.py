@@ -1,7 +1,7 @@
 """Waiting awake, for one client alone that asks again and again.
 
-A core that has slept takes 0.1 ms to come back, and what it does next takes up to twice as long as usual: its caches are
-cold. Over the way of one text through a server that is 1 ms of 8.
+A core that has slept takes 0.1 ms to come back, and what it does next takes up to twice as long as usual: its caches
+are cold. Over the way of one text through a server that is up to 1 ms of 8.
 """
 
 import os
