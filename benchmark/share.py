@@ -80,7 +80,7 @@ def product_seconds(size, precision, repeats):
 
 
 def core_distance():
-    """Nanoseconds that a number takes from a thread to another; below 0 where all are on one core."""
+    """Nanoseconds that a number takes from a thread to another; -1 where one core has both, or others use the cores."""
     from propeller.ops.choice import kernels
 
     function = kernels().opened.propeller_ops_core_distance

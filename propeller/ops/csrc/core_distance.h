@@ -4,7 +4,7 @@
 namespace ops {
 
 // Nanoseconds until one thread sees what another one wrote, the best of a few tries: some 30 where their cores share a
-// cache, 100 and more where not. Below 0: there is one thread, or both are on one core.
+// cache, 100 and more where not. -1: one core has both, or others use the cores.
 double core_distance();
 
 }  // namespace ops
