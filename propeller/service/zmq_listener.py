@@ -9,7 +9,6 @@ import json
 import socket
 
 from propeller.errors import UserError
-from propeller.inputs import parse_json
 from propeller.log import get_logger
 from propeller.optional import optional_package
 from propeller.service import json_text, slots
@@ -264,16 +263,11 @@ class ZmqListener(Listener):
         return slots.encode(await self.handler(arrays, options)) + slots.encode_options(model=options.get('model'))
 
     async def _json(self, message):
-        try:
-            if len(message) > json_text.SMALL:
-                bounds = json_text.Bounds.of(self.limits.max_texts, 0)  # lists of numbers are of no use here
-                request = await asyncio.to_thread(json_text.parse, bytes(message), bounds)
-            else:
-                request = parse_json(bytes(message), 'message', 'a JSON object')
-        except ServiceError:  # a UserError, too
-            raise
-        except UserError as e:
-            raise ServiceError('malformed', str(e)) from None
+        content, bounds = bytes(message), json_text.Bounds.of(self.limits.max_texts, 0)  # no use of lists of numbers
+        if len(content) > json_text.SMALL:
+            request = await asyncio.to_thread(json_text.parse, content, bounds)
+        else:
+            request = json_text.parse(content, bounds)
         self.security.check(request.pop('token', None), 'JSON')
         if self.text_handler is None:
             raise ServiceError('not_found', 'this server takes arrays (Slots), no JSON.')
