@@ -17,6 +17,7 @@ from propeller.inputs import parse_json
 from propeller.ops import choice
 from propeller.ops.process_sum import segment_of
 from propeller.ops.rows import state_name
+from propeller.ops.shared_weights import SharedWeights
 from propeller.shared_memory import SharedArrays
 from propeller.storage.atomic import check_room
 from propeller.train.precision import TYPE_NAMES
@@ -67,6 +68,7 @@ class Session:
         self.executor = paddle.static.Executor(self.place)
         # Tables that a program trains by rows; the program that pays their rows; whether some may be owed something.
         self._row_tables, self._paying, self._owing = {}, None, False
+        self._last = None  # the program that ran last, if nobody has written a variable since
         self._in_common = {}  # name -> (tensor in memory that all processes share, its address)
 
     def build(self, feeds, build_fn, parts=1, loss_scale=None, portable=False, exact=False, inference=False):
@@ -136,6 +138,7 @@ class Session:
             given: names of parameters that are written before anything reads them. Where there are no others their
                 values are not drawn, which takes longer than reading a model: they are NaN until they are written.
         """
+        self._last = None
         made = {} if program.training else _initial_values(program.startup)
         if made and made.keys() <= set(given):
             for name, shape in made.items():
@@ -175,7 +178,7 @@ class Session:
             self._pay_rows()
         self._owing = self._owing or bool(program.row_tables)
         # The executor looks for the learning rate in the global scope, whatever scope it is given.
-        with paddle.static.scope_guard(self.scope), memory_errors(program.training):
+        with paddle.static.scope_guard(self.scope), memory_errors(program.training), self._weights_of(program):
             try:
                 return self.executor.run(main, feed=feed, fetch_list=list(fetch_list))
             except (RuntimeError, OSError) as e:  # OSError: of our own operators
@@ -183,11 +186,26 @@ class Session:
                     raise lost_peer(self.world, e) from e
                 raise
 
+    def _weights_of(self, program):
+        """Context of a run: weights that an update of this program has packed, if nothing ran in between."""
+        weights = program.update.weights if program.training else None
+        if weights and self._last is not program:
+            weights.forget()
+        self._last = program
+        return weights.in_use() if weights else contextlib.nullcontext()
+
     def update(self, program, parts, fetch_list, stop=False):
         """One update of a training program from the parts of this process; see `propeller.update.run_update`."""
-        if program.update.in_common:
-            self._have_in_common(program.update.in_common)
-        return run_update(self, program, parts, fetch_list, stop)
+        update = program.update
+        if not update.in_common:
+            return run_update(self, program, parts, fetch_list, stop)
+        self._have_in_common(update.in_common)
+        if update.weights is None:
+            update.weights = SharedWeights(self.world)
+        outcome = run_update(self, program, parts, fetch_list, stop)
+        if outcome.finite:
+            update.weights.share()
+        return outcome
 
     def _have_in_common(self, names):
         """From the first update on, all processes have these variables in the same memory."""
@@ -262,6 +280,7 @@ class Session:
         if array.dtype != self.dtype(name):  # Paddle would change the variable's type, and later steps fail or lie
             raise UserError(f'{name}: found type {array.dtype}, expected {self.dtype(name)}.')
         tensor.set(np.ascontiguousarray(array), self.place)
+        self._last = None
 
     def export_inference(self, program, inputs, outputs, folder, sample, tolerance=1e-4, threads=1):
         """Write Paddle's inference model (`model.json`, `model.pdiparams`) and prove that it gives the same numbers.

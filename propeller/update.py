@@ -57,13 +57,14 @@ class Update:
             where an update has one part.
         in_common: names of the variables of which each process updates its share: all must have them in memory that
             they share (`Session.update`).
+        weights: `propeller.ops.shared_weights.SharedWeights` where there are such variables, from the first update on.
         in_memory: whether sums over processes go through memory that they share.
     """
 
     def __init__(self, plan, schedule, loss):
         self.plan, self.schedule, self.loss = plan, schedule, loss
         self.main = self.startup = self.finite = self.numbers = None
-        self.in_common, self.in_memory = [], False
+        self.in_common, self.in_memory, self.weights = [], False, None
 
 
 def minimize(loss, rate, weight_decay=0.0, decays=lambda name: True, clip_norm=None, optimizer='adamw'):

@@ -10,7 +10,7 @@ import numpy as np
 from propeller.graph import paddle
 from propeller.ops.choice import kernels
 
-SHAPES = [(1,), (3, 5), (16_384,), (0, 4), (100_003,), (7,), (2, 16_384)]
+SHAPES = [(1,), (3, 5), (16_384,), (0, 4), (100_003,), (7,), (2, 16_384), (64, 32)]
 ROUNDS = 5
 
 

@@ -1,5 +1,7 @@
 #include "factors.h"
 
+#include "shared_weights.h"
+
 namespace ops {
 namespace {
 
@@ -15,6 +17,13 @@ const float* deepened(const float* matrix, int64_t rows, int64_t columns, int64_
     i < rows ? std::copy_n(matrix + i * columns, columns, row) : std::fill_n(row, columns, 0.0f);
   });
   return result;
+}
+
+// Of weights, that are packed already; else null.
+const uint32_t* packed_before(const std::vector<const float*>& matrices, int64_t rows, int64_t columns,
+                              bool transposed) {
+  SharedWeights* const weights = weights_in_use();
+  return weights == nullptr ? nullptr : weights->find(matrices, rows, columns, transposed);
 }
 
 }  // namespace
@@ -51,11 +60,18 @@ RightFactors right(const std::vector<const float*>& matrices, int64_t rows, int6
     for (const float* matrix : matrices) factors.parts.push_back(deepened(matrix, rows, columns, depth, scratch));
     return factors;
   }
-  const int64_t size = packed_size(depth, columns);
-  auto* packed = scratch.get<uint32_t>(size * matrices.size());
+  std::vector<const float*> missing;
   for (const float* matrix : matrices) {
-    pack(matrix, rows, columns, depth, packed);
-    factors.parts.push_back(packed);
+    factors.parts.push_back(depth == rows ? packed_before({matrix}, rows, columns, false) : nullptr);
+    if (factors.parts.back() == nullptr) missing.push_back(matrix);
+  }
+  if (missing.empty()) return factors;
+  const int64_t size = packed_size(depth, columns);
+  auto* packed = scratch.get<uint32_t>(size * missing.size());
+  for (size_t p = 0; p < matrices.size(); ++p) {
+    if (factors.parts[p] != nullptr) continue;
+    pack(matrices[p], rows, columns, depth, packed);
+    factors.parts[p] = packed;
     packed += size;
   }
   return factors;
@@ -69,6 +85,7 @@ RightFactors right_transposed(const std::vector<const float*>& matrices, int64_t
     for (int64_t p = 0; p < count; ++p) transpose(matrices[p], rows, columns, rows, result + p * rows * columns);
     return {{result}, rows};
   }
+  if (const uint32_t* found = packed_before(matrices, rows, columns, true)) return {{found}, rows};
   auto* packed = scratch.get<uint32_t>(packed_size(columns * count, rows));
   pack_transposed({matrices, columns}, rows, packed);
   return {{packed}, rows};

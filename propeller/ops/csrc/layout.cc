@@ -199,6 +199,19 @@ void store_packed(const Tile& tile, int64_t depth, bool past_caches, uint32_t* o
   end_past_caches();
 }
 
+void store_packed_transposed(const Tile& tile, int64_t depth, uint32_t* out) {
+  uint32_t square[kSquare * kSquare];  // 16 rows of 32 numbers, two of them in an element
+  for (int64_t i = 0; i < tile.rows; i += kSquare) {
+    const int64_t column = tile.row + i;
+    uint32_t* const block = out + column / kPackColumns * packed_size(depth, kPackColumns) + column % kPackColumns;
+    for (int64_t j = 0; j < tile.columns; j += 2 * kSquare) {
+      for (int64_t r = 0; r < kSquare; ++r) to_bfloat16(tile.at(i + r) + j, 2 * kSquare, square + r * kSquare);
+      transpose_16x16<true>(square, kSquare, block + (tile.column + j) / 2 * kPackColumns, kPackColumns);
+    }
+  }
+  end_past_caches();
+}
+
 void end_transposed(int64_t rows, int64_t columns, int64_t stride, float* out) {
   for (int64_t j = 0; j < columns; ++j) std::fill(out + j * stride + rows, out + (j + 1) * stride, 0.0f);
 }

@@ -5,6 +5,7 @@
 #include "pool.h"
 #include "process_segment.h"
 #include "product.h"
+#include "shared_weights.h"
 
 extern "C" {
 
@@ -22,6 +23,16 @@ int propeller_ops_int8() {
 
 // Bytes of the memory through which so many processes add up.
 int64_t propeller_ops_segment_bytes(int processes) { return static_cast<int64_t>(ops::segment_bytes(processes)); }
+
+// Weights of a program that are packed once for all processes (shared_weights.h); all of them are for between its runs.
+void* propeller_ops_weights_new() { return new ops::SharedWeights; }
+void propeller_ops_weights_delete(void* weights) { delete static_cast<ops::SharedWeights*>(weights); }
+void propeller_ops_weights_use(void* weights) { ops::use_weights(static_cast<ops::SharedWeights*>(weights)); }
+void propeller_ops_weights_forget(void* weights) { static_cast<ops::SharedWeights*>(weights)->set_valid(false); }
+int64_t propeller_ops_weights_bytes(void* weights) { return static_cast<ops::SharedWeights*>(weights)->bytes(); }
+int64_t propeller_ops_weights_mark(void* weights) { return static_cast<ops::SharedWeights*>(weights)->mark(); }
+int64_t propeller_ops_weights_found(void* weights) { return static_cast<ops::SharedWeights*>(weights)->found(); }
+int propeller_ops_weights_open(void* weights, int file) { return static_cast<ops::SharedWeights*>(weights)->open(file); }
 
 // Bytes of large arrays that are in use.
 int64_t propeller_ops_pool_in_use() { return static_cast<int64_t>(ops::pool_in_use()); }

@@ -22,12 +22,17 @@ struct Block {
   int64_t first, count;
 };
 
+int64_t unit_of(const Gradient&) { return 1; }
+int64_t unit_of(const Trained& tensor) { return tensor.unit; }
+
 template <typename Tensor>
 std::vector<Block> blocks_of(const std::vector<Tensor>& tensors) {
   std::vector<Block> blocks;
-  for (size_t i = 0; i < tensors.size(); ++i)
-    for (int64_t first = 0; first < tensors[i].size; first += kBlock)
-      blocks.push_back({i, first, std::min(kBlock, tensors[i].size - first)});
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const int64_t unit = unit_of(tensors[i]), size = std::max<int64_t>(kBlock / unit, 1) * unit;
+    for (int64_t first = 0; first < tensors[i].size; first += size)
+      blocks.push_back({i, first, std::min(size, tensors[i].size - first)});
+  }
   return blocks;
 }
 
@@ -123,13 +128,15 @@ double sum_of_squares(const std::vector<Gradient>& gradients) {
   return sum;
 }
 
-void adamw(const AdamW& s, const std::vector<Trained>& tensors) {
+void adamw(const AdamW& s, const std::vector<Trained>& tensors,
+           const std::function<void(size_t, int64_t, int64_t)>& updated) {
   std::vector<Step> steps;
   for (const Trained& t : tensors) steps.push_back(step_of(s, t));
   const std::vector<Block> blocks = blocks_of(tensors);
   parallel_for_unequal(blocks.size(), [&](int64_t b) {
     const auto [tensor, first, count] = blocks[b];
     update(s, steps[tensor], tensors[tensor], first, count);
+    if (updated) updated(tensor, first, count);
   });
   for (const Trained& t : tensors) {
     *t.beta1_power *= s.beta1;

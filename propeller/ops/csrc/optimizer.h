@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "rows.h"
@@ -23,6 +24,7 @@ struct Trained {
   float *beta1_power, *beta2_power;  // [1], beta to the power of the update that comes
   float rate;                        // share of the learning rate
   float decay;                       // in units of the learning rate; 0: none
+  int64_t unit = 1;                  // numbers that are updated together; divides `size`
 };
 
 struct AdamW {
@@ -40,7 +42,9 @@ double sum_of_squares(const std::vector<Gradient>& gradients);
 // `factor`, lr the learning rate times `rate`:
 //   moment1 = beta1 moment1 + (1 - beta1) g,  moment2 = beta2 moment2 + (1 - beta2) g^2
 //   p -= lr decay p + lr sqrt(1 - beta2^t) / (1 - beta1^t) moment1 / (sqrt(moment2) + epsilon sqrt(1 - beta2^t))
-void adamw(const AdamW& settings, const std::vector<Trained>& tensors);
+// Calls updated(number of the tensor, first, count) for each piece of it, whole units, on the thread that has updated it.
+void adamw(const AdamW& settings, const std::vector<Trained>& tensors,
+           const std::function<void(size_t, int64_t, int64_t)>& updated = nullptr);
 
 // The same update of one table whose gradient has `count` rows, `ids` (each once), and is 0 elsewhere: t.gradient [count,
 // width]. Rows that have had a gradient are updated; the others, whose moments are 0, will owe its decay.

@@ -5,6 +5,7 @@
 #include "optimizer.h"
 #include "process_segment.h"
 #include "share.h"
+#include "shared_weights.h"
 #include "tensors.h"
 
 namespace ops::optimizer_op {
@@ -46,6 +47,17 @@ std::vector<Tensor> square_norm(const Tensors& gradients) {
   return {result};
 }
 
+// Parameters of which each process updates whole rows.
+std::vector<Parameter> matrices(const Tensors& parameters, const Share& own) {
+  std::vector<Parameter> found;
+  for (const Tensor& parameter : parameters) {
+    const Shape shape = parameter.shape();
+    const bool by_rows = own.unit(shape) > 1;
+    found.push_back({numbers(parameter), by_rows ? shape[0] : 0, by_rows ? shape[1] : 0});
+  }
+  return found;
+}
+
 void update(Tensors& parameters, const Tensors& gradients, Tensors& moment1, Tensors& moment2, Tensors& beta1_power,
             Tensors& beta2_power, const Tensor& learning_rate, const Tensor& factor, const Tensor& skip,
             const std::vector<float>& rates, const std::vector<float>& decays, float beta1, float beta2,
@@ -68,17 +80,24 @@ void update(Tensors& parameters, const Tensors& gradients, Tensors& moment1, Ten
     const Share own{rank, processes};
     std::vector<Trained> trained;
     for (size_t i = 0; i < parameters.size(); ++i) {
-      const int64_t size = parameters[i].numel(), first = own.begin(size);
-      trained.push_back({own.count(size), numbers(parameters[i]) + first, numbers(gradients[i]) + first,
+      const int64_t size = parameters[i].numel(), unit = own.unit(parameters[i].shape()), first = own.begin(size, unit);
+      trained.push_back({own.count(size, unit), numbers(parameters[i]) + first, numbers(gradients[i]) + first,
                          numbers(moment1[i]) + first, numbers(moment2[i]) + first, numbers(beta1_power[i]),
-                         numbers(beta2_power[i]), rates[i], decays[i]});
+                         numbers(beta2_power[i]), rates[i], decays[i], unit});
     }
     const AdamW settings{beta1, beta2, epsilon, *learning_rate.data<float>(), *factor.data<float>()};
     if (processes == 1) return adamw(settings, trained);
+    SharedWeights* const weights = weights_in_use();
+    if (weights != nullptr) weights->plan(matrices(parameters, own));
     with_segment({static_cast<int>(file), static_cast<int>(rank), static_cast<int>(processes)}, [&](Segment& segment) {
       segment.meet();  // now nobody reads the parameters any more
-      adamw(settings, trained);
+      adamw(settings, trained, [&](size_t i, int64_t first, int64_t count) {
+        if (weights == nullptr || trained[i].unit == 1) return;
+        const Shape shape = parameters[i].shape();
+        weights->pack(i, (own.begin(shape[0] * shape[1], trained[i].unit) + first) / shape[1], count / shape[1]);
+      });
       segment.meet();  // now all of them are new
+      if (weights != nullptr) weights->set_valid(true);
     });
   });
 }

@@ -56,7 +56,7 @@ class WholeSum {
   void add_up(uint64_t piece, uint64_t k) {
     segment_.wait_for_all(Segment::kPut, piece + 1);
     const Share own{segment_.rank(), segment_.processes()};
-    const int64_t from = own.begin(size(k)), to = from + own.count(size(k));
+    const int64_t from = own.begin(size(k), 1), to = from + own.count(size(k), 1);
     float* sums = segment_.slot(piece, segment_.processes());
     const auto sum = [&](int64_t i, auto extent) {
       auto sum = load(segment_.slot(piece, 0) + i, extent);
@@ -94,7 +94,7 @@ class ShareSum {
       : segment_(segment), arrays_(arrays), width_(kPiece / segment.processes()), starts_(segment.processes(), {0}) {
     for (const Numbers& array : arrays) {
       total_ += array.size;
-      for (int r = 0; r < segment.processes(); ++r) starts_[r].push_back(starts_[r].back() + share(r).count(array.size));
+      for (int r = 0; r < segment.processes(); ++r) starts_[r].push_back(starts_[r].back() + share(r).count(array.size, array.unit));
     }
   }
 
@@ -124,7 +124,7 @@ class ShareSum {
     size_t i = std::upper_bound(starts.begin(), starts.end(), from) - starts.begin() - 1;
     for (int64_t at = from; at < to; ++i) {
       const int64_t count = std::min(starts[i + 1], to) - at;
-      if (count) work(arrays_[i].values + share(r).begin(arrays_[i].size) + (at - starts[i]), at - from, count);
+      if (count) work(arrays_[i].values + share(r).begin(arrays_[i].size, arrays_[i].unit) + (at - starts[i]), at - from, count);
       at += count;
     }
   }

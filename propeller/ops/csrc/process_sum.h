@@ -13,10 +13,10 @@ namespace ops {
 // `values`.
 void sum_over_processes(const Place& place, const float* values, float* sums, int64_t count);
 
-// `size` numbers.
+// `size` numbers, of which shares have multiples of `unit` (share.h).
 struct Numbers {
   float* values;
-  int64_t size;
+  int64_t size, unit;
 };
 
 // Adds up arrays over all processes in the same order, in place; each process gets the sums of its own share (share.h)

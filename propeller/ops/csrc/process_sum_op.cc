@@ -1,6 +1,7 @@
 // `propeller_process_sum`, and `propeller_sum_own_share`, which changes its inputs in place. See process_sum.h for the
 // computation, process_sum.py for what programs call.
 #include "process_sum.h"
+#include "share.h"
 #include "tensors.h"
 
 namespace ops::process_sum_op {
@@ -23,15 +24,16 @@ std::vector<Tensor> process_sum(const Tensor& values, int64_t file, int64_t rank
 }
 
 void own_share(std::vector<Tensor>& values, Tensor& numbers, int64_t file, int64_t rank, int64_t processes) {
+  const Share own{rank, processes};
   std::vector<Numbers> arrays;
   for (size_t i = 0; i < values.size(); ++i) {
     require_float32(values[i], "sum_own_share", "value " + std::to_string(i));
-    if (values[i].numel()) arrays.push_back({values[i].data<float>(), values[i].numel()});
+    if (values[i].numel()) arrays.push_back({values[i].data<float>(), values[i].numel(), own.unit(values[i].shape())});
   }
   require_float32(numbers, "sum_own_share", "the numbers");
   if (numbers.numel() == 0) refuse("sum_own_share: found no numbers, expected one or more");
   run("sum_own_share", [&] {
-    sum_own_share(place_of(file, rank, processes), arrays, {numbers.data<float>(), numbers.numel()});
+    sum_own_share(place_of(file, rank, processes), arrays, {numbers.data<float>(), numbers.numel(), 1});
   });
 }
 
