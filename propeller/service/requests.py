@@ -5,6 +5,7 @@ import functools
 import itertools
 import math
 
+_CHEAP = 0.1  # cost of padding below which an engine has the rows of a batch in a form of its own
 _BATCH = 20  # tokens that take as long as what a batch costs beside its tokens
 
 
@@ -188,7 +189,7 @@ def divide(lengths, padded, padding_cost, limits):
     Returns:
         list of int, one longer: where the last batch begins when the first so many rows are divided.
     """
-    sizes = counts(limits.batch_rows)
+    sizes = counts(limits.batch_rows, padding_cost < _CHEAP)
     sums = list(itertools.accumulate(lengths, initial=0))
     costs, begins = [0], [0]
     for end, longest in enumerate(padded, 1):
@@ -207,11 +208,18 @@ def divide(lengths, padded, padding_cost, limits):
 
 
 @functools.cache
-def counts(most):
+def counts(most, any_few=False):
     """Numbers of rows that a batch may have, ascending: 1, 2, 3, 4, 6, 8, 12, 16, ... and `most`.
 
     An engine prepares itself for each new shape of a batch, which is a fifth of the time of a small one, and keeps
     what it has for the last few.
+
+    Args:
+        most: rows.
+        any_few: whether the number of rows is hardly a part of the shape; any up to 16 is good then, and above every
+            fourth.
     """
     usual = {base << shift for base in (1, 3) for shift in range(most.bit_length())}
+    if any_few:
+        usual.update(range(1, 17), range(20, most, 4))
     return sorted({most} | {count for count in usual if count <= most})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ernie.inference.engines import OpenVinoEngine
 from ernie.inference.export import export, of_tokens
 from ernie.inference.folder import ModelFolder
-from ernie.inference.unpadded import leave_out_padding, places
+from ernie.inference.unpadded import leave_out_padding, places, side_by_side
 from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG
 
@@ -23,7 +23,7 @@ KINDS = {'classify': TASK_CONFIG, 'tagging': CONFIG, 'reading': CONFIG}
 @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=6))
 def test_places_lead_from_the_batch_to_its_tokens_and_back(rows):
     mask = np.array(rows, np.float32)
-    of_tokens_, of_places = places(mask)
+    of_tokens_, of_places = places(mask, shares=False)
     count = int(mask.sum())
     assert of_tokens_.dtype == of_places.dtype == np.int32 and of_places.shape == mask.shape
     assert len(of_tokens_) % 8 == 0 and 0 < len(of_tokens_) < count + 9
@@ -33,6 +33,35 @@ def test_places_lead_from_the_batch_to_its_tokens_and_back(rows):
     back = tokens[of_places]
     assert (back[mask > 0] == values.reshape(mask.shape)[mask > 0]).all()
     assert of_places.min() >= 0 and of_places.max() < len(of_tokens_)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=7))
+def test_texts_that_share_a_row_do_not_read_each_other(rows):
+    mask = np.array(rows, np.float32)
+    of_tokens_, _, of_slots, at_slots, together = places(mask)
+    count, (shared_rows, length) = int(mask.sum()), of_slots.shape
+    assert of_slots.dtype == at_slots.dtype == np.int32 and together.dtype == np.float32
+    assert together.shape == (shared_rows, length, length) and length % 4 == 0 and shared_rows <= len(rows)
+    at = at_slots[:count]
+    assert len(set(at)) == count and (of_slots.reshape(-1)[at] == range(count)).all()
+    assert len(at_slots) == len(of_tokens_) and at_slots.max() < of_slots.size > of_slots.max() >= 0
+    text, row, place = of_tokens_[:count] // mask.shape[1], at // length, at % length
+    reads = np.zeros((count, count), bool)
+    alike = row[:, None] == row
+    reads[alike] = together[row[:, None], place[:, None], place][alike] > 0
+    assert (reads == (text[:, None] == text)).all()
+    elsewhere = np.ones(of_slots.size, bool)
+    elsewhere[at] = False
+    # No token reads what stands at padding.
+    assert not (together.reshape(-1, length)[at] * elsewhere.reshape(-1, length)[row]).any()
+
+
+@pytest.mark.parametrize(
+    ('lengths', 'longest', 'begins', 'rows'),
+    [([5, 8, 3, 4, 4], 8, [8, 0, 13, 16, 20], 3), ([8], 8, [0], 1), ([0, 0], 4, [0, 0], 1), ([], 4, [], 1)],
+)
+def test_texts_stand_side_by_side_where_there_is_room(lengths, longest, begins, rows):
+    assert side_by_side(lengths, longest) == (begins, rows)
 
 
 @pytest.fixture(scope='module', params=KINDS)
@@ -83,7 +112,7 @@ def test_tokens_have_the_same_numbers(graphs, lengths):
 @needed
 def test_products_of_all_layers_are_of_tokens(graphs):
     config, plain, changed = graphs
-    assert len(changed.inputs) == len(plain.inputs) + 2 == (7 if config.get('use_task_id') else 6)
+    assert len(changed.inputs) == len(plain.inputs) + 5 == (10 if config.get('use_task_id') else 9)
     products = [node for node in changed.get_ordered_ops() if node.get_type_name() == 'MatMul']
     of_tokens_ = [node for node in products if str(node.input(0).get_partial_shape()).startswith('[1,')]
     # Tags and places of answers are of each token. A class is of the first: so is the last layer behind its attention.
