@@ -97,10 +97,13 @@ class RequestQueue:
         if self._dead > 4 * self._limits.window and 2 * self._dead > self._rows:
             self._sweep()
 
-    def take(self):
+    def take(self, share=math.inf):
         """(model, list of `Row`), the next batch; None where nothing waits.
 
-        It has the oldest row of all, and rows of like length near the head of the same model's queue.
+        It has the oldest row of all, and rows of like length near the head of the same model's queue; where padding
+        costs next to nothing, rows of any length, the oldest.
+
+        share: tokens, with which a batch of the latter kind is large enough.
         """
         heads = [(queue[0][0], model) for model, queue in self._waiting.items() if self._clean(queue)]
         if not heads:
@@ -109,22 +112,23 @@ class RequestQueue:
         queue = self._waiting[model]
         if queue[0][1].failures:
             return model, [self._taken(queue.popleft()[1])]
-        window = self._window(queue)
+        window = self._window(queue, share if model.padding_cost < _CHEAP else math.inf)
         chosen = choose([row for _, row in window], self._limits)
         taken = set(map(id, chosen))
         left = [entry for entry in window if id(entry[1]) not in taken]
         queue.extendleft(reversed(left))
         return model, [self._taken(row) for row in chosen]
 
-    def _window(self, queue):
-        window = []
-        while queue and len(window) < self._limits.window:
+    def _window(self, queue, share):
+        window, tokens = [], 0
+        while queue and len(window) < self._limits.window and tokens < share:
             entry = queue.popleft()
             if entry[1].request.ended:
                 self._rows -= 1
                 self._dead = max(self._dead - 1, 0)
             else:
                 window.append(entry)
+                tokens += entry[1].tokens
         return window
 
     def _clean(self, queue):

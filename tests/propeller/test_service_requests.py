@@ -109,7 +109,7 @@ def _blocks(length):
 
 def _cost(lengths, padding):
     size = len(lengths) * _blocks(lengths[-1])
-    if len(lengths) > 1 and (len(lengths) not in (2, 3, 4, 6, 8) or size > 100):
+    if len(lengths) > 1 and (len(lengths) not in (2, 3, 4, 6, 8) and padding or size > 100 or len(lengths) > 8):
         return math.inf
     return 20 + sum(lengths) + padding * (size - sum(lengths))
 
@@ -128,6 +128,15 @@ def test_rows_of_any_length_share_a_batch_where_padding_costs_nothing():
     assert [row.tokens for row in choose(_request(30, 2, 5).rows, LIMITS)] == [30]
 
 
+def test_what_waits_is_shared_where_padding_costs_nothing():
+    free = Sums()
+    free.padding_cost = 0.0
+    for model, expected in ((free, [2, 6, 20]), (MODEL, [2])):
+        queue = RequestQueue(LIMITS)
+        queue.add(_request(2, 20, 6, 9, 9, model=model))
+        assert _lengths(queue.take(28)) == expected
+
+
 def test_padding_of_the_model_counts():
     class Blocks(Sums):
         def padded(self, tokens):
@@ -142,6 +151,7 @@ def test_padding_of_the_model_counts():
 def test_numbers_of_rows_are_few():
     assert counts(64) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
     assert counts(7) == [1, 2, 3, 4, 6, 7] and counts(1) == [1]
+    assert counts(22, any_few=True) == [*range(1, 17), 20, 22] and counts(3, any_few=True) == [1, 2, 3]
 
 
 @given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=9), min_size=1, max_size=9), st.data())
