@@ -131,7 +131,7 @@ def test_rows_of_any_length_share_a_batch_where_padding_costs_nothing():
 def test_what_waits_is_shared_where_padding_costs_nothing():
     free = Sums()
     free.padding_cost = 0.0
-    for model, expected in ((free, [2, 6, 20]), (MODEL, [2])):
+    for model, expected in ((free, [2, 6, 20]), (MODEL, [2, 6, 9, 9])):
         queue = RequestQueue(LIMITS)
         queue.add(_request(2, 20, 6, 9, 9, model=model))
         assert _lengths(queue.take(28)) == expected
