@@ -139,7 +139,8 @@ class _Rewriting:
         self._of_slots = opset13.parameter([-1, -1], np.int32, name='of_slots')
         self._at_slots = opset13.parameter([-1], np.int32, name='at_slots')
         self._together = opset13.parameter([-1, -1, -1], np.float32, name='together')
-        self._shares, self._ends = shares, set()  # of attentions in which texts share rows: their tokens alone are of use
+        self._shares = shares
+        self._ends = set()  # of attentions in which texts share rows: their tokens alone are of use
         self._spread = {}  # what `_as_rows` has made -> of which tokens
         self._masks = {}  # what is made of the mask alone -> the same for rows that texts share, or None
         self._mask = model.inputs[_MASK]
