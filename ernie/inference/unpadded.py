@@ -37,7 +37,7 @@ def places(mask, shares=True):
         list: where each token is in a batch whose rows are one behind the other, int32 [N], filled up with 0; which of
         the tokens stands at each place, int32 [B, T], at padding any of them; which stands at each place of the rows
         for attention, int32 [R, L], at padding any; where each token stands in those, int32 [N], filled up with 0; and
-        which places of a row read each other, float32 [R, L, L], 1 or 0.
+        which places of a row read each other, float32 [R, L, L], 1 or 0; [R, 1, L] where each text has a row alone.
     """
     here = np.flatnonzero(mask)
     of_tokens = np.zeros(-(-max(len(here), 1) // _MULTIPLE) * _MULTIPLE, np.int32)
@@ -60,7 +60,10 @@ def _shared_rows(mask, size):
         of_slots[begin:end] = np.arange(token, next_token)
         token = next_token
     owners = owners.reshape(rows, longest)
-    together = np.equal(owners[:, :, None], owners[:, None, :]).astype(np.float32)
+    if rows == len(lengths):  # each has a row of its own
+        together = (owners != 0)[:, None].astype(np.float32)
+    else:
+        together = np.equal(owners[:, :, None], owners[:, None, :]).astype(np.float32)
     return [of_slots.reshape(rows, longest), at_slots, together]
 
 
@@ -76,7 +79,7 @@ def side_by_side(lengths, longest):
     begins, room = [0] * len(lengths), []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         length = lengths[place]
-        for row, left in enumerate(room):
+        for row, left in enumerate(room):  # noqa: B007 (used after the loop)
             if left >= length:
                 break
         else:
