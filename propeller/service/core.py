@@ -16,7 +16,8 @@ log = get_logger(__name__)
 
 _LONGEST_NAME = 100  # of a model, that is compared with others
 _KEPT = 0.1  # seconds in which a refusal may be told again as it is
-_ENOUGH = 200  # tokens, with which a small batch takes a tenth longer than in a large one
+# Tokens of a batch: with the first a token takes a tenth longer than in the largest ones, with the second no longer.
+_ENOUGH, _PLENTY = 200, 640
 _SHARE_OF_WAITING = 0.5  # of its time, that a request may have to wait; the rest is for errors of the estimate
 
 
@@ -294,7 +295,7 @@ class ServiceCore:
         """Tokens of a batch that leave as many for the worker that is done next: it would have to wait for its clients
         else, and begin with the first that come."""
         tokens = self._queue.tokens + sum(batch.tokens for batch in self._pool.under_way())
-        return max(tokens / (self._pool.up + 1), _ENOUGH)
+        return min(max(tokens / (self._pool.up + 1), _ENOUGH), _PLENTY)
 
     def batch_done(self, batch, outputs):
         now = asyncio.get_running_loop().time()
