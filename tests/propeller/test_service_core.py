@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -268,6 +269,18 @@ def test_a_model_that_cannot_be_opened_is_an_error_at_the_start():
                 pass
 
     asyncio.run(scene([Sums(broken='no such model here')]))
+
+
+@pytest.mark.parametrize(
+    ('waiting', 'under_way', 'workers', 'expected'),
+    [(30, [], 2, 200), (540, [360], 2, 300), (540, [360], 1, 450), (100_000, [640, 640], 2, 640)],
+)
+def test_a_batch_leaves_a_part_for_the_next_worker(waiting, under_way, workers, expected):
+    core = ServiceCore([Sums()], Limits(), PoolSettings(workers=workers))
+    core._queue.tokens = waiting
+    batches = [SimpleNamespace(tokens=tokens) for tokens in under_way]
+    core._pool = SimpleNamespace(up=workers, under_way=lambda: batches)
+    assert core._share() == expected
 
 
 def test_models_by_name():
