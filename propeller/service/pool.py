@@ -123,12 +123,16 @@ class WorkerPool:
         self._stay_awake(awake.LONGEST if asks_again else 0.0)
 
     def done(self, alone):
-        """A batch is done. alone: whether no other was under way when it began, and nothing waited."""
+        """A batch is done: the next request may follow at once.
+
+        alone: whether no other batch was under way when it began, and nothing waited.
+        """
         if alone:
             self._alone_until = asyncio.get_running_loop().time()
             self._stay_awake(awake.AWAKE)
 
     def _stay_awake(self, seconds):
+        """Have the front wait awake, where that takes a core from nobody. seconds: from now."""
         if self.settings.spare_cores > 0:
             stay_awake(asyncio.get_running_loop(), seconds)
 

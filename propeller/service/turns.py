@@ -128,8 +128,8 @@ class Turns(selectors.BaseSelector):
         self._alone = 0
         end = math.inf if timeout is None else time.monotonic() + timeout
         if not first and self.crowded_until:
-            first, whole = self._between(end)
-            if not whole:
+            first, due = self._between(end)
+            if not due:
                 return first
         found = self._others.poll(0, self._portion) if first else self._waited(end)
         others = self._told(found)

@@ -263,7 +263,8 @@ class ZmqListener(Listener):
         return slots.encode(await self.handler(arrays, options)) + slots.encode_options(model=options.get('model'))
 
     async def _json(self, message):
-        content, bounds = bytes(message), json_text.Bounds.of(self.limits.max_texts, 0)  # no use of lists of numbers
+        content = bytes(message)
+        bounds = json_text.Bounds.of(self.limits.max_texts, 0)  # no field takes a list of numbers
         if len(content) > json_text.SMALL:
             request = await asyncio.to_thread(json_text.parse, content, bounds)
         else:
