@@ -1,11 +1,13 @@
 """The library of `inference/` for tests, built once; skipped with the reason where it cannot be."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from benchmark.acceptance.cpp_executor import compared
 from benchmark.cpp import Unavailable, build
 from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import CONFIG, VOCABULARY
@@ -17,6 +19,23 @@ def built(*options, target='all'):
         return build(*options, target=target)
     except Unavailable as e:
         return pytest.skip(str(e))
+
+
+MOST = 2e-6  # Python lets short texts share rows in attention, C++ does not: other sums in float32
+_DECIMAL = re.compile(r'(?<![\w".])-?\d+(?:\.\d+(?:e[-+]\d+)?|e[-+]\d+)')
+
+
+def assert_lines(found, expected):
+    """Lines of C++ are those of Python: the same characters, but for the last digits of what a model computed."""
+    assert [_DECIMAL.sub('#', line) for line in found] == [_DECIMAL.sub('#', line) for line in expected]
+    assert compared(expected, found)[1] < MOST
+    numbers, given = (_DECIMAL.findall('\n'.join(lines)) for lines in (found, expected))
+    assert numbers == [json.dumps(float(number)) for number in numbers]
+    assert _most_digits(numbers) <= max(_most_digits(given), 9)  # 9 are those of a float32
+
+
+def _most_digits(numbers):
+    return max((len(number.split('e')[0].strip('-0.').replace('.', '')) for number in numbers), default=0)
 
 
 def resident_share(programs, folder, name, tmp_path):

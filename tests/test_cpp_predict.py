@@ -21,7 +21,7 @@ from ernie.inference.folder import ModelFolder
 from ernie.inference.vectors import VectorFolder
 from ernie.programs import EXPORT
 from ernie.tokenizers.subword_files import PICKLED_WORDS, PLAIN_WORDS
-from tests.cpp import built, resident_share
+from tests.cpp import assert_lines, built, resident_share
 from tests.ernie.int8_run import classified, openvino_needed, write_run
 from tests.ernie.tiny_inference import KINDS, infer, records, texts, write_checkpoint
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, VOCABULARY
@@ -94,7 +94,7 @@ def test_results_are_those_of_python(exported, predict, tmp_path, kind):
         flags = [part for name, value in given.items() for part in (f'--{name}', json.dumps(value))]
         found = lines(predict(model, path, '--batch_size', 16, *flags))
         assert len(found) == 150
-        assert found == expected
+        assert_lines(found, expected)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -114,7 +114,7 @@ def test_large_batches_are_parted_as_in_python(exported, predict, tmp_path, kind
     path = lines_of(tmp_path / 'rows.jsonl', records(kind, 3, seed=7) + rows)
     assert MOST_TOKENS < 15 * 160
     found = lines(predict(exported(kind), path, '--batch_size', 160))
-    assert found == python(exported(kind), path, batch_size=160)
+    assert_lines(found, python(exported(kind), path, batch_size=160))
     apart = lines(predict(exported(kind), path, '--batch_size', 7))
     assert compared(apart, found)[1] < 1e-5
 
@@ -150,7 +150,7 @@ def test_how_texts_are_read_is_what_the_model_says(exported, predict, tmp_path, 
     if settings.get('columns') == ['text_a']:
         rows = [{key: value for key, value in row.items() if key != 'text_a'} for row in rows]
     path = lines_of(tmp_path / 'rows.jsonl', rows)
-    assert lines(predict(model, path, '--carry', 'true')) == python(model, path, carry=True)
+    assert_lines(lines(predict(model, path, '--carry', 'true')), python(model, path, carry=True))
 
 
 def changed_json(path, **values):
@@ -180,7 +180,7 @@ def test_subwords_of_ernie_tiny(predict, tmp_path, kind):
     done = predict(model, path, '--batch_size', 16)
     if b'built without sentencepiece' in done.stderr:
         pytest.skip('built without sentencepiece')
-    assert lines(done) == python(model, path, batch_size=16)
+    assert_lines(lines(done), python(model, path, batch_size=16))
 
 
 def test_words_of_a_student(predict, tmp_path):
@@ -193,7 +193,7 @@ def test_words_of_a_student(predict, tmp_path):
     rows.append({'text_a': '好 FINE\u3000[UNK] 好美'})
     path = lines_of(tmp_path / 'rows.jsonl', rows)
     done = predict(model, path, '--batch_size', 16)
-    assert lines(done) == python(model, path, batch_size=16)
+    assert_lines(lines(done), python(model, path, batch_size=16))
     assert len(lines(done)) == 81 and not done.stderr
     done = predict(model, '--text', '人在这中大来上国')
     assert b'reads words with spaces between them' in done.stderr
@@ -213,7 +213,7 @@ def test_the_files_of_openvino_are_read(exported, predict, tmp_path):
     changed_json(model / 'inference.json', format='openvino', precision='int8')
     path = lines_of(tmp_path / 'rows.jsonl', records('classify', 60, seed=5))
     found = lines(predict(model, path, '--batch_size', 16))
-    assert found == python(model, path, batch_size=16)
+    assert_lines(found, python(model, path, batch_size=16))
     assert found == lines(predict(exported('classify'), path, '--batch_size', 16))
     (model / 'model.bin').unlink()
     done = predict(model, path)
@@ -233,7 +233,7 @@ def test_an_export_in_int8(predict, tmp_path):
     path = lines_of(tmp_path / 'rows.jsonl', records('classify', 80, seed=5))
     found = lines(predict(model, path, '--batch_size', 16))
     assert len(found) == 80
-    assert found == python(model, path, batch_size=16)
+    assert_lines(found, python(model, path, batch_size=16))
 
 
 def test_forms_of_input(exported, predict, tmp_path):
@@ -242,15 +242,15 @@ def test_forms_of_input(exported, predict, tmp_path):
     table.write_bytes('\ufefftext_a\tlabel \ttext_b\r\n好的\t1\t坏\n\n\t\t\n"很\t0\t\n  \n\n'.encode())
     flags = ['--carry', 'true', '--skip_bad_rows', 'true']
     expected = python(model, table, carry=True, skip_bad_rows=True)
-    assert lines(predict(model, table, *flags)) == expected
+    assert_lines(lines(predict(model, table, *flags)), expected)
     assert [json.loads(line).get('error') for line in expected] == [None, 'found 1 cells, expected 3 as in the header '
                                                                     '(text_a, label, text_b)', None, None]  # fmt: skip
     text = tmp_path / 'rows.txt'
     text.write_bytes('好的\r\n\n  x {"a"\t\n'.replace('\t', ' ').encode() + b'\xff\n')
     expected = python(model, text, carry=True, skip_bad_rows=True, input_format='text')
-    assert lines(predict(model, text, *flags)) == expected
-    assert lines(predict(model, '-', *flags, stdin=text.read_bytes())) == expected
-    assert lines(predict(model, '--text', '好的', *flags)) == expected[:1]
+    assert_lines(lines(predict(model, text, *flags)), expected)
+    assert_lines(lines(predict(model, '-', *flags, stdin=text.read_bytes())), expected)
+    assert_lines(lines(predict(model, '--text', '好的', *flags)), expected[:1])
 
 
 def test_rows_that_cannot_be_used(exported, predict, tmp_path):
@@ -259,7 +259,7 @@ def test_rows_that_cannot_be_used(exported, predict, tmp_path):
     path.write_bytes(content + b'{"text_a": "b", "y": [NaN, -Infinity, 1e999]}\n')
     found = lines(predict(model, path, '--skip_bad_rows', 'true'))
     expected = python(model, path, skip_bad_rows=True)
-    assert found == expected
+    assert_lines(found, expected)
     assert ['error' in json.loads(line) for line in found] == [False, *[True] * 6, False]
     done = predict(model, path)
     assert done.returncode == 1
@@ -293,7 +293,7 @@ def test_lists_of_tokens_are_tagged(exported, predict, tmp_path):
     for cut in (None, {'rule': 'characters', 'tokens': ['space']}, {'rule': 'words', 'inside': '.-', 'before': '$'}):
         (model / 'labels.json').write_text(json.dumps(said | ({'token_cut': cut} if cut else {})), encoding='utf-8')
         for carry in ('true', 'false'):
-            assert lines(predict(model, path, '--carry', carry)) == python(model, path, carry=carry == 'true')
+            assert_lines(lines(predict(model, path, '--carry', carry)), python(model, path, carry=carry == 'true'))
 
 
 def test_vectors(exported, predict, tmp_path):
