@@ -60,4 +60,6 @@ def test_what_fails_ends_it(compiler, tmp_path, monkeypatch, capfd, failing, cod
     assert ran[-1].startswith(f'/own: -m {"pytest -q -s " if last == "pytest" else "propeller.ops build"}')
     if last == 'pytest':
         names = [Path(name).name for name in ran[-1].split()[5:]]
-        assert names == sorted(path.name for path in Path(__file__).parent.glob('propeller/test_ops_*.py'))
+        operators = {path.name for path in Path(__file__).parent.glob('propeller/test_ops_*.py')}
+        between_processes = {'test_process_sum.py', 'test_shared_weights.py'}
+        assert names == sorted(operators - {'test_ops_memory.py'} | between_processes)

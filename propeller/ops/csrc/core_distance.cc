@@ -10,7 +10,7 @@ namespace ops {
 namespace {
 
 constexpr int kMessages = 500, kTries = 8;
-constexpr double kLongest = 0.01;  // seconds of a try: threads on one core wait for each other's share of its time
+constexpr double kLongestTry = 0.01;  // seconds of a try: threads on one core wait for each other's share of its time
 
 using Clock = std::chrono::steady_clock;
 
@@ -27,7 +27,7 @@ double seconds_of_a_message() {
     // Thread 0 answers even messages, the first of which is there, thread 1 odd ones.
     for (int next = own; next < 2 * kMessages && omp_get_num_threads() == 2; next += 2) {
       for (int found = last; found != next && found >= 0; found = last) {
-        if (seconds_since(start) > kLongest) last = -1;
+        if (seconds_since(start) > kLongestTry) last = -1;
       }
       if (last < 0) break;
       last = next + 1;
