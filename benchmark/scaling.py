@@ -32,6 +32,7 @@ from propeller.errors import UsageError, UserError, one_line_errors, one_of
 from propeller.storage.atomic import output_file, replacing
 
 SLACK = 0.15
+IN_A_LINE = 4  # curves of a picture
 BASE = Work('base', '', TRAIN, 4, 384, 18000, 16, (64, 0, 64, 64), 3, 9, ('bf16',))
 
 
@@ -160,28 +161,46 @@ def report(found):
     return lines, faults
 
 
+def _short(number):
+    """`20000` as `20k`."""
+    for unit, letter in ((1e6, 'M'), (1e3, 'k')):
+        if number >= unit and number % (unit / 10) == 0:
+            return f'{number / unit:g}{letter}'
+    return f'{number:g}'
+
+
 def draw(found, path):
     """A picture of each curve beside its law, PNG."""
     import matplotlib
 
     matplotlib.use('Agg')
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
-    figure, grid = pyplot.subplots(2, len(found), figsize=(3.2 * len(found), 6), squeeze=False)
-    for column, (name, points) in enumerate(found.items()):
+    across = min(len(found), IN_A_LINE)
+    lines = -(-len(found) // across)
+    figure, grid = pyplot.subplots(2 * lines, across, figsize=(3 * across, 4.6 * lines), squeeze=False)
+    for axes in grid[-2:, (len(found) - 1) % across + 1 :].flat:
+        axes.remove()
+    for i, (name, points) in enumerate(found.items()):
         values, *measured = (np.array(numbers, float) for numbers in zip(*points, strict=True))
-        axis = AXES[name]
+        axis, (line, column) = AXES[name], divmod(i, across)
         laws = (axis.law[1], axis.memory_law)
         for row, (label, curve, law) in enumerate(zip(('seconds', 'GB'), measured, laws, strict=True)):
-            axes = grid[row][column]
+            axes = grid[2 * line + row][column]
             axes.loglog(values, curve, 'o-', label='measured')
             axes.loglog(values, curve[-1] * (values / values[-1]) ** law, '--', label='law')
+            axes.set_xticks(values, [_short(value) for value in values])
+            axes.set_xticks([], minor=True)
+            low, high = axes.get_ylim()
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+            axes.yaxis.set_major_formatter('{x:g}')
+            axes.yaxis.set_minor_formatter(ticker.NullFormatter())
             axes.set_xlabel(axis.title)
             axes.set_ylabel(label)
-            axes.legend()
+    grid[0][0].legend()
     figure.tight_layout()
     with replacing(path) as partial:
-        figure.savefig(partial, format='png', dpi=100)
+        figure.savefig(partial, format='png', dpi=80)
     pyplot.close(figure)
 
 

@@ -59,11 +59,17 @@ def test_a_file_of_rows_is_read_and_updates_are_timed(tmp_path):
 
 
 def test_the_picture_and_the_table_are_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(scaling, 'measure', lambda name, args: [(n, 0.1 * n, 0.2) for n in (2, 4, 8, 16)])
+    monkeypatch.setattr(scaling, 'measure', lambda name, args: [(n, 0.1 * n, 0.2) for n in (20, 400, 8000, 1000000)])
     monkeypatch.setattr(scaling.common, 'limit_cores', lambda threads: None)
-    assert scaling.main(['--axes', 'layers', '--out', str(tmp_path)]) == 0
+    names = list(scaling.AXES)[: scaling.IN_A_LINE + 1]  # the last line of the picture is not full
+    assert scaling.main(['--axes', ','.join(names), '--out', str(tmp_path)]) == 0
     assert (tmp_path / 'scaling.md').read_text() == capsys.readouterr().out
     assert (tmp_path / 'scaling.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_sizes_in_a_picture_are_short():
+    sizes = (2, 512, 1000, 1024, 1500, 20000, 320000, 1000000, 10000000)
+    assert [scaling._short(size) for size in sizes] == ['2', '512', '1k', '1024', '1.5k', '20k', '320k', '1M', '10M']
 
 
 def test_flags_that_cannot_be():
