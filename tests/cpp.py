@@ -12,6 +12,9 @@ from benchmark.cpp import Unavailable, build
 from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import CONFIG, VOCABULARY
 
+MOST = 2e-6  # Python lets short texts share rows in attention, C++ does not: other sums in float32
+_DECIMAL = re.compile(r'(?<![\w".])-?\d+(?:\.\d+(?:e[-+]\d+)?|e[-+]\d+)')
+
 
 def built(*options, target='all'):
     """The folder of a build, see `benchmark.cpp.build`."""
@@ -19,10 +22,6 @@ def built(*options, target='all'):
         return build(*options, target=target)
     except Unavailable as e:
         return pytest.skip(str(e))
-
-
-MOST = 2e-6  # Python lets short texts share rows in attention, C++ does not: other sums in float32
-_DECIMAL = re.compile(r'(?<![\w".])-?\d+(?:\.\d+(?:e[-+]\d+)?|e[-+]\d+)')
 
 
 def assert_lines(found, expected):

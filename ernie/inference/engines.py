@@ -8,7 +8,7 @@ import numpy as np
 
 from ernie.inference.processor import BF16_FLAGS, CPUINFO, processor_flags
 from ernie.inference.saved_precision import INT8, precision_of_folder, warn_of_processor
-from ernie.inference.unpadded import leave_out_padding, places
+from ernie.inference.unpadded import PADDED, SHARED, leave_out_padding, places
 from ernie.model.encoders import ERNIE
 from ernie.run.exported import FUSED
 from propeller.environment import usable_cores
@@ -226,7 +226,7 @@ class OpenVinoEngine(Engine):
 
     Args:
         compiled: model that OpenVINO has compiled.
-        further: inputs that `leave_out_padding` has added; 0: it is none of its graphs.
+        further: how many inputs `leave_out_padding` has added; 0: it is none of its graphs.
     """
 
     name = 'openvino'
@@ -236,9 +236,8 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, compiled, further=0):
         self._request = compiled.create_infer_request()
-        self._inputs, self._outputs = len(compiled.inputs), len(compiled.outputs)
-        self._inputs -= further
-        self._leaves_out, self._shares = further > 0, further > 2
+        self._inputs, self._outputs = len(compiled.inputs) - further, len(compiled.outputs)
+        self._leaves_out, self._shares = further > 0, further == SHARED
         if self._leaves_out:
             self.padding_cost = _SHARED_COST if self._shares else _PADDING_COST
 
@@ -250,8 +249,11 @@ class OpenVinoEngine(Engine):
         changed = leave_out_padding(model)
         if changed is None:
             log.debug('this graph is not one of those that can be computed without padding')
+        further = len(changed.inputs) - len(model.inputs) if changed else 0
+        if further == PADDED:
+            log.debug('this graph computes padding in attention: texts cannot share rows there')
         compiled = openvino.Core().compile_model(changed or model, 'CPU', cls.settings(precision, threads))
-        return cls(compiled, len(changed.inputs) - len(model.inputs) if changed else 0)
+        return cls(compiled, further)
 
     @classmethod
     def open(cls, folder, precision, threads, device):

@@ -27,6 +27,9 @@ _OF_ATTENTION = _ELEMENTWISE | frozenset(
 )
 
 
+PADDED, SHARED = 2, 5  # further inputs of a graph: where attention has padding; where texts share rows in it
+
+
 def places(mask, shares=True):
     """The further inputs of a graph that `leave_out_padding` gave.
 
@@ -96,15 +99,15 @@ def leave_out_padding(model):
     Args:
         model: `openvino.Model`; it stays as it is.
     Returns:
-        `openvino.Model` with five inputs more, see `places`, or two where attention is not of a kind that is known to
-        keep texts apart by the mask; None where this is no encoder with attention.
+        `openvino.Model` with `SHARED` inputs more, see `places`, or `PADDED` where attention is not of a kind that is
+        known to keep texts apart by the mask; None where this is no encoder with attention.
     """
     if not _reads_tokens(model.inputs):
         return None
     for shares in (True, False):
         changed = model.clone()
         rewriting = _Rewriting(changed, shares)
-        if rewriting.shared == rewriting.layers * shares:
+        if rewriting.shared == rewriting.layers:
             break
     if not rewriting.layers:
         return None

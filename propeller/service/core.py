@@ -292,8 +292,10 @@ class ServiceCore:
                 self._fault(rows, e)
 
     def _share(self):
-        """Tokens of a batch that leave as many for the worker that is done next: it would have to wait for its clients
-        else, and begin with the first that come."""
+        """How many tokens a batch may have, so that as many are left for the worker that is done next.
+
+        Where nothing is left, that one waits for the next requests, and computes the first few that come by themselves.
+        """
         tokens = self._queue.tokens + sum(batch.tokens for batch in self._pool.under_way())
         return min(max(tokens / (self._pool.up + 1), _ENOUGH), _PLENTY)
 

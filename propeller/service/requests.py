@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 
-_CHEAP = 0.1  # cost of padding below which an engine has the rows of a batch in a form of its own
+_CHEAP = 0.1  # cost of padding below which rows of any length may share a batch
 _BATCH = 20  # tokens that take as long as what a batch costs beside its tokens
 
 
@@ -103,7 +103,7 @@ class RequestQueue:
         It has the oldest row of all, and rows of like length near the head of the same model's queue; where padding
         costs next to nothing, rows of any length, the oldest.
 
-        share: tokens, with which a batch of the latter kind is large enough.
+        share: how many tokens are enough for a batch of rows of any length.
         """
         heads = [(queue[0][0], model) for model, queue in self._waiting.items() if self._clean(queue)]
         if not heads:
@@ -220,8 +220,8 @@ def counts(most, any_few=False):
 
     Args:
         most: rows.
-        any_few: whether the number of rows is hardly a part of the shape; any up to 16 is good then, and above every
-            fourth.
+        any_few: whether an engine hardly prepares itself for the number of rows; it may be any up to 16 then, and above
+            that any multiple of 4.
     """
     usual = {base << shift for base in (1, 3) for shift in range(most.bit_length())}
     if any_few:

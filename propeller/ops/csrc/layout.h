@@ -55,8 +55,8 @@ void store_transposed(const Tile& tile, int64_t stride, float* out);
 void store_transposed(const Tile& tile, int64_t stride, uint32_t* out);
 void store_packed(const Tile& tile, int64_t depth, bool past_caches, uint32_t* out);
 
-// The same of the transpose, past the caches; `depth`: its rows. Rows of the tile and where they begin are multiples of 16,
-// columns of kPackRows.
+// The same of the transpose, past the caches; `depth`: its rows. Rows of the tile and where they begin are multiples of
+// 16, columns of kPackRows.
 void store_packed_transposed(const Tile& tile, int64_t depth, uint32_t* out);
 
 // The zeros behind the last of `rows` rows.

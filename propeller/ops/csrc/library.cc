@@ -24,7 +24,8 @@ int propeller_ops_int8() {
 // Bytes of the memory through which so many processes add up.
 int64_t propeller_ops_segment_bytes(int processes) { return static_cast<int64_t>(ops::segment_bytes(processes)); }
 
-// Weights of a program that are packed once for all processes (shared_weights.h); all of them are for between its runs.
+// Weights of a program that are packed once for all processes (shared_weights.h). None of these may be called while a
+// program runs.
 void* propeller_ops_weights_new() { return new ops::SharedWeights; }
 void propeller_ops_weights_delete(void* weights) { delete static_cast<ops::SharedWeights*>(weights); }
 void propeller_ops_weights_use(void* weights) { ops::use_weights(static_cast<ops::SharedWeights*>(weights)); }

@@ -94,7 +94,9 @@ class ShareSum {
       : segment_(segment), arrays_(arrays), width_(kPiece / segment.processes()), starts_(segment.processes(), {0}) {
     for (const Numbers& array : arrays) {
       total_ += array.size;
-      for (int r = 0; r < segment.processes(); ++r) starts_[r].push_back(starts_[r].back() + share(r).count(array.size, array.unit));
+      for (int r = 0; r < segment.processes(); ++r) {
+        starts_[r].push_back(starts_[r].back() + share(r).count(array.size, array.unit));
+      }
     }
   }
 
@@ -124,7 +126,8 @@ class ShareSum {
     size_t i = std::upper_bound(starts.begin(), starts.end(), from) - starts.begin() - 1;
     for (int64_t at = from; at < to; ++i) {
       const int64_t count = std::min(starts[i + 1], to) - at;
-      if (count) work(arrays_[i].values + share(r).begin(arrays_[i].size, arrays_[i].unit) + (at - starts[i]), at - from, count);
+      const int64_t begin = share(r).begin(arrays_[i].size, arrays_[i].unit);
+      if (count) work(arrays_[i].values + begin + (at - starts[i]), at - from, count);
       at += count;
     }
   }

@@ -1,4 +1,5 @@
-// How the numbers of arrays are shared out among processes: of each array to each process one portion of nearly equal size.
+// How the numbers of arrays are shared out among processes: of each array to each process one portion, of nearly equal
+// size.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,9 @@ struct Share {
 
   // The unit of an array of this shape: rows of a matrix, if there are enough of them.
   int64_t unit(const std::vector<int64_t>& shape) const {
-    const bool rows = processes > 1 && shape.size() == 2 && shape[0] % kRowsTogether == 0 && shape[0] >= kRowsTogether * processes;
-    return rows ? kRowsTogether * shape[1] : 1;
+    const bool matrix = processes > 1 && shape.size() == 2;
+    const bool by_rows = matrix && shape[0] % kRowsTogether == 0 && shape[0] >= kRowsTogether * processes;
+    return by_rows ? kRowsTogether * shape[1] : 1;
   }
 };
 
