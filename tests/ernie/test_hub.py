@@ -199,7 +199,7 @@ def test_a_regression_task_predicts_numbers(model, tmp_path):
     inputs, outputs, _ = module.context()
     reader = hub.reader.ClassifyReader(hub.dataset.Files(train=path, dev=path), module.get_vocab_path())
     config = hub.RunConfig(num_epoch=48, batch_size=8, checkpoint_dir=tmp_path / 'ckpt',
-                           strategy=hub.DefaultStrategy(1e-2))  # fmt: skip
+                           strategy=hub.DefaultStrategy(3e-3))  # fmt: skip
     feeds = [inputs[i].name for i in range(4)]
     task = hub.RegressionTask(outputs['pooled_output'], feeds, reader, config=config)
     task.finetune(do_eval=True)
