@@ -10,8 +10,10 @@ picture of each curve beside its law as `scaling.png`.
 Growth is the slope over the larger half of the sizes where both axes are logarithmic: 1 is linear, 2 quadratic, -1
 half the time for twice as much. The law is what the sizes say: products are linear in tokens, rows and layers and
 quadratic in the width; attention adds a part that is quadratic in the length; the word table is linear in the
-vocabulary; threads, or processes of one thread each, share the same batch. Exit code 1 where time or memory grows
-faster than its law by more than 0.15.
+vocabulary; threads, or processes of one thread each, share the same batch: their law is what the products of its linear
+layers take alone on as many threads, measured around each run (`benchmark.share` says how), or half the time for twice
+as many where the fused operators cannot be had. Exit code 1 where time or memory grows faster than its law by more than
+0.15.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark import common
+from benchmark import common, share
 from benchmark.common import SIDES
 from benchmark.report import ours
 from benchmark.report.works import TRAIN, Work, write_files
@@ -43,7 +45,7 @@ class Axis(NamedTuple):
         title: of the size.
         values: of the size, growing.
         run: function (value, folder for files, threads) -> (seconds, GB).
-        law: exponent that time may have, in words and as a number.
+        law: exponent that time may have, in words and as a number; None: that of products alone (`Point.products`).
         memory_law: exponent that memory may have.
     """
 
@@ -52,6 +54,22 @@ class Axis(NamedTuple):
     run: object
     law: tuple
     memory_law: float
+
+
+class Point(NamedTuple):
+    """One size of an axis, measured.
+
+    Attributes:
+        value: the size.
+        seconds: of an update, or of a run.
+        gigabytes: of all processes.
+        products: seconds of an update's products alone on as many threads; None: not measured.
+    """
+
+    value: int
+    seconds: float
+    gigabytes: float
+    products: float | None = None
 
 
 def of_updates(work, place, threads, processes=1):
@@ -118,9 +136,9 @@ AXES = {
     'width': Axis('width', (256, 384, 512, 768, 1024), _updates(lambda v: {'width': v}), ('quadratic', 2), 2),
     'words': Axis('rows of the word table', (5000, 20000, 80000, 320000), _updates(lambda v: {'words': v}),
                   ('linear', 1), 1),
-    'threads': Axis('threads', CORES, lambda v, place, _: of_updates(BASE, place, v), ('1 / threads', -1), 0),
+    'threads': Axis('threads', CORES, lambda v, place, _: of_updates(BASE, place, v), ('products alone', None), 0),
     'processes': Axis('processes of one thread', CORES, lambda v, place, _: of_updates(BASE, place, 1, v),
-                      ('1 / processes', -1), 1),
+                      ('products alone', None), 1),
     'file': Axis('rows of the file', (1000, 10000, 100000, 1000000, 10000000), of_file, ('linear', 1), 1),
 }  # fmt: skip
 
@@ -131,33 +149,57 @@ def slope(values, measured):
     return float(np.polyfit(np.log(values[first:]), np.log(measured[first:]), 1)[0])
 
 
+def products_alone(threads):
+    """Seconds of the products of an update of `BASE`'s linear layers, on so many threads."""
+    needed, _ = share.products_of(BASE.rows * BASE.lengths[0], BASE.rows, BASE.layers, BASE.width)
+    precision = _precision()
+    return sum(times * share.product_seconds(size, precision, 5, threads) for size, times in needed.items())
+
+
 def measure(name, args):
-    """list of (value, seconds, GB) of one axis, medians of the rounds; no more threads or processes than asked for."""
+    """list of `Point` of one axis, medians of the rounds; no more threads or processes than asked for."""
+    from propeller import ops
+
     axis = AXES[name]
+    with_products = axis.law[1] is None and ops.available('true')
     values = [value for value in axis.values if axis.values is not CORES or value <= args.threads][: args.most]
     runs = {value: [] for value in values}
     for number in range(args.rounds):
         for value in values:
+            around = [products_alone(value)] if with_products else []
             with tempfile.TemporaryDirectory() as place:
-                runs[value].append(axis.run(value, place, args.threads))
-            seconds, gigabytes = runs[value][-1]
+                seconds, gigabytes = axis.run(value, place, args.threads)
+            if with_products:
+                around.append(products_alone(value))
+            runs[value].append((seconds, gigabytes, *([statistics.mean(around)] if around else [])))
             print(f'{name} {value}, {number + 1}: {seconds:.3f} s, {gigabytes:.2f} GB', file=sys.stderr, flush=True)
-    medians = {value: map(statistics.median, zip(*found, strict=True)) for value, found in runs.items()}
-    return [(value, *found) for value, found in medians.items()]
+    return [Point(value, *map(statistics.median, zip(*found, strict=True))) for value, found in runs.items()]
+
+
+def law_of_time(axis, points):
+    """(words, exponent) of what time may do on an axis."""
+    words, exponent = axis.law
+    if exponent is not None:
+        return axis.law
+    if any(point.products is None for point in points):
+        return 'shared out', -1
+    exponent = slope([point.value for point in points], [point.products for point in points])
+    return f'{words}: {exponent:.2f}', exponent
 
 
 def report(found):
-    """(lines of Markdown, list of what grows faster than its law). found: dict axis -> points."""
+    """(lines of Markdown, list of what grows faster than its law). found: dict axis -> list of `Point`."""
     lines, faults = ['| size | time grows as | memory grows as | law | seconds, GB |', '|---|---|---|---|---|'], []
     for name, points in found.items():
         axis = AXES[name]
-        values, *columns = zip(*points, strict=True)
-        time, memory = (slope(values, column) for column in columns)
-        for what, exponent, law in (('time', time, axis.law[1]), ('memory', memory, axis.memory_law)):
+        words, law_of = law_of_time(axis, points)
+        values, seconds, gigabytes, _ = zip(*points, strict=True)
+        time, memory = slope(values, seconds), slope(values, gigabytes)
+        for what, exponent, law in (('time', time, law_of), ('memory', memory, axis.memory_law)):
             if exponent > law + SLACK:
-                faults.append(f'{what} against {axis.title}: {exponent:.2f}, where the law is {law:g}')
-        shown = '; '.join(f'{value:,}: {seconds:.3f}, {gigabytes:.2f}' for value, seconds, gigabytes in points)
-        lines.append(f'| {axis.title} | {time:.2f} | {memory:.2f} | {axis.law[0]} | {shown} |')
+                faults.append(f'{what} against {axis.title}: {exponent:.2f}, where the law is {law:.3g}')
+        shown = '; '.join(f'{point.value:,}: {point.seconds:.3f}, {point.gigabytes:.2f}' for point in points)
+        lines.append(f'| {axis.title} | {time:.2f} | {memory:.2f} | {words} | {shown} |')
     return lines, faults
 
 
@@ -182,9 +224,9 @@ def draw(found, path):
     for axes in grid[-2:, (len(found) - 1) % across + 1 :].flat:
         axes.remove()
     for i, (name, points) in enumerate(found.items()):
-        values, *measured = (np.array(numbers, float) for numbers in zip(*points, strict=True))
+        values, *measured = (np.array(numbers) for numbers in zip(*(point[:3] for point in points), strict=True))
         axis, (line, column) = AXES[name], divmod(i, across)
-        laws = (axis.law[1], axis.memory_law)
+        laws = (law_of_time(axis, points)[1], axis.memory_law)
         for row, (label, curve, law) in enumerate(zip(('seconds', 'GB'), measured, laws, strict=True)):
             axes = grid[2 * line + row][column]
             axes.loglog(values, curve, 'o-', label='measured')

@@ -67,13 +67,13 @@ def _products_of_layer(rows, width):
     return found
 
 
-def product_seconds(size, precision, repeats):
-    """Seconds of a product (m, n, k) by itself; `RuntimeError` where it fails."""
+def product_seconds(size, precision, repeats, threads=0):
+    """Seconds of a product (m, n, k) by itself, on so many threads (0: all); `RuntimeError` where it fails."""
     from propeller.ops.choice import kernels
 
     function = kernels().opened.propeller_ops_product_seconds
     function.restype = ctypes.c_double
-    taken = function(int(precision == 'bf16'), *map(ctypes.c_int64, size), repeats)
+    taken = function(int(precision == 'bf16'), *map(ctypes.c_int64, size), repeats, ctypes.c_int64(threads))
     if taken < 0:
         raise RuntimeError(f'a product of {size} failed')
     return taken

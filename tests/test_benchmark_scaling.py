@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark import scaling
+from benchmark.scaling import Point
 from propeller.errors import UsageError
 
 
@@ -15,19 +16,29 @@ def test_a_slope_is_the_exponent_over_the_larger_half():
 
 def test_what_grows_faster_than_its_law_is_told():
     sizes = np.array([4, 8, 16, 32, 64])
-    points = [(int(n), 0.1 * n**1.3, 0.5) for n in sizes]
-    lines, faults = scaling.report({'rows': points, 'width': [(int(n), 1e-4 * n**2.1, 0.1 * n) for n in sizes]})
+    points = [Point(int(n), 0.1 * n**1.3, 0.5) for n in sizes]
+    wide = [Point(int(n), 1e-4 * n**2.1, 0.1 * n) for n in sizes]
+    lines, faults = scaling.report({'rows': points, 'width': wide})
     assert faults == ['time against rows of a batch: 1.30, where the law is 1']
     assert lines[2].startswith('| rows of a batch | 1.30 | 0.00 | linear | 4: ')
     assert lines[3].startswith('| width | 2.10 | 1.00 | quadratic |')
 
 
 def test_memory_has_a_law_of_its_own():
-    _, faults = scaling.report({'threads': [(1, 4.0, 0.5), (2, 2.6, 0.6)]})
+    _, faults = scaling.report({'threads': [Point(1, 4.0, 0.5), Point(2, 2.6, 0.6)]})
     assert faults == [
         'time against threads: -0.62, where the law is -1',
         'memory against threads: 0.26, where the law is 0',
     ]
+
+
+def test_threads_may_share_as_products_do():
+    points = [Point(1, 4.0, 0.5, 2.0), Point(2, 2.6, 0.5, 1.25)]
+    lines, faults = scaling.report({'threads': points})
+    assert lines[2].startswith('| threads | -0.62 | 0.00 | products alone: -0.68 | 1: 4.000, 0.50; 2: 2.600')
+    assert not faults
+    _, faults = scaling.report({'processes': [points[0], points[1]._replace(products=1.0)]})
+    assert faults == ['time against processes of one thread: -0.62, where the law is -1']
 
 
 def test_each_axis_changes_one_size_alone(monkeypatch, tmp_path):
@@ -59,7 +70,7 @@ def test_a_file_of_rows_is_read_and_updates_are_timed(tmp_path):
 
 
 def test_the_picture_and_the_table_are_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(scaling, 'measure', lambda name, args: [(n, 0.1 * n, 0.2) for n in (20, 400, 8000, 1000000)])
+    monkeypatch.setattr(scaling, 'measure', lambda name, args: [Point(n, 0.1 * n, 0.2) for n in (20, 400, 8000)])
     monkeypatch.setattr(scaling.common, 'limit_cores', lambda threads: None)
     names = list(scaling.AXES)[: scaling.IN_A_LINE + 1]  # the last line of the picture is not full
     assert scaling.main(['--axes', ','.join(names), '--out', str(tmp_path)]) == 0

@@ -1,5 +1,7 @@
 """`benchmark.share`: which products a step has, and the line."""
 
+import ctypes
+
 import pytest
 
 from benchmark import share
@@ -57,6 +59,10 @@ def test_a_product_takes_time(precision):
         pytest.skip('no fused operators')
     small, large = (share.product_seconds((64, 64, k), precision, 5) for k in (32, 32768))
     assert 0 < small < large < 10
+    library = ctypes.CDLL('libiomp5.so')
+    before = library.omp_get_max_threads()
+    assert share.product_seconds((640, 640, 640), precision, 3, threads=before + 1) > 0
+    assert library.omp_get_max_threads() == before
 
 
 @pytest.mark.parametrize('flags', [['--works', 'predict'], ['--batches', '0'], ['--rounds', '0']])

@@ -6,6 +6,7 @@
 #include "process_segment.h"
 #include "product.h"
 #include "shared_weights.h"
+#include "threads.h"
 
 extern "C" {
 
@@ -38,8 +39,10 @@ int propeller_ops_weights_open(void* weights, int file) { return static_cast<ops
 // Bytes of large arrays that are in use.
 int64_t propeller_ops_pool_in_use() { return static_cast<int64_t>(ops::pool_in_use()); }
 
-// Seconds of a product by itself (product.h), `repeats` > 0; below 0 where it cannot be had.
-double propeller_ops_product_seconds(int bfloat16, int64_t m, int64_t n, int64_t k, int repeats) {
+// Seconds of a product by itself (product.h), `repeats` > 0, on so many threads (0: as many as loops have); below 0
+// where it cannot be had.
+double propeller_ops_product_seconds(int bfloat16, int64_t m, int64_t n, int64_t k, int repeats, int64_t threads) {
+  const ops::Threads limit(threads);
   try {
     return ops::product_seconds(m, n, k, bfloat16 ? ops::Precision::kBfloat16 : ops::Precision::kFloat32, repeats);
   } catch (const std::exception&) {
