@@ -31,10 +31,8 @@ from ernie.settings.predict import EncodeSettings, PredictSettings
 from ernie.settings.run_yaml import read_settings
 from ernie.tasks import table
 from ernie.tasks.codec import Selection
-from ernie.zoo.resolver import resolve
-from propeller.errors import UsageError, bad_input, did_you_mean, one_of, quoted
+from propeller.errors import UsageError, did_you_mean, one_of, quoted
 from propeller.session import Session
-from propeller.storage import is_there
 
 EMBEDDING = 'embedding'
 _DEVICE = re.compile(r'gpu(?::(\d{1,4}))?')
@@ -103,6 +101,8 @@ def load(
     if threads and 'paddle' not in sys.modules:
         os.environ['OMP_NUM_THREADS'] = str(threads)  # Paddle reads it when it is loaded
     if task == EMBEDDING:
+        _check_reading(settings, pooling, layer)
+        folder = find_model(folder)
         if is_exported(folder):
             options = (engine, precision, device, threads)
             codec, runner = _exported_vectors(folder, options, settings, pooling, layer, bool(normalize))
@@ -274,25 +274,20 @@ def _fused_vectors(folder, options, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model that is not exported. options: (precision, device, threads)."""
     precision, device, threads = options
     _device(device, FUSED, precision)
-    source = VectorFolder(_source_of_vectors(folder, settings, pooling, layer), pooling, layer, normalize, **settings)
+    source = VectorFolder(folder, pooling, layer, normalize, **settings)
     with _EXECUTOR:
         engine = ENGINES[FUSED].of(source, precision, threads)
     return source.codec, _InTurn(engine, _EXECUTOR)
 
 
-def _source_of_vectors(folder, settings, pooling, layer):
-    """Path of the model, which is there."""
+def _check_reading(settings, pooling, layer):
+    """Before a name is looked up, which may download a model."""
     longest = settings.get('max_seq_len')
     Settings.checked(EncodeSettings(pooling=pooling or 'pooled', layer=layer, max_seq_len=longest))
-    folder = resolve(folder)
-    if not is_there(folder):
-        raise bad_input(folder, 'no such folder', 'a model')
-    return folder
 
 
 def _vectors(folder, device, settings, pooling, layer, normalize):
     """(codec, engine) for the vectors of a model."""
-    folder = _source_of_vectors(folder, settings, pooling, layer)
     files = (settings.pop(name, None) for name in ('ernie_config_path', 'vocab_path'))
     subword = [settings.pop(name, None) for name in ('sentence_piece_model', 'word_dict')]
     source = Source(folder, *files, subword=subword)

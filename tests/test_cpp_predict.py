@@ -370,6 +370,11 @@ def test_four_threads_call_one_model(programs, exported, predict, tmp_path):
 
 def test_the_library_says_what_is_wrong(programs, exported, tmp_path):
     assert 'no such folder' in opened(programs, tmp_path / 'nothing')[2]
+    shutil.copytree(exported('classify'), tmp_path / 'cut')
+    words = (tmp_path / 'cut/vocab.txt').read_text(encoding='utf-8').splitlines(keepends=True)
+    (tmp_path / 'cut/vocab.txt').write_text(''.join(words[:-2]), encoding='utf-8')
+    said = f'found {len(words) - 2} tokens, expected {len(words)}, as {tmp_path}/cut/tokenizer_config.json says'
+    assert said in opened(programs, tmp_path / 'cut')[2]
     for settings in ({'thread': 1}, {'threads': 0}, {'precision': 'fp16'}, [], {'min_confidence': 2}):
         assert 'the settings: found' in opened(programs, exported('classify'), settings)[2]
     library, model, _ = opened(programs, exported('classify'), {'threads': 1, 'min_confidence': 0})

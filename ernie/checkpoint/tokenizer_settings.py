@@ -48,16 +48,28 @@ class FolderTokenizer:
         said_by: dict name of a setting -> path.
         files: `ernie.tokenizers.subword_files.SubwordFiles`, what ERNIE tiny's tokenizer needs; None: there are none.
         is_recorded: whether the folder says that a model was trained with these files, and none others.
+        vocab_tokens: how many tokens the vocabulary of the folder had when it was written; None: it does not say.
     """
 
     settings: TokenizerSettings = TokenizerSettings()
     said_by: dict = field(default_factory=dict)
     files: subword_files.SubwordFiles | None = None
     is_recorded: bool = False
+    vocab_tokens: int | None = None
 
     def make(self, vocab_path, settings=None):
-        """The `Tokenizer` for a vocabulary. settings: of `with_flags`; None: those of the folder."""
-        return (settings or self.settings).make(vocab_path, self.files)
+        """The `Tokenizer` for a vocabulary. settings: of `with_flags`; None: those of the folder.
+
+        Raises:
+            UserError: a file is broken, or the vocabulary of the folder has lost tokens.
+        """
+        made = (settings or self.settings).make(vocab_path, self.files)
+        if self.vocab_tokens is not None and len(made.vocab) < self.vocab_tokens:
+            said_by = self.said_by['vocab_tokens']
+            if os.path.dirname(os.path.abspath(vocab_path)) == os.path.dirname(os.path.abspath(said_by)):
+                expected = f'{self.vocab_tokens}, as {said_by} says'
+                raise bad_input(vocab_path, f'{len(made.vocab)} tokens', expected, advice='Copy the whole file again.')
+        return made
 
     def with_files(self, model=None, words=None):
         """The same with the files of `--sentence_piece_model` and `--word_dict` where the folder has none.
@@ -171,10 +183,20 @@ def folder_tokenizer(folder):
         found = _add(found, said, there[TOKENIZER_CONFIG])
     if ADDED_TOKENS in there:
         _check_added_file(there[ADDED_TOKENS], config)
+    found = _with_vocab_tokens(found, config, path[TOKENIZER_CONFIG])
     found = _with_subword(found, folder, config, path[TOKENIZER_CONFIG])
     if 'do_lower_case' not in found.said_by and LABELS not in there:
         found = _of_name(found, folder)
     return _with_labels(found, there[LABELS]) if LABELS in there else found
+
+
+def _with_vocab_tokens(found, config, path):
+    count = config.get('vocab_tokens')
+    if count is None:
+        return found
+    if type(count) is not int or count < 1:
+        raise bad_input(path, f'vocab_tokens {quoted(count)}', 'a whole number from 1')
+    return replace(found, vocab_tokens=count, said_by=found.said_by | {'vocab_tokens': path})
 
 
 def _of_name(found, folder):

@@ -195,7 +195,7 @@ class OnnxRuntimeEngine(Engine):
     def gpus(cls):
         if importlib.util.find_spec('onnxruntime') is None:
             return 0  # `open` says so
-        return int(_CUDA in importlib.import_module('onnxruntime').get_available_providers())
+        return int(_CUDA in _onnxruntime().get_available_providers())
 
     @classmethod
     def may_use_gpu(cls):
@@ -203,7 +203,7 @@ class OnnxRuntimeEngine(Engine):
 
     @classmethod
     def open(cls, folder, precision, threads, device):
-        runtime = optional_package('onnxruntime', '--engine onnxruntime')
+        runtime = _onnxruntime()
         path = _onnx_file(folder)
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -420,6 +420,10 @@ def knows_bf16(cpuinfo=CPUINFO):
     """Whether the processor multiplies bfloat16; True where `cpuinfo` cannot be read."""
     flags = processor_flags(cpuinfo)
     return flags is None or not set(flags).isdisjoint(BF16_FLAGS)
+
+
+def _onnxruntime():
+    return optional_package('onnxruntime', '--engine onnxruntime')
 
 
 def _onnx_file(folder):

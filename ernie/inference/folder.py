@@ -9,6 +9,10 @@ from ernie.run.exported import VECTORS
 from ernie.run.source import Source
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError, bad_input
+from propeller.log import get_logger
+from propeller.train.checkpoint import STATE
+
+log = get_logger(__name__)
 
 # What a folder of 2019, without labels.json, is taken to be.
 DEFAULTS = {'max_seq_len': 128, 'for_cn': True, 'task_id': 0}
@@ -70,6 +74,8 @@ class ModelFolder(Source):
     def _task(self, asked):
         """The `TaskSpec`, and the kind that is asked for or None."""
         saved = self.saved
+        if not saved:
+            self._check_without_labels(asked)
         spec, kind = table.choices()[asked] if asked else (table.find(saved.get('task', 'classification')), None)
         if saved.get('task', spec.name) != spec.name or (kind and saved.get('kind', kind) != kind):
             found = saved['task'] + (f' ({saved["kind"]})' if 'kind' in saved else '')
@@ -77,6 +83,18 @@ class ModelFolder(Source):
         if spec.needs_labels and not saved:
             raise UserError(f'{self.path}: found no {LABELS}, expected what a checkpoint of the task {asked} has.')
         return spec, kind
+
+    def _check_without_labels(self, asked):
+        """Refuse a folder that must have had `labels.json`; others, as those of 2019, are said to classify."""
+        path = os.path.join(self.path, LABELS)
+        if self.exported or os.path.isfile(os.path.join(self.path, STATE)):
+            raise bad_input(path, 'no such file', 'what says the task, beside each checkpoint and export')
+        if asked:
+            return
+        if self._outputs(table.find('classification').head[0]) == 1:
+            raise bad_input(path, 'no such file, and a head of one output', 'it, or --task regression')
+        if self.tensors.source == 'safetensors':
+            log.warning('%s: no such file: taken for a model of classification, whose classes are numbers', path)
 
     def _settings(self, kind, label_map_config, given):
         saved, spec = self.saved, self.spec

@@ -44,6 +44,9 @@ class LoadedModel:
         if prediction is None:
             raise UserError('this model is closed.')
         selection = _selected(prediction.codec, self._selection, top_k, min_confidence)
+        if hasattr(inputs, 'columns') and hasattr(inputs, 'to_dict'):  # it would iterate over the names of its columns
+            found, expected = f'a table ({type(inputs).__name__})', 'texts, or one record a row'
+            raise bad_input('input', found, expected, advice="df['text_a'] has texts, df.to_dict('records') records.")
         if isinstance(inputs, str | bytes | tuple | Mapping) or not isinstance(inputs, Iterable):
             return _result(prediction, inputs, selection)
         results = _results(prediction, inputs, selection)

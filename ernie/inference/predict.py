@@ -7,6 +7,7 @@ from ernie.reader.tokenized_set import TokenizedSet, encoder_arrays
 from ernie.tasks.codec import EVERYTHING, BadRecord
 from propeller.data.batching import plan_batches
 from propeller.data.prefetch import prefetch
+from propeller.errors import UserError
 
 
 class Prediction:
@@ -58,8 +59,16 @@ class Prediction:
 
     def _windows(self, rows):
         """Lists of (row, its `Windows` or None); rows of tokens count, as a document may have many."""
-        window, count = [], 0
-        for row in rows:
+        window, count, rows = [], 0, iter(rows)
+        while True:
+            try:
+                row = next(rows, None)
+            except UserError:
+                if window:
+                    yield window  # rows before what ends the file have their results
+                raise
+            if row is None:
+                break
             encoded = self._encode(row)
             window.append(encoded)
             count += len(encoded[1].ids) if encoded[1] else 1

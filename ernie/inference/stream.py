@@ -100,7 +100,9 @@ def read_rows(path, columns=('text_a',), input_format='auto', forms=None, names=
         input_format = next((name for name, form in own.items() if form.is_form_of(only)), 'auto')
     if input_format in own:
         for record in own[input_format].records('/dev/stdin' if path == STDIN else only):
-            yield Row(None, record, None, record)
+            cells = dict(record)
+            join_tokens(record, known)
+            yield Row(None, record, None, cells)
         return
     optional = [role for role in (*TEXTS, 'label') if role in known.names]
     naming = NAMINGS[known.words](columns, names, learnt, optional, labelled=False)
@@ -201,7 +203,7 @@ class _InPlace:
 
 def _table_rows(name, lines, columns, naming, separator, is_csv):
     bad = _InPlace()
-    records = parse_records(name, lines, separator, naming, bad, Notes(name), is_csv, own_names=True)
+    records = parse_records(name, lines, separator, naming, bad, Notes(name), is_csv, predicted=True)
     try:
         for number, (line, cells) in enumerate(records):
             record = renamed(cells, {column: role for role, column in naming.found.items()})
@@ -243,15 +245,23 @@ def _object_rows(rows, name, columns, naming, kind, hint=''):
     called, expected = None, _expected(kind, columns)
     for number, record, bad in rows:
         cells = record if isinstance(record, dict) else {}
-        if bad is None and isinstance(record, dict):
+        fits = bad is None and isinstance(record, dict) and not _is_article(record)
+        if fits:
             called = called or _called(naming, record, name, number)
             record = renamed(record, called)
             join_tokens(record, columns)
-        if bad is None and not (isinstance(record, dict) and all(key in record for key in columns.required)):
+            fits = all(key in record for key in columns.required)
+        if bad is None and not fits:
             bad = _unfit(number, record, columns.required, expected, hint)
         elif bad is not None and hint:
             bad = bad._replace(advice=hint)
         yield Row(number, None if bad else record, bad, cells)
+
+
+def _is_article(record):
+    """Whether a record is an article of SQuAD's form, whose title is no text to predict."""
+    paragraphs = record.get('paragraphs')
+    return isinstance(paragraphs, list) and any(isinstance(p, dict) and 'context' in p for p in paragraphs)
 
 
 def join_tokens(record, columns):
@@ -272,6 +282,9 @@ def _called(naming, record, name, number):
 def _unfit(number, record, required, expected, hint):
     if not isinstance(record, dict):
         return BadRow(number, quoted(record, 42), expected, hint)
+    if _is_article(record):
+        advice = 'A model of reading comprehension answers it (--input_format squad); this one does not.'
+        return BadRow(number, 'an article of SQuAD with paragraphs', expected, advice)
     advice = '--input_format squad reads the form of SQuAD.' if 'paragraphs' in record else misspelt(required, record)
     return BadRow(number, f'only {listed(record)}' if record else 'an empty object', expected, advice)
 

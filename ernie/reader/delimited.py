@@ -23,7 +23,7 @@ _CARRIAGE_RETURN = (
 _MOST_BLANK = 10_000  # rows without text that may be held back to see whether they end the file
 
 
-def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None, is_csv_name=False, own_names=False):
+def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None, is_csv_name=False, predicted=False):
     """Iterates over the rows of lines with a header line, as `Record`: see `ernie.reader.records.read_records`.
 
     Args:
@@ -33,7 +33,8 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
         naming: the `Naming` of its columns.
         bad_rows, notes: as in `read_records`.
         is_csv_name: whether `text` has always been `text_a` in this file.
-        own_names: whether the cells are called as in the header, all of them; else by what they mean.
+        predicted: whether the rows are there to be predicted: their cells are called as in the header, all of them,
+            not by what they mean, and if all rows are bad, that is no error of the file.
     """
     lines = DecodedLines(path, raw_lines)
     notes = notes or Notes(path)
@@ -42,7 +43,7 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
     header = _header(path, lines.undecodable(1) or first, bool(separator))
     called = naming.of(header, path, first[0], notes, is_csv_name, is_header=True)
     cells = [(called[name], place) for place, name in enumerate(header) if name in called]
-    cells = [(name, place) for place, name in enumerate(header)] if own_names else cells
+    cells = [(name, place) for place, name in enumerate(header)] if predicted else cells
     count = 0
     for row, fault in _without_blank_end(lines, rows, header, notes):
         if separator and not isinstance(row, BadRow) and len(row[1]) != len(header):
@@ -53,7 +54,7 @@ def parse_records(path, raw_lines, separator, naming, bad_rows=None, notes=None,
             yield Record(row[0], {name: row[1][place] for name, place in cells})
         else:
             leave_out(bad, path, bad_rows)
-    if not count:
+    if not count and not (predicted and bad_rows):
         found = 'no usable row after the header line' if bad_rows else 'a header line and no row'
         raise bad_input(path, found, 'at least one row')
 

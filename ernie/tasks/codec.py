@@ -158,7 +158,7 @@ class TextCodec(Codec):
         for name, text in zip(TEXTS, texts, strict=True):
             if text is None and name in self.columns.required:
                 expected = f'{" and ".join(self.columns.required)}, from which the model learnt'
-                raise BadRecord(f'nothing as {name}' + (f' beside {listed(record)}' if record else ''), expected)
+                raise BadRecord(_nothing_as(name, record), expected)
             if text and name in self.columns.refused:
                 raise BadRecord(f'a text as {name}', 'none: the model learnt from text_a alone')
             if text is not None and not isinstance(text, str):
@@ -168,6 +168,14 @@ class TextCodec(Codec):
         if split < len(ids) and self.config.sentence_types < 2:
             raise BadRecord('a pair of texts', ONE_TYPE)
         return Windows([ids], [split], cut=left_out > 0)
+
+
+def _nothing_as(name, record):
+    """What a record without a text is told that it has."""
+    if name in record:
+        return f'null as {name}'
+    filled = {key: value for key, value in record.items() if value is not None}
+    return f'nothing as {name}' + (f' beside {listed(filled)}' if filled else '')
 
 
 class InputForm(abc.ABC):

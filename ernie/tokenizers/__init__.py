@@ -118,6 +118,8 @@ class Tokenizer(abc.ABC):
             'tokenizer_class': type(self).__name__,
             'do_lower_case': self.do_lower_case,
             'model_max_length': longest,
+            # The least that must be there: a file may keep a token that has a line break inside as a filler.
+            'vocab_tokens': sum('\r' not in token for token in self.vocab),
         }
 
     def config_file(self, longest):

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -115,6 +117,59 @@ def test_several_threads(made):
     assert [results for number in range(4) for results in found[number]] == [expected] * 20
 
 
+class Frame:
+    """What a table of pandas looks like: iterated over, it gives the names of its columns."""
+
+    columns = ('text_a',)
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        return iter(self.columns)
+
+    def to_dict(self, orient):
+        return [{'text_a': '好'}] * 2
+
+
+def test_a_table_is_not_taken_for_the_names_of_its_columns(made):
+    model = ernie.load(made('multilabel')[1], engine='executor')
+    with pytest.raises(UserError, match=r"a table \(Frame\).*df\['text_a'\] has texts"):
+        model(Frame())
+    assert len(model(Frame().to_dict('records'))) == 2
+
+
+def test_a_folder_that_lost_its_labels_is_no_classifier(made, tmp_path):
+    checkpoint, exported = made('regression')
+    shutil.copytree(exported, tmp_path / 'export')
+    os.remove(tmp_path / 'export' / 'labels.json')
+    with pytest.raises(UserError, match='export/labels.json: found no such file, expected what says the task'):
+        ernie.load(tmp_path / 'export')
+    shutil.copytree(checkpoint, tmp_path / 'checkpoint')
+    os.remove(tmp_path / 'checkpoint' / 'labels.json')
+    with pytest.raises(UserError, match='a head of one output, expected it, or --task regression'):
+        ernie.load(tmp_path / 'checkpoint', engine='executor')
+    (tmp_path / 'checkpoint' / 'training_state.json').write_text('{}')
+    with pytest.raises(UserError, match='checkpoint/labels.json: found no such file, expected what says the task'):
+        ernie.load(tmp_path / 'checkpoint', 'regression', engine='executor')
+
+
+def test_classes_without_names_are_said(made, tmp_path, logged):
+    shutil.copytree(made('multilabel')[0], tmp_path / 'checkpoint')
+    os.remove(tmp_path / 'checkpoint' / 'labels.json')
+    assert list(ernie.load(tmp_path / 'checkpoint', engine='executor')('好')['probabilities']) == ['0', '1', '2', '3']
+    assert any('labels.json: no such file: taken for a model of classification' in line for line in logged)
+
+
+def test_a_vocabulary_that_lost_its_end_is_refused(made, tmp_path):
+    shutil.copytree(made('multilabel')[1], tmp_path / 'm')
+    path = tmp_path / 'm/vocab.txt'
+    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    path.write_text(''.join(lines[:-3]), encoding='utf-8')
+    with pytest.raises(UserError, match=rf'vocab.txt: found {len(lines) - 3} tokens, expected {len(lines)}, as '):
+        ernie.load(tmp_path / 'm', engine='executor')
+
+
 @pytest.mark.parametrize(
     ('kind', 'value', 'text'),
     [
@@ -122,6 +177,7 @@ def test_several_threads(made):
         ('classify', ('好', 3), r"input: found \('好', 3\) \(tuple\), expected a pair"),
         ('classify', {'text_a': '好'}, "input: found nothing as text_b beside 'text_a', expected text_a and text_b"),
         ('classify', {'text_a': '好', 'text_b': 3}, 'input: found a int as text_b, expected a text'),
+        ('classify', {'text_a': None, 'text_b': '好'}, 'input: found null as text_a, expected text_a and text_b'),
         ('multilabel', 3, r'input: found 3 \(int\), expected a text or a pair \(text_a, text_b\) or a dict'),
         ('multilabel', None, 'input: found None'),
         ('multilabel', b'x', r"input: found b'x' \(bytes\)"),
@@ -223,6 +279,14 @@ def test_vectors_are_those_of_the_encoder(made, tmp_path, values):
     assert model([]).shape == (0, 12)
     with pytest.raises(UserError, match=r'input:2: found 5 \(int\), expected a text or a pair'):
         model(['好', 5])
+
+
+def test_vectors_of_a_training_are_those_of_its_best_checkpoint(made, tmp_path):
+    shutil.copytree(made()[0], tmp_path / 'run' / 'best')
+    found = ernie.load(tmp_path / 'run', task='embedding')('好坏')
+    assert np.array_equal(found, ernie.load(made()[0], task='embedding')('好坏'))
+    with pytest.raises(UserError, match='found no such folder'):
+        ernie.load(tmp_path / 'runs', task='embedding')
 
 
 def test_vectors_take_a_pretrained_model_and_its_settings(model):

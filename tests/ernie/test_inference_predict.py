@@ -15,6 +15,7 @@ from ernie.reader.rows import BadRow
 from ernie.tasks.classification.codec import ClassificationCodec
 from ernie.tasks.codec import BadRecord, Codec, Windows
 from ernie.tokenization import FullTokenizer
+from propeller.errors import UserError
 from tests.ernie.tiny_inference import describe, texts
 from tests.ernie.tiny_model import CONFIG, TASK_CONFIG, VOCABULARY
 
@@ -153,6 +154,19 @@ def test_what_the_rows_raise_comes_out():
 
     with pytest.raises(OSError, match='the disk is gone'):
         list(prediction(Sums(), 1, 1).stream(rows()))
+
+
+def test_rows_before_what_ends_the_file_have_their_results():
+    given = records(3, 5)
+
+    def rows():
+        yield from (Row(i, record) for i, record in enumerate(given))
+        raise UserError('a.csv:5: found a quote that nothing closes')
+
+    found = []
+    with pytest.raises(UserError, match='a.csv:5'):
+        found.extend(result for _, result in prediction(Sums(), 2, 2).stream(rows()))
+    assert found == [expected(record) for record in given]
 
 
 # ----------------------------------------------------------------------------------------------------- classification

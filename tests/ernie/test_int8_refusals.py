@@ -8,6 +8,7 @@ import pytest
 from ernie.inference.folder import ModelFolder
 from ernie.inference.int8 import data as int8_data
 from ernie.inference.int8 import exporting, quantize
+from ernie.inference.int8.scores import TaskScores
 from ernie.settings.predict import ExportSettings
 from propeller.errors import UsageError, UserError
 from tests.ernie.int8_run import openvino_needed
@@ -50,6 +51,16 @@ def without_nncf(monkeypatch):
     monkeypatch.setattr(exporting, 'open_engine', lambda *_: 'fp32')
     monkeypatch.setattr(exporting, 'knows_bf16', lambda: False)
     return asked
+
+
+class Accuracy:
+    measure = 'accuracy'
+
+
+@pytest.mark.parametrize(('rows', 'max_drop', 'warned'), [(150, 0.5, True), (200, 0.5, False), (150, 0.7, False)])
+def test_too_few_rows_to_show_a_loss_are_said(logged, rows, max_drop, warned):
+    exporting._doubt_few_rows(TaskScores(Accuracy(), {}, 'dev.tsv', range(rows)), max_drop)
+    assert [line[:60] for line in logged] == warned * ['dev.tsv: one of 150 rows is 0.7 points, more than --max_drop']
 
 
 @openvino_needed

@@ -168,6 +168,42 @@ def test_bad_rows_keep_their_columns(made, predict, tmp_path):
     ]
 
 
+def test_a_table_whose_rows_are_all_bad(made, predict, tmp_path):
+    (tmp_path / 'a.tsv').write_bytes(b'text_a\ncaf\xe9\n\xff\n')
+    with pytest.raises(UserError, match=r'a.tsv:2: found byte 0xe9 at byte 4 of the line'):
+        predict(made(), 'a.tsv')
+    found = objects(predict(made(), 'a.tsv', '--skip_bad_rows', 'true'))
+    assert [row['error'][:15] for row in found] == ['found byte 0xe9', 'found byte 0xff']
+    (tmp_path / 'a.tsv').write_bytes(b'text_a\n')
+    with pytest.raises(UserError, match='found a header line and no row'):
+        predict(made(), 'a.tsv', '--skip_bad_rows', 'true')
+
+
+def test_an_article_of_squad_is_no_text(made, predict, tmp_path):
+    article = {'title': '好', 'paragraphs': [{'context': '今天', 'qas': []}]}
+    (tmp_path / 'a.json').write_text(json.dumps({'version': '1', 'data': [article]}))
+    with pytest.raises(UserError, match=r'a.json.*an article of SQuAD.*A model of reading comprehension'):
+        predict(made(), 'a.json')
+    (tmp_path / 'b.json').write_text(json.dumps([{'title': '好', 'paragraphs': 3}]))
+    assert objects(predict(made(), 'b.json'))[0]['label']
+
+
+def test_sentences_of_conll_are_tagged(made, predict, tmp_path):
+    content = '# id 1\n好\tO\n坏\tB-x\n\n今\tO\n'
+    (tmp_path / 'a.conll').write_text(content)
+    (tmp_path / 'a.jsonl').write_text('{"tokens": ["好", "坏"]}\n{"tokens": ["今"]}\n')
+    right = objects(predict(made('tagging'), 'a.jsonl', '--carry', 'false'))
+    assert objects(predict(made('tagging'), 'a.conll', '--carry', 'false')) == right
+    (tmp_path / 'a.txt').write_text(content)
+    found = objects(predict(made('tagging'), 'a.txt', '--input_format', 'conll'))
+    assert [row.pop('text_a') for row in found] == [['好', '坏'], ['今']] and found == right
+    with pytest.raises(UsageError, match='only a model of the task sequence_labeling reads it'):
+        predict(made(), 'a.conll', '--input_format', 'conll')
+    (tmp_path / 'a.conll').write_text('好 O\n坏\n')
+    with pytest.raises(UserError, match='a.conll:2: found 1 columns, expected 2'):
+        predict(made('tagging'), 'a.conll')
+
+
 def test_pairs_and_questions(made, predict, tmp_path):
     pair = objects(predict(made(), '今天', '好', '--text_b', 'x', 'y'))
     assert [(row['text_a'], row['text_b']) for row in pair] == [('今天', 'x'), ('好', 'y')]

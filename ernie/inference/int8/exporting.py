@@ -12,7 +12,7 @@ from ernie.inference import export as exports
 from ernie.inference.engines import ENGINES, ONNX_FILE, OPENVINO, OPENVINO_FILE, knows_bf16, open_engine
 from ernie.inference.int8 import quantize
 from ernie.inference.int8.data import read_data
-from ernie.inference.int8.scores import BATCH_SIZE, rates
+from ernie.inference.int8.scores import BATCH_SIZE, TaskScores, rates
 from ernie.inference.processor import processor_flags
 from ernie.inference.saved_precision import INT8, REPORT
 from ernie.run.exported import INFERENCE
@@ -94,6 +94,7 @@ def export_int8(
 def _made(folder, data, engine, max_drop, plain, work):
     """The report, with the files of the model in `work`. plain: folder of the model in fp32."""
     threads = usable_cores()
+    _doubt_few_rows(data.scores, max_drop)
     engines = {'fp32': open_engine(engine, plain, 'fp32', threads)}
     scores = {'fp32': data.scores.of(engines['fp32'])}
     if 'bf16' in ENGINES[engine].precisions and knows_bf16():
@@ -129,6 +130,14 @@ def _made(folder, data, engine, max_drop, plain, work):
         'processor': {'name': processor()[0], 'flags': processor_flags()},
         'versions': _versions(),
     }
+
+
+def _doubt_few_rows(scores, max_drop):
+    """A score of few rows moves in steps that are larger than the loss that it is to show."""
+    count = len(scores.rows)
+    if isinstance(scores, TaskScores) and 0 < max_drop < 100 / count:
+        log.warning('%s: one of %d rows is %.1f points, more than --max_drop %g: int8 may lose more on other texts. '
+                    'Score it on more rows (--dev_set).', scores.name, count, 100 / count, max_drop)  # fmt: skip
 
 
 def with_openvino(data, fp32, max_drop, plain, threads):

@@ -17,4 +17,5 @@ SPEC = TaskSpec(
     columns=(['text_a'],),
     by_characters=True,
     fields='ernie.tasks.sequence_labeling.codec:FIELDS',
+    forms={'conll': 'ernie.tasks.sequence_labeling.conll_form:ConllForm'},
 )

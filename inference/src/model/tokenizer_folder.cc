@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "files.h"
 #include "json.h"
+#include "model/folder.h"
 #include "sha256.h"
 #include "text/subword.h"
 #include "text/word_pieces.h"
@@ -19,6 +20,7 @@ constexpr char kFull[] = "FullTokenizer", kSubword[] = "SubwordTokenizer", kSubw
 constexpr char kWords[] = "WordTokenizer", kCharacters[] = "CharTokenizer";
 constexpr char kKnown[] = "FullTokenizer, CharTokenizer, SubwordTokenizer, SubwordCharTokenizer or WordTokenizer";
 constexpr std::size_t kMostBytes = std::size_t{1} << 27;
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;
 
 std::optional<std::string> class_of(const std::string& name) {
   if (name == "BertTokenizer") return kFull;  // Hugging Face's name for it
@@ -32,6 +34,7 @@ std::optional<std::string> class_of(const std::string& name) {
 struct Said {
   std::optional<std::string> kind;
   std::optional<bool> lower, strip, ideographs;
+  std::int64_t tokens = 0;  // how many the vocabulary had when the folder was written
 };
 
 std::optional<bool> flag(const Json& values, const std::string& path, const char* name) {
@@ -55,6 +58,7 @@ Said read_said(const std::string& path, const char* kind_name) {
       throw bad_input(path, std::string(kind_name) + " " + quoted(shown), kKnown);
     }
   }
+  said.tokens = count_of(values, path, "vocab_tokens", 1, kMostTokens, 0);
   said.lower = flag(values, path, "do_lower_case");
   said.strip = flag(values, path, "strip_accents");
   said.ideographs = flag(values, path, "tokenize_chinese_chars");
@@ -123,7 +127,12 @@ std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& folder) {
   const std::string kind = agreed<std::string>(config.kind, labels.kind, folder, "tokenizer", kFull);
   const bool lower = agreed(config.lower, labels.lower, folder, "do_lower_case", true);
   if (kind == kWords) refuse_lexers(config_path);
-  Vocabulary vocabulary = read_vocabulary(folder + "/vocab.txt");
+  const std::string vocab_path = folder + "/vocab.txt";
+  Vocabulary vocabulary = read_vocabulary(vocab_path);
+  if (const auto count = static_cast<std::int64_t>(vocabulary.count); count < config.tokens) {
+    throw bad_input(vocab_path, std::to_string(count) + " tokens",
+                    std::to_string(config.tokens) + ", as " + config_path + " says", 0, "Copy the whole file again.");
+  }
   if (kind == kWords) return std::make_unique<WordTokenizer>(std::move(vocabulary), lower);
   if (kind == kSubword) return open_subword(folder, std::move(vocabulary), lower);
   if (kind != kSubwordCharacters && is_there(folder + "/subword")) {

@@ -30,7 +30,9 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
 
 std::string listed(const Json& record) {
   std::string names;
-  for (const auto& [name, value] : record.members()) names += (names.empty() ? "" : ", ") + quoted(name);
+  for (const auto& [name, value] : record.members()) {
+    if (!value.is(Json::Kind::null)) names += (names.empty() ? "" : ", ") + quoted(name);
+  }
   return names;
 }
 
@@ -45,8 +47,10 @@ const std::string* text_of(const Json& record, const std::string& name, const Co
   const Json* value = record.find(name);
   if (value == nullptr || value->is(Json::Kind::null)) {
     if (!has(columns.required, name)) return nullptr;
-    const std::string beside = record.members().empty() ? "" : " beside " + listed(record);
-    throw BadRecord{"nothing as " + name + beside, joined(columns.required) + ", from which the model learnt"};
+    const std::string names = listed(record);
+    const std::string found =
+        value != nullptr ? "null as " + name : "nothing as " + name + (names.empty() ? "" : " beside " + names);
+    throw BadRecord{found, joined(columns.required) + ", from which the model learnt"};
   }
   const bool is_text = value->is(Json::Kind::text);
   if (has(columns.refused, name) && !(is_text && value->text().empty())) {
