@@ -10,6 +10,7 @@ from propeller.errors import bad_input, quoted
 _NUMBERS = 10  # different numbers, some of them with fractions, are no classes
 _WHOLE_NUMBERS = 50  # as many different ones, in few rows each, are no classes
 _ROWS_OF_A_NUMBER = 20
+_MOSTLY_NUMBERS = 0.9  # of the rows have a number: the others are slips
 _RECURRING = 0.5  # of the parts between commas: so many are in several cells
 _ALL_DIFFERENT = 0.8  # of the rows have a label of their own: no classes
 _FEWEST = 20  # rows from which on that can be said
@@ -31,13 +32,39 @@ def kind_of(counts, rows):
     with_comma = [text for text in counts if ',' in text]
     if not with_comma:
         return 'classify', ''
-    cells = Counter(part for text in counts for part in set(parts_of(text)))
-    joined = {part for text in with_comma for part in parts_of(text)}
-    if sum(cells[part] > 1 for part in joined) >= _RECURRING * len(joined):
+    if _are_joined(counts, with_comma):
         remark = 'labels joined by commas recur: several classes may hold for a row (--is_multilabel false: one class)'
         return 'multilabel', remark
-    what = f'{len(with_comma)} labels with commas, such as {quoted(with_comma[0], 40)}, are taken as one class each'
+    shown = quoted(with_comma[0], 40)
+    what = f'{len(with_comma)} labels with commas, such as {shown}, are taken as one class each'
+    if len(with_comma) == 1:
+        what = f'one label with a comma, {shown}, is taken as one class'
     return 'classify', f'{what} (--is_multilabel true: as several)'
+
+
+def _are_joined(counts, with_comma):
+    """Whether the commas of labels part classes."""
+    if sum(counts[text] for text in with_comma) == 1:
+        return False
+    others = [_number(text) for text in counts if ',' not in text]
+    if None not in others and any(number != int(number) for number in others):
+        return False  # beside 3.5, a comma is that of 3,5
+    cells = Counter(part for text in counts for part in set(parts_of(text)))
+    joined = {part for text in with_comma for part in parts_of(text)}
+    return sum(cells[part] > 1 for part in joined) >= _RECURRING * len(joined)
+
+
+def numbers_but_for(counts):
+    """(the labels that are numbers, the others), where the numbers alone are a regression and the others are few.
+
+    ({}, []) where that is not so. counts: dict label -> its rows.
+    """
+    numbers = {text: count for text, count in counts.items() if _number(text) is not None}
+    others = [text for text in counts if text not in numbers]
+    rows = sum(numbers.values())
+    if not others or not numbers or rows < _MOSTLY_NUMBERS * sum(counts.values()):
+        return {}, []
+    return (numbers, others) if kind_of(numbers, rows)[0] == 'regression' else ({}, [])
 
 
 def _kind_of_numbers(counts, numbers, rows):
@@ -47,6 +74,8 @@ def _kind_of_numbers(counts, numbers, rows):
         return 'regression', f'labels are {span}: regression (--is_regression false: classes)'
     if len(counts) > _WHOLE_NUMBERS and rows < _ROWS_OF_A_NUMBER * len(counts):
         return 'regression', f'labels are {span}: regression (--is_regression false: classes)'
+    if len(counts) > 2 and len(set(numbers)) == 1:
+        return 'classify', f'labels are the number {numbers[0]:g}, written in {len(counts)} ways, taken as classes'
     if len(counts) > 2 and (fractions or set(map(int, numbers)) != set(range(len(counts)))):
         return 'classify', f'labels are {span}, taken as classes (--is_regression true: as numbers)'
     return 'classify', ''

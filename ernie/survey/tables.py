@@ -3,15 +3,16 @@
 import os
 from collections import Counter
 
+from ernie.reader.classify import LEAVE_OUT
 from ernie.reader.columnar import classes_of
 from ernie.reader.columns import TEXTS, ColumnNames
 from ernie.reader.naming import Naming
 from ernie.reader.records import read_records
 from ernie.reader.rows import BadRows
 from ernie.reader.warnings import Notes
-from ernie.survey.labels import check_classes, in_order, kind_of, label_map_of, parts_of
+from ernie.survey.labels import check_classes, in_order, kind_of, label_map_of, numbers_but_for, parts_of
 from ernie.survey.survey import Sample, Survey
-from propeller.errors import quoted
+from propeller.errors import bad_input, quoted
 
 _KINDS = {'is_regression': 'regression', 'is_multilabel': 'multilabel', 'is_classify': 'classify'}
 
@@ -23,15 +24,18 @@ def survey_table(path, args):
         path: a regular file, or a folder that `read_records` reads.
         args: `FinetuneSettings`.
     Raises:
-        UserError: the file cannot be read, a column is missing or empty, the labels are no classes.
+        UserError: the file cannot be read, a column is missing or empty, the labels are no classes, a few of them are
+            no numbers.
     """
     path = os.fspath(path)
     naming = Naming(('text_a', 'label'), ColumnNames.of(args))
-    counts, blank, sample = Counter(), Counter(), Sample()
+    counts, lines, blank, sample = Counter(), {}, Counter(), Sample()
     bad_rows = BadRows(path) if args.skip_bad_rows else None
-    for _, cells in read_records(path, naming.required, bad_rows, Notes(path, []), naming):
+    for line, cells in read_records(path, naming.required, bad_rows, Notes(path, []), naming):
         texts = tuple(cells[name] for name in TEXTS if name in cells)
-        counts[cells['label'].strip()] += 1
+        label = cells['label'].strip()
+        counts[label] += 1
+        lines.setdefault(label, line)
         for role, cell in zip(TEXTS, texts, strict=False):
             blank[role] += not cell.strip()
         sample.add(texts, cells['label'])
@@ -39,7 +43,7 @@ def survey_table(path, args):
     labels = {text: count for text, count in counts.items() if text}
     kind, remark = asked_kind(args), ''
     if kind is None:
-        kind, remark = kind_of(labels, rows)
+        kind, remark = _kind_found(path, labels, lines, rows, args.skip_bad_rows)
     remark = '. '.join(filter(None, [_about_pairs(columns), remark]))
     found = _classes(path, kind, labels, rows, args.num_labels, classes_of(path, columns.get('label')))
     blank = {role: count for role, count in blank.items() if count}
@@ -55,6 +59,22 @@ def survey_table(path, args):
         remark=remark,
         blank=blank,
     )
+
+
+def _kind_found(path, labels, lines, rows, skip_bad_rows):
+    """As `kind_of`; but among numbers, a few labels that are none are slips, not a reason to take all for classes.
+
+    lines: dict label -> the first line that has it. skip_bad_rows: whether their rows are left out when all are read.
+    """
+    numbers, others = numbers_but_for(labels)
+    if not others:
+        return kind_of(labels, rows)
+    if skip_bad_rows:
+        return kind_of(numbers, sum(numbers.values()))
+    first = others[0]
+    several = ', --is_multilabel true: several in a row' if ',' in first else ''
+    advice = f'{LEAVE_OUT} --is_classify true: labels are classes{several}.'
+    raise bad_input(path, f'the label {quoted(first, 40)}', 'a number, as nearly all labels are', lines[first], advice)
 
 
 def _about_pairs(columns):

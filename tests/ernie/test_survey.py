@@ -71,6 +71,9 @@ def test_whole_numbers_are_ids_where_the_number_of_classes_is_given():
         ([str(i) for i in range(60)], 6000, 'classify', ''),
         (['体育,财经', '体育', '财经,娱乐', '娱乐,体育'], 40, 'multilabel', '(--is_multilabel false: one class)'),
         (['Health, Beauty', 'Sports', 'Home, Garden'], 40, 'classify', "'Health, Beauty', are taken as one class each"),
+        (['a,b', 'a', 'b', 'c'], 4, 'classify', "one label with a comma, 'a,b', is taken as one class (--is_multi"),
+        (['3.5', '2.5', '3', '2', '5', '2,5', '3,5'], 35, 'classify', "2 labels with commas, such as '2,5'"),
+        (['1', '01', '1.0'], 30, 'classify', 'labels are the number 1, written in 3 ways, taken as classes'),
         (['好评', '差评'], 20, 'classify', ''),
         (['1', '2', 'x'], 20, 'classify', ''),
     ],
@@ -138,6 +141,23 @@ def test_labels_and_columns_that_cannot_be_used(tmp_path, rows, words):
     with pytest.raises(UserError, match='^' + path) as error:
         survey_table(path, settings(path))
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize('slip', ['NaN', 'inf', '-', 'n/a', '3,5'])
+def test_a_label_that_is_no_number_does_not_make_classes_of_numbers(tmp_path, slip):
+    scores = [f'{i % 39 / 8:.3f}' for i in range(100)]
+    rows = [('好', slip if i == 60 else score) for i, score in enumerate(scores)]
+    path = write_table(tmp_path / 's.tsv', ['text', 'label'], rows)
+    with pytest.raises(UserError) as error:
+        survey_table(path, settings(path))
+    assert str(error.value).startswith(f"{path}:62: found the label '{slip}', expected a number, as nearly all")
+    assert '--is_classify true: labels are classes' in str(error.value)
+    assert ('--is_multilabel true' in str(error.value)) == (slip == '3,5')
+    assert survey_table(path, settings(path, is_classify=True)).num_labels == 40
+    assert survey_table(path, settings(path, skip_bad_rows=True)).kind == 'regression'
+    rows = [('好', slip if i % 9 == 0 else score) for i, score in enumerate(scores)]
+    path = write_table(tmp_path / 'm.tsv', ['text', 'label'], rows)
+    assert survey_table(path, settings(path)).kind == 'classify'
 
 
 def test_classes_that_may_be_mistakes_are_named():
