@@ -11,6 +11,8 @@ of_user = dict(os.environ)
 # Whether programs get operators of our own: where they can be had, or an error, or never. See `propeller.ops`.
 FUSED_OPS = ('auto', 'true', 'false')
 
+LARGEST_SEED = 2**64 - 1  # that paddle's generators take
+
 # Of the container that this runs in, of version 2 of cgroups and of version 1: files of microseconds of the processors'
 # time and of the period that they are for; file of the limit of memory -> file of what is taken of it.
 CPU_QUOTAS = (

@@ -9,6 +9,7 @@ import warnings
 from propeller import graph
 from propeller.compare import check_outputs
 from propeller.distribution import ProcessInfo, World, is_lost_peer, lost_peer
+from propeller.environment import LARGEST_SEED
 from propeller.errors import UsageError, UserError
 from propeller.execution import memory_errors
 from propeller.exported import EXPORTED, ExportedModel, check_exported, unloadable
@@ -31,7 +32,7 @@ class Session:
 
     Args:
         use_cuda: run on a GPU.
-        seed: seed of parameter initialisation and of dropout; None draws one (see attribute `seed`).
+        seed: seed of parameter initialisation and of dropout, 0 .. 2**64 - 1; None draws one (see attribute `seed`).
         device: number of the GPU; None: the one that the launcher gave to this process, or the first.
         precision: `fp32`; `bf16` or `fp16` for matrix products in half precision. Parameters, optimizer, softmax, norms
             and losses stay in float32. `auto`: on a processor `bf16` where that is faster (see `propeller.ops`), or
@@ -40,8 +41,8 @@ class Session:
         fused_ops: `auto`, `true` or `false`: see `propeller.ops.use`; None: as it says.
     Raises:
         UserError: `use_cuda` without a usable GPU.
-        UsageError: `fp16` without a GPU; `bf16` where nothing multiplies such numbers; `fused_ops` is `true` on a GPU,
-            or where they cannot be had.
+        UsageError: another seed; `fp16` without a GPU; `bf16` where nothing multiplies such numbers; `fused_ops` is
+            `true` on a GPU, or where they cannot be had.
     """
 
     def __init__(self, use_cuda=False, seed=None, device=None, precision='fp32', world=None, fused_ops=None):
@@ -56,6 +57,8 @@ class Session:
         if precision == 'bf16' and not use_cuda and not choice.can_multiply_bfloat16(fused_ops or 'auto'):
             raise UsageError('this processor has no products of bfloat16 numbers: use --precision fp32.')
         self.world, self.precision, self._fused_ops = world or World(ProcessInfo()), precision, fused_ops
+        if seed is not None and not 0 <= int(seed) <= LARGEST_SEED:
+            raise UsageError(f'seed {int(seed)}: expected a whole number from 0 to {LARGEST_SEED}.')
         paddle.enable_static()
         drawn = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
         self.seed = self.world.broadcast_object(drawn)

@@ -219,6 +219,7 @@ CONTRADICTIONS = [
     ({'head_learning_rate': 0}, ['head_learning_rate 0', 'above 0']),
     ({'warmup_proportion': 1.1}, ['warmup_proportion 1.1']),
     ({'random_seed': -1}, ['random_seed -1']),
+    ({'random_seed': 2**64}, ['--random_seed 18446744073709551616: expected from 0 to 18446744073709551615.']),
     ({'weight_decay': -0.1}, ['weight_decay -0.1']),
     ({'clip_norm': -1}, ['clip_norm -1']),
     ({'lr_scheduler': 'cosine'}, ['cosine', 'linear_warmup_decay, noam_decay, constant']),

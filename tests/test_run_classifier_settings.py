@@ -91,7 +91,7 @@ def test_the_seed_decides_everything(tmp_path, train):
     data = table(tmp_path / 't.tsv', sentences(40, 1))
     settings = {'train_set': data, 'do_val': False, 'epoch': 1, 'skip_steps': 1}
     found = []
-    for name, seed in (('a', 3), ('b', 3), ('c', 4)):
+    for name, seed in (('a', 3), ('b', 3), ('c', 2**64 - 1)):
         train(**settings, random_seed=seed, checkpoints=tmp_path / name)
         found.append([r['loss'] for r in records(tmp_path / name, 'train')])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)  # threads may add in another order

@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from propeller.args import Parser
+from propeller.environment import LARGEST_SEED
 from propeller.errors import UsageError, one_line_errors
 
 DESCRIPTION = """Fine-tunes a real Chinese encoder on real reviews, from nothing but a package registry.
@@ -49,6 +50,8 @@ def parse(argv=None, prog=None):
     for name, value in least.items():
         if getattr(args, name) < value:
             raise UsageError(f'--{name} {getattr(args, name)}: must be at least {value}.')
+    if args.seed > LARGEST_SEED:
+        raise UsageError(f'--seed {args.seed}: must be at most {LARGEST_SEED}.')
     if args.max_seq_len > 512:
         raise UsageError(f'--max_seq_len {args.max_seq_len}: the encoder has 512 positions.')
     if not args.learning_rate > 0:

@@ -8,7 +8,7 @@ from ernie.optimization import SCHEDULERS
 from ernie.settings.base import GivenSettings, Settings
 from ernie.settings.fields import setting
 from ernie.tokenizers.subword_files import of_flags
-from propeller.environment import FUSED_OPS
+from propeller.environment import FUSED_OPS, LARGEST_SEED
 from propeller.errors import UsageError
 from propeller.launch.plan import RESUME_ADDED
 from propeller.log import LEVELS
@@ -81,7 +81,9 @@ class OptimizationSettings(Settings, title='optimization'):
     weight_decay: float = setting(0.01, 'Decoupled weight decay.', least=0)
     gradient_accumulation_steps: int = setting(1, 'Batches of one process for one update.', least=1)
     recompute: bool = setting(False, 'Compute each layer again in the backward pass: less memory, a third more time.')
-    random_seed: int | None = setting(None, 'Of initial values, order, dropout. Left out: drawn and logged.', least=0)
+    random_seed: int | None = setting(
+        None, 'Of initial values, order, dropout. Left out: drawn and logged.', least=0, most=LARGEST_SEED
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

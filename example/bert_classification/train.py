@@ -18,6 +18,7 @@ from ernie.settings.base import GivenSettings
 from ernie.settings.fields import setting
 from ernie.settings.finetune import OwnDataSettings
 from ernie.settings.flags import SettingsParser
+from propeller.environment import LARGEST_SEED
 from propeller.errors import UsageError, UserError, one_line_errors
 from propeller.log import console
 from propeller.train.checkpoint import read_state
@@ -60,7 +61,7 @@ class TrainSettings(GivenSettings, title='BERT classification'):
     label_column: str | None = setting(None, 'Column of the label. Left out: found by its name.')
     truncation: str = setting(HEAD, 'What is kept of a longer text than --max_length.', choices=TRUNCATIONS)
     skip_bad_rows: bool = setting(False, 'Leave out rows that cannot be read, and list them.')
-    random_seed: int = setting(1, 'Of initial values, order and dropout.', least=0)
+    random_seed: int = setting(1, 'Of initial values, order, dropout.', least=0, most=LARGEST_SEED)
     cpu_threads: int | None = setting(None, 'Threads of matrix products. Left out: one for each core.', least=1)
     resume: bool = setting(False, 'Go on with an interrupted training in --save_path.', of_start=True)
 

@@ -192,8 +192,11 @@ def test_one_at_a_time(tmp_path):
 
 @pytest.mark.parametrize(
     'argv',
-    [['--rows', '1'], ['--max_seq_len', '513'], ['--learning_rate', '0'], ['--learning_rate', 'nan'], ['--bogus', '9']],
-)  # fmt: skip
+    [
+        *(['--rows', '1'], ['--max_seq_len', '513'], ['--learning_rate', '0'], ['--learning_rate', 'nan']),
+        *(['--seed', str(2**64)], ['--bogus', '9']),
+    ],
+)
 def test_impossible_flags(argv):
     with pytest.raises(UsageError, match=argv[0]):
         cli.parse(argv)

@@ -7,7 +7,7 @@ import pytest
 
 from propeller import graph
 from propeller.environment import is_amd, keep_memory, prepare_cpu
-from propeller.errors import UserError
+from propeller.errors import UsageError, UserError
 from propeller.exported import ExportedModel
 from propeller.graph import F, paddle
 from propeller.session import Session
@@ -71,6 +71,13 @@ def test_seed_decides_initial_values_and_dropout():
 
     np.testing.assert_array_equal(run(3), run(3))
     assert not np.array_equal(run(3), run(4))
+
+
+def test_a_seed_has_64_bits():
+    assert Session(seed=2**64 - 1).seed == 2**64 - 1
+    for seed in (-1, 2**64):
+        with pytest.raises(UsageError, match=f'^seed {seed}: expected a whole number from 0 to 18446744073709551615.$'):
+            Session(seed=seed)
 
 
 def test_values_that_are_given_are_not_drawn():
