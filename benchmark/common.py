@@ -12,7 +12,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from propeller.errors import UsageError, UserError
+from propeller.errors import UsageError, UserError, bad_input
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Side -> flags of the programs: Paddle's own operators, and the fused ones.
@@ -101,6 +101,29 @@ def limit_cores(count):
     if not 1 <= count <= len(cores):
         raise UsageError(f'--threads {count}: expected 1 to {len(cores)}, the cores that are usable here.')
     os.sched_setaffinity(0, cores[:count])
+
+
+def check_python(python, flag, modules=('torch', 'transformers')):
+    """Prove before the first measurement that another Python runs and has the modules of a rival.
+
+    Args:
+        python: path of its program; None, where the flag was left out, is not checked.
+        flag: the flag that names it.
+        modules: names.
+
+    Raises:
+        UserError: it does not; the text names the flag and what is missing.
+    """
+    if python is None:
+        return
+    expected = f'a Python with {", ".join(modules)} (pip install {" ".join(modules)})'
+    try:
+        done = subprocess.run([python, '-c', f'import {", ".join(modules)}'], capture_output=True, text=True)
+    except OSError as e:
+        raise bad_input(f'{flag} {python}', e.strerror or str(e), expected) from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
+        raise bad_input(f'{flag} {python}', said[-1], expected)
 
 
 def run_program(name, flags, show=False):

@@ -126,6 +126,7 @@ def compare(args):
     from ernie.reader.records import read_records
 
     common.limit_cores(args.threads)
+    common.check_python(args.rival_python, '--rival_python')
     checkpoint = inference.trained(args)
     rows = [row.cells for row in read_records(common.file_of(args.data, 'dev.tsv'))]
     labels = np.array([LABELS.index(row['label']) for row in rows])

@@ -129,6 +129,7 @@ def compare(args):
     from ernie.checkpoint.convert import convert
 
     common.limit_cores(args.threads)
+    common.check_python(args.rival_python, '--rival_python')
     checkpoint = trained(args)
     with tempfile.TemporaryDirectory() as folder:
         export_all(checkpoint, folder)

@@ -31,7 +31,7 @@ from benchmark.report import ours
 from benchmark.report.works import TRAIN, Work, write_files
 from propeller.environment import usable_cores
 from propeller.errors import UsageError, UserError, one_line_errors, one_of
-from propeller.storage.atomic import output_file, replacing
+from propeller.storage.atomic import check_writable, output_file, replacing
 
 SLACK = 0.15
 IN_A_LINE = 4  # curves of a picture
@@ -274,11 +274,12 @@ def main(argv=None):
     """Measure, print, draw; returns the exit code."""
     args = parse_flags(argv)
     common.limit_cores(args.threads)
+    if args.out:
+        check_writable(args.out, '--out')
     found = {name: measure(name, args) for name in args.axes}
     lines, faults = report(found)
     print('\n'.join([*lines, *faults]))
     if args.out:
-        os.makedirs(args.out, exist_ok=True)
         with output_file(os.path.join(args.out, 'scaling.md')) as f:
             f.writelines(f'{line}\n' for line in lines)
         draw(found, os.path.join(args.out, 'scaling.png'))

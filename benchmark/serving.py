@@ -229,6 +229,7 @@ def main(argv=None):
     parser.add_argument('--seconds', type=float, default=10.0, help='of each measurement (default: 10)')
     args = parser.parse_args(argv)
     common.limit_cores(args.threads)
+    common.check_python(args.rival_python, '--rival_python', ('torch', 'transformers', 'fastapi', 'uvicorn'))
     with tempfile.TemporaryDirectory() as work:
         return report(args, compare(args, work))
 

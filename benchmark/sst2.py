@@ -150,6 +150,7 @@ def accuracy_of(args, side, seed):
 
 def rival(args):
     """Let both sides train in turns and print the ratios; returns 0."""
+    common.check_python(args.rival_python, '--rival_python')
     runs = [('ours', our_rates, side) for side in args.sides]
     runs += [('rival', rival_rates, side) for side in args.sides if side in RIVAL_FLAGS]
     measured = {(who, side): [] for who, _, side in runs}

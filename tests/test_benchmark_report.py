@@ -144,6 +144,21 @@ def test_the_page_has_what_was_measured():
     )
 
 
+def test_what_a_run_needs_in_the_end_is_proved_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, 'measure', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr(report.common, 'limit_cores', lambda threads: None)
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='report.md: cannot be written'):
+        report.main(['--out', str(tmp_path / 'file' / 'report.md')])
+    with pytest.raises(UserError, match='^--rival_python no/python: found No such file or directory, expected a Pyth'):
+        report.main(['--rival_python', 'no/python'])
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # without packages
+    python.chmod(0o755)
+    with pytest.raises(UserError, match="No module named 'torch'.*pip install torch transformers"):
+        report.main(['--rival_python', str(python)])
+
+
 def test_flags_that_cannot_be():
     with pytest.raises(UsageError, match='--works bas: expected one of .* Did you mean base'):
         report.parse_flags(['--works', 'base,bas'])

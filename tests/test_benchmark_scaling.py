@@ -5,7 +5,7 @@ import pytest
 
 from benchmark import scaling
 from benchmark.scaling import Point
-from propeller.errors import UsageError
+from propeller.errors import UsageError, UserError
 
 
 def test_a_slope_is_the_exponent_over_the_larger_half():
@@ -76,6 +76,14 @@ def test_the_picture_and_the_table_are_written(tmp_path, monkeypatch, capsys):
     assert scaling.main(['--axes', ','.join(names), '--out', str(tmp_path)]) == 0
     assert (tmp_path / 'scaling.md').read_text() == capsys.readouterr().out
     assert (tmp_path / 'scaling.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_measurement(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, 'measure', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr(scaling.common, 'limit_cores', lambda threads: None)
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='file: cannot write there .* Choose another --out'):
+        scaling.main(['--out', str(tmp_path / 'file')])
 
 
 def test_sizes_in_a_picture_are_short():

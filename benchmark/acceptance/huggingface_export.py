@@ -21,6 +21,7 @@ import tempfile
 
 import numpy as np
 
+from benchmark import common
 from propeller.errors import bad_input, one_line_errors
 
 TOLERANCE = 1e-5
@@ -147,6 +148,8 @@ def main(argv=None):
         return int(not their_side(args.their_side))
     if not args.data or not args.checkpoints:
         parser.error('give checkpoints and --data, or set ERNIE_TEST_DATA')
+    for python in args.their_python:
+        common.check_python(python, '--their_python')
     texts, equal = texts_of(args.data, args.texts), True
     for checkpoint in args.checkpoints:
         print(checkpoint, flush=True)

@@ -154,6 +154,7 @@ def main(argv=None):
         print(json.dumps(seconds(operator, args)))
         return
     common.limit_cores(args.threads)
+    common.check_python(args.torch_python, '--torch_python', ('torch',))
     print('\n'.join(table(operator, args, measure(operator, args))))
 
 

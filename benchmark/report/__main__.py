@@ -21,7 +21,7 @@ from benchmark.report import ours
 from benchmark.report.page import PYTORCH, page_lines
 from benchmark.report.works import LATENCY, PREDICT, WORKS, write_files
 from propeller.errors import UsageError, one_line_errors, one_of
-from propeller.storage.atomic import output_file
+from propeller.storage.atomic import check_output, output_file
 
 RIVAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'rival.py')
 
@@ -124,6 +124,9 @@ def main(argv=None):
     """Measure, print, and write; returns 0."""
     args = parse_flags(argv)
     common.limit_cores(args.threads)
+    if args.out:
+        check_output(args.out, '--out')
+    common.check_python(args.rival_python, '--rival_python')
     found = measure(args.works, args)
     text = '\n'.join(page_lines(found, args)) + '\n'
     print(text, end='')
