@@ -236,6 +236,14 @@ def test_other_settings_are_refused(stopped, values, parts):
     assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
+def test_other_settings_that_change_what_is_learnt_are_told(tmp_path, stopped):
+    settings = {'resume': True, 'max_seq_len': 12, 'class_weights': 'balanced', 'cpu_threads': 1, 'max_steps': 4}
+    changed = "class_weights left out, now 'balanced'; max_seq_len 15, now 12"
+    lines = messages(stopped(**settings).log)
+    assert f'{tmp_path}/c/step_3 was trained with other settings: {changed}. It continues with those of now' in lines
+    assert 'was trained with other settings' not in stopped(**settings | {'max_steps': 5}).log
+
+
 def test_other_data_are_refused(tmp_path, stopped):
     with pytest.raises(UserError, match='rows 40.* rows 41'):
         stopped(resume=True, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], sentences(41, 1)))

@@ -3,12 +3,25 @@
 import os
 
 from ernie.checkpoint.model_folder import LABELS
+from ernie.finetune.setting_facts import value_text
+from ernie.settings import run_yaml
 from ernie.settings.fields import AUTO, described
 from ernie.settings.finetune import FinetuneSettings
-from propeller.errors import UsageError, bad_input, quoted
+from propeller.errors import UsageError, UserError, bad_input, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
+
+# What decides what is learnt beside what a resumed run is refused for (its rows, batches, seed, parameters) and what
+# the line on its schedule tells.
+_LEARNT_BY = (
+    *('learning_rate', 'lr_scheduler', 'weight_decay', 'decay_without_warmup', 'head_learning_rate', 'head_dropout'),
+    *('optimizer', 'clip_norm', 'class_weights', 'precision', 'task_id'),
+    *('max_seq_len', 'truncation', 'drop_html_breaks', 'tokenizer', 'do_lower_case', 'for_cn'),
+    *('text_column', 'text_b_column', 'label_column', 'max_query_length', 'doc_stride', 'to_simplified'),
+    *('loss', 'temperature', 'layer_pairs', 'relation_heads', 'projection'),
+    *('lexer', 'layer_dropout', 'n_negative_samples_batch'),
+)
 
 
 def take_saved_settings(args, source):
@@ -34,6 +47,33 @@ def take_saved_settings(args, source):
         return args
     log.info('from the checkpoint: %s', ', '.join(f'{name} {taken[name]}' for name in sorted(taken)))
     return args.replace(**taken).checked()
+
+
+def warn_of_other_settings(args, checkpoint):
+    """Where a training continues: one line with the settings that change what is learnt and are others than before.
+
+    args: `FinetuneSettings`. checkpoint: folder that it continues from, beside the run.yaml of the run before.
+    """
+    path = os.path.join(os.path.dirname(os.path.abspath(checkpoint)), run_yaml.FILE)
+    if not os.path.isfile(path):
+        return
+    try:
+        before = run_yaml.read_settings(path, type(args))
+    except UserError as e:  # the training needs nothing of it
+        log.debug('%s', e)
+        return
+    known, now = described(type(args)), args.recorded()
+    now = {name: known[name].fitting(now[name]) for name in _LEARNT_BY if name in now and name in before}
+    changed = [f'{name} {_shown(before[name])}, now {_shown(now[name])}' for name in now if now[name] != before[name]]
+    if changed:
+        log.warning('%s was trained with other settings: %s. It continues with those of now', checkpoint,
+                    '; '.join(changed))  # fmt: skip
+
+
+def _shown(value):
+    if isinstance(value, str):
+        return quoted(value, 40)
+    return 'left out' if value is None else value_text(value)
 
 
 def check_of_texts(args, spec):

@@ -5,7 +5,7 @@ import time
 
 from ernie.finetune import overview
 from ernie.finetune.boost import prepare_encoder
-from ernie.finetune.check import check_layers, check_of_texts, take_saved_settings
+from ernie.finetune.check import check_layers, check_of_texts, take_saved_settings, warn_of_other_settings
 from ernie.finetune.data_check import check_data
 from ernie.finetune.epochs import EpochReports
 from ernie.finetune.found_out import find_out, training_texts
@@ -174,6 +174,7 @@ class FineTuning:
         if run.resumes:
             run.seek(stream)
             check_same_file(args.train_set, train_file, run.state, run.start)
+            warn_of_other_settings(args, run.start)
             log_schedule_change(run.start, run.state.get('schedule'), length)
         if step >= length.steps:
             log.info('%s: all of the %d steps are done', run.start, length.steps)
