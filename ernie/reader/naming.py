@@ -102,8 +102,17 @@ class Naming:
         missing = [role for role in self.required if role not in found]
         if missing:
             others = [name for name in names if name not in found.values()]
-            raise self._missing(names, missing, misspelt(missing, others), path, line, is_header)
+            advice = self._taken(missing) or misspelt(missing, others)
+            raise self._missing(names, missing, advice, path, line, is_header)
         return found, told
+
+    def _taken(self, missing):
+        """A sentence where a column of the name that is missing was asked for as something else; else ''."""
+        for role, name in self.asked.items():
+            if name in missing:
+                other = f' {self._flags[name]} NAME names another.' if name in self._flags else ''
+                return f'{self._flags[role]} took {quoted(name, 40)}.{other}'
+        return ''
 
     def _asked(self, names, path, line):
         found = {}

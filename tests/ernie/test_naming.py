@@ -93,6 +93,11 @@ def test_names_of_2019_win_and_so_do_learnt_and_asked_ones():
         ),
         (['a', 'b', 'label'], {}, r"also a column 'text_a'\. --text_column NAME says which it is"),
         (['lable', 'text'], {}, r"also a column 'label'\. Is 'lable' meant to be 'label'\?"),
+        (
+            ['text', 'label'],
+            {'asked': ColumnNames('label')},
+            r"also a column 'label'\. --text_column took 'label'\. --label_column NAME names another\.$",
+        ),
         (['a', 'b'], {}, 'The first line must name the columns'),
     ],
 )
