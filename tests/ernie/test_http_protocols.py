@@ -218,7 +218,7 @@ def test_texts_as_bytes(call):
     assert outputs['label']['data'] == ['pos', 'pos'] and outputs['classes']['data'] == ['neg', 'pos']
     assert json.loads(outputs['result']['data'][1])['label'] == 'pos'
     nested = tensor('text_a', [['a'], ['bb']], [2, 1])
-    content = infer(call, 'mood', nested, tensor('text_b', ['c', 'd']), outputs=[{'name': 'label'}]).json()
+    content = infer(call, 'mood', nested, tensor('text_b', ['c', 'd'], [2, 1]), outputs=[{'name': 'label'}]).json()
     assert [output['name'] for output in content['outputs']] == ['label'] and 'id' not in content
     content = infer(call, 'reader', tensor('question', ['q']), tensor('context', ['Rom.'])).json()
     assert json.loads(content['outputs'][0]['data'][0])['answer'] == 'Ro'
@@ -247,6 +247,20 @@ def test_token_ids(call):
         ('mood', [tensor('text_a', [3])], 'input text_a[0]: found 3, expected a text.'),
         ('mood', [tensor('text_a', ['a']), tensor('text_a', ['a'])], 'inputs: two of them have one name.'),
         ('mood', [tensor('text_a', ['a']), tensor('text_b', ['a', 'b'])], 'inputs: found {'),
+        (
+            'mood',
+            [tensor('input_ids', [[0, 97, 98, 1], [97, 1]], [2, 3], 'INT64')],
+            'input input_ids: data[0]: found 4 values, expected a list of 3, as shape [2, 3] says, or all values in',
+        ),
+        (
+            'mood',
+            [tensor('input_ids', [0, 97], [1, 2], 'INT64'), tensor('attention_mask', [[1], [1]], [1, 2], 'INT64')],
+            'input attention_mask: data: found 2 values, expected a list of 1',
+        ),
+        ('mood', [tensor('text_a', [['a', 'b'], []], [2, 1])], 'input text_a: data[0]: found 2 values, expected a'),
+        ('mood', [tensor('text_a', [['a'], 'b'], [2, 1])], "input text_a: data[1]: found 'b', expected a list of 1"),
+        ('mood', [tensor('text_a', [[['a'], []]], [1, 2, 1])], 'input text_a: data[0][1]: found 0 values, expected'),
+        ('mood', [tensor('text_a', [['a']], [1])], "input text_a[0]: found ['a'], expected a text."),
         ('mood', [tensor('input_ids', [1.5], [1, 1], 'INT64')], 'input input_ids: expected whole numbers of 64 bits'),
         ('mood', [tensor('input_ids', [1 << 64], [1, 1], 'INT64')], 'input input_ids: expected whole numbers of 64'),
         ('mood', [tensor('input_ids', [True], [1, 1], 'INT64')], 'input input_ids: expected whole numbers of 64 bits'),

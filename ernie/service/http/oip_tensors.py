@@ -125,14 +125,30 @@ def _checked(tensor, datatype, service):
     if not shape or min(shape) < 0:
         raise ServiceError('invalid', f'{place}: found shape {shape}, expected [N, ...].')
     check_count(service, shape[0])
-    data = tensor.data
-    for _ in range(len(shape)):
-        if data and all(isinstance(value, list) for value in data):
-            data = [inner for value in data for inner in value]
-    if len(data) != math.prod(shape):
-        message = f'{place}: found {len(data):,} values, where shape {shape} has {math.prod(shape):,}.'
-        raise ServiceError('invalid', message)
-    return shape, data
+    return shape, _flat(tensor.data, shape, place)
+
+
+def _flat(data, shape, place):
+    """The values of data that is flat, or nested exactly as its shape says.
+
+    Raises:
+        ServiceError: it is neither; says which list is too long, too short, or none.
+    """
+    if not any(isinstance(value, list) for value in data):
+        if len(data) != math.prod(shape):
+            message = f'{place}: found {len(data):,} values, where shape {shape} has {math.prod(shape):,}.'
+            raise ServiceError('invalid', message)
+        return data
+    lists = [data]
+    for axis, size in enumerate(shape):
+        for at, values in enumerate(lists):
+            if not isinstance(values, list) or len(values) != size:
+                found = f'{len(values):,} values' if isinstance(values, list) else quoted(values, 80)
+                index = ''.join(f'[{i}]' for i in np.unravel_index(at, shape[:axis]))
+                expected = f'a list of {size:,}, as shape {shape} says, or all values in one list'
+                raise ServiceError('invalid', f'{place}: data{index}: found {found}, expected {expected}.')
+        lists = [value for values in lists for value in values]
+    return lists
 
 
 # ---------------------------------------------------------------- outputs
