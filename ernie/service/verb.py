@@ -169,8 +169,15 @@ def _tell(args, models, listeners, sizing, limits, security):
         ),
     ]
     show([*pairs, ('try', (example(models[0], listeners, security.token is not None, len(models) > 1),))])
+    _warn(args, security)
+
+
+def _warn(args, security):
+    """Says what is open to others."""
     if args.host not in ('127.0.0.1', 'localhost', '::1') and security.token is None:
         log.warning('%s: other machines can ask, and no --auth_token is given', args.host)
+    if args.curve_secret_key and args.http_port is not None:
+        log.warning('--curve_secret_key is for ZeroMQ alone: HTTP is neither encrypted nor asks for keys')
 
 
 def about(model):

@@ -148,6 +148,9 @@ class ServeSettings(
             raise UsageError(f'--{files[0]} is for one model, and {len(self.models)} are given.')
         if self.port is None and self.http_port is None:
             settings = settings.replace(http_port=HTTP_PORT)
+        for name in ('curve_secret_key', 'curve_client_keys'):
+            if self.port is None and getattr(self, name):
+                raise UsageError(f'--{name} is for ZeroMQ, which is not served; HTTP takes no keys. Give --port too.')
         if self.port and self.port == settings.http_port:
             raise UsageError(f'--port {self.port} and --http_port {self.port}: expected two ports.')
         return settings

@@ -20,7 +20,7 @@ import pytest
 
 import ernie
 from ernie.programs import EXPORT, SERVE
-from ernie.service import exporting
+from ernie.service import exporting, verb
 from ernie.service.client import TextClient
 from ernie.service.encoder_server import build_parser, layer_of
 from ernie.service.encoder_server import main as encoder_server
@@ -31,6 +31,7 @@ from ernie.settings.serve import ServeSettings
 from propeller.errors import UsageError, UserError
 from propeller.service.client import InferenceError
 from propeller.service.limits import Limits
+from propeller.service.security import Security
 from tests.ernie.tiny_inference import write_checkpoint
 from tests.ernie.tiny_model import write_model
 
@@ -271,6 +272,8 @@ MISTAKES = [
     (['m', '--queue_tokens', '5'], UsageError, '--queue_tokens: found 5, expected at least request_tokens'),
     (['a', 'b', '--vocab_path', 'v'], UsageError, '--vocab_path is for one model, and 2 are given'),
     (['m', '--auth_token', 'short'], UsageError, '--auth_token: expected 8 or more'),
+    (['m', '--curve_secret_key', 'k'], UsageError, '--curve_secret_key is for ZeroMQ, which is not served'),
+    (['m', '--http_port', '0', '--curve_client_keys', 'k'], UsageError, '--curve_client_keys is for ZeroMQ'),
     (['m', '--host', 'no.such.host.invalid', '--port', '8123'], UserError, 'no.such.host.invalid: no address'),
 ]
 
@@ -280,6 +283,13 @@ def test_mistakes_are_told_before_anything_is_exported(flags, kind, message):
     with pytest.raises(kind, match=message) as caught:
         SERVE.main(flags)
     assert type(caught.value) is kind
+
+
+def test_the_start_says_that_keys_do_not_cover_http(caplog):
+    settings = ServeSettings(models=('m',), port=1, http_port=2, curve_secret_key='k')
+    for args in (settings, settings.replace(http_port=None), settings.replace(curve_secret_key=None)):
+        verb._warn(args.checked(), Security())
+    assert caplog.messages == ['--curve_secret_key is for ZeroMQ alone: HTTP is neither encrypted nor asks for keys']
 
 
 def test_a_port_that_is_taken():
