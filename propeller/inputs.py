@@ -145,7 +145,7 @@ def read_text(path, limit, expected='a text file', data=False):
         raise bad_input(path, f'byte 0x{e.object[e.start]:02x} that is not UTF-8', expected, line) from None
 
 
-def read_json(path, expected='JSON', limit=MAX_JSON_BYTES, finite=True):
+def read_json(path, expected='JSON', limit=MAX_JSON_BYTES, finite=True, bits=INTEGER_BITS):
     """The value of a JSON file in UTF-8. For what is refused see `parse_json`.
 
     Raises:
@@ -154,12 +154,12 @@ def read_json(path, expected='JSON', limit=MAX_JSON_BYTES, finite=True):
     text, most = _some(read_text(path, limit, expected), path, expected), limit // _BYTES_A_VALUE
     if len(text) > most and sum(map(text.count, ',[{')) > most:
         raise bad_input(path, f'more than {most:,} values', expected)
-    return parse_json(text, path, expected, finite=finite)
+    return parse_json(text, path, expected, finite=finite, bits=bits)
 
 
-def read_json_object(path, expected='a JSON object', limit=MAX_JSON_BYTES, finite=True):
+def read_json_object(path, expected='a JSON object', limit=MAX_JSON_BYTES, finite=True, bits=INTEGER_BITS):
     """The same for a file whose value must be an object: a dict."""
-    value = read_json(path, expected, limit, finite)
+    value = read_json(path, expected, limit, finite, bits)
     if not isinstance(value, dict):
         raise bad_input(path, f'a JSON {type(value).__name__}', expected)
     return value

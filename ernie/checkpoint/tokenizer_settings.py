@@ -172,7 +172,7 @@ def folder_tokenizer(folder):
     found = FolderTokenizer()
     if TOKENIZER_JSON in there:
         found = _add(found, _of_json(there[TOKENIZER_JSON], folder), there[TOKENIZER_JSON])
-    config = read_json_object(there[TOKENIZER_CONFIG]) if TOKENIZER_CONFIG in there else {}
+    config = read_tokenizer_config(folder)
     if config:
         said = _of_config(config, there[TOKENIZER_CONFIG], TOKENIZER_JSON in there)
         for name in said.keys() & found.said_by:
@@ -197,6 +197,13 @@ def _with_vocab_tokens(found, config, path):
     if type(count) is not int or count < 1:
         raise bad_input(path, f'vocab_tokens {quoted(count)}', 'a whole number from 1')
     return replace(found, vocab_tokens=count, said_by=found.said_by | {'vocab_tokens': path})
+
+
+def read_tokenizer_config(folder):
+    """The content of `tokenizer_config.json` in a folder; {} where there is none. Raises `UserError`: it is broken."""
+    path = os.path.join(folder, TOKENIZER_CONFIG)
+    # transformers writes `model_max_length` 1e30 as a whole number where it does not know it.
+    return read_json_object(path, bits=128) if os.path.lexists(path) else {}
 
 
 def _of_name(found, folder):

@@ -74,6 +74,11 @@ def test_a_folder_that_says_nothing_is_as_in_2019(tmp_path):
     assert folder_tokenizer(None).settings == TokenizerSettings()
 
 
+def test_a_length_that_transformers_does_not_know_is_read(tmp_path):
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps({'model_max_length': int(1e30), 'do_lower_case': False}))
+    assert folder_tokenizer(tmp_path).settings.do_lower_case is False
+
+
 def test_a_tokenizer_json_alone(tmp_path):
     made = library(BertNormalizer(lowercase=False, handle_chinese_chars=False))
     made.add_special_tokens(['[PAD]', '[CLS]', '[SEP]', '[UNK]', '[MASK]'])
