@@ -20,18 +20,27 @@ import time
 
 import numpy as np
 
-from ernie.checkpoint.tokenizer_settings import folder_tokenizer
+from ernie.checkpoint.huggingface_labels import LONGEST
+from ernie.checkpoint.model_folder import ERNIE_CONFIG, foreign_config
+from ernie.checkpoint.tensorflow import BERT_CONFIG
+from ernie.checkpoint.tokenizer_settings import LABELS, folder_tokenizer, read_tokenizer_config
 from ernie.inference.predict import tokenized_rows
 from ernie.reader.classify import RowEncoder
+from ernie.run.exported import INFERENCE, VECTORS
 from ernie.service.text_client import AsyncTextClient, TextClient
 from propeller.args import Parser
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors, quoted
-from propeller.inputs import open_data
+from propeller.inputs import open_data, read_json_object
+from propeller.log import get_logger
 from propeller.service.client import AsyncInferenceClient, InferenceClient
 from propeller.service.security import read_token
 from propeller.storage.atomic import check_output, output_file
 
 __all__ = ['AsyncErnieClient', 'AsyncTextClient', 'ErnieClient', 'TextClient', 'TextEncoder']
+
+log = get_logger('ernie.service.client')
+
+_LEFT_OUT = 128  # tokens, where no file says how many: as in 2019
 
 
 class TextEncoder:
@@ -40,14 +49,18 @@ class TextEncoder:
     Args:
         vocab_file: vocabulary. How it is used (letter case ...) is as the files beside it say, those of a model folder;
             where there are none, as `FullTokenizer` of ERNIE 1.0 does.
-        max_seqlen: longest input in tokens, [CLS] and [SEP] included.
+        max_seqlen: longest input in tokens, [CLS] and [SEP] included. None: as the files beside the vocabulary say:
+            as the model was trained or exported, else what it reads at most, 512 as everywhere; 128 without files. What
+            is longer is cut, of which the log warns once.
     """
 
-    def __init__(self, vocab_file, max_seqlen=128):
-        if not isinstance(max_seqlen, int) or max_seqlen < 3:
+    def __init__(self, vocab_file, max_seqlen=None):
+        if max_seqlen is not None and (not isinstance(max_seqlen, int) or max_seqlen < 3):
             raise UsageError(f'max_seqlen: found {quoted(max_seqlen)}, expected a whole number from 3.')
-        vocab_file = os.fspath(vocab_file)
-        self.tokenizer = folder_tokenizer(os.path.dirname(vocab_file) or '.').make(vocab_file)
+        vocab_file, self._warned = os.fspath(vocab_file), False
+        folder = os.path.dirname(vocab_file) or '.'
+        self.tokenizer = folder_tokenizer(folder).make(vocab_file)
+        max_seqlen = _longest(folder) if max_seqlen is None else max_seqlen
         self._encoder = RowEncoder(self.tokenizer, max_seqlen, None, 'predict', None, for_cn=False)
 
     def __call__(self, text_a, text_b=None):
@@ -65,9 +78,39 @@ class TextEncoder:
         if not firsts:
             raise UserError('text_a: found no text, expected one at least.')
         encoded = [self._encoder.encode(a, b) for a, b in zip(firsts, seconds, strict=True)]
+        self._warn(sum(left_out > 0 for _, _, left_out in encoded), len(encoded))
         rows = tokenized_rows([ids for ids, _, _ in encoded], [split for _, split, _ in encoded])
         ids, types, _, _ = rows.padded(np.arange(len(rows)))
         return ids[:, :, None], types[:, :, None]
+
+    def _warn(self, cut, count):
+        if cut and not self._warned:
+            self._warned = True
+            message = '%d of %d texts do not fit into %d tokens and were cut (max_seqlen); later ones are not told of'
+            log.warning(message, cut, count, self._encoder.max_seq_len)
+
+
+def _longest(folder):
+    """Tokens of the longest input, as the files of a model folder say."""
+
+    def said(name, *keys):
+        path = os.path.join(folder, name)
+        value = read_json_object(path) if os.path.isfile(path) else {}
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def is_length(value):
+        return type(value) is int and 3 <= value < 1 << 31  # not the 1e30 of transformers
+
+    trained = said(LABELS, 'max_seq_len'), said(INFERENCE, VECTORS, 'reading', 'max_seq_len')
+    positions = (
+        read_tokenizer_config(folder).get('model_max_length'),
+        *(said(name, 'max_position_embeddings') for name in (ERNIE_CONFIG, BERT_CONFIG)),
+        foreign_config(folder)[1].get('max_position_embeddings'),
+    )
+    known = list(filter(is_length, positions))
+    return next(filter(is_length, trained), min([LONGEST, *known]) if known else _LEFT_OUT)
 
 
 def _texts(values, name):
@@ -96,7 +139,7 @@ class _Tokenizes:
         batch_size=32,
         num_coroutine=1,
         timeout=10.0,
-        max_seqlen=128,
+        max_seqlen=None,
         model=None,
         **security,
     ):
@@ -152,7 +195,11 @@ def build_parser(prog=None):
     parser.add_argument('--model', help='Name of the model where the server has several. Default: the only one.')
     parser.add_argument('--batch_size', type=int, default=32, help='Texts of a request. Default: 32.')
     parser.add_argument('--num_coroutine', type=int, default=1, help='Requests under way at once. Default: 1.')
-    parser.add_argument('--max_seqlen', type=int, default=128, help='Longest input in tokens. Default: 128.')
+    parser.add_argument(
+        '--max_seqlen',
+        type=int,
+        help='Longest input in tokens. Default: as the files beside the vocabulary say, 128 without.',
+    )
     parser.add_argument('--timeout', type=float, default=10.0, help='Seconds for a request. Default: 10.')
     parser.add_argument(
         '--auth_token_file', help='File that holds the token of the server. Default: $PROPELLER_AUTH_TOKEN.'

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ernie.inference.predict import tokenized_rows
 from ernie.reader.tokenized_set import encoder_arrays
 from ernie.service import client as client_program
 from ernie.service.arrays import ArrayService
-from ernie.service.client import AsyncErnieClient, AsyncTextClient, ErnieClient, TextClient
+from ernie.service.client import AsyncErnieClient, AsyncTextClient, ErnieClient, TextClient, TextEncoder
 from ernie.service.requests import answer
 from propeller.errors import UsageError, UserError
 from propeller.service.client import InferenceBaseClient, InferenceError
@@ -190,6 +191,32 @@ def test_texts_that_are_none_are_told_before_anything_is_sent(vocabulary):
             client(*given)
     with pytest.raises(UsageError, match='max_seqlen: found 2'):
         ErnieClient(vocabulary, max_seqlen=2)
+
+
+def test_the_longest_text_is_what_the_files_beside_the_vocabulary_say(vocabulary, folder, tmp_path, caplog):
+    beside = tmp_path / 'vocab.txt'
+    beside.write_bytes(Path(vocabulary).read_bytes())
+    encoder, long = TextEncoder(beside), '好 ' * 600
+    assert encoder([long])[0].shape == (1, 128, 1)
+    assert encoder(['好', long, long])[0].shape == (3, 128, 1)  # told once
+    assert caplog.messages == [
+        '1 of 1 texts do not fit into 128 tokens and were cut (max_seqlen); later ones are not told of'
+    ]
+    for name, content, longest in (
+        ('tokenizer_config.json', {'model_max_length': int(1e30)}, 128),
+        ('bert_config.json', {'max_position_embeddings': 2048}, 512),
+        ('config.json', {'max_position_embeddings': 514}, 512),
+        ('tokenizer_config.json', {'model_max_length': 300}, 300),
+        ('ernie_config.json', {'max_position_embeddings': 17}, 17),
+        ('inference.json', {'vectors': {'reading': {'max_seq_len': 15}}}, 15),
+        ('labels.json', {'max_seq_len': 16}, 16),
+    ):
+        (tmp_path / name).write_text(json.dumps(content))
+        assert TextEncoder(beside)([long])[0].shape[1] == longest, name
+        assert TextEncoder(beside, 400)([long])[0].shape[1] == 400
+    assert TextEncoder(vocabulary)([long])[0].shape[1] == 17
+    for model in served(folder, 'classify', 'encoder'):
+        assert TextEncoder(Path(model.path) / 'vocab.txt')([long])[0].shape[1] == model.info['max_seq_len']
 
 
 def test_texts_as_json_give_the_results_of_load(ports, folder, expected):
