@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from ernie.api import open_prediction
-from ernie.distill.teacher_outputs import Maker, folder_digest
+from ernie.distill.teacher_outputs import Maker
 from ernie.distill.text_files import read_texts
 from ernie.distill.unknown import UnknownKept
 from ernie.inference.engines import ENGINES, PRECISIONS
@@ -22,7 +22,7 @@ from ernie.settings.base import Settings
 from ernie.settings.fields import setting
 from ernie.settings.flags import SettingsParser
 from propeller.errors import UsageError, UserError, bad_input, one_line_errors
-from propeller.inputs import content_digest
+from propeller.inputs import content_digest, folder_digest
 from propeller.log import console, get_logger
 from propeller.progress import progress
 

@@ -112,8 +112,18 @@ def content_digest(path):
     return digest.hexdigest()
 
 
+def folder_digest(folder):
+    """A text that changes with the names and contents of the files in a folder, those below it included."""
+    digest = hashlib.blake2b(digest_size=16)
+    for place, _, names in sorted(os.walk(folder)):
+        for path in (os.path.join(place, name) for name in sorted(names)):
+            if os.path.isfile(path):
+                digest.update(f'{os.path.relpath(path, folder)} {content_digest(path)}\n'.encode())
+    return digest.hexdigest()
+
+
 def sampled_digest(path, size):
-    """The same at the price of reading 1 MB at most: of a larger file, its ends and 30 places between count.
+    """`content_digest` at the price of reading 1 MB at most: of a larger file, its ends and 30 places between count.
 
     That tells two gzip files apart, which end with a checksum, and texts that were made in another way; not two that
     differ by a few bytes far from the ends.

@@ -206,10 +206,19 @@ def read_tokenizer_config(folder):
     return read_json_object(path, bits=128) if os.path.lexists(path) else {}
 
 
-def _of_name(found, folder):
-    """The letter case of a model of Google, which it says in the name of its folder alone: `cased_L-12_H-768_A-12`."""
+def lower_case_of_name(folder):
+    """The letter case of a model of Google, which it says in the name of its folder alone: `cased_L-12_H-768_A-12`.
+
+    Returns:
+        bool; None: the name says nothing.
+    """
     match = _GOOGLES.fullmatch(os.path.basename(os.path.abspath(folder)))
-    return _add(found, {'do_lower_case': match[1] != 'cased'}, folder) if match else found
+    return match and match[1] != 'cased'
+
+
+def _of_name(found, folder):
+    lower = lower_case_of_name(folder)
+    return found if lower is None else _add(found, {'do_lower_case': lower}, folder)
 
 
 def _with_subword(found, folder, config, path):

@@ -5,14 +5,13 @@ import os
 from ernie.checkpoint import match_parameters
 from ernie.checkpoint.model_folder import LABELS, Model
 from ernie.config import ErnieConfig
-from ernie.distill.teacher_outputs import folder_digest
 from ernie.inference.find import find_model
 from ernie.model.encoders import build_encoder
 from ernie.run.source import Source
 from ernie.tasks import table
 from propeller import graph
 from propeller.errors import bad_input, quoted
-from propeller.inputs import content_digest
+from propeller.inputs import content_digest, folder_digest
 from propeller.storage.values import load_values
 from propeller.types import RunMode
 

@@ -8,13 +8,12 @@ FOLDER/
 Logits are known up to a constant in each row, which no softmax sees: they are stored as logarithms of probabilities.
 """
 
-import hashlib
 import os
 
 import numpy as np
 
 from propeller.errors import bad_input, quoted
-from propeller.inputs import content_digest, read_json_object
+from propeller.inputs import read_json_object
 from propeller.storage.parts import Layout, PartMaker
 from propeller.storage.values import bfloat16_to_float32
 
@@ -27,16 +26,6 @@ def to_bfloat16(values):
     """float32 -> uint16, the bits of the nearest bfloat16 (ties to even). Values are finite."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-
-
-def folder_digest(folder):
-    """A text that changes with the names and contents of the files in a folder, those below it included."""
-    digest = hashlib.blake2b(digest_size=16)
-    for place, _, names in sorted(os.walk(folder)):
-        for path in (os.path.join(place, name) for name in sorted(names)):
-            if os.path.isfile(path):
-                digest.update(f'{os.path.relpath(path, folder)} {content_digest(path)}\n'.encode())
-    return digest.hexdigest()
 
 
 class Maker(PartMaker):

@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 
+from ernie.checkpoint.model_folder import VOCABULARY
+from ernie.checkpoint.tokenizer_settings import TOKENIZER_JSON, lower_case_of_name
 from ernie.inference.engines import ENGINES, default_engine
 from ernie.inference.find import find_model
 from ernie.inference.folder import ModelFolder
@@ -22,12 +24,13 @@ from ernie.run.source import Source, is_exported
 from ernie.settings.predict import EMBEDDING
 from ernie.tasks import table
 from propeller.errors import UsageError, UserError, as_user_error
-from propeller.inputs import read_json_object
+from propeller.inputs import content_digest, folder_digest, read_json_object
 from propeller.log import get_logger
 
 log = get_logger(__name__)
 
 _DIGITS = 12
+_WORDS = (VOCABULARY, TOKENIZER_JSON)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,26 +124,23 @@ def _is_fine_tuned(path, given):
 
 
 def _digest(job, source):
-    """Of everything that an export depends on."""
-    digest = hashlib.sha256()
-    for place, folders, files in os.walk(source):
-        folders.sort()
-        for name in sorted(files):
-            digest.update(_about(os.path.join(place, name)).encode())
-    if os.path.isfile(source):
-        digest.update(_about(source).encode())
+    """Of everything that an export depends on: contents, and no places, as models move with their exports."""
+    parts = [folder_digest(source) if os.path.isdir(source) else '']
+    folder = source
+    if not any(os.path.isfile(os.path.join(source, name)) for name in _WORDS):  # what belongs to it lies beside it
+        folder = os.path.dirname(os.path.abspath(source))
+        files = [name for name in sorted(os.listdir(folder)) if os.path.isfile(os.path.join(folder, name))]
+        parts += [f'{name} {_about(os.path.join(folder, name))}' for name in files]
+        parts += [os.path.basename(os.path.abspath(source))]
+    parts += [lower_case_of_name(folder)]
     files = ('_path', '_config', '_model', '_dict')
     given = {name: _about(value) if name.endswith(files) else value for name, value in job.given.items()}
-    about = [job.format, job.task, job.pooling, job.layer, sorted(given.items(), key=lambda item: item[0])]
-    digest.update(json.dumps(about, default=str).encode())
-    return digest.hexdigest()[:_DIGITS]
+    parts += [job.format, job.task, job.pooling, job.layer, sorted(given.items(), key=lambda item: item[0])]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:_DIGITS]
 
 
 def _about(path):
-    if not path or not os.path.exists(path):
-        return f'{path}\n'
-    found = os.stat(path)
-    return f'{os.path.realpath(path)} {found.st_size} {found.st_mtime_ns}\n'
+    return content_digest(path) if path and os.path.isfile(path) else path
 
 
 def main():

@@ -16,7 +16,7 @@ from distill import distill_chnsentocorp, teacher_outputs
 from distill.student import Data
 from ernie.distill import teacher_outputs as stored
 from ernie.distill.answered import AnsweredFiles, class_order
-from ernie.distill.teacher_outputs import PART_ROWS, Maker, TeacherOutputs, folder_digest, to_bfloat16
+from ernie.distill.teacher_outputs import PART_ROWS, Maker, TeacherOutputs, to_bfloat16
 from ernie.distill.unknown import UnknownKept
 from ernie.tokenization import FullTokenizer
 from propeller.errors import UserError
@@ -105,13 +105,6 @@ def test_answers_of_others_are_not_mixed(tmp_path, short_parts):
     (tmp_path / 'o' / 'part-000001').write_bytes(b'x')
     with pytest.raises(UserError, match='part-000001: found 1 bytes, expected 56. Delete the folder'):
         TeacherOutputs(tmp_path / 'o')[5]
-
-
-def test_the_digest_of_a_folder(tmp_path):
-    write(tmp_path / 'a' / 'b' / 'c', ['x'])
-    before = folder_digest(tmp_path / 'a')
-    write(tmp_path / 'a' / 'b' / 'c', ['y'])
-    assert folder_digest(tmp_path / 'a') != before
 
 
 def test_unknown_in_a_text_is_the_token(tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -305,6 +306,31 @@ def test_programs_start_as_files():
         path = os.path.join('ernie', 'service', f'{name}.py')
         done = subprocess.run([sys.executable, path, '--help'], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0 and 'usage' in done.stdout, done.stderr
+
+
+def test_a_kept_export_is_known_by_the_contents_of_its_model_wherever_it_lies(tmp_path):
+    def digest(path, **fields):
+        return exporting._digest(exporting.Job(name='a', path='', place='', format='onnx', **fields), path)
+
+    one, copy = tmp_path / 'one', tmp_path / 'copy'
+    write_model(one)
+    shutil.copytree(one, copy)
+    (copy / 'vocab.txt').touch()
+    assert digest(str(one)) == digest(str(copy)) != digest(str(one), pooling='mean')
+    weights = one / 'params' / 'word_embedding'
+    before, content = weights.stat(), bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert weights.stat().st_size == before.st_size and digest(str(one)) != digest(str(copy))
+    alone = digest(str(copy / 'params'))  # its vocabulary lies beside it
+    (copy / 'vocab.txt').write_text('[PAD]')
+    assert digest(str(copy / 'params')) != alone
+    given = [digest(str(one), given={'vocab_path': str(folder / 'vocab.txt')}) for folder in (one, copy)]
+    assert given[0] != given[1]
+    one.rename(tmp_path / 'cased_L-2_H-12_A-3')  # Google's: which case, the name alone says
+    lower = shutil.copytree(tmp_path / 'cased_L-2_H-12_A-3', tmp_path / 'uncased_L-2_H-12_A-3')
+    assert digest(str(tmp_path / 'cased_L-2_H-12_A-3')) != digest(str(lower))
 
 
 def test_an_export_without_rights_is_one_line(tmp_path, monkeypatch):

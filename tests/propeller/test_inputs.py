@@ -1,4 +1,5 @@
 import os
+import shutil
 import threading
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from propeller.errors import UserError, quoted
 from propeller.inputs import (
     MAX_DEPTH,
+    folder_digest,
     open_regular,
     parse_json,
     read_bytes,
@@ -123,3 +125,14 @@ def test_a_fifo_will_do_for_data_only(tmp_path):
     os.mkfifo(path)
     threading.Thread(target=path.write_bytes, args=(b'1 2',)).start()
     assert read_text(path, 10, data=True) == '1 2'
+
+
+def test_the_digest_of_a_folder_is_that_of_names_and_contents(tmp_path):
+    (tmp_path / 'a' / 'b').mkdir(parents=True)
+    (tmp_path / 'a' / 'b' / 'c').write_text('x')
+    before = folder_digest(tmp_path / 'a')
+    shutil.copytree(tmp_path / 'a', tmp_path / 'copy')
+    assert folder_digest(tmp_path / 'copy') == before
+    (tmp_path / 'a' / 'b' / 'c').write_text('y')
+    (tmp_path / 'copy' / 'b').rename(tmp_path / 'copy' / 'd')
+    assert before not in (folder_digest(tmp_path / 'a'), folder_digest(tmp_path / 'copy'))
