@@ -63,7 +63,7 @@ class TextService:
     def models(self):
         return self.core.models
 
-    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None, truncate=True):
+    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None, truncate=True, beside=0):
         """The results of records.
 
         A cancelled call is one whose client has gone: what is not done of it by then is dropped.
@@ -75,6 +75,7 @@ class TextService:
             timeout: seconds; None is that of the limits.
             normalize: of vectors: whether they get length 1; None: as the model's `normalize` says.
             truncate: whether what is longer than the model reads is cut; False: it is refused.
+            beside: how many of the records the limit of texts does not count, as the one that others are compared with.
         Returns:
             `TextAnswer`.
         Raises:
@@ -83,7 +84,8 @@ class TextService:
         """
         core, loop = self.core, asyncio.get_running_loop()
         began, model = loop.time(), core.model(name)
-        core.check_texts(len(records))
+        texts = len(records) - beside
+        core.check_texts(texts)
         model.check_selection(selection)
         sizes = [self._size(record, place, len(records)) for place, record in enumerate(records)]
         core.check_open()
@@ -94,7 +96,7 @@ class TextService:
             self._check_whole(model, encoded)
         tokenized = loop.time()
         rows = [row for one in encoded for row in one.rows]
-        answer = await core.submit(model, rows, max(timeout - (tokenized - began), 1e-3), len(records))
+        answer = await core.submit(model, rows, max(timeout - (tokenized - began), 1e-3), texts)
         outputs = _shared_out(answer.results, encoded)
         if model.task == EMBED:
             results = [model.vector(of_text, normalize) for (of_text,) in outputs]

@@ -129,8 +129,9 @@ class Service:
     async def each(self, function, sizes, admit=False):
         return [function(place) for place in range(len(sizes))]
 
-    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None, truncate=True):
+    async def run(self, name, records, selection=EVERYTHING, timeout=None, normalize=None, truncate=True, beside=0):
         model, self.begun = self.models[name], self.begun + 1
+        self.core.check_texts(len(records) - beside)
         texts = [''.join(record.values()) for record in records]
         for text in texts:
             if not text.strip():

@@ -91,6 +91,15 @@ def test_embed_and_similarity(call):
     np.testing.assert_allclose(found, [1, unit(3)[0] @ unit(5)[0]], atol=1e-6)
 
 
+def test_a_source_is_compared_with_as_many_sentences_as_there_may_be_texts():
+    call = caller(Service([EMBED], Limits(max_texts=3)))
+    for count, status in ((3, 200), (4, 413)):
+        inputs = {'source_sentence': 'a', 'sentences': ['b'] * count}
+        response = call('POST', '/similarity', json={'inputs': inputs})
+        assert response.status_code == status and (status == 413 or len(response.json()) == count), response.text
+    assert response.json()['limit'] == {'name': 'max_texts', 'value': 3, 'found': 4}
+
+
 def test_predict_takes_a_text_a_pair_and_lists_of_them(call):
     found = call('POST', '/predict', json={'inputs': 'a', 'model': 'mood'}).json()
     assert found == [{'score': 0.75, 'label': 'pos'}, {'score': 0.25, 'label': 'neg'}]

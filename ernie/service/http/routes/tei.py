@@ -153,9 +153,9 @@ def _add_vectors(routes):
     """/embed and /similarity."""
     service = routes.service
 
-    async def vectors(body, texts, cutting, normalize):
+    async def vectors(body, texts, cutting, normalize, beside=0):
         model, records = choose(service, body.model, ('embed',)), [{'text_a': text} for text in texts]
-        answer = await service.run(model.name, records, normalize=normalize, truncate=cutting.may_cut)
+        answer = await service.run(model.name, records, normalize=normalize, truncate=cutting.may_cut, beside=beside)
         return one_for_each(answer), answer.seconds
 
     async def embed(body):
@@ -163,9 +163,9 @@ def _add_vectors(routes):
         return answered(b'[' + b','.join(await vector_texts(found)) + b']', seconds)
 
     async def similarity(body):
+        check_count(service, len(body.inputs.sentences))
         texts = [body.inputs.source_sentence, *body.inputs.sentences]
-        check_count(service, len(texts))
-        found, seconds = await vectors(body, texts, body.parameters or SimilarityParameters(), True)
+        found, seconds = await vectors(body, texts, body.parameters or SimilarityParameters(), True, beside=1)
         source, *others = found
         return answered(dump([round(float(other @ source), 7) for other in others]), seconds)
 
