@@ -87,7 +87,7 @@ class TextService:
         texts = len(records) - beside
         core.check_texts(texts)
         model.check_selection(selection)
-        sizes = [self._size(record, place, len(records)) for place, record in enumerate(records)]
+        sizes = [self.size_of(record, place, len(records)) for place, record in enumerate(records)]
         core.check_open()
         timeout = core.seconds(timeout)
         core.check_room(len(records), timeout)
@@ -105,6 +105,24 @@ class TextService:
             results = await self.each(read, sizes)
         tokens, truncated = [one.tokens for one in encoded], [one.truncated for one in encoded]
         return TextAnswer(results, tokens, truncated, TextSeconds(tokenized - began, *answer.seconds), model)
+
+    def size_of(self, record, place, count):
+        """Characters of a record, and one for itself.
+
+        Args:
+            record: dict of texts.
+            place, count: its place among so many, for messages.
+        Raises:
+            ServiceError: it is no dict, or a text has more than `max_chars`.
+        """
+        if not isinstance(record, dict):
+            raise numbered(ServiceError('invalid', f'found a {type(record).__name__}, expected a text.'), place, count)
+        sizes = [_length(value) for value in record.values()]
+        if sizes and max(sizes) > self.max_chars:
+            limit = {'name': 'max_chars', 'value': self.max_chars, 'found': max(sizes)}
+            message = f'{max(sizes):,} characters, where at most {self.max_chars:,} are taken (--max_chars).'
+            raise numbered(ServiceError('too_large', message, limit), place, count)
+        return sum(sizes) + 1
 
     def close(self):
         """End the threads."""
@@ -131,17 +149,6 @@ class TextService:
                 message = f'found more than {longest} tokens, and truncate is false.'
                 error = ServiceError('too_large', message, {'name': 'max_seq_len', 'value': longest})
                 raise self.core.refused(numbered(error, place, len(encoded)))
-
-    def _size(self, record, place, count):
-        """Characters of a record."""
-        if not isinstance(record, dict):
-            raise numbered(ServiceError('invalid', f'found a {type(record).__name__}, expected a text.'), place, count)
-        sizes = [_length(value) for value in record.values()]
-        if sizes and max(sizes) > self.max_chars:
-            limit = {'name': 'max_chars', 'value': self.max_chars, 'found': max(sizes)}
-            message = f'{max(sizes):,} characters, where at most {self.max_chars:,} are taken (--max_chars).'
-            raise numbered(ServiceError('too_large', message, limit), place, count)
-        return sum(sizes) + 1
 
     async def each(self, function, sizes, admit=False):
         """[function(0), function(1), ...]: a few short ones at once, all others in slices that threads take in turn.

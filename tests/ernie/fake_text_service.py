@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ernie.inference.pooling import unit_length
+from ernie.service.text import TextService
 from ernie.tasks.codec import EVERYTHING
 from propeller.service.core import Answer, Observer, Seconds, ServiceCore
 from propeller.service.errors import ServiceError, beyond
@@ -123,8 +124,10 @@ class Service:
             Model('vectors', 'embed'),
         ]
         self.models, self.core = {model.name: model for model in models}, Core(limits or Limits())
-        self.threads = 1
+        self.threads, self.max_chars = 1, 40
         self.computed, self.begun, self.pause = [], 0, 5.0
+
+    size_of = TextService.size_of
 
     async def each(self, function, sizes, admit=False):
         return [function(place) for place in range(len(sizes))]

@@ -139,6 +139,20 @@ def test_tokens_have_their_places(call):
     assert [len(tokens) for tokens in call('POST', '/tokenize', json=request).json()] == [1, 1]
 
 
+def test_characters_to_tokenize_at_the_limits_and_one_beyond():
+    call = caller(Service([EMBED], Limits(request_tokens=60, queue_tokens=60)))
+    for texts, limit in (
+        (['a' * 30, 'b' * 30], None),
+        (['a' * 30, 'b' * 31], {'name': 'request_tokens', 'value': 60, 'found': 61}),
+        (['a', 'b' * 40], None),
+        (['a', 'b' * 41], {'name': 'max_chars', 'value': 40, 'found': 41}),
+    ):
+        response = call('POST', '/tokenize', json={'inputs': texts})
+        assert response.status_code == (413 if limit else 200), response.text
+        assert limit is None or response.json()['limit'] == limit
+    assert response.json()['error'] == 'text 2: 41 characters, where at most 40 are taken (--max_chars).'
+
+
 def test_info(call):
     info = call('GET', '/info?model=mood').json()
     assert info['model_id'] == 'mood' and info['max_input_length'] == 16 and info['model_dtype'] == 'float32'

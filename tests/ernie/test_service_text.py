@@ -158,6 +158,10 @@ def test_what_a_model_cannot_use_is_refused_by_its_number(models):
         with pytest.raises(ServiceError, match='5 texts .*--max_texts') as caught:
             await service.run('classify', [{'text_a': '好'}] * 5)
         assert caught.value.limit == {'name': 'max_texts', 'value': 4, 'found': 5}
+        for count, code in ((5, 'expired'), (6, 'too_large')):  # with one that does not count
+            with pytest.raises(ServiceError) as caught:
+                await service.run('classify', [{'text_a': '好'}] * count, timeout=0.2, beside=1)
+            assert caught.value.code == code
         return found
 
     core = _NeverReached(list(models.values()), Limits(max_texts=4), PoolSettings())

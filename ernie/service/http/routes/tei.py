@@ -210,10 +210,10 @@ def _add_facts(routes):
 
     async def tokenize(body):
         model, texts = named(body.model), texts_of(service, body.inputs)
-        lengths = [len(text) + 1 for text in texts]
-        check_characters(service, sum(lengths))
+        sizes = [service.size_of({'text': text}, place, len(texts)) for place, text in enumerate(texts)]
+        check_characters(service, sum(map(len, texts)))
         make = lambda place: tokens_of(model.tokenizer, texts[place], body.add_special_tokens)  # noqa: E731
-        return answered(dump(await service.each(make, lengths, admit=True)))
+        return answered(dump(await service.each(make, sizes, admit=True)))
 
     async def info(model=None):
         return answered(dump(info_of(service, named(model))))
