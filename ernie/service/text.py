@@ -87,6 +87,8 @@ class TextService:
         texts = len(records) - beside
         core.check_texts(texts)
         model.check_selection(selection)
+        if normalize is not None and model.task != EMBED:
+            raise ServiceError('invalid', f'normalize: {model.name} ({model.task}) gives no vectors. Leave it out.')
         sizes = [self.size_of(record, place, len(records)) for place, record in enumerate(records)]
         core.check_open()
         timeout = core.seconds(timeout)

@@ -155,6 +155,9 @@ def test_what_a_model_cannot_use_is_refused_by_its_number(models):
         with pytest.raises(ServiceError, match='top_k') as caught:
             await service.run('crf', [{'text_a': '好'}], Selection(top_k=1))
         assert caught.value.code == 'invalid'
+        with pytest.raises(ServiceError, match='normalize: crf .tag. gives no vectors') as caught:
+            await answer(service, {'model': 'crf', 'text': '好', 'normalize': False})
+        assert caught.value.code == 'invalid'
         with pytest.raises(ServiceError, match='5 texts .*--max_texts') as caught:
             await service.run('classify', [{'text_a': '好'}] * 5)
         assert caught.value.limit == {'name': 'max_texts', 'value': 4, 'found': 5}
