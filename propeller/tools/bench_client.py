@@ -149,14 +149,17 @@ def main(argv=None):
     bodies = bodies_of(args, token if is_zmq(args.address) else None)
     loop = {'loop': 'open', 'rate': args.rate, 'arrivals': args.arrivals} if args.rate else {'loop': 'closed'}
     found = measure(target_of(args, token), bodies, plan, args.tokens_field)
-    found = {'address': args.address, **loop, 'clients': plan.clients, 'texts_of_a_request': bodies.texts, **found}
+    about = {'address': args.address, **loop, 'clients': plan.clients, 'texts_of_a_request': bodies.texts or None}
+    found = about | found
     text = json.dumps(found)
     if args.output:
         with output_file(args.output) as f:
             f.write(text + '\n')
     print(text if args.json else '\n'.join(result.lines(found)))
     if not found['requests']['answered']:
-        reasons = ', '.join(found['errors']) or 'none was sent'
+        said = found['error_messages']
+        reasons = ', '.join(f'{code}: {said[code]}' if code in said else code for code in found['errors'])
+        reasons = reasons or 'none was sent'
         raise UserError(f'{args.address}: no request was answered ({reasons}).')
     return 0
 

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import random
+import re
 import threading
 import time
 
@@ -132,6 +133,10 @@ def test_failures_are_counted_by_what_they_are():
     found = asyncio.run(run())
     expected = {'overloaded': 1, 'status 422': 1, 'status 500': 1, 'disconnected': 1, 'not HTTP': 1}
     assert found['errors'] == expected and found['requests'] == {'sent': 8, 'answered': 3}
+    said = {'overloaded': 'x', 'status 422': 'of another kind', 'status 500': '<html>'}
+    assert found['error_messages'] == said
+    shown = result.lines(found)
+    assert shown[shown.index('  the first: x') - 1].startswith('overloaded (1), ms: p50')
 
 
 def test_answers_are_read_whole_however_they_come():
@@ -213,6 +218,7 @@ def test_zmq_carries_arrays_and_json():
 
     of_json, of_slots = asyncio.run(run())
     assert of_json['errors'] == {'invalid': 10} and of_json['per_second']['tokens'] > 0
+    assert of_json['error_messages'] == {'invalid': 'b'} and of_slots['error_messages'] == {'overloaded': 'x'}
     assert of_slots['errors'] == {'overloaded': 10} and of_slots['requests']['answered'] == 20
 
 
@@ -273,6 +279,19 @@ def test_a_token_goes_with_every_message():
     head = target.message(b'ab').decode()
     assert head.startswith('POST /v1/x?a=1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAuthorization: Bearer t\r\n')
     assert head.endswith('Content-Length: 2\r\n\r\nab') and target.message(b'').startswith(b'GET ')
+
+
+def test_texts_are_left_out_where_the_body_has_none_and_a_refusal_is_told(capsys):
+    async def run(answer):
+        async with ToyHttp(answer=answer) as server:
+            flags = [f'http://127.0.0.1:{server.port}/v1/x', '--body', '{}', '--requests', '3', '--warmup', '0']
+            return await asyncio.to_thread(main, flags)
+
+    assert asyncio.run(run(lambda body: (200, b'{}'))) == 0
+    assert re.search(r'^a second: [\d.,]+ requests$', capsys.readouterr().out, re.M)
+    refusal = {'error': {'code': 'invalid', 'message': 'text: missing\n, but required.'}}
+    with pytest.raises(UserError, match=r'no request was answered \(invalid: text: missing\\n, but required.\).'):
+        asyncio.run(run(lambda body: (422, json.dumps(refusal).encode())))
 
 
 def test_the_program_prints_json(tmp_path, capsys):

@@ -13,7 +13,7 @@ import socket
 import ssl
 import urllib.parse
 
-from propeller.errors import UsageError, UserError, quoted
+from propeller.errors import UsageError, UserError, one_line, quoted
 from propeller.optional import optional_package
 from propeller.service import slots
 from propeller.service.connection import Endpoint
@@ -22,12 +22,22 @@ from propeller.service.errors import ServiceError
 _LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.I)
 _HEAD_BYTES = 64 << 10
 _CHUNKED = re.compile(rb'\r\ntransfer-encoding: *chunked', re.I)
+_MOST_SHOWN = 300  # characters of a message
 _SLICE = 100  # milliseconds for which the event loop stands still, where nobody else needs it
 _CLOSE = re.compile(rb'\r\nconnection: *close', re.I)
 
 
 class Failure(Exception):
-    """A request without a result. Its text is a code: of the server, or of what became of the connection."""
+    """A request without a result.
+
+    Args:
+        code: of the server, or of what became of the connection; the text of the exception.
+        message: what the server says, '' where it says nothing.
+    """
+
+    def __init__(self, code, message=''):
+        super().__init__(code)
+        self.message = message
 
 
 class Connection(abc.ABC):
@@ -124,7 +134,7 @@ class HttpConnection(Connection):
         if not stays:
             self.close()
         if status >= 400:
-            raise Failure(_code(content, f'status {status}'))
+            raise _failure(content, f'status {status}')
         return content
 
     def close(self):
@@ -269,12 +279,12 @@ class ZmqConnection(Connection):
         content = await self._when_ready(self._socket.recv)
         if content[:1] == b'{':
             if content[:10].replace(b' ', b'').startswith(b'{"error"'):
-                raise Failure(_code(content, 'error'))
+                raise _failure(content, 'error')
             return content
         try:
             slots.decode(content, tuple(number for number in slots.TYPES if number != 20))
         except ServiceError as e:
-            raise Failure(e.code) from None
+            raise Failure(e.code, one_line(e, _MOST_SHOWN)) from None
         except UserError:
             raise Failure('not Slots') from None
         return content
@@ -303,12 +313,14 @@ class ZmqConnection(Connection):
             self._socket = None
 
 
-def _code(content, otherwise):
-    """The code of an error in JSON, in the forms that servers of this kind have."""
+def _failure(content, otherwise):
+    """The `Failure` of an answer, in the forms of errors that servers of this kind have. otherwise: its code."""
+    text, code = content[:65536].decode(errors='replace').strip(), otherwise
     with contextlib.suppress(ValueError):
-        fields = json.loads(content[:65536])
+        fields = json.loads(text)
         error = fields.get('error') if isinstance(fields, dict) else None
-        for code in (error.get('code'), error.get('type')) if isinstance(error, dict) else ():
-            if isinstance(code, str):
-                return code[:60]
-    return otherwise
+        if isinstance(error, dict):
+            code = next((part[:60] for part in (error.get('code'), error.get('type')) if isinstance(part, str)), code)
+            error = error.get('message')
+        text = error if isinstance(error, str) else text
+    return Failure(code, one_line(text, _MOST_SHOWN))

@@ -34,14 +34,16 @@ class Plan(NamedTuple):
 
 class Records:
     """What came of each request, a place for each: `due` and `sent` and `ended` in seconds after the start, `tokens`
-    (0 where not known), `codes` ('' for an answer)."""
+    (0 where not known), `codes` ('' for an answer). `messages`: dict code -> the first message with it."""
 
     def __init__(self):
         self.due, self.sent, self.ended = array.array('d'), array.array('d'), array.array('d')
-        self.tokens, self.codes = array.array('q'), []
+        self.tokens, self.codes, self.messages = array.array('q'), [], {}
 
-    def add(self, due, sent, ended, tokens, code):
+    def add(self, due, sent, ended, tokens, code, message=''):
         """One request that has ended."""
+        if message:
+            self.messages.setdefault(code, message)
         self.due.append(due)
         self.sent.append(sent)
         self.ended.append(ended)
@@ -150,7 +152,7 @@ class Load:
         """Whether there was an answer."""
         number, self._numbers = self._numbers, self._numbers + 1
         body = self.bodies(number)
-        sent, code, tokens = self._loop.time() - self._start, '', 0
+        sent, code, message, tokens = self._loop.time() - self._start, '', '', 0
         try:
             async with asyncio.timeout_at(self._start + due + self.plan.timeout):
                 content = await connection.request(body)
@@ -162,8 +164,8 @@ class Load:
             connection.close()
             ended, code = self._loop.time() - self._start, 'timeout'
         except Failure as e:
-            ended, code = self._loop.time() - self._start, str(e)
-        self.records.add(due, sent, ended, tokens, code)
+            ended, code, message = self._loop.time() - self._start, str(e), e.message
+        self.records.add(due, sent, ended, tokens, code, message)
         return not code
 
     def _tokens(self, content):

@@ -16,7 +16,7 @@ def summary(records, plan, texts, processor_seconds):
     Args:
         records: `Records`.
         plan: `Plan`.
-        texts: texts of a request.
+        texts: texts of a request; 0: not known.
         processor_seconds: of the load's own process, after the warm-up.
     """
     due, sent, ended = (np.array(times) for times in (records.due, records.sent, records.ended))
@@ -32,9 +32,10 @@ def summary(records, plan, texts, processor_seconds):
         'seconds': round(seconds, 3),
         'requests': {'sent': int(counted.sum()), 'answered': int((counted & good).sum())},
         'errors': {code: int(which.sum()) for code, which in failed.items()},
+        'error_messages': {code: records.messages[code] for code in failed if code in records.messages},
         'per_second': {
             'requests': round(came.sum() / seconds, 2),
-            'texts': round(texts * came.sum() / seconds, 2),
+            'texts': round(texts * came.sum() / seconds, 2) if texts else None,
             'tokens': round(float(tokens[came].sum() / seconds), 1) if tokens.any() else None,
         },
         'latency_ms': percentiles(latency[counted & good]),
@@ -61,15 +62,17 @@ def percentiles(seconds):
 def lines(found):
     """The summary for a person, list of lines."""
     requests, rates = found['requests'], found['per_second']
+    texts = '' if rates['texts'] is None else f', {rates["texts"]:,.1f} texts'
     tokens = '' if rates['tokens'] is None else f', {rates["tokens"]:,.0f} tokens'
     out = [
         f'{requests["sent"]:,} requests in {found["seconds"]:g} s: {requests["answered"]:,} answered, '
         f'{requests["sent"] - requests["answered"]:,} failed',
-        f'a second: {rates["requests"]:,.1f} requests, {rates["texts"]:,.1f} texts{tokens}',
+        f'a second: {rates["requests"]:,.1f} requests{texts}{tokens}',
     ]
     out += _row('latency', found['latency_ms'])
     for code, count in found['errors'].items():
         out += _row(f'{code} ({count:,})', found['error_latency_ms'][code])
+        out += [f'  the first: {found["error_messages"][code]}'] if code in found['error_messages'] else []
     share = found['tool']['cpu_share']
     out.append(f'this tool took {100 * share:.0f} % of one of {found["tool"]["cores"]} cores')
     if share > 0.8:
