@@ -44,7 +44,7 @@ class Replica:
         from ernie.service.http.app import create_app
 
         args = self._settings
-        security = Security(read_token(args.auth_token, args.auth_token_file))
+        security = Security(read_token(args.auth_token, args.auth_token_file, of_server=True))
         service, _ = await asyncio.to_thread(open_service, args)
         sys.setswitchinterval(SWITCH)
         self.app = create_app(service, security)

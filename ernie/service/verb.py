@@ -41,7 +41,7 @@ def serve_models(args):
     """
     args = args.checked()
     security = Security(
-        read_token(args.auth_token, args.auth_token_file), args.curve_secret_key, args.curve_client_keys
+        read_token(args.auth_token, args.auth_token_file, of_server=True), args.curve_secret_key, args.curve_client_keys
     )
     named_models(args.models)  # what is wrong with the names is known first
     _check_places(args)

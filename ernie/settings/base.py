@@ -40,7 +40,8 @@ class Settings:
                 if name in values:
                     fitted[name] = one.fitting(values[name])
             except Misfit as e:
-                raise UsageError(f'--{name} {values[name]}: expected {e.expected}. {e.advice}'.rstrip()) from None
+                flag = f'--{one.description.short}/--{name}' if one.description.short else f'--{name}'
+                raise UsageError(f'{flag} {values[name]}: expected {e.expected}. {e.advice}'.rstrip()) from None
         return fitted
 
     def replace(self, **values: Any) -> Self:

@@ -70,7 +70,7 @@ def add_security(parser):
 
 def security_of(arguments):
     """The `Security` that flags say. Raises `UserError`."""
-    token = read_token(arguments.auth_token, arguments.auth_token_file)
+    token = read_token(arguments.auth_token, arguments.auth_token_file, of_server=True)
     return Security(token, arguments.curve_secret_key, arguments.curve_client_keys)
 
 

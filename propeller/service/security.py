@@ -26,8 +26,8 @@ class Security:
     """
 
     def __init__(self, token=None, secret_key_file=None, client_keys=None):
-        if token is not None and (len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
-            raise UsageError(f'--auth_token: expected {_SHORTEST_TOKEN} or more printable ASCII characters.')
+        if token is not None:
+            _check_token(token, '--auth_token')
         if client_keys is not None and secret_key_file is None:
             raise UsageError('--curve_client_keys needs --curve_secret_key.')
         self.token = token
@@ -72,23 +72,37 @@ class Security:
             self._authenticator = None
 
 
-def read_token(text=None, file=None):
+def read_token(text=None, file=None, of_server=False):
     """The token of a server or a client: of the flag, a file, or the environment; None where there is none.
 
     Args:
         text: of `--auth_token`; other users of the machine can see it in the list of processes.
         file: of `--auth_token_file`; its first line.
+        of_server: whether a token that `Security` refuses is refused here, where it is known who says it.
     Raises:
         UserError: the file cannot be read, or has none.
-        UsageError: both are given.
+        UsageError: both are given; of a server: it is too short, or not ASCII.
     """
     if text is not None and file is not None:
         raise UsageError('--auth_token and --auth_token_file: expected one of them.')
+    source = '--auth_token'
     if file is not None:
-        text = read_text(file, _LARGEST_FILE, 'a token').strip()
+        text, source = read_text(file, _LARGEST_FILE, 'a token').strip(), file
         if not text:
             raise bad_input(file, 'an empty file', 'a token')
-    return os.environ.get(TOKEN_VARIABLE) or None if text is None else text
+    elif text is None:
+        text, source = os.environ.get(TOKEN_VARIABLE) or None, TOKEN_VARIABLE
+    if of_server and text is not None:
+        _check_token(text, source)
+    return text
+
+
+def _check_token(token, source):
+    is_plain = token.isascii() and token.isprintable()
+    if not is_plain or len(token) < _SHORTEST_TOKEN:
+        found = f'a token of {len(token)} characters' if is_plain else 'a token of other characters'
+        expected = f'{_SHORTEST_TOKEN} or more printable ASCII characters'
+        raise UsageError(f'{source}: found {found}, expected {expected}.')
 
 
 def load_keys(file, secret=False):

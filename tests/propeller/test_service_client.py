@@ -382,6 +382,7 @@ def test_curve_refuses_before_the_request_is_sent(keys, monkeypatch):
 
 
 def test_keys_and_tokens_that_are_none(keys, tmp_path, monkeypatch):
+    from propeller.errors import UsageError
     from propeller.service.security import TOKEN_VARIABLE, read_token
 
     (tmp_path / 'empty').mkdir()
@@ -404,6 +405,15 @@ def test_keys_and_tokens_that_are_none(keys, tmp_path, monkeypatch):
             Security(**options)
     (tmp_path / 'token').write_text('of a file\n')
     assert read_token(None, str(tmp_path / 'token')) == 'of a file' and read_token() is None
+    (tmp_path / 'token').write_text('short\n')
+    assert read_token(file=str(tmp_path / 'token')) == 'short'  # a client's may be that of another server
+    monkeypatch.setenv(TOKEN_VARIABLE, 'kürzeres Wort')
+    for source, found, options in (
+        (tmp_path / 'token', 'a token of 5 characters', {'file': str(tmp_path / 'token')}),
+        (TOKEN_VARIABLE, 'a token of other characters', {}),
+    ):
+        with pytest.raises(UsageError, match=f'{source}: found {found}, expected 8 or more printable ASCII'):
+            read_token(**options, of_server=True)
     monkeypatch.setenv(TOKEN_VARIABLE, 'of the environment')
     assert read_token() == 'of the environment' and read_token('of a flag') == 'of a flag'
 
