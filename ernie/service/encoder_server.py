@@ -28,6 +28,7 @@ from propeller.args import Parser, boolean
 from propeller.errors import UsageError, one_line_errors
 from propeller.log import console, get_logger
 from propeller.service.core import ServiceCore
+from propeller.service.errors import ServiceError
 from propeller.service.flags import add_limits, add_security, add_workers, check_workers, limits_of, security_of
 from propeller.service.zmq_listener import ZmqListener
 
@@ -102,7 +103,7 @@ def _serve(args):
     sizing = sizing_of([model], args.workers, args.threads)
     core = ServiceCore([model], limits, sizing.settings())
     service = TextService(core)
-    text = (lambda request: answer(service, request)) if args.text else None
+    text = (lambda request: answer(service, request)) if args.text else _no_texts
     handler, admit = ArrayService(core).run, core.check_any
     listener = ZmqListener(handler, args.host, args.port, limits, security, text, admit=admit)
 
@@ -112,6 +113,10 @@ def _serve(args):
         log.info('propeller server listent on port %d', listener.bound_port)
 
     run(service, [listener], args.drain_timeout, ready)
+
+
+async def _no_texts(request):
+    raise ServiceError('not_found', 'this server takes arrays (Slots), no JSON: start it with --text for that.')
 
 
 def _opened(args, pooling, layer):

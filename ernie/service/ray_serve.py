@@ -117,6 +117,8 @@ def build(args):
     if not str(replicas).isdecimal() or not int(replicas):
         raise UsageError(f'replicas: found {quoted(replicas)}, expected a number above 0.')
     models = models.split(',') if isinstance(models, str) else models
+    if not isinstance(models, list | tuple) or not all(isinstance(model, str) for model in models):
+        raise UsageError(f'models: found {quoted(models)}, expected a list of models, or text with commas.')
     words = [f'--{name}={value}' for name, value in ({'workers': 1, 'threads': 1} | left).items()]
     try:
         settings = SERVE.build_parser('ernie').parse_args([*words, '--', *(model.strip() for model in models)])

@@ -45,12 +45,14 @@ def parse(body, bounds=_USUAL):
     """The value of a JSON text.
 
     Args:
-        body: bytes.
+        body: bytes; a byte order mark before it, which some editors write, is passed over.
         bounds: `Bounds`.
     Raises:
         ServiceError: it is none: not UTF-8, not JSON, with NaN or Infinity, a name twice in one object, or nested more
             than 32 deep; or it has more values, or names in one object, than are read.
     """
+    mark = len(codecs.BOM_UTF8) if body.startswith(codecs.BOM_UTF8) else 0
+    body = body[mark:]
     try:
         if len(body) <= SMALL:
             value = _DECODER.decode(body.decode())
@@ -62,7 +64,7 @@ def parse(body, bounds=_USUAL):
     except ServiceError:  # a ValueError, too
         raise
     except UnicodeDecodeError as e:
-        raise ServiceError('malformed', f'byte {e.start + 1} of the body is not UTF-8.') from None
+        raise ServiceError('malformed', f'byte {mark + e.start + 1} of the body is not UTF-8.') from None
     except RecursionError:
         raise ServiceError('malformed', f'JSON nested more than {_DEEPEST} deep.') from None
     except json.JSONDecodeError as e:
@@ -73,6 +75,11 @@ def parse(body, bounds=_USUAL):
     if deep:
         raise ServiceError('malformed', f'JSON nested more than {_DEEPEST} deep.')
     return value
+
+
+def is_object(message):
+    """Whether a message, bytes or a buffer, begins as a JSON object does; a byte order mark may be before it."""
+    return message[:1] == b'{' or message[:4] == codecs.BOM_UTF8 + b'{'
 
 
 def _refuse(name):

@@ -184,7 +184,7 @@ class ZmqListener(Listener):
         self._note_ends()
         way, message = split([frame.buffer for frame in frames[1:]], self.limits.message_bytes)
         way = [bytes(frame) for frame in way]
-        is_json = frames[-1].buffer[:1] == b'{'
+        is_json = json_text.is_object(frames[-1].buffer)
         if isinstance(message, ServiceError):
             self._send_error(identity, way, message, is_json)
         elif identity in self._stuck:

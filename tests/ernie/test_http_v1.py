@@ -106,6 +106,7 @@ def test_what_a_model_cannot_use_is_refused_with_its_place(path, content, messag
     [
         (b'', 'the body is not JSON (line 1, column 1: Expecting value).'),
         (b'{"text": "a"', "the body is not JSON (line 1, column 13: Expecting ',' delimiter)."),
+        (b'\xef\xbb\xbf{"text": "a"', "the body is not JSON (line 1, column 13: Expecting ',' delimiter)."),
         (b'{"text": "\xff"}', 'byte 11 of the body is not UTF-8.'),
         (b'{"text": "a", "min_confidence": NaN}', 'the body is not JSON (NaN is no JSON).'),
         (b'{"text": "a", "text": "b"}', "the body is not JSON ('text' stands twice in one object)."),
@@ -128,7 +129,10 @@ def test_forms_and_compressed_bodies_are_refused():
     headers = {'Content-Type': 'application/json', 'Content-Encoding': 'gzip'}
     refused(call('POST', '/v1/classify', content=b'{}', headers=headers), 415, 'malformed')
     good = call(
-        'POST', '/v1/classify', content=b'{"text": "a"}', headers={'Content-Type': 'application/json; charset=utf-8'}
+        'POST',
+        '/v1/classify',
+        content='\ufeff{"text": "a"}'.encode(),
+        headers={'Content-Type': 'application/json; charset=utf-8'},
     )
     assert good.status_code == 200
 

@@ -79,6 +79,8 @@ def test_arguments_are_checked_before_anything_starts(monkeypatch):
     assert settings.models == ('a=/m/a', '/m/b') and settings.limits().max_texts == 7 and settings.normalize is True
     for wrong, message in (
         ({}, 'no model is given'),
+        ({'models': None}, 'models: found None, expected a list of models'),
+        ({'models': ['a', 7]}, 'models: found .*7.*, expected a list of models'),
         ({'models': 'a', 'max_words': 3}, 'unrecognized arguments: --max_words=3. Did you mean'),
         ({'models': 'a', 'workers': 'two'}, 'two'),
         ({'models': 'a', 'normalize': 'perhaps'}, 'perhaps'),

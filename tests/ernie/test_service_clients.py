@@ -19,6 +19,7 @@ from ernie.reader.tokenized_set import encoder_arrays
 from ernie.service import client as client_program
 from ernie.service.arrays import ArrayService
 from ernie.service.client import AsyncErnieClient, AsyncTextClient, ErnieClient, TextClient, TextEncoder
+from ernie.service.encoder_server import _no_texts
 from ernie.service.requests import answer
 from propeller.errors import UsageError, UserError
 from propeller.service.client import InferenceBaseClient, InferenceError
@@ -56,7 +57,8 @@ def ports(folder, keys):
 
     def make(service):
         limits, text = service.core.limits, lambda request: answer(service, request)
-        listeners = [ZmqListener(ArrayService(service.core, name).run, limits=limits) for name in NAMES]
+        arrays = {'limits': limits, 'text_handler': _no_texts}  # as `encoder_server.py` without --text
+        listeners = [ZmqListener(ArrayService(service.core, name).run, **arrays) for name in NAMES]
         whole = {'limits': limits, 'text_handler': text}
         listeners += [ZmqListener(ArrayService(service.core).run, **whole)]
         return [*listeners, ZmqListener(ArrayService(service.core).run, security=security, **whole)]
@@ -248,7 +250,7 @@ def test_texts_as_json_give_the_results_of_load(ports, folder, expected):
         client(['好'], model='nothing')
     with pytest.raises(ValueError, match='model: found 7'):
         client(['好'], model=7)
-    with pytest.raises(InferenceError, match='takes arrays .Slots., no JSON'):
+    with pytest.raises(InferenceError, match='takes arrays .Slots., no JSON: start it with --text for that.'):
         TextClient(port=ports['encoder'])(['好'])
 
     async def run():

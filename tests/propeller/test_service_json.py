@@ -1,5 +1,6 @@
 """`propeller.service.json_text`: large texts are read as small ones, in pieces and within bounds."""
 
+import codecs
 import json
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 
 from propeller.service import json_text
 from propeller.service.errors import ServiceError
-from propeller.service.json_text import SMALL, Bounds, parse
+from propeller.service.json_text import SMALL, Bounds, is_object, parse
 
 NUMBERS = [0, -1, 2.5, 1e-9, 12345678901234567890]
 VALUES = [
@@ -102,3 +103,12 @@ def test_no_call_of_c_reads_much_of_a_large_body(monkeypatch):
     value = [NUMBERS * 30_000, {'rows': [NUMBERS] * 10}]
     assert parse(json.dumps(value).encode()) == value
     assert len(sizes) > 20 and max(sizes) <= SMALL + 2
+
+
+@pytest.mark.parametrize('size', [1, SMALL])
+def test_a_byte_order_mark_is_passed_over(size):
+    text = b'{"text": "' + b'a' * size + b'"}'
+    assert parse(codecs.BOM_UTF8 + text) == parse(text)
+    with pytest.raises(ServiceError, match=f'byte {14 + size} of the body is not UTF-8'):
+        parse(codecs.BOM_UTF8 + text.replace(b'"}', b'\xff"}'))
+    assert is_object(text) and is_object(memoryview(codecs.BOM_UTF8 + text)) and not is_object(codecs.BOM_UTF8)

@@ -182,6 +182,7 @@ def test_json_is_answered_in_json():
                 return json.loads(await client.recv())
 
             assert await ask('{"text": "一只猫"}') == {'request': {'text': '一只猫'}}
+            assert await ask('\ufeff{"text": "一只猫"}') == {'request': {'text': '一只猫'}}
             for wrong in ('{', '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": "\udcff"}', '{' * 70000):
                 assert (await ask(wrong))['error']['code'] == 'malformed'
             assert (await ask('{' + ' ' * (16 << 20) + '}'))['error']['code'] == 'too_large'
