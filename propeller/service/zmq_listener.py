@@ -31,9 +31,10 @@ _LINGER = 2000  # milliseconds for answers that are not yet sent
 class ZmqListener(Listener):
     """One ZeroMQ address. A request of a client never waits for another's.
 
-    A message that begins with `{` is JSON, and its answer is; all others are `Slots` (`propeller.service.slots`). What
-    is no message of either kind has an error as its answer. A client that has gone has its requests cancelled; answers
-    for one that does not read them are dropped when `4 * client_requests` wait, its next requests are not computed.
+    A message that `json_text.is_object` knows is JSON, and its answer is; all others are `Slots`
+    (`propeller.service.slots`). What is no message of either kind has an error as its answer. A client that has gone
+    has its requests cancelled; answers for one that does not read them are dropped when `4 * client_requests` wait, its
+    next requests are not computed.
 
     Args:
         handler: async function (arrays: list of numpy arrays that may not be written to, options: dict with `timeout`,

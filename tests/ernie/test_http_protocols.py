@@ -163,6 +163,26 @@ def test_info(call):
 
 
 @pytest.mark.parametrize(
+    ('path', 'request_', 'place'),
+    [
+        ('/v1/embeddings', {'input': ' '}, 'input'),
+        ('/v1/embeddings', {'input': ['a', '']}, 'input[1]'),
+        ('/embed', {'inputs': ['', 'a']}, 'inputs[0]'),
+        ('/similarity', {'inputs': {'source_sentence': '', 'sentences': ['a']}}, 'inputs.source_sentence'),
+        ('/similarity', {'inputs': {'source_sentence': 'a', 'sentences': ['a', '\n']}}, 'inputs.sentences[1]'),
+        ('/rerank', {'query': '', 'texts': ['a']}, 'query'),
+    ],
+)
+def test_an_empty_text_has_the_name_that_the_request_has_for_it(call, path, request_, place):
+    response = call('POST', path, json=request_)
+    assert response.status_code == 422
+    found = response.json()['error']
+    found = found if isinstance(found, str) else found['message']
+    assert found == f'{place}: found an empty text, expected some text.'
+    assert call('POST', '/tokenize', json={'inputs': '', 'model': 'mood'}).status_code == 200
+
+
+@pytest.mark.parametrize(
     ('path', 'request_', 'status', 'kind', 'text'),
     [
         ('/embed', {'inputs': []}, 422, 'Validation', 'inputs: found [], expected a text or a list of texts.'),

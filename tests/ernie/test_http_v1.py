@@ -128,13 +128,9 @@ def test_forms_and_compressed_bodies_are_refused():
     assert 'application/x-www-form-urlencoded' in error['message'] and '--json' in error['message']
     headers = {'Content-Type': 'application/json', 'Content-Encoding': 'gzip'}
     refused(call('POST', '/v1/classify', content=b'{}', headers=headers), 415, 'malformed')
-    good = call(
-        'POST',
-        '/v1/classify',
-        content='\ufeff{"text": "a"}'.encode(),
-        headers={'Content-Type': 'application/json; charset=utf-8'},
-    )
-    assert good.status_code == 200
+    headers = {'Content-Type': 'application/json; charset=utf-8'}
+    for content in ('{"text": "a"}', '\ufeff{"text": "a"}'):  # as some editors write it
+        assert call('POST', '/v1/classify', content=content.encode(), headers=headers).status_code == 200
 
 
 def test_routes_that_are_none():

@@ -103,6 +103,13 @@ def text_of(value, place):
     return value
 
 
+def some_text_of(value, place):
+    """`text_of` for a text that may not be empty, where the record has another name for it than the request."""
+    if not text_of(value, place).strip():
+        raise ServiceError('invalid', f'{place}: found an empty text, expected some text.')
+    return value
+
+
 def record_of(value, place):
     """A text, a pair of texts (list) or an object with `text_a` and perhaps `text_b` as a record for `TextService`.
 

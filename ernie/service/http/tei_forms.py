@@ -11,21 +11,21 @@ _KINDS = {'regression': 'reranker', 'classify': 'classifier', 'multilabel': 'cla
 _VALUE = 'value'  # the label of the number that a regression gives
 
 
-def texts_of(service, inputs):
-    """A text or a list of texts as a list.
+def texts_of(service, inputs, read=text_of):
+    """A text or a list of texts as a list. read: `text_of` or `some_text_of`.
 
     Raises:
         ServiceError: it is none, or there are too many.
     """
     if isinstance(inputs, str):
-        return [text_of(inputs, 'inputs')]
+        return [read(inputs, 'inputs')]
     if not isinstance(inputs, list) or not inputs:
         message = f'inputs: found {quoted(inputs, 80)}, expected a text or a list of texts.'
         raise ServiceError('invalid', message)
     check_count(service, len(inputs))
     if isinstance(inputs[0], int | list):
         raise ServiceError('invalid', 'inputs: found token ids, expected a text or a list of texts.')
-    return [text_of(text, f'inputs[{place}]') for place, text in enumerate(inputs)]
+    return [read(text, f'inputs[{place}]') for place, text in enumerate(inputs)]
 
 
 def records_of(service, inputs):

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, WithJsonSchema
 
 from ernie.service.http.bodies import dump, vector_texts
-from ernie.service.http.calls import answered, check_count, choose, text_of
+from ernie.service.http.calls import answered, check_count, choose, some_text_of
 from ernie.service.http.schemas import MOST_TEXTS, Body, OpenAIError, Reply
 from propeller.errors import quoted
 from propeller.service.errors import ServiceError
@@ -30,7 +30,7 @@ class EmbeddingsRequest(Body):
 
     def texts(self, service):
         if isinstance(self.input, str):
-            return [text_of(self.input, 'input')]
+            return [some_text_of(self.input, 'input')]
         if not isinstance(self.input, list) or not self.input:
             message = f'input: found {quoted(self.input, 80)}, expected a text or a list of texts.'
             raise ServiceError('invalid', message)
@@ -42,7 +42,7 @@ class EmbeddingsRequest(Body):
                 'LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False).'
             )
             raise ServiceError('invalid', message)
-        return [text_of(text, f'input[{place}]') for place, text in enumerate(self.input)]
+        return [some_text_of(text, f'input[{place}]') for place, text in enumerate(self.input)]
 
 
 class Embedding(Reply):

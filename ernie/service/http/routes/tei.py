@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel, WithJsonSchema
 
 from ernie.service.http.bodies import dump, vector_texts
-from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose
+from ernie.service.http.calls import CLASSIFYING, answered, check_count, choose, some_text_of
 from ernie.service.http.routes.openai import one_for_each
 from ernie.service.http.schemas import MOST_TEXTS, Body, Reply, Strings, TeiError
 from ernie.service.http.tei_forms import (
@@ -159,12 +159,13 @@ def _add_vectors(routes):
         return one_for_each(answer), answer.seconds
 
     async def embed(body):
-        found, seconds = await vectors(body, texts_of(service, body.inputs), body, body.normalize)
+        found, seconds = await vectors(body, texts_of(service, body.inputs, some_text_of), body, body.normalize)
         return answered(b'[' + b','.join(await vector_texts(found)) + b']', seconds)
 
     async def similarity(body):
         check_count(service, len(body.inputs.sentences))
-        texts = [body.inputs.source_sentence, *body.inputs.sentences]
+        texts = [some_text_of(body.inputs.source_sentence, 'inputs.source_sentence')]
+        texts += [some_text_of(text, f'inputs.sentences[{i}]') for i, text in enumerate(body.inputs.sentences)]
         found, seconds = await vectors(body, texts, body.parameters or SimilarityParameters(), True, beside=1)
         source, *others = found
         return answered(dump([round(float(other @ source), 7) for other in others]), seconds)
@@ -190,7 +191,8 @@ def _add_scores(routes):
         check_count(service, len(body.texts))
         if not body.texts:
             raise ServiceError('invalid', 'texts: found an empty list, expected one text or more.')
-        records = [{'text_a': body.query, 'text_b': text} for text in body.texts]
+        query = some_text_of(body.query, 'query')
+        records = [{'text_a': query, 'text_b': text} for text in body.texts]
         answer = await service.run(model.name, records, truncate=body.may_cut)
         ranks = [{'index': i, 'score': score_of(result)} for i, result in enumerate(answer.results)]
         if body.return_text:
