@@ -31,6 +31,7 @@ log = get_logger(__name__)
 
 _DIGITS = 12
 _WORDS = (VOCABULARY, TOKENIZER_JSON)
+_BESIDE = ('.json', '.txt')  # of what belongs to parameters alone, and all files of their name do
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,16 +126,15 @@ def _is_fine_tuned(path, given):
 
 def _digest(job, source):
     """Of everything that an export depends on: contents, and no places, as models move with their exports."""
-    parts = [folder_digest(source) if os.path.isdir(source) else '']
-    folder = source
+    parts, folder = [folder_digest(source) if os.path.isdir(source) else ''], source
     if not any(os.path.isfile(os.path.join(source, name)) for name in _WORDS):  # what belongs to it lies beside it
-        folder = os.path.dirname(os.path.abspath(source))
-        files = [name for name in sorted(os.listdir(folder)) if os.path.isfile(os.path.join(folder, name))]
-        parts += [f'{name} {_about(os.path.join(folder, name))}' for name in files]
-        parts += [os.path.basename(os.path.abspath(source))]
+        folder, base = os.path.split(os.path.abspath(source))
+        names = [n for n in sorted(os.listdir(folder)) if n.endswith(_BESIDE) or n.startswith(base.partition('.')[0])]
+        files = [name for name in names if os.path.isfile(os.path.join(folder, name))]
+        parts += [base, *(f'{name} {content_digest(os.path.join(folder, name))}' for name in files)]
     parts += [lower_case_of_name(folder)]
-    files = ('_path', '_config', '_model', '_dict')
-    given = {name: _about(value) if name.endswith(files) else value for name, value in job.given.items()}
+    is_file = ('_path', '_config', '_model', '_dict')
+    given = {name: _about(value) if name.endswith(is_file) else value for name, value in job.given.items()}
     parts += [job.format, job.task, job.pooling, job.layer, sorted(given.items(), key=lambda item: item[0])]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:_DIGITS]
 

@@ -325,8 +325,15 @@ def test_a_kept_export_is_known_by_the_contents_of_its_model_wherever_it_lies(tm
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert weights.stat().st_size == before.st_size and digest(str(one)) != digest(str(copy))
     alone = digest(str(copy / 'params'))  # its vocabulary lies beside it
+    assert digest(str(shutil.copytree(copy, tmp_path / 'third') / 'params')) == alone
     (copy / 'vocab.txt').write_text('[PAD]')
     assert digest(str(copy / 'params')) != alone
+    (copy / 'bert.ckpt.index').write_text('a')  # of TensorFlow, by the prefix of its files
+    tensorflow = digest(str(copy / 'bert.ckpt'))
+    (copy / 'notes').write_text('a')
+    assert digest(str(copy / 'bert.ckpt')) == tensorflow
+    (copy / 'bert.ckpt.index').write_text('b')
+    assert digest(str(copy / 'bert.ckpt')) != tensorflow
     given = [digest(str(one), given={'vocab_path': str(folder / 'vocab.txt')}) for folder in (one, copy)]
     assert given[0] != given[1]
     one.rename(tmp_path / 'cased_L-2_H-12_A-3')  # Google's: which case, the name alone says
