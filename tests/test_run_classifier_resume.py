@@ -335,6 +335,29 @@ def test_another_training_file_with_as_many_rows_is_refused(tmp_path, stopped):
     stopped(resume=True, train_set=other)
 
 
+def test_the_best_by_another_metric_or_on_other_rows_is_forgotten(tmp_path, short):
+    """With its steps of patience. The same rows under another name are the same."""
+    dev = write_table(tmp_path / 'dev.tsv', ['text_a', 'label'], sentences(9, 2))
+    short(do_val=True, dev_set=dev, validation_steps=1, early_stop=9, max_steps=3)
+    path = tmp_path / 'c/step_3/training_state.json'
+    found = json.loads(path.read_text())
+    found['hooks']['evaluation'] |= {'best': 7.0, 'worse': 8}  # no score is better, and the patience is nearly over
+    path.write_text(json.dumps(found))
+    go_on = functools.partial(short, do_val=True, validation_steps=1, early_stop=9, resume=True)
+    for values in (
+        {'dev_set': dev, 'metric': 'macro_f1'},
+        {'dev_set': write_table(tmp_path / 'other.tsv', ['text_a', 'label'], sentences(9, 3))},
+    ):
+        shutil.copytree(tmp_path / 'c', tmp_path / 'd', dirs_exist_ok=True)
+        ran = go_on(**values, checkpoints=tmp_path / 'd')
+        assert "the best result by 'accuracy on the dev set " in ran.log and 'early stop' not in ran.log
+        best = json.loads((tmp_path / 'd/best/training_state.json').read_text())
+        assert best['global_step'] > 3 and best['value'] <= 1
+        shutil.rmtree(tmp_path / 'd')
+    ran = go_on(dev_set=shutil.copy(dev, tmp_path / 'renamed.tsv'))
+    assert 'forgotten' not in ran.log and 'early stop: 9 evaluations' in ran.log
+
+
 def test_another_number_of_processes_is_told_with_what_to_do(tmp_path, stopped):
     path = tmp_path / 'c/step_3/training_state.json'
     found = json.loads(path.read_text())

@@ -301,6 +301,7 @@ class FineTuning:
             ended_early=self.evaluator.name_last,
             keep_best=True,
             patience=self.args.early_stop,
+            measure=self.evaluator.measure(),
             tie=self.evaluator.main_loss,
         )
 

@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple
 
 from ernie.metrics.report import format_report, write_report
+from ernie.reader.dataset_folder import data_digest, is_regular
 from ernie.report.names import TRAINING
 from ernie.report.sets import write_set
 from ernie.run.predictor import Predictor
@@ -77,6 +78,14 @@ class Evaluator:
     def scored_sets(self):
         """list of (path, rows) of the sets that are scored."""
         return self.dev_sets
+
+    def measure(self):
+        """What the main value is, a text: the score, and by its content the first dev set; None without one."""
+        sets = self.scored_sets()
+        if not sets:
+            return None
+        path = sets[0][1].path
+        return f'{self.task.measure} on the dev set {data_digest(path)[:12] if is_regular(path) else path}'
 
     def all_sets(self):
         """The rows of all sets that are scored or predicted: list."""

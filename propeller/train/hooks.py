@@ -219,7 +219,8 @@ class EvaluationHook(RunHook):
         keep_best: whether the training keeps a checkpoint of the best result (`TrainingRun`).
         larger: whether the larger of two values is the better one.
         patience: evaluations without a better value before training stops; -1 never stops.
-        measure: what the values are; a checkpoint's best by another measure is forgotten. None: not recorded.
+        measure: what the values are; a checkpoint's best by another measure is forgotten. None: not known, here or in a
+            checkpoint of an earlier version; then the best stays.
         tie: function () -> the number, smaller is better, that decides between equal values of two evaluations, such as
             the loss: small dev sets often give equal scores. None of it: the first one stays.
     """
@@ -319,10 +320,11 @@ class EvaluationHook(RunHook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         fields = {'best': NUMBER_OR_NONE, 'best_step': COUNT_OR_NONE, 'worse': COUNT}
         checked(state, {**fields, 'best_tie': NUMBER_OR_NONE}, needed=fields, place='hooks.evaluation.')
-        if state.get('measure') != self.measure:
-            found = state.get('measure')
+        found = state.get('measure')
+        if None not in (found, self.measure) and found != self.measure:
             log.warning('the best result by %s is forgotten: now it is the one by %s', quoted(found), self.measure)
             return
+        self.measure = self.measure or found
         self.best, self.best_step, self.worse = state['best'], state['best_step'], state['worse']
         self.best_tie = state.get('best_tie')
         if self.best is not None and not np.isfinite(self.best):  # nothing would ever be better

@@ -59,6 +59,16 @@ def test_a_best_by_another_measure_is_forgotten():
     assert (again.best, other.best) == (0.5, None)
 
 
+def test_without_a_measure_on_either_side_the_best_stays():
+    """So it is in checkpoints of earlier versions, and where a training goes on without a dev set."""
+    named, unnamed = evaluated([0.5], measure='max acc')[0], evaluated([0.5])[0]
+    later, without = evaluated([], measure='min loss')[0], evaluated([])[0]
+    later.load_state_dict(unnamed.state_dict())
+    without.load_state_dict(named.state_dict())
+    assert (later.best, without.best) == (0.5, 0.5)
+    assert without.state_dict()['measure'] == 'max acc'
+
+
 def test_of_equal_values_the_one_with_the_smaller_loss_is_the_best():
     """Also after a break. It is no progress for early stop, and without losses the first one stays."""
     losses = iter([0.9, 0.7, 0.8, 0.4])

@@ -115,7 +115,7 @@ class MrcTask(Task):
 
     @property
     def measure(self):
-        return 'mean of EM and F1'
+        return f'mean of EM and F1 ({self.metric})'
 
     def column_texts(self):
         return []
