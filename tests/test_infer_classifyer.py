@@ -347,6 +347,10 @@ def test_labels_that_the_model_does_not_have(tmp_path, room, kind):
     path.write_text(json.dumps(saved['label_map'] | {'I-MISC': number}))
     with pytest.raises(UsageError, match=rf'map\.json has {number + 1} classes; the model has {number}\.'):
         infer(**right, label_map_config=path)
+    ids = list(saved['label_map'].values())
+    path.write_text(json.dumps(dict(zip(saved['label_map'], [*ids[1:], ids[0]], strict=True))))
+    with pytest.raises(UserError, match=r'map\.json: found other labels than those of the checkpoint; leave out'):
+        infer(**right, label_map_config=path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import f1_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from propeller.errors import UsageError
+from propeller.errors import UsageError, UserError
 from propeller.storage import open_tensors
 from tests.ernie.tiny_model import (
     BAD,
@@ -241,10 +241,14 @@ def test_csv_and_chinese_labels(tmp_path, train):
     assert json.loads((tmp_path / 'c/best/labels.json').read_text(encoding='utf-8'))['labels'] == ['差评', '好评']
     report = (tmp_path / 'c/reports/dev.txt').read_text(encoding='utf-8')
     assert '好评' in report and '差评' in report
-    ran = run(
-        init_checkpoint=tmp_path / 'c/best', do_train=False, do_test=False, dev_set=dev, checkpoints=tmp_path / 'e'
-    )
-    assert f'acc:{best(tmp_path / "c", "acc"):f}, data_num: 43' in ran.log
+    work = {'do_train': False, 'do_test': False, 'dev_set': dev, 'checkpoints': tmp_path / 'e'}
+    scores = f'acc:{best(tmp_path / "c", "acc"):f}, data_num: 43'
+    assert scores in run(**work, init_checkpoint=tmp_path / 'c/best').log
+    assert scores in run(**work, init_checkpoint=tmp_path / 'c/best', label_map_config=tmp_path / 'map.json').log
+    (tmp_path / 'turned.json').write_text(json.dumps({'好评': 0, '差评': 1}), encoding='utf-8')
+    for again in ({'resume': True}, {**work, 'init_checkpoint': tmp_path / 'c/best'}):
+        with pytest.raises(UserError, match='turned.json: found other labels than those of the checkpoint; leave out'):
+            train(**{'train_set': tmp_path / 'train.csv'} | again, label_map_config=tmp_path / 'turned.json')
 
 
 def test_class_weights(tmp_path, train):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from propeller.errors import UsageError, quoted
+from propeller.errors import UsageError, UserError, quoted
 from propeller.log import get_logger
 
 log = get_logger(__name__)
@@ -33,6 +33,25 @@ def count_labels(asked=None, label_map=None, where=None, model=None):
     if asked and asked > MOST_LABELS:
         raise UsageError(f'--num_labels {asked}: expected at most {MOST_LABELS}.')
     return model or mapped or asked or 2
+
+
+def named_labels(saved):
+    """dict label -> id of a model. None: its `labels.json`, a dict, calls classes by their numbers, or not at all."""
+    names = saved.get('labels') or ()
+    found = saved.get('label_map') or {name: i for i, name in enumerate(names)}
+    return None if all(name == str(i) for name, i in found.items()) else found
+
+
+def check_label_map(label_map, path, saved):
+    """Raises `UserError`: a label map is not that of a model whose classes have names: it would give them others.
+
+    Args:
+        label_map: dict label -> id, content of the file `path`.
+        saved: dict, `labels.json` of the model, {} if it has none.
+    """
+    names = named_labels(saved)
+    if names and label_map != names:
+        raise UserError(f'{path}: found other labels than those of the checkpoint; leave out --label_map_config.')
 
 
 def label_names(label_map, num_labels):

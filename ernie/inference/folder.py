@@ -3,7 +3,7 @@
 import os
 
 from ernie.checkpoint.model_folder import LABELS, companion_files
-from ernie.decoding.classes import count_labels, label_names
+from ernie.decoding.classes import check_label_map, count_labels, label_names
 from ernie.reader.classify import load_label_map
 from ernie.run.exported import VECTORS
 from ernie.run.source import Source
@@ -113,6 +113,8 @@ class ModelFolder(Source):
         """`num_labels`, `labels` and perhaps `label_map`. model: how many classes it has, if that is known."""
         label_map = load_label_map(label_map_config) if label_map_config else None
         number = count_labels(asked, label_map, label_map_config, model)
+        if label_map:
+            check_label_map(label_map, label_map_config, self.saved)
         names = None if label_map else settings.get('labels')
         names = names or label_names(label_map, number)
         if len(names) != number:

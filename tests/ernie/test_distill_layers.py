@@ -229,7 +229,7 @@ def test_what_is_refused(tmp_path, teacher):
         (tags, teacher, {}, 'found a file for the task sequence_labeling, expected one for the teacher'),
         (train, teacher, {'model': other}, 'vocab.txt: found another vocabulary, expected that of the teacher'),
         (train, teacher, {'model': labelled}, 'l: found labels .*, expected .*, as the teacher'),
-        (train, teacher, {'label_map_config': turned}, 'found a teacher with the labels .*expected those of'),
+        (train, teacher, {'label_map_config': turned}, 'map.json: found other labels than those of the checkpoint'),
         (strange, teacher, {}, "s.tsv:3: found the label '中', expected one of the labels that the model has"),
         (train, tmp_path / 'none', {}, 'none: found no such folder'),
         (train, teacher, {'max_seq_len': 18}, '--max_seq_len 18: the .* has 17 positions'),

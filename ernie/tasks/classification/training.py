@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from ernie.decoding.classes import count_labels, label_names, warn_of_missing
+from ernie.decoding.classes import check_label_map, count_labels, label_names, warn_of_missing
 from ernie.metrics.classification import check_metric, evaluate, format_dev_line, main_value
 from ernie.metrics.outcomes import class_outcomes, column_name, multilabel_outcomes, regression_outcomes
 from ernie.metrics.report import class_report, multilabel_report
@@ -63,8 +63,11 @@ class ClassificationTask(Task):
     def _label_map(self):
         if self.kind == 'regression':
             return None
-        if self.args.label_map_config:
-            return load_label_map(self.args.label_map_config)
+        path = self.args.label_map_config
+        if path:
+            label_map = load_label_map(path)
+            check_label_map(label_map, path, self.saved)
+            return label_map
         return (self.saved or self.found).get('label_map')
 
     def _num_labels(self):

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from ernie.decoding.classes import count_labels, label_names, warn_of_missing
+from ernie.decoding.classes import check_label_map, count_labels, label_names, warn_of_missing
 from ernie.decoding.crf import WEIGHTS
 from ernie.decoding.labels import best_labels, label_probabilities, token_labels
 from ernie.decoding.scheme import OUTSIDE, split_label
@@ -23,7 +23,7 @@ from ernie.run.evaluation import Evaluated
 from ernie.tasks.sequence_labeling import SPEC
 from ernie.tasks.training import Task
 from ernie.tokenizers.token_cut import AS_TOKENIZER, TokenCut
-from propeller.errors import UsageError, UserError, bad_input
+from propeller.errors import UsageError, bad_input
 from propeller.log import get_logger
 from propeller.storage.atomic import output_file
 from propeller.storage.folders import make_folder
@@ -72,9 +72,10 @@ class SequenceLabelingTask(Task):
             raise UsageError(
                 '--label_map_config is missing: a JSON file of label -> id, e.g. {"B-PER": 0, "I-PER": 1, "O": 2}.'
             )
-        label_map = load_tag_map(path, self.scheme) if path else saved
-        if saved and label_map != saved:
-            raise UserError(f'{path}: found other labels than those of the checkpoint; leave out --label_map_config.')
+        if not path:
+            return saved
+        label_map = load_tag_map(path, self.scheme)
+        check_label_map(label_map, path, self.saved)
         return label_map
 
     def head_hparams(self):
