@@ -351,6 +351,25 @@ def test_a_label_without_a_token_is_told(whole, tmp_path):
     assert f'{data}: 3 of 5 classes have no row, and will not be learned: {missing}' in messages(ran.log)
 
 
+def test_the_head_of_a_tagger_is_taken_for_the_same_labels_alone(whole, tmp_path):
+    model, turned = whole.checkpoints / 'best', tmp_path / 'turned.json'
+    names = label_map()
+    turned.write_text(json.dumps(dict(zip(names, reversed(names.values()), strict=True))))
+    for path, is_new in ((whole.map, False), (turned, True)):
+        ran = run(
+            init_pretraining_params=model,
+            checkpoints=tmp_path / f'{is_new}',
+            train_set=whole.train,
+            do_val=False,
+            do_test=False,
+            label_map_config=path,
+            max_steps=1,
+        )
+        lines = messages(ran.log)
+        assert (f'{model}: the head of other classes is left out: a new one' in lines) == is_new
+        assert ('new, with random values: cls_seq_label_out_w, cls_seq_label_out_b' in lines) == is_new
+
+
 BAD = [
     ({'label_map_config': None, 'num_labels': 7}, UsageError, '--num_labels 7: .* training set has 5 classes'),
     ({'chunk_scheme': 'BMES'}, UsageError, '--chunk_scheme BMES: expected one of IO, IOB, IOE, IOBES'),

@@ -155,7 +155,8 @@ class Distillation(FineTuning):
     def _take_head(self, program):
         """A head that the model does not have is that of the teacher, where it fits."""
         ours, theirs = self.source.tensors or (), self.plan.teacher.source.tensors
-        new = {n: s for n, s in program.parameters().items() if self.task.is_new(n) and n not in ours}
+        new = {n: s for n, s in program.parameters().items() if self.task.is_new(n)}
+        new = {n: s for n, s in new.items() if n not in ours or tuple(ours.shape(n)) != tuple(s)}
         fitting = [name for name, shape in new.items() if name in theirs and tuple(theirs.shape(name)) == shape]
         if fitting:
             match_parameters({name: new[name] for name in fitting}, theirs, allow_unused=['*'])

@@ -153,7 +153,8 @@ class FineTuning:
 
     def load(self, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
-        return InitialValues(self.args, self.source, self.run, self.task.is_new).load(self.session, program)
+        values = InitialValues(self.args, self.source, self.run, self.task.is_new, self.task.other_head)
+        return values.load(self.session, program)
 
     # ------------------------------------------------------------ training
 

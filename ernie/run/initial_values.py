@@ -24,10 +24,11 @@ class InitialValues:
         source: `ernie.run.source.Source`.
         run: `propeller.train.run.TrainingRun`.
         is_new: name -> whether pre-trained parameters may lack it, because it belongs to the task's head.
+        other_head: see `Task.other_head`; None: a head that is there must fit.
     """
 
-    def __init__(self, args, source, run, is_new):
-        self.args, self.source, self.run, self.is_new = args, source, run, is_new
+    def __init__(self, args, source, run, is_new, other_head=None):
+        self.args, self.source, self.run, self.is_new, self.other_head = args, source, run, is_new, other_head
 
     def load(self, session, program):
         """Give `program` its values. Returns the number of updates done by earlier runs."""
@@ -43,16 +44,34 @@ class InitialValues:
         warn_of_unmatched('--allow_unused', allowed_unused, [*tensors, *tensors.unmapped])
         begun = may_begin(tensors)
         new_head = (lambda name: False) if self.run.start else lambda name: self.is_new(name) or begun(name)
-        allowed_unused = [*allowed_unused, *self.source.left_out]
-        match = match_parameters(program.parameters(), tensors, new_head, allowed, allowed_unused)
+        left = () if self.run.start else self._head_left_out(program.parameters())
+        wanted = {name: shape for name, shape in program.parameters().items() if name not in left}
+        allowed_unused = [*allowed_unused, *self.source.left_out, *left]
+        match = match_parameters(wanted, tensors, new_head, allowed, allowed_unused)
         load_values(session, match.load, tensors)
         log.debug('%s: %d parameters loaded', self.source.path, len(match.load))
-        if match.new:
-            log.debug('new, with random values: %s', ', '.join(match.new))
+        if match.new or left:
+            log.debug('new, with random values: %s', ', '.join([*match.new, *left]))
         unused = [*match.unused, *tensors.unmapped]
         if any(not is_training_state(name) for name in unused):
             log.debug('not used: %s', ', '.join(name for name in unused if not is_training_state(name)))
         return self._load_old_optimizer(session, program) if self.run.start and program.training else 0
+
+    def _head_left_out(self, parameters):
+        """Names of the head of a pre-trained model that are not taken, because it has learnt other classes; says so.
+
+        parameters: dict name -> shape, those of the program.
+        """
+        tensors = self.source.tensors
+        head = [name for name in parameters if self.is_new(name) and name in tensors]
+        if not head or not self.other_head:
+            return []
+        fits = all(tuple(tensors.shape(name)) == tuple(parameters[name]) for name in head)
+        other = self.other_head(self.source.saved) or ('' if fits else 'other classes')
+        if not other:
+            return []
+        log.info('%s: the head of %s is left out: a new one', self.source.path, other)
+        return head
 
     def _load_old_optimizer(self, session, program):
         """Moments and step counter of a training checkpoint of 2019. Returns the updates done.

@@ -5,6 +5,7 @@ import abc
 import numpy as np
 
 from ernie.checkpoint.model_folder import companion_files
+from ernie.decoding.classes import label_names, named_labels
 from ernie.model.task_model import encoder_feeds
 from ernie.reader.columns import ColumnNames
 from ernie.reader.naming import column_texts
@@ -125,6 +126,18 @@ class Task(abc.ABC):
     def is_new(self, name):
         """Whether pre-trained parameters may lack `name`, because it belongs to the task's head."""
         return name in self.spec.head
+
+    def other_head(self, saved):
+        """-> '' where a training that starts from a model takes its head; else what that has learnt, for people.
+
+        saved: dict, the `labels.json` of the model, {} if it has none: then nothing speaks against the head.
+        """
+        ours, names = self.describe(), named_labels(saved)
+        for what in ('task', 'kind'):
+            if saved.get(what, ours.get(what)) != ours.get(what):
+                return f'the {what} {saved[what]}'
+        labels = names and label_names(names, len(set(names.values())))
+        return 'other classes' if labels and labels != ours.get('labels') else ''
 
     def describe(self):
         """-> JSON-able dict, the `labels.json` of a checkpoint: labels and what else prediction needs."""

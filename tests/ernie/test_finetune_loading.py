@@ -95,9 +95,8 @@ def test_wrong_shapes_are_named_with_both(tmp_path, train):
 
 def test_wrong_number_of_labels(tmp_path, train):
     model = write_model(tmp_path / 'm', random_parameters() | head(3))
-    for flag in ('init_checkpoint', 'init_pretraining_params'):
-        with pytest.raises(UserError, match=r'_cls_out_w is \[12, 3\], expected \[12, 2\]'):
-            train(**{flag: model})
+    with pytest.raises(UserError, match=r'_cls_out_w is \[12, 3\], expected \[12, 2\]'):
+        train(init_checkpoint=model)
     rows = [(text, y + 1) for text, y in sentences(8, 1, most=3)]
     ran, _ = train(
         init_checkpoint=model, num_labels=3, train_set=write_table(tmp_path / 't.tsv', ['text_a', 'label'], rows)
@@ -105,14 +104,50 @@ def test_wrong_number_of_labels(tmp_path, train):
     assert f'{tmp_path}/m: 41 parameters loaded' in messages(ran.log)
 
 
-def test_a_head_of_another_task_can_be_made_new(tmp_path, train):
-    values = random_parameters() | head(3)
-    model = write_model(tmp_path / 'm', values)
-    with pytest.raises(UserError, match='--allow_missing _cls_out_w,_cls_out_b starts with a new one'):
-        train(init_pretraining_params=model)
-    ran, after = train(init_pretraining_params=model, allow_missing='_cls_out_w,_cls_out_b')
+@pytest.mark.parametrize('flags', [{}, {'allow_missing': '_cls_out_w,_cls_out_b'}])
+def test_a_head_of_another_width_is_new(tmp_path, train, flags):
+    model = write_model(tmp_path / 'm', random_parameters() | head(3))
+    ran, after = train(init_pretraining_params=model, **flags)
+    assert f'{model}: the head of other classes is left out: a new one' in messages(ran.log)
     assert 'new, with random values: _cls_out_w, _cls_out_b' in messages(ran.log)
     assert after['_cls_out_w'].shape == (12, 2)
+
+
+@pytest.mark.parametrize(
+    ('saved', 'left'),
+    [
+        (None, None),  # a model of 2019
+        ({'kind': 'classify', 'labels': ['0', '1']}, None),
+        ({'kind': 'classify', 'labels': ['bad', 'good']}, None),
+        ({'kind': 'classify', 'labels': ['good', 'bad']}, 'other classes'),
+        ({'kind': 'classify', 'labels': ['alpha', 'beta']}, 'other classes'),
+        ({'kind': 'multilabel', 'labels': ['bad', 'good']}, 'the kind multilabel'),
+    ],
+)
+def test_a_head_of_the_same_width_is_taken_where_it_has_learnt_the_same(tmp_path, train, saved, left):
+    values = random_parameters() | head()
+    model = write_model(tmp_path / 'm', values)
+    if saved:
+        saved = {'task': 'classification', 'num_labels': 2, 'label_map': None, **saved}
+        (model / 'labels.json').write_text(json.dumps(saved))
+    rows = [(text, ('bad', 'good')[y]) for text, y in sentences(8, 1, most=3)]
+    named = write_table(tmp_path / 'named.tsv', ['text_a', 'label'], rows)
+    ran, after = train(init_pretraining_params=model, train_set=named, learning_rate=1e-12, weight_decay=0)
+    is_taken = bool(np.allclose(after['_cls_out_w'], values['_cls_out_w'], atol=1e-9))
+    assert is_taken == (left is None)
+    assert (f'{model}: the head of {left} is left out: a new one' in messages(ran.log)) == (left is not None)
+    assert_loaded(after, values)
+
+
+def test_a_regression_takes_the_head_of_a_regression(tmp_path, train):
+    values = random_parameters() | head(1)
+    model = write_model(tmp_path / 'm', values)
+    saved = {'task': 'classification', 'kind': 'regression', 'num_labels': 1, 'labels': ['0'], 'label_map': None}
+    (model / 'labels.json').write_text(json.dumps(saved))
+    numbers = write_table(tmp_path / 'n.tsv', ['text_a', 'label'], [(t, y / 3) for t, y in sentences(8, 1, most=3)])
+    settings = {'init_pretraining_params': model, 'train_set': numbers, 'learning_rate': 1e-12, 'weight_decay': 0}
+    _, after = train(**settings, is_classify=False, is_regression=True)
+    np.testing.assert_allclose(after['_cls_out_w'], values['_cls_out_w'], atol=1e-9)
 
 
 def test_a_checkpoint_without_head_cannot_be_evaluated(tmp_path):
