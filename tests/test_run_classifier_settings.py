@@ -157,3 +157,18 @@ def test_a_cased_vocabulary_without_a_word_is_doubted(tmp_path, train, model):
     assert '2 of 42 tokens have capital letters, which lower-cased text never becomes' in ran.log
     ran = train(**short, checkpoints=tmp_path / 'other')
     assert 'capital letters' not in ran.log
+
+
+def test_predictions_lie_in_the_folder_of_the_run(tmp_path, train, monkeypatch):
+    """Also when it is done again from its run.yaml into another one. Without --checkpoints the path is that of 2019."""
+    monkeypatch.chdir(tmp_path)
+    data = table(tmp_path / 't.tsv', sentences(24, 1))
+    settings = {'train_set': data, 'do_val': False, 'do_test': True, 'test_set': data, 'max_steps': 1, 'epoch': 1}
+    ran = train(**settings)
+    assert f'save to {tmp_path}/c/test_result.0.1' in ran.log
+    train(config=tmp_path / 'c/run.yaml', checkpoints=tmp_path / 'd', do_test=True)
+    train(**settings, checkpoints=None)
+    for folder in ('c', 'd', 'checkpoints'):
+        assert len((tmp_path / folder / 'test_result.0.1').read_text().splitlines()) == 24
+    train(**settings, checkpoints=tmp_path / 'e', test_save=tmp_path / 'mine')
+    assert (tmp_path / 'mine.0.1').is_file() and not (tmp_path / 'e/test_result.0.1').exists()

@@ -92,7 +92,8 @@ def with_folder(args, ending=''):
         # One of several processes chooses: another might see what it has made by then.
         goes_on = args.resume or (args.tries and TryFiles(last(folder)).exists())
         folder = join(args.use_cuda).broadcast_object(last(folder) if goes_on else free(folder))
-    return args.replace(checkpoints=folder, test_save=args.test_save or os.path.join(folder, 'test_result'))
+    args = args.replace(checkpoints=folder)
+    return args if args.test_save else args.with_test_save()
 
 
 def free(folder):

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from ernie.decoding.scheme import SCHEMES
 from ernie.reader.dataset_folder import fetch_named, is_there, named_split, nearest_name, splits_of
@@ -34,7 +34,11 @@ class DataSettings(Settings, title='data'):
         0.0, 'Without --dev_set: share of the training rows that is evaluated and not trained on.', least=0, below=1
     )
     test_set: str | None = setting(None, 'Files to predict.', joined=True)
-    test_save: str = setting('./checkpoints/test_result', 'Prediction files, one per test set.', joined=True)
+    test_save: str = setting(
+        './checkpoints/test_result',
+        'Prediction files, one per test set. Left out: test_result in --checkpoints.',
+        joined=True,
+    )
     diagnostic: str | None = setting(None, 'One more file to predict, once, at the end (GLUE AX).')
     diagnostic_save: str | None = setting(None, 'Where its predictions go.')
     text_column: str | None = setting(
@@ -177,6 +181,16 @@ class FinetuneSettings(
         settings._check_boost()
         return settings
 
+    def with_test_save(self) -> Self:
+        """The settings with the predictions in --checkpoints, so that those of another training stay."""
+        return self.replace(test_save=os.path.join(self.checkpoints, 'test_result'))
+
+    def recorded(self) -> dict[str, Any]:
+        found = super().recorded()
+        if not self.gave('test_save'):  # a run from run.yaml with other --checkpoints predicts there
+            found.pop('test_save', None)
+        return found
+
     def _check_boost(self) -> None:
         if not self.boost:
             return
@@ -276,7 +290,7 @@ class OwnDataSettings(FinetuneSettings, title='your own data'):
     checkpoints: str = changed(
         TrainingSettings, 'checkpoints', '', 'Folder of what the training leaves. Left out: runs/NAME OF FILE.'
     )
-    test_save: str = changed(DataSettings, 'test_save', '', 'Prediction files. Left out: in --checkpoints.')
+    test_save: str = changed(DataSettings, 'test_save', '', 'Prediction files. Left out: test_result in --checkpoints.')
     epoch: int = changed(FinetuneSettings, 'epoch', AUTO, 'Most epochs.')
     learning_rate: float = changed(FinetuneSettings, 'learning_rate', AUTO)
     max_seq_len: int = changed(FinetuneSettings, 'max_seq_len', AUTO)

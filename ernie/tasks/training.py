@@ -51,7 +51,7 @@ class Task(abc.ABC):
         Raises:
             UsageError: flags that the task does not have, or that contradict each other.
         """
-        return args
+        return args.with_test_save() if args.gave('checkpoints') and not args.gave('test_save') else args
 
     @property
     def model_class(self):
