@@ -55,8 +55,9 @@ def test_every_fault_is_named(tmp_path):
 
 def test_a_head_of_another_width_is_an_error_even_if_heads_may_be_new():
     values = {**parameters(), '_cls_out_w': np.zeros((12, 2)), '_cls_out_b': np.zeros(2)}
-    with pytest.raises(UserError, match=r'_cls_out_w is \[12, 2\], expected \[12, 3\], _cls_out_b is \[2\]'):
+    with pytest.raises(UserError, match=r'_cls_out_w is \[12, 2\], expected \[12, 3\], _cls_out_b is \[2\]') as e:
         match_parameters({**SHAPES, **HEAD}, values, is_head)
+    assert '--allow_missing _cls_out_w,_cls_out_b starts with a new one' in str(e.value)
 
 
 def test_allowed_absences():
