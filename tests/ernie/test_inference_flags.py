@@ -73,7 +73,7 @@ def test_choices():
     assert choices == {
         'task': ['classification', 'regression', 'multilabel', 'sequence_labeling', 'mrc'],
         'format': ['tsv', 'jsonl', 'csv', 'parquet', 'text'],
-        'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'parquet', 'squad'],
+        'input_format': ['auto', 'tsv', 'csv', 'jsonl', 'json', 'text', 'parquet', 'conll', 'squad'],
         'engine': ['executor', 'predictor', 'onnxruntime', 'openvino', 'fused'],
         'precision': ['fp32', 'bf16', 'int8'],
         'export_format': ['paddle', 'onnx', 'openvino', 'fused'],
