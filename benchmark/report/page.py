@@ -25,8 +25,8 @@ def page_lines(found, args):
         f'{machine()}, {args.threads} of them used; {", ".join(flags) if flags else "flags of the processor unknown"}; '
         f'{platform.system()}, Python {platform.python_version()}, {_paddle()}, this suite {__version__}.',
         '',
-        f'Tokens a second without padding, medians of {args.rounds} runs in turns. '
-        + ('' if args.rival_python else 'Without `--rival_python` there is nothing beside them.'),
+        f'Tokens a second without padding, medians of {args.rounds} runs in turns.'
+        + ('' if args.rival_python else ' Without `--rival_python` there is nothing beside them.'),
     )
     for title, kinds in (('Training', None), ('Prediction', PREDICT), ('One text at a time: milliseconds', LATENCY)):
         works = [w for w in found if w.kind == kinds or (kinds is None and w.kind not in (PREDICT, LATENCY))]
