@@ -46,7 +46,7 @@ def pictures(request):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """What draws random numbers without a seed draws the same ones whenever a file's tests run, and its fixtures."""
+    """Trainings without a seed draw the same one whenever the tests of a file run: none fails by chance."""
     seed = zlib.crc32(item.location[0].encode())
     drawing_seeds = random.Random(seed)
     random.SystemRandom = lambda: drawing_seeds  # as `propeller.Session` draws its own

@@ -240,7 +240,7 @@ def test_other_settings_that_change_what_is_learnt_are_told(tmp_path, stopped):
     settings = {'resume': True, 'max_seq_len': 12, 'class_weights': 'balanced', 'cpu_threads': 1, 'max_steps': 4}
     changed = "class_weights left out, now 'balanced'; max_seq_len 15, now 12"
     lines = messages(stopped(**settings).log)
-    assert f'{tmp_path}/c/step_3 was trained with other settings: {changed}. It continues with those of now' in lines
+    assert f'{tmp_path}/c/step_3 was trained with other settings: {changed}. The new ones hold' in lines
     assert 'was trained with other settings' not in stopped(**settings | {'max_steps': 5}).log
 
 

@@ -12,8 +12,8 @@ from propeller.log import get_logger
 
 log = get_logger(__name__)
 
-# What decides what is learnt beside what a resumed run is refused for (its rows, batches, seed, parameters) and what
-# the line on its schedule tells.
+# Settings that change what is learnt. Not here: those that a resumed run is refused for (rows, batches, seed,
+# parameters), and the length of the schedule, which has a line of its own.
 _LEARNT_BY = (
     *('learning_rate', 'lr_scheduler', 'weight_decay', 'decay_without_warmup', 'head_learning_rate', 'head_dropout'),
     *('optimizer', 'clip_norm', 'class_weights', 'precision', 'task_id'),
@@ -66,7 +66,7 @@ def warn_of_other_settings(args, checkpoint):
     now = {name: known[name].fitting(now[name]) for name in _LEARNT_BY if name in now and name in before}
     changed = [f'{name} {_shown(before[name])}, now {_shown(now[name])}' for name in now if now[name] != before[name]]
     if changed:
-        log.warning('%s was trained with other settings: %s. It continues with those of now', checkpoint,
+        log.warning('%s was trained with other settings: %s. The new ones hold', checkpoint,
                     '; '.join(changed))  # fmt: skip
 
 

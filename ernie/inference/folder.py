@@ -85,16 +85,17 @@ class ModelFolder(Source):
         return spec, kind
 
     def _check_without_labels(self, asked):
-        """Refuse a folder that must have had `labels.json`; others, as those of 2019, are said to classify."""
+        """Refuse a folder that lost its `labels.json`; one of 2019 never had it, and is taken for a classifier."""
         path = os.path.join(self.path, LABELS)
         if self.exported or os.path.isfile(os.path.join(self.path, STATE)):
-            raise bad_input(path, 'no such file', 'what says the task, beside each checkpoint and export')
+            advice = 'Copy the whole folder again.'
+            raise bad_input(path, 'no such file', 'the task and labels of the model', advice=advice)
         if asked:
             return
         if self._outputs(table.find('classification').head[0]) == 1:
-            raise bad_input(path, 'no such file, and a head of one output', 'it, or --task regression')
+            raise bad_input(path, 'no such file, and a head of one output', 'that file, or --task regression')
         if self.tensors.source == 'safetensors':
-            log.warning('%s: no such file: taken for a model of classification, whose classes are numbers', path)
+            log.warning('%s: no such file: taken for a classifier whose classes have no names', path)
 
     def _settings(self, kind, label_map_config, given):
         saved, spec = self.saved, self.spec

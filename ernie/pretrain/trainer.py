@@ -94,7 +94,7 @@ class PreTraining:
         self.session = session_of(args, seed, world)
         self.args = args.replace(precision=self.session.precision, random_seed=self.session.seed)
         settings = tokenizer_of_samples(args.train_filelist, self.source)
-        tokenizer = settings.make(self.source.vocab_path, self.source.folder_tokenizer.files)
+        tokenizer = self.source.folder_tokenizer.make(self.source.vocab_path, settings)
         files = companion_files(self.source.config, tokenizer)
         folder.checkpoints.files = files
         log.debug('Device count %d', world.size)

@@ -40,7 +40,7 @@ __all__ = ['AsyncErnieClient', 'AsyncTextClient', 'ErnieClient', 'TextClient', '
 
 log = get_logger('ernie.service.client')
 
-_LEFT_OUT = 128  # tokens, where no file says how many: as in 2019
+_WITHOUT_FILES = 128  # tokens, as in 2019
 
 
 class TextEncoder:
@@ -50,8 +50,8 @@ class TextEncoder:
         vocab_file: vocabulary. How it is used (letter case ...) is as the files beside it say, those of a model folder;
             where there are none, as `FullTokenizer` of ERNIE 1.0 does.
         max_seqlen: longest input in tokens, [CLS] and [SEP] included. None: as the files beside the vocabulary say:
-            as the model was trained or exported, else what it reads at most, 512 as everywhere; 128 without files. What
-            is longer is cut, of which the log warns once.
+            as the model was trained or exported, else what it reads, at most 512 as `ernie encode`; 128 without files.
+            What is longer is cut, of which the log warns once.
     """
 
     def __init__(self, vocab_file, max_seqlen=None):
@@ -86,7 +86,7 @@ class TextEncoder:
     def _warn(self, cut, count):
         if cut and not self._warned:
             self._warned = True
-            message = '%d of %d texts do not fit into %d tokens and were cut (max_seqlen); later ones are not told of'
+            message = '%d of %d texts do not fit into %d tokens and were cut (max_seqlen); this is logged once'
             log.warning(message, cut, count, self._encoder.max_seq_len)
 
 
@@ -110,7 +110,7 @@ def _longest(folder):
         foreign_config(folder)[1].get('max_position_embeddings'),
     )
     known = list(filter(is_length, positions))
-    return next(filter(is_length, trained), min([LONGEST, *known]) if known else _LEFT_OUT)
+    return next(filter(is_length, trained), min([LONGEST, *known]) if known else _WITHOUT_FILES)
 
 
 def _texts(values, name):

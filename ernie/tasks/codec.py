@@ -171,7 +171,7 @@ class TextCodec(Codec):
 
 
 def _nothing_as(name, record):
-    """What a record without a text is told that it has."""
+    """What is found in a record that lacks the text `name`, in words."""
     if name in record:
         return f'null as {name}'
     filled = {key: value for key, value in record.items() if value is not None}

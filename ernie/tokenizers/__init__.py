@@ -118,7 +118,7 @@ class Tokenizer(abc.ABC):
             'tokenizer_class': type(self).__name__,
             'do_lower_case': self.do_lower_case,
             'model_max_length': longest,
-            # The least that must be there: a file may keep a token that has a line break inside as a filler.
+            # A folder with fewer is refused. A token with a carriage return may be lost in writing (`as_lines`).
             'vocab_tokens': sum('\r' not in token for token in self.vocab),
         }
 

@@ -143,14 +143,14 @@ def test_a_folder_that_lost_its_labels_is_no_classifier(made, tmp_path):
     checkpoint, exported = made('regression')
     shutil.copytree(exported, tmp_path / 'export')
     os.remove(tmp_path / 'export' / 'labels.json')
-    with pytest.raises(UserError, match='export/labels.json: found no such file, expected what says the task'):
+    with pytest.raises(UserError, match='export/labels.json: found no such file, expected the task and labels'):
         ernie.load(tmp_path / 'export')
     shutil.copytree(checkpoint, tmp_path / 'checkpoint')
     os.remove(tmp_path / 'checkpoint' / 'labels.json')
-    with pytest.raises(UserError, match='a head of one output, expected it, or --task regression'):
+    with pytest.raises(UserError, match='a head of one output, expected that file, or --task regression'):
         ernie.load(tmp_path / 'checkpoint', engine='executor')
     (tmp_path / 'checkpoint' / 'training_state.json').write_text('{}')
-    with pytest.raises(UserError, match='checkpoint/labels.json: found no such file, expected what says the task'):
+    with pytest.raises(UserError, match='checkpoint/labels.json: found no such file, expected the task and labels'):
         ernie.load(tmp_path / 'checkpoint', 'regression', engine='executor')
 
 
@@ -158,7 +158,7 @@ def test_classes_without_names_are_said(made, tmp_path, logged):
     shutil.copytree(made('multilabel')[0], tmp_path / 'checkpoint')
     os.remove(tmp_path / 'checkpoint' / 'labels.json')
     assert list(ernie.load(tmp_path / 'checkpoint', engine='executor')('好')['probabilities']) == ['0', '1', '2', '3']
-    assert any('labels.json: no such file: taken for a model of classification' in line for line in logged)
+    assert any('labels.json: no such file: taken for a classifier' in line for line in logged)
 
 
 def test_a_vocabulary_that_lost_its_end_is_refused(made, tmp_path):
